@@ -1,0 +1,1 @@
+"""What could go wrong: adversary generators, their objectives and their learned motion prior."""

@@ -1,0 +1,1 @@
+"""In which order: schedules over attack intensity and frequency."""

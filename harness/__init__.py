@@ -1,0 +1,1 @@
+"""Gauntlet's machine: contracts, engine, Gymnasium suite, rollouts, training, metrics, reports and commands."""

@@ -1,0 +1,57 @@
+"""The one exception family. A message says what was expected, what was found, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GauntletError(Exception):
+    """Base of every error that Gauntlet raises on purpose."""
+
+
+class ScenarioError(GauntletError, ValueError):
+    """A scenario file or scenario is unusable: names file, field and reason."""
+
+
+class UnsafePickleError(ScenarioError):
+    """A pickle asks for something other than numpy arrays and builtin containers."""
+
+
+class ConfigError(GauntletError, ValueError):
+    """An option has a value that cannot work."""
+
+
+class UnknownNameError(ConfigError, KeyError):
+    """A registry name that does not exist."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        """Compose the message, with the nearest known names first."""
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
+
+    def __str__(self) -> str:
+        """The plain message (KeyError would print its repr)."""
+        return str(self.args[0])
+
+
+class EngineError(GauntletError, RuntimeError):
+    """The simulator cannot do what was asked (a second engine in one process, say)."""
+
+
+class PolicyError(GauntletError, RuntimeError):
+    """A policy under test returned something that is not an action, or could not be loaded."""
+
+
+class AdversaryError(GauntletError, RuntimeError):
+    """An adversary cannot plan on this scene."""
+
+
+class WeightsError(GauntletError, RuntimeError):
+    """Weights are missing, of another architecture, or not a safetensors file."""
+
+
+class RunError(GauntletError, RuntimeError):
+    """A run directory cannot be written, resumed or read."""

@@ -1,0 +1,262 @@
+"""The contracts between Gauntlet's parts. No logic lives here.
+
+State layout, everywhere: `STATE` = (x, y, heading, vx, vy); m, rad, m/s; float64; the scenario's own world
+frame. Row k of a trajectory is the state at *absolute* step k of the scene (step 0 is the reset state).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.scenario import CURRENT_STEP, Scenario
+
+X: Final = 0
+Y: Final = 1
+HEADING: Final = 2
+VX: Final = 3
+VY: Final = 4
+STATE: Final = 5
+"""Number of state columns."""
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+class Trajectory(NamedTuple):
+    """States [T, STATE] with `valid` [T], indexed by absolute step."""
+
+    states: Floats
+    valid: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class AttackContext:
+    """Everything an adversary may look at.
+
+    Attributes:
+        scenario: The recorded scene.
+        opponent: Index of the vehicle that attacks.
+        ego_trajectories: What the ego did (or, before it ever drove here, its log); newest last, never empty.
+        intensity: 0 natural … 1 vicious. Values outside [0, 1] extrapolate where the adversary can.
+        rng: The only source of randomness an adversary may use.
+        step: The last step that the adversary may observe; its plan moves the opponent from `step + 1` on.
+        ego_size: Ego length and width, m.
+    """
+
+    scenario: Scenario
+    opponent: int
+    ego_trajectories: tuple[Trajectory, ...]
+    intensity: float
+    rng: np.random.Generator
+    ego_size: tuple[float, float]
+    step: int = CURRENT_STEP
+
+
+@dataclass(frozen=True, slots=True)
+class AttackPlan:
+    """Where the opponent is at every absolute step.
+
+    Attributes:
+        states: [T, STATE]; row k is the opponent's state *after* step k, no lag. T = `scenario.num_steps`.
+        valid: [T]; before its first valid row the opponent follows its log, after the last it is removed.
+        candidates: [K, T, STATE] every trajectory that was considered (for pictures and metrics), or None.
+        scores: Named scores per candidate, each [K].
+        chosen: Index of the chosen candidate, or None.
+        takeover_step: Step at which a reactive controller takes over (SEAL), or None.
+        info: Anything worth logging (scalars and strings).
+    """
+
+    states: Floats
+    valid: Bools
+    candidates: Floats | None = None
+    scores: Mapping[str, Floats] = field(default_factory=dict)
+    chosen: int | None = None
+    takeover_step: int | None = None
+    info: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Adversary(Protocol):
+    """Plans the opponent's motion in one scene. Stateless between calls, apart from caches."""
+
+    name: str
+
+    def plan(self, context: AttackContext) -> AttackPlan | None:
+        """Return the attack, or None to leave the scene as recorded.
+
+        Raises:
+            AdversaryError: The scene cannot be attacked (no opponent, no candidates).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EgoView:
+    """What a privileged policy may see of the present; never the future of others.
+
+    Attributes:
+        step: Absolute step.
+        dt: Seconds per step.
+        ego: [STATE].
+        ego_size: Length and width, m.
+        route: [N, 2] polyline of the logged ego path, m.
+        agents: [M, STATE] every other present agent.
+        agent_sizes: [M, 2] length and width, m.
+        speed_limit: m/s, where known.
+    """
+
+    step: int
+    dt: float
+    ego: Floats
+    ego_size: tuple[float, float]
+    route: Floats
+    agents: Floats
+    agent_sizes: Floats
+    speed_limit: float | None = None
+
+
+@runtime_checkable
+class EgoPolicy(Protocol):
+    """A system under test.
+
+    Attributes:
+        name: Registry name.
+        control: `action` drives by `act`; `replay` follows the log (and `act` is never called).
+        observation: Observation preset that `act` expects (`cat`, `metadrive`), or `none`.
+        privileged: True if it reads `EgoView` or more: tables label it.
+    """
+
+    name: str
+    control: Literal["action", "replay"]
+    observation: str
+    privileged: bool
+
+    def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
+        """Begin an episode."""
+        ...
+
+    def act(self, observation: NDArray[np.float32], view: EgoView) -> NDArray[np.float32]:
+        """Action [2]: steering and throttle/brake, each in [-1, 1] (left and accelerate positive)."""
+        ...
+
+
+class AttackSchedule(NamedTuple):
+    """How often and how hard to attack right now."""
+
+    probability: float
+    intensity: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeOutcome:
+    """What a curriculum may learn from a finished episode."""
+
+    attacked: bool
+    intensity: float
+    crashed: bool
+    route_completion: float
+    arrived: bool
+
+
+@runtime_checkable
+class Curriculum(Protocol):
+    """Schedules attacks over training. Resumable through its state dict (JSON-able)."""
+
+    name: str
+
+    def schedule(self, progress: float) -> AttackSchedule:
+        """Attack probability and intensity at `progress` in [0, 1] of the training budget."""
+        ...
+
+    def record(self, outcome: EpisodeOutcome) -> None:
+        """Learn from a finished training episode."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on exactly."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore."""
+        ...
+
+
+@runtime_checkable
+class TrafficPolicy(Protocol):
+    """Moves every agent that is neither ego nor opponent."""
+
+    name: str
+
+    def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
+        """Begin an episode."""
+        ...
+
+    def step(self, step: int, states: Floats, valid: Bools) -> tuple[Floats, Bools]:
+        """States [A, STATE] and validity [A] at `step + 1`, given all agents (ego and opponent as they truly are)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """The record of one finished episode: enough to compute every metric and draw it again.
+
+    Attributes:
+        scenario_id: Scene.
+        policy, adversary: Registry names.
+        intensity: Of the attack (0 when there is none).
+        seed: Episode seed.
+        ego, opponent: What they truly did, by absolute step.
+        agents: [A, T, STATE] what everyone truly did, with `agents_valid` [A, T].
+        plan: The attack, or None.
+        steps: Simulated steps.
+        reward, cost: Sums over the episode.
+        route_completion: Of the logged ego path, 0 … 1.
+        arrived, off_road, truncated: How it ended.
+        crash_contact: First step at which the engine reported a vehicle contact, or None.
+        crash_geometry: First step at which the ego's box met any vehicle's box, or None.
+        crash_opponent: First step at which the ego's box met the opponent's box, or None.
+        mean_speed: m/s, over the episode.
+        mean_jerk: m/s³, mean absolute longitudinal jerk over the episode.
+        error: Why the episode failed (then the other numbers are meaningless), or empty.
+    """
+
+    scenario_id: str
+    policy: str
+    adversary: str
+    intensity: float
+    seed: int
+    ego: Trajectory
+    opponent: Trajectory | None
+    agents: Floats
+    agents_valid: Bools
+    plan: AttackPlan | None
+    steps: int
+    reward: float
+    cost: float
+    route_completion: float
+    arrived: bool
+    off_road: bool
+    truncated: bool
+    crash_contact: int | None
+    crash_geometry: int | None
+    crash_opponent: int | None
+    mean_speed: float
+    mean_jerk: float
+    error: str = ""
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the ego hit a vehicle, by contact or by geometry."""
+        return self.crash_contact is not None or self.crash_geometry is not None
+
+
+class MetricValue(NamedTuple):
+    """A number that travels with its validity."""
+
+    value: float
+    valid: bool

@@ -1,0 +1,1 @@
+"""Pure functions on arrays: what happened, and how real it was."""

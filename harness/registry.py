@@ -1,0 +1,83 @@
+"""Names of adversaries, policies, curricula and traffic, resolved lazily to `"module:Class"`.
+
+Third parties add theirs by an entry point in the group `gauntlet.<kind>` (for example
+`gauntlet.adversary`), so that `--adversary theirs` works everywhere without touching Gauntlet.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, Final, Literal
+
+from harness.errors import ConfigError, UnknownNameError
+
+RegistryKind = Literal["adversary", "policy", "curriculum", "traffic"]
+
+BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
+    "adversary": {
+        "none": "adversaries.none:NoAdversary",
+        "rule": "adversaries.rule:RuleAdversary",
+        "cat": "adversaries.cat:CatAdversary",
+    },
+    "policy": {
+        "replay": "ego_policies.replay:ReplayPolicy",
+        "idm": "ego_policies.idm:IDMPolicy",
+        "td3": "ego_policies.td3:TD3Policy",
+    },
+    "curriculum": {
+        "constant": "curricula.constant:ConstantCurriculum",
+        "cat": "curricula.cat:CatCurriculum",
+        "dual_axis": "curricula.dual_axis:DualAxisCurriculum",
+        "adaptive": "curricula.adaptive:AdaptiveCurriculum",
+    },
+    "traffic": {
+        "log": "harness.engine.traffic_policies:LogTraffic",
+        "idm": "harness.engine.traffic_policies:IDMTraffic",
+    },
+}
+
+
+def targets(kind: RegistryKind) -> dict[str, str]:
+    """Every registered name of `kind` with its `"module:Class"` target, third parties included.
+
+    Raises:
+        ConfigError: A third party claims a built-in name.
+    """
+    found = dict(BUILTIN[kind])
+    for point in entry_points(group=f"gauntlet.{kind}"):
+        if point.name in found and found[point.name] != point.value:
+            raise ConfigError(
+                f"{kind} {point.name!r} is registered twice: {found[point.name]} and {point.value}. Rename one."
+            )
+        found[point.name] = point.value
+    return found
+
+
+def names(kind: RegistryKind) -> tuple[str, ...]:
+    """Registered names of `kind`, sorted."""
+    return tuple(sorted(targets(kind)))
+
+
+def resolve(kind: RegistryKind, name: str) -> Callable[..., Any]:
+    """The class behind a name, or behind a literal `"module:Class"`.
+
+    Raises:
+        UnknownNameError: The name is not registered.
+        ConfigError: The target cannot be imported or does not exist.
+    """
+    table = targets(kind)
+    target = table.get(name, name)
+    if ":" not in target:
+        raise UnknownNameError(kind, name, table)
+    module_name, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{kind} {name!r} points to {target!r}, which cannot be loaded: {error}") from error
+
+
+def make(kind: RegistryKind, name: str, **options: Any) -> Any:
+    """Build the component registered as `name`, with its own options."""
+    return resolve(kind, name)(**options)
