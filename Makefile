@@ -1,0 +1,43 @@
+# `make train` and `make test` each do all their own set-up; everything lives in .venv and in your cache folder.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help train test test-all lint types scenes perf clean
+help:            ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Gauntlet needs Python 3.11 to 3.13, found {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+train: $(STAMP)  ## Train an ego on procedural scenes under attack, evaluate it, draw it (12 minutes on 2 cores)
+	$(BIN)/python -m harness.train_ego quick
+
+test: $(STAMP)   ## Lint, check types, run the default suite
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)  ## Everything, slow tests included (real scenes: set GAUNTLET_WOMD to a folder of WOMD scenes)
+	$(BIN)/python -m pytest -m ''
+
+lint: $(STAMP)   ## Format the code and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(STAMP)  ## Check types
+	$(BIN)/mypy
+
+scenes: $(STAMP) ## Generate the 200 + 50 procedural scenes
+	$(BIN)/python -m harness.scenarios generate
+
+perf: $(STAMP)   ## Speed against stock MetaDrive, on procedural scenes
+	$(BIN)/python -m harness.perf
+
+clean:           ## Remove the environment (your runs and scenes stay)
+	rm -rf $(VENV)
