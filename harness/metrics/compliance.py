@@ -1,0 +1,67 @@
+"""Whether a trajectory respects the map and the other agents (F(τ, M) of SAGE, appendix B.2)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.metrics.collision import overlaps
+from scenarios.scenario import Scenario
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+class EdgeIndex(Protocol):
+    """The part of `scenarios.map_index.MapIndex` that is needed here."""
+
+    def boxes_cross_edges(self, poses: Floats, size: tuple[float, float]) -> Bools:
+        """Whether boxes at `poses` [..., 3] with one `size` (length, width; m) cross a road edge; [...]."""
+        ...
+
+
+def off_road_steps(index: EdgeIndex, states: Floats, valid: Bools, size: tuple[float, float], start: int = 0) -> Bools:
+    """Steps at which the box crosses a road edge.
+
+    Args:
+        index: Road edges of the scene.
+        states: [..., T, ≥3]; `valid` [..., T].
+        valid: Steps that count.
+        size: Length and width, m.
+        start: First absolute step that counts.
+
+    Returns:
+        [..., T] bool; False at invalid steps and before `start`.
+    """
+    result = np.zeros(valid.shape, dtype=bool)
+    considered = valid.copy()
+    considered[..., :start] = False
+    result[considered] = index.boxes_cross_edges(states[considered][:, :3], size)
+    return result
+
+
+def traffic_contact_steps(
+    scenario: Scenario, states: Floats, valid: Bools, size: ArrayLike, ignore: tuple[int, ...], start: int = 0
+) -> Bools:
+    """Steps at which the box meets the logged track of any other agent.
+
+    Args:
+        scenario: The recorded scene.
+        states: [..., T, ≥3] with T = `scenario.num_steps`; `valid` [..., T].
+        valid: Steps that count.
+        size: [2] length and width, m.
+        ignore: Agents that do not count (the vehicle itself, and the ego where contact with it is the aim).
+        start: First absolute step that counts.
+
+    Returns:
+        [..., T] bool.
+    """
+    others = [agent for agent in range(scenario.num_agents) if agent not in ignore and scenario.valid[agent].any()]
+    if not others:
+        return np.zeros(valid.shape, dtype=bool)
+    poses = np.concatenate([scenario.position[others][:, :, :2], scenario.heading[others][:, :, None]], axis=-1)
+    sizes = np.array([scenario.box(agent) for agent in others])
+    meets = overlaps(states[..., None, :, :], valid[..., None, :], size, poses, scenario.valid[others], sizes, start)
+    return meets.any(-2)
