@@ -25,6 +25,10 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "replay": "ego_policies.replay:ReplayPolicy",
         "idm": "ego_policies.idm:IDMPolicy",
         "td3": "ego_policies.td3:TD3Policy",
+        "sb3": "ego_policies.sb3:SB3Policy",
+        "torchscript": "ego_policies.adapters:TorchScriptPolicy",
+        "onnx": "ego_policies.adapters:OnnxPolicy",
+        "callable": "ego_policies.adapters:CallablePolicy",
     },
     "curriculum": {
         "constant": "curricula.constant:ConstantCurriculum",

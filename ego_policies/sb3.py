@@ -1,0 +1,256 @@
+"""Stable-Baselines3 checkpoints as policies, without running anything that is stored in them.
+
+`algorithm.load` unpickles classes (cloudpickle) from the `data` member of the zip, so a checkpoint from a stranger
+runs code. Here only the network parameters (`torch.load(weights_only=True)`) and the plain-JSON part of `data` are
+read, and the actor is rebuilt from the shapes: every algorithm whose actor is a plain MLP on a flat observation.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harness.errors import PolicyError
+from harness.interfaces import EgoView
+from scenarios.scenario import Scenario
+
+MAX_MEMBER_BYTES: Final = 1 << 30
+"""Larger members are refused: a driving policy is a few megabytes, a zip bomb is not."""
+
+Activation = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def _relu(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.maximum(x, 0.0)
+
+
+def _elu(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0.0)))
+
+
+def _leaky_relu(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(x > 0, x, np.float32(0.01) * x)
+
+
+ACTIVATIONS: Final[Mapping[str, Activation]] = {
+    "ReLU": _relu,
+    "Tanh": np.tanh,
+    "ELU": _elu,
+    "LeakyReLU": _leaky_relu,
+}
+
+# Per layout: prefix of the hidden (and, for TD3, output) layers, the separate output layer, whether tanh squashes it,
+# and SB3's default activation. Layers within a prefix are numbered with their activations in between.
+_LAYOUTS: Final = {
+    "td3": ("actor.mu.", None, True, "ReLU"),
+    "sac": ("actor.latent_pi.", "actor.mu", True, "ReLU"),
+    "actor_critic": ("mlp_extractor.policy_net.", "action_net", False, "Tanh"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MLP:
+    """A small multilayer perceptron in numpy: for one observation it beats torch's call overhead.
+
+    Attributes:
+        layers: (weight [out, in], bias [out]) per layer, float32.
+        activation: Between layers.
+        squash: Whether tanh follows the last layer.
+    """
+
+    layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+    activation: Activation
+    squash: bool
+
+    @property
+    def inputs(self) -> int:
+        """Size of the observation."""
+        return int(self.layers[0][0].shape[1])
+
+    @property
+    def outputs(self) -> int:
+        """Size of the action."""
+        return int(self.layers[-1][0].shape[0])
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Output [..., out] for input [..., in]."""
+        last = len(self.layers) - 1
+        for index, (weight, bias) in enumerate(self.layers):
+            x = x @ weight.T + bias
+            if index < last:
+                x = self.activation(x)
+        return np.tanh(x) if self.squash else x
+
+
+def actor_from_state_dict(state: Mapping[str, Any], activation: str | None = None, where: str = "state dict") -> MLP:
+    """Rebuild the deterministic actor of TD3, DDPG, SAC, PPO or A2C from an SB3 policy's state dict.
+
+    Args:
+        state: Name → tensor (or array).
+        activation: Name in `ACTIVATIONS`; None takes SB3's default for the algorithm.
+        where: For messages.
+
+    Raises:
+        PolicyError: Not an MLP actor on a flat observation.
+    """
+    for prefix, output, squash, default in _LAYOUTS.values():
+        hidden = sorted(
+            {int(match.group(1)) for key in state if (match := re.fullmatch(re.escape(prefix) + r"(\d+)\.weight", key))}
+        )
+        if not hidden:
+            continue
+        names = [f"{prefix}{number}" for number in hidden] + ([output] if output else [])
+        chosen = activation or default
+        if chosen not in ACTIVATIONS:
+            raise PolicyError(f"{where}: activation {chosen!r} is not one of {', '.join(ACTIVATIONS)}.")
+        layers = tuple(_layer(state, name, where) for name in names)
+        for (first, _), (second, _) in itertools.pairwise(layers):
+            if second.shape[1] != first.shape[0]:
+                raise PolicyError(f"{where}: layers do not chain: {[layer[0].shape for layer in layers]}.")
+        if any("features_extractor" in key and key.startswith(("actor.", "features")) for key in state):
+            raise PolicyError(
+                f"{where}: the actor has a trained feature extractor, which cannot be rebuilt from shapes. "
+                "Export the policy to TorchScript (.pt) or ONNX (.onnx) instead."
+            )
+        return MLP(layers, ACTIVATIONS[chosen], squash)
+    raise PolicyError(
+        f"{where}: no actor found. Expected parameters named actor.mu.* (TD3, DDPG), actor.latent_pi.* (SAC) or "
+        f"mlp_extractor.policy_net.* (PPO, A2C); found {', '.join(list(state)[:5]) or 'nothing'}. "
+        "Export other networks to TorchScript (.pt) or ONNX (.onnx)."
+    )
+
+
+def _layer(state: Mapping[str, Any], name: str, where: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    missing = [key for key in (f"{name}.weight", f"{name}.bias") if key not in state]
+    if missing:
+        raise PolicyError(f"{where}: parameter {missing[0]} is missing.")
+    weight, bias = (np.array(state[f"{name}.{part}"], dtype=np.float32) for part in ("weight", "bias"))
+    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+        raise PolicyError(f"{where}: {name} is not a linear layer: weight {weight.shape}, bias {bias.shape}.")
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise PolicyError(f"{where}: {name} holds NaN or infinite weights: the training diverged.")
+    return weight, bias
+
+
+def read_checkpoint(path: str | Path) -> MLP:
+    """Read the actor of an SB3 zip. Nothing stored in the file is executed.
+
+    Raises:
+        PolicyError: Missing, not an SB3 zip, an unsafe or unsupported content.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PolicyError(f"policy checkpoint {path} does not exist.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = set(archive.namelist())
+            if "policy.pth" not in members:
+                raise PolicyError(
+                    f"{path} is not a Stable-Baselines3 checkpoint (or is truncated): no policy.pth among "
+                    f"{sorted(members)[:6]}."
+                )
+            for member in ("policy.pth", "data"):
+                if member in members and archive.getinfo(member).file_size > MAX_MEMBER_BYTES:
+                    raise PolicyError(f"{path}: member {member} unpacks to more than 1 GiB; refused.")
+            weights = archive.read("policy.pth")
+            data = json.loads(archive.read("data")) if "data" in members else {}
+    except (zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path} is not a readable Stable-Baselines3 zip: {error}") from error
+    try:
+        state = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise PolicyError(
+            f"{path}: policy.pth is damaged or holds more than tensors, and was not loaded: {str(error)[:200]}"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise PolicyError(f"{path}: policy.pth holds a {type(state).__name__}, expected a dict of tensors.")
+    return actor_from_state_dict(state, _activation(data, path), str(path))
+
+
+def _activation(data: Any, path: Path) -> str | None:
+    """Check what the plain-JSON part of `data` says, and return the actor's activation where it is not the default."""
+    if not isinstance(data, dict):
+        return None
+    if data.get("use_sde"):
+        raise PolicyError(f"{path}: policies with state-dependent exploration (use_sde) are not supported.")
+    space = data.get("action_space")
+    if isinstance(space, dict) and "low" in space:
+        bounds = [re.findall(r"-?\d+\.?\d*(?:e[+-]?\d+)?", str(space.get(side, ""))) for side in ("low", "high")]
+        low, high = ([float(number) for number in side] for side in bounds)
+        if any(number != -1.0 for number in low) or any(number != 1.0 for number in high):
+            raise PolicyError(f"{path}: trained with actions in {low} … {high}, but Gauntlet's are in [-1, 1].")
+    kwargs = data.get("policy_kwargs")
+    named = str(kwargs.get("activation_fn", "")) if isinstance(kwargs, dict) else ""
+    match = re.search(r"(\w+)'>$", named)
+    return match.group(1) if match else None
+
+
+class SB3Policy:
+    """Any Stable-Baselines3 checkpoint with an MLP actor (TD3, DDPG, SAC, PPO, A2C), acting deterministically."""
+
+    name = "sb3"
+    control: ClassVar[Literal["action", "replay"]] = "action"
+    privileged = False
+
+    def __init__(self, path: str | Path, *, observation: str = "cat", name: str | None = None) -> None:
+        """Load a checkpoint.
+
+        Args:
+            path: SB3 zip.
+            observation: Preset that it was trained with.
+            name: Label in tables; the registry name by default.
+
+        Raises:
+            PolicyError: The file is missing, damaged, or not a supported checkpoint.
+        """
+        self.actor = read_checkpoint(path)
+        self.path = str(path)
+        self.observation = observation
+        self.name = name or type(self).name
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any], *, observation: str = "cat", name: str | None = None) -> Any:
+        """The policy of a model in memory (`model.policy.state_dict()`); later updates do not reach it."""
+        policy = cls.__new__(cls)
+        policy.actor = actor_from_state_dict({key: _to_array(value) for key, value in state.items()})
+        policy.path = ""
+        policy.observation = observation
+        policy.name = name or cls.name
+        return policy
+
+    @property
+    def observation_size(self) -> int:
+        """Length of the observation vector that the network expects."""
+        return self.actor.inputs
+
+    def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
+        """Nothing to prepare: the network has no memory."""
+
+    def act(self, observation: NDArray[np.float32], view: EgoView) -> NDArray[np.float32]:
+        """Deterministic action [2]; the view is ignored.
+
+        Raises:
+            PolicyError: The observation has another length than the network's input.
+        """
+        if observation.shape != (self.actor.inputs,):
+            raise PolicyError(
+                f"policy {self.name!r} expects an observation of shape ({self.actor.inputs},), got "
+                f"{observation.shape}: it was trained with another observation preset than {self.observation!r}."
+            )
+        return np.clip(self.actor(observation.astype(np.float32, copy=False)), -1.0, 1.0)
+
+
+def _to_array(value: Any) -> NDArray[np.float32]:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, dtype=np.float32)
