@@ -155,4 +155,4 @@ def _edges_cross(poses_a: Floats, sizes_a: Floats, poses_b: Floats, sizes_b: Flo
 
     split_b = side(a, a_next, b) * side(a, a_next, b_next) < 0
     split_a = side(b, b_next, a) * side(b, b_next, a_next) < 0
-    return (split_a & split_b).any((-2, -1))
+    return np.asarray((split_a & split_b).any((-2, -1)))

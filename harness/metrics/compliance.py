@@ -64,4 +64,4 @@ def traffic_contact_steps(
     poses = np.concatenate([scenario.position[others][:, :, :2], scenario.heading[others][:, :, None]], axis=-1)
     sizes = np.array([scenario.box(agent) for agent in others])
     meets = overlaps(states[..., None, :, :], valid[..., None, :], size, poses, scenario.valid[others], sizes, start)
-    return meets.any(-2)
+    return np.asarray(meets.any(-2))

@@ -77,7 +77,7 @@ def path_headings(positions: Floats, valid: Bools) -> Floats:
         direction[..., step + 1] -= 2 * np.pi * ((jump > UNWRAP_AT).astype(float) - (jump < -UNWRAP_AT))
     half = SMOOTHING // 2
     padded = np.pad(hold(direction, valid), [(0, 0)] * (direction.ndim - 1) + [(half, half)], mode="edge")
-    return sum(padded[..., i : i + direction.shape[-1]] for i in range(SMOOTHING)) / SMOOTHING
+    return np.mean([padded[..., i : i + direction.shape[-1]] for i in range(SMOOTHING)], axis=0)
 
 
 def difference(values: Floats, valid: Bools, dt: float, kind: Differences) -> tuple[Floats, Bools]:
