@@ -1,0 +1,133 @@
+"""Sizes and limits of the motion prior, and the layout of its features.
+
+Every length is in metres, every angle in radians, every speed in m/s. Features live in the target agent's frame at
+the current step (origin at its centre, heading along +x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import WeightsError
+
+ARCHITECTURE: Final = "gauntlet.goal_prior.v1"
+"""Written into every weights file; a file with another value is refused."""
+
+DT: Final = 0.1
+"""Seconds per step (WOMD, 10 Hz)."""
+HISTORY: Final = 11
+"""Observed steps, the current one included (1 s)."""
+HORIZON: Final = 80
+"""Predicted steps (8 s)."""
+
+POSITION_SCALE: Final = 50.0
+"""Positions are divided by this, m."""
+SPEED_SCALE: Final = 10.0
+"""Velocities are divided by this, m/s."""
+CHUNK_POINTS: Final = 5
+"""Points of one map vector group (a piece of lane or road edge)."""
+CHUNK_LENGTH: Final = 20.0
+"""Longest piece of lane or road edge that becomes one token, m."""
+MAP_RADIUS: Final = 80.0
+"""Map is cropped to this distance around a point `MAP_AHEAD` ahead of the agent (as in CAT's DenseTNT), m."""
+MAP_AHEAD: Final = 30.0
+"""See `MAP_RADIUS`, m."""
+WAYPOINTS: Final = 5
+"""Interior points of the path to a goal."""
+
+AGENT_FEATURES: Final = HISTORY * 7 + 6
+"""Per step x, y, cos, sin, vx, vy, valid; then length, width, vehicle, pedestrian, cyclist, ego."""
+MAP_FEATURES: Final = CHUNK_POINTS * 2 + 2 + 6
+"""Points; unit direction; lane, edge, red, yellow or unknown, green, speed limit."""
+GOAL_FEATURES: Final = 20 + 2 * WAYPOINTS
+"""See `goals.goal_features`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriorConfig:
+    """Architecture of the motion prior.
+
+    Attributes:
+        hidden: Width of every token.
+        heads: Attention heads.
+        layers: Scene self-attention layers.
+        dropout: Probability, in training only.
+        max_lanes: Lane tokens.
+        max_edges: Road-edge tokens.
+        max_agents: Agent tokens, the target's first.
+        lane_goals: Most goal candidates along reachable lanes.
+        fan_goals: Goal candidates of the off-lane fan, the goal "stay" included.
+        knots: Control points of acceleration and turn over the horizon.
+        max_acceleration: Bound of longitudinal acceleration, m/s².
+        max_braking: Bound of deceleration, m/s².
+        max_lateral: Bound of lateral acceleration, m/s².
+        max_yaw_rate: Bound of yaw rate, rad/s.
+        max_curvature: Bound of path curvature, 1/m (a turning radius of 5 m).
+    """
+
+    hidden: int = 64
+    heads: int = 4
+    layers: int = 2
+    dropout: float = 0.1
+    max_lanes: int = 112
+    max_edges: int = 48
+    max_agents: int = 20
+    lane_goals: int = 288
+    fan_goals: int = 177
+    knots: int = 17
+    max_acceleration: float = 4.0
+    max_braking: float = 6.0
+    max_lateral: float = 5.0
+    max_yaw_rate: float = 0.8
+    max_curvature: float = 0.2
+
+    @property
+    def max_goals(self) -> int:
+        """Goal candidates per agent."""
+        return self.lane_goals + self.fan_goals
+
+    @property
+    def max_map(self) -> int:
+        """Map tokens."""
+        return self.max_lanes + self.max_edges
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a metadata header."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str = "configuration") -> PriorConfig:
+        """Inverse of `to_dict`.
+
+        Raises:
+            WeightsError: A field is missing, unknown or of the wrong type.
+        """
+        known = {f.name for f in fields(cls)}
+        if set(values) != known:
+            raise WeightsError(
+                f"{where}: the model configuration has other fields than this version of the motion prior "
+                f"(missing {sorted(known - set(values))}, unknown {sorted(set(values) - known)}). "
+                "Train it again with `python -m harness.train_prior`."
+            )
+        for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+                raise WeightsError(f"{where}: configuration field {name!r} must be a number ≥ 0, found {value!r}.")
+        return cls(**values)
+
+
+def _signs(width: int, flipped: list[int]) -> NDArray[np.float32]:
+    signs = np.ones(width, dtype=np.float32)
+    signs[flipped] = -1.0
+    return signs
+
+
+AGENT_MIRROR: Final = _signs(AGENT_FEATURES, [7 * k + c for k in range(HISTORY) for c in (1, 3, 5)])
+"""Multiply agent features by this to mirror the scene left to right."""
+MAP_MIRROR: Final = _signs(MAP_FEATURES, [2 * k + 1 for k in range(CHUNK_POINTS)] + [2 * CHUNK_POINTS + 1])
+"""The same for map features."""
+GOAL_MIRROR: Final = _signs(GOAL_FEATURES, [1, 5, 7, 13] + [21 + 2 * k for k in range(WAYPOINTS)])
+"""The same for goal features."""

@@ -1,0 +1,225 @@
+"""`MotionPrior`: load, score, complete, decode."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from adversaries.prior.config import ARCHITECTURE, HORIZON, PriorConfig
+from adversaries.prior.decode import Decode, choose
+from adversaries.prior.features import Features, extract
+from adversaries.prior.kinematics import RollOut
+from adversaries.prior.network import Encoding, GoalNetwork, to_batch
+from adversaries.prior.roads import RoadsCache
+from harness.errors import WeightsError
+from harness.geometry import from_frame, wrap_angle
+from scenarios.scenario import CURRENT_STEP, Scenario
+
+Floats = NDArray[np.float64]
+
+SHIPPED: Final = Path(__file__).parent / "weights" / "procedural.safetensors"
+"""Weights trained on procedural scenes, part of the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What one agent might do. K candidates, best first in the order of the decoding.
+
+    Attributes:
+        states: [K, T, 5] x, y, heading, vx, vy by absolute step, world frame: the log up to the current step, the
+            model's drivable roll-out for the next 80; later rows repeat the last and are not valid.
+        valid: [T] bool.
+        log_prob: [K] log-probability of each goal among *all* goals of the agent.
+        goals: [K, 2] world frame, m. The roll-out ends near, not exactly at, its goal.
+        index: [K] which of the agent's goal candidates each is (for `MotionPrior.log_probs`).
+    """
+
+    states: Floats
+    valid: NDArray[np.bool_]
+    log_prob: Floats
+    goals: Floats
+    index: NDArray[np.intp]
+
+
+class MotionPrior:
+    """A trained motion prior with caches of maps and results.
+
+    Args:
+        network: The model; put into evaluation mode.
+        info: What else the weights file says of its making.
+        cache_size: How many scenes' features and candidates to keep (about 0.2 MB each).
+    """
+
+    def __init__(self, network: GoalNetwork, info: dict[str, Any] | None = None, cache_size: int = 64) -> None:
+        self.network = network.eval()
+        self.config = network.config
+        self.info = info or {}
+        self._roads = RoadsCache()
+        self._cache_size = cache_size
+        self._features: OrderedDict[tuple[Any, ...], tuple[Scenario, Features]] = OrderedDict()
+        self._results: OrderedDict[tuple[Any, ...], tuple[Scenario, Candidates]] = OrderedDict()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None, cache_size: int = 64) -> MotionPrior:
+        """Read weights; `None` means the shipped ones.
+
+        Raises:
+            WeightsError: Missing file, not safetensors, another architecture, or tensors that do not fit.
+        """
+        file = SHIPPED if path is None else Path(path)
+        if not file.is_file():
+            raise WeightsError(
+                f"no motion prior weights at {file}. Train some with `python -m harness.train_prior`, "
+                "or leave the path out to use the shipped ones."
+            )
+        try:
+            with safe_open(file, framework="pt") as reader:
+                header = reader.metadata() or {}
+                tensors = {name: reader.get_tensor(name) for name in reader.keys()}
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(
+                f"{file} is not a readable safetensors file ({error}). Weights are read from safetensors only; "
+                "pickled checkpoints are refused because they can run code."
+            ) from error
+        if header.get("architecture") != ARCHITECTURE:
+            raise WeightsError(
+                f"{file}: architecture is {header.get('architecture')!r}, expected {ARCHITECTURE!r}. "
+                "These are weights of another model."
+            )
+        try:
+            config = PriorConfig.from_dict(json.loads(header.get("config", "")), str(file))
+            info = json.loads(header.get("info", "{}"))
+        except json.JSONDecodeError as error:
+            raise WeightsError(f"{file}: its header holds no readable configuration ({error}).") from error
+        network = GoalNetwork(config)
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise WeightsError(f"{file}: tensors do not fit the configuration in its header: {error}") from error
+        return cls(network, info, cache_size)
+
+    def save(self, path: str | os.PathLike[str], info: dict[str, Any] | None = None) -> None:
+        """Write weights, configuration and `info` (JSON-able) to a safetensors file, all or nothing."""
+        file = Path(path)
+        header = {
+            "architecture": ARCHITECTURE,
+            "config": json.dumps(self.config.to_dict()),
+            "info": json.dumps(info if info is not None else self.info),
+        }
+        tensors = {name: value.detach().contiguous() for name, value in self.network.state_dict().items()}
+        beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        try:
+            save_file(tensors, beside, metadata=header)
+            os.replace(beside, file)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def features(self, scenario: Scenario, agent: int, step: int = CURRENT_STEP) -> Features:
+        """Features of one agent, cached."""
+        key = (id(scenario), agent, step)
+        found = self._features.get(key)
+        if found is None:
+            found = (scenario, extract(scenario, agent, step, self.config, self._roads))
+            self._features[key] = found
+            if len(self._features) > self._cache_size:
+                self._features.popitem(last=False)
+        self._features.move_to_end(key)
+        return found[1]
+
+    def candidates(
+        self,
+        scenario: Scenario,
+        agent: int,
+        step: int = CURRENT_STEP,
+        num: int = 32,
+        decode: Decode = "nms",
+    ) -> Candidates:
+        """`num` possible futures of `agent`, given everything up to `step`; cached, deterministic.
+
+        Args:
+            scenario: The scene.
+            agent: Index of the agent.
+            step: Current step.
+            num: How many.
+            decode: `nms` (diverse, as CAT) or `topk` (as SAGE).
+
+        Raises:
+            AdversaryError: The agent is absent at `step`.
+        """
+        key = (id(scenario), agent, step, num, decode)
+        found = self._results.get(key)
+        if found is None:
+            found = (scenario, self._candidates(scenario, agent, step, num, decode))
+            self._results[key] = found
+            if len(self._results) > self._cache_size:
+                self._results.popitem(last=False)
+        self._results.move_to_end(key)
+        return found[1]
+
+    @torch.no_grad()
+    def _candidates(self, scenario: Scenario, agent: int, step: int, num: int, decode: Decode) -> Candidates:
+        features = self.features(scenario, agent, step)
+        encoding, log_probs = self.score([features])
+        scores = log_probs[0].double().numpy()
+        index = choose(scores, features.goal_points, features.goal_mask, num, float(features.speed), decode)
+        paths = self.complete(encoding, [features], index[None])
+        states, valid = world_states(scenario, agent, step, features.pose, paths)
+        goals = from_frame(features.goal_points[index].astype(np.float64), features.pose)
+        return Candidates(states, valid, scores[index], goals, index)
+
+    def score(self, features: Sequence[Features]) -> tuple[Encoding, torch.Tensor]:
+        """Encoding and log-probabilities [B, G] of all goal candidates of B agents; gradients flow."""
+        batch = to_batch(list(features))
+        return self.network(batch)
+
+    def log_probs(self, features: Sequence[Features], index: NDArray[np.intp]) -> torch.Tensor:
+        """Log π [B, K] of given goal candidates (`Candidates.index`, [B, K]); gradients flow.
+
+        A policy and its reference evaluated here on the same indices are compared on the same goals.
+        """
+        _, log_probs = self.score(features)
+        return log_probs.gather(1, torch.as_tensor(index))
+
+    def complete(self, encoding: Encoding, features: Sequence[Features], index: NDArray[np.intp]) -> RollOut:
+        """Trajectories [B, K, HORIZON] towards goal candidates `index` [B, K], agent frame; gradients flow."""
+        goals = torch.stack([torch.as_tensor(f.goals[i]) for f, i in zip(features, index, strict=True)])
+        return self.network.complete(encoding, goals)
+
+    def clear_cache(self) -> None:
+        """Forget maps, features and candidates."""
+        self._roads.clear()
+        self._features.clear()
+        self._results.clear()
+
+
+def world_states(
+    scenario: Scenario, agent: int, step: int, pose: Floats, paths: RollOut
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Roll-outs [1, K, HORIZON] as world states [K, T, 5] by absolute step with validity [T]."""
+    points = from_frame(paths.points[0].double().numpy(), pose)
+    heading = wrap_angle(paths.heading[0].double().numpy() + pose[2])
+    speed = paths.speed[0].double().numpy()
+    total = scenario.num_steps
+    count = len(points)
+    states = np.broadcast_to(scenario.states(agent), (count, total, 5)).copy()
+    valid = scenario.valid[agent].copy()
+    until = min(total, step + 1 + HORIZON)
+    future = np.concatenate(
+        [points, heading[..., None], np.stack([speed * np.cos(heading), speed * np.sin(heading)], -1)], -1
+    )
+    states[:, step + 1 : until] = future[:, : until - step - 1]
+    valid[step + 1 : until] = True
+    states[:, until:] = states[:, until - 1 : until]
+    valid[until:] = False
+    return states, valid

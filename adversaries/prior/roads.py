@@ -1,0 +1,210 @@
+"""The road map of one scene, resampled once and queried per agent: map vectors and a lane graph."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adversaries.prior.config import CHUNK_LENGTH, CHUNK_POINTS
+from scenarios.scenario import MapFeature, Scenario
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+LANE_SPACING: Final = 1.5
+"""Distance between the lane points that goals are interpolated from, m."""
+_GAP: Final = 1.0
+"""Fictitious arc length between two polylines that are resampled together, m."""
+_KMH: Final = 1 / 3.6
+_MPH: Final = 0.44704
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Roads:
+    """Arrays of one map. L lanes, P lane points, C map vectors (chunks); world frame, float64.
+
+    Attributes:
+        chunks: [C, CHUNK_POINTS, 2] pieces of lanes (first) and road edges.
+        chunk_centre: [C, 2].
+        chunk_direction: [C, 2] unit vectors.
+        chunk_lane: [C] lane index, -1 for road edges.
+        points: [P, 2] lane points, lane after lane.
+        headings: [P] rad.
+        arc: [P] arc length from the start of the own lane, m.
+        lane_of_point: [P].
+        starts: [L + 1] offsets of lanes in `points`.
+        successors: Per lane, indices of the lanes that follow.
+        speed_limit: [L] m/s, 0 where unknown.
+        lane_ids: Per lane, its id in the scene.
+    """
+
+    chunks: Floats
+    chunk_centre: Floats
+    chunk_direction: Floats
+    chunk_lane: Ints
+    points: Floats
+    headings: Floats
+    arc: Floats
+    lane_of_point: Ints
+    starts: Ints
+    successors: tuple[tuple[int, ...], ...]
+    speed_limit: Floats
+    lane_ids: tuple[str, ...]
+
+    @property
+    def num_lanes(self) -> int:
+        """Number of vehicle lanes."""
+        return len(self.lane_ids)
+
+
+def resample(polylines: Sequence[Floats], counts: Ints) -> tuple[Floats, Floats]:
+    """Resample many polylines at once to `counts[i]` evenly spaced points each.
+
+    Args:
+        polylines: Each [N_i, 2], N_i ≥ 2, m.
+        counts: [len(polylines)], each ≥ 2.
+
+    Returns:
+        Points [sum(counts), 2] and their arc length [sum(counts)] on the own polyline, m.
+    """
+    sizes = np.array([len(p) for p in polylines])
+    stacked = np.concatenate(polylines)
+    step = np.zeros(len(stacked))
+    step[1:] = np.hypot(*np.diff(stacked, axis=0).T)
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    step[first[1:]] = _GAP
+    along = np.cumsum(step)
+    begin, end = along[first], along[first + sizes - 1]
+    index = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    offset = np.repeat((end - begin) / (counts - 1), counts) * index
+    query = np.repeat(begin, counts) + offset
+    return np.stack([np.interp(query, along, stacked[:, c]) for c in range(2)], -1), offset
+
+
+def _lengths(polylines: Sequence[Floats]) -> Floats:
+    return np.array([np.hypot(*np.diff(p, axis=0).T).sum() for p in polylines])
+
+
+def _chunk(polylines: Sequence[Floats]) -> tuple[Floats, Ints]:
+    """Cut polylines into pieces of at most `CHUNK_LENGTH`: [C, CHUNK_POINTS, 2] and the polyline of each."""
+    if not polylines:
+        return np.zeros((0, CHUNK_POINTS, 2)), np.zeros(0, dtype=np.intp)
+    pieces = np.maximum(np.ceil(_lengths(polylines) / CHUNK_LENGTH), 1).astype(np.intp)
+    inner = CHUNK_POINTS - 1
+    points, _ = resample(polylines, pieces * inner + 1)
+    base = np.concatenate([[0], np.cumsum(pieces * inner + 1)[:-1]])
+    owner = np.repeat(np.arange(len(pieces)), pieces)
+    order = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    index = (base[owner] + order * inner)[:, None] + np.arange(CHUNK_POINTS)
+    return points[index], owner
+
+
+def _usable(feature: MapFeature) -> bool:
+    points = feature.points
+    return len(points) >= 2 and bool(np.isfinite(points[:, :2]).all()) and bool(np.ptp(points[:, :2], axis=0).any())
+
+
+def _speed_limit(feature: MapFeature) -> float:
+    for key, factor in (("speed_limit_kmh", _KMH), ("speed_limit_mph", _MPH)):
+        value = feature.extras.get(key)
+        if isinstance(value, (int, float)) and 0 < value < 200:
+            return float(value) * factor
+    return 0.0
+
+
+def build_roads(features: Sequence[MapFeature]) -> Roads:
+    """Resample a map; lanes of bicycles and degenerate polylines are left out."""
+    lanes = [f for f in features if f.is_vehicle_lane and _usable(f)]
+    edges = [f for f in features if f.is_road_edge and _usable(f)]
+    lane_lines = [np.asarray(f.points[:, :2], dtype=np.float64) for f in lanes]
+    edge_lines = [np.asarray(f.points[:, :2], dtype=np.float64) for f in edges]
+    lane_chunks, chunk_lane = _chunk(lane_lines)
+    edge_chunks, _ = _chunk(edge_lines)
+    chunks = np.concatenate([lane_chunks, edge_chunks])
+    direction = chunks[:, -1] - chunks[:, 0]
+    direction = direction / np.maximum(np.hypot(*direction.T)[:, None], 1e-6)
+    if lanes:
+        counts = np.maximum(np.ceil(_lengths(lane_lines) / LANE_SPACING), 1).astype(np.intp) + 1
+        points, arc = resample(lane_lines, counts)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        owner = np.repeat(np.arange(len(lanes)), counts)
+        # The last point of a lane has no segment of its own: it takes the heading of the one before.
+        ahead = np.minimum(np.arange(len(points)) + 1, starts[1:][owner] - 1)
+        delta = points[ahead] - points[np.maximum(ahead - 1, starts[:-1][owner])]
+    else:
+        points, arc, delta = np.zeros((0, 2)), np.zeros(0), np.zeros((0, 2))
+        starts, owner = np.zeros(1, dtype=np.intp), np.zeros(0, dtype=np.intp)
+    index = {f.id: k for k, f in enumerate(lanes)}
+    return Roads(
+        chunks=chunks,
+        chunk_centre=chunks[:, CHUNK_POINTS // 2],
+        chunk_direction=direction,
+        chunk_lane=np.concatenate([chunk_lane, np.full(len(edge_chunks), -1, dtype=np.intp)]),
+        points=points,
+        headings=np.arctan2(delta[:, 1], delta[:, 0]),
+        arc=arc,
+        lane_of_point=owner,
+        starts=starts,
+        successors=tuple(tuple(index[k] for k in f.exit if k in index) for f in lanes),
+        speed_limit=np.array([_speed_limit(f) for f in lanes]),
+        lane_ids=tuple(f.id for f in lanes),
+    )
+
+
+class RoadsCache:
+    """The most recently used maps. Scenes that share their `features` tuple share the entry."""
+
+    def __init__(self, size: int = 32) -> None:
+        self._size = size
+        # The tuple itself is kept beside its index, so that its `id` cannot be given to another object.
+        self._entries: OrderedDict[int, tuple[tuple[MapFeature, ...], Roads]] = OrderedDict()
+
+    def get(self, scenario: Scenario) -> Roads:
+        """The resampled map of a scene."""
+        key = id(scenario.features)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = (scenario.features, build_roads(scenario.features))
+            self._entries[key] = entry
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+        self._entries.move_to_end(key)
+        return entry[1]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
+
+LIGHT_RED: Final = 1
+LIGHT_CAUTION: Final = 2
+LIGHT_GREEN: Final = 3
+
+
+def light_states(scenario: Scenario, roads: Roads, step: int) -> Ints:
+    """Traffic light of each lane at `step`: 0 none, 1 red, 2 yellow or unknown, 3 green; [L].
+
+    Only the state at `step` is read, never a later one.
+    """
+    found = np.zeros(roads.num_lanes, dtype=np.intp)
+    if not scenario.lights:
+        return found
+    index = {name: k for k, name in enumerate(roads.lane_ids)}
+    for key, light in scenario.lights.items():
+        lane = index.get(str(light.get("lane", key)))
+        states = light.get("state", {}).get("object_state", ())
+        if lane is None or step >= len(states) or not states[step]:
+            continue
+        name = str(states[step]).upper()
+        if "STOP" in name or "RED" in name:
+            found[lane] = LIGHT_RED
+        elif "GO" in name or "GREEN" in name:
+            found[lane] = LIGHT_GREEN
+        else:
+            found[lane] = LIGHT_CAUTION
+    return found
