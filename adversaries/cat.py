@@ -5,8 +5,6 @@ Paper: Zhang et al., "CAT: Closed-loop Adversarial Training for Safe End-to-End 
 
 from __future__ import annotations
 
-import zlib
-from collections import OrderedDict
 from os import PathLike
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -79,7 +77,7 @@ class CatAdversary:
         candidates: int = CANDIDATES,
         penalty: float = PENALTY,
         decode: str = "nms",
-        cache_scenes: int = 0,
+        cache_scenes: int = 64,
     ) -> None:
         """Load the prior and fix the options.
 
@@ -89,22 +87,22 @@ class CatAdversary:
             candidates: Futures drawn from the prior.
             penalty: Factor per check before the first contact, in (0, 1].
             decode: How the prior picks its goals: `nms` (spread out) or `topk` (the likeliest, as SAGE does).
-            cache_scenes: Scenes whose candidates are remembered (about 60 kB each; they do not depend on the ego,
-                so a training run that revisits its scenes saves the prior's time). 0 remembers nothing.
+            cache_scenes: Scenes whose candidates the prior remembers, about 0.2 MB each (they do not depend on the
+                ego, so a training run that keeps its scenes in memory saves the prior's time). Used only where
+                the prior is loaded here.
 
         Raises:
             WeightsError: The weights are missing or of another architecture.
             ConfigError: An option cannot work.
         """
-        if candidates < 1 or not 0 < penalty <= 1 or cache_scenes < 0:
+        if candidates < 1 or not 0 < penalty <= 1 or cache_scenes < 1:
             raise ConfigError(
-                "cat: expected candidates >= 1, 0 < penalty <= 1 and cache_scenes >= 0, got "
+                "cat: expected candidates >= 1, 0 < penalty <= 1 and cache_scenes >= 1, got "
                 f"{candidates}, {penalty}, {cache_scenes}."
             )
         self.protocol = protocol_of(protocol)
-        self.num, self.penalty, self.decode, self.cache_scenes = candidates, penalty, decode, cache_scenes
-        self._prior: Prior = _load(prior)
-        self._cache: OrderedDict[tuple[Any, ...], tuple[Floats, Floats]] = OrderedDict()
+        self.num, self.penalty, self.decode = candidates, penalty, decode
+        self._prior: Prior = _load(prior, cache_scenes)
 
     def plan(self, context: AttackContext) -> AttackPlan:
         """Choose among the prior's futures (see the class).
@@ -153,21 +151,12 @@ class CatAdversary:
     def _candidates(self, context: AttackContext) -> tuple[Floats, Floats]:
         """States [K, T, 5] by absolute step and log-probabilities [K], likeliest first."""
         scene = context.scenario
-        key = _fingerprint(context) if self.cache_scenes else ()
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            future, log_prob = self._cache[key]
-        else:
-            found = self._prior.candidates(scene, context.opponent, step=context.step, num=self.num, decode=self.decode)
-            log_prob = np.asarray(found.log_prob, dtype=np.float64)
-            order = np.argsort(-log_prob, kind="stable")
-            log_prob = log_prob[order]
-            future = np.asarray(found.states, dtype=np.float64)[order, context.step + 1 :]
-            self._check(scene, future, log_prob)
-            if self.cache_scenes:
-                self._cache[key] = (future, log_prob)
-                while len(self._cache) > self.cache_scenes:
-                    self._cache.popitem(last=False)
+        found = self._prior.candidates(scene, context.opponent, step=context.step, num=self.num, decode=self.decode)
+        log_prob = np.asarray(found.log_prob, dtype=np.float64)
+        order = np.argsort(-log_prob, kind="stable")
+        log_prob = log_prob[order]
+        future = np.asarray(found.states, dtype=np.float64)[order, context.step + 1 :]
+        self._check(scene, future, log_prob)
         states = np.zeros((len(future), scene.num_steps, STATE))
         states[:, context.step + 1 :] = future
         seen = scene.valid[context.opponent, : context.step + 1]
@@ -207,19 +196,11 @@ class CatAdversary:
         return Scored(probability, overlap, probability * overlap, first, distance)
 
 
-def _load(prior: Prior | str | PathLike[str] | None) -> Prior:
+def _load(prior: Prior | str | PathLike[str] | None, cache_scenes: int) -> Prior:
     """The prior itself, or the one behind a path (None: shipped weights)."""
     if prior is not None and not isinstance(prior, (str, PathLike)):
         return prior
     # Imported here so that a caller with a prior of their own does not pay for torch.
     from adversaries.prior import MotionPrior
 
-    return MotionPrior.load(prior)
-
-
-def _fingerprint(context: AttackContext) -> tuple[Any, ...]:
-    """Identifies what the prior sees: a changed copy of a scene must not meet the original's candidates."""
-    scene, rows = context.scenario, slice(0, context.step + 1)
-    digest = zlib.crc32(np.ascontiguousarray(scene.position[:, rows]).tobytes())
-    digest = zlib.crc32(np.ascontiguousarray(scene.valid[:, rows]).tobytes(), digest)
-    return scene.id, scene.source, context.opponent, context.step, len(scene.features), digest
+    return MotionPrior.load(prior, cache_scenes)

@@ -139,7 +139,7 @@ def _poses(states: Floats, valid: Bools, start: int, check: OverlapCheck) -> Flo
     """Poses [..., n, 3] at the checked steps, with the headings that `check` asks for."""
     future = states[..., start:, :3]
     if check.headings == "path" and future.shape[-2] > 1:
-        headings = path_headings(future[..., :2], valid[..., start:])
+        headings = path_headings(future[..., :2], np.broadcast_to(valid[..., start:], future.shape[:-1]))
         future = np.concatenate([future[..., :2], headings[..., None]], axis=-1)
     return future[..., :: check.stride, :]
 
