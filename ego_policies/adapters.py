@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -32,7 +31,7 @@ class CallablePolicy:
 
     def __init__(
         self,
-        function: Callable[..., Any] | Any,
+        function: Any,
         *,
         observation: str = "cat",
         name: str | None = None,
@@ -158,8 +157,15 @@ class OnnxPolicy(_FilePolicy):
             from onnxruntime.capi import onnxruntime_pybind11_state as state
         except ImportError as error:
             raise PolicyError("ONNX policies need onnxruntime: pip install 'gauntlet-drive[onnx]'.") from error
-        self._errors = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile)
-        self._errors += (state.NotImplemented, state.RuntimeException)
+        self._errors: tuple[type[Exception], ...] = (
+            state.Fail,
+            state.InvalidArgument,
+            state.InvalidGraph,
+            state.InvalidProtobuf,
+            state.NoSuchFile,
+            state.NotImplemented,
+            state.RuntimeException,
+        )
         options = onnxruntime.SessionOptions()
         # One observation at a time: more threads only fight with the simulator.
         options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -55,3 +55,7 @@ class WeightsError(GauntletError, RuntimeError):
 
 class RunError(GauntletError, RuntimeError):
     """A run directory cannot be written, resumed or read."""
+
+
+class ConformanceError(GauntletError, AssertionError):
+    """A component breaks its contract: names the component, the rule, and what was found."""

@@ -110,7 +110,7 @@ def test_a_damaged_file_is_one_clear_error(tmp_path, content):
 def test_a_truncated_checkpoint_is_one_clear_error(checkpoint, share):
     # The members are zips themselves, so that half a file may still look like a zip: of something else.
     checkpoint.write_bytes(checkpoint.read_bytes()[: int(checkpoint.stat().st_size * share)])
-    with pytest.raises(PolicyError, match="not a readable|truncated"):
+    with pytest.raises(PolicyError, match=r"not a readable|truncated"):
         TD3Policy(checkpoint)
 
 

@@ -1,0 +1,119 @@
+"""Whether a curriculum keeps its contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from harness.checks.base import Checker, require_name
+from harness.interfaces import AttackSchedule, Curriculum, EpisodeOutcome
+
+GRID = np.linspace(0.0, 1.0, 21)
+
+
+def check_curriculum(factory: Callable[[], Curriculum], *, episodes: int = 400, seed: int = 0) -> None:
+    """Check a curriculum.
+
+    Args:
+        factory: Builds a fresh one, as the registry's class does.
+        episodes: Finished episodes to feed it: random, then a long run of successes, then of crashes.
+        seed: Of the random outcomes.
+
+    Raises:
+        ConformanceError: With the broken rule.
+    """
+    curriculum = factory()
+    checker = Checker(f"curriculum {getattr(curriculum, 'name', type(curriculum).__name__)!r}")
+    require_name(checker, curriculum)
+    checker.require(
+        isinstance(curriculum, Curriculum),
+        "it must have `name`, `schedule`, `record`, `state_dict` and `load_state_dict`",
+    )
+    outcomes = make_outcomes(episodes, seed)
+    with checker.only_own_randomness():
+        reference = _follow(checker, curriculum, outcomes)
+        again = _follow(checker, factory(), outcomes)
+    checker.require(reference == again, "equal outcomes must give equal schedules")
+    cuts = sorted({0, 1, episodes // 4, episodes // 2, episodes - episodes // 8})
+    for cut in cuts:
+        checker.where = f"resumed after {cut} episodes"
+        resumed = _resume(checker, factory, outcomes[:cut])
+        rest = _follow(checker, resumed, outcomes[cut:])
+        checker.require(rest == reference[cut:], "a state-dict round trip must go on exactly", "another schedule")
+    checker.where = ""
+
+
+def make_outcomes(count: int, seed: int) -> list[EpisodeOutcome]:
+    """Outcomes that make an adaptive curriculum move up and down: random, all successes, all crashes."""
+    rng = np.random.default_rng(seed)
+    outcomes = []
+    for index in range(count):
+        phase = 3 * index // max(count, 1)
+        crashed = bool(rng.random() < (0.5, 0.0, 1.0)[phase])
+        attacked = bool(rng.random() < 0.5)
+        outcomes.append(
+            EpisodeOutcome(
+                attacked=attacked,
+                intensity=float(rng.random()) if attacked else 0.0,
+                crashed=crashed,
+                route_completion=float(rng.random()) if crashed else 1.0,
+                arrived=not crashed,
+            )
+        )
+    return outcomes
+
+
+def _follow(
+    checker: Checker, curriculum: Curriculum, outcomes: list[EpisodeOutcome]
+) -> list[tuple[tuple[float, float], ...]]:
+    """The whole schedule before each outcome is recorded, checked."""
+    followed = []
+    for outcome in outcomes:
+        followed.append(_schedules(checker, curriculum))
+        curriculum.record(outcome)
+    followed.append(_schedules(checker, curriculum))
+    return followed
+
+
+def _schedules(checker: Checker, curriculum: Curriculum) -> tuple[tuple[float, float], ...]:
+    found = []
+    for progress in GRID:
+        schedule = curriculum.schedule(float(progress))
+        at = f"at progress {progress:.2f}"
+        checker.require(
+            isinstance(schedule, AttackSchedule), f"schedule {at} must be an AttackSchedule", type(schedule).__name__
+        )
+        checker.require(
+            0.0 <= schedule.probability <= 1.0, f"the probability {at} must lie in [0, 1]", f"{schedule.probability}"
+        )
+        checker.require(np.isfinite(schedule.intensity), f"the intensity {at} must be finite", f"{schedule.intensity}")
+        found.append((float(schedule.probability), float(schedule.intensity)))
+    asked_twice = tuple(tuple(curriculum.schedule(float(progress))) for progress in GRID)
+    checker.require(asked_twice == tuple(found), "asking for the schedule must not change it")
+    return tuple(found)
+
+
+def _resume(checker: Checker, factory: Callable[[], Curriculum], outcomes: list[EpisodeOutcome]) -> Curriculum:
+    """A fresh curriculum that got the state of one which has seen `outcomes`, through JSON as checkpoints do."""
+    seen = factory()
+    for outcome in outcomes:
+        seen.record(outcome)
+    state = seen.state_dict()
+    try:
+        text = json.dumps(state)
+    except (TypeError, ValueError) as error:
+        checker.fail(f"state_dict must be JSON-able ({error})")
+    for outcome in make_outcomes(60, 1):
+        seen.record(outcome)
+    checker.require(json.dumps(state) == text, "a state dict must not change when the curriculum goes on")
+    resumed = factory()
+    # Some history of its own first: loading must replace all of it.
+    for outcome in make_outcomes(37, 2):
+        resumed.record(outcome)
+    resumed.load_state_dict(json.loads(text))
+    checker.require(
+        json.dumps(resumed.state_dict()) == text, "state_dict must return what load_state_dict was given", "another"
+    )
+    return resumed

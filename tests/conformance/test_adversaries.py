@@ -1,0 +1,192 @@
+"""Every registered adversary keeps its contract, and every way of breaking it is caught."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness import registry
+from harness.checks import check_adversary
+from harness.errors import AdversaryError, ConformanceError
+from harness.interfaces import HEADING, VX, VY, AttackPlan
+from tests.scenes import crossing, straight_road
+
+
+def scenes():
+    return [
+        straight_road(),
+        straight_road(opponent_from=6, scene_id="late opponent"),
+        crossing(),
+        crossing(origin=(7000.0, -12000.0), rotation=0.7, scene_id="far away"),
+    ]
+
+
+@pytest.mark.parametrize("name", registry.names("adversary"))
+def test_registered_adversary(name):
+    check_adversary(registry.make("adversary", name), scenes())
+
+
+class Sound:
+    """The opponent goes on at the velocity of the current step, a little faster with intensity and chance."""
+
+    name = "sound"
+
+    def plan(self, context):
+        scene, step = context.scenario, context.step
+        states = scene.states(context.opponent).copy()
+        valid = scene.valid[context.opponent].copy()
+        valid[step + 1 :] = True
+        pace = 1.0 + 0.1 * context.intensity + 0.01 * context.rng.random()
+        ahead = np.arange(1, scene.num_steps - step)[:, None] * scene.dt
+        velocity = states[step, [VX, VY]] * pace
+        states[step + 1 :, :2] = states[step, :2] + ahead * velocity
+        states[step + 1 :, HEADING] = states[step, HEADING]
+        states[step + 1 :, [VX, VY]] = velocity
+        return AttackPlan(
+            states, valid, np.stack([states, states]), {"score": np.array([1.0, 0.5])}, chosen=0, info={"pace": pace}
+        )
+
+
+class Broken(Sound):
+    """`Sound` with its plan spoilt."""
+
+    def __init__(self, spoil):
+        self.spoil = spoil
+
+    def plan(self, context):
+        plan = super().plan(context)
+        return self.spoil(plan, context) or plan
+
+
+def change(**fields):
+    return lambda plan, context: replace(plan, **{key: make(plan) for key, make in fields.items()})
+
+
+def edit(rows, columns, value, *, add=False):
+    """A plan whose states (and candidates) have other values at [rows, columns]."""
+
+    def spoil(plan, context):
+        states = plan.states.copy()
+        states[rows, columns] = states[rows, columns] + value if add else value
+        return replace(plan, states=states, candidates=None, scores={}, chosen=None)
+
+    return spoil
+
+
+def global_randomness(plan, context):
+    np.random.random()  # noqa: NPY002
+
+
+def mutate_scene(plan, context):
+    context.scenario.position.setflags(write=True)
+    context.scenario.position[0, 0, 0] += 1.0
+
+
+def mutate_scene_and_lock_it_again(plan, context):
+    mutate_scene(plan, context)
+    context.scenario.position.setflags(write=False)
+
+
+def unlock_scene(plan, context):
+    context.scenario.valid.setflags(write=True)
+
+
+def mutate_ego(plan, context):
+    context.ego_trajectories[0].states[50] += 1.0
+
+
+def own_generator():
+    rng = np.random.default_rng(0)
+    return lambda plan, context: edit(slice(11, None), VX, rng.normal() * 0.1, add=True)(plan, context)
+
+
+BROKEN = {
+    "shape of states": (change(states=lambda plan: plan.states[:, :4]), r"shape \(91, 5\)"),
+    "length": (change(states=lambda plan: plan.states[:80], valid=lambda plan: plan.valid[:80]), r"shape \(91, 5\)"),
+    "lists": (change(states=lambda plan: plan.states.tolist()), "numpy array"),
+    "dtype of valid": (change(valid=lambda plan: plan.valid.astype(float)), "dtype bool"),
+    "integer states": (change(states=lambda plan: plan.states.astype(int)), "dtype floating"),
+    "nan": (edit(40, 0, np.nan), "finite"),
+    "no future": (change(valid=lambda plan: np.arange(91) <= 10), "valid row after step 10"),
+    "history shifted by a row": (
+        lambda plan, context: replace(plan, states=np.roll(plan.states, 1, axis=0), candidates=None, chosen=None),
+        "must be the log's",
+    ),
+    "zero-padded late opponent": (
+        lambda plan, context: (
+            replace(plan, valid=np.ones(91, bool)) if context.scenario.id == "late opponent" else None
+        ),
+        "has not appeared",
+    ),
+    "teleport": (edit(slice(40, None), 0, 30.0, add=True), "must not jump"),
+    "velocity in the wrong unit": (edit(slice(11, None), VX, 36.0), "velocities must be those of the positions"),
+    "velocity per step": (edit(slice(11, None), [VX, VY], 0.0), "velocities must be those of the positions"),
+    "heading in degrees": (edit(slice(11, None), HEADING, 90.0), "headings must follow"),
+    "heading of the wrong sign": (
+        lambda plan, context: edit(slice(11, None), HEADING, -plan.states[50, HEADING])(plan, context),
+        "headings must follow",
+    ),
+    "chosen out of range": (change(chosen=lambda plan: 2), "chosen must lie in 0 … 1"),
+    "chosen is another": (
+        lambda plan, context: replace(plan, candidates=plan.candidates + 5.0),
+        "chosen candidate must be the planned",
+    ),
+    "chosen without candidates": (change(candidates=lambda plan: None), "needs `candidates`"),
+    "scores of another length": (change(scores=lambda plan: {"s": np.zeros(3)}), r"scores\['s'\].*shape \(2,\)"),
+    "nan scores": (change(scores=lambda plan: {"s": np.array([0.0, np.nan])}), "must not be NaN"),
+    "takeover in the past": (change(takeover_step=lambda plan: 5), "takeover_step"),
+    "arrays in info": (change(info=lambda plan: {"x": np.zeros(2)}), "scalar or a string"),
+    "not a plan": (lambda plan, context: (plan.states, plan.valid), "AttackPlan or None"),
+    "global randomness": (global_randomness, "global one"),
+    "own generator": (own_generator(), "equal plans"),
+    "mutates the scene": (mutate_scene, "change the scenario"),
+    "mutates the scene secretly": (mutate_scene_and_lock_it_again, "change the scenario"),
+    "unlocks the scene": (unlock_scene, "read-only"),
+    "mutates the ego": (mutate_ego, "change the ego trajectories"),
+}
+
+
+def test_a_sound_adversary_passes():
+    check_adversary(Sound(), scenes())
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_adversary_is_caught(case):
+    spoil, message = BROKEN[case]
+    with pytest.raises(ConformanceError, match=message) as caught:
+        check_adversary(Broken(spoil), scenes())
+    assert "adversary 'sound'" in str(caught.value)
+
+
+def test_an_adversary_that_sometimes_gives_up_is_caught():
+    class Moody(Sound):
+        calls = 0
+
+        def plan(self, context):
+            self.calls += 1
+            return super().plan(context) if self.calls % 2 else None
+
+    with pytest.raises(ConformanceError, match="equal plans"):
+        check_adversary(Moody(), scenes())
+
+
+def test_nameless_and_planless_are_caught():
+    class Nameless(Sound):
+        name = ""
+
+    class Planless:
+        name = "x"
+
+    with pytest.raises(ConformanceError, match="non-empty string"):
+        check_adversary(Nameless(), scenes())
+    with pytest.raises(ConformanceError, match="plan"):
+        check_adversary(Planless(), scenes())
+    with pytest.raises(ConformanceError, match="at least one scene"):
+        check_adversary(Sound(), [straight_road(with_opponent=False)])
+
+
+def test_a_context_needs_an_opponent():
+    from harness.checks.adversary import make_context
+
+    with pytest.raises(AdversaryError, match="no opponent"):
+        make_context(straight_road(with_opponent=False), 1.0, 0)
