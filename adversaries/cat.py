@@ -6,7 +6,7 @@ Paper: Zhang et al., "CAT: Closed-loop Adversarial Training for Safe End-to-End 
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from scenarios.scenario import Scenario
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Decode = Literal["nms", "topk"]
 
 CANDIDATES: Final = 32
 """Futures drawn from the prior (CAT)."""
@@ -30,18 +31,11 @@ HORIZON: Final = 80
 """Future steps that the prior predicts: 8 s at 10 Hz."""
 
 
-class CandidateSet(Protocol):
-    """What `adversaries.prior` returns; see there."""
-
-    states: Floats
-    log_prob: Floats
-
-
 class Prior(Protocol):
     """The part of `adversaries.prior.MotionPrior` that is used here."""
 
-    def candidates(self, scenario: Scenario, agent: int, step: int, num: int, decode: str) -> Any:
-        """Return a `CandidateSet`: states [K, T, 5] by absolute step and log-probabilities [K]."""
+    def candidates(self, scenario: Scenario, agent: int, step: int, num: int, decode: Decode) -> Any:
+        """Return `states` [K, T, 5] by absolute step and `log_prob` [K]."""
         ...
 
 
@@ -76,7 +70,7 @@ class CatAdversary:
         protocol: str | AttackProtocol = "corrected",
         candidates: int = CANDIDATES,
         penalty: float = PENALTY,
-        decode: str = "nms",
+        decode: Decode = "nms",
         cache_scenes: int = 64,
     ) -> None:
         """Load the prior and fix the options.
@@ -100,6 +94,8 @@ class CatAdversary:
                 "cat: expected candidates >= 1, 0 < penalty <= 1 and cache_scenes >= 1, got "
                 f"{candidates}, {penalty}, {cache_scenes}."
             )
+        if decode not in get_args(Decode):
+            raise ConfigError(f"cat: expected decode to be one of {', '.join(get_args(Decode))}, got {decode!r}.")
         self.protocol = protocol_of(protocol)
         self.num, self.penalty, self.decode = candidates, penalty, decode
         self._prior: Prior = _load(prior, cache_scenes)

@@ -149,7 +149,9 @@ def test_scenes_that_cannot_be_attacked_say_why() -> None:
         CatAdversary(FixedPrior(np.zeros((0, 91, 5)), [])).plan(context(scene))
 
 
-@pytest.mark.parametrize("options", [{"candidates": 0}, {"penalty": 0.0}, {"penalty": 1.5}, {"cache_scenes": 0}])
+@pytest.mark.parametrize(
+    "options", [{"candidates": 0}, {"penalty": 0.0}, {"penalty": 1.5}, {"cache_scenes": 0}, {"decode": "x"}]
+)
 def test_options_that_cannot_work_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         CatAdversary(FixedPrior(np.stack([FAR]), [0.0]), **options)

@@ -1,0 +1,220 @@
+"""How well an adversary attacks the logged ego, from geometry alone: no simulation, a few milliseconds a scene.
+
+A replayed ego does exactly what its log says, so the planned attack against the log *is* what a simulation with the
+`replay` policy would show. Two published readings of "success" are computed beside Gauntlet's own; they belong in
+tables of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from harness.errors import AdversaryError
+from harness.interfaces import Adversary, AttackContext, AttackPlan, Trajectory
+from harness.metrics.adversarial import adversarial_reward
+from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, closest_approach, first_overlap
+from harness.metrics.compliance import off_road_steps, traffic_contact_steps
+from harness.metrics.intervals import Interval, bootstrap_mean, wilson
+from harness.metrics.realism import behavioural_penalty, kinematic_penalty
+from scenarios.map_index import MapIndex
+from scenarios.scenario import CURRENT_STEP, Scenario
+
+log = logging.getLogger(__name__)
+
+PATH_POLYGONS: Final = OverlapCheck(headings="path")
+"""SAGE's `eval_sage.py`: polygons at every step, headings recomputed from positions."""
+
+Protocol = Literal["corrected", "as-published"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttackRecord:
+    """One attack on one scene. Steps are absolute, -1 for never; penalties as in SAGE's appendix B.2.
+
+    Attributes:
+        scenario: Scene name.
+        adversary: Registry name (`none`: the logged opponent itself).
+        protocol: Of the adversary.
+        error: Why there is no plan; then no other number counts.
+        contact_step: First step at which the boxes overlap, true headings.
+        contact_step_cat: The same by the check of CAT's code (every fifth step, edges only).
+        contact_step_sage: The same by the check of SAGE's evaluation script.
+        closest_m: Smallest distance of the centres, m.
+        reward: R_adv, equation 11.
+        kinematic: P_kin, equation 12, of the opponent from the current step on.
+        behavioural: P_beh, equation 13, likewise.
+        off_road: Whether the opponent's box crosses a road edge.
+        hits_traffic: Whether the opponent's box meets another agent's logged track.
+        milliseconds: Time to plan, ms.
+    """
+
+    scenario: str
+    adversary: str
+    protocol: str
+    error: str = ""
+    contact_step: int = -1
+    contact_step_cat: int = -1
+    contact_step_sage: int = -1
+    closest_m: float = np.nan
+    reward: float = np.nan
+    kinematic: float = np.nan
+    behavioural: float = np.nan
+    off_road: bool = False
+    hits_traffic: bool = False
+    milliseconds: float = np.nan
+
+
+def logged_context(scenario: Scenario, *, intensity: float = 1.0, seed: int = 0) -> AttackContext:
+    """The attack on the logged ego at step 10.
+
+    Raises:
+        AdversaryError: The scene has no opponent.
+    """
+    if scenario.opponent is None:
+        raise AdversaryError(f"scenario {scenario.id}: no opponent; choose one with scenarios.opponents.")
+    return AttackContext(
+        scenario=scenario,
+        opponent=scenario.opponent,
+        ego_trajectories=(Trajectory(scenario.states(scenario.ego), scenario.valid[scenario.ego]),),
+        intensity=intensity,
+        rng=np.random.default_rng(seed),
+        ego_size=scenario.box(scenario.ego),
+        step=CURRENT_STEP,
+    )
+
+
+def attack_logged(
+    adversary: Adversary, scenario: Scenario, protocol: Protocol, *, intensity: float = 1.0, seed: int = 0
+) -> tuple[AttackRecord, AttackPlan | None]:
+    """Plan one attack on the logged ego and judge it; a scene that cannot be attacked yields a record with `error`."""
+    try:
+        context = logged_context(scenario, intensity=intensity, seed=seed)
+        begin = time.perf_counter()
+        plan = adversary.plan(context)
+        spent = (time.perf_counter() - begin) * 1e3
+    except AdversaryError as error:
+        return AttackRecord(scenario.id, adversary.name, protocol, error=str(error)), None
+    if plan is None:
+        plan_states, plan_valid = scenario.states(context.opponent), scenario.valid[context.opponent]
+    else:
+        plan_states, plan_valid = plan.states, plan.valid
+    numbers = judge(context, plan_states, plan_valid, protocol)
+    return AttackRecord(scenario.id, adversary.name, protocol, milliseconds=spent, **numbers), plan
+
+
+def judge(context: AttackContext, states: np.ndarray, valid: np.ndarray, protocol: Protocol) -> dict[str, Any]:
+    """Every number of an `AttackRecord` for the opponent's `states` [T, 5] with `valid` [T] against the newest ego."""
+    scene, start = context.scenario, context.step + 1
+    ego, size = context.ego_trajectories[-1], scene.box(context.opponent)
+    pair = (states, valid, size, ego.states, ego.valid, context.ego_size)
+    published = protocol == "as-published"
+    motion = valid.copy()
+    motion[: context.step] = False  # the seam from the last observed row counts, the recorded history does not
+    style: dict[str, Any] = {"differences": "gradient", "headings": "path"} if published else {}
+    others = (context.opponent, scene.ego)
+    return {
+        "contact_step": int(first_overlap(*pair, start, EVERY_STEP)),
+        "contact_step_cat": int(first_overlap(*pair, start, AS_PUBLISHED)),
+        "contact_step_sage": int(first_overlap(*pair, start, PATH_POLYGONS)),
+        "closest_m": float(closest_approach(states, valid, ego.states, ego.valid, start)),
+        "reward": float(adversarial_reward(*pair, start, as_published=published)),
+        "kinematic": float(kinematic_penalty(states, motion, scene.dt, **style)),
+        "behavioural": float(behavioural_penalty(states, motion, scene.dt, **style)),
+        "off_road": bool(off_road_steps(MapIndex.of(scene), states, valid, size, start).any()),
+        "hits_traffic": bool(traffic_contact_steps(scene, states, valid, size, others, start).any()),
+    }
+
+
+def attack_all(
+    adversaries: Sequence[Adversary],
+    scenes: Iterable[Scenario],
+    protocol: Protocol,
+    *,
+    seed: int = 0,
+    on_plan: Callable[[Scenario, AttackRecord, AttackPlan | None], None] | None = None,
+) -> list[AttackRecord]:
+    """Every adversary on every scene, scene by scene.
+
+    Args:
+        adversaries: Built with the same `protocol`.
+        scenes: Loaded one at a time.
+        protocol: Which reading of reward and penalties.
+        seed: Each scene's generator is seeded with `seed` plus its number.
+        on_plan: Called after each attack (pictures, progress).
+    """
+    records = []
+    for number, scene in enumerate(scenes):
+        for adversary in adversaries:
+            record, plan = attack_logged(adversary, scene, protocol, seed=seed + number)
+            if record.error:
+                log.warning("not attacked: %s", record.error)
+            records.append(record)
+            if on_plan is not None:
+                on_plan(scene, record, plan)
+    return records
+
+
+@dataclass(frozen=True, slots=True)
+class AttackSummary:
+    """One row of the table: rates with Wilson intervals, means with bootstrap intervals over scenes.
+
+    Attributes:
+        adversary, protocol: What attacked.
+        scenes: Scenes that were attacked.
+        failed: Scenes that could not be (not in any other number).
+        success: Share of scenes with contact; `as-published` counts CAT's check, `corrected` every step.
+        success_sage: Share by SAGE's script (only `as-published`).
+        reward, kinematic, behavioural: Means.
+        off_road, hits_traffic: Rates.
+        milliseconds: Median time to plan, ms.
+    """
+
+    adversary: str
+    protocol: str
+    scenes: int
+    failed: int
+    success: Interval
+    success_sage: Interval | None
+    reward: Interval
+    kinematic: Interval
+    behavioural: Interval
+    off_road: Interval
+    hits_traffic: Interval
+    milliseconds: float
+
+
+def summarise(records: Sequence[AttackRecord], seed: int = 0) -> list[AttackSummary]:
+    """One summary per adversary, in order of first appearance."""
+    rows = []
+    for name in dict.fromkeys(record.adversary for record in records):
+        own = [record for record in records if record.adversary == name]
+        good = [record for record in own if not record.error]
+        published = own[0].protocol == "as-published"
+
+        def rate(flags: Iterable[bool], total: int = len(good)) -> Interval:
+            return wilson(sum(flags), total)
+
+        hits = [r.contact_step_cat if published else r.contact_step for r in good]
+        rows.append(
+            AttackSummary(
+                adversary=name,
+                protocol=own[0].protocol,
+                scenes=len(good),
+                failed=len(own) - len(good),
+                success=rate(step >= 0 for step in hits),
+                success_sage=rate(r.contact_step_sage >= 0 for r in good) if published else None,
+                reward=bootstrap_mean([r.reward for r in good], seed),
+                kinematic=bootstrap_mean([r.kinematic for r in good], seed),
+                behavioural=bootstrap_mean([r.behavioural for r in good], seed),
+                off_road=rate(r.off_road for r in good),
+                hits_traffic=rate(r.hits_traffic for r in good),
+                milliseconds=float(np.median([r.milliseconds for r in good])) if good else np.nan,
+            )
+        )
+    return rows
