@@ -1,0 +1,210 @@
+"""What is wrong with a scene: every finding names the field, the reason and how much it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from harness.errors import ScenarioError
+from scenarios.scenario import CURRENT_STEP, Kind, Scenario
+
+MAX_SPEED: Final = 70.0
+"""m/s (250 km/h): a faster agent is a tracking error."""
+MAX_JUMP: Final = 10.0
+"""m in one step beyond what the recorded speed explains: the ego is teleported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        level: `error` (the scene cannot be used) or `warning` (some uses suffer).
+        field: What it concerns.
+        reason: Why, with numbers.
+    """
+
+    level: Literal["error", "warning"]
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.field}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a use asks of a scene; what is not needed is reported as a warning instead of an error.
+
+    Attributes:
+        steps: Steps that the ego must last, counted from the start (for a horizon of 90: 91).
+        road_edges: Whether road boundaries are needed (map compliance).
+        opponent: Whether an opponent is needed (attacks).
+    """
+
+    steps: int = CURRENT_STEP + 2
+    road_edges: bool = False
+    opponent: bool = False
+
+
+def validate(scenario: Scenario, needs: Needs | None = None) -> tuple[Finding, ...]:
+    """Everything that is wrong with a scene, errors first; empty if nothing is."""
+    needs = needs or Needs()
+    findings = [*_check_shapes(scenario)]
+    if not findings:  # The other checks index the arrays.
+        findings += [*_check_numbers(scenario), *_check_ego(scenario, needs)]
+        findings += [*_check_map(scenario, needs), *_check_opponent(scenario, needs)]
+    return tuple(sorted(findings, key=lambda finding: finding.level))
+
+
+def check(scenario: Scenario, needs: Needs | None = None) -> None:
+    """Raise if the scene cannot be used.
+
+    Raises:
+        ScenarioError: Names the file and every error found.
+    """
+    errors = [finding for finding in validate(scenario, needs) if finding.level == "error"]
+    if errors:
+        reasons = "; ".join(f"{finding.field}: {finding.reason}" for finding in errors)
+        raise ScenarioError(f"{scenario.source or scenario.id}: {reasons}. Leave this scene out, or repair the file.")
+
+
+def duplicates(ids: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Scene ids that occur in more than one file: id → file names, from pairs (file name, id)."""
+    seen: dict[str, list[str]] = {}
+    for file, name in ids:
+        seen.setdefault(name, []).append(file)
+    return {name: files for name, files in seen.items() if len(files) > 1}
+
+
+def _error(field: str, reason: str) -> Finding:
+    return Finding("error", field, reason)
+
+
+def _warning(field: str, reason: str) -> Finding:
+    return Finding("warning", field, reason)
+
+
+def _check_shapes(scenario: Scenario) -> Iterable[Finding]:
+    agents = len(scenario.agent_ids)
+    if agents == 0:
+        yield _error("tracks", "there are no agents")
+        return
+    if scenario.valid.ndim != 2 or scenario.valid.shape[0] != agents:
+        yield _error("valid", f"has shape {scenario.valid.shape}, expected [{agents} agents, steps]")
+        return
+    steps = scenario.valid.shape[1]
+    expected = {
+        "kinds": (agents,),
+        "position": (agents, steps, 3),
+        "heading": (agents, steps),
+        "velocity": (agents, steps, 2),
+        "size": (agents, steps, 3),
+    }
+    for name, shape in expected.items():
+        found = getattr(scenario, name).shape
+        if found != shape:
+            yield _error(name, f"has shape {found}, expected {shape}")
+    if len(set(scenario.agent_ids)) != agents:
+        yield _error("tracks", "two agents have the same id")
+    if not 0 <= scenario.ego < agents:
+        yield _error("ego", f"index {scenario.ego} is not among the {agents} agents")
+    if not scenario.dt > 0:
+        yield _error("ts", f"the time step is {scenario.dt} s")
+
+
+def _check_numbers(scenario: Scenario) -> Iterable[Finding]:
+    valid = scenario.valid
+    for name in ("position", "heading", "velocity", "size"):
+        values = getattr(scenario, name)
+        bad = ~np.isfinite(values.reshape(*valid.shape, -1)).all(-1) & valid
+        if bad.any():
+            agent, step = np.argwhere(bad)[0]
+            who = scenario.agent_ids[agent]
+            where = f"tracks[{who!r}]: {name}"
+            yield _error(where, f"NaN or infinite at step {step} although valid ({int(bad.sum())} such rows in all)")
+    flat = valid & ~(np.nan_to_num(scenario.size[..., :2]) > 0).all(-1)
+    for agent in np.flatnonzero(flat.any(1)):
+        name = scenario.agent_ids[agent]
+        level: Callable[[str, str], Finding] = _error if agent in (scenario.ego, scenario.opponent) else _warning
+        yield level(f"tracks[{name!r}]: size", f"length or width is not positive at {int(flat[agent].sum())} steps")
+    never = [name for name, seen in zip(scenario.agent_ids, valid.any(1), strict=True) if not seen]
+    if never:
+        yield _warning("tracks", f"{len(never)} agents are never valid ({', '.join(never[:5])})")
+    speed = np.where(valid, np.hypot(*np.moveaxis(np.nan_to_num(scenario.velocity), -1, 0)), 0.0)
+    fast = np.flatnonzero(speed.max(1) > MAX_SPEED)
+    if len(fast):
+        name = scenario.agent_ids[fast[0]]
+        yield _warning(f"tracks[{name!r}]: velocity", f"reaches {speed[fast[0]].max():.0f} m/s")
+
+
+def _check_ego(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
+    name = scenario.agent_ids[scenario.ego]
+    where = f"tracks[{name!r}] (ego)"
+    valid = scenario.valid[scenario.ego]
+    if scenario.kinds[scenario.ego] != Kind.VEHICLE:
+        yield _error(where, f"is a {Kind(int(scenario.kinds[scenario.ego])).name.lower()}, not a vehicle")
+    rows = np.flatnonzero(valid)
+    if len(rows) == 0:
+        yield _error(where, "is never valid")
+        return
+    if rows[0] > 0:
+        yield _error(where, f"appears only at step {rows[0]}; it must be there from step 0")
+    gaps = np.flatnonzero(np.diff(rows) > 1)
+    if len(gaps):
+        first = rows[gaps[0]] + 1
+        yield _error(where, f"has {len(gaps)} gaps, the first at step {first}")
+    lasts = int(rows[-1]) + 1
+    if lasts < needs.steps:
+        yield _error(where, f"lasts {lasts} steps, but {needs.steps} are needed; choose a shorter horizon")
+    position = scenario.position[scenario.ego, rows, :2]
+    speed = np.hypot(*scenario.velocity[scenario.ego, rows].T)
+    jump = np.hypot(*np.diff(position, axis=0).T) - np.maximum(speed[1:], speed[:-1]) * scenario.dt * np.diff(rows)
+    if len(jump) and np.nanmax(jump, initial=0.0) > MAX_JUMP:
+        yield _error(where, f"jumps {np.nanmax(jump):.0f} m at step {rows[int(np.nanargmax(jump)) + 1]}")
+
+
+def _check_map(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
+    lanes = [feature for feature in scenario.features if feature.is_vehicle_lane]
+    if not lanes:
+        yield _error("map_features", f"no lanes that cars may use among {len(scenario.features)} elements")
+    bad = [feature.id for feature in scenario.features if not np.isfinite(feature.points[:, :2]).all()]
+    if bad:
+        yield _error(f"map_features[{bad[0]!r}]", f"NaN or infinite points ({len(bad)} such elements in all)")
+    short = [feature.id for feature in lanes if len(feature.points) < 2]
+    if len(short) == len(lanes) and lanes:
+        yield _error("map_features", "every lane has fewer than two points")
+    elif short:
+        yield _warning("map_features", f"{len(short)} lanes have fewer than two points ({', '.join(short[:5])})")
+    if not any(feature.type == "ROAD_EDGE_BOUNDARY" for feature in scenario.features):
+        level = _error if needs.road_edges else _warning
+        yield level("map_features", "no road edges, so leaving the road cannot be judged by the map")
+    names = [feature.id for feature in scenario.features]
+    if len(set(names)) != len(names):
+        yield _error("map_features", "two elements have the same id")
+
+
+def _check_opponent(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
+    opponent = scenario.opponent
+    level = _error if needs.opponent else _warning
+    if opponent is None:
+        yield level("opponent", "there is none: no vehicle is marked, and none comes into conflict with the ego")
+        return
+    if not 0 <= opponent < scenario.num_agents or opponent == scenario.ego:
+        yield _error("opponent", f"index {opponent} is not another agent")
+        return
+    name, rows = scenario.agent_ids[opponent], np.flatnonzero(scenario.valid[opponent])
+    where = f"tracks[{name!r}] (opponent)"
+    if len(rows) == 0:
+        yield level(where, "is never valid")
+        return
+    if rows[0] > CURRENT_STEP:
+        yield level(where, f"appears only at step {rows[0]}; attacks start after step {CURRENT_STEP}")
+    elif rows[0] > 0:
+        yield _warning(where, f"appears only at step {rows[0]}")
+    gaps = int((np.diff(rows) > 1).sum())
+    if gaps:
+        yield _warning(where, f"has {gaps} gaps")
