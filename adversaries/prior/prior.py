@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from adversaries.prior.cache import SceneCache
 from adversaries.prior.config import ARCHITECTURE, HORIZON, PriorConfig
 from adversaries.prior.decode import Decode, choose
 from adversaries.prior.features import Features, extract
@@ -53,22 +53,20 @@ class Candidates:
 
 
 class MotionPrior:
-    """A trained motion prior with caches of maps and results.
+    """A trained motion prior with caches of maps and features.
 
     Args:
         network: The model; put into evaluation mode.
         info: What else the weights file says of its making.
-        cache_size: How many scenes' features and candidates to keep (about 0.2 MB each).
+        cache_size: How many scenes' maps and features to keep (about 0.5 MB each).
     """
 
     def __init__(self, network: GoalNetwork, info: dict[str, Any] | None = None, cache_size: int = 64) -> None:
         self.network = network.eval()
         self.config = network.config
         self.info = info or {}
-        self._roads = RoadsCache()
-        self._cache_size = cache_size
-        self._features: OrderedDict[tuple[Any, ...], tuple[Scenario, Features]] = OrderedDict()
-        self._results: OrderedDict[tuple[Any, ...], tuple[Scenario, Candidates]] = OrderedDict()
+        self._roads = RoadsCache(cache_size)
+        self._features: SceneCache[Features] = SceneCache(cache_size)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, cache_size: int = 64) -> MotionPrior:
@@ -127,16 +125,11 @@ class MotionPrior:
 
     def features(self, scenario: Scenario, agent: int, step: int = CURRENT_STEP) -> Features:
         """Features of one agent, cached."""
-        key = (id(scenario), agent, step)
-        found = self._features.get(key)
-        if found is None:
-            found = (scenario, extract(scenario, agent, step, self.config, self._roads))
-            self._features[key] = found
-            if len(self._features) > self._cache_size:
-                self._features.popitem(last=False)
-        self._features.move_to_end(key)
-        return found[1]
+        return self._features.get(
+            scenario, (agent, step), lambda: extract(scenario, agent, step, self.config, self._roads)
+        )
 
+    @torch.no_grad()
     def candidates(
         self,
         scenario: Scenario,
@@ -145,7 +138,7 @@ class MotionPrior:
         num: int = 32,
         decode: Decode = "nms",
     ) -> Candidates:
-        """`num` possible futures of `agent`, given everything up to `step`; cached, deterministic.
+        """`num` possible futures of `agent`, given everything up to `step`; deterministic.
 
         Args:
             scenario: The scene.
@@ -157,18 +150,6 @@ class MotionPrior:
         Raises:
             AdversaryError: The agent is absent at `step`.
         """
-        key = (id(scenario), agent, step, num, decode)
-        found = self._results.get(key)
-        if found is None:
-            found = (scenario, self._candidates(scenario, agent, step, num, decode))
-            self._results[key] = found
-            if len(self._results) > self._cache_size:
-                self._results.popitem(last=False)
-        self._results.move_to_end(key)
-        return found[1]
-
-    @torch.no_grad()
-    def _candidates(self, scenario: Scenario, agent: int, step: int, num: int, decode: Decode) -> Candidates:
         features = self.features(scenario, agent, step)
         encoding, log_probs = self.score([features])
         scores = log_probs[0].double().numpy()
@@ -197,10 +178,9 @@ class MotionPrior:
         return self.network.complete(encoding, goals)
 
     def clear_cache(self) -> None:
-        """Forget maps, features and candidates."""
+        """Forget maps and features."""
         self._roads.clear()
         self._features.clear()
-        self._results.clear()
 
 
 def world_states(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaries.prior.cache import SceneCache
 from adversaries.prior.config import CHUNK_LENGTH, CHUNK_POINTS
 from scenarios.scenario import MapFeature, Scenario
 
@@ -157,28 +157,18 @@ def build_roads(features: Sequence[MapFeature]) -> Roads:
 
 
 class RoadsCache:
-    """The most recently used maps. Scenes that share their `features` tuple share the entry."""
+    """The most recently used maps."""
 
     def __init__(self, size: int = 32) -> None:
-        self._size = size
-        # The tuple itself is kept beside its index, so that its `id` cannot be given to another object.
-        self._entries: OrderedDict[int, tuple[tuple[MapFeature, ...], Roads]] = OrderedDict()
+        self._cache: SceneCache[Roads] = SceneCache(size)
 
     def get(self, scenario: Scenario) -> Roads:
         """The resampled map of a scene."""
-        key = id(scenario.features)
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = (scenario.features, build_roads(scenario.features))
-            self._entries[key] = entry
-            while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
-        self._entries.move_to_end(key)
-        return entry[1]
+        return self._cache.get(scenario, "roads", lambda: build_roads(scenario.features))
 
     def clear(self) -> None:
         """Forget everything."""
-        self._entries.clear()
+        self._cache.clear()
 
 
 LIGHT_RED: Final = 1
