@@ -25,7 +25,8 @@ def select_opponent(scenario: Scenario) -> int | None:
     """Index of the vehicle that plays the adversary, or None if no vehicle qualifies.
 
     Where the source names exactly two objects of interest and the ego is one of them, it is the other
-    (if that is a vehicle that is ever seen), as CAT and SAGE choose. Otherwise it is the vehicle with the smallest `conflict`.
+    (if that is a vehicle that is ever seen), as CAT and SAGE choose. Otherwise it is the vehicle with the
+    smallest `conflict`.
     """
     marked = marked_opponent(scenario)
     if marked is not None:
@@ -73,9 +74,9 @@ def path_lengths(scenario: Scenario) -> NDArray[np.float64]:
 def conflict(scenario: Scenario, agents: NDArray[np.intp]) -> NDArray[np.float64]:
     """How far each agent is from conflict with the ego, [len(agents)], s; smaller is stronger.
 
-    The minimum, over every pair of a step of the ego and a step of the agent after the history, of the time between the two
-    plus the clearance of the two places beyond 2.5 m at 5 m/s: where paths cross or join it is the time gap
-    at that place (post-encroachment time), elsewhere how close the two come.
+    The minimum, over every pair of a step of the ego and a step of the agent after the history, of the time
+    between the two plus the clearance of the two places beyond 2.5 m at 5 m/s: where paths cross or join it is
+    the time gap at that place (post-encroachment time), elsewhere how close the two come.
     """
     start = min(CURRENT_STEP, scenario.num_steps - 1)
     ego_rows = np.flatnonzero(scenario.valid[scenario.ego, start:]) + start

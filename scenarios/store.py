@@ -36,9 +36,9 @@ class Rejected(NamedTuple):
 class ScenarioStore:
     """Random access to the scenes of a folder; a `ScenarioSource`.
 
-    Index order is natural order of the file names (`2.pkl` before `10.pkl`, so that index n of CAT's folder is `n.pkl`),
-    or the order of the summary where the folder has one (as MetaDrive numbers them). A scene's id is its
-    file name without `.pkl`: unique, which the ids inside WOMD files are not.
+    Index order is natural order of the file names (`2.pkl` before `10.pkl`, so that index n of CAT's folder is
+    `n.pkl`), or the order of the summary where the folder has one (as MetaDrive numbers them). A scene's id is
+    its file name without `.pkl`: unique, which the ids inside WOMD files are not.
 
     Attributes:
         folder: The folder.
