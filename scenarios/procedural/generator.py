@@ -1,0 +1,345 @@
+"""Many simulations on many processes, into a folder of ScenarioNet pickles that can be resumed and extended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import platformdirs
+
+from harness.errors import ConfigError, GauntletError, ScenarioError
+from scenarios import safe_pickle
+from scenarios.procedural.config import SPLITS, ProceduralConfig
+from scenarios.procedural.record import DATASET
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the number of scenes that exist and the number wanted."""
+
+INDEX: Final = "generator.json"
+SUMMARY: Final = "dataset_summary.pkl"
+MAPPING: Final = "dataset_mapping.pkl"
+SAVE_EVERY: Final = 24
+"""Simulations between two saves of the index: at most so many are repeated after a kill."""
+IN_FLIGHT: Final = 4
+"""Tasks handed out per worker ahead of the one that is awaited."""
+TRIALS: Final = 3
+"""How often a simulation whose worker died is tried before it is reported and passed over."""
+LARGEST_SHARE_OF_EMPTY: Final = 20
+"""Simulations in a row without any scene after which the options are taken to be impossible."""
+
+
+class Task(NamedTuple):
+    """One simulation."""
+
+    split: str
+    index: int
+
+
+def default_folder(config: ProceduralConfig | None = None) -> Path:
+    """Where the scenes of this generator are cached for this user.
+
+    The environment variable `GAUNTLET_CACHE` replaces the platform's cache folder. Every generator version and
+    every set of options has a folder of its own.
+    """
+    root = os.environ.get("GAUNTLET_CACHE")
+    base = Path(root).expanduser() if root else Path(platformdirs.user_cache_dir("gauntlet-drive"))
+    return base / "procedural" / (config or ProceduralConfig()).digest
+
+
+def ensure(
+    train: int = 200,
+    test: int = 50,
+    val: int = 0,
+    *,
+    config: ProceduralConfig | None = None,
+    folder: Path | str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Return a folder with at least so many scenes per split, generating what is missing.
+
+    Args:
+        train, test, val: Scenes wanted per split.
+        config: Generator options (its own counts are ignored).
+        folder: Where; the user's cache by default.
+        workers: Processes; one per core by default.
+        progress: Called after every simulation with (scenes there, scenes wanted).
+
+    Raises:
+        ConfigError: The folder belongs to another generator.
+        GauntletError: The folder cannot be written.
+    """
+    from dataclasses import replace
+
+    config = replace(config or ProceduralConfig(), train=train, val=val, test=test)
+    return generate(config, Path(folder) if folder else default_folder(config), workers, progress)
+
+
+def generate(
+    config: ProceduralConfig, folder: Path | str, workers: int | None = None, progress: Progress | None = None
+) -> Path:
+    """Bring a folder to at least the configured number of scenes per split.
+
+    Scenes that are there are kept, whoever was interrupted when; the same configuration gives the same files,
+    byte for byte, whatever the number of workers and in however many calls.
+
+    Args:
+        config: Counts and options.
+        folder: Made if missing.
+        workers: Processes (1: in this process); one per core by default.
+        progress: See `ensure`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: The folder belongs to another generator.
+        GauntletError: The folder cannot be written.
+    """
+    folder = Path(folder).expanduser()
+    library = _Library(folder, config)
+    wanted = {split: max(config.count(split), library.count(split)) for split in SPLITS}
+    total = sum(wanted.values())
+    if progress:
+        progress(library.total, total)
+    if all(library.count(split) >= wanted[split] for split in SPLITS):
+        library.save()
+        return folder
+    workers = workers or os.cpu_count() or 1
+    unsaved = 0
+    for split in SPLITS:
+        tasks = library.missing(split)
+        results = _results(tasks, config, workers)
+        try:
+            while library.count(split) < wanted[split]:
+                task, scenes, failure = next(results)
+                library.add(task, scenes, failure, wanted[split])
+                unsaved += 1
+                if unsaved >= SAVE_EVERY:
+                    library.save()
+                    unsaved = 0
+                if progress:
+                    progress(library.total, total)
+        finally:
+            results.close()
+            library.save()
+    return folder
+
+
+class _Library:
+    """The folder: scene files, which simulations gave which of them, and ScenarioNet's summary."""
+
+    def __init__(self, folder: Path, config: ProceduralConfig) -> None:
+        self.folder, self.config = folder, config
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise GauntletError(
+                f"procedural: cannot make the folder {folder}: {error.strerror}; give another folder, "
+                "or set GAUNTLET_CACHE to one that can be written"
+            ) from error
+        self.metadata: dict[str, dict[str, Any]] = {}
+        # Per split: number of files that each finished simulation gave, in order of simulations without gaps,
+        # and whether the last of them was cut short because enough scenes were there.
+        self.given: dict[str, list[int]] = {split: [] for split in SPLITS}
+        self.cut: dict[str, bool] = dict.fromkeys(SPLITS, False)
+        self.failures: dict[str, str] = {}
+        self._read()
+
+    def _read(self) -> None:
+        path = self.folder / INDEX
+        if not path.exists():
+            return
+        try:
+            index = json.loads(path.read_text())
+            digest, given, cut = index["digest"], index["simulations"], index["cut"]
+            failures = dict(index["failures"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.warning("procedural: %s is unreadable (%s): every scene is generated again", path, error)
+            return
+        if digest != self.config.digest:
+            raise ConfigError(
+                f"procedural: {self.folder} holds scenes of generator {digest}, not of {self.config.digest} as these "
+                "options (or this version) would make; give another folder, or delete that one"
+            )
+        self.failures = failures
+        summary = self._read_summary()
+        for split in SPLITS:
+            for index, files in enumerate(given.get(split, [])):
+                names = [_file_name(split, index, k) for k in range(files)]
+                if not all(name in summary and (self.folder / name).exists() for name in names):
+                    break  # from here on everything is made again
+                self.metadata.update({name: summary[name] for name in names})
+                self.given[split].append(files)
+            else:
+                self.cut[split] = bool(cut.get(split, False))
+
+    def _read_summary(self) -> dict[str, dict[str, Any]]:
+        try:
+            summary = safe_pickle.load(self.folder / SUMMARY)
+        except (OSError, ScenarioError) as error:
+            logger.warning("procedural: the summary is unreadable (%s): every scene is generated again", error)
+            return {}
+        return summary if isinstance(summary, dict) else {}
+
+    @property
+    def total(self) -> int:
+        """Scenes that are there."""
+        return sum(self.count(split) for split in SPLITS)
+
+    def count(self, split: str) -> int:
+        """Scenes of one split that are there."""
+        return sum(self.given[split])
+
+    def missing(self, split: str) -> Iterator[Task]:
+        """Simulations to run next, without end."""
+        index = len(self.given[split])
+        if self.cut[split]:
+            index -= 1
+            self.given[split].pop()
+            self.cut[split] = False
+        while True:
+            yield Task(split, index)
+            index += 1
+
+    def add(self, task: Task, scenes: list[tuple[str, bytes, dict[str, Any]]], failure: str, wanted: int) -> None:
+        """Store what a simulation gave, as far as it is wanted."""
+        if failure:
+            self.failures[f"{task.split}/{task.index}"] = failure
+        kept = scenes[: wanted - self.count(task.split)]
+        for name, data, metadata in kept:
+            _write(self.folder / name, data)
+            self.metadata[name] = metadata
+        self.given[task.split].append(len(kept))
+        self.cut[task.split] = len(kept) < len(scenes)
+        recent = self.given[task.split][-LARGEST_SHARE_OF_EMPTY:]
+        if len(recent) == LARGEST_SHARE_OF_EMPTY and not any(recent):
+            raise GauntletError(
+                f"procedural: {LARGEST_SHARE_OF_EMPTY} simulations in a row gave no scene with these options "
+                f"({self.config}); ask for shorter ego paths, other maps or more traffic"
+            )
+
+    def save(self) -> None:
+        """Write summary, mapping and index; the index last, for it vouches for the others."""
+        names = sorted(self.metadata)
+        summary = {name: self.metadata[name] for name in names}
+        _write(self.folder / SUMMARY, pickle.dumps(summary, protocol=4))
+        _write(self.folder / MAPPING, pickle.dumps(dict.fromkeys(names, ""), protocol=4))
+        index = {
+            "digest": self.config.digest,
+            "generator": self.config.identity(),
+            "simulations": self.given,
+            "cut": self.cut,
+            "failures": self.failures,
+        }
+        _write(self.folder / INDEX, json.dumps(index, indent=1, sort_keys=True).encode())
+
+
+def _file_name(split: str, index: int, number: int) -> str:
+    return f"sd_{DATASET}_pg-{split}-{index:06d}-{number}.pkl"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write beside, then rename: a file is there in full or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise GauntletError(
+            f"procedural: cannot write {path}: {error.strerror}; free space or give another folder"
+        ) from error
+
+
+Outcome = tuple[Task, list[tuple[str, bytes, dict[str, Any]]], str]
+
+
+def _work(config: ProceduralConfig, task: Task) -> list[tuple[str, bytes, dict[str, Any]]]:
+    """Run one simulation: file name, pickled scene and metadata of each scene (in a worker process)."""
+    from scenarios.procedural.simulate import simulate
+
+    scenes = simulate(config, task.split, task.index)
+    return [
+        # Protocol 4 is what ScenarioNet's own tools write and read.
+        (_file_name(task.split, task.index, k), pickle.dumps(scene, protocol=4), scene["metadata"])
+        for k, scene in enumerate(scenes)
+    ]
+
+
+def _results(tasks: Iterator[Task], config: ProceduralConfig, workers: int) -> Iterator[Outcome]:
+    """Outcomes in the order of the tasks, without end."""
+    if workers <= 1:
+        for task in tasks:
+            yield _guarded(config, task)
+        return
+    pending: deque[tuple[Task, Future[Any], int]] = deque()
+    pool = _pool(workers)
+    try:
+        while True:
+            while len(pending) < IN_FLIGHT * workers:
+                task = next(tasks)
+                pending.append((task, pool.submit(_guarded, config, task), 1))
+            task, future, trial = pending.popleft()
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                logger.warning("procedural: a worker died; %d simulations are repeated", len(pending) + 1)
+                pool.shutdown(wait=False, cancel_futures=True)
+                yield _alone(config, task, trial)
+                # The others may have been bystanders: they get a new pool.
+                pool = _pool(workers)
+                pending = deque(
+                    (other, done if _finished(done) else pool.submit(_guarded, config, other), count)
+                    for other, done, count in pending
+                )
+    finally:
+        for _, future, _ in pending:
+            future.cancel()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _finished(future: Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+def _guarded(config: ProceduralConfig, task: Task) -> Outcome:
+    """One simulation, its own failures reported instead of raised: one bad seed must not end the run."""
+    try:
+        return task, _work(config, task), ""
+    except GauntletError as error:
+        logger.warning("procedural: simulation %d of %s gave nothing: %s", task.index, task.split, error)
+        return task, [], str(error)
+
+
+def _alone(config: ProceduralConfig, task: Task, trial: int) -> Outcome:
+    """Repeat a simulation whose worker died in a process of its own; after some trials report it and go on."""
+    for again in range(trial, TRIALS):
+        with _pool(1) as pool:
+            try:
+                return pool.submit(_guarded, config, task).result()
+            except BrokenProcessPool:
+                logger.warning("procedural: %s died in trial %d", task, again + 1)
+    return task, [], f"the worker process died in {TRIALS} trials"
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Spawn: a fork would copy whatever engine or thread pool the caller has running.
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_single_thread)
+
+
+def _single_thread() -> None:
+    """One thread per worker: numerical libraries must not compete for the cores."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
