@@ -1,0 +1,171 @@
+"""Bodies of the other agents: light boxes and cylinders, pooled, in two worlds.
+
+`LidarWorld` holds a static body for every agent within sensing range: rays are cast there, so the ego's own box
+never stands in the way. `ContactBodies` holds bodies for the few agents that the ego could touch, in the world
+where the ego drives. They have mass and the logged velocity but neither wheels, nor gravity, nor contacts with
+each other or with the ground: within a step Bullet moves them as the log says, at its end they are put where the
+log says. (Static bodies would do for reporting a contact, but a car that touches one stops as if it met a wall.)
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from metadrive.constants import CollisionGroup
+from numpy.typing import NDArray
+from panda3d.bullet import BulletBoxShape, BulletCylinderShape, BulletRigidBodyNode, BulletWorld
+from panda3d.core import BitMask32, LVector3, NodePath, TransformState, Vec3
+
+from harness.engine.scene import BODIES, Body
+
+Floats = NDArray[np.float64]
+
+_TRAFFIC_BIT: Final = 12
+"""Collision group of replayed bodies: free in MetaDrive's table (`CollisionGroup` ends at 11)."""
+_VEHICLE_BIT: Final = 1
+ALL_RAYS: Final = BitMask32.bit(_TRAFFIC_BIT)
+_TICK: Final = 0.02
+
+
+def make_node(body: Body, *, dynamic: bool) -> BulletRigidBodyNode:
+    """A Bullet node with the shape of `body`."""
+    spec = BODIES[body]
+    node = BulletRigidBodyNode(spec.name)
+    if spec.cylinder:
+        shape = BulletCylinderShape(spec.length / 2, spec.height)
+    else:
+        # MetaDrive's boxes are long along the node's own y axis.
+        shape = BulletBoxShape(Vec3(spec.width / 2, spec.length / 2, spec.height / 2))
+    node.addShape(shape, TransformState.makePos(Vec3(0, 0, spec.lift)))
+    node.setIntoCollideMask(BitMask32.bit(_TRAFFIC_BIT))
+    if dynamic:
+        node.setMass(spec.mass)
+        node.setFriction(0.5)
+    else:
+        node.setStatic(True)
+    return node
+
+
+class _Pool:
+    """Bodies by kind, attached to one world while in use."""
+
+    def __init__(self, world: BulletWorld, *, dynamic: bool) -> None:
+        self.world = world
+        self.dynamic = dynamic
+        self._free: dict[int, list[NodePath]] = {body.value: [] for body in Body}
+        self.used: dict[int, tuple[int, NodePath]] = {}
+
+    def take(self, agent: int, body: int) -> NodePath:
+        """The agent's body, attached."""
+        held = self.used.get(agent)
+        if held is not None:
+            if held[0] == body:
+                return held[1]
+            self.release(agent)
+        spare = self._free[body]
+        path = spare.pop() if spare else NodePath(make_node(Body(body), dynamic=self.dynamic))
+        self.used[agent] = body, path
+        return path
+
+    def attach(self, path: NodePath) -> None:
+        node = path.node()
+        self.world.attach(node)
+        if self.dynamic:
+            # Bullet gives a body the world's gravity when it is added.
+            node.setGravity(LVector3(0, 0, 0))
+
+    def release(self, agent: int) -> None:
+        """Take the agent's body out of the world."""
+        body, path = self.used.pop(agent)
+        self.world.remove(path.node())
+        self._free[body].append(path)
+
+    def release_all(self) -> None:
+        for agent in list(self.used):
+            self.release(agent)
+
+
+class LidarWorld:
+    """What the lidar sees."""
+
+    def __init__(self) -> None:
+        """An empty world."""
+        self.world = BulletWorld()
+        self._pool = _Pool(self.world, dynamic=False)
+
+    def clear(self) -> None:
+        """Remove everybody."""
+        self._pool.release_all()
+
+    def update(self, agents: list[int], bodies: list[int], poses: list[list[float]]) -> None:
+        """Show exactly these agents.
+
+        Args:
+            agents: Indices.
+            bodies: `Body` of each.
+            poses: x, y, z (m), heading, pitch, roll (degrees) of each.
+        """
+        pool = self._pool
+        wanted = set(agents)
+        for agent in [agent for agent in pool.used if agent not in wanted]:
+            pool.release(agent)
+        for agent, body, pose in zip(agents, bodies, poses, strict=True):
+            new = agent not in pool.used or pool.used[agent][0] != body
+            path = pool.take(agent, body)
+            path.setPosHpr(*pose)
+            if new:
+                pool.attach(path)
+        # Rays search Bullet's bounding boxes, which only a simulation step brings up to date.
+        self.world.doPhysics(_TICK, 1, _TICK)
+
+    def close(self) -> None:
+        """Release the bodies."""
+        self.clear()
+
+
+class ContactBodies:
+    """The agents that the ego could touch within the next step."""
+
+    def __init__(self, world: BulletWorld) -> None:
+        """Work in `world`, where the ego drives."""
+        self._pool = _Pool(world, dynamic=True)
+        world.setGroupCollisionFlag(_TRAFFIC_BIT, _VEHICLE_BIT, True)
+        world.setGroupCollisionFlag(_TRAFFIC_BIT, _TRAFFIC_BIT, False)
+        for bit in range(2, _TRAFFIC_BIT):
+            if bit != int(np.log2(CollisionGroup.LidarBroadDetector.getWord())):
+                world.setGroupCollisionFlag(_TRAFFIC_BIT, bit, False)
+
+    def __len__(self) -> int:
+        """Number of bodies in the world."""
+        return len(self._pool.used)
+
+    def clear(self) -> None:
+        """Remove everybody."""
+        self._pool.release_all()
+
+    def update(self, agents: list[int], bodies: list[int], poses: list[list[float]], motion: list[list[float]]) -> None:
+        """Let exactly these agents be touched during the next step.
+
+        Args:
+            agents: Indices.
+            bodies: `Body` of each.
+            poses: x, y, z (m), heading, pitch, roll (degrees) of each, at the start of the step.
+            motion: Velocity x, y (m/s) and angular velocity (rad/s) of each during the step.
+        """
+        pool = self._pool
+        if not agents and not pool.used:
+            return
+        wanted = set(agents)
+        for agent in [agent for agent in pool.used if agent not in wanted]:
+            pool.release(agent)
+        for agent, body, pose, (vx, vy, spin) in zip(agents, bodies, poses, motion, strict=True):
+            new = agent not in pool.used or pool.used[agent][0] != body
+            path = pool.take(agent, body)
+            path.setPosHpr(*pose)
+            if new:
+                pool.attach(path)
+            node = path.node()
+            node.setLinearVelocity(LVector3(vx, vy, 0))
+            node.setAngularVelocity(LVector3(0, 0, spin))
+            node.setActive(True, True)

@@ -1,0 +1,168 @@
+"""What the engine can be told, and the constants of its presets. Free of MetaDrive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from harness.errors import ConfigError
+
+ObservationName = Literal["cat", "metadrive"]
+RewardName = Literal["cat", "metadrive"]
+
+EGO_LENGTH: Final = 4.515
+EGO_WIDTH: Final = 1.852
+"""Body of the simulated ego, m: MetaDrive 0.4.3's `DefaultVehicle`, whatever the log's car measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class SensorPreset:
+    """Rays and neighbours in an observation; ranges in metres.
+
+    Attributes:
+        lidar: Rays against vehicles, people and objects.
+        others: Nearest vehicles described by relative position and velocity.
+        side: Rays against continuous lines and road edges.
+        lane_line: Rays against every lane line (0: the lateral offset from the route instead).
+        distance: Range of all of them.
+        max_lateral: Lateral distance (m) that the route offset in the observation is scaled by.
+    """
+
+    lidar: int
+    others: int
+    side: int
+    lane_line: int
+    distance: float = 50.0
+    max_lateral: float = 4.0
+
+    @property
+    def size(self) -> int:
+        """Length of the observation: rays, five driving states, yaw rate, 22 navigation values, neighbours."""
+        return max(self.side, 2) + 5 + 1 + max(self.lane_line, 1) + 22 + 4 * self.others + self.lidar
+
+
+SENSORS: Final[dict[str, SensorPreset]] = {
+    # CAT's and SAGE's training configuration (cat_RLtrain.py). MetaDrive 0.4.3 gives 112 numbers where their older
+    # MetaDrive gave 101: ten way points and two route errors instead of fewer way points.
+    "cat": SensorPreset(lidar=30, others=3, side=30, lane_line=12),
+    # SCENARIO_ENV_CONFIG["vehicle_config"] of MetaDrive 0.4.3.
+    "metadrive": SensorPreset(lidar=120, others=0, side=12, lane_line=0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RewardPreset:
+    """Rewards, costs and the off-road rule.
+
+    `exclusive` means CAT's rule: exactly one of arrival, off-road, crash with a vehicle, crash with an object (in
+    that priority) replaces the step's reward, and the cost is 1 for the first of off-road, vehicle, object.
+    """
+
+    success: float
+    off_road: float
+    crash_vehicle: float
+    crash_object: float
+    crash_human: float
+    lane_line: float
+    driving: float
+    steering: float
+    heading: float
+    lateral: float
+    max_lateral: float
+    exclusive: bool
+    off_road_at_yellow_line: bool
+    no_negative: bool
+
+
+REWARDS: Final[dict[str, RewardPreset]] = {
+    # CAT-era scenario_env.py as vendored by SAGE: +10 / -10 / -1; off-road beyond 10 m or across a yellow
+    # continuous line or a sidewalk.
+    "cat": RewardPreset(
+        success=10.0,
+        off_road=10.0,
+        crash_vehicle=1.0,
+        crash_object=1.0,
+        crash_human=0.0,
+        lane_line=0.0,
+        driving=1.0,
+        steering=0.0,
+        heading=0.0,
+        lateral=0.0,
+        max_lateral=10.0,
+        exclusive=True,
+        off_road_at_yellow_line=True,
+        no_negative=False,
+    ),
+    # SCENARIO_ENV_CONFIG of MetaDrive 0.4.3.
+    "metadrive": RewardPreset(
+        success=5.0,
+        off_road=5.0,
+        crash_vehicle=1.0,
+        crash_object=1.0,
+        crash_human=1.0,
+        lane_line=1.0,
+        driving=1.0,
+        steering=0.5,
+        heading=1.0,
+        lateral=0.5,
+        max_lateral=4.0,
+        exclusive=False,
+        off_road_at_yellow_line=False,
+        no_negative=True,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Options of `GauntletEnv`.
+
+    Attributes:
+        horizon: Steps (0.1 s each) after which an episode is truncated. CAT trains with 50 and attacks with 90.
+        observation: `cat` or `metadrive`, see `SENSORS`.
+        reward: `cat` or `metadrive`, see `REWARDS`.
+        traffic: Registry name of what moves the background: `log`, `idm` or a third party's.
+        crash_vehicle_done: Whether a contact with a vehicle ends the episode.
+        static_vehicles: Whether vehicles that never move are present (CAT and SAGE drop them).
+        filter_overlapping: Whether a logged vehicle waits to appear while the driven ego is where it would be
+            (MetaDrive's rule: 8 m ahead or behind and 2 m aside). The opponent waits only while boxes overlap.
+        ego_size: Length and width (m) of the ego in the geometric crash check; None: the simulated body's.
+        cache_scenes: Parsed scenes (map bodies, tracks) kept in memory, least recently used dropped first.
+        seed: Of the sampling of scenes, until `reset(seed=...)` gives another.
+        settle: Whether logged vehicles keep the pitch, roll and height that MetaDrive's wheel physics gives them.
+            It costs one wheel simulation per scene, once, and makes lidar readings equal to stock's.
+    """
+
+    horizon: int = 90
+    observation: ObservationName = "cat"
+    reward: RewardName = "cat"
+    traffic: str = "log"
+    crash_vehicle_done: bool = False
+    static_vehicles: bool = False
+    filter_overlapping: bool = True
+    ego_size: tuple[float, float] | None = None
+    cache_scenes: int = 512
+    seed: int = 0
+    settle: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: An option is out of range or unknown.
+        """
+        if self.horizon < 1:
+            raise ConfigError(f"horizon is {self.horizon}; it must be at least 1 step")
+        if self.cache_scenes < 1:
+            raise ConfigError(f"cache_scenes is {self.cache_scenes}; at least the current scene must fit")
+        if self.observation not in SENSORS:
+            raise ConfigError(f"unknown observation {self.observation!r}; choose one of {', '.join(SENSORS)}")
+        if self.reward not in REWARDS:
+            raise ConfigError(f"unknown reward {self.reward!r}; choose one of {', '.join(REWARDS)}")
+        if self.ego_size is not None and min(self.ego_size) <= 0:
+            raise ConfigError(f"ego_size is {self.ego_size}; length and width must be positive metres")
+
+    @property
+    def ego_box(self) -> tuple[float, float]:
+        """Length and width of the ego in the geometric crash check, m."""
+        return self.ego_size or (EGO_LENGTH, EGO_WIDTH)

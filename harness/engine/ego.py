@@ -1,0 +1,154 @@
+"""The driven car: stock's `DefaultVehicle`, made reusable without a trace of the last episode.
+
+Stock pools its vehicles but leaves the wheels turned where they stopped; Bullet derives each wheel's axle from
+that rotation, so the next episode differs in the last bits, and rays that graze a lane line turn that into
+differences of 1e-3 in the observation. Here the wheels are turned back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from metadrive.component.vehicle.vehicle_type import DefaultVehicle
+from metadrive.utils.math import wrap_to_pi
+from metadrive.utils.random_utils import get_np_random
+from panda3d.core import LVector3
+
+from harness.engine.route import Progress, Route
+
+SETTLED_HEIGHT: Final = 0.5375
+"""Height of the origin of MetaDrive's car once its suspension has settled, m (measured in 0.4.3)."""
+
+
+class EgoVehicle(DefaultVehicle):
+    """`DefaultVehicle` with a fast, traceless `place` and a cached parameter draw."""
+
+    def prepare(self) -> None:
+        """Finish construction: constants out of the config, and the own navigation."""
+        self.navigation = Progress()
+        self._max_speed = float(self.config["max_speed_km_h"])
+        self._reverse = bool(self.config["enable_reverse"])
+        self._draws: dict[int, tuple[float, float]] = {}
+        self._engine_force = self._brake_force = 0.0
+
+    def draw_parameters(self, index: int) -> None:
+        """Engine and brake force of this episode, drawn as stock draws them for the scene with this index."""
+        if index not in self._draws:
+            seed = get_np_random(index).randint(0, self.MAX_RAND_INT)
+            inner = get_np_random(int(seed)).randint(low=0, high=int(1e6))
+            self.PARAMETER_SPACE.seed(inner)
+            sample = self.PARAMETER_SPACE.sample()
+            forces = (np.asarray(sample[name]).item() for name in ("max_engine_force", "max_brake_force"))
+            self._draws[index] = tuple(forces)  # type: ignore[assignment]
+        self._engine_force, self._brake_force = self._draws[index]
+        self.config["max_engine_force"], self.config["max_brake_force"] = self._engine_force, self._brake_force
+
+    def place(self, position: Sequence[float], heading: float, velocity: Sequence[float], route: Route) -> None:
+        """Put the car at rest suspension at the start of an episode (`BaseVehicle.reset`, without its config copies).
+
+        Args:
+            position: x, y, m, relative to the scene's origin.
+            heading: rad.
+            velocity: World frame, m/s.
+            route: What to follow.
+        """
+        world = self.engine.physics_world
+        self.detach_from_world(world)
+        for wheel in (self.system.getWheel(index) for index in range(4)):
+            wheel.setRotation(0.0)
+            wheel.setDeltaRotation(0.0)
+            wheel.setSteering(0.0)
+        self.set_pitch(0)
+        self.set_roll(0)
+        self.set_heading_theta(heading)
+        self.set_static(False)
+        self.set_position(position[:2], height=0.0)
+        body = self.body
+        body.clearForces()
+        body.setLinearVelocity(LVector3(0, 0, 0))
+        body.setAngularVelocity(LVector3(0, 0, 0))
+        self.system.resetSuspension()
+        self._apply_throttle_brake(0.0)
+        self._init_step_info()
+        self.throttle_brake = 0.0
+        self.steering = 0
+        self.action = (0.0, 0.0)
+        self.last_action_taken = (0.0, 0.0)
+        self.set_velocity(velocity)
+        self.attach_to_world(self.engine.worldNP, world)
+        self.navigation.begin(route)
+        self.read_state()
+        self.last_heading = self.now_heading
+
+    def read_state(self) -> None:
+        """Read pose and velocity out of Bullet once per step; everything else uses these copies."""
+        origin = self.origin
+        where = origin.getPos()
+        self.x, self.y, self.z = where[0], where[1], where[2]
+        self.theta = wrap_to_pi(wrap_to_pi(origin.getH() / 180 * math.pi) + np.pi / 2)
+        self.now_heading = (math.cos(self.theta), math.sin(self.theta))
+        speed = self.chassis.node().getLinearVelocity()
+        self.vx, self.vy = speed[0], speed[1]
+        matrix = origin.getMat()
+        # Rows of the rotation: the car's right and forward axes in the world.
+        self.right = (matrix.getCell(0, 0), matrix.getCell(0, 1))
+        self.forward = (matrix.getCell(1, 0), matrix.getCell(1, 1))
+
+    def world_state(self, origin: Any) -> tuple[float, float, float, float, float]:
+        """x, y, heading, vx, vy in the scenario's own frame, whose `origin` [2] is given."""
+        return self.x + origin[0], self.y + origin[1], self.theta, self.vx, self.vy
+
+    @property
+    def speed_m_s(self) -> float:
+        """Horizontal speed, m/s."""
+        return math.hypot(self.vx, self.vy)
+
+    def drive(self, steering: float, throttle: float) -> None:
+        """Begin a step with an action, each in [-1, 1]."""
+        self.init_state_info()
+        self.last_heading = self.now_heading
+        self.last_action_taken = self.action
+        self.action = (steering, throttle)
+        self.steering, self.throttle_brake = steering, throttle
+        self.system.setSteeringValue(steering * self.max_steering, 0)
+        self.system.setSteeringValue(steering * self.max_steering, 1)
+        self._apply_throttle_brake(throttle)
+
+    def _apply_throttle_brake(self, throttle_brake: float) -> None:
+        """Forces on the four wheels, as stock, without its look-ups."""
+        if not hasattr(self, "_max_speed"):
+            # During construction stock calls this before `prepare`.
+            super()._apply_throttle_brake(throttle_brake)
+            return
+        force = brake = 0.0
+        if throttle_brake >= 0:
+            brake = 2.0
+            if self.speed_km_h <= self._max_speed:
+                force = self._engine_force * throttle_brake
+        elif self._reverse:
+            force = self._engine_force * throttle_brake
+        else:
+            brake = abs(throttle_brake) * self._brake_force
+        for wheel in range(4):
+            self.system.setBrake(brake, wheel)
+            self.system.applyEngineForce(force, wheel)
+
+    def follow(self, x: float, y: float, heading: float, velocity: Sequence[float]) -> None:
+        """Jump to a logged state (replay): level, on settled wheels."""
+        self.last_heading = self.now_heading
+        self.set_pitch(0)
+        self.set_roll(0)
+        self.set_position((x, y), height=SETTLED_HEIGHT)
+        self.set_heading_theta(heading)
+        self.body.setLinearVelocity(LVector3(float(velocity[0]), float(velocity[1]), 0))
+        self.body.setAngularVelocity(LVector3(0, 0, 0))
+
+    def local(self, vectors: Any) -> tuple[Any, Any]:
+        """World vectors [..., 2] along the car's forward and right axes (`convert_to_local_coordinates`)."""
+        forward = vectors[..., 0] * self.forward[0] + vectors[..., 1] * self.forward[1]
+        right = vectors[..., 0] * self.right[0] + vectors[..., 1] * self.right[1]
+        # Stock returns (forward, -right): its second axis points left.
+        return forward, -right

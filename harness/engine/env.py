@@ -1,0 +1,411 @@
+"""`GauntletEnv`: recorded scenes, driven by a policy or replayed, with at most one planned opponent."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import gymnasium as gym
+import numpy as np
+from metadrive.engine.engine_utils import close_engine
+from metadrive.envs.scenario_env import ScenarioEnv
+from numpy.typing import NDArray
+
+from harness import registry
+from harness.engine import rewards
+from harness.engine.config import REWARDS, SENSORS, EngineConfig
+from harness.engine.ego import EgoVehicle
+from harness.engine.headless import ensure_free, start_engine
+from harness.engine.recording import Recorder, Recording
+from harness.engine.render import draw_scene
+from harness.engine.scene import Scene, SceneCache, parse_scene
+from harness.engine.sensing import Sensors
+from harness.engine.traffic import TrafficManager
+from harness.errors import ConfigError, EngineError, PolicyError
+from harness.geometry import boxes_overlap
+from harness.interfaces import STATE, AttackPlan, EgoView
+from scenarios.scenario import Scenario, ScenarioSource
+
+Floats = NDArray[np.float64]
+
+_SUBSTEPS: Final = 5
+_TICK: Final = 0.02
+"""Physics steps per environment step, and their length, s (MetaDrive's `decision_repeat`, `physics_world_step_size`)."""
+_PEEK: Final = 1e-4
+"""Length of the physics step that only looks for contacts of a replayed ego, s."""
+_LINES: Final = {
+    "ROAD_LINE_SOLID_SINGLE_WHITE": "on_white_continuous_line",
+    "ROAD_LINE_SOLID_SINGLE_YELLOW": "on_yellow_continuous_line",
+    "ROAD_LINE_BROKEN_SINGLE_WHITE": "on_broken_line",
+    "ROAD_LINE_BROKEN_SINGLE_YELLOW": "on_broken_line",
+}
+
+
+class GauntletEnv(ScenarioEnv):
+    """One engine, any number of scenes.
+
+    `reset(seed=None, options=None)` takes the options
+
+    - `scenario`: index or id of the scene (without it one is drawn, reproducibly from the last `seed`),
+    - `plan`: an `AttackPlan` for the scene's opponent, or None,
+    - `ego`: `"policy"` (driven by `step`'s action) or `"replay"` (follows its log; the action is ignored).
+
+    Actions: [steering, throttle/brake] in [-1, 1], left and accelerate positive. Observations: see `Sensors`.
+    One environment step is 0.1 s.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    render_mode: str | None = "rgb_array"
+
+    def __init__(self, source: ScenarioSource, config: EngineConfig | None = None) -> None:
+        """Prepare; the engine itself starts with the first reset.
+
+        Raises:
+            EngineError: This process has a live engine already.
+            ConfigError: The source is empty.
+        """
+        if len(source) == 0:
+            raise ConfigError("the scenario source is empty; give a folder or split with at least one scene")
+        ensure_free()
+        self.options = config or EngineConfig()
+        self.source = source
+        super().__init__(_stock_config(self.options))
+        preset = SENSORS[self.options.observation]
+        self._observation_space = gym.spaces.Box(0.0, 1.0, (preset.size,), np.float32)
+        self._action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self._sensors = Sensors(preset)
+        self._rewards = REWARDS[self.options.reward]
+        self._cache = SceneCache(self.options.cache_scenes)
+        self._recorder = Recorder()
+        self._rng = np.random.default_rng(self.options.seed)
+        self._by_id: dict[str, int] | None = None
+        self._ego: EgoVehicle | None = None
+        self._scene: Scene | None = None
+        self._live = False
+
+    @property
+    def observation_space(self) -> gym.Space[Any]:
+        """[size] float32 in [0, 1]."""
+        return self._observation_space
+
+    @property
+    def action_space(self) -> gym.Space[Any]:
+        """[2] float32 in [-1, 1]."""
+        return self._action_space
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scene being simulated.
+
+        Raises:
+            EngineError: Before the first reset.
+        """
+        return self._need_scene().scenario
+
+    @property
+    def scenario_index(self) -> int:
+        """Index of the scene being simulated."""
+        return self._index
+
+    @property
+    def step_index(self) -> int:
+        """Absolute step of the present moment."""
+        return self._step
+
+    def _need_scene(self) -> Scene:
+        if self._scene is None:
+            raise EngineError("the environment has not been reset yet; call reset() first")
+        return self._scene
+
+    def reset(  # type: ignore[override]
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin an episode; see the class for the options.
+
+        Raises:
+            ConfigError: An unknown option or scene, or a plan that does not fit.
+            ScenarioError: The scene cannot be simulated.
+            EngineError: Another environment of this process holds the engine.
+        """
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        index, plan, replay = self._read_options(dict(options or {}))
+        scene = self._cache.get(
+            index, lambda: parse_scene(self.source[index], static_vehicles=self.options.static_vehicles)
+        )
+        self._check_plan(scene, plan)
+        self._start()
+        self._scene, self._index, self._plan, self._replay = scene, index, plan, replay
+        self._step = 0
+        self._episode_reward = 0.0
+        ego = self._place_ego(scene, index)
+        rows = max(scene.steps, self.options.horizon + 1)
+        self._recorder.begin(rows)
+        self._traffic.reset(scene, ego, plan, replay=replay, seed=int(self._rng.integers(2**31)), steps=rows - 1)
+        ego.navigation.update(ego.x, ego.y)
+        ego.navigation.update(ego.x, ego.y)
+        self._check_contacts(ego)
+        self._live = True
+        verdict = rewards.judge(ego, self.options, self._rewards)
+        info = {**verdict.info, **self._facts(ego)}
+        return self._sensors.observe(ego, scene.lines.world, self._traffic), info
+
+    def _read_options(self, options: dict[str, Any]) -> tuple[int, AttackPlan | None, bool]:
+        which, plan, ego = options.pop("scenario", None), options.pop("plan", None), options.pop("ego", "policy")
+        if options:
+            raise ConfigError(f"unknown reset options {sorted(options)}; known are scenario, plan, ego")
+        if ego not in ("policy", "replay"):
+            raise ConfigError(f"option ego is {ego!r}; it must be 'policy' or 'replay'")
+        if plan is not None and not isinstance(plan, AttackPlan):
+            raise ConfigError(f"option plan is a {type(plan).__name__}; it must be an AttackPlan or None")
+        if which is None:
+            return int(self._rng.integers(len(self.source))), plan, ego == "replay"
+        if isinstance(which, str):
+            if self._by_id is None:
+                self._by_id = {name: index for index, name in enumerate(self.source.ids)}
+            if which not in self._by_id:
+                raise ConfigError(f"no scene {which!r} among the {len(self.source)} scenes of this environment")
+            return self._by_id[which], plan, ego == "replay"
+        if not 0 <= int(which) < len(self.source):
+            raise ConfigError(f"scene index {which} is outside 0 … {len(self.source) - 1}")
+        return int(which), plan, ego == "replay"
+
+    @staticmethod
+    def _check_plan(scene: Scene, plan: AttackPlan | None) -> None:
+        if plan is None:
+            return
+        scenario = scene.scenario
+        if scenario.opponent is None:
+            raise ConfigError(f"scene {scenario.id} has no opponent, so a plan has nobody to drive")
+        states, valid = np.asarray(plan.states), np.asarray(plan.valid)
+        if states.ndim != 2 or states.shape[1] != STATE or valid.shape != states.shape[:1]:
+            raise ConfigError(f"a plan needs states [T, {STATE}] and valid [T]; found {states.shape}, {valid.shape}")
+        if not np.isfinite(states[valid.astype(bool)]).all():
+            raise ConfigError(f"the plan for scene {scenario.id} holds NaN or infinite states in valid rows")
+
+    def _start(self) -> None:
+        """Start the engine, once."""
+        if self._ego is not None:
+            return
+        engine = start_engine(self.config)
+        options = self.options
+        engine.terrain.reset([0, 0])
+        name = options.traffic
+        policy = None if name == "log" else registry.make("traffic", name)
+        self._traffic = TrafficManager(
+            engine.physics_world.dynamic_world,
+            sight=SENSORS[options.observation].distance,
+            policy=policy,
+            filter_overlapping=options.filter_overlapping,
+        )
+        ego = EgoVehicle(vehicle_config={"navigation_module": None}, random_seed=0, _calling_reset=False)
+        ego.prepare()
+        engine.watch_contacts(ego)
+        self._ego = ego
+
+    def _place_ego(self, scene: Scene, index: int) -> EgoVehicle:
+        assert self._ego is not None, "_start() makes the ego"
+        ego, scenario = self._ego, scene.scenario
+        self.engine.physics_world.static_world = scene.lines.world
+        self.engine.episode_step = 0
+        ego.draw_parameters(index)
+        start = scenario.velocity[scenario.ego, 0].tolist()
+        ego.place(
+            scene.xy[scenario.ego, 0].tolist(),
+            scenario.heading.dtype.type(scene.theta[scenario.ego, 0]),
+            start,
+            scene.route,
+        )
+        if self._replay:
+            self._follow_log(ego, 0)
+        return ego
+
+    def _follow_log(self, ego: EgoVehicle, step: int) -> None:
+        scene, agent = self._need_scene(), self.scenario.ego
+        row = min(step, scene.steps - 1)
+        x, y = scene.xy[agent, row].tolist()
+        ego.follow(x, y, float(scene.theta[agent, row]), scene.velocity[agent, row].tolist())
+        ego.read_state()
+
+    def step(  # type: ignore[override]
+        self, actions: NDArray[np.floating] | None
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Advance 0.1 s.
+
+        Raises:
+            PolicyError: The action is not two finite numbers.
+            EngineError: Before the first reset.
+        """
+        scene = self._need_scene()
+        ego = self._ego
+        assert ego is not None, "a scene implies an ego"
+        self._step += 1
+        self.engine.episode_step = self._step
+        if self._replay:
+            self._simulate_replay(ego)
+        else:
+            ego.drive(*_read_action(actions))
+            self._traffic.touchable()
+            world = self.engine.physics_world.dynamic_world
+            for _ in range(_SUBSTEPS):
+                world.doPhysics(_TICK, 1, _TICK)
+            ego.read_state()
+            ego.navigation.update(ego.x, ego.y)
+            self._check_contacts(ego)
+            self._traffic.advance(min(self._step, self._last_row), ego)
+        verdict = rewards.judge(ego, self.options, self._rewards)
+        self._episode_reward += verdict.reward
+        info = {**verdict.info, **self._facts(ego)}
+        truncated = self._step >= self.options.horizon
+        info["max_step"] = truncated
+        observation = self._sensors.observe(ego, scene.lines.world, self._traffic)
+        return observation, verdict.reward, verdict.terminated, truncated, info
+
+    def _simulate_replay(self, ego: EgoVehicle) -> None:
+        """Everybody jumps to the next logged row; a tiny physics step finds the contacts there."""
+        ego.init_state_info()
+        ego.last_action_taken = ego.action
+        self._follow_log(ego, self._step)
+        ego.navigation.update(ego.x, ego.y)
+        self._traffic.advance(min(self._step, self._last_row), ego)
+        self._traffic.touchable()
+        self.engine.physics_world.dynamic_world.doPhysics(_PEEK, 1, _PEEK)
+        self._check_contacts(ego)
+        self._follow_log_pose_only(ego)
+
+    def _follow_log_pose_only(self, ego: EgoVehicle) -> None:
+        """Undo what the peek moved, keeping the heading of the last step for the yaw rate."""
+        last = ego.last_heading
+        self._follow_log(ego, self._step)
+        ego.last_heading = last
+
+    @property
+    def _last_row(self) -> int:
+        return self._traffic.present_log.shape[1] - 1
+
+    def _check_contacts(self, ego: EgoVehicle) -> None:
+        """Lines under the ego and bodies against it (`BaseVehicle._state_check`, without what never applies)."""
+        chassis, worlds = ego.chassis.node(), self.engine.physics_world
+        for contact in worlds.static_world.contactTest(chassis, True).getContacts():
+            first = contact.getNode0()
+            name = (contact.getNode1() if first == chassis else first).getName()
+            flag = _LINES.get(name)
+            if flag is not None:
+                setattr(ego, flag, True)
+        if not self._traffic.any_touchable():
+            return
+        for contact in worlds.dynamic_world.contactTest(chassis, True).getContacts():
+            self.engine.flag_contact(ego, contact)
+
+    def _facts(self, ego: EgoVehicle) -> dict[str, Any]:
+        """Record the step, judge the boxes, and tell what is Gauntlet's own in the info."""
+        scene, traffic, recorder, step = self._need_scene(), self._traffic, self._recorder, self._step
+        hit, hit_opponent = self._boxes_met(ego)
+        row = min(step, len(recorder.ego) - 1)
+        recorder.steps = row
+        recorder.ego[row] = ego.world_state(scene.origin)
+        recorder.contact[row], recorder.geometry[row] = ego.crash_vehicle, hit
+        recorder.geometry_opponent[row] = hit_opponent
+        planned = traffic.planned_state()
+        if planned is not None:
+            recorder.note_plan(row, *planned)
+        return {
+            "crash_contact": bool(ego.crash_vehicle),
+            "crash_geometry": hit,
+            "crash_opponent": hit_opponent,
+            "scenario_id": scene.scenario.id,
+            "scenario_index": self._index,
+            "attacked": self._plan is not None,
+            "ego_control": "replay" if self._replay else "policy",
+            "spawn_blocked": traffic.spawn_blocked,
+            "episode_reward": self._episode_reward,
+            "episode_length": step,
+        }
+
+    def _boxes_met(self, ego: EgoVehicle) -> tuple[bool, bool]:
+        traffic, scene = self._traffic, self._need_scene()
+        rows = traffic.close_vehicles()
+        if not len(rows):
+            return False, False
+        present = traffic.present
+        poses = np.column_stack([present.xy[rows], present.theta[rows]])
+        met = boxes_overlap(
+            np.array([ego.x, ego.y, ego.theta]),
+            np.array(self.options.ego_box),
+            poses,
+            scene.sizes[present.agents[rows]],
+        )
+        return bool(met.any()), bool(met[present.agents[rows] == scene.scenario.opponent].any())
+
+    def view(self) -> EgoView:
+        """What a privileged policy may see right now."""
+        scene, ego = self._need_scene(), self._ego
+        assert ego is not None, "a scene implies an ego"
+        present = self._traffic.present
+        return EgoView(
+            step=self._step,
+            dt=scene.scenario.dt,
+            ego=np.array(ego.world_state(scene.origin)),
+            ego_size=(float(ego.LENGTH), float(ego.WIDTH)),
+            route=scene.route.points + scene.origin,
+            agents=np.column_stack([present.xy + scene.origin, present.theta, present.velocity]),
+            agent_sizes=scene.sizes[present.agents],
+        )
+
+    def recording(self) -> Recording:
+        """The episode so far (or the finished one, until the next reset)."""
+        scene, traffic = self._need_scene(), self._traffic
+        scenario = scene.scenario
+        logged = np.concatenate([scenario.position[..., :2], scenario.heading[..., None], scenario.velocity], axis=-1)
+        off_log = traffic.states if traffic.states.size else None
+        return self._recorder.finish(scenario.id, scenario.ego, scenario.opponent, logged, traffic.present_log, off_log)
+
+    def render(self, *args: Any, **kwargs: Any) -> NDArray[np.uint8]:  # type: ignore[override]
+        """The present moment from above, RGB [H, W, 3] uint8; needs no 3D assets."""
+        return draw_scene(self.scenario, self.view(), self._plan, self._opponent_state(), **kwargs)
+
+    def _opponent_state(self) -> Floats | None:
+        present, opponent = self._traffic.present, self.scenario.opponent
+        rows = np.flatnonzero(present.agents == opponent)
+        if not len(rows):
+            return None
+        row, origin = int(rows[0]), self._need_scene().origin
+        return np.array([*(present.xy[row] + origin), present.theta[row], *present.velocity[row]])
+
+    def close(self) -> None:
+        """Stop the engine; another environment may then start in this process."""
+        if self._ego is None:
+            return
+        self._traffic.close()
+        self._ego.detach_from_world(self.engine.physics_world)
+        self._ego.destroy()
+        self._ego = self._scene = None
+        self._cache.clear()
+        close_engine()
+
+
+def _read_action(actions: Any) -> tuple[float, float]:
+    values = np.asarray(actions, dtype=np.float64)
+    if values.shape != (2,) or not (math.isfinite(values[0]) and math.isfinite(values[1])):
+        raise PolicyError(
+            f"an action is two finite numbers in [-1, 1] (steering, throttle); found shape {values.shape}: {actions!r}"
+        )
+    return min(max(float(values[0]), -1.0), 1.0), min(max(float(values[1]), -1.0), 1.0)
+
+
+def _stock_config(options: EngineConfig) -> dict[str, Any]:
+    """Stock options that matter: quiet, headless, and the sensors' sizes."""
+    preset = SENSORS[options.observation]
+    return {
+        "log_level": 40,
+        "use_render": False,
+        "no_light": True,
+        "horizon": options.horizon,
+        "data_directory": "",
+        "vehicle_config": {
+            "lidar": {"num_lasers": preset.lidar, "distance": preset.distance, "num_others": preset.others},
+            "side_detector": {"num_lasers": preset.side, "distance": preset.distance},
+            "lane_line_detector": {"num_lasers": preset.lane_line, "distance": preset.distance},
+            "show_navi_mark": False,
+        },
+    }

@@ -1,0 +1,110 @@
+"""Lane lines and road edges as bodies that rays and the ego's box can meet.
+
+Stock MetaDrive makes one ghost node per two metres of line and hangs thousands of them into the world at every
+reset. Here a scene has one compound body per kind of line, in a Bullet world of its own: changing the scene is
+changing the world. The boxes, and so every reading, are stock's (`ScenarioBlock.create_in_world`,
+`BaseBlock._construct_lane_line_segment`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from metadrive.constants import CollisionGroup, PGDrivableAreaProperty, TerrainProperty
+from metadrive.type import MetaDriveType
+from metadrive.utils.math import get_polyline_length, norm, resample_polyline
+from numpy.typing import NDArray
+from panda3d.bullet import BulletBoxShape, BulletGhostNode, BulletWorld
+from panda3d.core import LQuaternionf, LVecBase3f, NodePath, TransformState, Vec3
+
+from scenarios.scenario import MapFeature
+
+_INTERVAL = 2
+"""Spacing of the segments, m (`ScenarioBlock.create_in_world`)."""
+_HEIGHT = PGDrivableAreaProperty.LANE_LINE_GHOST_HEIGHT
+_WIDTH = PGDrivableAreaProperty.LANE_LINE_WIDTH
+
+
+class LineWorld:
+    """The lines of one scene.
+
+    Attributes:
+        world: Bullet world that holds nothing else.
+        segments: Number of boxes.
+        polylines: (type, points [N, 2]) per drawn line, m, relative to the scene's origin; for pictures.
+    """
+
+    def __init__(self, features: Iterable[MapFeature], origin: NDArray[np.floating]) -> None:
+        """Build the bodies; `origin` [2] (m) is where the ego starts, in the map's own frame and dtype."""
+        self.world = BulletWorld()
+        CollisionGroup.set_collision_rule(self.world)
+        self.segments = 0
+        self._nodes: dict[str, BulletGhostNode] = {}
+        for feature in features:
+            kind = _line_kind(feature.type)
+            if kind is None or len(feature.points) <= 1:
+                continue
+            line = _centred(feature.points, origin)
+            if get_polyline_length(line) > _INTERVAL * 2:
+                line = resample_polyline(line, _INTERVAL)
+            self._add(kind, line, broken=MetaDriveType.is_broken_line(feature.type))
+        self._paths = [NodePath(node) for node in self._nodes.values()]
+        for node in self._nodes.values():
+            self.world.attach(node)
+
+    def _add(self, kind: str, line: NDArray[np.floating], *, broken: bool) -> None:
+        node = self._nodes.get(kind)
+        if node is None:
+            node = self._nodes[kind] = BulletGhostNode(kind)
+            node.setStatic(True)
+            node.setIntoCollideMask(
+                PGDrivableAreaProperty.BROKEN_COLLISION_MASK
+                if broken
+                else PGDrivableAreaProperty.CONTINUOUS_COLLISION_MASK
+            )
+        # A broken line is every second segment, and never the last one.
+        ends = range(0, len(line) - 1, 2) if broken else range(len(line) - 1)
+        for index in ends:
+            if broken and index + 1 >= len(line) - 1:
+                continue
+            self._add_segment(node, line[index], line[index + 1])
+
+    def _add_segment(self, node: BulletGhostNode, start: NDArray[np.floating], end: NDArray[np.floating]) -> None:
+        length = norm(end[0] - start[0], end[1] - start[1])
+        middle = (start + end) / 2
+        if not TerrainProperty.point_in_map(middle) or length <= 0:
+            return
+        direction = end - start
+        angle = math.atan2(direction[1], direction[0])
+        turn = LQuaternionf(math.cos(angle / 2), 0, 0, math.sin(angle / 2))
+        place = TransformState.makePosQuatScale(Vec3(middle[0], middle[1], _HEIGHT / 2), turn, LVecBase3f(1, 1, 1))
+        node.addShape(BulletBoxShape(Vec3(length / 2, _WIDTH / 4, _HEIGHT)), place)
+        self.segments += 1
+
+    def close(self) -> None:
+        """Release the bodies."""
+        for node in self._nodes.values():
+            self.world.remove(node)
+        for path in self._paths:
+            path.removeNode()
+        self._nodes.clear()
+        self._paths.clear()
+
+
+def _line_kind(feature_type: str) -> str | None:
+    """Name of the body that stock gives a line of this type, or None for what is no line."""
+    if MetaDriveType.is_road_boundary_line(feature_type):
+        return MetaDriveType.LINE_SOLID_SINGLE_WHITE
+    if not MetaDriveType.is_road_line(feature_type):
+        return None
+    yellow = MetaDriveType.is_yellow_line(feature_type)
+    if MetaDriveType.is_broken_line(feature_type):
+        return MetaDriveType.LINE_BROKEN_SINGLE_YELLOW if yellow else MetaDriveType.LINE_BROKEN_SINGLE_WHITE
+    return MetaDriveType.LINE_SOLID_SINGLE_YELLOW if yellow else MetaDriveType.LINE_SOLID_SINGLE_WHITE
+
+
+def _centred(points: NDArray[np.floating], origin: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Points [N, 2] minus the origin, in the file's precision: stock shifts float32 maps in float32."""
+    return np.asarray(points)[..., :2] - origin.astype(points.dtype)

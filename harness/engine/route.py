@@ -1,0 +1,151 @@
+"""The ego's logged path as the route to follow: progress, offsets and way points, one projection per step.
+
+Same segments, arithmetic (float32 where the file is float32) and conventions as MetaDrive's `InterpolatingLine`
+and `TrajectoryNavigation`, which project the ego four times per step in Python loops.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from metadrive.utils.interpolating_line import InterpolatingLine
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+SPACING: Final = 2
+"""Metres between way points (`TrajectoryNavigation.DISCRETE_LEN`)."""
+POINTS: Final = 10
+"""Way points looked ahead, of which the first is skipped (`NUM_WAY_POINT`)."""
+REACH: Final = 30.0
+"""Distance at which way points are clipped, m (`NAVI_POINT_DIST`)."""
+_SLACK: Final = 0.1
+"""A point this close behind a segment's end still belongs to it, m (`InterpolatingLine.segment`)."""
+_JUMP: Final = 100.0
+"""A logged path ends where it jumps this far, m (`parse_full_trajectory`)."""
+
+
+class Route:
+    """Geometry of one scene's route, relative to the scene's origin.
+
+    Attributes:
+        length: m.
+        points: [N, 2] start points of the segments and the last end point, m.
+    """
+
+    def __init__(self, path: NDArray[np.floating]) -> None:
+        """Take the ego's positions [T, 2], m, in the file's own precision."""
+        gaps = np.hypot(*np.diff(path, axis=0).T)
+        jumps = np.flatnonzero(gaps > _JUMP)
+        line = InterpolatingLine(path[: jumps[0]] if len(jumps) and jumps[0] > 0 else path)
+        properties = line.segment_property
+        self.length: float = line.length
+        self._start = line._start_points
+        self._end = line._end_points
+        delta = self._end - self._start
+        self._unit = np.divide(delta, np.hypot(delta[:, 0], delta[:, 1]).reshape(-1, 1))
+        self._direction = [segment["direction"] for segment in properties]
+        self._lateral = [segment["lateral_direction"] for segment in properties]
+        self._heading = [float(segment["heading"]) for segment in properties]
+        ends = np.cumsum([segment["length"] for segment in properties])
+        self._before = [0.0, *ends[:-1].tolist()]
+        self._ends = ends.astype(self._start.dtype)
+        self._ends_slack = (ends + _SLACK).astype(self._start.dtype)
+        self.points: Floats = np.vstack([self._start, self._end[-1:]]).astype(np.float64)
+        count = int(self.length / SPACING)
+        marks = [line.position(index * SPACING, 0) for index in range(count)] + [line.position(self.length, 0)]
+        # Repeating the last one lets every look-ahead be a plain slice.
+        self._marks: Floats = np.asarray(marks + marks[-1:] * POINTS, dtype=np.float64)
+        self._last_mark = len(marks) - 1
+
+    def project(self, x: float, y: float) -> tuple[float, float]:
+        """Longitude along the route and lateral offset (right positive, MetaDrive's sign), m."""
+        point = np.array([x, y])
+        ahead = ((self._start - point) * self._unit).sum(axis=1)
+        behind = ((point - self._end) * self._unit).sum(axis=1)
+        along = np.maximum(np.maximum(ahead, behind), 0.0)
+        offset = point - self._start
+        across = offset[:, 0] * self._unit[:, 1] - offset[:, 1] * self._unit[:, 0]
+        nearest = int(np.argmin(np.hypot(along, across)))
+        start, direction, lateral = self._start[nearest], self._direction[nearest], self._lateral[nearest]
+        dx, dy = x - start[0], y - start[1]
+        longitude = self._before[nearest] + (dx * direction[0] + dy * direction[1])
+        return longitude, dx * lateral[0] + dy * lateral[1]
+
+    def heading_at(self, longitude: float) -> float:
+        """Heading of the route, rad."""
+        index = int(np.searchsorted(self._ends, longitude, side="right"))
+        return self._heading[min(index, len(self._heading) - 1)]
+
+    def lateral_at(self, longitude: float) -> NDArray[np.floating]:
+        """Unit vector [2] pointing right of the route."""
+        index = int(np.searchsorted(self._ends_slack, longitude, side="left"))
+        return self._lateral[min(index, len(self._lateral) - 1)]
+
+    def marks_ahead(self, longitude: float) -> Floats:
+        """The nine way points [9, 2] after the next one, m."""
+        first = min(max(int(longitude / SPACING) + 1, 0), self._last_mark)
+        return self._marks[first + 1 : first + POINTS]
+
+
+class Progress:
+    """Where the ego is along a route, now and one step ago.
+
+    It stands in for `TrajectoryNavigation` as `vehicle.navigation`.
+    """
+
+    def __init__(self) -> None:
+        """Start without a route."""
+        self.route: Route | None = None
+        self.current_longitude = self.last_longitude = 0.0
+        self.current_lateral = self.last_lateral = 0.0
+        self.current_heading_theta_at_long = 0.0
+
+    def begin(self, route: Route) -> None:
+        """Forget the last episode."""
+        self.route = route
+        self.current_longitude = self.last_longitude = 0.0
+        self.current_lateral = self.last_lateral = 0.0
+        self.current_heading_theta_at_long = 0.0
+
+    def update(self, x: float, y: float) -> None:
+        """Project the ego's position (m, relative to the scene's origin)."""
+        assert self.route is not None, "begin() gives the route"
+        self.last_longitude, self.last_lateral = self.current_longitude, self.current_lateral
+        self.current_longitude, self.current_lateral = self.route.project(x, y)
+        self.current_heading_theta_at_long = self.route.heading_at(self.current_longitude)
+
+    @property
+    def reference_trajectory(self) -> Route:
+        """The route, under its stock name."""
+        assert self.route is not None, "begin() gives the route"
+        return self.route
+
+    @property
+    def route_completion(self) -> float:
+        """Longitude over length; may pass 1 or be negative."""
+        return float(self.current_longitude / self.reference_trajectory.length)
+
+    def heading_error(self, heading: tuple[float, float]) -> float:
+        """Cosine between the ego's heading and the route's right-hand side, mapped to [0, 1]."""
+        right = self.reference_trajectory.lateral_at(self.current_longitude)
+        size = math.hypot(right[0], right[1]) * math.hypot(*heading)
+        if not size:
+            return 0.0
+        cosine = (heading[0] * right[0] + heading[1] * right[1]) / size
+        return min(max(float(cosine), -1.0), 1.0) / 2 + 0.5
+
+    def before_reset(self) -> None:
+        """Nothing is left over between episodes."""
+
+    def attach_to_world(self, engine: object) -> None:
+        """Nothing is drawn."""
+
+    def detach_from_world(self) -> None:
+        """Nothing is drawn."""
+
+    def destroy(self) -> None:
+        """Release the route."""
+        self.route = None

@@ -1,0 +1,253 @@
+"""Everything about a scene that does not change between episodes, computed once and kept within a bound."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+import numpy as np
+from metadrive.type import MetaDriveType
+from numpy.typing import NDArray
+
+from harness.engine.lines import LineWorld
+from harness.engine.route import Route
+from harness.errors import ScenarioError
+from scenarios.scenario import Kind, Scenario
+
+Floats = NDArray[np.float64]
+
+_STATIC_STD: Final = 3.0
+"""A vehicle whose position varies less than this (standard deviation, m) never moves (`STATIC_THRESHOLD`)."""
+_MIN_OBJECT_STEPS: Final = 20
+"""A cone or barrier seen for fewer steps is noise (`MIN_VALID_FRAME_LEN`)."""
+
+
+class Body(IntEnum):
+    """Which of MetaDrive's bodies stands for an agent."""
+
+    SMALL = 0
+    MEDIUM = 1
+    LARGE = 2
+    TRUCK = 3
+    PEDESTRIAN = 4
+    CYCLIST = 5
+    CONE = 6
+    BARRIER = 7
+
+
+class BodySpec(NamedTuple):
+    """Dimensions of a body as Bullet sees it.
+
+    Attributes:
+        length, width, height: Extents, m (a cylinder where `cylinder`).
+        mass: kg.
+        base: Height (m) of the node's origin once settled.
+        lift: Height (m) of the shape's centre above the node's origin.
+        turn: Degrees from the agent's heading to the node's (a vehicle's node faces +y).
+        name: Type name that contacts report.
+    """
+
+    length: float
+    width: float
+    height: float
+    mass: float
+    base: float
+    lift: float
+    turn: float
+    name: str
+    cylinder: bool = False
+    pitch: float = 0.0
+
+
+# Dimensions and masses: DEFAULT_* and MASS of vehicle_type.py, pedestrian.py, cyclist.py and traffic_object.py of
+# MetaDrive 0.4.3. `base` and `pitch` (degrees) of the vehicles: where they come to rest there, measured.
+BODIES: Final[dict[Body, BodySpec]] = {
+    Body.SMALL: BodySpec(4.3, 1.7, 1.7, 800, 0.5374, 0.85, -90, MetaDriveType.VEHICLE, pitch=0.255),
+    Body.MEDIUM: BodySpec(4.6, 1.85, 1.37, 1200, 0.5383, 0.685, -90, MetaDriveType.VEHICLE, pitch=0.0528),
+    Body.LARGE: BodySpec(4.87, 2.046, 1.85, 1300, 0.5377, 0.925, -90, MetaDriveType.VEHICLE, pitch=0.2646),
+    Body.TRUCK: BodySpec(5.74, 2.3, 2.8, 1600, 0.6347, 1.4, -90, MetaDriveType.VEHICLE, pitch=0.577),
+    Body.PEDESTRIAN: BodySpec(0.7, 0.7, 1.75, 70, 0.875, 0, 0, MetaDriveType.PEDESTRIAN, cylinder=True),
+    Body.CYCLIST: BodySpec(1.75, 0.4, 1.75, 80, 0.875, 0, 0, MetaDriveType.CYCLIST),
+    Body.CONE: BodySpec(0.4, 0.4, 2.0, 2, 1.0, 0, 0, MetaDriveType.TRAFFIC_CONE, cylinder=True),
+    Body.BARRIER: BodySpec(2.0, 0.3, 2.0, 10, 1.0, 0, 0, MetaDriveType.TRAFFIC_BARRIER),
+}
+IS_VEHICLE: Final = np.array([body <= Body.TRUCK for body in Body])
+HALF_SPAN: Final = np.array([np.hypot(BODIES[body].length, BODIES[body].width) / 2 for body in Body])
+
+
+def vehicle_body(length: float) -> Body:
+    """Body for a logged length (m): the nearest of MetaDrive's four cars (`get_vehicle_type`)."""
+    if length <= 4:
+        return Body.SMALL
+    if length <= 5.2:
+        return Body.MEDIUM
+    return Body.LARGE if length <= 6.2 else Body.TRUCK
+
+
+@dataclass(slots=True, eq=False)
+class Scene:
+    """One parsed scene.
+
+    Attributes:
+        scenario: What it was made from.
+        origin: Ego start [2], m; everything below is relative to it.
+        lines: Lane lines and road edges.
+        route: The ego's logged path.
+        xy: [A, T, 2] positions, m, rounded to float32 as the engine holds them.
+        theta: [A, T] headings, rad, as the engine holds them.
+        node_heading: [A, T] headings of the engine's nodes, degrees.
+        velocity: [A, T, 2], m/s.
+        spin: [A, T] angular velocities, rad/s.
+        body: [A, T] `Body` that the agent gets if it appears at that step.
+        may_appear: [A, T] whether the agent may be present, before anything that depends on the ego.
+        sizes: [A, 2] logged length and width, m.
+        is_vehicle: [A].
+        tilt: [A, T, 3] height (m), pitch and roll (degrees) of the agents' bodies.
+        drift: [A, T, 6] where wheel physics carries each body within the step: x, y, z (m), heading, pitch, roll
+            (degrees) just before the next step; None without settling.
+    """
+
+    scenario: Scenario
+    origin: Floats
+    lines: LineWorld
+    route: Route
+    xy: Floats
+    theta: Floats
+    node_heading: Floats
+    velocity: Floats
+    spin: Floats
+    body: NDArray[np.int8]
+    may_appear: NDArray[np.bool_]
+    sizes: Floats
+    is_vehicle: NDArray[np.bool_]
+    tilt: Floats
+    drift: Floats | None = None
+
+    @property
+    def steps(self) -> int:
+        """Number of logged steps."""
+        return self.scenario.num_steps
+
+    def close(self) -> None:
+        """Release the bodies."""
+        self.lines.close()
+
+
+def parse_scene(scenario: Scenario, *, static_vehicles: bool) -> Scene:
+    """Compute a scene's arrays and line bodies.
+
+    Raises:
+        ScenarioError: The ego is missing at step 0, or has no path.
+    """
+    if not scenario.valid[scenario.ego, 0]:
+        raise ScenarioError(f"{scenario.source or scenario.id}: the ego (agent {scenario.ego}) is not valid at step 0")
+    if scenario.num_steps < 2:
+        raise ScenarioError(f"{scenario.source or scenario.id}: {scenario.num_steps} step; an episode needs at least 2")
+    position = source_precision(scenario.position[..., :2])
+    origin = position[scenario.ego, 0].copy()
+    if abs(np.sum(origin)) < 1e-3:
+        # Stock leaves scenes alone that already start at their origin.
+        origin[:] = 0
+    local = position - origin
+    heading = source_precision(scenario.heading)
+    body = _bodies(scenario)
+    turn = np.where(IS_VEHICLE[body], heading.dtype.type(np.pi / 2), heading.dtype.type(0))
+    base = np.array([(BODIES[kind].base, BODIES[kind].pitch, 0.0) for kind in Body])
+    velocity = source_precision(scenario.velocity)
+    return Scene(
+        scenario=scenario,
+        origin=origin.astype(np.float64),
+        lines=LineWorld(scenario.features, origin),
+        route=Route(local[scenario.ego]),
+        xy=local.astype(np.float32).astype(np.float64),
+        theta=heading.astype(np.float64),
+        node_heading=((heading - turn) * 180 / np.pi).astype(np.float64),
+        velocity=velocity.astype(np.float32).astype(np.float64),
+        spin=_spin(heading.astype(np.float64), scenario.valid),
+        body=body,
+        may_appear=_may_appear(scenario, static_vehicles=static_vehicles),
+        sizes=np.array([scenario.box(agent) for agent in range(scenario.num_agents)]).reshape(-1, 2),
+        is_vehicle=scenario.kinds == Kind.VEHICLE,
+        tilt=base[body],
+    )
+
+
+def source_precision(values: Floats) -> NDArray[np.floating]:
+    """Values as float32 where that loses nothing: a file's float32 arithmetic is then repeated exactly."""
+    narrow = values.astype(np.float32)
+    return narrow if np.array_equal(narrow, values, equal_nan=True) else values
+
+
+def _bodies(scenario: Scenario) -> NDArray[np.int8]:
+    fixed = {
+        Kind.PEDESTRIAN: Body.PEDESTRIAN,
+        Kind.CYCLIST: Body.CYCLIST,
+        Kind.CONE: Body.CONE,
+        Kind.BARRIER: Body.BARRIER,
+    }
+    usual = np.array([scenario.box(agent)[0] for agent in range(scenario.num_agents)])
+    # Rows that the log does not have may still be driven by a plan.
+    length = np.where(scenario.valid, scenario.size[..., 0], usual[:, None])
+    body = np.select([length <= 4, length <= 5.2, length <= 6.2], [Body.SMALL, Body.MEDIUM, Body.LARGE], Body.TRUCK)
+    for kind, replacement in fixed.items():
+        body[scenario.kinds == kind] = replacement
+    return body.astype(np.int8)
+
+
+def _spin(heading: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """Forward differences of the heading, rad/s, 0 where either end is invalid (`compute_angular_velocity`)."""
+    spin = np.zeros_like(heading)
+    turn = (np.diff(heading, axis=1) + np.pi) % (2 * np.pi) - np.pi
+    spin[:, :-1] = np.where(valid[:, :-1] & valid[:, 1:], turn / 0.1, 0.0)
+    return spin
+
+
+def _may_appear(scenario: Scenario, *, static_vehicles: bool) -> NDArray[np.bool_]:
+    """Stock's rules on who is simulated at all (`ScenarioTrafficManager.spawn_*`)."""
+    allowed = scenario.valid.copy()
+    allowed[scenario.ego] = False
+    for agent in range(scenario.num_agents):
+        kind, valid = scenario.kinds[agent], scenario.valid[agent]
+        if kind == Kind.OTHER or not valid.any():
+            allowed[agent] = False
+        elif kind == Kind.VEHICLE and not static_vehicles:
+            spread = np.std(source_precision(scenario.position[agent])[valid], axis=0)[:2]
+            allowed[agent] &= bool(np.max(spread) > _STATIC_STD)
+        elif kind in (Kind.CONE, Kind.BARRIER):
+            # Objects stay once seen, wherever the log loses them.
+            seen = np.maximum.accumulate(valid)
+            allowed[agent] = seen if valid.sum() >= _MIN_OBJECT_STEPS else False
+    return allowed
+
+
+class SceneCache:
+    """Parsed scenes, least recently used dropped first."""
+
+    def __init__(self, capacity: int) -> None:
+        """Keep at most `capacity` scenes."""
+        self._capacity = capacity
+        self._scenes: OrderedDict[int, Scene] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Number of scenes held."""
+        return len(self._scenes)
+
+    def get(self, index: int, build: Callable[[], Scene]) -> Scene:
+        """The scene at `index`, built on a miss."""
+        scene = self._scenes.get(index)
+        if scene is None:
+            scene = self._scenes[index] = build()
+            while len(self._scenes) > self._capacity:
+                _, oldest = self._scenes.popitem(last=False)
+                oldest.close()
+        self._scenes.move_to_end(index)
+        return scene
+
+    def clear(self) -> None:
+        """Drop everything."""
+        for scene in self._scenes.values():
+            scene.close()
+        self._scenes.clear()

@@ -1,0 +1,270 @@
+"""The one traffic manager: who is present, where, and what the ego can see and touch of it.
+
+Steps are absolute: after environment step k everybody is at row k of its log, its plan or its traffic policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from panda3d.bullet import BulletWorld
+
+from harness.engine.bodies import ContactBodies, LidarWorld
+from harness.engine.ego import EgoVehicle
+from harness.engine.scene import BODIES, HALF_SPAN, Body, Scene
+from harness.geometry import box_separation
+from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, TrafficPolicy
+from scenarios.scenario import Kind
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_AHEAD: Final = 8.0
+_ASIDE: Final = 2.0
+"""No logged vehicle appears this close to the driven ego, m (`GENERATION_FORWARD/SIDE_CONSTRAINT`)."""
+_TOUCH_RANGE: Final = 15.0
+"""Bodies closer than this (centres, m) can be touched within a step: 0.1 s at 80 m/s plus two half diagonals."""
+_EGO_SPAN: Final = 2.5
+"""Half the diagonal of the ego's body, rounded up, m."""
+
+
+@dataclass(slots=True)
+class Present:
+    """Agents that exist right now, as parallel arrays.
+
+    Attributes:
+        agents: [M] indices.
+        xy: [M, 2] m, relative to the scene's origin.
+        theta: [M] rad.
+        velocity: [M, 2] m/s.
+        body: [M] `Body`.
+        distance: [M] from the ego, m.
+    """
+
+    agents: NDArray[np.intp]
+    xy: Floats
+    theta: Floats
+    velocity: Floats
+    body: NDArray[np.int8]
+    distance: Floats
+
+
+class TrafficManager:
+    """Moves everyone but the ego."""
+
+    def __init__(self, world: BulletWorld, *, sight: float, policy: TrafficPolicy | None, filter_overlapping: bool):
+        """Work in the ego's `world`; `sight` is the sensing range, m; `policy` None means the log."""
+        self.lidar = LidarWorld()
+        self._contacts = ContactBodies(world)
+        self._sight = sight
+        self._policy = policy
+        self._filter = filter_overlapping
+        self.present_log: Bools = np.zeros((0, 0), bool)
+        self.states: Floats = np.zeros((0, 0, STATE))
+        self.present = Present(*(np.zeros(shape) for shape in ((0,), (0, 2), (0,), (0, 2), (0,), (0,))))  # type: ignore[arg-type]
+        self.spawn_blocked = 0
+
+    def reset(
+        self, scene: Scene, ego: EgoVehicle, plan: AttackPlan | None, *, replay: bool, seed: int, steps: int
+    ) -> None:
+        """Begin an episode of `steps` steps: nothing of the last one survives."""
+        self._contacts.clear()
+        self.lidar.clear()
+        self._scene, self._plan, self._replay = scene, plan, replay
+        self._opponent = scene.scenario.opponent
+        agents = scene.scenario.num_agents
+        self._here = np.zeros(agents, bool)
+        self._born = np.zeros(agents, np.int8)
+        self.present_log = np.zeros((agents, steps + 1), bool)
+        self.spawn_blocked = 0
+        self._plan_rows = self._prepare_plan(scene, plan)
+        self.states = np.zeros((0, 0, STATE))
+        if self._policy is not None:
+            self._policy.reset(scene.scenario, np.random.default_rng(seed))
+            self.states = np.zeros((agents, steps + 1, STATE))
+        self.advance(0, ego)
+
+    def _prepare_plan(self, scene: Scene, plan: AttackPlan | None) -> tuple[Floats, Bools, int, int] | None:
+        """Plan rows relative to the origin, their validity, and the first and last valid step."""
+        if plan is None or self._opponent is None or not plan.valid.any():
+            return None
+        rows = np.array(plan.states, dtype=np.float64)
+        rows[:, :2] -= scene.origin
+        steps = np.flatnonzero(plan.valid)
+        return rows, np.asarray(plan.valid, bool), int(steps[0]), int(steps[-1])
+
+    def advance(self, step: int, ego: EgoVehicle) -> None:
+        """Put everyone where they are after absolute step `step`."""
+        scene = self._scene
+        now = min(step, scene.steps - 1)
+        states = self._next_states(step, ego) if self._policy is not None and step > 0 else None
+        allowed = scene.may_appear[:, now].copy() if step < scene.steps else self._objects_only()
+        if states is not None:
+            allowed &= self._policy_valid
+        self._apply_presence(step, now, allowed, ego)
+        agents = np.flatnonzero(self._here)
+        self.present_log[:, step] = self._here
+        if states is None:
+            xy, theta, velocity = scene.xy[agents, now], scene.theta[agents, now], scene.velocity[agents, now]
+        else:
+            xy, theta, velocity = (
+                states[agents, :2] - scene.origin,
+                states[agents, HEADING],
+                states[agents, VX : VY + 1],
+            )
+        plan = self._plan_row(step)
+        if plan is not None and self._here[self._opponent]:
+            row = int(np.searchsorted(agents, self._opponent))
+            xy, theta, velocity = xy.copy(), theta.copy(), velocity.copy()
+            xy[row], theta[row], velocity[row] = plan[:2], plan[HEADING], plan[VX : VY + 1]
+        distance = np.hypot(xy[:, 0] - ego.x, xy[:, 1] - ego.y)
+        self.present = Present(agents, xy, theta, velocity, self._born[agents], distance)
+        if self._policy is not None:
+            self.states[agents, step] = np.column_stack([xy + scene.origin, theta, velocity])
+        self._step, self._logged = now, states is None
+        self._planned = plan is not None
+        self._show()
+
+    def _objects_only(self) -> Bools:
+        """Past the end of the log only cones and barriers are left (as stock)."""
+        kinds = self._scene.scenario.kinds
+        return self._here & ((kinds == Kind.CONE) | (kinds == Kind.BARRIER))
+
+    def _next_states(self, step: int, ego: EgoVehicle) -> Floats:
+        """Ask the traffic policy for everyone's state, given where everyone truly is."""
+        assert self._policy is not None, "only called with a policy"
+        scene, before = self._scene, self.states[:, step - 1]
+        current = before.copy()
+        current[scene.scenario.ego] = ego.world_state(scene.origin)
+        valid = self._here.copy()
+        valid[scene.scenario.ego] = True
+        states, self._policy_valid = self._policy.step(step - 1, current, valid)
+        return states
+
+    def _plan_row(self, step: int) -> Floats | None:
+        if self._plan_rows is None:
+            return None
+        rows, valid, _, _ = self._plan_rows
+        return rows[step] if step < len(rows) and valid[step] else None
+
+    def _apply_presence(self, step: int, now: int, allowed: Bools, ego: EgoVehicle) -> None:
+        """Who appears and who goes."""
+        scene, opponent = self._scene, self._opponent
+        if opponent is not None:
+            allowed[opponent] = self._opponent_allowed(step, now)
+        new = np.flatnonzero(allowed & ~self._here)
+        self._here &= allowed
+        if not len(new):
+            return
+        if self._filter and not self._replay:
+            new = new[~self._too_close(new, now, ego)]
+        if opponent is not None and opponent in new and self._overlaps_ego(step, now, ego):
+            # Appearing inside the ego would be a crash that nobody caused.
+            self.spawn_blocked += 1
+            new = new[new != opponent]
+        self._here[new] = True
+        self._born[new] = scene.body[new, now]
+
+    def _opponent_allowed(self, step: int, now: int) -> bool:
+        """The opponent exists whenever its plan or log says so, filters or not."""
+        scene, opponent = self._scene, self._opponent
+        logged = step < scene.steps and bool(scene.scenario.valid[opponent, now])
+        if self._plan_rows is None:
+            return logged
+        _, valid, first, _ = self._plan_rows
+        if step < first:
+            return logged
+        return step < len(valid) and bool(valid[step])
+
+    def _too_close(self, new: NDArray[np.intp], now: int, ego: EgoVehicle) -> Bools:
+        scene = self._scene
+        ahead, aside = ego.local(scene.xy[new, now] - (ego.x, ego.y))
+        close = (np.abs(ahead) < _AHEAD) & (np.abs(aside) < _ASIDE) & scene.is_vehicle[new]
+        return close & (new != -1 if self._opponent is None else new != self._opponent)
+
+    def _overlaps_ego(self, step: int, now: int, ego: EgoVehicle) -> bool:
+        scene, opponent = self._scene, self._opponent
+        if step == 0:
+            return False
+        row = self._plan_row(step)
+        pose = np.array([*scene.xy[opponent, now], scene.theta[opponent, now]]) if row is None else row[:3]
+        return bool(
+            box_separation(
+                np.array([ego.x, ego.y, ego.theta]), np.array([ego.LENGTH, ego.WIDTH]), pose, scene.sizes[opponent]
+            )
+            <= 0
+        )
+
+    def _node_poses(self, rows: NDArray[np.intp]) -> Floats:
+        """[m, 6] x, y, z, heading, pitch, roll of bodies in the engine's convention, metres and degrees."""
+        present, scene = self.present, self._scene
+        agents = present.agents[rows]
+        poses = np.empty((len(rows), 6))
+        poses[:, :2] = present.xy[rows]
+        off_log = ~self._on_log(agents)
+        poses[:, 3] = scene.node_heading[agents, self._step]
+        poses[:, _TILT] = scene.tilt[agents, self._step]
+        if off_log.any():
+            body = present.body[rows[off_log]]
+            poses[off_log, 3] = np.rad2deg(present.theta[rows[off_log]]) + _TURN[body]
+            poses[np.ix_(off_log, _TILT)] = _REST[body]
+        return poses
+
+    def _on_log(self, agents: NDArray[np.intp]) -> Bools:
+        """Which agents are exactly where the log has them."""
+        if not self._logged:
+            return np.zeros(len(agents), bool)
+        return agents != self._opponent if self._planned else np.ones(len(agents), bool)
+
+    def _show(self) -> None:
+        """Bring the lidar's world up to date."""
+        present = self.present
+        rows = np.flatnonzero(present.distance < self._sight + HALF_SPAN[present.body] + 1.0)
+        self.seen_rows = rows
+        self.lidar.update(present.agents[rows].tolist(), present.body[rows].tolist(), self._node_poses(rows).tolist())
+
+    def touchable(self) -> None:
+        """Before a step: put bodies where the ego could touch them, moving as their velocity says."""
+        present = self.present
+        rows = np.flatnonzero(present.distance < _TOUCH_RANGE)
+        agents = present.agents[rows]
+        motion = np.zeros((len(rows), 3))
+        motion[:, :2] = present.velocity[rows]
+        motion[:, 2] = np.where(self._on_log(agents), self._scene.spin[agents, self._step], 0.0)
+        self._contacts.update(
+            agents.tolist(), present.body[rows].tolist(), self._node_poses(rows).tolist(), motion.tolist()
+        )
+
+    def any_touchable(self) -> bool:
+        """Whether anybody is close enough to touch."""
+        return bool(self._contacts)
+
+    def planned_state(self) -> tuple[int, Floats] | None:
+        """Opponent and its true state [STATE] (scenario frame) where a plan drives it right now."""
+        if not self._planned or self._opponent is None or not self._here[self._opponent]:
+            return None
+        row = int(np.searchsorted(self.present.agents, self._opponent))
+        present = self.present
+        place = present.xy[row] + self._scene.origin
+        return self._opponent, np.array([*place, present.theta[row], *present.velocity[row]])
+
+    def close_vehicles(self, ego_span: float = _EGO_SPAN) -> NDArray[np.intp]:
+        """Rows of `present` of the vehicles whose boxes may meet the ego's."""
+        present = self.present
+        sizes = self._scene.sizes[present.agents]
+        reach = np.hypot(sizes[:, 0], sizes[:, 1]) / 2 + ego_span
+        return np.flatnonzero((present.distance <= reach) & self._scene.is_vehicle[present.agents])
+
+    def close(self) -> None:
+        """Release every body."""
+        self._contacts.clear()
+        self.lidar.close()
+
+
+_TILT: Final = [2, 4, 5]
+"""Columns of height, pitch and roll in a node pose."""
+_TURN: Final = np.array([BODIES[body].turn for body in Body])
+_REST: Final = np.array([(BODIES[body].base, BODIES[body].pitch, 0.0) for body in Body])
