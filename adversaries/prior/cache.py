@@ -15,7 +15,7 @@ V = TypeVar("V")
 
 
 class SceneCache(Generic[V]):
-    """Values per (scene, key), at most `size` of them.
+    """Values per (scene, key), at most `size` of them (0 keeps nothing).
 
     A scene is recognised by its arrays, which are only weakly referenced: the cache keeps no scene alive, copies that
     share arrays (`Scenario.with_opponent`) share entries, and a new scene at a recycled address is never mistaken for
@@ -28,6 +28,8 @@ class SceneCache(Generic[V]):
 
     def get(self, scenario: Scenario, key: Hashable, build: Callable[[], V]) -> V:
         """The value for `key` of `scenario`, built if it is not there."""
+        if self._size < 1:
+            return build()
         anchors = _anchors(scenario)
         full = (*(id(a) for a in anchors), len(scenario.features), key)
         found = self._entries.get(full)

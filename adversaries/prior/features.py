@@ -173,6 +173,6 @@ def extract(
         goals=goals.features,
         goal_points=goals.points.astype(np.float32),
         goal_mask=goals.mask,
-        speed=np.float32(speed),
+        speed=np.array(speed, dtype=np.float32),
         pose=pose,
     )

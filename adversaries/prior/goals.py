@@ -69,7 +69,7 @@ class _Paths(NamedTuple):
 
 class _Visit(NamedTuple):
     lane: int
-    index: Ints  # path from the start, as indices into roads.points
+    path: Ints  # path from the start, as indices into roads.points
     arc: Floats  # distance along the path at those indices, m
     begin: float  # distance at which this lane begins, m
     root: int  # index of its start point in roads.points
@@ -120,7 +120,7 @@ def _search(roads: Roads, lights: Ints, pose: Floats, limit: float) -> list[_Vis
             if before.light:
                 light, stop = before.light, before.stop
             # The last point of a lane is the first of its successor.
-            index = np.concatenate([before.index[:-1], index])
+            index = np.concatenate([before.path[:-1], index])
             arc = np.concatenate([before.arc[:-1], arc])
         visits.append(_Visit(lane, index, arc, begin, root, light, stop))
         end = float(arc[-1])
@@ -134,7 +134,7 @@ def _search(roads: Roads, lights: Ints, pose: Floats, limit: float) -> list[_Vis
 
 def _lane_paths(roads: Roads, lights: Ints, pose: Floats, speed: float, config: PriorConfig) -> _Paths | None:
     limit = reach(speed)
-    visits = [v for v in _search(roads, lights, pose, limit) if len(v.index) > 1]
+    visits = [v for v in _search(roads, lights, pose, limit) if len(v.path) > 1]
     if not visits:
         return None
     begins = np.array([v.begin for v in visits])
@@ -150,11 +150,11 @@ def _lane_paths(roads: Roads, lights: Ints, pose: Floats, speed: float, config: 
     rank = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
     length = (first[owner] + rank) * spacing
 
-    sizes = np.array([len(v.index) for v in visits])
+    sizes = np.array([len(v.path) for v in visits])
     # All paths are interpolated in one call: each gets its own stretch of a common axis.
     shift = np.concatenate([[0.0], np.cumsum([v.arc[-1] + 10.0 for v in visits])[:-1]])
     axis = np.concatenate([v.arc for v in visits]) + np.repeat(shift, sizes)
-    index = np.concatenate([v.index for v in visits])
+    index = np.concatenate([v.path for v in visits])
     local = to_frame(roads.points[index], pose)
     fraction = np.arange(1, WAYPOINTS + 2) / (WAYPOINTS + 1)
     query = length[:, None] * fraction + shift[owner][:, None]

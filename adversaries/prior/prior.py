@@ -53,20 +53,22 @@ class Candidates:
 
 
 class MotionPrior:
-    """A trained motion prior with caches of maps and features.
+    """A trained motion prior with caches of maps, features and candidates.
 
     Args:
         network: The model; put into evaluation mode.
         info: What else the weights file says of its making.
-        cache_size: How many scenes' maps and features to keep (about 0.5 MB each).
+        cache_size: How many agents' features and candidates to keep (about 0.2 MB each); maps are always kept for the
+            last few scenes. Changing the weights (a training step) makes kept candidates void by itself.
     """
 
     def __init__(self, network: GoalNetwork, info: dict[str, Any] | None = None, cache_size: int = 64) -> None:
         self.network = network.eval()
         self.config = network.config
         self.info = info or {}
-        self._roads = RoadsCache(cache_size)
+        self._roads = RoadsCache()
         self._features: SceneCache[Features] = SceneCache(cache_size)
+        self._results: SceneCache[Candidates] = SceneCache(cache_size)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, cache_size: int = 64) -> MotionPrior:
@@ -129,7 +131,6 @@ class MotionPrior:
             scenario, (agent, step), lambda: extract(scenario, agent, step, self.config, self._roads)
         )
 
-    @torch.no_grad()
     def candidates(
         self,
         scenario: Scenario,
@@ -150,6 +151,16 @@ class MotionPrior:
         Raises:
             AdversaryError: The agent is absent at `step`.
         """
+        # Tensors count their in-place changes: a training step makes a new key.
+        version = sum(parameter._version for parameter in self.network.parameters())
+        return self._results.get(
+            scenario,
+            (agent, step, num, decode, version),
+            lambda: self._candidates(scenario, agent, step, num, decode),
+        )
+
+    @torch.no_grad()
+    def _candidates(self, scenario: Scenario, agent: int, step: int, num: int, decode: Decode) -> Candidates:
         features = self.features(scenario, agent, step)
         encoding, log_probs = self.score([features])
         scores = log_probs[0].double().numpy()
@@ -178,9 +189,10 @@ class MotionPrior:
         return self.network.complete(encoding, goals)
 
     def clear_cache(self) -> None:
-        """Forget maps and features."""
+        """Forget maps, features and candidates."""
         self._roads.clear()
         self._features.clear()
+        self._results.clear()
 
 
 def world_states(

@@ -83,7 +83,8 @@ def resample(polylines: Sequence[Floats], counts: Ints) -> tuple[Floats, Floats]
     index = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
     offset = np.repeat((end - begin) / (counts - 1), counts) * index
     query = np.repeat(begin, counts) + offset
-    return np.stack([np.interp(query, along, stacked[:, c]) for c in range(2)], -1), offset
+    points = np.stack([np.interp(query, along, stacked[:, c]) for c in range(2)], -1)
+    return points, np.asarray(offset, dtype=np.float64)
 
 
 def _lengths(polylines: Sequence[Floats]) -> Floats:

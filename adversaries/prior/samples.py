@@ -204,7 +204,7 @@ class Samples:
         """Open a finished cache."""
         index = json.loads((folder / "index.json").read_text())
         self.count: int = index["count"]
-        self.arrays = {
+        self.arrays: dict[str, NDArray[Any]] = {
             name: np.memmap(folder / f"{name}.bin", dtype=kind, mode="r", shape=(self.count, *shape(config)))
             for name, (kind, shape) in _FIELDS.items()
         }

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT: Final = "checkpoint.pt"
 WEIGHTS: Final = "prior.safetensors"
-HISTORY_FILE: Final = "history.jsonl"
+HISTORY_FILE: Final = "history.json"
 EVAL_BATCH: Final = 64
 
 Report = Callable[[str, dict[str, Any]], None]
@@ -137,6 +137,12 @@ def _average(kept: dict[str, torch.Tensor], network: GoalNetwork, decay: float) 
         kept[name].lerp_(value, 1.0 - decay)
 
 
+def _write_json(path: Path, value: Any) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside.write_text(json.dumps(value, indent=1))
+    os.replace(beside, path)
+
+
 class Trainer:
     """Trains one network in one run directory."""
 
@@ -154,7 +160,7 @@ class Trainer:
         self.kept = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.epoch, self.steps, self.best, self.best_epoch, self.seconds = 0, 0, float("inf"), -1, 0.0
         self.best_weights = {name: value.clone() for name, value in self.kept.items()}
-        # A slower scene teaches a little less than a real one, and a group of standing vehicles less than movers.
+        self.rows: list[dict[str, float]] = []
         self.per_epoch = min(config.samples_per_epoch, len(train))
 
     def save(self) -> None:
@@ -165,6 +171,7 @@ class Trainer:
             "best_weights": self.best_weights,
             "optimizer": self.optimizer.state_dict(),
             "numbers": [self.epoch, self.steps, self.best, self.best_epoch, self.seconds],
+            "rows": json.dumps(self.rows),
             "config": json.dumps(asdict(self.config)),
         }
         beside = self.folder / f".{CHECKPOINT}.{os.getpid()}.tmp"
@@ -193,6 +200,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         epoch, steps, self.best, best_epoch, self.seconds = state["numbers"]
         self.epoch, self.steps, self.best_epoch = int(epoch), int(steps), int(best_epoch)
+        self.rows = json.loads(state["rows"])
 
     def run_epoch(self) -> dict[str, float]:
         """One epoch. Its randomness depends on the seed and the epoch only, so that a resumed run is the same run."""
@@ -248,10 +256,10 @@ class Trainer:
                 self.best_weights = {name: value.clone() for name, value in self.kept.items()}
             self.seconds += time.monotonic() - began
             row = {"epoch": self.epoch, "seconds": self.seconds, "best": self.best, **losses, **values}
+            self.rows.append(row)
             self.epoch += 1
             self.save()
-            with (self.folder / HISTORY_FILE).open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            _write_json(self.folder / HISTORY_FILE, self.rows)
             self.report("epoch", row)
             if config.minutes and self.seconds > 60.0 * config.minutes:
                 break
@@ -299,6 +307,10 @@ def train_prior(
         if source is None:
             continue
         varied = name == "train"
+
+        def progress(done: int, total: int, name: str = name) -> None:
+            report("samples", {"split": name, "done": done, "total": total})
+
         sets[name] = build_samples(
             source,
             cache / name,
@@ -306,7 +318,7 @@ def train_prior(
             varied=varied,
             stationary=config.stationary,
             seed=config.seed,
-            progress=lambda done, total, name=name: report("samples", {"split": name, "done": done, "total": total}),
+            progress=progress,
         )
         log.info("%s: %d samples", name, len(sets[name]))
     trainer = Trainer(config, sets["train"], sets["val"], folder, report)
@@ -314,7 +326,7 @@ def train_prior(
         trainer.restore()
     trainer.run()
     network = trainer.best_network()
-    results = {name: compare(network, sets[name]) for name in ("val", "test") if name in sets}
+    results: dict[str, Any] = {name: compare(network, sets[name]) for name in ("val", "test") if name in sets}
     prior = MotionPrior(
         network,
         {
@@ -326,8 +338,6 @@ def train_prior(
         },
     )
     prior.save(folder / WEIGHTS)
-    beside = folder / ".results.json.tmp"
-    beside.write_text(json.dumps(results, indent=1))
-    os.replace(beside, folder / "results.json")
-    report("result", results)
+    _write_json(folder / "results.json", results)
+    report("result", {**results, "history": trainer.rows})
     return prior

@@ -1,0 +1,244 @@
+"""`python -m harness.train_prior`: train the motion prior on a folder of scenes.
+
+The weights that ship with the package were made by this command with its defaults, on procedural scenes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from harness.errors import ConfigError, GauntletError
+from harness.registry import resolve
+from harness.runs import RunDirectory, default_folder, write_atomically
+from scenarios.scenario import ScenarioSource
+
+if TYPE_CHECKING:
+    PriorTraining = Any
+else:
+    # The harness reaches adversaries through registry names only.
+    PriorTraining = resolve("adversary", "adversaries.prior.training:PriorTraining")
+
+VERB: Final = "train_prior"
+
+
+@dataclass(frozen=True)
+class TrainPriorConfig:
+    """Train the goal-conditioned motion prior on every suitable vehicle of a scenario set."""
+
+    data: str = "procedural"
+    """Folder of ScenarioNet pickles, or `procedural` for the generated scenes."""
+    train: str = "train"
+    """Scenes to learn from: a split name, or indices such as `0:280` or `0:100,120,130:140`."""
+    val: str = "val"
+    """Scenes for early stopping: likewise."""
+    test: str = "test"
+    """Scenes of the final table: likewise; empty for none."""
+    out: Path | None = None
+    """Run folder; a new one under `runs/` by default."""
+    resume: Path | None = None
+    """Go on with the run in this folder (give the same options)."""
+    samples: Path | None = None
+    """Folder for extracted samples, so that several runs can share them; inside the run folder by default."""
+    training: PriorTraining = field(default_factory=PriorTraining)
+    """Optimisation and model."""
+
+
+def indices_of(text: str, count: int) -> list[int] | None:
+    """Scene indices of `0:100,120,130:140`, or None where `text` is a name.
+
+    Raises:
+        ConfigError: An index beyond the `count` scenes there are, or an empty range.
+    """
+    if not text or not set(text) <= set("0123456789:, "):
+        return None
+    found: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        first, colon, last = part.partition(":")
+        if not first or (colon and not last):
+            raise ConfigError(f"scenes {text!r}: {part!r} is neither an index nor a range such as 0:280.")
+        found += range(int(first), int(last)) if colon else [int(first)]
+    if not found or max(found) >= count:
+        raise ConfigError(f"scenes {text!r}: expected indices below {count} (the number of scenes), at least one.")
+    return found
+
+
+def open_part(data: str, text: str) -> ScenarioSource:
+    """The scenes that an option names.
+
+    Raises:
+        ConfigError: Unknown split or index.
+    """
+    from scenarios.splits import Subset
+
+    from scenarios import open_source
+
+    if not set(text) <= set("0123456789:, "):
+        return open_source(data, split=text)
+    source = open_source(data)
+    indices = indices_of(text, len(source))
+    if indices is None:
+        raise ConfigError("scenes: expected a split name or indices, found nothing.")
+    return Subset(source, indices)
+
+
+class Display:
+    """Progress bars and one line per epoch."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.tasks: dict[str, TaskID] = {}
+        self.rows: list[dict[str, float]] = []
+
+    def __call__(self, event: str, values: dict[str, Any]) -> None:
+        """Show an event of the trainer."""
+        if event == "samples":
+            self._advance(f"features ({values['split']})", values["done"], values["total"])
+        elif event == "step":
+            self._advance(f"epoch {values['epoch']}", values["step"], values["steps"])
+        elif event == "epoch":
+            self.rows.append(values)
+            for task in self.tasks.values():
+                self.progress.remove_task(task)
+            self.tasks.clear()
+            self.console.print(
+                f"epoch {values['epoch']:3}  loss {values['total']:.3f}  val minADE_32 {values['minADE_32']:.3f} m  "
+                f"minFDE_32 {values['minFDE_32']:.3f} m  miss_32 {values['miss_32']:.3f}  best {values['best']:.3f} m  "
+                f"{values['seconds']:.0f} s",
+                highlight=False,
+            )
+
+    def _advance(self, name: str, done: int, total: int) -> None:
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total)
+        self.progress.update(self.tasks[name], completed=done)
+
+
+def draw_curve(rows: Sequence[dict[str, float]], baseline: dict[str, float], path: Path) -> None:
+    """Losses and held-out errors over epochs, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    for name in ("goal", "position", "reach"):
+        left.plot(epochs, [row[name] for row in rows], label=name)
+    left.set(xlabel="epoch", ylabel="training loss", yscale="log")
+    for name in ("minADE_32", "minFDE_32", "minADE_6"):
+        right.plot(epochs, [row[name] for row in rows], label=f"{name} (m)")
+    right.plot(epochs, [row["miss_32"] for row in rows], label="miss_32")
+    if "minADE_32" in baseline:
+        right.axhline(baseline["minADE_32"], color="grey", linestyle=":", label="lane following minADE_32 (m)")
+    right.set(xlabel="epoch", ylabel="held-out error, moving vehicles", ylim=(0, None))
+    for axis in (left, right):
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+    write_atomically(path, lambda beside: figure.savefig(beside, dpi=110))
+
+
+def write_table(results: dict[str, Any], path: Path) -> None:
+    """All numbers as CSV: split, subset of vehicles, method, and a column per metric."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    header: list[str] | None = None
+    for split, subsets in results.items():
+        for subset, methods in subsets.items():
+            for method, values in methods.items():
+                if header is None:
+                    header = ["split", "vehicles", "method", *values]
+                    writer.writerow(header)
+                writer.writerow([split, subset, method, *values.values()])
+    write_atomically(path, lambda beside: _write_text(beside, text.getvalue()))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def table(results: dict[str, Any]) -> Table:
+    """The numbers that matter, as a table."""
+    shown = Table(title="Motion prior beside baselines (m; miss: no mode within 2 m after 8 s)")
+    columns = [f"{name}_{k}" for k in (6, 32) for name in ("minADE", "minFDE", "miss")]
+    for head in ("split", "vehicles", "method", "samples", *columns):
+        shown.add_column(head, justify="right" if head in columns or head == "samples" else "left")
+    for split, subsets in results.items():
+        for subset, methods in subsets.items():
+            for method, values in methods.items():
+                cells = [f"{values[name]:.3f}" for name in columns]
+                shown.add_row(split, subset, method, f"{values['samples']:.0f}", *cells)
+            shown.add_section()
+    return shown
+
+
+def run(config: TrainPriorConfig, console: Console) -> Path:
+    """Train; return the run folder.
+
+    Raises:
+        GauntletError: Unusable data, options or folder.
+    """
+    train_prior = resolve("adversary", "adversaries.prior.training:train_prior")
+    train, val = open_part(config.data, config.train), open_part(config.data, config.val)
+    test = open_part(config.data, config.test) if config.test else None
+    if config.resume is not None:
+        record = RunDirectory.reopen(config.resume, VERB)
+    else:
+        record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
+    display = Display(console)
+    outcome: dict[str, Any] = {}
+
+    def report(event: str, values: dict[str, Any]) -> None:
+        display(event, values)
+        if event == "result":
+            outcome.update(values)
+
+    with record, display.progress:
+        console.print(f"run folder: {record.path.resolve()}", highlight=False)
+        train_prior(
+            config.training,
+            train,
+            val,
+            record.path,
+            test=test,
+            resume=config.resume is not None,
+            cache=config.samples,
+            info={"data": "procedural" if config.data == "procedural" else "own", "seed": config.training.seed},
+            report=report,
+        )
+        rows = outcome.pop("history")
+        baseline = outcome["val"].get("moving", {}).get("lane following", {})
+        draw_curve(rows, baseline, record.path / "curve.png")
+        write_table(outcome, record.path / "table.csv")
+    console.print(table(outcome))
+    console.print(f"weights: {(record.path / 'prior.safetensors').resolve()}", highlight=False)
+    return record.path
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse options, train, print the table and where everything lies."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    console = Console()
+    config = tyro.cli(TrainPriorConfig, args=argv, description=__doc__)
+    try:
+        run(config, console)
+    except GauntletError as error:
+        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
