@@ -102,3 +102,15 @@ def test_an_ego_of_three_steps_is_refused() -> None:
     scene = straight_road(steps=14)
     with pytest.raises(AdversaryError, match="at least 4"):
         RuleAdversary().plan(context(scene))
+
+
+def test_a_fast_opponent_near_the_meeting_place_slows_down_and_never_reverses() -> None:
+    # 25 m/s and only a few metres to go in six seconds: a plain cubic would overshoot and come back.
+    scene = straight_road(opponent_speed=25.0, opponent_gap=0.0)
+    standing = Trajectory(line(35, 3.5, 0, 0), ALL)
+    plan = RuleAdversary().plan(context(scene, [standing]))
+    x = plan.states[11:, 0]
+    assert (np.diff(x) >= -1e-9).all()
+    assert x.max() == pytest.approx(35.0)
+    # Half-way in time a monotone motion still has some way to go.
+    assert x[30] < 34.9

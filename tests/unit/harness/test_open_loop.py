@@ -155,3 +155,11 @@ def test_the_context_of_the_log() -> None:
     assert context.step == 10
     assert context.ego_size == (4.5, 2.0)
     np.testing.assert_array_equal(context.ego_trajectories[0].states, scene.states(0))
+
+
+def test_the_recorded_history_is_not_held_against_the_adversary() -> None:
+    scene = straight_road()
+    heading = scene.heading.copy()
+    heading[1, :9] += np.arange(9) % 2  # a recording that jitters by a radian
+    jittery = replace(scene, heading=heading)
+    assert attack_logged(make("adversary", "none"), jittery, "corrected")[0].kinematic == pytest.approx(1.872, abs=1e-3)
