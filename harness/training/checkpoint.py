@@ -1,0 +1,141 @@
+"""Checkpoints: everything that a resumed run needs to go on exactly, in files that cannot run code.
+
+`checkpoint/manifest.json` names the other files and is replaced last, by a rename: whatever moment a kill comes,
+the manifest names files that are complete. Networks and optimisers are safetensors, arrays are npz without pickle.
+The replay memory is written in segments: each checkpoint adds only the rows since the last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from harness.errors import RunError
+from harness.runs import write_atomically, write_json
+from harness.training.learner import Learner
+
+FOLDER: Final = "checkpoint"
+MANIFEST: Final = "manifest.json"
+MODEL_ZIP: Final = "policy.zip"
+
+
+@dataclass
+class Progress:
+    """Where a run stands, at the end of an episode.
+
+    Attributes:
+        step: Environment steps so far.
+        episode: Training episodes so far.
+        updates: TD3 updates so far.
+        next_eval, next_checkpoint: Steps at or after which they are due.
+        evaluated: Step of the last evaluation, or -1.
+        seconds: Wall time of training so far, s, evaluations included.
+        curriculum: State dict of the curriculum.
+        segments: Replay rows [start, end) of each segment file.
+        failed_episodes: Training episodes that could not be played.
+    """
+
+    step: int = 0
+    episode: int = 0
+    updates: int = 0
+    next_eval: int = 0
+    next_checkpoint: int = 0
+    evaluated: int = -1
+    seconds: float = 0.0
+    curriculum: dict[str, Any] = field(default_factory=dict)
+    segments: list[list[int]] = field(default_factory=list)
+    failed_episodes: int = 0
+
+
+def _model_file(step: int) -> str:
+    return f"model-{step}.safetensors"
+
+
+def _ego_file(step: int) -> str:
+    return f"ego-{step}.npz"
+
+
+def _segment_file(start: int, end: int) -> str:
+    return f"replay-{start}-{end}.npz"
+
+
+def _savez(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    write_atomically(path, lambda beside: np.savez(beside, allow_pickle=False, **arrays))
+
+
+def save(run: Path, progress: Progress, learner: Learner, ego: Mapping[str, NDArray[Any]]) -> None:
+    """Write a checkpoint, between episodes.
+
+    Args:
+        run: Run folder.
+        progress: Its `updates` and `segments` are brought up to date here.
+        learner: Networks and memory.
+        ego: State of the buffer of ego trajectories.
+
+    Raises:
+        RunError: The disk is full, or the folder cannot be written. The last checkpoint stays intact.
+    """
+    folder = run / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make {folder}: {error}. Make the run folder writable.") from error
+    tensors = {name: tensor.clone() for name, tensor in learner.state().items()}
+    memory = learner.memory
+    # Rows that newer ones have overwritten are of no use any more.
+    oldest = max(memory.written - memory.capacity, 0)
+    segments = [list(segment) for segment in progress.segments if segment[1] > oldest]
+    start = max(segments[-1][1] if segments else oldest, oldest)
+    if memory.written > start:
+        _savez(folder / _segment_file(start, memory.written), memory.rows(start, memory.written))
+        segments.append([start, memory.written])
+    progress.segments, progress.updates = segments, learner.updates
+    write_atomically(folder / _model_file(progress.step), lambda beside: save_file(tensors, beside))
+    _savez(folder / _ego_file(progress.step), ego)
+    write_atomically(run / MODEL_ZIP, learner.save_zip)
+    write_json(folder / MANIFEST, asdict(progress))
+    _remove_others(folder, progress)
+
+
+def _remove_others(folder: Path, progress: Progress) -> None:
+    """Delete files that the manifest does not name: older checkpoints, and what a kill left half-written."""
+    named = {MANIFEST, _model_file(progress.step), _ego_file(progress.step)}
+    named |= {_segment_file(start, end) for start, end in progress.segments}
+    for path in folder.iterdir():
+        if path.name not in named:
+            path.unlink(missing_ok=True)
+
+
+def exists(run: Path) -> bool:
+    """Whether the run has a checkpoint to go on from."""
+    return (run / FOLDER / MANIFEST).is_file()
+
+
+def load(run: Path, learner: Learner) -> tuple[Progress, dict[str, NDArray[Any]]]:
+    """Restore `learner`, and return progress and the state of the buffer of ego trajectories.
+
+    Raises:
+        RunError: A file is missing or damaged.
+        WeightsError: The networks have another architecture.
+    """
+    folder = run / FOLDER
+    try:
+        progress = Progress(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        tensors = load_file(folder / _model_file(progress.step))
+        for start, end in progress.segments:
+            with np.load(folder / _segment_file(start, end), allow_pickle=False) as rows:
+                learner.memory.restore(start, dict(rows))
+        with np.load(folder / _ego_file(progress.step), allow_pickle=False) as arrays:
+            ego = dict(arrays)
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise RunError(f"the checkpoint in {folder} cannot be read: {error}. Start anew in another folder.") from error
+    learner.load(tensors, progress.updates)
+    return progress, ego

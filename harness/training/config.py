@@ -1,0 +1,172 @@
+"""What a training run can be told, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from harness.errors import ConfigError
+from harness.training.td3 import Precision
+
+
+@dataclass(frozen=True)
+class TD3Config:
+    """TD3's numbers: SAGE table 5 (which repeats CAT's), the rest from CAT's released training script."""
+
+    gamma: float = 0.99
+    """Discount per step (table 5)."""
+    batch_size: int = 256
+    """Transitions per update (table 5)."""
+    learning_rate: float = 3e-4
+    """Adam's, for actor and critics (table 5)."""
+    policy_delay: int = 2
+    """Critic updates per actor update (table 5)."""
+    tau: float = 0.005
+    """Share of the networks that target networks take over at each actor update (table 5)."""
+    hidden: int = 256
+    """Units in each of the two hidden layers (CAT)."""
+    buffer_size: int = 1_000_000
+    """Rows of the replay memory, one per step and one per episode (CAT: 1e6 transitions)."""
+    warmup: int = 10_000
+    """Steps of uniformly random actions before the first update (CAT)."""
+    exploration: float = 0.1
+    """Standard deviation of the noise on actions while training, of a range of [-1, 1] (CAT)."""
+    target_noise: float = 0.2
+    """Standard deviation of the noise on target actions (CAT)."""
+    target_clip: float = 0.5
+    """Bound of the noise on target actions (CAT)."""
+    timeouts_terminal: bool = False
+    """Store time-outs as true ends of the episode, as CAT's code does. Biased: the value of going on is lost."""
+    precision: Precision = "auto"
+    """Of the hidden layers' matrix products: `float32` equals Stable-Baselines3 to rounding; `bfloat16` halves the
+    cost on processors that multiply it natively; `auto` picks bfloat16 there and float32 elsewhere."""
+    overlap: bool = True
+    """Update in a second thread while the simulator steps. Reproducible; actions come from networks that are one
+    update older than without it."""
+    threads: int = 1
+    """Threads of one matrix product."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train an ego with TD3 against attacks, and evaluate it on test scenes as recorded and attacked."""
+
+    run: Path | None = None
+    """Run folder; by default a new one under `runs/`."""
+    data: str = "procedural"
+    """Folder of ScenarioNet pickles, or `procedural` for generated scenes."""
+    train_split: str = "train"
+    """Split of the folder to train on. Procedural scenes have their own."""
+    test_split: str = "test"
+    """Split of the folder to evaluate on; must share no scene with the training split."""
+    train_scenes: int | None = None
+    """Use only the first so many training scenes; all by default."""
+    test_scenes: int | None = None
+    """Use only the first so many test scenes; all by default."""
+    on_error: Literal["raise", "skip"] = "skip"
+    """A scene file that cannot be used: `skip` it (listed in the run folder), or `raise`."""
+    adversary: str = "cat"
+    """Registry name of what attacks in training; `none` never attacks."""
+    prior_weights: Path | None = None
+    """Motion prior (safetensors) of `cat`, in training and evaluation; the shipped one by default."""
+    curriculum: str = "dual_axis"
+    """Registry name of the schedule of attacks."""
+    eval_adversary: str = "cat"
+    """Registry name of what attacks in evaluation: the same for every run that is to be compared."""
+    eval_intensity: float = 1.0
+    """Intensity of the attacks in evaluation, 0 natural … 1 vicious (SAGE B.1: 1)."""
+    protocol: Literal["corrected", "as-published"] = "corrected"
+    """Reading of the attacks and of "collision": `corrected` checks contact at every step and counts boxes that
+    meet; `as-published` repeats the papers' code and counts the engine's contact flag."""
+    steps: int = 1_000_000
+    """Environment steps of 0.1 s in all."""
+    seed: int = 0
+    """Seeds everything: networks, exploration, scenes, attacks, evaluation."""
+    eval_every: int = 25_000
+    """Steps between evaluations (CAT: 25,000); there is always one at the end."""
+    checkpoint_every: int = 25_000
+    """Steps between checkpoints; there is always one at the end."""
+    train_horizon: int = 50
+    """Steps after which a training episode is cut off (CAT and SAGE train with 50)."""
+    eval_horizon: int = 90
+    """Steps after which an evaluation episode is cut off."""
+    eval_crash_ends: bool = True
+    """Whether a contact with a vehicle ends an evaluation episode (as CAT's test configuration has it)."""
+    observation: Literal["cat", "metadrive"] = "cat"
+    """Observation preset."""
+    reward: Literal["cat", "metadrive"] = "cat"
+    """Reward preset."""
+    traffic: str = "log"
+    """Registry name of what moves the background traffic."""
+    ego_drives: int = 5
+    """Recent ego trajectories per scene that an attack is tailored to (CAT: 5)."""
+    pictures: bool = True
+    """Draw the learning curve and play back one benign and one attacked test scene."""
+    tensorboard: bool = True
+    """Write TensorBoard scalars into the run folder."""
+    td3: TD3Config = TD3Config()
+    """The learner."""
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work.
+
+        Raises:
+            ConfigError: Names the option, its value and what was expected.
+        """
+        for name in ("steps", "eval_every", "checkpoint_every", "train_horizon", "eval_horizon", "ego_drives"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least 1.")
+        for name in ("train_scenes", "test_scenes"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least 1, or None.")
+        if self.td3.warmup < self.td3.batch_size:
+            raise ConfigError(
+                f"--td3.warmup {self.td3.warmup} is below --td3.batch-size {self.td3.batch_size}: the first update "
+                "needs a batch."
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for `run.json`."""
+        values = asdict(self)
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Back from `as_dict` (a run that is resumed).
+
+        Raises:
+            ConfigError: A field is unknown: the run belongs to another version.
+        """
+        values = dict(values)
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(
+                f"the run's configuration has the unknown option {unknown[0]!r}: another version made it."
+            )
+        for name in ("run", "prior_weights"):
+            values[name] = Path(values[name]) if values.get(name) else None
+        values["td3"] = TD3Config(**values.get("td3", {}))
+        return cls(**values)
+
+
+QUICK: Final = TrainConfig(
+    train_scenes=64,
+    test_scenes=16,
+    steps=60_000,
+    eval_every=15_000,
+    checkpoint_every=15_000,
+    td3=TD3Config(warmup=2_000, buffer_size=100_000),
+)
+"""Procedural scenes, minutes."""
+PAPER: Final = TrainConfig()
+"""The published experiment's size."""
+PRESETS: Final[dict[str, tuple[str, TrainConfig]]] = {
+    "quick": ("64 + 16 scenes, 60,000 steps: a complete run in minutes.", QUICK),
+    "paper": ("1,000,000 steps, evaluated every 25,000 (CAT, SAGE).", PAPER),
+}
+
+
+def with_run(config: TrainConfig, run: Path) -> TrainConfig:
+    """The same configuration with its folder settled."""
+    return replace(config, run=run)

@@ -1,0 +1,223 @@
+"""Evaluation on test scenes, as recorded and attacked, in the same process and engine as training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, Protocol
+
+from harness.envs.ego_buffer import EgoBuffer
+from harness.errors import GauntletError, PolicyError
+from harness.interfaces import Adversary, EgoPolicy, Episode
+from harness.metrics.intervals import Interval, bootstrap_mean
+
+logger = logging.getLogger(__name__)
+
+Stage = Literal["normal", "adversarial"]
+STAGES: Final[tuple[Stage, Stage]] = ("normal", "adversarial")
+COLUMNS: Final[dict[str, str]] = {
+    "reward": "Reward ↑",
+    "cost": "Cost ↓",
+    "completion": "Completion ↑",
+    "collision": "Collision ↓",
+    "speed": "Speed m/s ↑",
+    "jerk": "Jerk m/s³ ↓",
+}
+"""The six columns of SAGE's tables 3 and 8, in their order."""
+EXTRA_COLUMNS: Final = ("contact", "geometry", "opponent_hit", "arrived", "off_road")
+
+
+class RunEpisode(Protocol):
+    """`harness.rollout.run_episode`, or a stand-in."""
+
+    def __call__(
+        self,
+        env: Any,
+        policy: EgoPolicy,
+        adversary: Adversary | None,
+        scenario_index: int,
+        *,
+        intensity: float,
+        seed: int,
+        ego_buffer: EgoBuffer | None,
+    ) -> Episode:
+        """Run one episode and record it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One evaluated episode, as it stands in `evaluation.jsonl`.
+
+    Attributes:
+        step: Training step of the evaluation.
+        stage: `normal` or `adversarial`.
+        scene: Scene id.
+        attacked: Whether a plan was played (never in the normal stage).
+        steps: Simulated.
+        reward, cost: Sums over the episode.
+        completion: Share of the logged path, 0 … 1.
+        collision: Whether the ego hit a vehicle, in the run's protocol.
+        speed, jerk: Means, m/s and m/s³.
+        contact, geometry, opponent_hit: The three ways to see a collision, whatever the protocol.
+        arrived, off_road: How it ended.
+        error: Why the episode failed (then nothing else counts), or empty.
+    """
+
+    step: int
+    stage: Stage
+    scene: str
+    attacked: bool = False
+    steps: int = 0
+    reward: float = float("nan")
+    cost: float = float("nan")
+    completion: float = float("nan")
+    collision: float = float("nan")
+    speed: float = float("nan")
+    jerk: float = float("nan")
+    contact: bool = False
+    geometry: bool = False
+    opponent_hit: bool = False
+    arrived: bool = False
+    off_road: bool = False
+    error: str = ""
+
+    @classmethod
+    def of(cls, episode: Episode, step: int, stage: Stage, protocol: str) -> Row:
+        """The row of an episode."""
+        crashed = episode.crash_contact is not None if protocol == "as-published" else episode.crashed
+        return cls(
+            step=step,
+            stage=stage,
+            scene=episode.scenario_id,
+            attacked=episode.plan is not None,
+            steps=episode.steps,
+            reward=episode.reward,
+            cost=episode.cost,
+            completion=episode.route_completion,
+            collision=float(crashed),
+            speed=episode.mean_speed,
+            jerk=episode.mean_jerk,
+            contact=episode.crash_contact is not None,
+            geometry=episode.crash_geometry is not None,
+            opponent_hit=episode.crash_opponent is not None,
+            arrived=episode.arrived,
+            off_road=episode.off_road,
+            error=episode.error,
+        )
+
+
+class Evaluator:
+    """The two-stage evaluation: undisturbed, then attacked with the undisturbed drive as the target."""
+
+    def __init__(
+        self,
+        env: Any,
+        policy: EgoPolicy,
+        adversary: Adversary | None,
+        scenes: Sequence[int],
+        *,
+        intensity: float,
+        seed: int,
+        protocol: str,
+        run_episode: RunEpisode,
+    ) -> None:
+        """Settle what is evaluated.
+
+        Args:
+            env: Engine environment, in evaluation rules while `rows` runs.
+            policy: Deterministic.
+            adversary: None plays the second stage unattacked.
+            scenes: Indices in the environment's source.
+            intensity: Of the attacks.
+            seed: The same at every evaluation, so that a curve shows the policy and not luck.
+            protocol: How a collision is counted.
+            run_episode: `harness.rollout.run_episode`.
+        """
+        self.env = env
+        self.scenes = list(scenes)
+        self._policy, self._adversary = policy, adversary
+        self._intensity, self._seed, self._protocol = intensity, seed, protocol
+        self._run = run_episode
+
+    def rows(self, step: int, keep: Callable[[Stage, Episode], None] | None = None) -> Iterator[Row]:
+        """Evaluate: two rows per scene. A failed episode becomes a row with its reason; it is never dropped.
+
+        Args:
+            step: Training step, for the rows.
+            keep: Called with every finished episode.
+
+        Raises:
+            PolicyError: The policy fails: it would in every scene.
+        """
+        for index in self.scenes:
+            # One drive per scene: the attack is aimed at what this policy does here now (CAT: a separate buffer).
+            buffer = EgoBuffer(1, prefill="none")
+            for stage in STAGES:
+                try:
+                    episode = self._run(
+                        self.env,
+                        self._policy,
+                        self._adversary if stage == "adversarial" else None,
+                        index,
+                        intensity=self._intensity,
+                        seed=self._seed,
+                        ego_buffer=buffer,
+                    )
+                except PolicyError:
+                    raise
+                except GauntletError as error:
+                    scene = self.env.source.ids[index]
+                    logger.warning("evaluation at step %d, %s, scene %s failed: %s", step, stage, scene, error)
+                    yield Row(step, stage, scene, error=str(error) or type(error).__name__)
+                    continue
+                if keep is not None:
+                    keep(stage, episode)
+                yield Row.of(episode, step, stage, self._protocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One stage of one evaluation.
+
+    Attributes:
+        step, stage: Which.
+        scenes: Episodes that count.
+        failed: Episodes that failed (in no mean).
+        attacked: Episodes with a plan.
+        columns: Mean and 95 % interval (bootstrap over scenes) of each of `COLUMNS`, then `EXTRA_COLUMNS`.
+    """
+
+    step: int
+    stage: Stage
+    scenes: int
+    failed: int
+    attacked: int
+    columns: dict[str, Interval]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        values = asdict(self)
+        values["columns"] = {name: interval._asdict() for name, interval in self.columns.items()}
+        return values
+
+
+def summarise(records: Sequence[dict[str, Any]], seed: int = 0) -> list[Summary]:
+    """Summaries of every evaluation in `evaluation.jsonl`, by step, then stage."""
+    groups: dict[tuple[int, Stage], list[dict[str, Any]]] = {}
+    for record in records:
+        groups.setdefault((record["step"], record["stage"]), []).append(record)
+    summaries = []
+    for (step, stage), rows in sorted(groups.items(), key=lambda item: (item[0][0], STAGES.index(item[0][1]))):
+        good = [row for row in rows if not row["error"]]
+        columns = {
+            name: bootstrap_mean([_number(row[name]) for row in good], seed) for name in (*COLUMNS, *EXTRA_COLUMNS)
+        }
+        attacked = sum(bool(row["attacked"]) for row in good)
+        summaries.append(Summary(step, stage, len(good), len(rows) - len(good), attacked, columns))
+    return summaries
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

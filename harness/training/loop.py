@@ -1,0 +1,295 @@
+"""The training loop: episodes under a curriculum, updates beside them, evaluations and checkpoints between them.
+
+Paper: SAGE, algorithm 2 (closed-loop adversarial training with a curriculum). Everything random in episode n is drawn
+from a generator derived from (seed, n), so a run that is resumed at the end of an episode goes on exactly.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from harness.envs.ego_buffer import EgoBuffer
+from harness.errors import AdversaryError, EngineError, RunError, ScenarioError
+from harness.interfaces import Adversary, AttackContext, AttackPlan, Curriculum, EpisodeOutcome
+from harness.runs import RunDirectory
+from harness.training import checkpoint
+from harness.training.checkpoint import Progress
+from harness.training.config import TrainConfig
+from harness.training.evaluation import Evaluator, Row
+from harness.training.learner import Learner
+from harness.training.rules import EndRules, RuledEnv
+from scenarios.scenario import CURRENT_STEP, Scenario
+
+logger = logging.getLogger(__name__)
+
+EPISODES, EVALUATION, METRICS = "episodes", "evaluation", "metrics"
+"""Names of the record files."""
+METRICS_EVERY: Final = 1000
+"""Steps between two records of losses and speed."""
+MAX_FAILURES: Final = 20
+"""Consecutive training episodes that may fail before the run stops: something is wrong with all of them."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of.
+
+    Attributes:
+        env: Engine environment over train and test scenes.
+        train: Indices of training scenes in `env.source`.
+        adversary: Attacker in training, or None.
+        curriculum: When and how hard.
+        learner: Networks and memory.
+        evaluator: Two-stage evaluation.
+    """
+
+    env: RuledEnv
+    train: list[int]
+    adversary: Adversary | None
+    curriculum: Curriculum
+    learner: Learner
+    evaluator: Evaluator
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """The decision about one training episode."""
+
+    plan: AttackPlan | None
+    probability: float
+    intensity: float
+    milliseconds: float = 0.0
+    error: str = ""
+
+
+class Watcher:
+    """Hears what happens; the base hears nothing."""
+
+    def step(self, progress: Progress) -> None:
+        """After every training episode."""
+
+    def metrics(self, record: Mapping[str, Any]) -> None:
+        """Losses and speed, now and then."""
+
+    def evaluating(self, step: int, done: int, total: int) -> None:
+        """After every evaluated episode."""
+
+    def evaluated(self, step: int, rows: list[Row]) -> None:
+        """After an evaluation."""
+
+
+class Trainer:
+    """Runs (or goes on with) one training run."""
+
+    def __init__(self, config: TrainConfig, run: RunDirectory, parts: Parts, watcher: Watcher | None = None) -> None:
+        """Put the run together; `resume` or `run` comes next."""
+        self.config, self.directory, self.parts = config, run, parts
+        self.watcher = watcher or Watcher()
+        self.progress = Progress(next_eval=config.eval_every, next_checkpoint=config.checkpoint_every)
+        self.buffer = EgoBuffer(config.ego_drives)
+        self.stop_requested = False
+        self._train_rules = EndRules(config.train_horizon, crash_ends=False)
+        self._eval_rules = EndRules(config.eval_horizon, crash_ends=config.eval_crash_ends)
+        self._failures_in_a_row = 0
+        self._mark = (0, time.perf_counter())
+
+    def resume(self) -> None:
+        """Restore the last checkpoint, and drop the records of what will happen again.
+
+        Raises:
+            RunError: The checkpoint is damaged.
+        """
+        if not checkpoint.exists(self.directory.path):
+            # Killed before the first checkpoint: the same run from its start.
+            for name in (EPISODES, EVALUATION, METRICS):
+                self.directory.keep_records(name, lambda _: False)
+            return
+        self.progress, ego = checkpoint.load(self.directory.path, self.parts.learner)
+        self.buffer.load_state_dict(ego)
+        self.parts.curriculum.load_state_dict(self.progress.curriculum)
+        step = self.progress.step
+        for name in (EPISODES, EVALUATION, METRICS):
+            self.directory.keep_records(name, lambda record: record["step"] <= step)
+
+    def run(self, after_evaluation: Callable[[], None] | None = None) -> None:
+        """Train until the budget of steps is spent, or `stop_requested`.
+
+        Args:
+            after_evaluation: Called after every evaluation (for pictures).
+
+        Raises:
+            PolicyError: Training has diverged.
+            RunError: Too many episodes fail, or the run folder cannot be written.
+        """
+        config, progress = self.config, self.progress
+        self._mark = (progress.step, time.perf_counter())
+        while progress.step < config.steps and not self.stop_requested:
+            started = time.perf_counter()
+            self._episode()
+            due = progress.step >= config.steps or progress.step >= progress.next_eval
+            if due and progress.evaluated != progress.step:
+                self.evaluate()
+                progress.next_eval = (progress.step // config.eval_every + 1) * config.eval_every
+                if after_evaluation is not None:
+                    after_evaluation()
+            progress.seconds += time.perf_counter() - started
+            if progress.step >= min(config.steps, progress.next_checkpoint) or self.stop_requested:
+                progress.next_checkpoint = (progress.step // config.checkpoint_every + 1) * config.checkpoint_every
+                self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Save everything that a resumed run needs."""
+        self.progress.curriculum = self.parts.curriculum.state_dict()
+        checkpoint.save(self.directory.path, self.progress, self.parts.learner, self.buffer.state_dict())
+
+    def evaluate(self) -> list[Row]:
+        """Evaluate now; rows go to `evaluation.jsonl`."""
+        self.parts.learner.settle()
+        evaluator, step = self.parts.evaluator, self.progress.step
+        self.parts.env.rules = self._eval_rules
+        rows: list[Row] = []
+        total = 2 * len(evaluator.scenes)
+        started = time.perf_counter()
+        for row in evaluator.rows(step):
+            rows.append(row)
+            self.directory.append(EVALUATION, asdict(row))
+            self.watcher.evaluating(step, len(rows), total)
+        self.progress.evaluated = step
+        self.watcher.evaluated(step, rows)
+        # An evaluation is no training: it must not count in steps per second.
+        self._mark = (self._mark[0], self._mark[1] + time.perf_counter() - started)
+        return rows
+
+    def _attack(self, scenario: Scenario, rng: np.random.Generator) -> Attack:
+        """Draw whether this episode is attacked, and plan it."""
+        schedule = self.parts.curriculum.schedule(min(self.progress.step / self.config.steps, 1.0))
+        draw = float(rng.random())
+        adversary = self.parts.adversary
+        if adversary is None or draw >= schedule.probability:
+            return Attack(None, schedule.probability, schedule.intensity)
+        started = time.perf_counter()
+        plan, error = None, ""
+        if scenario.opponent is None:
+            error = f"scene {scenario.id} has no opponent"
+        else:
+            context = AttackContext(
+                scenario=scenario,
+                opponent=scenario.opponent,
+                ego_trajectories=self.buffer.get(scenario),
+                intensity=schedule.intensity,
+                rng=rng,
+                ego_size=self.parts.env.ego_size,
+                step=CURRENT_STEP,
+            )
+            try:
+                plan = adversary.plan(context)
+            except AdversaryError as failure:
+                error = str(failure)
+        spent = (time.perf_counter() - started) * 1000
+        return Attack(plan, schedule.probability, schedule.intensity, spent, error)
+
+    def _episode(self) -> None:
+        """Play one training episode; a scene that cannot be simulated is counted and recorded."""
+        progress = self.progress
+        rng = np.random.default_rng([self.config.seed, progress.episode])
+        index = self.parts.train[int(rng.integers(len(self.parts.train)))]
+        name = self.parts.env.source.ids[index]
+        try:
+            self._play(index, rng)
+            self._failures_in_a_row = 0
+        except (ScenarioError, EngineError) as error:
+            logger.warning("training episode %d, scene %s: %s", progress.episode, name, error)
+            progress.failed_episodes += 1
+            self._failures_in_a_row += 1
+            self.directory.append(
+                EPISODES, {"step": progress.step, "episode": progress.episode, "scene": name, "error": str(error)}
+            )
+            if self._failures_in_a_row >= MAX_FAILURES:
+                raise RunError(
+                    f"{MAX_FAILURES} training episodes in a row could not be simulated; the last: {error} "
+                    "Check the data with: python -m harness.scenarios validate DIR."
+                ) from error
+        progress.episode += 1
+        self.watcher.step(progress)
+
+    def _play(self, index: int, rng: np.random.Generator) -> None:
+        parts, progress, learner = self.parts, self.progress, self.parts.learner
+        env = parts.env
+        env.rules = self._train_rules
+        scenario = env.source[index]
+        attack = self._attack(scenario, rng)
+        observation, info = env.reset(
+            seed=int(rng.integers(2**31)), options={"scenario": index, "plan": attack.plan, "ego": "policy"}
+        )
+        learner.memory.begin(observation)
+        first, reward, cost, crashed = progress.step, 0.0, 0.0, False
+        terminated = truncated = False
+        while not (terminated or truncated):
+            # The networks rest while the action is computed; then the next update runs beside the simulator.
+            learner.settle()
+            action = learner.explore(observation, progress.step, rng)
+            if progress.step > self.config.td3.warmup:
+                learner.update(rng)
+            observation, step_reward, terminated, truncated, info = env.step(action)
+            ended = terminated or (truncated and self.config.td3.timeouts_terminal)
+            learner.memory.add(action, step_reward, ended, observation)
+            progress.step += 1
+            reward += step_reward
+            cost += float(info["cost"])
+            crashed = crashed or bool(info["crash_vehicle"])
+            if progress.step % METRICS_EVERY == 0:
+                self._metrics()
+        learner.settle()
+        learner.memory.end()
+        outcome = EpisodeOutcome(
+            attacked=attack.plan is not None,
+            intensity=attack.intensity if attack.plan is not None else 0.0,
+            crashed=crashed,
+            route_completion=float(info["route_completion"]),
+            arrived=bool(info["arrive_dest"]),
+        )
+        parts.curriculum.record(outcome)
+        kept = self.buffer.add(scenario.id, env.recording().ego)
+        record = {
+            "step": progress.step,
+            "episode": progress.episode,
+            "scene": scenario.id,
+            "steps": progress.step - first,
+            "reward": reward,
+            "cost": cost,
+            **asdict(outcome),
+            "off_road": bool(info["out_of_road"]),
+            "probability": attack.probability,
+            "scheduled_intensity": attack.intensity,
+            "attack_ms": attack.milliseconds,
+            "attack_error": attack.error,
+            "drive_kept": kept,
+            "error": "",
+        }
+        self.directory.append(EPISODES, record)
+
+    def _metrics(self) -> None:
+        """Record losses and speed."""
+        step, now = self.progress.step, time.perf_counter()
+        last_step, last_time = self._mark
+        self._mark = (step, now)
+        critic, actor = self.parts.learner.losses()
+        schedule = self.parts.curriculum.schedule(min(step / self.config.steps, 1.0))
+        record = {
+            "step": step,
+            "critic_loss": critic,
+            "actor_loss": actor,
+            "updates": self.parts.learner.updates,
+            "steps_per_second": (step - last_step) / max(now - last_time, 1e-9),
+            "attack_probability": schedule.probability,
+            "attack_intensity": schedule.intensity,
+            "replay_transitions": len(self.parts.learner.memory),
+        }
+        self.directory.append(METRICS, record)
+        self.watcher.metrics(record)

@@ -1,0 +1,58 @@
+"""When an episode ends: training and evaluation differ, but one process has one engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class EndRules:
+    """Attributes:
+    horizon: Steps after which an episode is truncated.
+    crash_ends: Whether a contact between ego and vehicle terminates it.
+    """
+
+    horizon: int
+    crash_ends: bool
+
+
+class RuledEnv:
+    """An environment whose end rules can be changed between episodes; everything else is passed through.
+
+    The engine itself must be configured with the longest horizon and without ending at crashes.
+    """
+
+    def __init__(self, env: Any, rules: EndRules) -> None:
+        """Wrap `env` (see `harness.engine.GauntletEnv`)."""
+        self.env = env
+        self.rules = rules
+        self._steps = 0
+
+    @property
+    def ego_size(self) -> tuple[float, float]:
+        """Length and width of the ego, m."""
+        return self.env.options.ego_box
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.env, name)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin an episode."""
+        self._steps = 0
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """One step under the present rules."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._steps += 1
+        if self.rules.crash_ends and info.get("crash_vehicle", False):
+            terminated = True
+        if self._steps >= self.rules.horizon and not terminated:
+            truncated = True
+        return observation, float(reward), bool(terminated), bool(truncated), info

@@ -1,0 +1,137 @@
+"""From a configuration to the parts of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import logging
+from typing import Any
+
+from harness import registry
+from harness.errors import ConfigError
+from harness.interfaces import Adversary
+from harness.runs import RunDirectory
+from harness.training.config import TrainConfig
+from harness.training.evaluation import Evaluator
+from harness.training.learner import Learner, LivePolicy
+from harness.training.loop import Parts
+from harness.training.rules import EndRules, RuledEnv
+from scenarios.scenario import ScenarioSource
+
+logger = logging.getLogger(__name__)
+
+PROCEDURAL = "procedural"
+CACHED_PLANS = 512
+"""Scenes whose candidates an adversary with a `cache_scenes` option may keep: all of a usual training set."""
+
+
+def build(config: TrainConfig, run: RunDirectory) -> Parts:
+    """Open the scenes, start one engine, and build everything else.
+
+    Raises:
+        GauntletError: Unknown names, unusable data or weights, overlapping splits.
+    """
+    from harness.engine import EngineConfig, GauntletEnv
+    from harness.rollout import run_episode
+    from scenarios.splits import Concat
+
+    curriculum = registry.make("curriculum", config.curriculum)
+    protocol = config.protocol
+    adversary = make_adversary(config.adversary, config)
+    shared = config.eval_adversary == config.adversary
+    eval_adversary = adversary if shared else make_adversary(config.eval_adversary, config)
+    train, test = open_scenes(config)
+    check_disjoint(train, test)
+    source = Concat([train, test])
+    options = EngineConfig(
+        horizon=max(config.train_horizon, config.eval_horizon),
+        observation=config.observation,
+        reward=config.reward,
+        traffic=config.traffic,
+        cache_scenes=len(source),
+        seed=config.seed,
+    )
+    env = RuledEnv(GauntletEnv(source, options), EndRules(config.train_horizon, crash_ends=False))
+    learner = make_learner(config, env)
+    evaluator = Evaluator(
+        env,
+        LivePolicy(learner, config.observation),
+        eval_adversary,
+        range(len(train), len(source)),
+        intensity=config.eval_intensity,
+        seed=config.seed,
+        protocol=protocol,
+        run_episode=run_episode,
+    )
+    write_scene_list(run, train, test)
+    return Parts(env, list(range(len(train))), adversary, curriculum, learner, evaluator)
+
+
+def make_learner(config: TrainConfig, env: Any) -> Learner:
+    """Networks and memory for an environment's spaces."""
+    # An episode of n steps takes n + 1 rows; a short run needs no more rows than it can fill.
+    rows = min(config.td3.buffer_size, 2 * config.steps + 2 * config.train_horizon)
+    return Learner(env.observation_space, env.action_space, config.td3, rows, config.seed)
+
+
+def make_adversary(name: str, config: TrainConfig) -> Adversary | None:
+    """The adversary called `name`, with those of the run's options that it understands; None for `none`."""
+    if name == "none":
+        return None
+    target = registry.resolve("adversary", name)
+    known = inspect.signature(target).parameters
+    wanted = {"protocol": config.protocol, "prior": config.prior_weights, "cache_scenes": CACHED_PLANS}
+    return target(**{key: value for key, value in wanted.items() if key in known and value is not None})
+
+
+def open_scenes(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]:
+    """Training and test scenes, cut to the numbers asked for.
+
+    Raises:
+        ConfigError: A split is empty.
+        ScenarioError: The folder cannot be read.
+    """
+    from scenarios import open_source, procedural
+    from scenarios.splits import Subset
+
+    if config.data == PROCEDURAL and (config.train_scenes or config.test_scenes):
+        defaults = procedural.ensure(train=config.train_scenes, test=config.test_scenes)
+        logger.info("procedural scenes: %s", defaults)
+    opened: list[ScenarioSource] = []
+    for split, limit in ((config.train_split, config.train_scenes), (config.test_split, config.test_scenes)):
+        source = open_source(config.data, split=split, on_error=config.on_error)
+        if len(source) == 0:
+            raise ConfigError(f"{config.data} has no scene in split {split!r}. Choose another folder or split.")
+        opened.append(source if limit is None or limit >= len(source) else Subset(source, range(limit)))
+    return opened[0], opened[1]
+
+
+def check_disjoint(train: ScenarioSource, test: ScenarioSource) -> None:
+    """Refuse to test on what was trained on.
+
+    Raises:
+        ConfigError: A scene is in both.
+    """
+    both = sorted(set(train.ids) & set(test.ids))
+    if both:
+        raise ConfigError(
+            f"{len(both)} scenes are in both the training and the test split, for example {both[0]!r}. "
+            "Choose splits that share none."
+        )
+
+
+def write_scene_list(run: RunDirectory, train: ScenarioSource, test: ScenarioSource) -> None:
+    """Record which scenes were used, and which files were left out and why."""
+    from harness.runs import write_json
+
+    rejected = {
+        str(item.path): item.reason
+        for source in (train, test)
+        for item in getattr(getattr(source, "source", source), "rejected", ())
+    }
+    write_json(run.path / "scenes.json", {"train": train.ids, "test": test.ids, "rejected": rejected})
+
+
+def settled(config: TrainConfig, run: RunDirectory) -> TrainConfig:
+    """The configuration with the run's folder in it."""
+    return dataclasses.replace(config, run=run.path)

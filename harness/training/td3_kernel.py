@@ -1,0 +1,167 @@
+"""One TD3 update with the gradients written out, on flat parameters.
+
+The networks are fixed (multi-layer perceptrons with two hidden layers), so back-propagation is a dozen matrix
+products. Writing them out batches both critics into one product per layer, needs no autograd graph, and lets the
+whole update run as one TorchScript call, which holds Python's lock only on the way in and out: the simulator
+steps in Python meanwhile.
+
+Paper: Fujimoto et al., Addressing Function Approximation Error in Actor-Critic Methods (2018), algorithm 1.
+`dtype` below is the dtype of the hidden layers' products: float32, or bfloat16 (products in bfloat16, accumulated
+in float32 by the CPU; master weights, heads, losses, Adam and target networks stay float32).
+
+Shapes: B = batch, O = observation, A = action, H = hidden; K = networks in a stack (2 critics, 1 actor). A stack is
+a list of six tensors: weights [K, H, in], biases [K, 1, H], [K, H, H], [K, 1, H], head [K, out, H], [K, 1, out].
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def hidden_layers(stack: list[Tensor], inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Both hidden activations [K, B, H] of every network of a stack, for inputs [K, B, in]."""
+    first = torch.baddbmm(stack[1], inputs, stack[0].transpose(1, 2)).relu_()
+    second = torch.baddbmm(stack[3], first, stack[2].transpose(1, 2)).relu_()
+    return first, second
+
+
+def head(stack: list[Tensor], hidden: Tensor) -> Tensor:
+    """Output [K, B, out] in float32: head weights are always float32."""
+    return torch.baddbmm(stack[5], hidden.float(), stack[4].transpose(1, 2))
+
+
+def hidden_gradients(
+    stack: list[Tensor],
+    inputs: Tensor,
+    first: Tensor,
+    second: Tensor,
+    output_gradient: Tensor,
+    gradients: list[Tensor],
+) -> None:
+    """Back-propagate `output_gradient` [K, B, out] (float32) and write all six gradients of the stack."""
+    torch.bmm(output_gradient.transpose(1, 2), second.float(), out=gradients[4])
+    torch.sum(output_gradient, [1], True, out=gradients[5])
+    delta = torch.bmm(output_gradient, stack[4]).to(second.dtype)
+    delta = torch.ops.aten.threshold_backward(delta, second, 0.0)
+    gradients[2].copy_(torch.bmm(delta.transpose(1, 2), first))
+    gradients[3].copy_(torch.sum(delta, [1], True, dtype=torch.float32))
+    delta = torch.ops.aten.threshold_backward(torch.bmm(delta, stack[2]), first, 0.0)
+    gradients[0].copy_(torch.bmm(delta.transpose(1, 2), inputs))
+    gradients[1].copy_(torch.sum(delta, [1], True, dtype=torch.float32))
+
+
+def adam(flat: list[Tensor], learning_rate: float) -> None:
+    """One Adam step (β 0.9 and 0.999, ε 1e-8: torch's defaults) on flat float32 memory.
+
+    Args:
+        flat: [parameters, gradient, first moment, second moment, step count, ...]. The gradient is used up.
+        learning_rate: Adam's.
+    """
+    # torch._fused_adam_ is faster by 50 µs, but TorchScript drops it as dead code: it writes through a list.
+    parameters, gradient, first, second = flat[0], flat[1], flat[2], flat[3]
+    flat[4].add_(1.0)
+    count = float(flat[4].item())
+    first.lerp_(gradient, 1.0 - 0.9)
+    second.mul_(0.999).addcmul_(gradient, gradient, value=1.0 - 0.999)
+    denominator = torch.sqrt(second, out=gradient).mul_(1.0 / (1.0 - 0.999**count) ** 0.5).add_(1e-8)
+    parameters.addcdiv_(first, denominator, value=-learning_rate / (1.0 - 0.9**count))
+
+
+def critic_step(
+    critic: list[Tensor],
+    critic_target: list[Tensor],
+    actor_target: list[Tensor],
+    gradients: list[Tensor],
+    batch: list[Tensor],
+    dtype: torch.dtype,
+) -> Tensor:
+    """Write the gradients of both critics.
+
+    Args:
+        critic, critic_target, actor_target: Stacks (hidden layers in `dtype`).
+        gradients: Float32 stack that receives the critics' gradients.
+        batch: Observations [B, O], actions [B, A], rewards [B], discounts [B] (γ, or 0 where the episode truly
+            ended), next observations [B, O], clipped target noise [B, A]; all float32.
+
+    Returns:
+        The loss (sum of both mean squared errors), a scalar.
+    """
+    next_observation = batch[4].to(dtype)
+    _, hidden = hidden_layers(actor_target, next_observation.unsqueeze(0))
+    next_action = (torch.tanh(head(actor_target, hidden)[0]) + batch[5]).clamp_(-1.0, 1.0)
+    next_input = torch.cat([next_observation, next_action.to(dtype)], 1)
+    _, hidden = hidden_layers(critic_target, next_input.unsqueeze(0).expand(2, -1, -1))
+    next_value = head(critic_target, hidden).squeeze(2).amin(0)
+    target = batch[2] + batch[3] * next_value
+
+    inputs = torch.cat([batch[0].to(dtype), batch[1].to(dtype)], 1).unsqueeze(0).expand(2, -1, -1)
+    first, second = hidden_layers(critic, inputs)
+    error = head(critic, second).squeeze(2) - target
+    output_gradient = (error * (2.0 / target.shape[0])).unsqueeze(2)
+    hidden_gradients(critic, inputs, first, second, output_gradient, gradients)
+    return error.square().mean(1).sum()
+
+
+def actor_step(
+    actor: list[Tensor],
+    critic: list[Tensor],
+    gradients: list[Tensor],
+    observation: Tensor,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Write the gradients of the actor against the first critic; return the loss, a scalar."""
+    inputs = observation.to(dtype)
+    first, second = hidden_layers(actor, inputs.unsqueeze(0))
+    action = torch.tanh(head(actor, second)[0])
+    judge = [block[:1] for block in critic]
+    value_first, value_second = hidden_layers(judge, torch.cat([inputs, action.to(dtype)], 1).unsqueeze(0))
+    loss = -head(judge, value_second).mean()
+
+    size = observation.shape[1]
+    delta = judge[4].expand(-1, observation.shape[0], -1) * (-1.0 / observation.shape[0])
+    delta = torch.ops.aten.threshold_backward(delta.to(dtype), value_second, 0.0)
+    delta = torch.ops.aten.threshold_backward(torch.bmm(delta, judge[2]), value_first, 0.0)
+    action_gradient = torch.mm(delta[0], judge[0][0, :, size:]).float()
+    output_gradient = (action_gradient * (1.0 - action.square())).unsqueeze(0)
+    hidden_gradients(actor, inputs.unsqueeze(0), first, second, output_gradient, gradients)
+    return loss
+
+
+def update(
+    critic: list[list[Tensor]],
+    actor: list[list[Tensor]],
+    batch: list[Tensor],
+    learning_rate: float,
+    tau: float,
+    update_actor: bool,
+    dtype: torch.dtype,
+) -> Tensor:
+    """One whole TD3 update in place: critics, and on `update_actor` also actor and target networks.
+
+    Args:
+        critic, actor: Each [compute stack, target compute stack, gradient stack, flat], where flat is [parameters,
+            gradient, first moment, second moment, step count, target parameters, hidden part of the parameters in
+            `dtype`, the same of the target]; the last two are empty for float32, where the stacks see the
+            parameters themselves.
+        batch: As for `critic_step`.
+        learning_rate: Adam's, for both.
+        tau: Polyak factor.
+        update_actor: Whether this is a delayed policy update.
+        dtype: Of the hidden layers' products.
+
+    Returns:
+        Critic loss and actor loss (0 when the actor rests), float32 [2].
+    """
+    critic_loss = critic_step(critic[0], critic[1], actor[1], critic[2], batch, dtype)
+    adam(critic[3], learning_rate)
+    critic[3][6].copy_(critic[3][0][: critic[3][6].shape[0]])
+    actor_loss = torch.zeros_like(critic_loss)
+    if update_actor:
+        actor_loss = actor_step(actor[0], critic[0], actor[2], batch[0], dtype)
+        adam(actor[3], learning_rate)
+        for flat in [critic[3], actor[3]]:
+            flat[5].lerp_(flat[0], tau)
+            flat[7].copy_(flat[5][: flat[7].shape[0]])
+        actor[3][6].copy_(actor[3][0][: actor[3][6].shape[0]])
+    return torch.stack([critic_loss, actor_loss])

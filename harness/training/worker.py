@@ -1,0 +1,117 @@
+"""Running TD3 updates beside the simulator."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+
+from harness.errors import RunError
+from harness.training.td3 import FastTD3
+
+JOIN_SECONDS: Final = 60.0
+"""An update takes milliseconds; one that takes this long never ends."""
+
+
+class Updater(Protocol):
+    """Takes batches, one at a time, and answers with losses."""
+
+    def submit(self, batch: list[Tensor]) -> None:
+        """Begin an update."""
+        ...
+
+    def join(self) -> Tensor | None:
+        """Losses [2] of the update that was begun last, once it is finished; None if there was none."""
+        ...
+
+    def close(self) -> None:
+        """Stop."""
+        ...
+
+
+class InlineUpdater:
+    """Updates where it is called: simple, and one update fresher."""
+
+    def __init__(self, model: FastTD3) -> None:
+        """Update `model`."""
+        self._model = model
+        self._losses: Tensor | None = None
+
+    def submit(self, batch: list[Tensor]) -> None:
+        """Run the update now."""
+        with torch.no_grad():
+            self._losses = self._model.learn_from(batch)
+
+    def join(self) -> Tensor | None:
+        """Losses of the last update, once."""
+        losses, self._losses = self._losses, None
+        return losses
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class ThreadedUpdater:
+    """Updates in a second thread while the simulator takes its step.
+
+    The update is one call into torch that holds no Python lock. The caller joins before it touches the networks
+    or acts again, so the order of reads and writes is fixed and results are reproducible.
+    """
+
+    def __init__(self, model: FastTD3, threads: int = 1) -> None:
+        """Start the thread.
+
+        Args:
+            model: What is updated.
+            threads: Threads of every matrix product.
+        """
+        self._model = model
+        self._threads = threads
+        self._jobs: queue.SimpleQueue[list[Tensor] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Tensor | Exception] = queue.SimpleQueue()
+        self._pending = False
+        self._thread = threading.Thread(target=self._serve, name="td3-updates", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        # Both settings are per thread. Moments of dead units decay into denormal numbers, which are very slow.
+        torch.set_num_threads(self._threads)
+        torch.set_flush_denormal(True)
+        while (batch := self._jobs.get()) is not None:
+            try:
+                with torch.no_grad():
+                    self._results.put(self._model.learn_from(batch))
+            except RuntimeError as error:
+                self._results.put(error)
+
+    def submit(self, batch: list[Tensor]) -> None:
+        """Hand a batch over."""
+        self._pending = True
+        self._jobs.put(batch)
+
+    def join(self) -> Tensor | None:
+        """Wait for the pending update.
+
+        Raises:
+            RunError: The update failed or hangs.
+        """
+        if not self._pending:
+            return None
+        self._pending = False
+        try:
+            result = self._results.get(timeout=JOIN_SECONDS)
+        except queue.Empty:
+            raise RunError(
+                f"a TD3 update did not finish within {JOIN_SECONDS:.0f} s. Resume from the checkpoint."
+            ) from None
+        if isinstance(result, Exception):
+            raise RunError(f"a TD3 update failed: {result}") from result
+        return result
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._jobs.put(None)
+        self._thread.join(JOIN_SECONDS)

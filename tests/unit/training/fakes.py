@@ -1,0 +1,169 @@
+"""A driving task small enough to be learnt in seconds, with the interface of the engine's environment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from harness.interfaces import AttackContext, AttackPlan, Episode, Trajectory
+from harness.runs import RunDirectory
+from harness.training.config import TD3Config, TrainConfig
+from harness.training.evaluation import Evaluator
+from harness.training.learner import LivePolicy
+from harness.training.loop import Parts, Trainer, Watcher
+from harness.training.rules import EndRules, RuledEnv
+from harness.training.setup import make_learner
+from scenarios.scenario import Scenario
+from tests.scenes import straight_road
+
+GOAL = 12.0
+"""Distance to drive, m; full throttle covers 1 m per step."""
+
+
+class FakeSource:
+    """Straight roads with different names."""
+
+    def __init__(self, count: int) -> None:
+        self.scenes = [replace(straight_road(), id=f"scene-{index}") for index in range(count)]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(scene.id for scene in self.scenes)
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Scenario:
+        return self.scenes[index]
+
+
+class FakeEnv:
+    """Drive `GOAL` metres without leaving a strip. Observation: [lateral, progress, attacked, 1]."""
+
+    def __init__(self, source: FakeSource, width: float = 3.0) -> None:
+        self.source = source
+        self.width = width
+        self.options = SimpleNamespace(ego_box=(4.5, 1.8), observation="cat")
+        self.observation_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        self.rng = np.random.default_rng(seed)
+        self.plan = (options or {}).get("plan")
+        self.scenario = self.source[(options or {})["scenario"]]
+        self.lateral, self.progress, self.steps = float(self.rng.uniform(-1, 1)), 0.0, 0
+        self.trace = [(0.0, self.lateral, 0.0, 0.0, 0.0)]
+        return self._observation(), self._info(False)
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.steps += 1
+        self.lateral += float(action[0]) * 0.5
+        gain = max(float(action[1]), 0.0)
+        self.progress += gain
+        self.trace.append((self.progress, self.lateral, 0.0, gain * 10, 0.0))
+        off = abs(self.lateral) > self.width
+        arrived = self.progress >= GOAL
+        reward = -5.0 if off else 5.0 if arrived else gain
+        return self._observation(), reward, off or arrived, False, self._info(off)
+
+    def _observation(self) -> np.ndarray:
+        values = [self.lateral / self.width, self.progress / GOAL, float(self.plan is not None), 1.0]
+        return np.clip(np.array(values, np.float32), -1.0, 1.0)
+
+    def _info(self, off: bool) -> dict[str, Any]:
+        crashed = self.plan is not None and self.steps == 5
+        return {
+            "cost": float(off or crashed),
+            "crash_vehicle": crashed,
+            "route_completion": min(self.progress / GOAL, 1.0),
+            "arrive_dest": self.progress >= GOAL,
+            "out_of_road": off,
+        }
+
+    def recording(self) -> SimpleNamespace:
+        states = np.zeros((91, 5))
+        states[: len(self.trace)] = self.trace[:91]
+        return SimpleNamespace(ego=Trajectory(states, np.arange(91) <= self.steps))
+
+    def close(self) -> None:
+        pass
+
+
+class FakeAdversary:
+    """Repeats the opponent's log, and remembers what it was shown."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.contexts: list[AttackContext] = []
+
+    def plan(self, context: AttackContext) -> AttackPlan | None:
+        self.contexts.append(context)
+        scene = context.scenario
+        return AttackPlan(scene.states(context.opponent), scene.valid[context.opponent].copy())
+
+
+def run_episode(
+    env: Any, policy: Any, adversary: Any, scenario_index: int, *, intensity: float, seed: int, ego_buffer: Any
+) -> Episode:
+    """What `harness.rollout.run_episode` does, on the fake."""
+    scenario = env.source[scenario_index]
+    plan = None
+    if adversary is not None:
+        rng = np.random.default_rng(seed)
+        context = AttackContext(scenario, 1, ego_buffer.get(scenario), intensity, rng, env.ego_size)
+        plan = adversary.plan(context)
+    observation, info = env.reset(seed=seed, options={"scenario": scenario_index, "plan": plan, "ego": "policy"})
+    policy.reset(scenario, np.random.default_rng(seed))
+    reward = cost = 0.0
+    crash = None
+    terminated = truncated = False
+    while not (terminated or truncated):
+        observation, gained, terminated, truncated, info = env.step(policy.act(observation, None))
+        reward += gained
+        cost += info["cost"]
+        crash = env.steps if crash is None and info["crash_vehicle"] else crash
+    ego = env.recording().ego
+    ego_buffer.add(scenario.id, ego)
+    return Episode(
+        scenario_id=scenario.id, policy=policy.name, adversary="fake" if plan else "none", intensity=intensity,
+        seed=seed, ego=ego, opponent=None, agents=np.zeros((0, 91, 5)), agents_valid=np.zeros((0, 91), bool), plan=plan,
+        steps=env.steps, reward=reward, cost=cost, route_completion=info["route_completion"],
+        arrived=info["arrive_dest"], off_road=info["out_of_road"], truncated=truncated, crash_contact=crash,
+        crash_geometry=None, crash_opponent=None, mean_speed=float(ego.states[ego.valid, 3].mean()), mean_jerk=0.0,
+    )  # fmt: skip
+
+
+def tiny_config(**changes: Any) -> TrainConfig:
+    """A run of seconds."""
+    td3 = {"warmup": 100, "batch_size": 32, "hidden": 32, "buffer_size": 5000, "precision": "float32"}
+    td3 |= changes.pop("td3", {})
+    defaults = {"steps": 600, "eval_every": 200, "checkpoint_every": 200, "train_horizon": 30, "eval_horizon": 40}
+    return TrainConfig(**{**defaults, **changes}, td3=TD3Config(**td3))
+
+
+def make_trainer(
+    config: TrainConfig, run: RunDirectory, env: FakeEnv | None = None, watcher: Watcher | None = None
+) -> Trainer:
+    """A trainer on the fake task: three training scenes, two test scenes."""
+    from harness import registry
+
+    ruled = RuledEnv(env or FakeEnv(FakeSource(5)), EndRules(config.train_horizon, crash_ends=False))
+    learner = make_learner(config, ruled)
+    adversary = None if config.adversary == "none" else FakeAdversary()
+    evaluator = Evaluator(
+        ruled,
+        LivePolicy(learner, "cat"),
+        FakeAdversary(),
+        [3, 4],
+        intensity=config.eval_intensity,
+        seed=config.seed,
+        protocol=config.protocol,
+        run_episode=run_episode,
+    )
+    curriculum = registry.make("curriculum", config.curriculum)
+    return Trainer(config, run, Parts(ruled, [0, 1, 2], adversary, curriculum, learner, evaluator), watcher)
