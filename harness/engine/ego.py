@@ -46,12 +46,12 @@ class EgoVehicle(DefaultVehicle):
         self._engine_force, self._brake_force = self._draws[index]
         self.config["max_engine_force"], self.config["max_brake_force"] = self._engine_force, self._brake_force
 
-    def place(self, position: Sequence[float], heading: float, velocity: Sequence[float], route: Route) -> None:
+    def place(self, position: Sequence[float], node_heading: float, velocity: Sequence[float], route: Route) -> None:
         """Put the car at rest suspension at the start of an episode (`BaseVehicle.reset`, without its config copies).
 
         Args:
             position: x, y, m, relative to the scene's origin.
-            heading: rad.
+            node_heading: Of the body, degrees: 90 less than the car's.
             velocity: World frame, m/s.
             route: What to follow.
         """
@@ -63,7 +63,7 @@ class EgoVehicle(DefaultVehicle):
             wheel.setSteering(0.0)
         self.set_pitch(0)
         self.set_roll(0)
-        self.set_heading_theta(heading)
+        self.origin.setH(node_heading)
         self.set_static(False)
         self.set_position(position[:2], height=0.0)
         body = self.body
@@ -136,13 +136,13 @@ class EgoVehicle(DefaultVehicle):
             self.system.setBrake(brake, wheel)
             self.system.applyEngineForce(force, wheel)
 
-    def follow(self, x: float, y: float, heading: float, velocity: Sequence[float]) -> None:
+    def follow(self, x: float, y: float, node_heading: float, velocity: Sequence[float]) -> None:
         """Jump to a logged state (replay): level, on settled wheels."""
         self.last_heading = self.now_heading
         self.set_pitch(0)
         self.set_roll(0)
         self.set_position((x, y), height=SETTLED_HEIGHT)
-        self.set_heading_theta(heading)
+        self.origin.setH(node_heading)
         self.body.setLinearVelocity(LVector3(float(velocity[0]), float(velocity[1]), 0))
         self.body.setAngularVelocity(LVector3(0, 0, 0))
 

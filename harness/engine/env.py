@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 _SUBSTEPS: Final = 5
 _TICK: Final = 0.02
-"""Physics steps per environment step, and their length, s (MetaDrive's `decision_repeat`, `physics_world_step_size`)."""
+"""Physics steps per environment step, and their length, s (MetaDrive's defaults)."""
 _PEEK: Final = 1e-4
 """Length of the physics step that only looks for contacts of a replayed ego, s."""
 _LINES: Final = {
@@ -210,12 +210,8 @@ class GauntletEnv(ScenarioEnv):
         self.engine.episode_step = 0
         ego.draw_parameters(index)
         start = scenario.velocity[scenario.ego, 0].tolist()
-        ego.place(
-            scene.xy[scenario.ego, 0].tolist(),
-            scenario.heading.dtype.type(scene.theta[scenario.ego, 0]),
-            start,
-            scene.route,
-        )
+        agent = scenario.ego
+        ego.place(scene.xy[agent, 0].tolist(), float(scene.node_heading[agent, 0]), start, scene.route)
         if self._replay:
             self._follow_log(ego, 0)
         return ego
@@ -224,7 +220,7 @@ class GauntletEnv(ScenarioEnv):
         scene, agent = self._need_scene(), self.scenario.ego
         row = min(step, scene.steps - 1)
         x, y = scene.xy[agent, row].tolist()
-        ego.follow(x, y, float(scene.theta[agent, row]), scene.velocity[agent, row].tolist())
+        ego.follow(x, y, float(scene.node_heading[agent, row]), scene.velocity[agent, row].tolist())
         ego.read_state()
 
     def step(  # type: ignore[override]

@@ -38,7 +38,7 @@ class Sensors:
     """Computes one preset's observation.
 
     Layout (all in [0, 1]): side rays; heading error, speed, steering, last action (2); yaw rate; lane-line rays (or
-    route offset); 9 way points (ahead, left), route offset, route heading error, two zeros; neighbours (ahead, left,
+    route offset); 9 way points (ahead, twice), route offset, route heading error, two zeros; neighbours (ahead, left,
     relative velocity ahead, left); lidar rays.
     """
 
@@ -94,8 +94,10 @@ class Sensors:
         gap = progress.reference_trajectory.marks_ahead(progress.current_longitude) - (ego.x, ego.y)
         far = np.hypot(gap[:, 0], gap[:, 1])
         gap *= np.where(far > REACH, REACH / np.maximum(far, 1e-9), 1.0)[:, None]
-        ahead, left = ego.local(gap)
-        values[0:18:2], values[1:18:2] = (ahead / REACH + 1) / 2, (left / REACH + 1) / 2
+        ahead, _ = ego.local(gap)
+        # Stock means to write (ahead, left) but unpacks the pair so that both numbers are `ahead`; policies trained
+        # there know it no other way.
+        values[0:18:2] = values[1:18:2] = (ahead / REACH + 1) / 2
         values[18] = (float(progress.current_lateral) / self.preset.max_lateral + 1) / 2
         error = (progress.current_heading_theta_at_long - ego.theta) % (2 * math.pi)
         values[19] = ((error - 2 * math.pi * (error > math.pi)) / math.pi + 1) / 2
