@@ -36,6 +36,16 @@ class UnknownNameError(ConfigError, KeyError):
         """The plain message (KeyError would print its repr)."""
         return str(self.args[0])
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by message: errors cross process borders, and `args` no longer fit the constructor."""
+        return _restore, (type(self), self.args)
+
+
+def _restore(kind: type[UnknownNameError], args: tuple[object, ...]) -> UnknownNameError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
 
 class EngineError(GauntletError, RuntimeError):
     """The simulator cannot do what was asked (a second engine in one process, say)."""

@@ -1,0 +1,236 @@
+"""The environment behind every id of the suite: the engine, plus who attacks, when and how hard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.actions import check_action
+from harness.envs.ego_buffer import EgoBuffer
+from harness.envs.schedules import FixedSchedule, Scheduler
+from harness.errors import AdversaryError, ConfigError, EngineError
+from harness.interfaces import Adversary, AttackContext, AttackPlan, EpisodeOutcome
+from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
+
+logger = logging.getLogger(__name__)
+
+OPTIONS: Final = ("scenario", "attack", "intensity")
+"""Keys that `reset(options=...)` understands."""
+
+
+class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """Drives scenes, some of them attacked.
+
+    Before an attacked episode the adversary plans against the ego's recent trajectories in that scene (its log
+    before the first). A scene that cannot be attacked (no opponent, say) is played as recorded, and `info` says why.
+
+    `reset(seed=s)` restarts the whole random experiment: generator, remembered trajectories, curriculum. Seed once,
+    then call `reset()` without a seed, as Gymnasium advises; or pass `options` to choose what comes next.
+
+    Reset options:
+        scenario: Index or id; default: drawn uniformly.
+        attack: Whether to attack; default: drawn with the schedule's probability.
+        intensity: Of the attack; default: the schedule's.
+
+    Info at reset: `scenario_index`, `scenario_id`, `attacked`, `intensity`, `attack_error` (empty where all is well).
+    Info at the last step: also `outcome`, an `EpisodeOutcome`.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (Gymnasium's)
+
+    def __init__(
+        self,
+        core: Any,
+        source: ScenarioSource,
+        *,
+        adversary: Adversary | None = None,
+        scheduler: Scheduler | None = None,
+        buffer: EgoBuffer | None = None,
+        seed: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Compose an environment.
+
+        Args:
+            core: The simulator: a `GauntletEnv`, or a core of `harness.envs.cores`. Closed with this environment.
+            source: The scenes of `core`.
+            adversary: Who attacks; None for nobody.
+            scheduler: When and how hard; default: always, at full intensity, where there is an adversary.
+            buffer: Remembered ego trajectories.
+            seed: Seed until `reset(seed=...)` gives another; None for a random one.
+            render_mode: `rgb_array` or None.
+
+        Raises:
+            ConfigError: No scenes, or an unknown render mode.
+        """
+        if render_mode not in (None, "rgb_array"):
+            raise ConfigError(f"render_mode {render_mode!r} is not supported; use 'rgb_array' or None.")
+        if len(source) == 0:
+            raise ConfigError("there is no scene to drive: the source is empty.")
+        self.core = core
+        self.source = source
+        self.adversary = adversary
+        self.scheduler: Scheduler = scheduler or FixedSchedule(1.0 if adversary else 0.0, 1.0)
+        self.buffer = buffer or EgoBuffer()
+        self.render_mode = render_mode
+        self.observation_space = core.observation_space
+        self.action_space = core.action_space
+        self._first_seed = seed
+        self._index_of: dict[str, int] | None = None
+        self._scenario: Scenario | None = None
+        self._attacked = False
+        self._intensity = 0.0
+        self._steps = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin an episode (see the class for `options` and `info`).
+
+        Raises:
+            ConfigError: Unknown options, scene or types.
+            ScenarioError: The scene cannot be read.
+            EngineError: The simulator cannot start.
+        """
+        options = self._check_options(options)
+        if seed is None and self._first_seed is not None:
+            seed = self._first_seed
+        self._first_seed = None
+        super().reset(seed=seed)
+        if seed is not None:
+            self.buffer.clear()
+            self.scheduler.restart()
+        index = self._pick(options.get("scenario"))
+        scenario = self.source[index]
+        schedule = self.scheduler.current()
+        # Always drawn, so that options do not shift the random sequence of later episodes.
+        chance, attack_seed, core_seed = self.np_random.random(), *self.np_random.integers(2**31, size=2)
+        attack = bool(options.get("attack", chance < schedule.probability))
+        intensity = float(options.get("intensity", schedule.intensity))
+        plan, error = self._plan(scenario, intensity, int(attack_seed)) if attack else (None, "")
+        observation, info = self.core.reset(
+            seed=int(core_seed), options={"scenario": index, "plan": plan, "ego": "policy"}
+        )
+        self._scenario, self._attacked, self._steps = scenario, plan is not None, 0
+        self._intensity = intensity if self._attacked else 0.0
+        return observation, {**info, **self._episode_info(index, error)}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Advance by 0.1 s.
+
+        Raises:
+            PolicyError: The action is not two finite numbers.
+            EngineError: `reset` was not called.
+        """
+        if self._scenario is None:
+            raise EngineError("step() before reset(): call reset() to begin an episode.")
+        checked = check_action(action, policy="agent", step=self._steps, scene=self._scenario.id)
+        observation, reward, terminated, truncated, info = self.core.step(checked)
+        self._steps += 1
+        self.scheduler.advance(1)
+        terminated, truncated = bool(terminated), bool(truncated)
+        if terminated or truncated:
+            info = {**info, "outcome": self._finish(info)}
+        return observation, float(reward), terminated, truncated, info
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Picture from above [H, W, 3], or None without a render mode."""
+        return self.core.render() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Release the simulator: another environment may then be made in this process."""
+        self.core.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Generator, schedule and remembered trajectories, to go on exactly between episodes."""
+        return {
+            "rng": self.np_random.bit_generator.state,
+            "scheduler": self.scheduler.state_dict(),
+            "buffer": self.buffer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned; call it before the next `reset()`."""
+        self._first_seed = None
+        self.np_random.bit_generator.state = state["rng"]
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.buffer.load_state_dict(state["buffer"])
+
+    def _check_options(self, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        options = options or {}
+        unknown = sorted(set(options) - set(OPTIONS))
+        if unknown:
+            raise ConfigError(f"unknown reset option {unknown[0]!r}. Known: {', '.join(OPTIONS)}.")
+        if options.get("attack") and self.adversary is None:
+            raise ConfigError("reset option attack=True, but this environment has no adversary.")
+        if "intensity" in options and not np.isfinite(options["intensity"]):
+            raise ConfigError(f"reset option intensity must be finite, got {options['intensity']!r}.")
+        return options
+
+    def _pick(self, wanted: Any) -> int:
+        """Index of the scene asked for, or of a random one."""
+        drawn = int(self.np_random.integers(len(self.source)))
+        if wanted is None:
+            return drawn
+        if isinstance(wanted, str):
+            if self._index_of is None:
+                self._index_of = {name: index for index, name in enumerate(self.source.ids)}
+            if wanted not in self._index_of:
+                raise ConfigError(f"reset option scenario: no scene {wanted!r} among {len(self.source)}.")
+            return self._index_of[wanted]
+        if isinstance(wanted, (int, np.integer)) and 0 <= wanted < len(self.source):
+            return int(wanted)
+        raise ConfigError(
+            f"reset option scenario: expected an id or an index below {len(self.source)}, got {wanted!r}."
+        )
+
+    def _plan(self, scenario: Scenario, intensity: float, seed: int) -> tuple[AttackPlan | None, str]:
+        """The attack on a scene, or None with the reason why there is none."""
+        if self.adversary is None:
+            return None, ""
+        if scenario.opponent is None:
+            return None, f"scene {scenario.id} has no opponent"
+        context = AttackContext(
+            scenario=scenario,
+            opponent=scenario.opponent,
+            ego_trajectories=self.buffer.get(scenario),
+            intensity=intensity,
+            rng=np.random.default_rng(seed),
+            ego_size=self.core.options.ego_box,
+            step=CURRENT_STEP,
+        )
+        try:
+            return self.adversary.plan(context), ""
+        except AdversaryError as error:
+            logger.warning("scene %s is played without an attack: %s", scenario.id, error)
+            return None, str(error)
+
+    def _episode_info(self, index: int, error: str) -> dict[str, Any]:
+        assert self._scenario is not None
+        return {
+            "scenario_index": index,
+            "scenario_id": self._scenario.id,
+            "attacked": self._attacked,
+            "intensity": self._intensity,
+            "attack_error": error,
+        }
+
+    def _finish(self, info: Mapping[str, Any]) -> EpisodeOutcome:
+        """Remember what the ego did and tell the schedule how it went."""
+        assert self._scenario is not None
+        recording = self.core.recording()
+        self.buffer.add(self._scenario.id, recording.ego)
+        outcome = EpisodeOutcome(
+            attacked=self._attacked,
+            intensity=self._intensity,
+            crashed=recording.crash_contact is not None or recording.crash_geometry is not None,
+            route_completion=float(info["route_completion"]),
+            arrived=bool(info["arrive_dest"]),
+        )
+        self.scheduler.record(outcome)
+        return outcome

@@ -1,0 +1,130 @@
+"""Who decides whether an episode is attacked, and how hard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from harness.errors import ConfigError
+from harness.interfaces import AttackSchedule, Curriculum, EpisodeOutcome
+
+logger = logging.getLogger(__name__)
+
+
+class Scheduler(Protocol):
+    """Decides about attacks over the life of an environment. Its state survives through the state dict."""
+
+    def current(self) -> AttackSchedule:
+        """Probability and intensity for an episode that begins now."""
+        ...
+
+    def advance(self, steps: int) -> None:
+        """Count simulated steps."""
+        ...
+
+    def record(self, outcome: EpisodeOutcome) -> None:
+        """Learn from a finished episode."""
+        ...
+
+    def restart(self) -> None:
+        """Begin again, as if new."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able state."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore."""
+        ...
+
+
+class FixedSchedule:
+    """The same probability and intensity for ever."""
+
+    def __init__(self, probability: float, intensity: float) -> None:
+        """Fix them.
+
+        Raises:
+            ConfigError: The probability is not in [0, 1].
+        """
+        if not 0.0 <= probability <= 1.0:
+            raise ConfigError(f"attack probability must lie in [0, 1], got {probability}.")
+        self._schedule = AttackSchedule(float(probability), float(intensity))
+
+    def current(self) -> AttackSchedule:
+        """The fixed schedule."""
+        return self._schedule
+
+    def advance(self, steps: int) -> None:
+        """Nothing changes with time."""
+
+    def record(self, outcome: EpisodeOutcome) -> None:
+        """Nothing is learnt."""
+
+    def restart(self) -> None:
+        """Nothing to forget."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+class CurriculumSchedule:
+    """Follows a curriculum over a budget of simulated steps.
+
+    Attributes:
+        curriculum: The curriculum.
+        total_steps: Budget: progress is `steps / total_steps`, at most 1.
+        steps: Simulated so far.
+    """
+
+    def __init__(self, curriculum: Curriculum, total_steps: int) -> None:
+        """Begin at progress 0.
+
+        Raises:
+            ConfigError: The budget is not positive.
+        """
+        if total_steps < 1:
+            raise ConfigError(f"total_steps must be at least 1, got {total_steps}.")
+        self.curriculum = curriculum
+        self.total_steps = int(total_steps)
+        self.steps = 0
+        self._fresh = curriculum.state_dict()
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, 0 … 1."""
+        return min(self.steps / self.total_steps, 1.0)
+
+    def current(self) -> AttackSchedule:
+        """The curriculum's schedule at the present progress."""
+        return self.curriculum.schedule(self.progress)
+
+    def advance(self, steps: int) -> None:
+        """Spend budget."""
+        self.steps += steps
+
+    def record(self, outcome: EpisodeOutcome) -> None:
+        """Pass the outcome on."""
+        self.curriculum.record(outcome)
+
+    def restart(self) -> None:
+        """Back to progress 0 and a curriculum without experience."""
+        if self.steps:
+            logger.info("seeding starts the curriculum over, at step %d of %d", self.steps, self.total_steps)
+        self.steps = 0
+        self.curriculum.load_state_dict(self._fresh)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps and the curriculum's own state."""
+        return {"steps": self.steps, "curriculum": self.curriculum.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore."""
+        self.steps = int(state["steps"])
+        self.curriculum.load_state_dict(state["curriculum"])

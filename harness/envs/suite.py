@@ -1,0 +1,353 @@
+"""The registered environments. Their docstrings follow Gymnasium's template; the base class documents the options."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from harness import registry
+from harness.engine.config import EngineConfig
+from harness.envs.attacking import AttackingEnv
+from harness.envs.cores import LocalCore, RemoteCore
+from harness.envs.ego_buffer import EgoBuffer
+from harness.envs.schedules import CurriculumSchedule, FixedSchedule, Scheduler
+from harness.errors import ConfigError
+from harness.interfaces import Adversary
+from scenarios.scenario import ScenarioSource
+
+Data = str | Path | ScenarioSource
+Preset = Literal["cat", "metadrive"]
+
+_ARGUMENTS: Final = """
+    - `data` (default `"procedural"`): the embedded procedural scenes, a folder of ScenarioNet pickles, or a
+      `ScenarioSource`.
+    - `split` (default None, all): name of a fixed split of `data`, such as `"train"` or `"test"`.
+    - `observation` (default `"cat"`), `reward` (default `"cat"`): presets, `"cat"` or `"metadrive"`.
+    - `horizon` (default 90): steps of 0.1 s until truncation. CAT trains with 50.
+    - `seed` (default None, random): until `reset(seed=...)`.
+    - `render_mode` (default None): `"rgb_array"` for pictures from above.
+    - `isolated` (default False): run the simulator in a process of its own. MetaDrive allows one engine per process:
+      without this, resetting a second environment raises `EngineError` until the first is closed.
+"""
+
+_SPACES: Final = """
+    ## Observation Space
+    `Box(0, 1, (n,), float32)`: n = 112 (`cat`) or 161 (`metadrive`), everything scaled to [0, 1].
+
+    | Part | `cat` | `metadrive` | Unit before scaling |
+    |---|---|---|---|
+    | distance to road edges and continuous lines | 30 rays | 12 rays | m, of 50 |
+    | heading against the route, speed, steering, last action | 5 | 5 | rad, km/h, [-1, 1] |
+    | yaw rate | 1 | 1 | rad per step |
+    | distance to lane lines (`cat`), offset from the route (`metadrive`) | 12 rays | 1 | m, of 50 / of 4 |
+    | ten way points ahead in the car's frame, heading and lateral error | 22 | 22 | m, rad |
+    | nearest others: relative position and velocity | 3 × 4 | 0 | m, km/h |
+    | lidar: vehicles, people, objects | 30 rays | 120 rays | m, of 50 |
+
+    ## Action Space
+    `Box(-1, 1, (2,), float32)`.
+
+    | Num | Action | Min | Max | Unit |
+    |---|---|---|---|---|
+    | 0 | steering, left positive | -1 | 1 | of 40° front wheel angle |
+    | 1 | throttle (positive) or brake (negative) | -1 | 1 | of the car's largest force |
+
+    ## Rewards
+    Metres driven along the route per step. `cat`: instead of them +10 at arrival, -10 off the road, -1 in contact
+    with a vehicle or object. `metadrive`: MetaDrive 0.4.3's (+5, -5, -1 and smoothness terms, never negative
+    otherwise). `info["cost"]` is 1 in a step off the road or in contact (`metadrive`: their sum).
+
+    ## Starting State
+    The logged state of the ego at step 0 of the scene, a random one unless `options={"scenario": …}` names it.
+
+    ## Episode End
+    Terminated on arrival (95 % of the logged path) and off the road (`cat`: over 10 m off the path, across a yellow
+    continuous line or a sidewalk; `metadrive`: over 4 m off). Truncated after `horizon` steps. Contact does not end
+    an episode.
+"""
+
+
+def make_core(source: ScenarioSource, options: EngineConfig, *, isolated: bool = False) -> LocalCore | RemoteCore:
+    """The simulator of an environment, not started yet: here, or in a process of its own."""
+    return RemoteCore(source, options) if isolated else LocalCore(source, options)
+
+
+def _open(data: Data, split: str | None) -> ScenarioSource:
+    if isinstance(data, (str, Path)):
+        from scenarios import open_source
+
+        return open_source(data, split=split)
+    if split is not None:
+        raise ConfigError(f"split {split!r} needs `data` to be a name or a folder; a source in memory has no splits.")
+    return data
+
+
+def _adversary(name: str | Adversary, options: dict[str, Any] | None) -> Adversary:
+    return registry.make("adversary", name, **(options or {})) if isinstance(name, str) else name
+
+
+def _documented(cls: type[AttackingEnv]) -> Any:
+    """Fill the parts that every id's docstring shares."""
+    shared = {"{spaces}": _SPACES, "{arguments}": _ARGUMENTS}
+    text = inspect.cleandoc(cls.__doc__ or "")
+    for mark, part in shared.items():
+        text = text.replace(mark, textwrap.dedent(part).strip("\n"))
+    cls.__doc__ = text
+    return cls
+
+
+class _SuiteEnv(AttackingEnv):
+    """Opens data and engine; subclasses say who attacks and when."""
+
+    def __init__(
+        self,
+        data: Data,
+        split: str | None,
+        *,
+        observation: Preset,
+        reward: Preset,
+        horizon: int,
+        seed: int | None,
+        render_mode: str | None,
+        isolated: bool,
+        adversary: Adversary | None = None,
+        scheduler: Scheduler | None = None,
+        buffer: EgoBuffer | None = None,
+        traffic: str = "log",
+    ) -> None:
+        source = _open(data, split)
+        options = EngineConfig(horizon=horizon, observation=observation, reward=reward, traffic=traffic)
+        super().__init__(
+            make_core(source, options, isolated=isolated),
+            source,
+            adversary=adversary,
+            scheduler=scheduler,
+            buffer=buffer,
+            seed=seed,
+            render_mode=render_mode,
+        )
+
+
+@_documented
+class LogReplayEnv(_SuiteEnv):
+    """Gymnasium environment.
+
+    ## Description
+    `Gauntlet/LogReplay-v0`: the ego drives through recorded traffic that follows its log, at 10 Hz. Nobody attacks.
+
+    {spaces}
+
+    ## Arguments
+    `gymnasium.make("Gauntlet/LogReplay-v0", data="procedural", split="train")`
+
+    {arguments}
+    `reset(options=...)` knows `scenario`: index or id.
+
+    ## Version History
+    - v0: first release.
+    """
+
+    def __init__(
+        self,
+        data: Data = "procedural",
+        split: str | None = None,
+        *,
+        observation: Preset = "cat",
+        reward: Preset = "cat",
+        horizon: int = 90,
+        seed: int | None = None,
+        render_mode: str | None = None,
+        isolated: bool = False,
+    ) -> None:
+        """Open data and engine (arguments: see the class)."""
+        super().__init__(
+            data,
+            split,
+            observation=observation,
+            reward=reward,
+            horizon=horizon,
+            seed=seed,
+            render_mode=render_mode,
+            isolated=isolated,
+        )
+
+
+@_documented
+class ReactiveEnv(_SuiteEnv):
+    """Gymnasium environment.
+
+    ## Description
+    `Gauntlet/Reactive-v0`: like `Gauntlet/LogReplay-v0`, but the background reacts: other vehicles follow their
+    logged paths with IDM speed control (or what `traffic` names) and brake for the ego.
+
+    {spaces}
+
+    ## Arguments
+    `gymnasium.make("Gauntlet/Reactive-v0", traffic="idm")`
+
+    {arguments}
+    - `traffic` (default `"idm"`): registry name of the background policy.
+
+    `reset(options=...)` knows `scenario`: index or id.
+
+    ## Version History
+    - v0: first release.
+    """
+
+    def __init__(
+        self,
+        data: Data = "procedural",
+        split: str | None = None,
+        *,
+        traffic: str = "idm",
+        observation: Preset = "cat",
+        reward: Preset = "cat",
+        horizon: int = 90,
+        seed: int | None = None,
+        render_mode: str | None = None,
+        isolated: bool = False,
+    ) -> None:
+        """Open data and engine (arguments: see the class)."""
+        super().__init__(
+            data,
+            split,
+            observation=observation,
+            reward=reward,
+            horizon=horizon,
+            seed=seed,
+            render_mode=render_mode,
+            isolated=isolated,
+            traffic=traffic,
+        )
+
+
+@_documented
+class AdversaryEnv(_SuiteEnv):
+    """Gymnasium environment.
+
+    ## Description
+    `Gauntlet/Adversary-v0`: one vehicle attacks the ego in every episode, always with the same adversary and
+    intensity. The attack is planned anew before each episode, against the ego's recent trajectories in that scene
+    (before the first: its log). Everybody else follows the log.
+
+    {spaces}
+
+    ## Arguments
+    `gymnasium.make("Gauntlet/Adversary-v0", adversary="cat", intensity=1.0)`
+
+    {arguments}
+    - `adversary` (default `"cat"`): registry name, `"module:Class"`, or an `Adversary`.
+    - `adversary_options` (default None): its own options.
+    - `intensity` (default 1.0): 0 natural … 1 vicious.
+    - `probability` (default 1.0): of an attack, per episode.
+    - `buffer_size` (default 5): ego trajectories remembered per scene.
+    - `traffic` (default `"log"`): registry name of the background policy.
+
+    `reset(options=...)` knows `scenario` (index or id), `attack` (bool) and `intensity`. Scenes that cannot be
+    attacked are played as recorded; `info["attack_error"]` says why.
+
+    ## Version History
+    - v0: first release.
+    """
+
+    def __init__(
+        self,
+        data: Data = "procedural",
+        split: str | None = None,
+        *,
+        adversary: str | Adversary = "cat",
+        adversary_options: dict[str, Any] | None = None,
+        intensity: float = 1.0,
+        probability: float = 1.0,
+        buffer_size: int = 5,
+        traffic: str = "log",
+        observation: Preset = "cat",
+        reward: Preset = "cat",
+        horizon: int = 90,
+        seed: int | None = None,
+        render_mode: str | None = None,
+        isolated: bool = False,
+    ) -> None:
+        """Open data, engine and adversary (arguments: see the class)."""
+        super().__init__(
+            data,
+            split,
+            observation=observation,
+            reward=reward,
+            horizon=horizon,
+            seed=seed,
+            render_mode=render_mode,
+            isolated=isolated,
+            adversary=_adversary(adversary, adversary_options),
+            scheduler=FixedSchedule(probability, intensity),
+            buffer=EgoBuffer(buffer_size),
+            traffic=traffic,
+        )
+
+
+@_documented
+class CurriculumEnv(_SuiteEnv):
+    """Gymnasium environment.
+
+    ## Description
+    `Gauntlet/Curriculum-v0`: like `Gauntlet/Adversary-v0`, but a curriculum decides before each episode whether it
+    is attacked and how hard, from the share of `total_steps` spent and from how recent episodes went.
+    `reset(seed=...)` starts the curriculum over: seed once, then reset without a seed.
+
+    {spaces}
+
+    ## Arguments
+    `gymnasium.make("Gauntlet/Curriculum-v0", curriculum="dual_axis", total_steps=1_000_000)`
+
+    {arguments}
+    - `curriculum` (default `"dual_axis"`): registry name or `"module:Class"`; `curriculum_options` (default None).
+    - `total_steps` (default 1,000,000): budget of this environment, steps. Give each of n parallel environments
+      its share, 1/n of the whole.
+    - `adversary` (default `"cat"`), `adversary_options` (default None), `buffer_size` (default 5),
+      `traffic` (default `"log"`): as in `Gauntlet/Adversary-v0`.
+
+    `reset(options=...)` knows `scenario` (index or id), `attack` (bool) and `intensity`.
+
+    ## Version History
+    - v0: first release.
+    """
+
+    def __init__(
+        self,
+        data: Data = "procedural",
+        split: str | None = None,
+        *,
+        curriculum: str = "dual_axis",
+        curriculum_options: dict[str, Any] | None = None,
+        total_steps: int = 1_000_000,
+        adversary: str | Adversary = "cat",
+        adversary_options: dict[str, Any] | None = None,
+        buffer_size: int = 5,
+        traffic: str = "log",
+        observation: Preset = "cat",
+        reward: Preset = "cat",
+        horizon: int = 90,
+        seed: int | None = None,
+        render_mode: str | None = None,
+        isolated: bool = False,
+    ) -> None:
+        """Open data, engine, adversary and curriculum (arguments: see the class)."""
+        schedule = CurriculumSchedule(
+            registry.make("curriculum", curriculum, **(curriculum_options or {})), total_steps
+        )
+        super().__init__(
+            data,
+            split,
+            observation=observation,
+            reward=reward,
+            horizon=horizon,
+            seed=seed,
+            render_mode=render_mode,
+            isolated=isolated,
+            adversary=_adversary(adversary, adversary_options),
+            scheduler=schedule,
+            buffer=EgoBuffer(buffer_size),
+            traffic=traffic,
+        )
