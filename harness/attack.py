@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
-import json
 import logging
-import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -19,11 +17,12 @@ from rich.progress import track
 from rich.table import Table
 
 from harness.attack_picture import draw_attack
-from harness.errors import ConfigError, GauntletError, RunError
+from harness.errors import ConfigError, GauntletError
 from harness.interfaces import Adversary, AttackPlan
 from harness.metrics.intervals import Interval
 from harness.open_loop import AttackRecord, AttackSummary, attack_all, logged_context, summarise
 from harness.registry import make
+from harness.runs import RunDirectory, default_folder, write_atomically, write_json
 from scenarios.scenario import Scenario
 
 
@@ -47,8 +46,8 @@ class AttackConfig:
     """Draw so many attacks per adversary."""
     seed: int = 0
     """Seeds adversaries and bootstrap intervals."""
-    out: Path = Path("runs/attack")
-    """Folder for `attacks.csv`, `summary.json`, `config.json` and `pictures/`."""
+    out: Path | None = None
+    """New folder for `run.json`, `attacks.csv`, `summary.json` and `pictures/`; by default one under `runs/`."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work before anything is loaded."""
@@ -58,8 +57,8 @@ class AttackConfig:
             raise ConfigError(f"attack: expected scenes >= 1 and pictures >= 0, got {self.scenes}, {self.pictures}.")
 
 
-def run(config: AttackConfig, console: Console) -> list[AttackSummary]:
-    """Attack, write the folder, return one summary per adversary.
+def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Path]:
+    """Attack, write the folder; return one summary per adversary, and the folder.
 
     Raises:
         GauntletError: Unknown names, unusable data or weights, or an unwritable folder.
@@ -67,32 +66,37 @@ def run(config: AttackConfig, console: Console) -> list[AttackSummary]:
     from scenarios import open_source
 
     adversaries = [_build(name, config) for name in config.adversary]
-    _writable(config.out)
     source = open_source(config.data, split=config.split)
     count = len(source) if config.scenes is None else min(config.scenes, len(source))
     if count == 0:
         raise ConfigError(f"attack: {config.data} has no scene in split {config.split!r}. Try --split None.")
-    drawn: dict[str, int] = {}
-
-    def draw(scenario: Scenario, record: AttackRecord, plan: AttackPlan | None) -> None:
-        done = drawn.get(record.adversary, 0)
-        if record.error or done >= config.pictures:
-            return
-        drawn[record.adversary] = done + 1
-        name = f"{record.adversary}_{_file_name(scenario.id)}.png"
-        step = record.contact_step if config.protocol == "corrected" else record.contact_step_cat
-        ego = logged_context(scenario).ego_trajectories[-1]
-        title = f"{record.adversary} ({record.protocol})"
-        draw_attack(scenario, plan, ego, config.out / "pictures" / name, contact_step=step, title=title)
-
     scenes = (source[index] for index in range(count))
     progress = track(scenes, "attacking", total=count, console=console, disable=not console.is_terminal)
-    records = attack_all(adversaries, progress, config.protocol, seed=config.seed, on_plan=draw)
-    summaries = summarise(records, config.seed)
-    write_csv(config.out / "attacks.csv", records)
-    _write(config.out / "summary.json", json.dumps([asdict(row) for row in summaries], indent=1))
-    _write(config.out / "config.json", json.dumps(asdict(config), indent=1, default=str))
-    return summaries
+    with RunDirectory.create(config.out or default_folder("attack"), "attack", asdict(config)) as folder:
+        draw = _Pictures(folder.path / "pictures", config)
+        records = attack_all(adversaries, progress, config.protocol, seed=config.seed, on_plan=draw)
+        summaries = summarise(records, config.seed)
+        write_csv(folder.path / "attacks.csv", records)
+        write_json(folder.path / "summary.json", [asdict(row) for row in summaries])
+        return summaries, folder.path
+
+
+class _Pictures:
+    """Draws the first attacks of each adversary."""
+
+    def __init__(self, folder: Path, config: AttackConfig) -> None:
+        self._folder, self._config = folder, config
+        self._drawn: Counter[str] = Counter()
+
+    def __call__(self, scenario: Scenario, record: AttackRecord, plan: AttackPlan | None) -> None:
+        if record.error or self._drawn[record.adversary] >= self._config.pictures:
+            return
+        self._drawn[record.adversary] += 1
+        path = self._folder / f"{record.adversary}_{_file_name(scenario.id)}.png"
+        step = record.contact_step if record.protocol == "corrected" else record.contact_step_cat
+        ego = logged_context(scenario).ego_trajectories[-1]
+        title = f"{record.adversary} ({record.protocol}), scene {scenario.id}"
+        draw_attack(scenario, plan, ego, path, contact_step=step, title=title)
 
 
 def table(summaries: Sequence[AttackSummary]) -> Table:
@@ -114,11 +118,14 @@ def table(summaries: Sequence[AttackSummary]) -> Table:
 
 def write_csv(path: Path, records: Sequence[AttackRecord]) -> None:
     """One line per attack, columns as in `AttackRecord`."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([field.name for field in fields(AttackRecord)])
-    writer.writerows(astuple(record) for record in records)
-    _write(path, text.getvalue())
+
+    def write(beside: Path) -> None:
+        with beside.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([field.name for field in fields(AttackRecord)])
+            writer.writerows(astuple(record) for record in records)
+
+    write_atomically(path, write)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -127,12 +134,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console()
     config = tyro.cli(AttackConfig, args=argv, description=__doc__)
     try:
-        summaries = run(config, console)
+        summaries, folder = run(config, console)
     except GauntletError as error:
         Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
         sys.exit(2)
     console.print(table(summaries))
-    console.print(f"written to {config.out.resolve()}", highlight=False)
+    console.print(f"written to {folder.resolve()}", highlight=False)
 
 
 def _build(name: str, config: AttackConfig) -> Adversary:
@@ -140,20 +147,6 @@ def _build(name: str, config: AttackConfig) -> Adversary:
     if name == "cat" and config.prior is not None:
         options["prior"] = config.prior
     return make("adversary", name, **options)
-
-
-def _writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "config.json", "{}")
-    except OSError as error:
-        raise RunError(f"cannot write to {folder}: {error}. Choose another folder with --out.") from error
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_text(text)
-    os.replace(beside, path)
 
 
 def _file_name(name: str) -> str:

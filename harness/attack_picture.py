@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from harness.errors import AdversaryError
 from harness.geometry import box_corners
 from harness.interfaces import AttackPlan, Trajectory
+from harness.runs import write_atomically
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 EGO: Final = "#1f77b4"
@@ -72,9 +72,7 @@ def draw_attack(
     axes.set_title(f"{title or scenario.id}: {when}", fontsize=10)
     axes.legend(loc="upper right", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    FigureCanvasAgg(figure).print_png(str(beside))
-    os.replace(beside, path)
+    write_atomically(path, lambda beside: FigureCanvasAgg(figure).print_png(str(beside)))
     return path
 
 

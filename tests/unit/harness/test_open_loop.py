@@ -132,7 +132,7 @@ def test_the_command_writes_everything(tmp_path: Path) -> None:
     pictures = sorted(path.name for path in (tmp_path / "new" / "pictures").iterdir())
     assert pictures == ["none_a_b.png", "rule_a_b.png"]
     assert (tmp_path / "new" / "pictures" / "rule_a_b.png").read_bytes()[:4] == b"\x89PNG"
-    assert json.loads((tmp_path / "new" / "config.json").read_text())["protocol"] == "corrected"
+    assert json.loads((tmp_path / "new" / "run.json").read_text())["config"]["protocol"] == "corrected"
 
 
 @pytest.mark.usefixtures("three_scenes")
@@ -143,7 +143,7 @@ def test_mistakes_are_one_line_and_exit_code_two(tmp_path: Path, capsys: pytest.
     assert "Did you mean 'rule'" in capsys.readouterr().err
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(RunError, match="--out"):
+    with pytest.raises(RunError, match="another folder"):
         run(AttackConfig(adversary=("rule",), out=blocked / "folder"), Console())
     with pytest.raises(ConfigError, match="pictures"):
         AttackConfig(pictures=-1)
