@@ -20,6 +20,7 @@ from harness.engine.recording import Recorder, Recording
 from harness.engine.render import draw_scene
 from harness.engine.scene import Scene, SceneCache, parse_scene
 from harness.engine.sensing import Sensors
+from harness.engine.settling import Settler
 from harness.engine.traffic import TrafficManager
 from harness.errors import ConfigError, EngineError, PolicyError
 from harness.geometry import boxes_overlap
@@ -76,6 +77,7 @@ class GauntletEnv(ScenarioEnv):
         self._sensors = Sensors(preset)
         self._rewards = REWARDS[self.options.reward]
         self._cache = SceneCache(self.options.cache_scenes)
+        self._settler = Settler() if self.options.settle else None
         self._recorder = Recorder()
         self._rng = np.random.default_rng(self.options.seed)
         self._by_id: dict[str, int] | None = None
@@ -130,9 +132,7 @@ class GauntletEnv(ScenarioEnv):
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         index, plan, replay = self._read_options(dict(options or {}))
-        scene = self._cache.get(
-            index, lambda: parse_scene(self.source[index], static_vehicles=self.options.static_vehicles)
-        )
+        scene = self._cache.get(index, lambda: self._parse(index))
         self._check_plan(scene, plan)
         self._start()
         self._scene, self._index, self._plan, self._replay = scene, index, plan, replay
@@ -149,6 +149,12 @@ class GauntletEnv(ScenarioEnv):
         verdict = rewards.judge(ego, self.options, self._rewards)
         info = {**verdict.info, **self._facts(ego)}
         return self._sensors.observe(ego, scene.lines.world, self._traffic), info
+
+    def _parse(self, index: int) -> Scene:
+        scene = parse_scene(self.source[index], static_vehicles=self.options.static_vehicles)
+        if self._settler is not None:
+            self._settler.settle_scene(scene)
+        return scene
 
     def _read_options(self, options: dict[str, Any]) -> tuple[int, AttackPlan | None, bool]:
         which, plan, ego = options.pop("scenario", None), options.pop("plan", None), options.pop("ego", "policy")
@@ -197,6 +203,7 @@ class GauntletEnv(ScenarioEnv):
             sight=SENSORS[options.observation].distance,
             policy=policy,
             filter_overlapping=options.filter_overlapping,
+            settler=self._settler,
         )
         ego = EgoVehicle(vehicle_config={"navigation_module": None}, random_seed=0, _calling_reset=False)
         ego.prepare()

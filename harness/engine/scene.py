@@ -106,8 +106,6 @@ class Scene:
         sizes: [A, 2] logged length and width, m.
         is_vehicle: [A].
         tilt: [A, T, 3] height (m), pitch and roll (degrees) of the agents' bodies.
-        drift: [A, T, 6] where wheel physics carries each body within the step: x, y, z (m), heading, pitch, roll
-            (degrees) just before the next step; None without settling.
     """
 
     scenario: Scenario
@@ -124,7 +122,6 @@ class Scene:
     sizes: Floats
     is_vehicle: NDArray[np.bool_]
     tilt: Floats
-    drift: Floats | None = None
 
     @property
     def steps(self) -> int:

@@ -15,6 +15,7 @@ from panda3d.bullet import BulletWorld
 from harness.engine.bodies import ContactBodies, LidarWorld
 from harness.engine.ego import EgoVehicle
 from harness.engine.scene import BODIES, HALF_SPAN, Body, Scene
+from harness.engine.settling import Settler
 from harness.geometry import box_separation
 from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, TrafficPolicy
 from scenarios.scenario import Kind
@@ -55,8 +56,25 @@ class Present:
 class TrafficManager:
     """Moves everyone but the ego."""
 
-    def __init__(self, world: BulletWorld, *, sight: float, policy: TrafficPolicy | None, filter_overlapping: bool):
-        """Work in the ego's `world`; `sight` is the sensing range, m; `policy` None means the log."""
+    def __init__(
+        self,
+        world: BulletWorld,
+        *,
+        sight: float,
+        policy: TrafficPolicy | None,
+        filter_overlapping: bool,
+        settler: Settler | None,
+    ):
+        """Work in the ego's `world`.
+
+        Args:
+            world: Where the ego drives.
+            sight: Sensing range, m.
+            policy: What moves the background; None: the log.
+            filter_overlapping: Whether nobody appears on top of a driven ego.
+            settler: Recomputes how a vehicle stands that had to wait before it appeared, or None.
+        """
+        self._settler = settler
         self.lidar = LidarWorld()
         self._contacts = ContactBodies(world)
         self._sight = sight
@@ -76,6 +94,7 @@ class TrafficManager:
         self._scene, self._plan, self._replay = scene, plan, replay
         self._opponent = scene.scenario.opponent
         agents = scene.scenario.num_agents
+        self._tilt = scene.tilt
         self._here = np.zeros(agents, bool)
         self._born = np.zeros(agents, np.int8)
         self.present_log = np.zeros((agents, steps + 1), bool)
@@ -167,6 +186,16 @@ class TrafficManager:
             new = new[new != opponent]
         self._here[new] = True
         self._born[new] = scene.body[new, now]
+        if step > 0 and self._settler is not None:
+            self._settle_late([int(agent) for agent in new if scene.may_appear[agent, now - 1]], now)
+
+    def _settle_late(self, waited: list[int], step: int) -> None:
+        """Vehicles that had to wait drop onto their suspension later than the scene's own simulation says."""
+        vehicles = [agent for agent in waited if self._scene.is_vehicle[agent]]
+        if self._settler is None or not vehicles:
+            return
+        self._tilt = self._tilt.copy()
+        self._tilt[vehicles] = self._settler.settle(self._scene, vehicles, step)
 
     def _opponent_allowed(self, step: int, now: int) -> bool:
         """The opponent exists whenever its plan or log says so, filters or not."""
@@ -206,7 +235,7 @@ class TrafficManager:
         poses[:, :2] = present.xy[rows]
         off_log = ~self._on_log(agents)
         poses[:, 3] = scene.node_heading[agents, self._step]
-        poses[:, _TILT] = scene.tilt[agents, self._step]
+        poses[:, _TILT] = self._tilt[agents, self._step]
         if off_log.any():
             body = present.body[rows[off_log]]
             poses[off_log, 3] = np.rad2deg(present.theta[rows[off_log]]) + _TURN[body]

@@ -1,0 +1,181 @@
+"""How MetaDrive's wheel physics makes logged vehicles stand: height, pitch and roll at every step.
+
+Stock drives every logged vehicle with full wheel physics and puts it back on its log ten times a second. What is
+left of the physics is that a car drops onto its suspension when it appears, squats and leans. The lidar, 1.2 m above
+the ground, sees a leaning box up to a few centimetres nearer. Logged traffic never depends on the ego, so this is
+simulated once per scene and replayed on bodies without wheels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from metadrive.component.pg_space import VehicleParameterSpace
+from metadrive.component.vehicle.base_vehicle import BaseVehicle
+from metadrive.component.vehicle.vehicle_type import LVehicle, MVehicle, SVehicle, XLVehicle
+from metadrive.constants import CollisionGroup
+from metadrive.type import MetaDriveType
+from numpy.typing import NDArray
+from panda3d.bullet import BulletBoxShape, BulletPlaneShape, BulletRigidBodyNode, BulletVehicle, BulletWorld, ZUp
+from panda3d.core import LVector3, NodePath, TransformState, Vec3
+
+from harness.engine.scene import BODIES, IS_VEHICLE, Body, Scene
+
+Floats = NDArray[np.float64]
+
+_TICK: Final = 0.02
+_SUBSTEPS: Final = 5
+_IDLE_BRAKE: Final = 2.0
+"""Brake on every wheel while coasting (`BaseVehicle._apply_throttle_brake(0)`)."""
+_CLASSES: Final[dict[Body, type[BaseVehicle]]] = {
+    Body.SMALL: SVehicle,
+    Body.MEDIUM: MVehicle,
+    Body.LARGE: LVehicle,
+    Body.TRUCK: XLVehicle,
+}
+_FRICTION: Final[dict[Body, float]] = {
+    Body.SMALL: VehicleParameterSpace.S_VEHICLE["wheel_friction"].value,
+    Body.MEDIUM: VehicleParameterSpace.M_VEHICLE["wheel_friction"].value,
+    Body.LARGE: VehicleParameterSpace.L_VEHICLE["wheel_friction"].value,
+    Body.TRUCK: VehicleParameterSpace.XL_VEHICLE["wheel_friction"].value,
+}
+
+
+@dataclass(slots=True)
+class _Car:
+    path: NodePath
+    node: BulletRigidBodyNode
+    system: BulletVehicle
+    body: Body
+
+
+class Settler:
+    """A world of its own in which logged vehicles are driven on wheels."""
+
+    def __init__(self) -> None:
+        """Lay the ground."""
+        self._world = BulletWorld()
+        CollisionGroup.set_collision_rule(self._world)
+        self._world.setGravity(Vec3(0, 0, -9.81))
+        ground = BulletRigidBodyNode(MetaDriveType.GROUND)
+        ground.setFriction(0.9)
+        ground.addShape(BulletPlaneShape(Vec3(0, 0, 1), 0))
+        ground.setIntoCollideMask(CollisionGroup.Terrain)
+        self._ground = NodePath(ground)
+        self._world.attach(ground)
+        self._spare: dict[Body, list[_Car]] = {body: [] for body in _CLASSES}
+
+    def settle(self, scene: Scene, agents: Sequence[int], start: int = 0) -> Floats:
+        """Simulate vehicles from step `start` on.
+
+        Returns:
+            [len(agents), T, 3] height (m), pitch and roll (degrees); rows without the vehicle hold its rest.
+        """
+        tilt = scene.tilt[list(agents)].copy()
+        cars: dict[int, _Car] = {}
+        for step in range(start, scene.steps):
+            if step > start:
+                for _ in range(_SUBSTEPS):
+                    self._world.doPhysics(_TICK, 1, _TICK)
+            for row, agent in enumerate(agents):
+                if not scene.may_appear[agent, step]:
+                    if agent in cars:
+                        self._park(cars.pop(agent))
+                    continue
+                if agent not in cars:
+                    cars[agent] = self._spawn(scene, agent, step)
+                tilt[row, step] = self._put_on_log(cars[agent], scene, agent, step)
+        for car in cars.values():
+            self._park(car)
+        return tilt
+
+    def settle_scene(self, scene: Scene) -> None:
+        """Fill in `scene.tilt` for every vehicle of the scene."""
+        vehicles = [
+            agent
+            for agent in range(scene.scenario.num_agents)
+            if scene.is_vehicle[agent] and IS_VEHICLE[scene.body[agent, 0]] and scene.may_appear[agent].any()
+        ]
+        if vehicles:
+            scene.tilt[vehicles] = self.settle(scene, vehicles)
+
+    def _spawn(self, scene: Scene, agent: int, step: int) -> _Car:
+        body = Body(int(scene.body[agent, step]))
+        spare = self._spare[body]
+        car = spare.pop() if spare else _build(self._world, body)
+        for index in range(4):
+            wheel = car.system.getWheel(index)
+            wheel.setRotation(0.0)
+            wheel.setDeltaRotation(0.0)
+        car.path.setP(0)
+        car.path.setR(0)
+        car.path.setH(scene.node_heading[agent, step])
+        car.path.setPos(Vec3(*scene.xy[agent, step], BODIES[body].height / 2))
+        car.node.clearForces()
+        car.node.setLinearVelocity(LVector3(0, 0, 0))
+        car.node.setAngularVelocity(LVector3(0, 0, 0))
+        car.system.resetSuspension()
+        for index in range(4):
+            car.system.setBrake(_IDLE_BRAKE, index)
+            car.system.applyEngineForce(0.0, index)
+        self._world.attach(car.system)
+        self._world.attach(car.node)
+        return car
+
+    @staticmethod
+    def _put_on_log(car: _Car, scene: Scene, agent: int, step: int) -> tuple[float, float, float]:
+        """What stock's replay policy does to a vehicle after every step."""
+        path, node = car.path, car.node
+        height = path.getZ()
+        path.setPos(Vec3(*scene.xy[agent, step], height))
+        vx, vy = scene.velocity[agent, step]
+        node.setLinearVelocity(LVector3(vx, vy, node.getLinearVelocity()[2]))
+        path.setH(scene.node_heading[agent, step])
+        node.setAngularVelocity(LVector3(0, 0, scene.spin[agent, step]))
+        return height, path.getP(), path.getR()
+
+    def _park(self, car: _Car) -> None:
+        self._world.remove(car.system)
+        self._spare[car.body].append(car)
+
+    def close(self) -> None:
+        """Release the ground and the cars."""
+        self._world.remove(self._ground.node())
+        self._spare.clear()
+
+
+def _build(world: BulletWorld, body: Body) -> _Car:
+    """A vehicle as `BaseVehicle._create_vehicle_chassis` and `_create_wheel` make it."""
+    cls, spec = _CLASSES[body], BODIES[body]
+    node = BulletRigidBodyNode(MetaDriveType.VEHICLE)
+    shape = BulletBoxShape(Vec3(spec.width / 2, spec.length / 2, spec.height / 2))
+    node.addShape(shape, TransformState.makePos(Vec3(0, 0, spec.lift)))
+    node.setDeactivationEnabled(False)
+    system = BulletVehicle(world, node)
+    system.setCoordinateSystem(ZUp)
+    path = NodePath(node)
+    node.setIntoCollideMask(CollisionGroup.Vehicle)
+    node.setMass(cls.MASS)
+    height = cls.TIRE_RADIUS - cls.CHASSIS_TO_WHEEL_AXIS
+    for front, along in ((True, cls.FRONT_WHEELBASE), (False, -cls.REAR_WHEELBASE)):
+        for side in (cls.LATERAL_TIRE_TO_CENTER, -cls.LATERAL_TIRE_TO_CENTER):
+            _add_wheel(system, cls, Vec3(side, along, height), front=front, friction=_FRICTION[body])
+    return _Car(path, node, system, body)
+
+
+def _add_wheel(system: BulletVehicle, cls: Any, place: Vec3, *, front: bool, friction: float) -> None:
+    wheel = system.createWheel()
+    wheel.setChassisConnectionPointCs(place)
+    wheel.setFrontWheel(front)
+    wheel.setWheelDirectionCs(Vec3(0, 0, -1))
+    wheel.setWheelAxleCs(Vec3(1, 0, 0))
+    wheel.setWheelRadius(cls.TIRE_RADIUS)
+    wheel.setMaxSuspensionTravelCm(cls.SUSPENSION_LENGTH)
+    wheel.setSuspensionStiffness(cls.SUSPENSION_STIFFNESS)
+    wheel.setWheelsDampingRelaxation(4.8)
+    wheel.setWheelsDampingCompression(1.2)
+    wheel.setFrictionSlip(friction)
+    wheel.setRollInfluence(0.5)
