@@ -1,0 +1,106 @@
+"""`open_source`: from what a user types to a `ScenarioSource`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+from harness.errors import ConfigError, ScenarioError
+from scenarios.scenario import ScenarioSource
+from scenarios.splits import SPLITS, Concat, Ratios, Subset, split_indices
+from scenarios.store import CACHE_SCENES, SUMMARY, ScenarioStore
+from scenarios.validate import Needs
+
+PROCEDURAL: Final = "procedural"
+DEFAULT_COUNTS: Final = {"train": 200, "val": 0, "test": 50}
+"""Procedural scenes that are generated where the caller does not say how many."""
+
+
+def open_source(
+    data: str | Path,
+    split: str | None = None,
+    *,
+    on_error: Literal["raise", "skip"] = "raise",
+    cache_scenes: int = CACHE_SCENES,
+    needs: Needs | None = None,
+    split_file: str | Path | None = None,
+    ratios: Ratios | None = None,
+    train: int | None = None,
+    val: int | None = None,
+    test: int | None = None,
+    workers: int | None = None,
+) -> ScenarioSource:
+    """Open a folder of scenes, or the procedural scenes of this user's cache (generated first if they are missing).
+
+    Args:
+        data: A folder of ScenarioDescription pickles (or of sub-folders `train`, `val`, `test` of them), or
+            `procedural`.
+        split: `train`, `val`, `test`, or None / `all` for every scene. See `scenarios.splits` for what is in which.
+        on_error: Raise at a bad scene, or leave it out (`.rejected` of the store lists it).
+        cache_scenes: Scenes kept in memory.
+        needs: What every scene must have.
+        split_file: JSON with the splits.
+        ratios: Shares of the splits where nothing else says.
+        train, val, test: Procedural only: scenes per split; fewer than the cache holds means the first ones.
+            Default: at least 200, 0 and 50, and whatever else the cache holds.
+        workers: Procedural only: processes that generate.
+
+    Raises:
+        ScenarioError: No such folder, no scenes in it, or a broken file.
+        ConfigError: Unknown or empty split.
+    """
+    split = None if split == "all" else split
+    if split is not None and split not in SPLITS:
+        raise ConfigError(f"unknown split {split!r}. Known: {', '.join(SPLITS)}, all.")
+    if str(data) == PROCEDURAL:
+        counts = {"train": train, "val": val, "test": test}
+        return _procedural(split, counts, on_error, cache_scenes, needs, workers)
+    folder = Path(data).expanduser()
+    if not folder.exists():
+        raise ScenarioError(f"{folder}: no such folder. Give a folder of ScenarioDescription pickles, or 'procedural'.")
+    parts = _subfolders(folder) if split_file is None else {}
+    if parts:
+        if split is not None and split not in parts:
+            raise ConfigError(f"{folder} has no sub-folder {split!r}, only {', '.join(parts)}.")
+        names = [split] if split is not None else list(parts)
+        stores = [
+            ScenarioStore(parts[name], on_error=on_error, cache_scenes=cache_scenes, needs=needs) for name in names
+        ]
+        return stores[0] if len(stores) == 1 else Concat(stores)
+    store = ScenarioStore(folder, on_error=on_error, cache_scenes=cache_scenes, needs=needs)
+    if split is None:
+        return store
+    return Subset(store, split_indices(store, split, split_file=split_file, ratios=ratios))
+
+
+def _procedural(
+    split: str | None,
+    counts: dict[str, int | None],
+    on_error: Literal["raise", "skip"],
+    cache_scenes: int,
+    needs: Needs | None,
+    workers: int | None,
+) -> ScenarioSource:
+    from scenarios import procedural  # Imported here: the generator is heavy, and folders do not need it.
+
+    wanted = {name: DEFAULT_COUNTS[name] if count is None else count for name, count in counts.items()}
+    if split is not None:
+        wanted = {name: count if name == split else counts[name] or 0 for name, count in wanted.items()}
+        if wanted[split] == 0:
+            raise ConfigError(f"no procedural scenes of split {split!r} are asked for; give {split}=N.")
+    folder = procedural.ensure(**wanted, workers=workers)
+    store = ScenarioStore(folder, on_error=on_error, cache_scenes=cache_scenes, needs=needs)
+    chosen: list[int] = []
+    for name in SPLITS if split is None else (split,):
+        if not any(f"pg-{name}-" in scene for scene in store.ids):
+            continue
+        indices = split_indices(store, name)
+        chosen += indices if counts[name] is None else indices[: counts[name]]
+    return Subset(store, sorted(chosen))
+
+
+def _subfolders(folder: Path) -> dict[str, Path]:
+    """Sub-folders named like splits that hold scenes, where the folder itself holds none."""
+    if (folder / SUMMARY).exists() or any(folder.glob("*.pkl")):
+        return {}
+    return {name: folder / name for name in SPLITS if any((folder / name).glob("*.pkl"))}

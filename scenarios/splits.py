@@ -1,0 +1,270 @@
+"""Fixed, disjoint train / val / test splits of any scene source, and sources made of other sources.
+
+In order of precedence:
+
+1. a split file, given or found as `splits.json` in the folder: `{"train": [ids or scene ids], "val": …, "test": …}`;
+2. procedural scenes: their ids say it (`pg-train-…`);
+3. CAT's folder of WOMD scenes (`0.pkl` … ): train 0–279, val 280–299, test 300–399 without the scenes that
+   SAGE skips and without five windows of drives that are in train (69 scenes);
+4. anything else: by a hash of the scene id, where scenes that share a map (windows of one drive) stay together.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from harness.errors import ConfigError, ScenarioError
+from scenarios.same_map import map_groups
+from scenarios.scenario import Scenario, ScenarioSource
+
+SPLITS: Final = ("train", "val", "test")
+SPLIT_FILE: Final = "splits.json"
+CAT_SCENE_0: Final = "9410e72c551f0aec"
+"""WOMD id of CAT's `0.pkl`: tells CAT's folder from other folders of numbered files."""
+_PROCEDURAL: Final = re.compile(r"(?:^|_)pg-(train|val|test)-")
+
+
+@dataclass(frozen=True, slots=True)
+class Ratios:
+    """Shares of the hash split; they need not sum to one."""
+
+    train: float = 0.7
+    val: float = 0.1
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Reject negative or all-zero shares."""
+        if min(self.train, self.val, self.test) < 0 or self.train + self.val + self.test <= 0:
+            raise ConfigError(f"split ratios {self}: expected shares >= 0, not all zero.")
+
+
+class Subset:
+    """Some scenes of a source, renumbered; a `ScenarioSource`."""
+
+    def __init__(self, source: ScenarioSource, indices: Sequence[int]) -> None:
+        """Keep `indices` of `source`, in that order.
+
+        Raises:
+            ConfigError: An index is out of range.
+        """
+        bad = [index for index in indices if not 0 <= index < len(source)]
+        if bad:
+            raise ConfigError(f"scene index {bad[0]} is out of range: the source has {len(source)} scenes.")
+        self.source, self.indices = source, tuple(int(index) for index in indices)
+        names = source.ids
+        self._ids = tuple(names[index] for index in self.indices)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Name of every scene, in index order."""
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Scenario:
+        return self.source[self.indices[index]]
+
+    def __iter__(self) -> Iterator[Scenario]:
+        return (self[index] for index in range(len(self)))
+
+    def index_of(self, name: str) -> int:
+        """Index of a scene by its id (KeyError if there is none)."""
+        return _index_of(self._ids, name)
+
+
+class Concat:
+    """Several sources one after the other; a `ScenarioSource`. Ids must be unique across them."""
+
+    def __init__(self, sources: Sequence[ScenarioSource]) -> None:
+        """Chain `sources`.
+
+        Raises:
+            ConfigError: Two sources have a scene of the same id.
+        """
+        self.sources = tuple(sources)
+        self._ids = tuple(name for source in self.sources for name in source.ids)
+        if len(set(self._ids)) != len(self._ids):
+            seen: set[str] = set()
+            twice = next(name for name in self._ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise ConfigError(f"scene {twice!r} is in two of the joined sources; leave one of them out.")
+        self._ends = list(np.cumsum([len(source) for source in self.sources], dtype=int))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Name of every scene, in index order."""
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, index: int) -> Scenario:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"scene {index} of {len(self)}")
+        index %= len(self)
+        part = bisect.bisect_right(self._ends, index)
+        return self.sources[part][index - (self._ends[part - 1] if part else 0)]
+
+    def __iter__(self) -> Iterator[Scenario]:
+        return (self[index] for index in range(len(self)))
+
+    def index_of(self, name: str) -> int:
+        """Index of a scene by its id (KeyError if there is none)."""
+        return _index_of(self._ids, name)
+
+
+def split_indices(
+    source: ScenarioSource, name: str, *, split_file: str | Path | None = None, ratios: Ratios | None = None
+) -> list[int]:
+    """Indices of the scenes of one split, ascending.
+
+    Args:
+        source: Any source.
+        name: `train`, `val`, `test` or `all`.
+        split_file: JSON, see the module; `splits.json` in the source's folder if not given.
+        ratios: Shares where scenes are split by hash.
+
+    Raises:
+        ConfigError: Unknown split, or it is empty.
+        ScenarioError: The split file is broken.
+    """
+    if name == "all":
+        return list(range(len(source)))
+    if name not in SPLITS:
+        raise ConfigError(f"unknown split {name!r}. Known: {', '.join(SPLITS)}, all.")
+    chosen = assign(source, split_file=split_file, ratios=ratios)
+    indices = [index for index, split in enumerate(chosen) if split == name]
+    if not indices:
+        raise ConfigError(
+            f"split {name!r} of these {len(source)} scenes is empty. Give more scenes, other ratios, a split file "
+            "or split 'all'."
+        )
+    return indices
+
+
+def assign(
+    source: ScenarioSource, *, split_file: str | Path | None = None, ratios: Ratios | None = None
+) -> tuple[str | None, ...]:
+    """Split of every scene of a source (None: in no split)."""
+    folder = getattr(source, "folder", None)
+    if split_file is None and folder is not None and (Path(folder) / SPLIT_FILE).is_file():
+        split_file = Path(folder) / SPLIT_FILE
+    if split_file is not None:
+        return _from_file(source, Path(split_file))
+    marks = [_PROCEDURAL.search(name) for name in source.ids]
+    if marks and all(marks):
+        return tuple(mark.group(1) for mark in marks if mark)
+    if is_cat_folder(source):
+        table = cat_splits()
+        return tuple(table.get(int(name)) for name in source.ids)
+    return by_hash(source.ids, map_groups(source), ratios or Ratios())
+
+
+def is_cat_folder(source: ScenarioSource) -> bool:
+    """Whether these are CAT's numbered WOMD scenes (or some of them, `0.pkl` included)."""
+    names = source.ids
+    if "0" not in names or not all(name.isdecimal() and name.isascii() for name in names):
+        return False
+    return source[names.index("0")].metadata.get("scenario_id") == CAT_SCENE_0
+
+
+@cache
+def cat_splits() -> Mapping[int, str]:
+    """Split by number in CAT's folder; numbers in no split are missing."""
+    text = resources.files("scenarios").joinpath("cat_folder_split.json").read_text(encoding="utf-8")
+    data = json.loads(text)
+    table = {number: split for split in SPLITS for number in range(*data[split])}
+    for number in (*data["same_drive_as_train"], *data["sage_skip"]["ids"]):
+        # Training may use every scene; only the numbers that are reported follow SAGE.
+        if table.get(number) == "test":
+            del table[number]
+    return table
+
+
+def by_hash(names: Sequence[str], groups: Sequence[int], ratios: Ratios) -> tuple[str, ...]:
+    """Split of each scene: groups are ordered by a hash of their smallest name and cut at the ratios.
+
+    Every split with a positive share gets at least one group if there are enough. The order of the files
+    does not matter, but adding files may move others: freeze a split with a split file.
+    """
+    members: dict[int, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    keys = {group: min(names[index] for index in indices) for group, indices in members.items()}
+    order = sorted(members, key=lambda group: hashlib.sha256(keys[group].encode()).digest())
+    shares = np.array([ratios.test, ratios.val, ratios.train]) / (ratios.train + ratios.val + ratios.test)
+    counts = np.round(shares * len(order)).astype(int)
+    counts = np.where((shares > 0) & (counts == 0), 1, counts)
+    counts[2] = max(len(order) - counts[0] - counts[1], 0)
+    limits = np.cumsum(counts)
+    result = [""] * len(names)
+    for rank, group in enumerate(order):
+        split = ("test", "val", "train")[min(int(np.searchsorted(limits, rank, side="right")), 2)]
+        for index in members[group]:
+            result[index] = split
+    return tuple(result)
+
+
+def write_split_file(source: ScenarioSource, path: str | Path, ratios: Ratios | None = None) -> None:
+    """Freeze the split of a source in a file."""
+    chosen = assign(source, ratios=ratios)
+    table = {split: [name for name, own in zip(source.ids, chosen, strict=True) if own == split] for split in SPLITS}
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def _from_file(source: ScenarioSource, path: Path) -> tuple[str | None, ...]:
+    table = _read_split_file(path)
+    wanted = {name: split for split, names in table.items() for name in names}
+    result = [wanted.pop(name, None) for name in source.ids]
+    if wanted:
+        # What is left over may be ids inside the files, which are known only after reading them.
+        for index, split in enumerate(result):
+            if split is None and wanted:
+                metadata = source[index].metadata
+                name = str(metadata.get("scenario_id", metadata.get("id", "")))
+                result[index] = wanted.pop(name, None)
+    if wanted:
+        missing = sorted(wanted)
+        raise ScenarioError(
+            f"{path}: names {len(missing)} scenes that are not there, such as {missing[0]!r}. Correct the split file."
+        )
+    return tuple(result)
+
+
+def _read_split_file(path: Path) -> dict[str, list[str]]:
+    try:
+        table: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"{path}: cannot be read as a split file: {error}") from error
+    if not isinstance(table, dict) or not all(isinstance(names, list) for names in table.values()):
+        raise ScenarioError(f'{path}: expected {{"train": [ids], "val": [ids], "test": [ids]}}.')
+    unknown = set(table) - set(SPLITS)
+    if unknown:
+        raise ScenarioError(f"{path}: unknown split {sorted(unknown)[0]!r}. Known: {', '.join(SPLITS)}.")
+    named = {split: [str(name).removesuffix(".pkl") for name in names] for split, names in table.items()}
+    flat = [name for names in named.values() for name in names]
+    if len(set(flat)) != len(flat):
+        twice = next(name for name in flat if flat.count(name) > 1)
+        raise ScenarioError(f"{path}: scene {twice!r} is in two splits. Splits must be disjoint.")
+    return named
+
+
+def _index_of(names: Sequence[str], name: str) -> int:
+    try:
+        return names.index(name)
+    except ValueError:
+        raise KeyError(f"no scene {name!r} among {len(names)}") from None
