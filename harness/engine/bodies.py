@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from metadrive.constants import CollisionGroup
 from numpy.typing import NDArray
-from panda3d.bullet import BulletBoxShape, BulletCylinderShape, BulletRigidBodyNode, BulletWorld
+from panda3d.bullet import BulletBoxShape, BulletCylinderShape, BulletGhostNode, BulletRigidBodyNode, BulletWorld
 from panda3d.core import BitMask32, LVector3, NodePath, TransformState, Vec3
 
 from harness.engine.scene import BODIES, Body
@@ -24,6 +24,10 @@ Floats = NDArray[np.float64]
 _TRAFFIC_BIT: Final = 12
 """Collision group of replayed bodies: free in MetaDrive's table (`CollisionGroup` ends at 11)."""
 _VEHICLE_BIT: Final = 1
+_DETECTOR_BIT: Final = 9
+_DETECTOR_HEIGHT: Final = 5
+"""Collision group and height (m) of stock's neighbour detector (`Lidar.get_broad_phase_detector`)."""
+_AGENT_TAG: Final = "agent"
 ALL_RAYS: Final = BitMask32.bit(_TRAFFIC_BIT)
 _TICK: Final = 0.02
 
@@ -65,6 +69,7 @@ class _Pool:
             self.release(agent)
         spare = self._free[body]
         path = spare.pop() if spare else NodePath(make_node(Body(body), dynamic=self.dynamic))
+        path.node().setTag(_AGENT_TAG, str(agent))
         self.used[agent] = body, path
         return path
 
@@ -92,7 +97,10 @@ class LidarWorld:
     def __init__(self) -> None:
         """An empty world."""
         self.world = BulletWorld()
+        self.world.setGroupCollisionFlag(_TRAFFIC_BIT, _DETECTOR_BIT, True)
         self._pool = _Pool(self.world, dynamic=False)
+        self._aside = BulletWorld()
+        self._detectors: dict[int, NodePath] = {}
 
     def clear(self) -> None:
         """Remove everybody."""
@@ -119,9 +127,31 @@ class LidarWorld:
         # Rays search Bullet's bounding boxes, which only a simulation step brings up to date.
         self.world.doPhysics(_TICK, 1, _TICK)
 
+    def reached(self, x: float, y: float, radius: int) -> set[int]:
+        """Agents whose bodies touch an upright cylinder around a point, by Bullet's own narrow phase.
+
+        Stock asks this at every step for its neighbours; here it settles only cases at the very rim.
+        """
+        if radius not in self._detectors:
+            node = BulletGhostNode("detector_mask")
+            node.addShape(BulletCylinderShape(radius, _DETECTOR_HEIGHT))
+            node.setIntoCollideMask(CollisionGroup.LidarBroadDetector)
+            node.setStatic(True)
+            # Bullet tests only bodies that belong to some world; in this one there is nothing to meet.
+            self._aside.attach(node)
+            self._detectors[radius] = NodePath(node)
+        detector = self._detectors[radius]
+        detector.setPos(x, y, 0.0)
+        contacts = self.world.contactTest(detector.node(), True).getContacts()
+        nodes = [
+            contact.getNode1() if contact.getNode0() == detector.node() else contact.getNode0() for contact in contacts
+        ]
+        return {int(node.getTag(_AGENT_TAG)) for node in nodes}
+
     def close(self) -> None:
         """Release the bodies."""
         self.clear()
+        self._detectors.clear()
 
 
 class ContactBodies:

@@ -163,7 +163,7 @@ def parse_scene(scenario: Scenario, *, static_vehicles: bool) -> Scene:
         theta=heading.astype(np.float64),
         node_heading=((heading - turn) * 180 / np.pi).astype(np.float64),
         velocity=velocity.astype(np.float32).astype(np.float64),
-        spin=_spin(heading.astype(np.float64), scenario.valid),
+        spin=_spin(heading, scenario.valid),
         body=body,
         may_appear=_may_appear(scenario, static_vehicles=static_vehicles),
         sizes=np.array([scenario.box(agent) for agent in range(scenario.num_agents)]).reshape(-1, 2),
@@ -194,11 +194,15 @@ def _bodies(scenario: Scenario) -> NDArray[np.int8]:
     return body.astype(np.int8)
 
 
-def _spin(heading: Floats, valid: NDArray[np.bool_]) -> Floats:
-    """Forward differences of the heading, rad/s, 0 where either end is invalid (`compute_angular_velocity`)."""
-    spin = np.zeros_like(heading)
-    turn = (np.diff(heading, axis=1) + np.pi) % (2 * np.pi) - np.pi
-    spin[:, :-1] = np.where(valid[:, :-1] & valid[:, 1:], turn / 0.1, 0.0)
+def _spin(heading: NDArray[np.floating], valid: NDArray[np.bool_]) -> Floats:
+    """Forward differences of the heading, rad/s, 0 where either end is invalid (`compute_angular_velocity`).
+
+    In the file's precision, as stock: float32 wrapping costs 1e-6 rad/s, and the suspension shows it.
+    """
+    kind = heading.dtype.type
+    spin = np.zeros(heading.shape)
+    turn = (np.diff(heading, axis=1) + kind(np.pi)) % kind(2 * np.pi) - kind(np.pi)
+    spin[:, :-1] = np.where(valid[:, :-1] & valid[:, 1:], turn / kind(0.1), 0.0)
     return spin
 
 

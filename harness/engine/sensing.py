@@ -30,6 +30,8 @@ _LANE_MASK: Final = _SIDE_MASK | CollisionGroup.BrokenLaneLine
 _MAX_STEERING: Final = 60.0
 """Scale of the steering value (`BaseVehicle.MAX_STEERING`; stock divides the action by it, not the angle)."""
 _MAX_LANE_WIDTH: Final = 4.5
+_RIM: Final = 0.5
+"""Vehicles this close to the sensing range (m) are judged by Bullet itself."""
 _HALF_LENGTH: Final = np.array([BODIES[body].length / 2 for body in Body])
 _HALF_WIDTH: Final = np.array([BODIES[body].width / 2 for body in Body])
 
@@ -56,7 +58,7 @@ class Sensors:
         values = self._rays(ego, lines, self._side_angles, _SIDE_MASK) or [0.0, 0.0]
         values += self._driving(ego)
         values += self._rays(ego, lines, self._lane_angles, _LANE_MASK) or [self._offset(ego)]
-        parts = [values, self._navigation(ego), self._neighbours(ego, traffic.present), self._lidar(ego, traffic)]
+        parts = [values, self._navigation(ego), self._neighbours(ego, traffic), self._lidar(ego, traffic)]
         return np.concatenate(parts).astype(np.float32)
 
     def _rays(self, ego: EgoVehicle, world: BulletWorld, angles: list[float], mask: Any) -> list[float]:
@@ -103,13 +105,19 @@ class Sensors:
         values[19] = ((error - 2 * math.pi * (error > math.pi)) / math.pi + 1) / 2
         return np.clip(values, 0.0, 1.0, out=values)
 
-    def _neighbours(self, ego: EgoVehicle, present: Present) -> Floats:
-        preset = self.preset
+    def _neighbours(self, ego: EgoVehicle, traffic: TrafficManager) -> Floats:
+        preset, present = self.preset, traffic.present
         values = np.zeros((preset.others, 4))
         if not preset.others:
             return values.ravel()
-        rows = np.flatnonzero(IS_VEHICLE[present.body] & (self._nearest_gap(ego, present) <= preset.distance))
-        rows = rows[np.argsort(present.distance[rows], kind="stable")[: preset.others]]
+        gap = self._nearest_gap(ego, present) - preset.distance
+        rows = np.flatnonzero(IS_VEHICLE[present.body] & (gap <= _RIM))
+        rows = rows[np.argsort(present.distance[rows], kind="stable")]
+        if (gap[rows[: preset.others]] > -_RIM).any():
+            # Bullet's margins decide who is just inside.
+            reached = traffic.lidar.reached(ego.x, ego.y, int(preset.distance))
+            rows = rows[[int(agent) in reached for agent in present.agents[rows]]]
+        rows = rows[: preset.others]
         if len(rows):
             place = np.stack(ego.local(present.xy[rows] - (ego.x, ego.y)), axis=-1)
             motion = np.stack(ego.local((present.velocity[rows] - (ego.vx, ego.vy)) * 3.6), axis=-1)
