@@ -1,4 +1,4 @@
-"""`python -m harness.attack`: attack the logged ego on a scenario set; success, realism, pictures."""
+"""`python -m harness.attack`: attack on a scenario set; success, realism, pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import logging
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -17,13 +17,16 @@ from rich.progress import track
 from rich.table import Table
 
 from harness.attack_picture import draw_attack
+from harness.attack_simulation import SimulatedAttack, rates, simulate
 from harness.errors import ConfigError, GauntletError
 from harness.interfaces import Adversary, AttackPlan
 from harness.metrics.intervals import Interval
 from harness.open_loop import AttackRecord, AttackSummary, attack_all, logged_context, summarise
+from harness.policies import load_policy
 from harness.registry import make
 from harness.runs import RunDirectory, default_folder, write_atomically, write_json
-from scenarios.scenario import Scenario
+from scenarios import open_source
+from scenarios.scenario import Scenario, ScenarioSource
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class AttackConfig:
     """Motion prior weights (safetensors) for `cat`; the shipped ones by default."""
     scenes: int | None = None
     """Attack only the first so many scenes of the split."""
+    policy: str | None = None
+    """Also play the attacks in the engine against this policy (`replay`, `idm`, `td3:FILE`, `FILE.onnx`, …)."""
     pictures: int = 0
     """Draw so many attacks per adversary."""
     seed: int = 0
@@ -58,13 +63,11 @@ class AttackConfig:
 
 
 def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Path]:
-    """Attack, write the folder; return one summary per adversary, and the folder.
+    """Attack, write the folder, print tables; return one summary per adversary, and the folder.
 
     Raises:
         GauntletError: Unknown names, unusable data or weights, or an unwritable folder.
     """
-    from scenarios import open_source
-
     adversaries = [_build(name, config) for name in config.adversary]
     source = open_source(config.data, split=config.split)
     count = len(source) if config.scenes is None else min(config.scenes, len(source))
@@ -78,7 +81,22 @@ def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Pa
         summaries = summarise(records, config.seed)
         write_csv(folder.path / "attacks.csv", records)
         write_json(folder.path / "summary.json", [asdict(row) for row in summaries])
+        console.print(table(summaries))
+        if config.policy is not None:
+            episodes = _simulate(config, source, count, adversaries, console)
+            write_csv(folder.path / "simulated.csv", episodes)
+            console.print(simulation_table(episodes))
         return summaries, folder.path
+
+
+def _simulate(
+    config: AttackConfig, source: ScenarioSource, count: int, adversaries: Sequence[Adversary], console: Console
+) -> list[SimulatedAttack]:
+    def progress(indices: range) -> Iterable[int]:
+        return track(indices, "simulating", console=console, disable=not console.is_terminal)
+
+    policy = load_policy(config.policy or "replay")
+    return simulate(source, count, policy, adversaries, config.protocol, seed=config.seed, progress=progress)
 
 
 class _Pictures:
@@ -100,29 +118,56 @@ class _Pictures:
 
 
 def table(summaries: Sequence[AttackSummary]) -> Table:
-    """The summaries as a table: percentages and means with 95 % intervals."""
+    """The summaries as a table, one column per adversary: percentages and means with 95 % intervals."""
     published = summaries[0].protocol == "as-published"
     shown = Table(title=f"Attacks on the logged ego, {summaries[0].protocol} (95 % intervals)")
-    heads = ["adversary", "scenes", "failed", "success %", *(["success % (SAGE script)"] if published else [])]
-    heads += ["R_adv", "P_kin", "P_beh", "off road %", "hits traffic %", "ms (median)"]
-    for head in heads:
-        shown.add_column(head, justify="left" if head == "adversary" else "right")
+    shown.add_column("")
     for row in summaries:
-        cells = [row.adversary, str(row.scenes), str(row.failed), _percent(row.success)]
-        cells += [_percent(row.success_sage)] if row.success_sage is not None else []
-        cells += [_number(row.reward), _number(row.kinematic), _number(row.behavioural)]
-        cells += [_percent(row.off_road), _percent(row.hits_traffic), f"{row.milliseconds:.1f}"]
-        shown.add_row(*cells)
+        shown.add_column(row.adversary, justify="right")
+    lines: dict[str, Callable[[AttackSummary], str]] = {
+        "scenes attacked (failed)": lambda row: f"{row.scenes} ({row.failed})",
+        "success %, CAT's check" if published else "success %": lambda row: _percent(row.success),
+    }
+    if published:
+        lines["success %, SAGE's script"] = lambda row: _percent(row.success_sage) if row.success_sage else ""
+    lines |= {
+        "adversarial reward": lambda row: _number(row.reward),
+        "kinematic penalty": lambda row: _number(row.kinematic),
+        "behavioural penalty": lambda row: _number(row.behavioural),
+        "crosses road edge %": lambda row: _percent(row.off_road),
+        "hits other traffic %": lambda row: _percent(row.hits_traffic),
+        "time to plan, median ms": lambda row: f"{row.milliseconds:.1f}",
+    }
+    for label, cell in lines.items():
+        shown.add_row(label, *(cell(row) for row in summaries))
     return shown
 
 
-def write_csv(path: Path, records: Sequence[AttackRecord]) -> None:
-    """One line per attack, columns as in `AttackRecord`."""
+def simulation_table(episodes: Sequence[SimulatedAttack]) -> Table:
+    """Contacts in the engine, one column per adversary."""
+    shown = Table(title=f"The same attacks in the engine against {episodes[0].policy} (95 % intervals)")
+    shown.add_column("")
+    names = list(dict.fromkeys(episode.adversary for episode in episodes))
+    for name in names:
+        shown.add_column(name, justify="right")
+    found = [rates([episode for episode in episodes if episode.adversary == name]) for name in names]
+    for label, key in (
+        ("contact reported by the engine %", "contact"),
+        ("boxes overlap, any vehicle %", "geometry"),
+        ("boxes overlap, the opponent %", "opponent"),
+        ("undisturbed: boxes overlap %", "normal_geometry"),
+    ):
+        shown.add_row(label, *(_percent(rate[key]) for rate in found))
+    return shown
+
+
+def write_csv(path: Path, records: Sequence[AttackRecord] | Sequence[SimulatedAttack]) -> None:
+    """One line per attack, columns as in the records' class."""
 
     def write(beside: Path) -> None:
         with beside.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow([field.name for field in fields(AttackRecord)])
+            writer.writerow([field.name for field in fields(records[0])])
             writer.writerows(astuple(record) for record in records)
 
     write_atomically(path, write)
@@ -134,11 +179,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console()
     config = tyro.cli(AttackConfig, args=argv, description=__doc__)
     try:
-        summaries, folder = run(config, console)
+        _, folder = run(config, console)
     except GauntletError as error:
         Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
         sys.exit(2)
-    console.print(table(summaries))
     console.print(f"written to {folder.resolve()}", highlight=False)
 
 
