@@ -14,6 +14,8 @@ from scenarios.validate import Needs
 PROCEDURAL: Final = "procedural"
 DEFAULT_COUNTS: Final = {"train": 200, "val": 0, "test": 50}
 """Procedural scenes that are generated where the caller does not say how many."""
+DEFAULT_VAL: Final = 40
+"""Likewise, where the caller asks for the validation split by name."""
 
 
 def open_source(
@@ -42,7 +44,7 @@ def open_source(
         split_file: JSON with the splits.
         ratios: Shares of the splits where nothing else says.
         train, val, test: Procedural only: scenes per split; fewer than the cache holds means the first ones.
-            Default: at least 200, 0 and 50, and whatever else the cache holds.
+            Default: at least 200, 0 (40 for `split="val"`) and 50, and whatever else the cache holds.
         workers: Procedural only: processes that generate.
 
     Raises:
@@ -86,6 +88,8 @@ def _procedural(
     wanted = {name: DEFAULT_COUNTS[name] if count is None else count for name, count in counts.items()}
     if split is not None:
         wanted = {name: count if name == split else counts[name] or 0 for name, count in wanted.items()}
+        if split == "val" and counts["val"] is None:
+            wanted["val"] = DEFAULT_VAL
         if wanted[split] == 0:
             raise ConfigError(f"no procedural scenes of split {split!r} are asked for; give {split}=N.")
     folder = procedural.ensure(**wanted, workers=workers)

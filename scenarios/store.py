@@ -16,7 +16,7 @@ from scenarios.description import from_description
 from scenarios.opponents import select_opponent
 from scenarios.scenario import Scenario
 from scenarios.source_format import FORMAT_KEY, SourceFormat
-from scenarios.validate import Needs, check
+from scenarios.validate import Finding, Needs, check, validate
 
 SUMMARY: Final = "dataset_summary.pkl"
 MAPPING: Final = "dataset_mapping.pkl"
@@ -174,16 +174,30 @@ def load_scene(path: str | Path, name: str | None = None, needs: Needs | None = 
     Raises:
         ScenarioError: The file is bad; names path, field and reason.
     """
-    path = Path(path)
-    document = safe_pickle.load(path)
-    if not isinstance(document, Mapping):
-        raise ScenarioError(f"{path}: holds {type(document).__name__} instead of a ScenarioDescription dictionary.")
-    scenario = rename(from_description(document, str(path)), name or path.stem)
+    scenario = _read(Path(path), name)
     check(scenario)  # The selection reads the tracks: they must be sound first.
     scenario = scenario.with_opponent(select_opponent(scenario))
     if needs is not None:
         check(scenario, needs)
     return scenario
+
+
+def examine(path: str | Path, needs: Needs | None = None) -> tuple[Scenario | None, tuple[Finding, ...]]:
+    """The scene of a file (None if it cannot be read) and everything that is wrong with it; bad files do not raise."""
+    try:
+        scenario = _read(Path(path), None)
+    except ScenarioError as error:
+        return None, (Finding("error", "file", str(error).removeprefix(f"{path}: ")),)
+    if not any(finding.level == "error" for finding in validate(scenario)):
+        scenario = scenario.with_opponent(select_opponent(scenario))
+    return scenario, validate(scenario, needs)
+
+
+def _read(path: Path, name: str | None) -> Scenario:
+    document = safe_pickle.load(path)
+    if not isinstance(document, Mapping):
+        raise ScenarioError(f"{path}: holds {type(document).__name__} instead of a ScenarioDescription dictionary.")
+    return rename(from_description(document, str(path)), name or path.stem)
 
 
 def rename(scenario: Scenario, name: str) -> Scenario:

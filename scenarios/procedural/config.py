@@ -55,7 +55,7 @@ class ProceduralConfig:
     """Time for the traffic to settle before anything is recorded, s."""
     min_density: float = 6.0
     """Fewest vehicles per kilometre of lane at the start; each simulation draws its own density."""
-    max_density: float = 22.0
+    max_density: float = 24.0
     """Most vehicles per kilometre of lane at the start."""
     max_vehicles: int = 30
     """Most vehicles on the road at any time."""

@@ -29,13 +29,13 @@ MAX_ROUTES: Final = 36
 """Most routes per map: the tables grow with the square."""
 REACH: Final = 4.0
 """Beyond this distance a point does not count as near a route, m."""
-CONFLICT_WIDTH: Final = 2.6
+CONFLICT_WIDTH: Final = 2.35
 """Two routes conflict where their centre lines are nearer than this, m (two cars' half widths and a margin)."""
 MAX_ZONES: Final = 3
 """Most conflict zones kept per pair of routes."""
 NONE, CROSS, MERGE = 0, 1, 2
 """Kinds of conflict zones."""
-LATERAL_COMFORT: Final = 2.2
+LATERAL_COMFORT: Final = 2.6
 """Lateral acceleration that sets the speed of curves, m/s² (about the comfort limit of drivers)."""
 COMFORT_BRAKING: Final = 1.6
 """Deceleration towards a curve, m/s²."""

@@ -6,14 +6,17 @@ import logging
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import GauntletError
 from scenarios.procedural.config import SEEDS_PER_SPLIT, SPLITS, VERSION, ProceduralConfig
 from scenarios.procedural.record import describe
 from scenarios.procedural.roads import RoadMap, build_map
-from scenarios.procedural.routes import SPACING, Routes, find_routes
+from scenarios.procedural.routes import CROSS, SPACING, Routes, find_routes, speed_profile
 from scenarios.procedural.traffic import Traffic, draw_drivers, poses
 from scenarios.procedural.windows import Motion, choose_windows
+
+Floats = NDArray[np.float64]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ ROAD_SPEED: Final = {
     "mixed": (9.0, 15.0),
 }
 """Range of the desired speed on straight road, by kind of map, m/s (urban streets to rural roads)."""
+CROSSING_PREFERENCE: Final = 3.0
+"""How much rather two vehicles are sent into a crossing than into a merge."""
 MAP_TRIALS: Final = 8
 """Maps drawn per simulation before giving up."""
 
@@ -84,16 +89,20 @@ def _drive(
     weight /= np.array([(weight * (routes.entry == entry)).sum() for entry in routes.entry])  # per entry
     weight *= rng.uniform(0.5, 1.5, len(entries))[np.searchsorted(entries, routes.entry)]
     weight /= weight.sum()
+    profile = speed_profile(routes, road_speed)
+    meeting, entry, start = _appointments(routes, profile, initial, config, rng)
     tries = 3 * initial
-    drivers = draw_drivers(rng.choice(len(weight), tries + arrivals, p=weight), rng)
-    span = routes.length[drivers.route] - 25.0
-    start = np.where(np.arange(tries + arrivals) < tries, rng.uniform(0.03, 0.75, tries + arrivals) * span, 0.0)
+    random = rng.choice(len(weight), tries + arrivals, p=weight)
+    span = routes.length[random] - 25.0
+    places = np.where(np.arange(tries + arrivals) < tries, rng.uniform(0.03, 0.75, tries + arrivals) * span, 0.0)
+    times = np.concatenate([np.full(tries, -1.0), np.sort(rng.uniform(0.0, config.duration, arrivals))])
+    drivers = draw_drivers(np.concatenate([meeting, random]), rng)
+    start, entry_time = np.concatenate([start, places]), np.concatenate([entry, times])
     # The whole body is on the map: the rear axle is 0.2 of the length ahead of the rear bumper.
     start += 0.2 * drivers.length
-    entry_time = np.concatenate([np.full(tries, -1.0), np.sort(rng.uniform(0.0, config.duration, arrivals))])
     on_turn = routes.penalty[drivers.route, (start / SPACING).astype(np.intp)] > 0
     entry_time[on_turn & (entry_time < 0)] = np.inf  # nobody starts within a junction
-    traffic = Traffic(routes, road_speed, drivers, entry_time, start)
+    traffic = Traffic(routes, profile, drivers, entry_time, start)
     traffic.limit_initial(initial)
     log = traffic.run(config.duration, config.max_vehicles)
     ever = np.flatnonzero(log.present.any(1))
@@ -107,3 +116,35 @@ def _drive(
         present=log.present[ever],
         size=size,
     )
+
+
+def _appointments(
+    routes: Routes, profile: Floats, count: int, config: ProceduralConfig, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """Pairs of vehicles whose undisturbed drives reach a conflict zone at about the same time.
+
+    Left to chance, most vehicles of light traffic never get into each other's way.
+
+    Returns:
+        Route [2M], entry time [2M] (s; −1: from the start) and start [2M] (m) of each vehicle.
+    """
+    a, b, k = np.nonzero(
+        np.triu(np.ones(routes.zone_kind.shape[:2], dtype=bool), 1)[..., None] & (routes.zone_kind > 0)
+    )
+    if len(a) == 0:
+        return np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0)
+    odds = np.where(routes.zone_kind[a, b, k] == CROSS, CROSSING_PREFERENCE, 1.0)
+    pick = rng.choice(len(a), max(2, count // 2), p=odds / odds.sum())
+    zone = routes.zones[a[pick], b[pick], k[pick]]
+    route = np.stack([a[pick], b[pick]], -1)
+    meet = rng.uniform(4.0, config.duration - 5.0, len(pick))
+    when = np.stack([meet, meet + rng.uniform(-1.5, 1.5, len(pick))], -1)
+    # Undisturbed time from the route's start to each of its points.
+    clock = np.concatenate([np.zeros((len(profile), 1)), np.cumsum(SPACING / profile[:, :-1], 1)], 1)
+    arrive = clock[route, np.stack([zone[:, 0], zone[:, 2]], -1).astype(np.intp)]
+    entry = when - arrive
+    start = np.zeros(entry.shape)
+    for m, side in zip(*np.nonzero(entry < 0), strict=True):
+        start[m, side] = np.searchsorted(clock[route[m, side]], -entry[m, side]) * SPACING
+    entry = np.where(entry < 0, -1.0, entry)
+    return route.ravel(), entry.ravel(), start.ravel()

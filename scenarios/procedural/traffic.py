@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.procedural.routes import CROSS, MERGE, SPACING, Routes, speed_profile
+from scenarios.procedural.routes import CROSS, MERGE, SPACING, Routes
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -31,6 +31,10 @@ LOOK_AHEAD: Final = 70.0
 """Conflicts are settled at most this far ahead of a zone, m."""
 HYSTERESIS: Final = 1.0
 """An agreed order of passing changes only for an advantage of this much, s."""
+REACTION: Final = 1.2
+"""Time constant with which the speed is adapted to a gap in crossing traffic, s."""
+SLOWEST_ROLL: Final = 1.2
+"""Who would have to roll slower than this to let another pass stops instead, m/s."""
 FAR: Final = 1e6
 
 
@@ -75,7 +79,7 @@ def draw_drivers(routes: NDArray[np.intp], rng: np.random.Generator) -> Drivers:
         accel=np.where(truck, 1.0, 1.3 + 1.1 * bold),
         brake=1.6 + 1.0 * bold,
         eagerness=np.where(truck, 0.85, 0.85 + 0.3 * bold + rng.normal(0.0, 0.04, count)),
-        margin=1.3 - 1.1 * bold,
+        margin=0.8 - 0.8 * bold,
         bias=np.clip(rng.normal(0.0, 0.12, count), -0.25, 0.25),
         weave=np.stack([rng.uniform(0.0, 0.12, count), rng.uniform(0.0, 2 * np.pi, count)], -1),
     )
@@ -96,18 +100,18 @@ class Log:
 class Traffic:
     """One simulation. All state is arrays over the V vehicles that ever exist; absent ones are masked."""
 
-    def __init__(self, routes: Routes, road_speed: float, drivers: Drivers, entry_time: Floats, start: Floats) -> None:
+    def __init__(self, routes: Routes, profile: Floats, drivers: Drivers, entry_time: Floats, start: Floats) -> None:
         """Set the vehicles up.
 
         Args:
             routes: The network.
-            road_speed: m/s, on straight road.
+            profile: [R, N] comfortable speed along the routes, m/s.
             drivers: The vehicles.
             entry_time: [V] s at which each wants to enter its route (−1: is there from the start).
             start: [V] m along the route where each begins.
         """
         self.routes, self.drivers = routes, drivers
-        self.profile = speed_profile(routes, road_speed)
+        self.profile = profile
         count = len(drivers.route)
         self.along = start.copy()
         self.speed = np.zeros(count)
@@ -186,7 +190,9 @@ class Traffic:
             ahead = ahead - np.where(np.abs(cosine) < 0.8, d.width[j][None] / 2, 0.0)
             # Of two vehicles side by side on one course, the one whose middle is ahead leads.
             follows = foot - share * length_j + 0.3 * (length_j - d.length[i][:, None]) > self.along[i][:, None]
-            here &= np.where(cosine > 0.5, follows, ahead > -2.0)
+            # Crossing traffic is a matter of right of way, unless it stands in the way.
+            blocks = (ahead > -2.0) & ((self.speed[j][None] < 1.0) | (ahead < 3.0))
+            here &= np.where(cosine > 0.7, follows, blocks)
             closer = here & (ahead < gap)
             gap, facing = np.where(closer, ahead, gap), np.where(closer, cosine, facing)
             near |= here
@@ -253,7 +259,7 @@ class Traffic:
         pace = np.maximum(0.5 * (speed + wish), 1.5)
         self._settle(who, zone, to_i, to_j, open_zone, pace)
         yields = open_zone & (self.first[who[:, None], who[None]] < 0)
-        limit = self._crossing_limit(who, yields & (kind == CROSS), to_i, to_j, out_j)
+        limit = self._crossing_limit(who, yields & (kind == CROSS), to_i, out_j, pace)
         merging = yields & (kind == MERGE) & (to_i > 0)
         # At a merge the one that goes first counts as if it were ahead on the own route.
         gap = np.where(merging, to_i - to_j - d.length[who][None, :, None], FAR).min(-1)
@@ -290,25 +296,24 @@ class Traffic:
         self.first[who[:, None], who[None]] = np.where(open_zone, order, 0)
 
     def _crossing_limit(
-        self, who: NDArray[np.intp], yields: Bools, to_i: Floats, to_j: Floats, out_j: Floats
+        self, who: NDArray[np.intp], yields: Bools, to_i: Floats, out_j: Floats, pace: Floats
     ) -> Floats:
         """Largest acceleration [W] with which everyone reaches its crossings after those that go first."""
         d, speed = self.drivers, self.speed[who]
-        v_i, v_j = speed[:, None, None], speed[None, :, None]
-        # When will the other be gone? It speeds up again after standing.
-        pace_j = np.maximum(v_j, np.minimum(2.0 + 0.5 * v_j, 4.0))
-        clear = np.maximum(out_j, 0.0) / pace_j + d.margin[who][:, None, None]
+        v_i = speed[:, None, None]
+        # When will the other be gone? Between its speed and the one it wishes for.
+        clear = np.maximum(out_j, 0.0) / np.maximum(pace, 2.0)[None, :, None] + d.margin[who][:, None, None]
         arrive = to_i / np.maximum(v_i, 0.1)
         waits = yields & (to_i > -0.5) & (arrive < clear)
         distance = np.maximum(to_i - 1.0, 0.1)
-        later = 2 * (distance - v_i * clear) / clear**2
-        # Reaching the zone late enough needs no stop if the speed then is still positive.
-        rolling = v_i + later * clear > 0.5
-        stopping = -(v_i**2) / (2 * np.maximum(distance - 0.5, 0.3))
         brake = d.brake[who][:, None, None]
+        # Rolling up at the speed that just lets the other pass is what drivers do; stopping costs them more.
+        steady = distance / clear
+        rolling = np.maximum((steady - v_i) / REACTION, -1.3 * brake)
+        stopping = -(v_i**2) / (2 * np.maximum(distance - 0.5, 0.3))
         # A stop further away than comfortable braking needs is not begun yet.
         stopping = np.where(stopping > -0.6 * brake, d.accel[who][:, None, None] * 0.3, stopping)
-        demand = np.where(rolling, np.maximum(later, stopping), stopping)
+        demand = np.where(steady > SLOWEST_ROLL, rolling, stopping)
         demand = np.where((v_i < 0.3) & (distance < 1.5), -1.0, demand)
         return np.where(waits, demand, FAR).min((1, 2))
 

@@ -64,6 +64,6 @@ def test_only_the_engine_touches_metadrive():
 
 def test_the_rule_catches_a_violation():
     assert violations("adversaries", {"ego_policies.idm", "numpy"}) == {"ego_policies.idm"}
-    assert violations("scenarios", {"harness.geometry"}) == {"harness.geometry"}
+    assert violations("scenarios", {"harness.interfaces"}) == {"harness.interfaces"}
     assert violations("harness", {"adversaries.cat"}) == {"adversaries.cat"}
     assert not violations("curricula", {"harness.interfaces", "scenarios.scenario"})

@@ -1,0 +1,118 @@
+"""Write scenes as ScenarioNet does: pickles of ScenarioDescriptions, a summary and a mapping. Never half a file."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from harness.errors import ScenarioError
+from scenarios import safe_pickle
+from scenarios.description import to_description
+from scenarios.scenario import Kind, Scenario
+from scenarios.store import MAPPING, SUMMARY
+
+PREFIX: Final = "sd_"
+"""MetaDrive opens only files that are numbered or start so."""
+
+
+def file_name(name: str) -> str:
+    """A file name for a scene id that MetaDrive recognises as a scenario file."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+    return f"{safe}.pkl" if safe.isdecimal() or safe.startswith(PREFIX) else f"{PREFIX}{safe}.pkl"
+
+
+def write_scene(scenario: Scenario, path: str | Path) -> Path:
+    """Write one scene.
+
+    Raises:
+        ScenarioError: The file cannot be written.
+    """
+    return write_pickle(to_description(scenario), path)
+
+
+def write_folder(scenarios: Iterable[Scenario], folder: str | Path) -> list[Path]:
+    """Write scenes with summary and mapping; scenes of the folder that are not written now stay listed.
+
+    Args:
+        scenarios: Written one at a time, so a generator needs little memory.
+        folder: Made if missing.
+
+    Returns:
+        The files written, in order.
+
+    Raises:
+        ScenarioError: Two scenes want the same file name, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    summary = _present_summary(folder)
+    written: list[Path] = []
+    for scenario in scenarios:
+        name = file_name(scenario.id)
+        if any(path.name == name for path in written):
+            raise ScenarioError(f"{folder / name}: two scenes have the id {scenario.id!r}. Give them different ids.")
+        document = to_description(scenario)
+        written.append(write_pickle(document, folder / name))
+        summary[name] = summarise(document, scenario)
+    write_pickle(summary, folder / SUMMARY)
+    write_pickle(dict.fromkeys(summary, ""), folder / MAPPING)
+    return written
+
+
+def summarise(document: Mapping[str, Any], scenario: Scenario) -> dict[str, Any]:
+    """What the summary says about a scene: its metadata without arrays, and counts."""
+    metadata = {key: value for key, value in document["metadata"].items() if not _has_array(value)}
+    numbers = {
+        "num_objects": scenario.num_agents,
+        "num_objects_each_type": {
+            kind.name: count for kind in Kind if (count := int((scenario.kinds == kind).sum())) > 0
+        },
+        "num_map_features": len(scenario.features),
+        "num_traffic_lights": len(scenario.lights),
+    }
+    metadata.setdefault("number_summary", numbers)
+    return {**metadata, "track_length": scenario.num_steps}
+
+
+def write_pickle(value: Any, path: str | Path) -> Path:
+    """Pickle plain data beside its place, then rename.
+
+    Raises:
+        ScenarioError: The file cannot be written.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            # Protocol 4 is what MetaDrive and ScenarioNet write, and every Python 3.4 and later reads.
+            pickle.dump(value, file, protocol=4)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ScenarioError(
+            f"{path}: cannot be written ({error.strerror}). Free some space or choose another folder."
+        ) from error
+    return path
+
+
+def _present_summary(folder: Path) -> dict[str, Any]:
+    if not (folder / SUMMARY).exists():
+        return {}
+    found = safe_pickle.load(folder / SUMMARY)
+    if not isinstance(found, dict):
+        raise ScenarioError(f"{folder / SUMMARY}: holds {type(found).__name__}, not a summary. Choose another folder.")
+    return {name: value for name, value in found.items() if (folder / name).is_file()}
+
+
+def _has_array(value: Any) -> bool:
+    if isinstance(value, np.ndarray | set):
+        return True
+    if isinstance(value, Mapping):
+        return any(_has_array(item) for item in value.values())
+    return isinstance(value, list | tuple) and any(_has_array(item) for item in value)
