@@ -73,8 +73,8 @@ class PriorConfig:
     heads: int = 4
     layers: int = 2
     dropout: float = 0.1
-    max_lanes: int = 112
-    max_edges: int = 48
+    max_lanes: int = 80
+    max_edges: int = 32
     max_agents: int = 20
     lane_goals: int = 288
     fan_goals: int = 177

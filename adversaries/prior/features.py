@@ -106,7 +106,7 @@ def _map_rows(
     turn = np.array([0.0, 0.0, pose[2]])
     rows = np.zeros((len(chosen), MAP_FEATURES), dtype=np.float32)
     width = 2 * CHUNK_POINTS
-    rows[:, :width] = lines.reshape(len(chosen), -1) / POSITION_SCALE
+    rows[:, :width] = lines.reshape(len(chosen), width) / POSITION_SCALE
     rows[:, width : width + 2] = to_frame(roads.chunk_direction[chosen], turn)
     count = len(kept[0])
     rows[:count, width + 2] = 1.0

@@ -72,7 +72,6 @@ class _Visit(NamedTuple):
     path: Ints  # path from the start, as indices into roads.points
     arc: Floats  # distance along the path at those indices, m
     begin: float  # distance at which this lane begins, m
-    root: int  # index of its start point in roads.points
     light: int
     stop: float
 
@@ -100,14 +99,17 @@ def _start_points(roads: Roads, pose: Floats) -> Ints:
 
 def _search(roads: Roads, lights: Ints, pose: Floats, limit: float) -> list[_Visit]:
     """Lanes reachable within `limit` metres, each once, by its shortest path."""
-    queue: list[tuple[float, int, int, int, int]] = []
+    queue: list[tuple[float, int, int, int]] = []
     for order, point in enumerate(_start_points(roads, pose)):
-        heapq.heappush(queue, (0.0, order, int(point), -1, int(point)))
+        gap, heading = pose[:2] - roads.points[point], roads.headings[point]
+        # The agent stands between two lane points: distances count from its own foot point.
+        passed = float(gap[0] * np.cos(heading) + gap[1] * np.sin(heading))
+        heapq.heappush(queue, (-passed, order, int(point), -1))
     visits: list[_Visit] = []
     seen: set[int] = set()
     tick = len(queue)
     while queue and len(visits) < MAX_VISITS:
-        begin, _, entry, parent, root = heapq.heappop(queue)
+        begin, _, entry, parent = heapq.heappop(queue)
         lane = int(roads.lane_of_point[entry])
         if lane in seen:
             continue
@@ -122,12 +124,12 @@ def _search(roads: Roads, lights: Ints, pose: Floats, limit: float) -> list[_Vis
             # The last point of a lane is the first of its successor.
             index = np.concatenate([before.path[:-1], index])
             arc = np.concatenate([before.arc[:-1], arc])
-        visits.append(_Visit(lane, index, arc, begin, root, light, stop))
+        visits.append(_Visit(lane, index, arc, begin, light, stop))
         end = float(arc[-1])
         if end < limit:
             for successor in roads.successors[lane]:
                 if successor not in seen:
-                    heapq.heappush(queue, (end, tick, int(roads.starts[successor]), len(visits) - 1, root))
+                    heapq.heappush(queue, (end, tick, int(roads.starts[successor]), len(visits) - 1))
                     tick += 1
     return visits
 
@@ -142,7 +144,7 @@ def _lane_paths(roads: Roads, lights: Ints, pose: Floats, speed: float, config: 
     total = float(np.maximum(ends - begins, 0.0).sum())
     spacing = max(MIN_SPACING, total / max(config.lane_goals - len(visits), 1))
     # Goals sit at multiples of the spacing, so a lane that begins between two of them adds no near-duplicate.
-    first = np.floor(begins / spacing).astype(np.intp) + 1
+    first = np.maximum(np.floor(begins / spacing).astype(np.intp) + 1, 1)
     counts = np.maximum(np.floor(ends / spacing).astype(np.intp) - first + 1, 0)
     owner = np.repeat(np.arange(len(visits)), counts)[: config.lane_goals]
     if len(owner) == 0:
@@ -157,10 +159,12 @@ def _lane_paths(roads: Roads, lights: Ints, pose: Floats, speed: float, config: 
     index = np.concatenate([v.path for v in visits])
     local = to_frame(roads.points[index], pose)
     fraction = np.arange(1, WAYPOINTS + 2) / (WAYPOINTS + 1)
-    query = length[:, None] * fraction + shift[owner][:, None]
+    first_arc = np.array([v.arc[0] for v in visits])
+    query = np.maximum(length[:, None] * fraction, first_arc[owner][:, None]) + shift[owner][:, None]
     points = np.stack([np.interp(query, axis, local[:, c]) for c in range(2)], -1)
     nearest = np.clip(np.searchsorted(axis, query[:, -1]), 0, len(axis) - 1)
-    roots = to_frame(roads.points[[v.root for v in visits]], pose)[owner]
+    foot = shift + np.maximum(first_arc, 0.0)
+    roots = np.stack([np.interp(foot, axis, local[:, c]) for c in range(2)], -1)[owner]
     heading = wrap_angle(roads.headings[index[nearest]] - pose[2])
     # The agent does not sit on the centre line: blend its own place into the path.
     waypoints = points[:, :-1] - roots[:, None] * ((1.0 - fraction[:-1]) ** 2)[:, None]

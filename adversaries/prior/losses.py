@@ -10,12 +10,14 @@ from torch.nn import functional as F
 
 from adversaries.prior.config import DT, HORIZON, POSITION_SCALE, WAYPOINTS
 from adversaries.prior.kinematics import RollOut
-from adversaries.prior.network import Batch, GoalNetwork
+from adversaries.prior.network import Batch, Encoding, GoalNetwork
 
 FAR: float = 6.0
 """A sample whose true end is farther than this from every candidate teaches no goal, m."""
 TAUGHT: int = 2
 """Candidates near the truth that completion is taught from, per sample."""
+SCORED: int = 144
+"""Candidates per sample that enter the goal loss: all near the truth, the others drawn at random and weighted up."""
 PRACTISED: int = 6
 """Random candidates that completion must reach, per sample."""
 
@@ -92,12 +94,32 @@ def reach_loss(paths: RollOut, goals: Tensor) -> Tensor:
     return (end + 0.3 * torch.sqrt(nearest + 0.25).mean(-1)).mean(-1)
 
 
+def goal_loss(network: GoalNetwork, encoding: Encoding, batch: Batch, labels: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy between `labels` [B, G] and the goal distribution, averaged over samples that are `known` [B].
+
+    Candidates far from the truth matter only through the normaliser, which a random share of them estimates without
+    bias (each counts for those that were left out): a third of the cost.
+    """
+    near = labels > 1e-3
+    key = torch.rand_like(labels).masked_fill(near, 2.0).masked_fill(~batch.goal_mask, -1.0)
+    index = key.topk(min(SCORED, key.shape[1]), dim=1).indices
+    goals = batch.goals.gather(1, index[..., None].expand(-1, -1, batch.goals.shape[-1]))
+    mask, close = batch.goal_mask.gather(1, index), near.gather(1, index)
+    left = (batch.goal_mask.sum(1) - near.sum(1)).clamp_min(1)
+    drawn = (mask & ~close).sum(1).clamp_min(1)
+    logits = network.goal_logits(encoding, goals, mask)
+    log_probs = F.log_softmax(logits + torch.log(left / drawn)[:, None] * ~close, -1)
+    weights = labels.gather(1, index) * close
+    loss = -(weights * log_probs.masked_fill(~mask, 0.0)).sum(1) / weights.sum(1)
+    return (loss * known).sum() / known.sum().clamp_min(1)
+
+
 def prior_loss(network: GoalNetwork, batch: Batch, truth: Truth) -> Loss:
     """All losses of a batch."""
-    encoding, log_probs = network(batch)
+    encoding = network.encode(batch)
     labels, known = soft_labels(batch, truth.end)
     weight = known.float()
-    goal = -((labels * log_probs.masked_fill(~batch.goal_mask, 0.0)).sum(-1) * weight).sum() / weight.sum().clamp_min(1)
+    goal = goal_loss(network, encoding, batch, labels, weight)
 
     width = batch.goals.shape[-1]
     taught = torch.multinomial(labels, TAUGHT, replacement=True)
