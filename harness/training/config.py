@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -64,8 +64,8 @@ class TrainConfig:
     """Use only the first so many training scenes; all by default."""
     test_scenes: int | None = None
     """Use only the first so many test scenes; all by default."""
-    on_error: Literal["raise", "skip"] = "skip"
-    """A scene file that cannot be used: `skip` it (listed in the run folder), or `raise`."""
+    on_error: Literal["raise", "skip"] = "raise"
+    """At a scene that cannot be used: `raise`, or `skip` it (counted, and listed in the run folder)."""
     adversary: str = "cat"
     """Registry name of what attacks in training; `none` never attacks."""
     prior_weights: Path | None = None
@@ -165,8 +165,3 @@ PRESETS: Final[dict[str, tuple[str, TrainConfig]]] = {
     "quick": ("64 + 16 scenes, 60,000 steps: a complete run in minutes.", QUICK),
     "paper": ("1,000,000 steps, evaluated every 25,000 (CAT, SAGE).", PAPER),
 }
-
-
-def with_run(config: TrainConfig, run: Path) -> TrainConfig:
-    """The same configuration with its folder settled."""
-    return replace(config, run=run)

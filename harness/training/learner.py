@@ -127,7 +127,7 @@ class Learner:
         if not np.isfinite(action).all():
             raise PolicyError(
                 f"the policy in training returned {action.tolist()} after {self.updates} updates: an observation is "
-                "not finite, or training has diverged. Resume from an earlier checkpoint with a lower --td3.learning-rate."
+                "not finite, or training has diverged. Start again with a lower --td3.learning-rate."
             )
         return action
 

@@ -83,6 +83,46 @@ class Watcher:
     def evaluated(self, step: int, rows: list[Row]) -> None:
         """After an evaluation."""
 
+    def close(self) -> None:
+        """At the end."""
+
+
+class Watchers(Watcher):
+    """Several watchers as one."""
+
+    def __init__(self, members: list[Watcher]) -> None:
+        """Begin with `members`."""
+        self._members = list(members)
+
+    def add(self, member: Watcher) -> None:
+        """One more."""
+        self._members.append(member)
+
+    def step(self, progress: Progress) -> None:
+        """Tell everyone."""
+        for member in self._members:
+            member.step(progress)
+
+    def metrics(self, record: Mapping[str, Any]) -> None:
+        """Tell everyone."""
+        for member in self._members:
+            member.metrics(record)
+
+    def evaluating(self, step: int, done: int, total: int) -> None:
+        """Tell everyone."""
+        for member in self._members:
+            member.evaluating(step, done, total)
+
+    def evaluated(self, step: int, rows: list[Row]) -> None:
+        """Tell everyone."""
+        for member in self._members:
+            member.evaluated(step, rows)
+
+    def close(self) -> None:
+        """Tell everyone."""
+        for member in self._members:
+            member.close()
+
 
 class Trainer:
     """Runs (or goes on with) one training run."""
@@ -195,7 +235,10 @@ class Trainer:
         return Attack(plan, schedule.probability, schedule.intensity, spent, error)
 
     def _episode(self) -> None:
-        """Play one training episode; a scene that cannot be simulated is counted and recorded."""
+        """Play one training episode.
+
+        A scene that cannot be simulated is counted and recorded if the user asked to skip such scenes.
+        """
         progress = self.progress
         rng = np.random.default_rng([self.config.seed, progress.episode])
         index = self.parts.train[int(rng.integers(len(self.parts.train)))]
@@ -204,6 +247,8 @@ class Trainer:
             self._play(index, rng)
             self._failures_in_a_row = 0
         except (ScenarioError, EngineError) as error:
+            if self.config.on_error == "raise":
+                raise
             logger.warning("training episode %d, scene %s: %s", progress.episode, name, error)
             progress.failed_episodes += 1
             self._failures_in_a_row += 1

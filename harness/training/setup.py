@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-import logging
-from typing import Any
+from typing import Any, Final
 
 from harness import registry
 from harness.errors import ConfigError
 from harness.interfaces import Adversary
-from harness.runs import RunDirectory
+from harness.runs import RunDirectory, write_json
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator
 from harness.training.learner import Learner, LivePolicy
@@ -18,11 +16,10 @@ from harness.training.loop import Parts
 from harness.training.rules import EndRules, RuledEnv
 from scenarios.scenario import ScenarioSource
 
-logger = logging.getLogger(__name__)
-
-PROCEDURAL = "procedural"
-CACHED_PLANS = 512
-"""Scenes whose candidates an adversary with a `cache_scenes` option may keep: all of a usual training set."""
+PROCEDURAL: Final = "procedural"
+CACHED_SCENES: Final = 512
+"""Scenes kept in memory (about 3 MB each), and scenes whose candidates an adversary with a `cache_scenes` option may
+keep: all of a usual experiment."""
 
 
 def build(config: TrainConfig, run: RunDirectory) -> Parts:
@@ -48,7 +45,7 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
         observation=config.observation,
         reward=config.reward,
         traffic=config.traffic,
-        cache_scenes=len(source),
+        cache_scenes=CACHED_SCENES,
         seed=config.seed,
     )
     env = RuledEnv(GauntletEnv(source, options), EndRules(config.train_horizon, crash_ends=False))
@@ -80,7 +77,7 @@ def make_adversary(name: str, config: TrainConfig) -> Adversary | None:
         return None
     target = registry.resolve("adversary", name)
     known = inspect.signature(target).parameters
-    wanted = {"protocol": config.protocol, "prior": config.prior_weights, "cache_scenes": CACHED_PLANS}
+    wanted = {"protocol": config.protocol, "prior": config.prior_weights, "cache_scenes": CACHED_SCENES}
     return target(**{key: value for key, value in wanted.items() if key in known and value is not None})
 
 
@@ -91,18 +88,16 @@ def open_scenes(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]:
         ConfigError: A split is empty.
         ScenarioError: The folder cannot be read.
     """
-    from scenarios import open_source, procedural
-    from scenarios.splits import Subset
+    from scenarios import Subset, open_source
 
-    if config.data == PROCEDURAL and (config.train_scenes or config.test_scenes):
-        defaults = procedural.ensure(train=config.train_scenes, test=config.test_scenes)
-        logger.info("procedural scenes: %s", defaults)
+    limits = {config.train_split: config.train_scenes, config.test_split: config.test_scenes}
+    counts = limits if config.data == PROCEDURAL else {}
     opened: list[ScenarioSource] = []
-    for split, limit in ((config.train_split, config.train_scenes), (config.test_split, config.test_scenes)):
-        source = open_source(config.data, split=split, on_error=config.on_error)
-        if len(source) == 0:
-            raise ConfigError(f"{config.data} has no scene in split {split!r}. Choose another folder or split.")
+    for split, limit in limits.items():
+        source = open_source(config.data, split=split, on_error=config.on_error, cache_scenes=CACHED_SCENES, **counts)
         opened.append(source if limit is None or limit >= len(source) else Subset(source, range(limit)))
+    if len(opened) < 2:
+        raise ConfigError(f"--train-split and --test-split are both {config.train_split!r}. Choose two splits.")
     return opened[0], opened[1]
 
 
@@ -122,16 +117,9 @@ def check_disjoint(train: ScenarioSource, test: ScenarioSource) -> None:
 
 def write_scene_list(run: RunDirectory, train: ScenarioSource, test: ScenarioSource) -> None:
     """Record which scenes were used, and which files were left out and why."""
-    from harness.runs import write_json
-
     rejected = {
         str(item.path): item.reason
         for source in (train, test)
         for item in getattr(getattr(source, "source", source), "rejected", ())
     }
     write_json(run.path / "scenes.json", {"train": train.ids, "test": test.ids, "rejected": rejected})
-
-
-def settled(config: TrainConfig, run: RunDirectory) -> TrainConfig:
-    """The configuration with the run's folder in it."""
-    return dataclasses.replace(config, run=run.path)

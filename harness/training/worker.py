@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from typing import Final, Protocol
 
@@ -12,6 +13,9 @@ from torch import Tensor
 from harness.errors import RunError
 from harness.training.td3 import FastTD3
 
+SWITCH_SECONDS: Final = 1e-4
+"""How long the update's thread waits for Python's lock before it asks for it. Python's default, 5 ms, is longer than
+a whole simulator step: the update would begin only when the step is over."""
 JOIN_SECONDS: Final = 60.0
 """An update takes milliseconds; one that takes this long never ends."""
 
@@ -73,6 +77,8 @@ class ThreadedUpdater:
         self._jobs: queue.SimpleQueue[list[Tensor] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[Tensor | Exception] = queue.SimpleQueue()
         self._pending = False
+        self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._thread = threading.Thread(target=self._serve, name="td3-updates", daemon=True)
         self._thread.start()
 
@@ -115,3 +121,4 @@ class ThreadedUpdater:
         """Stop the thread."""
         self._jobs.put(None)
         self._thread.join(JOIN_SECONDS)
+        sys.setswitchinterval(self._switch_interval)

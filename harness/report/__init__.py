@@ -1,0 +1,1 @@
+"""Tables, curves and playback: what a person looks at after a run."""

@@ -1,0 +1,78 @@
+"""What a training run leaves for its reader: tables, curve, playback, and the list of where they lie."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from harness.report.curves import draw_curves
+from harness.report.tables import terminal_table, write_tables
+from harness.runs import RunDirectory
+from harness.training.config import TrainConfig
+from harness.training.evaluation import Summary, summarise
+
+logger = logging.getLogger(__name__)
+
+CURVE: Final = "learning_curve.png"
+FILES: Final = {
+    "results.md": "last evaluation, as a table",
+    "curve.csv": "every evaluation",
+    "results.json": "every evaluation, with configuration and versions",
+    CURVE: "learning curve",
+    "playback_normal.gif": "a test scene as recorded",
+    "playback_adversarial.gif": "the same scene attacked",
+    "policy.zip": "the policy, for Stable-Baselines3's TD3.load",
+    "episodes.jsonl": "every training episode",
+    "evaluation.jsonl": "every evaluated episode",
+    "metrics.jsonl": "losses and speed",
+    "tensorboard": "tensorboard --logdir",
+}
+
+
+def title_of(config: TrainConfig) -> str:
+    """What distinguishes this run, in one line."""
+    attacks = "without attacks" if config.adversary == "none" else f"against {config.adversary} ({config.curriculum})"
+    return f"TD3 trained {attacks} on {Path(config.data).name}, {config.steps:,} steps, seed {config.seed}"
+
+
+def report(config: TrainConfig, run: RunDirectory, trainer: Any, console: Console) -> None:
+    """Write tables and pictures, and print the last evaluation.
+
+    Raises:
+        GauntletError: The folder cannot be written.
+    """
+    summaries = summarise(run.records("evaluation"), config.seed)
+    if not summaries:
+        console.print("no evaluation yet: nothing to report")
+        return
+    title = f"{title_of(config)}, {config.protocol} protocol, evaluated against {config.eval_adversary}"
+    progress = trainer.progress
+    about = {
+        **run.info,
+        "steps": progress.step,
+        "episodes": progress.episode,
+        "failed_episodes": progress.failed_episodes,
+        "seconds": progress.seconds,
+    }
+    write_tables(run.path, summaries, title, about)
+    if config.pictures:
+        draw(config, run, trainer, summaries, console)
+    last = [row for row in summaries if row.step == summaries[-1].step]
+    console.print(terminal_table(last, title))
+    for row in last:
+        if row.failed:
+            console.print(
+                f"[yellow]{row.failed} of {row.failed + row.scenes} {row.stage} episodes failed[/] (evaluation.jsonl)"
+            )
+    console.print(f"everything lies in {run.path.resolve()}:", highlight=False)
+    for name, purpose in FILES.items():
+        if (run.path / name).exists():
+            console.print(f"  {name:26} {purpose}", highlight=False)
+
+
+def draw(config: TrainConfig, run: RunDirectory, trainer: Any, summaries: list[Summary], console: Console) -> None:
+    """Learning curve and playback; a picture that fails is reported and does not spoil the run."""
+    draw_curves(summaries, run.path / CURVE, title_of(config))
