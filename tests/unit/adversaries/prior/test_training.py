@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adversaries.prior import MotionPrior
-from adversaries.prior.samples import build_samples, scene_rows
+from adversaries.prior.samples import PLAIN, build_samples, scene_rows
 from adversaries.prior.training import PriorTraining, train_prior
 from harness.errors import ConfigError, RunError
 from tests.scenes import straight_road
@@ -17,10 +17,9 @@ SHORT = {"batch_size": 16, "samples_per_epoch": 64, "warmup": 5, "average": 0.9,
 
 def bends(count: int, seed: int) -> Listed:
     rng = np.random.default_rng(seed)
-    draws = [
-        (rng.uniform(10, 60), rng.uniform(6, 10), rng.uniform(-0.3, 0.4), rng.choice([-1.0, 1.0])) for _ in range(count)
-    ]
-    return Listed([bend(*draw, name=f"bend{seed}_{k}") for k, draw in enumerate(draws)])
+    draws = rng.uniform((10.0, 6.0, -0.3), (60.0, 10.0, 0.4), (count, 3))
+    scenes = [bend(*draw, rng.choice([-1.0, 1.0]), f"bend{seed}_{k}") for k, draw in enumerate(draws)]
+    return Listed(scenes)
 
 
 def test_it_learns_to_follow_a_bend(tmp_path) -> None:
@@ -40,15 +39,15 @@ def test_resumed_is_the_same_as_uninterrupted(tmp_path) -> None:
     config = PriorTraining(epochs=3, **SHORT)
     source, held_out = bends(4, 0), bends(2, 1)
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(event: str, values: dict) -> None:
         if event == "step" and values["epoch"] == 1:
-            raise Killed
+            raise KilledError
 
     whole = train_prior(config, source, held_out, tmp_path / "whole")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train_prior(config, source, held_out, tmp_path / "cut", report=kill)
     with pytest.raises(RunError, match="--resume"):
         train_prior(config, source, held_out, tmp_path / "cut")
@@ -81,9 +80,6 @@ def test_samples_are_kept_and_made_again_when_the_scenes_change(tmp_path) -> Non
 
 def test_targets_are_the_future_in_the_agents_frame() -> None:
     scene = straight_road(opponent_speed=7.0, rotation=1.0, origin=(4e4, -2e4))
-    rows = {row["agent"]: row for row in scene_rows(scene, 0, ((10, 1.0),), 1.0, 0, SMALL)} if False else {}
-    from adversaries.prior.samples import PLAIN
-
     rows = {row["agent"]: row for row in scene_rows(scene, 0, PLAIN, 1.0, 0, SMALL)}
     assert set(rows) == {0, 1}
     np.testing.assert_allclose(rows[1]["future"][:, 0], 0.7 * np.arange(1, 81), atol=1e-6)
