@@ -35,8 +35,8 @@ class AttackConfig:
 
     data: str = "procedural"
     """Folder of ScenarioNet pickles, or `procedural` for the generated scenes."""
-    split: str | None = "test"
-    """Name of a split (`train`, `val`, `test`), or `None` for every scene."""
+    split: str = "test"
+    """Name of a split (`train`, `val`, `test`), or `all` for every scene."""
     adversary: tuple[str, ...] = ("cat", "rule")
     """Registry names; `none` judges the logged opponent itself."""
     protocol: Literal["corrected", "as-published"] = "corrected"
@@ -72,7 +72,7 @@ def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Pa
     source = open_source(config.data, split=config.split)
     count = len(source) if config.scenes is None else min(config.scenes, len(source))
     if count == 0:
-        raise ConfigError(f"attack: {config.data} has no scene in split {config.split!r}. Try --split None.")
+        raise ConfigError(f"attack: {config.data} has no scene in split {config.split!r}. Try --split all.")
     scenes = (source[index] for index in range(count))
     progress = track(scenes, "attacking", total=count, console=console, disable=not console.is_terminal)
     with RunDirectory.create(config.out or default_folder("attack"), "attack", asdict(config)) as folder:

@@ -1,0 +1,47 @@
+"""Attacks played in the engine: what geometry foretells against a replayed ego is what happens."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from harness import attack
+from harness.attack_simulation import rates, simulate
+from harness.open_loop import attack_logged
+from harness.policies import load_policy
+from harness.registry import make
+from tests.sources import tiny_source
+
+
+def test_open_loop_and_engine_agree_on_a_replayed_ego() -> None:
+    source, rule = tiny_source(), make("adversary", "rule")
+    # `as-published` aims at the logged ego, as `attack_logged` does; `corrected` aims at what the engine recorded,
+    # which ends where the ego arrives.
+    episodes = simulate(source, len(source), load_policy("replay"), [rule, make("adversary", "none")], "as-published")
+    assert [episode.adversary for episode in episodes] == ["rule", "none"] * 3
+    for index in (0, 1):
+        planned, _ = attack_logged(rule, source[index], "corrected")
+        attacked, quiet = episodes[2 * index], episodes[2 * index + 1]
+        # The simulated ego is 7 cm narrower at either side and 1 cm longer than the logged car.
+        assert abs(attacked.opponent - planned.contact_step) <= 2
+        assert attacked.geometry == attacked.opponent
+        assert attacked.contact >= 0
+        assert attacked.normal_geometry == -1
+        assert (quiet.contact, quiet.geometry) == (-1, -1)
+    assert "no opponent" in episodes[4].error
+    found = rates([episode for episode in episodes if episode.adversary == "rule"])
+    assert found["opponent"].mean == 1.0
+    assert found["normal_geometry"].mean == 0.0
+
+
+def test_the_command_simulates_on_demand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(attack, "open_source", lambda data, split=None: tiny_source())
+    out = tmp_path / "run"
+    attack.main(["--adversary", "rule", "--policy", "replay", "--scenes", "1", "--out", str(out)])
+    with (out / "simulated.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["policy"], row["adversary"]) == ("replay", "rule")
+    assert int(row["opponent"]) > 10
+    assert "in the engine against replay" in capsys.readouterr().out
