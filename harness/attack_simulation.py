@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
-from harness.engine.config import EngineConfig
+from harness.engine.config import EngineConfig, ObservationName
 from harness.errors import AdversaryError
 from harness.interfaces import Adversary, EgoPolicy
 from harness.metrics.intervals import Interval, wilson
@@ -70,7 +70,10 @@ def simulate(
     from harness.engine.env import GauntletEnv
 
     episodes = []
-    config = EngineConfig() if policy.observation == "none" else EngineConfig(observation=policy.observation)
+    # The names are checked by EngineConfig itself.
+    config = EngineConfig(
+        observation=cast(ObservationName, policy.observation if policy.observation != "none" else "cat")
+    )
     env = GauntletEnv(source, config)
     try:
         for index in progress(range(count)) if progress is not None else range(count):
