@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from harness.attack_export import attacked_scene
 from harness.attack_picture import draw_attack
 from harness.attack_simulation import SimulatedAttack, rates, simulate
 from harness.errors import ConfigError, GauntletError
@@ -26,6 +27,7 @@ from harness.policies import load_policy
 from harness.registry import make
 from harness.runs import RunDirectory, default_folder, write_atomically, write_json
 from scenarios import open_source
+from scenarios.export import write_folder
 from scenarios.scenario import Scenario, ScenarioSource
 
 
@@ -49,6 +51,8 @@ class AttackConfig:
     """Also play the attacks in the engine against this policy (`replay`, `idm`, `td3:FILE`, `FILE.onnx`, …)."""
     pictures: int = 0
     """Draw so many attacks per adversary."""
+    export: bool = False
+    """Write every attacked scene as a ScenarioNet folder per adversary, `scenes/ADVERSARY/`."""
     seed: int = 0
     """Seeds adversaries and bootstrap intervals."""
     out: Path | None = None
@@ -76,8 +80,8 @@ def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Pa
     scenes = (source[index] for index in range(count))
     progress = track(scenes, "attacking", total=count, console=console, disable=not console.is_terminal)
     with RunDirectory.create(config.out or default_folder("attack"), "attack", asdict(config)) as folder:
-        draw = _Pictures(folder.path / "pictures", config)
-        records = attack_all(adversaries, progress, config.protocol, seed=config.seed, on_plan=draw)
+        keep = _Keeper(folder.path, config)
+        records = attack_all(adversaries, progress, config.protocol, seed=config.seed, on_plan=keep)
         summaries = summarise(records, config.seed)
         write_csv(folder.path / "attacks.csv", records)
         write_json(folder.path / "summary.json", [asdict(row) for row in summaries])
@@ -99,18 +103,23 @@ def _simulate(
     return simulate(source, count, policy, adversaries, config.protocol, seed=config.seed, progress=progress)
 
 
-class _Pictures:
-    """Draws the first attacks of each adversary."""
+class _Keeper:
+    """Draws the first attacks of each adversary, and writes attacked scenes where that is wanted."""
 
     def __init__(self, folder: Path, config: AttackConfig) -> None:
         self._folder, self._config = folder, config
         self._drawn: Counter[str] = Counter()
 
     def __call__(self, scenario: Scenario, record: AttackRecord, plan: AttackPlan | None) -> None:
-        if record.error or self._drawn[record.adversary] >= self._config.pictures:
+        if record.error:
+            return
+        if self._config.export and plan is not None:
+            attacked = attacked_scene(scenario, plan, f"{scenario.id}-{record.adversary}")
+            write_folder([attacked], self._folder / "scenes" / record.adversary)
+        if self._drawn[record.adversary] >= self._config.pictures:
             return
         self._drawn[record.adversary] += 1
-        path = self._folder / f"{record.adversary}_{_file_name(scenario.id)}.png"
+        path = self._folder / "pictures" / f"{record.adversary}_{_file_name(scenario.id)}.png"
         step = record.contact_step if record.protocol == "corrected" else record.contact_step_cat
         ego = logged_context(scenario).ego_trajectories[-1]
         title = f"{record.adversary} ({record.protocol}), scene {scenario.id}"

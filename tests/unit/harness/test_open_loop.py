@@ -11,10 +11,13 @@ from rich.console import Console
 
 from harness import attack
 from harness.attack import AttackConfig, main, run, table
+from harness.attack_export import attacked_scene
 from harness.errors import ConfigError, RunError
 from harness.interfaces import AttackContext, AttackPlan
 from harness.open_loop import AttackRecord, attack_all, attack_logged, logged_context, summarise
 from harness.registry import make
+from scenarios import ScenarioStore
+from scenarios.export import write_folder
 from scenarios.scenario import Scenario
 from tests.scenes import Agent, crossing, straight_road
 
@@ -120,7 +123,7 @@ def three_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("three_scenes")
 def test_the_command_writes_everything(tmp_path: Path) -> None:
-    options = ["--adversary", "rule", "none", "--pictures", "1", "--out", str(tmp_path / "new")]
+    options = ["--adversary", "rule", "none", "--pictures", "1", "--export", "--out", str(tmp_path / "new")]
     main(options)
     with (tmp_path / "new" / "attacks.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -132,7 +135,24 @@ def test_the_command_writes_everything(tmp_path: Path) -> None:
     pictures = sorted(path.name for path in (tmp_path / "new" / "pictures").iterdir())
     assert pictures == ["none_a_b.png", "rule_a_b.png"]
     assert (tmp_path / "new" / "pictures" / "rule_a_b.png").read_bytes()[:4] == b"\x89PNG"
+    assert len(ScenarioStore(tmp_path / "new" / "scenes" / "rule")) == 2
+    assert not (tmp_path / "new" / "scenes" / "none").exists()
     assert json.loads((tmp_path / "new" / "run.json").read_text())["config"]["protocol"] == "corrected"
+
+
+def test_a_written_attack_is_a_scene_whose_opponent_follows_the_plan(tmp_path: Path) -> None:
+    scene = straight_road(opponent_from=6, opponent_to=60)
+    record, plan = attack_logged(make("adversary", "rule"), scene, "corrected")
+    assert plan is not None
+    write_folder([attacked_scene(scene, plan, "attacked")], tmp_path)
+    (again,) = ScenarioStore(tmp_path)
+    assert again.opponent == scene.opponent
+    np.testing.assert_allclose(again.states(1)[plan.valid], plan.states[plan.valid], atol=1e-9)
+    np.testing.assert_array_equal(again.valid[1], plan.valid)
+    assert again.box(1) == scene.box(1)
+    # What was planned is now what is logged: `none` finds the same contact.
+    assert attack_logged(make("adversary", "none"), again, "corrected")[0].contact_step == record.contact_step
+    np.testing.assert_array_equal(again.states(0), scene.states(0))
 
 
 @pytest.mark.usefixtures("three_scenes")
