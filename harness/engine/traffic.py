@@ -119,10 +119,11 @@ class TrafficManager:
         """Put everyone where they are after absolute step `step`."""
         scene = self._scene
         now = min(step, scene.steps - 1)
-        states = self._next_states(step, ego) if self._policy is not None and step > 0 else None
-        allowed = scene.may_appear[:, now].copy() if step < scene.steps else self._objects_only()
+        states = self._next_states(step) if self._policy is not None and step > 0 else None
         if states is not None:
-            allowed &= self._policy_valid
+            allowed = self._policy_valid & scene.may_appear.any(axis=1)
+        else:
+            allowed = scene.may_appear[:, now].copy() if step < scene.steps else self._objects_only()
         self._apply_presence(step, now, allowed, ego)
         agents = np.flatnonzero(self._here)
         self.present_log[:, step] = self._here
@@ -142,6 +143,8 @@ class TrafficManager:
         distance = np.hypot(xy[:, 0] - ego.x, xy[:, 1] - ego.y)
         self.present = Present(agents, xy, theta, velocity, self._born[agents], distance)
         if self._policy is not None:
+            # The ego moves first, but nobody may react to a motion in the very step it happens.
+            self._ego_before = np.array(ego.world_state(scene.origin))
             self.states[agents, step] = np.column_stack([xy + scene.origin, theta, velocity])
         self._step, self._logged = now, states is None
         self._planned = plan is not None
@@ -152,15 +155,20 @@ class TrafficManager:
         kinds = self._scene.scenario.kinds
         return self._here & ((kinds == Kind.CONE) | (kinds == Kind.BARRIER))
 
-    def _next_states(self, step: int, ego: EgoVehicle) -> Floats:
+    def _next_states(self, step: int) -> Floats:
         """Ask the traffic policy for everyone's state, given where everyone truly is."""
         assert self._policy is not None, "only called with a policy"
         scene, before = self._scene, self.states[:, step - 1]
         current = before.copy()
-        current[scene.scenario.ego] = ego.world_state(scene.origin)
+        current[scene.scenario.ego] = self._ego_before
         valid = self._here.copy()
         valid[scene.scenario.ego] = True
-        states, self._policy_valid = self._policy.step(step - 1, current, valid)
+        states, present = self._policy.step(step - 1, current, valid)
+        states, self._policy_valid = np.array(states, np.float64), np.array(present, bool)
+        if self._opponent is not None:
+            # The opponent belongs to the adversary; without a plan it follows its log.
+            row, scenario = min(step, scene.steps - 1), scene.scenario
+            states[self._opponent] = scenario.states(self._opponent)[row]
         return states
 
     def _plan_row(self, step: int) -> Floats | None:
