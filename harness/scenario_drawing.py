@@ -128,7 +128,8 @@ def _draw_agent(axes: Axes, scenario: Scenario, agent: int, step: int, origin: N
     segments = [(places[i], places[i + 1]) for i in rows[:-1] if scenario.valid[agent, i + 1]]
     if segments:
         width, alpha = (2.2, 0.9) if main else (1.0, 0.6)
-        axes.add_collection(LineCollection(segments, colors=colour, linewidths=width, alpha=alpha, zorder=layer))
+        lines = LineCollection(segments, colors=colour, linewidths=width, alpha=alpha, capstyle="butt", zorder=layer)
+        axes.add_collection(lines)
     axes.plot(*places[rows[0]], ".", color=colour, markersize=5 if main else 3, zorder=layer)
     if scenario.valid[agent, step]:
         pose = np.array([*places[step], scenario.heading[agent, step]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -119,9 +118,12 @@ def list_scenes(config: ListConfig, console: Console) -> int:
     fit = sum(not row[-1] for row in rows)
     console.print(f"{fit} of {count} are fit for attacks.")
     if config.csv is not None:
-        text = io.StringIO()
-        csv.writer(text).writerows([COLUMNS, *rows])
-        write_atomically(config.csv, text.getvalue())
+
+        def write(beside: Path) -> None:
+            with beside.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([COLUMNS, *rows])
+
+        write_atomically(config.csv, write)
         console.print(f"table: {config.csv}")
     return 0
 
@@ -161,7 +163,7 @@ def import_scenes(config: ImportConfig, console: Console) -> int:
 
     written = export.write_folder(scenes(), config.out)
     for name, reason in left_out:
-        console.print(f"left out {escape(name)}: {escape(reason)}", highlight=False)
+        console.print(f"left out {escape(name)}: {escape(reason)}", highlight=False, soft_wrap=True)
     console.print(f"{len(written)} scenes in {config.out}, {len(left_out)} left out of {len(store)}.")
     return 0 if written else 1
 
@@ -171,12 +173,11 @@ def generate_scenes(config: GenerateConfig, console: Console) -> int:
     folder = config.out or default_folder(config.config)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("generating", total=None)
-        generate(
-            config.config,
-            folder,
-            config.workers,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
+
+        def advance(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        generate(config.config, folder, config.workers, advance)
     store = ScenarioStore(folder)
     console.print(f"{len(store)} scenes in {folder}")
     return 0
@@ -200,11 +201,15 @@ def validate_scenes(config: ValidateConfig, console: Console) -> int:
         for finding in errors if config.quiet else findings:
             colour = "red" if finding.level == "error" else "yellow"
             text = escape(f"{finding.field}: {finding.reason}")
-            console.print(f"{escape(path.name)}: [{colour}]{finding.level}[/]: {text}", highlight=False)
+            console.print(f"{escape(path.name)}: [{colour}]{finding.level}[/]: {text}", highlight=False, soft_wrap=True)
     for name, files in duplicates(ids).items():
         warned += 1
         if not config.quiet:
-            console.print(f"{', '.join(files)}: [yellow]warning[/]: all hold scene {escape(name)}", highlight=False)
+            console.print(
+                f"{', '.join(files)}: [yellow]warning[/]: all hold scene {escape(name)}",
+                highlight=False,
+                soft_wrap=True,
+            )
     console.print(f"{len(paths)} files: {bad} with errors, {warned} with warnings only.")
     return 1 if bad else 0
 
@@ -252,7 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         code = RUN[type(config)](config, Console())
     except GauntletError as error:
-        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         code = 2
     sys.exit(code)
 

@@ -141,6 +141,9 @@ class _Reader:
                 columns[name] = column
         if "velocity" not in columns:
             self.velocity[row] = _finite_differences(self.position[row], self.valid[row], time_step(self.metadata))
+        swapped = kind == Kind.VEHICLE and _wider_than_long(self.size[row], self.valid[row])
+        if swapped:
+            self.size[row, :, :2] = self.size[row, :, 1::-1]
         extras = {name: value for name, value in state.items() if name not in columns}
         # Most tracks of a file look alike: share the records.
         if all(column.raw is None for column in columns.values()):
@@ -155,6 +158,7 @@ class _Reader:
             shared.setdefault(order, order),
             {name: value for name, value in track.items() if name not in ("type", "state")},
             tuple(track),
+            swapped,
         )
 
     def feature(self, key: Any, feature: Any) -> tuple[MapFeature, FeatureFormat]:
@@ -281,6 +285,12 @@ def time_step(metadata: Mapping[str, Any]) -> float:
 
 def _binary(rows: NDArray[Any]) -> bool:
     return rows.dtype.kind == "b" or bool(np.isin(rows, (0, 1)).all())
+
+
+def _wider_than_long(size: NDArray[np.float64], valid: NDArray[np.bool_]) -> bool:
+    """Whether a vehicle's length [0] and width [1] are clearly exchanged: no road vehicle is wider than 3 m."""
+    rows = size[valid, :2]
+    return len(rows) > 0 and bool(np.median(rows[:, 1]) > 3.0 and np.median(rows[:, 1]) > np.median(rows[:, 0]))
 
 
 def _lane_ids(value: Any) -> tuple[str, ...]:

@@ -88,17 +88,18 @@ def _metadata(scenario: Scenario, form: SourceFormat | None) -> dict[str, Any]:
 
 def _track(scenario: Scenario, row: int, form: SourceFormat | None) -> tuple[Any, dict[str, Any]]:
     name = scenario.agent_ids[row]
+    track = form.tracks.get(name) if form is not None else None
+    if track is None:
+        track = _default_track(scenario, row)
+    size = scenario.size[row][:, [1, 0, 2]] if track.swapped else scenario.size[row]
     values = {
         "position": scenario.position[row],
         "heading": scenario.heading[row],
         "velocity": scenario.velocity[row],
         "valid": scenario.valid[row],
-        "size": scenario.size[row],
-        **{key: scenario.size[row, :, axis] for axis, key in enumerate(SIZE_KEYS)},
+        "size": size,
+        **{key: size[:, axis] for axis, key in enumerate(SIZE_KEYS)},
     }
-    track = form.tracks.get(name) if form is not None else None
-    if track is None:
-        track = _default_track(scenario, row)
     state = {
         key: track.columns[key].write(values[key]) if key in track.columns else copy_data(track.state_extras[key])
         for key in track.state_order

@@ -66,6 +66,8 @@ class TrackFormat:
         state_extras: The other state entries, untouched.
         state_order, order: Names in the order of the file.
         extras: The other entries of the track (`metadata` among them), untouched.
+        swapped: Whether the file has length and width the wrong way round (nuScenes egos by ScenarioNet have);
+            they are put right when read, and written as they were.
     """
 
     key: Any
@@ -75,6 +77,7 @@ class TrackFormat:
     state_order: tuple[str, ...]
     extras: Mapping[str, Any]
     order: tuple[str, ...]
+    swapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.errors import ScenarioError
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
+from scenarios.source_format import FORMAT_KEY, SourceFormat
 
 MAX_SPEED: Final = 70.0
 """m/s (250 km/h): a faster agent is a tracking error."""
@@ -131,6 +132,10 @@ def _check_numbers(scenario: Scenario) -> Iterable[Finding]:
         name = scenario.agent_ids[agent]
         level: Callable[[str, str], Finding] = _error if agent in (scenario.ego, scenario.opponent) else _warning
         yield level(f"tracks[{name!r}]: size", f"length or width is not positive at {int(flat[agent].sum())} steps")
+    form = scenario.extras.get(FORMAT_KEY)
+    for name, track in form.tracks.items() if isinstance(form, SourceFormat) else ():
+        if track.swapped:
+            yield _warning(f"tracks[{name!r}]: size", "the file has length and width exchanged; put right when read")
     never = [name for name, seen in zip(scenario.agent_ids, valid.any(1), strict=True) if not seen]
     if never:
         yield _warning("tracks", f"{len(never)} agents are never valid ({', '.join(never[:5])})")
