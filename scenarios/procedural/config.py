@@ -20,14 +20,14 @@ SEEDS_PER_SPLIT: Final = 1_000_000
 
 KINDS: Final[Mapping[str, float]] = MappingProxyType(
     {
-        "intersection": 0.24,
-        "t_intersection": 0.18,
-        "roundabout": 0.18,
-        "merge": 0.14,
-        "diverge": 0.05,
-        "curve": 0.09,
-        "straight": 0.05,
-        "mixed": 0.07,
+        "intersection": 0.34,
+        "t_intersection": 0.22,
+        "roundabout": 0.16,
+        "merge": 0.08,
+        "diverge": 0.03,
+        "curve": 0.06,
+        "straight": 0.03,
+        "mixed": 0.08,
     }
 )
 """Share of each kind of road map among the simulations."""

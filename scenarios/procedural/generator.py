@@ -19,7 +19,6 @@ import platformdirs
 from harness.errors import ConfigError, GauntletError, ScenarioError
 from scenarios import safe_pickle
 from scenarios.procedural.config import SPLITS, ProceduralConfig
-from scenarios.procedural.record import DATASET
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +246,7 @@ class _Library:
 
 
 def _file_name(split: str, index: int, number: int) -> str:
-    return f"sd_{DATASET}_pg-{split}-{index:06d}-{number}.pkl"
+    return f"sd_pg-{split}-{index:06d}-{number}.pkl"
 
 
 def _write(path: Path, data: bytes) -> None:

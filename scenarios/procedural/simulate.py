@@ -80,7 +80,9 @@ def _drive(
 ) -> Motion:
     """Simulate traffic of a density (vehicles per km of lane) and return what everybody did."""
     lane_km = sum(lane.length for lane in roads.lanes if lane.block not in "XT") / 1000.0
-    initial = int(np.clip(round(density * lane_km), 4, config.max_vehicles))
+    # The ring carries everybody, and its entries are slow: as many vehicles as elsewhere would block it.
+    ring = "O" in {lane.block for lane in roads.lanes}
+    initial = int(np.clip(round((0.6 if ring else 1.0) * density * lane_km), 4, config.max_vehicles))
     # Vehicles arrive at the rate at which this density flows through.
     rate = initial / max(float(np.median(routes.length)) / (0.7 * road_speed), 1.0)
     arrivals = int(rate * config.duration) + 1
@@ -89,20 +91,21 @@ def _drive(
     weight /= np.array([(weight * (routes.entry == entry)).sum() for entry in routes.entry])  # per entry
     weight *= rng.uniform(0.5, 1.5, len(entries))[np.searchsorted(entries, routes.entry)]
     weight /= weight.sum()
-    profile = speed_profile(routes, road_speed)
+    profile = speed_profile(routes, 1.3 * road_speed)  # each driver's own limit comes on top
     meeting, entry, start = _appointments(routes, profile, initial, config, rng)
     tries = 3 * initial
     random = rng.choice(len(weight), tries + arrivals, p=weight)
     span = routes.length[random] - 25.0
     places = np.where(np.arange(tries + arrivals) < tries, rng.uniform(0.03, 0.75, tries + arrivals) * span, 0.0)
     times = np.concatenate([np.full(tries, -1.0), np.sort(rng.uniform(0.0, config.duration, arrivals))])
-    drivers = draw_drivers(np.concatenate([meeting, random]), rng)
+    # MetaDrive's roundabouts have entries too tight for trucks: their fronts would swing over the kerb.
+    drivers = draw_drivers(np.concatenate([meeting, random]), rng, trucks=0.0 if ring else 0.08)
     start, entry_time = np.concatenate([start, places]), np.concatenate([entry, times])
     # The whole body is on the map: the rear axle is 0.2 of the length ahead of the rear bumper.
     start += 0.2 * drivers.length
     on_turn = routes.penalty[drivers.route, (start / SPACING).astype(np.intp)] > 0
     entry_time[on_turn & (entry_time < 0)] = np.inf  # nobody starts within a junction
-    traffic = Traffic(routes, profile, drivers, entry_time, start)
+    traffic = Traffic(routes, profile, road_speed, drivers, entry_time, start)
     traffic.limit_initial(initial)
     log = traffic.run(config.duration, config.max_vehicles)
     ever = np.flatnonzero(log.present.any(1))

@@ -62,10 +62,10 @@ class Drivers:
     """Amplitude (m) and phase (rad) of the wandering in the lane, [V, 2]."""
 
 
-def draw_drivers(routes: NDArray[np.intp], rng: np.random.Generator) -> Drivers:
-    """Draw one driver and vehicle per route index."""
+def draw_drivers(routes: NDArray[np.intp], rng: np.random.Generator, trucks: float = 0.08) -> Drivers:
+    """Draw one driver and vehicle per route index, a share `trucks` of them vans and trucks."""
     count = len(routes)
-    truck = rng.random(count) < 0.08
+    truck = rng.random(count) < trucks
     length = np.where(truck, rng.uniform(6.2, 8.6, count), np.clip(rng.normal(4.75, 0.32, count), 3.9, 5.6))
     width = np.where(truck, rng.uniform(2.15, 2.4, count), np.clip(rng.normal(1.9, 0.1, count), 1.65, 2.12))
     height = np.where(truck, rng.uniform(2.4, 3.3, count), np.clip(rng.normal(1.6, 0.15, count), 1.35, 2.0))
@@ -100,18 +100,27 @@ class Log:
 class Traffic:
     """One simulation. All state is arrays over the V vehicles that ever exist; absent ones are masked."""
 
-    def __init__(self, routes: Routes, profile: Floats, drivers: Drivers, entry_time: Floats, start: Floats) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        profile: Floats,
+        road_speed: float,
+        drivers: Drivers,
+        entry_time: Floats,
+        start: Floats,
+    ) -> None:
         """Set the vehicles up.
 
         Args:
             routes: The network.
             profile: [R, N] comfortable speed along the routes, m/s.
+            road_speed: Desired speed of the average driver on straight road, m/s.
             drivers: The vehicles.
             entry_time: [V] s at which each wants to enter its route (−1: is there from the start).
             start: [V] m along the route where each begins.
         """
         self.routes, self.drivers = routes, drivers
-        self.profile = profile
+        self.profile, self.road_speed = profile, road_speed
         count = len(drivers.route)
         self.along = start.copy()
         self.speed = np.zeros(count)
@@ -142,8 +151,7 @@ class Traffic:
     def _enter(self, time: float, max_vehicles: int) -> None:
         due = np.flatnonzero(self.waiting & (self.entry_time <= time))
         for i in due[: max(0, max_vehicles - int(self.present.sum()))]:
-            wish = self.profile[self.drivers.route[i], int(self.along[i] / SPACING)] * self.drivers.eagerness[i]
-            speed = self._entry_speed(i, min(wish, 0.9 * self.profile.max()))
+            speed = self._entry_speed(i, 0.95 * float(self._wish(np.array([i]))[0]))
             if speed is not None:
                 self.present[i], self.waiting[i], self.speed[i] = True, False, speed
 
@@ -198,14 +206,20 @@ class Traffic:
             near |= here
         return gap, np.maximum(facing, 0.0) * self.speed[j][None], near
 
+    def _wish(self, who: NDArray[np.intp]) -> Floats:
+        """Desired speeds [W], m/s: the driver's own on straight road, the curve's (half a second ahead) in curves."""
+        d = self.drivers
+        at = np.minimum(self.along[who] + 0.5 * self.speed[who], self.routes.length[d.route[who]])
+        curve = self.profile[d.route[who], (at / SPACING).astype(np.intp)] * np.clip(d.eagerness[who], 0.88, 1.04)
+        return np.maximum(np.minimum(curve, self.road_speed * d.eagerness[who]), 0.5)
+
     def _advance(self) -> None:
         who = np.flatnonzero(self.present)
         if len(who) == 0:
             return
         d = self.drivers
         speed = self.speed[who]
-        index = np.clip((self.along[who] / SPACING).astype(np.intp), 0, self.profile.shape[1] - 1)
-        wish = np.maximum(self.profile[d.route[who], index] * d.eagerness[who], 0.5)
+        wish = self._wish(who)
         gap, other, near = self._seen_from(who, who)
         np.fill_diagonal(near, False)
         ratio = self._ratio(who, np.where(near, gap, FAR), other)

@@ -23,12 +23,20 @@ FIRST, LAST = 18, 80
 """Steps of a scene between which the interaction must happen."""
 TOUCH: Final = 1.8
 """Paths this near count as meeting, m: about a car's width."""
-MAX_GAP: Final = {"crossing": 3.0, "merge": 2.5, "cut_in": 2.5, "follow": 1.6}
+MAX_GAP: Final = {"crossing": 3.0, "merge": 3.0, "cut_in": 2.5, "follow": 1.6}
 """Longest time between the two vehicles' passing the place where their paths meet, s."""
-SHARE: Final = {"crossing": 1.0, "merge": 1.0, "cut_in": 0.9, "oncoming": 0.35, "follow": 0.35, "adjacent": 0.35}
+SHARE: Final = {"crossing": 1.0, "merge": 1.0, "cut_in": 0.6, "oncoming": 0.6, "follow": 0.35, "adjacent": 0.6}
 """Preference among interactions of equal strength: crossings and merges are what attacks are made of."""
-HARDEST: Final = 4.8
+WEAK: Final = ("oncoming", "adjacent")
+"""Interactions in which nobody need give way …"""
+WEAK_SHARE: Final = 0.3
+"""… and the share of simulations that may give them, so that they do not crowd out the others."""
+TURNING: Final = 1.3
+"""Preference for egos that turn: most vehicles go straight on."""
+HARDEST: Final = 4.0
 """An ego or opponent that brakes harder than this in the recorded window was pushed by the simulation, m/s²."""
+SHARPEST: Final = 4.5
+"""Likewise for lateral acceleration, m/s²."""
 ONCOMING_DISTANCE: Final = 6.0
 """Largest distance of centres at which opposite vehicles pass and count as interacting, m."""
 ADJACENT_DISTANCE: Final = 7.0
@@ -75,7 +83,9 @@ def choose_windows(motion: Motion, config: ProceduralConfig, rng: np.random.Gene
     first = round(config.warm_up / DT)
     for start in range(first, motion.present.shape[1] - config.steps + 1, STRIDE):
         found += _candidates(motion, start, config)
-    jitter = rng.uniform(0.6, 1.0, len(found))
+    weak = bool(rng.random() < WEAK_SHARE)
+    found = [window for window in found if weak or window.interaction not in WEAK]
+    jitter = rng.uniform(0.5, 1.0, len(found))
     order = sorted(range(len(found)), key=lambda k: -found[k].strength * jitter[k])
     chosen: list[Window] = []
     for k in order:
@@ -100,18 +110,21 @@ def _candidates(motion: Motion, start: int, config: ProceduralConfig) -> list[Wi
     position, heading = motion.position[here, steps], motion.heading[here, steps]
     speed, size = motion.speed[here, steps], motion.size[here]
     path = np.hypot(*np.diff(position[:, HISTORY:], axis=1).transpose(2, 0, 1)).sum(1)
-    sane = np.abs(np.diff(speed, axis=1)).max(1) / DT < HARDEST
+    swerve = np.abs(np.diff(np.unwrap(heading, axis=1), axis=1)) / DT * speed[:, 1:]
+    sane = (np.abs(np.diff(speed, axis=1)).max(1) / DT < HARDEST) & (swerve.max(1) < SHARPEST)
     ego = sane & (path >= config.min_ego_path) & (size[:, 0] < 5.7) & (speed.mean(1) > 2.5)
     other = sane & (path >= 8.0)
     distance = np.hypot(*(position[:, None] - position[None]).transpose(3, 0, 1, 2))
     nearest = distance[:, :, FIRST:LAST].min(2)
+    turns = np.abs(np.ptp(np.unwrap(heading, axis=1), axis=1)) > np.pi / 4
     windows: list[Window] = []
     for i, j in zip(*np.nonzero(ego[:, None] & other[None] & (nearest < 25.0)), strict=True):
         if i != j:
             found = _interaction(position, heading, speed, distance, size, int(i), int(j))
             if found is not None:
                 name, gap, step, strength = found
-                windows.append(Window(start, int(here[i]), int(here[j]), name, gap, step, SHARE[name] * strength))
+                strength *= SHARE[name] * (TURNING if turns[i] else 1.0)
+                windows.append(Window(start, int(here[i]), int(here[j]), name, gap, step, strength))
     return windows
 
 
