@@ -141,7 +141,13 @@ class FlatStack:
                         row.view(parameter.shape).copy_(state[name])
                         self.steps.copy_(state["step"])
                     state[name] = row.view(parameter.shape)
-                    state["step"] = self.steps
+        self.count_steps(optimizer)
+
+    def count_steps(self, optimizer: torch.optim.Optimizer) -> None:
+        """Bring the step counts that `optimizer` shows up to date: one tensor each, for Adam counts in place."""
+        for block in self._members(self._layers):
+            for parameter in block:
+                optimizer.state[parameter]["step"] = self.steps.clone()
 
     def state(self) -> dict[str, Tensor]:
         """Everything to save."""
@@ -211,6 +217,12 @@ class FastTD3(TD3):
         """Load parameters as Stable-Baselines3 does, into the flat memory."""
         super().set_parameters(*args, **kwargs)
         self._bind()
+
+    def get_parameters(self) -> dict[str, dict[str, Any]]:
+        """Parameters as Stable-Baselines3 gives them."""
+        self._critics.count_steps(self.critic.optimizer)
+        self._actors.count_steps(self.actor.optimizer)
+        return super().get_parameters()
 
     def _excluded_save_params(self) -> list[str]:
         own = ["_critics", "_actors", "_update", "_critic_arguments", "_actor_arguments", "_dtype"]
