@@ -37,7 +37,8 @@ def test_the_budget_is_balanced() -> None:
         assert len({tuple(p) for p in pairs}) == 8
         assert sum(kind == (True, False) for kind in kinds(pairs, feasible)) == 4
         for winner, loser in pairs[4:]:
-            assert feasible[winner] and feasible[loser] and reward[winner] > reward[loser] + 0.2
+            assert feasible[[winner, loser]].all()
+            assert reward[winner] > reward[loser] + 0.2
 
 
 def test_many_infeasible_candidates_do_not_crowd_out_preferences() -> None:

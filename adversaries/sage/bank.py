@@ -1,0 +1,140 @@
+"""Scenes prepared for alignment: the model's input and the objectives of every future, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adversaries.sage.backbone import Backbone, Case, Ints
+from adversaries.sage.objectives import Objectives, Values, concatenate
+from harness.errors import AdversaryError, ConfigError
+from scenarios.filters import reject_reason
+from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
+
+Floats = NDArray[np.float64]
+
+CHUNK: Final = 128
+"""Futures judged at once."""
+
+
+class Entry:
+    """One scene: the agent's case, objectives and reference log-probabilities by token row.
+
+    Where the backbone can list its futures, all are judged at once and the scene is let go; otherwise they are
+    judged when they first occur.
+    """
+
+    def __init__(self, scenario: Scenario, backbone: Backbone, step: int = CURRENT_STEP) -> None:
+        """Prepare a scene whose `opponent` is set.
+
+        Raises:
+            AdversaryError: The scene has no opponent, or the backbone cannot predict it.
+        """
+        if scenario.opponent is None:
+            raise AdversaryError(f"scenario {scenario.id}: no opponent to align on; select one first.")
+        self.id = scenario.id
+        self.case: Case = backbone.prepare(scenario, scenario.opponent, step)
+        self._reference = backbone
+        self._judge: Callable[[Ints], Values] | None = self._judge_of(scenario, backbone, step)
+        self._known: dict[bytes, tuple[Values, float]] = {}
+        self._table: tuple[Values, torch.Tensor] | None = None
+        listed = backbone.vocabulary(self.case)
+        if listed is not None:
+            parts = [self._judge(listed[i : i + CHUNK]) for i in range(0, len(listed), CHUNK)]
+            self._table = concatenate(parts), self._ask(listed)
+            self._judge = None
+
+    def values(self, tokens: Ints) -> Values:
+        """Objectives of token rows [K, L]."""
+        if self._table is not None:
+            return self._table[0].take(tokens[:, 0])
+        return concatenate([values for values, _ in self._rows(tokens)])
+
+    def reference(self, tokens: Ints) -> torch.Tensor:
+        """Log π_ref [K] of token rows [K, L]."""
+        if self._table is not None:
+            return self._table[1][torch.as_tensor(tokens[:, 0])]
+        return torch.tensor([log_prob for _, log_prob in self._rows(tokens)])
+
+    def _rows(self, tokens: Ints) -> list[tuple[Values, float]]:
+        keys = [row.tobytes() for row in tokens]
+        new = [index for index, key in enumerate(keys) if key not in self._known]
+        if new and self._judge is not None:
+            values, log_probs = self._judge(tokens[new]), self._ask(tokens[new])
+            for place, index in enumerate(new):
+                self._known[keys[index]] = values.take(slice(place, place + 1)), float(log_probs[place])
+        return [self._known[key] for key in keys]
+
+    @torch.no_grad()
+    def _ask(self, tokens: Ints) -> torch.Tensor:
+        return self._reference.distribution([self.case]).log_prob([tokens])[0].clone()
+
+    def _judge_of(self, scenario: Scenario, backbone: Backbone, step: int) -> Callable[[Ints], Values]:
+        assert scenario.opponent is not None
+        agent, ego = scenario.opponent, scenario.ego
+        objectives = Objectives(scenario, agent, step)
+        track, seen = scenario.states(ego)[None], scenario.valid[ego][None]
+
+        def judge(tokens: Ints) -> Values:
+            states, valid = backbone.futures(scenario, agent, step, self.case, tokens)
+            return objectives(states, valid, track, seen, scenario.box(ego))
+
+        return judge
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Prepared scenes, and why others were left out (scene id, reason)."""
+
+    entries: tuple[Entry, ...]
+    rejected: tuple[tuple[str, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def batches(self, size: int, rng: np.random.Generator | None = None) -> Iterator[list[Entry]]:
+        """The scenes in groups of `size`, in random order if `rng` is given."""
+        order: Any = np.arange(len(self)) if rng is None else rng.permutation(len(self))
+        for begin in range(0, len(order), size):
+            yield [self.entries[index] for index in order[begin : begin + size]]
+
+
+def build_bank(
+    source: ScenarioSource | Sequence[Scenario],
+    reference: Backbone,
+    *,
+    filtered: bool = True,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Bank:
+    """Prepare scenes against the logged ego.
+
+    Args:
+        source: Scenes with opponents.
+        reference: The pretrained backbone.
+        filtered: Leave out what the paper leaves out (`scenarios.filters`).
+        progress: Called with (done, total).
+
+    Raises:
+        ConfigError: No scene is left.
+    """
+    entries, rejected = [], []
+    for index in range(len(source)):
+        scenario = source[index]
+        reason = reject_reason(scenario) if filtered else None
+        if reason is None:
+            try:
+                entries.append(Entry(scenario, reference))
+            except AdversaryError as error:
+                reason = str(error)
+        if reason is not None:
+            rejected.append((scenario.id, reason))
+        progress(index + 1, len(source))
+    if not entries:
+        why = f"; the first one: {rejected[0][1]}" if rejected else ""
+        raise ConfigError(f"none of {len(source)} scenes can be used for alignment{why}.")
+    return Bank(tuple(entries), tuple(rejected))

@@ -1,0 +1,100 @@
+"""A folder of experts: `adv.safetensors` and `real.safetensors`, aligned from one prior."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final
+
+from torch import nn
+
+from adversaries.prior import MotionPrior
+from adversaries.prior.network import GoalNetwork
+from adversaries.sage.steering import PreferenceVectors, flatten, preference_vectors
+from harness.errors import WeightsError
+
+SHIPPED: Final = Path(__file__).parent / "weights"
+"""Experts aligned on procedural scenes, part of the package; their prior is the shipped one."""
+PRIOR_FILE: Final = "prior.safetensors"
+"""The prior, in folders of experts that do not come from the shipped one."""
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Identifies weights: experts carry that of their prior, so that none is mixed with a stranger."""
+    return hashlib.sha256(flatten(module).numpy().tobytes()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Experts:
+    """Two experts and the prior they come from.
+
+    Attributes:
+        prior: Reference; completes every expert's goals.
+        adv, real: Aligned networks.
+        info: What the experts' files say of their making, by expert.
+    """
+
+    prior: MotionPrior
+    adv: GoalNetwork
+    real: GoalNetwork
+    info: dict[str, dict[str, Any]]
+
+    @property
+    def vectors(self) -> PreferenceVectors:
+        """Reference and preference vectors (eq. 14)."""
+        return preference_vectors(self.prior.network, self.adv, self.real)
+
+
+def save_expert(folder: Path, name: str, module: GoalNetwork, prior: MotionPrior, info: dict[str, Any]) -> Path:
+    """Write `<name>.safetensors`, all or nothing."""
+    file = folder / f"{name}.safetensors"
+    MotionPrior(module).save(file, {**info, "expert": name, "prior": fingerprint(prior.network)})
+    return file
+
+
+def load_network(folder: Path, name: str, prior: MotionPrior) -> tuple[GoalNetwork, dict[str, Any]]:
+    """One aligned network and what its file says of its making.
+
+    Raises:
+        WeightsError: The file is missing or unreadable, or was aligned from another prior.
+    """
+    file = folder / f"{name}.safetensors"
+    if not file.is_file():
+        raise WeightsError(
+            f"no expert at {file}. Make it with `python -m harness.train_experts`, "
+            "or leave the folder out to use the experts that ship with Gauntlet."
+        )
+    loaded = MotionPrior.load(file)
+    wanted = fingerprint(prior.network)
+    if loaded.info.get("prior") != wanted:
+        raise WeightsError(
+            f"{file}: aligned from prior {loaded.info.get('prior')!r}, but the prior at hand is {wanted!r}. "
+            "Give the prior that `train_experts` was run with, or align the experts again."
+        )
+    return loaded.network, loaded.info
+
+
+def load_experts(
+    folder: str | PathLike[str] | None = None,
+    prior: MotionPrior | str | PathLike[str] | None = None,
+    cache_scenes: int = 64,
+) -> Experts:
+    """Experts of a folder (None: the shipped ones) with their prior.
+
+    Args:
+        folder: As written by `train_experts`.
+        prior: The prior or its file; by default `prior.safetensors` of the folder, or else the shipped prior.
+        cache_scenes: Scenes that the prior remembers, where it is loaded here.
+
+    Raises:
+        WeightsError: A file is missing or unreadable, or the experts come from another prior.
+    """
+    place = SHIPPED if folder is None else Path(folder)
+    if not isinstance(prior, MotionPrior):
+        own = place / PRIOR_FILE
+        prior = MotionPrior.load(prior if prior is not None else own if own.is_file() else None, cache_scenes)
+    adv, adv_info = load_network(place, "adv", prior)
+    real, real_info = load_network(place, "real", prior)
+    return Experts(prior, adv, real, {"adv": adv_info, "real": real_info})

@@ -1,0 +1,182 @@
+"""Hierarchical group-based preference optimisation: loss, one update, and what is being optimised.
+
+Paper: section 3.2, eq. 4, algorithm 1; constants from appendix B.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from adversaries.sage.backbone import Backbone, Ints
+from adversaries.sage.bank import Entry
+from adversaries.sage.objectives import Values
+from adversaries.sage.pairs import LIMIT, MARGIN, best_worst, group_pairs
+from harness.errors import ConfigError, UnknownNameError
+
+GROUP: Final = 32
+"""Candidates per scene, N (appendix B.1)."""
+BETA: Final = 0.05
+"""Strength of the regularisation towards the reference (appendix B.1)."""
+EXTREME: Final = 0.9
+"""w* of eq. 5 (appendix B.1)."""
+MAP_WEIGHT: Final = 0.1
+"""w_map of the weighted-penalty ablation, which the paper does not give: a boundary costs 5, an object 1, the scale
+of the other terms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What an expert prefers, and how its pairs are made.
+
+    Attributes:
+        w_adv, w_real: Weights of eq. 3.
+        map_rule: `precondition` (feasibility first), `weighted` (a penalty in the reward, eq. 2), or `none`.
+        pairs: `group` (HGPO) or `one` (standard DPO: the best and the worst feasible candidate).
+        purpose: One line for people.
+    """
+
+    w_adv: float
+    w_real: float
+    map_rule: Literal["precondition", "weighted", "none"] = "precondition"
+    pairs: Literal["group", "one"] = "group"
+    purpose: str = ""
+
+    def reward(self, values: Values) -> NDArray[np.float64]:
+        """What pairs are ranked by."""
+        if self.map_rule == "weighted":
+            return values.total(self.w_adv, self.w_real, MAP_WEIGHT)
+        return values.preference(self.w_adv, self.w_real)
+
+    def choose(self, values: Values, rng: np.random.Generator, limit: int, margin: float) -> NDArray[np.intp]:
+        """Pairs [P, 2] (winner, loser) among judged candidates."""
+        feasible = values.feasible if self.map_rule == "precondition" else np.ones_like(values.feasible)
+        if self.pairs == "one":
+            return best_worst(feasible, self.reward(values), margin)
+        return group_pairs(feasible, self.reward(values), rng, limit, margin)
+
+
+RECIPES: Final[dict[str, Recipe]] = {
+    "adv": Recipe(EXTREME, 1 - EXTREME, purpose="adversarial expert"),
+    "real": Recipe(1 - EXTREME, EXTREME, purpose="realism expert"),
+    "no_map": Recipe(EXTREME, 1 - EXTREME, map_rule="none", purpose="ablation: no map precondition"),
+    "weighted_map": Recipe(EXTREME, 1 - EXTREME, map_rule="weighted", purpose="ablation: weighted map penalty"),
+    "no_realism": Recipe(EXTREME, 0.0, purpose="ablation: no realism penalty"),
+    "dpo": Recipe(EXTREME, 1 - EXTREME, pairs="one", purpose="ablation: DPO, one pair per scene"),
+    "scalar_37": Recipe(0.3, 0.7, purpose="separately trained, weights 3 : 7"),
+    "scalar_55": Recipe(0.5, 0.5, purpose="separately trained, weights 5 : 5"),
+    "scalar_73": Recipe(0.7, 0.3, purpose="separately trained, weights 7 : 3"),
+}
+"""Experts and the ablations of table 9 and figure 6."""
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    try:
+        return RECIPES[name]
+    except KeyError:
+        raise UnknownNameError("expert", name, RECIPES) from None
+
+
+@dataclass(frozen=True)
+class HgpoConfig:
+    """How an expert is aligned."""
+
+    epochs: int = 60
+    """Passes over the training scenes (paper: 200)."""
+    scenes_per_update: int = 4
+    """Scenes whose pairs share one update (paper: 1)."""
+    learning_rate: float = 1e-4
+    """AdamW's (paper: 1e-5, for DenseTNT; the shipped prior is far smaller and hardly moves at that rate)."""
+    beta: float = BETA
+    """Strength of the regularisation towards the prior."""
+    group: int = GROUP
+    """Candidates per scene."""
+    pairs: int = LIMIT
+    """Most pairs per scene."""
+    margin: float = MARGIN
+    """Differences of preference reward below this teach nothing."""
+    held_out_every: int = 5
+    """Epochs between evaluations on held-out scenes."""
+    seed: int = 0
+    """Of scene order and pairs."""
+    threads: int = 1
+    """Torch threads; with one the result is the same on every run."""
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work."""
+        for name in ("epochs", "scenes_per_update", "group", "pairs", "held_out_every", "threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"alignment: {name} must be at least 1, found {getattr(self, name)}.")
+        if self.learning_rate <= 0 or self.beta <= 0 or self.margin < 0:
+            raise ConfigError("alignment: learning_rate and beta must be > 0, margin >= 0.")
+
+
+def hgpo_loss(winner: Tensor, loser: Tensor, winner_ref: Tensor, loser_ref: Tensor, beta: float = BETA) -> Tensor:
+    """Eq. 4: mean of -log σ(β (log π/π_ref of the winner - log π/π_ref of the loser)) over P pairs.
+
+    Args:
+        winner, loser: [P] log-probabilities under the policy (gradients flow).
+        winner_ref, loser_ref: [P] log-probabilities of the same trajectories under the reference.
+        beta: β.
+    """
+    return -F.logsigmoid(beta * ((winner - winner_ref) - (loser - loser_ref))).mean()
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """One update: loss (NaN without pairs), its pairs, and the share of them that the policy already ranks right."""
+
+    loss: float
+    pairs: int
+    accuracy: float
+    groups: list[Values]
+
+
+def update(
+    policy: Backbone,
+    optimiser: torch.optim.Optimizer,
+    entries: Sequence[Entry],
+    recipe: Recipe,
+    config: HgpoConfig,
+    rng: np.random.Generator,
+) -> StepResult:
+    """Lines 7 to 16 of algorithm 1 for a few scenes: draw groups, judge, pair, and follow the gradient.
+
+    Groups come from the current policy. Policy and reference are evaluated on the same trajectories.
+    """
+    distribution = policy.distribution([entry.case for entry in entries])
+    groups = distribution.sample(config.group, rng)
+    judged = [entry.values(tokens) for entry, tokens in zip(entries, groups, strict=True)]
+    chosen = [recipe.choose(values, rng, config.pairs, config.margin) for values in judged]
+    winners = _side(groups, chosen, 0)
+    losers = _side(groups, chosen, 1)
+    count = sum(len(pairs) for pairs in chosen)
+    if count == 0:
+        return StepResult(float("nan"), 0, float("nan"), judged)
+    ours = [torch.cat(distribution.log_prob(side)) for side in (winners, losers)]
+    theirs = [
+        torch.cat([entry.reference(tokens) for entry, tokens in zip(entries, side, strict=True)])
+        for side in (winners, losers)
+    ]
+    loss = hgpo_loss(ours[0], ours[1], theirs[0], theirs[1], config.beta)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    right = ((ours[0] - theirs[0]) > (ours[1] - theirs[1])).double().mean()
+    return StepResult(float(loss.detach()), count, float(right), judged)
+
+
+def _side(groups: Sequence[Ints], chosen: Sequence[NDArray[np.intp]], side: int) -> list[Ints]:
+    return [tokens[pairs[:, side]] for tokens, pairs in zip(groups, chosen, strict=True)]
