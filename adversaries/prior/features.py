@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from adversaries.prior.config import (
     AGENT_FEATURES,
     CHUNK_POINTS,
+    DT,
     HISTORY,
     MAP_AHEAD,
     MAP_FEATURES,
@@ -138,9 +139,13 @@ def extract(
         cache: Maps seen before; nothing is kept if None.
 
     Raises:
-        AdversaryError: The agent is absent or not finite at `step`.
+        AdversaryError: The agent is absent or not finite at `step`, or steps are not 0.1 s apart.
     """
     config = config or PriorConfig()
+    if abs(scenario.dt - DT) > 0.05 * DT:
+        raise AdversaryError(
+            f"scenario {scenario.id}: {scenario.dt} s between steps; the motion prior was made for {DT} s. Resample it."
+        )
     if not 0 <= agent < scenario.num_agents or not 0 <= step < scenario.num_steps:
         raise AdversaryError(
             f"scenario {scenario.id}: agent {agent} at step {step} does not exist "

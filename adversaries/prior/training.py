@@ -265,6 +265,42 @@ class Trainer:
                 break
 
 
+def _prepare(folder: Path, resume: bool) -> None:
+    """Make the run folder; refuse to overwrite a run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write the run folder {folder}: {error}.") from error
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise RunError(f"{folder} already holds a run. Add --resume to go on with it, or choose another folder.")
+
+
+def _samples(
+    config: PriorTraining, sources: dict[str, ScenarioSource | None], folder: Path, report: Report
+) -> dict[str, Samples]:
+    """Extract (or reopen) the samples of every split that there is."""
+    sets: dict[str, Samples] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, source in sources.items():
+        if source is None:
+            continue
+
+        def progress(done: int, total: int, name: str = name) -> None:
+            report("samples", {"split": name, "done": done, "total": total})
+
+        sets[name] = build_samples(
+            source,
+            folder / name,
+            config.model,
+            varied=name == "train",
+            stationary=config.stationary,
+            seed=config.seed,
+            progress=progress,
+        )
+        log.info("%s: %d samples", name, len(sets[name]))
+    return sets
+
+
 def train_prior(
     config: PriorTraining,
     train: ScenarioSource,
@@ -294,49 +330,23 @@ def train_prior(
         RunError: Nothing to learn from, an unwritable folder, or a checkpoint that does not fit.
     """
     torch.set_num_threads(config.threads)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write the run folder {folder}: {error}.") from error
-    if (folder / CHECKPOINT).exists() and not resume:
-        raise RunError(f"{folder} already holds a run. Add --resume to go on with it, or choose another folder.")
-    cache = cache or folder / "samples"
-    cache.mkdir(parents=True, exist_ok=True)
-    sets = {}
-    for name, source in (("train", train), ("val", held_out), ("test", test)):
-        if source is None:
-            continue
-        varied = name == "train"
-
-        def progress(done: int, total: int, name: str = name) -> None:
-            report("samples", {"split": name, "done": done, "total": total})
-
-        sets[name] = build_samples(
-            source,
-            cache / name,
-            config.model,
-            varied=varied,
-            stationary=config.stationary,
-            seed=config.seed,
-            progress=progress,
-        )
-        log.info("%s: %d samples", name, len(sets[name]))
+    _prepare(folder, resume)
+    sources = {"train": train, "val": held_out, "test": test}
+    sets = _samples(config, sources, cache or folder / "samples", report)
     trainer = Trainer(config, sets["train"], sets["val"], folder, report)
     if resume and (folder / CHECKPOINT).exists():
         trainer.restore()
     trainer.run()
     network = trainer.best_network()
     results: dict[str, Any] = {name: compare(network, sets[name]) for name in ("val", "test") if name in sets}
-    prior = MotionPrior(
-        network,
-        {
-            **(info or {}),
-            "epochs": trainer.epoch,
-            "best_epoch": trainer.best_epoch,
-            "val_minADE_32": trainer.best,
-            "train_samples": len(sets["train"]),
-        },
-    )
+    made = {
+        "epochs": trainer.epoch,
+        "best_epoch": trainer.best_epoch,
+        "val_minADE_32": trainer.best,
+        "train_scenes": len(train),
+        "train_samples": len(sets["train"]),
+    }
+    prior = MotionPrior(network, {**(info or {}), **made})
     prior.save(folder / WEIGHTS)
     _write_json(folder / "results.json", results)
     report("result", {**results, "history": trainer.rows})

@@ -178,6 +178,8 @@ def test_bad_requests_say_what_is_wrong() -> None:
     with pytest.raises(ConfigError, match="num"):
         prior.candidates(straight_road(), 1, num=0)
     scene = straight_road()
+    with pytest.raises(AdversaryError, match=r"0\.5 s between steps"):
+        prior.candidates(replace(scene, dt=0.5), 1)
     position = scene.position.copy()
     position[1, NOW] = np.nan
     with pytest.raises(AdversaryError, match="non-finite"):

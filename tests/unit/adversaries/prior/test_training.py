@@ -29,7 +29,7 @@ def test_it_learns_to_follow_a_bend(tmp_path) -> None:
     results = seen["result"]["val"]["moving"]
     prior, straight = results["prior"], results["constant velocity"]
     assert prior["minADE_6"] < 0.4 * straight["minADE_6"]
-    assert prior["minADE_1"] < 0.7 * straight["minADE_1"]
+    assert prior["miss_32"] < 0.5
     rows = json.loads((tmp_path / "history.json").read_text())
     assert rows[-1]["goal"] < rows[0]["goal"] - 0.5
     assert MotionPrior.load(tmp_path / "prior.safetensors").info["train_samples"] > 16
