@@ -102,7 +102,7 @@ def test_scenes_that_cannot_be_attacked_are_played_and_say_why():
 
 
 def test_seeding_restarts_everything():
-    env, spy = build(probability=0.5)
+    env, _spy = build(probability=0.5)
 
     def story():
         events = []
