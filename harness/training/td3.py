@@ -115,19 +115,23 @@ class FlatStack:
         self._target_shadow.copy_(self.targets[: self._target_shadow.numel()])
 
     def arguments(self) -> list[list[Tensor]]:
-        """What `td3_kernel.update` takes for this stack."""
+        """What `td3_kernel.update` takes for this stack's networks."""
 
         def compute(flat: Tensor, shadow: Tensor) -> list[Tensor]:
             hidden = self._blocks(shadow)
             return hidden + self._blocks(flat)[len(hidden) :]
 
-        flat = [self.parameters, self.gradient, self.first_moment, self.second_moment, self.steps, self.targets]
         return [
             compute(self.parameters, self._shadow),
             compute(self.targets, self._target_shadow),
             self._blocks(self.gradient),
-            [*flat, self._shadow, self._target_shadow],
+            [self.parameters, self.targets, self._shadow, self._target_shadow],
         ]
+
+    def adam_arguments(self) -> list[list[Tensor]]:
+        """What `td3_kernel.adam` takes for this stack."""
+        moments = [self.first_moment], [self.second_moment]
+        return [[self.parameters], [self.gradient], *moments, [], [self.steps]]
 
     def bind_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Let `optimizer` (SB3's Adam) show our moments as its own, after taking over any that it has."""
@@ -211,7 +215,8 @@ class FastTD3(TD3):
         self._actors.bind_optimizer(self.actor.optimizer)
         self._critics.refresh()
         self._actors.refresh()
-        self._critic_arguments, self._actor_arguments = self._critics.arguments(), self._actors.arguments()
+        critics, actors = self._critics, self._actors
+        self._networks = (critics.arguments(), critics.adam_arguments(), actors.arguments(), actors.adam_arguments())
 
     def set_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Load parameters as Stable-Baselines3 does, into the flat memory."""
@@ -225,7 +230,7 @@ class FastTD3(TD3):
         return super().get_parameters()
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_critics", "_actors", "_update", "_critic_arguments", "_actor_arguments", "_dtype"]
+        own = ["_critics", "_actors", "_update", "_networks", "_dtype"]
         return super()._excluded_save_params() + own
 
     def learn_from(self, batch: list[Tensor]) -> Tensor:
@@ -235,8 +240,7 @@ class FastTD3(TD3):
         """
         self._n_updates += 1
         return self._update(
-            self._critic_arguments,
-            self._actor_arguments,
+            *self._networks,
             batch,
             float(self.lr_schedule(self._current_progress_remaining)),
             self.tau,
