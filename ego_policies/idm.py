@@ -17,10 +17,12 @@ MAX_STEERING: Final = np.deg2rad(40.0)
 """Front wheel angle at action 1, rad (`max_steering` of MetaDrive's default vehicle)."""
 WHEELBASE_RATIO: Final = 0.547
 """Wheelbase over length of MetaDrive's default vehicle (2.469 m / 4.515 m)."""
-FULL_THROTTLE: Final = 4.0
-"""Acceleration at action 1, m/s² (MetaDrive's default vehicle at city speeds, rounded)."""
-FULL_BRAKE: Final = 8.0
-"""Deceleration at action −1, m/s² (as above)."""
+FULL_THROTTLE: Final = 2.9
+"""Acceleration at action 1, m/s². This and the next two: measured on MetaDrive 0.4.3's default vehicle, 1 to 20 m/s."""
+FULL_BRAKE: Final = 22.0
+"""Deceleration that action −1 would give if it went on as it begins, m/s² (−0.25 gives 4.6 to 6.3)."""
+ROLLING: Final = 0.36
+"""Deceleration at action 0, m/s²."""
 RUN_OUT: Final = 50.0
 """How far the route is prolonged straight on past its end, m, so that the ego does not stop just short of it."""
 MIN_SPACING: Final = 0.5
@@ -43,6 +45,8 @@ class IDMConfig:
     """Comfortable acceleration, m/s² (paper: 0.73, too timid to get through a 9 s scene)."""
     deceleration: float = 3.0
     """Comfortable deceleration, m/s² (paper: 1.67)."""
+    hardest_braking: float = 9.0
+    """The driver brakes no harder than a good road allows, m/s²."""
     exponent: float = 4.0
     """Exponent of the free-road term."""
     lateral_margin: float = 0.3
@@ -58,7 +62,14 @@ class IDMConfig:
 
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
-        for name in ("time_headway", "standstill_gap", "acceleration", "deceleration", "min_lookahead"):
+        for name in (
+            "time_headway",
+            "standstill_gap",
+            "acceleration",
+            "deceleration",
+            "hardest_braking",
+            "min_lookahead",
+        ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"IDMConfig.{name} must be positive, got {getattr(self, name)}.")
 
@@ -159,6 +170,13 @@ def curve_speed(route: Floats, along: float, distance: float, limit: float) -> f
     return float(np.sqrt(limit / max(curvature.max(), 1e-3)))
 
 
+def pedal(acceleration: float, hardest: float) -> float:
+    """Throttle (positive) or brake (negative), each up to 1, that gives an acceleration (m/s²)."""
+    if acceleration >= -ROLLING:
+        return min((acceleration + ROLLING) / FULL_THROTTLE, 1.0)
+    return max(acceleration, -hardest) / FULL_BRAKE
+
+
 class IDMPolicy:
     """Drives the logged route, keeps its distance, brakes for whoever is in the way.
 
@@ -193,8 +211,7 @@ class IDMPolicy:
         braking_distance = max(speed**2 / (2 * config.deceleration), config.min_lookahead)
         desired = min(desired, curve_speed(route, along, braking_distance, config.lateral_acceleration))
         acceleration = idm_acceleration(speed, desired, find_leader(view, route, config), config)
-        throttle = acceleration / (FULL_THROTTLE if acceleration > 0 else FULL_BRAKE)
-        action = np.array([self._steer(view, route, along, speed), throttle])
+        action = np.array([self._steer(view, route, along, speed), pedal(acceleration, config.hardest_braking)])
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
     def _prepared(self, view: EgoView) -> Floats:

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from ego_policies.idm import IDMConfig, IDMPolicy, Leader, curve_speed, find_leader, idm_acceleration, prepare_route
+from ego_policies.idm import (
+    IDMConfig,
+    IDMPolicy,
+    Leader,
+    curve_speed,
+    find_leader,
+    idm_acceleration,
+    pedal,
+    prepare_route,
+)
 from harness.errors import ConfigError
 from harness.interfaces import EgoView
 from tests.scenes import straight_road
@@ -94,7 +103,7 @@ def test_steers_back_to_the_route_and_brakes_for_a_wall():
     assert left_of_route[0] < -0.01
     assert policy.act(np.zeros(1, np.float32), view())[0] == pytest.approx(0.0, abs=1e-6)
     braking = policy.act(np.zeros(1, np.float32), view(agents=[(10.0, 0.0, 0.0, 0.0, 0.0)]))
-    assert braking[1] == -1.0
+    assert braking[1] == pytest.approx(-9.0 / 22.0)
     assert braking.dtype == np.float32
 
 
@@ -103,9 +112,18 @@ def test_desired_speed_comes_from_config_then_limit_then_log():
         policy.reset(straight_road(ego_speed=10.0), np.random.default_rng(0))
         return policy.act(np.zeros(1, np.float32), view(limit=limit))[1]
 
-    assert throttle(IDMPolicy(), None) == pytest.approx(0.0, abs=1e-6)
-    assert throttle(IDMPolicy(), 5.0) < -0.5
-    assert throttle(IDMPolicy(IDMConfig(desired_speed=20.0)), 5.0) > 0.3
+    # Holding the speed takes what rolling costs.
+    assert throttle(IDMPolicy(), None) == pytest.approx(0.36 / 2.9)
+    assert throttle(IDMPolicy(), 5.0) < -0.3
+    assert throttle(IDMPolicy(IDMConfig(desired_speed=20.0)), 5.0) > 0.5
+
+
+def test_pedal_of_an_acceleration():
+    assert pedal(2.54, 9.0) == pytest.approx(1.0)
+    assert pedal(0.0, 9.0) == pytest.approx(0.36 / 2.9)
+    assert pedal(-0.36, 9.0) == pytest.approx(0.0)
+    assert pedal(-4.4, 9.0) == pytest.approx(-0.2)
+    assert pedal(-50.0, 9.0) == pytest.approx(-9.0 / 22.0)
 
 
 def test_closed_loop_stops_behind_a_standing_car_and_stays_in_lane():
@@ -116,7 +134,7 @@ def test_closed_loop_stops_behind_a_standing_car_and_stays_in_lane():
     for _ in range(300):
         ego = (x, y, heading, speed * np.cos(heading), speed * np.sin(heading))
         steer, throttle = policy.act(np.zeros(1, np.float32), view(ego=ego, agents=[(80.0, 0.0, 0.0, 0.0, 0.0)]))
-        speed = max(speed + 0.1 * float(throttle) * (4.0 if throttle > 0 else 8.0), 0.0)
+        speed = max(speed + 0.1 * (float(throttle) * (2.9 if throttle > 0 else 22.0) - 0.36 * (throttle > 0)), 0.0)
         heading += 0.1 * speed * np.tan(float(steer) * np.deg2rad(40.0)) / 2.469
         x, y = x + 0.1 * speed * np.cos(heading), y + 0.1 * speed * np.sin(heading)
     gap = 80.0 - x - 4.5
