@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
 from harness.report.curves import draw_curves
+from harness.report.playback import save_playback
 from harness.report.tables import terminal_table, write_tables
 from harness.runs import RunDirectory
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Summary, summarise
-
-logger = logging.getLogger(__name__)
 
 CURVE: Final = "learning_curve.png"
 FILES: Final = {
@@ -74,5 +72,33 @@ def report(config: TrainConfig, run: RunDirectory, trainer: Any, console: Consol
 
 
 def draw(config: TrainConfig, run: RunDirectory, trainer: Any, summaries: list[Summary], console: Console) -> None:
-    """Learning curve and playback; a picture that fails is reported and does not spoil the run."""
+    """Learning curve, and playback of one test scene as recorded and attacked.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
     draw_curves(summaries, run.path / CURVE, title_of(config))
+    scene = telling_scene(run.records("evaluation"))
+    if scene is None:
+        return
+    with console.status("drawing playback"):
+        for stage, episode in trainer.replay(scene).items():
+            scenario = trainer.parts.env.source[trainer.parts.env.source.ids.index(scene)]
+            save_playback(scenario, episode, trainer.parts.env.ego_size, run.path / f"playback_{stage}.gif")
+
+
+def telling_scene(records: list[dict[str, Any]]) -> str | None:
+    """The test scene of the last evaluation that shows most: safe as recorded, hit by the opponent under attack.
+
+    Failing that, an attacked scene in which the ego came far; None if no attacked episode succeeded.
+    """
+    last = max((record["step"] for record in records), default=None)
+    rows = {(row["scene"], row["stage"]): row for row in records if row["step"] == last and not row["error"]}
+    best: tuple[bool, bool, float, str] | None = None
+    for (scene, stage), row in sorted(rows.items()):
+        normal = rows.get((scene, "normal"))
+        if stage != "adversarial" or normal is None or not row["attacked"]:
+            continue
+        key = (bool(row["opponent_hit"]), not normal["collision"], normal["completion"] or 0.0, scene)
+        best = key if best is None or key > best else best
+    return None if best is None else best[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -141,30 +141,20 @@ class Evaluator:
         self._intensity, self._seed, self._protocol = intensity, seed, protocol
         self._run = run_episode
 
-    def rows(self, step: int, keep: Callable[[Stage, Episode], None] | None = None) -> Iterator[Row]:
+    def rows(self, step: int) -> Iterator[Row]:
         """Evaluate: two rows per scene. A failed episode becomes a row with its reason; it is never dropped.
 
         Args:
             step: Training step, for the rows.
-            keep: Called with every finished episode.
 
         Raises:
             PolicyError: The policy fails: it would in every scene.
         """
         for index in self.scenes:
-            # One drive per scene: the attack is aimed at what this policy does here now (CAT: a separate buffer).
-            buffer = EgoBuffer(1, prefill="none")
+            buffer = self._fresh_buffer()
             for stage in STAGES:
                 try:
-                    episode = self._run(
-                        self.env,
-                        self._policy,
-                        self._adversary if stage == "adversarial" else None,
-                        index,
-                        intensity=self._intensity,
-                        seed=self._seed,
-                        ego_buffer=buffer,
-                    )
+                    episode = self._episode(index, stage, buffer)
                 except PolicyError:
                     raise
                 except GauntletError as error:
@@ -172,9 +162,32 @@ class Evaluator:
                     logger.warning("evaluation at step %d, %s, scene %s failed: %s", step, stage, scene, error)
                     yield Row(step, stage, scene, error=str(error) or type(error).__name__)
                     continue
-                if keep is not None:
-                    keep(stage, episode)
                 yield Row.of(episode, step, stage, self._protocol)
+
+    def episodes(self, index: int) -> dict[Stage, Episode]:
+        """Both episodes of one scene.
+
+        Raises:
+            GauntletError: One of them fails.
+        """
+        buffer = self._fresh_buffer()
+        return {stage: self._episode(index, stage, buffer) for stage in STAGES}
+
+    @staticmethod
+    def _fresh_buffer() -> EgoBuffer:
+        """One drive per scene: the attack is aimed at what this policy does here now (CAT: a separate buffer)."""
+        return EgoBuffer(1, prefill="none")
+
+    def _episode(self, index: int, stage: Stage, buffer: EgoBuffer) -> Episode:
+        return self._run(
+            self.env,
+            self._policy,
+            self._adversary if stage == "adversarial" else None,
+            index,
+            intensity=self._intensity,
+            seed=self._seed,
+            ego_buffer=buffer,
+        )
 
 
 @dataclass(frozen=True, slots=True)

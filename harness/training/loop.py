@@ -16,12 +16,12 @@ import numpy as np
 
 from harness.envs.ego_buffer import EgoBuffer
 from harness.errors import AdversaryError, EngineError, RunError, ScenarioError
-from harness.interfaces import Adversary, AttackContext, AttackPlan, Curriculum, EpisodeOutcome
+from harness.interfaces import Adversary, AttackContext, AttackPlan, Curriculum, Episode, EpisodeOutcome
 from harness.runs import RunDirectory
 from harness.training import checkpoint
 from harness.training.checkpoint import Progress
 from harness.training.config import TrainConfig
-from harness.training.evaluation import Evaluator, Row
+from harness.training.evaluation import Evaluator, Row, Stage
 from harness.training.learner import Learner
 from harness.training.rules import EndRules, RuledEnv
 from scenarios.scenario import CURRENT_STEP, Scenario
@@ -205,6 +205,12 @@ class Trainer:
         # An evaluation is no training: it must not count in steps per second.
         self._mark = (self._mark[0], self._mark[1] + time.perf_counter() - started)
         return rows
+
+    def replay(self, scene: str) -> dict[Stage, Episode]:
+        """The two evaluation episodes of one test scene with the present policy, for pictures."""
+        self.parts.learner.settle()
+        self.parts.env.rules = self._eval_rules
+        return self.parts.evaluator.episodes(self.parts.env.source.ids.index(scene))
 
     def _attack(self, scenario: Scenario, rng: np.random.Generator) -> Attack:
         """Draw whether this episode is attacked, and plan it."""
