@@ -31,6 +31,9 @@ _AGENT_TAG: Final = "agent"
 ALL_RAYS: Final = BitMask32.bit(_TRAFFIC_BIT)
 _TICK: Final = 0.02
 
+Bounds = dict[int, tuple[list[float], list[float], list[float]]]
+"""Per agent: pose, velocity and angular velocity in the last physics tick."""
+
 
 def make_node(body: Body, *, dynamic: bool) -> BulletRigidBodyNode:
     """A Bullet node with the shape of `body`."""
@@ -99,33 +102,49 @@ class LidarWorld:
         self.world = BulletWorld()
         self.world.setGroupCollisionFlag(_TRAFFIC_BIT, _DETECTOR_BIT, True)
         self._pool = _Pool(self.world, dynamic=False)
+        self._lagging = _Pool(self.world, dynamic=True)
+        self.world.setGroupCollisionFlag(_TRAFFIC_BIT, _TRAFFIC_BIT, False)
         self._aside = BulletWorld()
         self._detectors: dict[int, NodePath] = {}
 
     def clear(self) -> None:
         """Remove everybody."""
         self._pool.release_all()
+        self._lagging.release_all()
 
-    def update(self, agents: list[int], bodies: list[int], poses: list[list[float]]) -> None:
+    def update(self, agents: list[int], bodies: list[int], poses: list[list[float]], bounds: Bounds) -> None:
         """Show exactly these agents.
 
         Args:
             agents: Indices.
             bodies: `Body` of each.
             poses: x, y, z (m), heading, pitch, roll (degrees) of each.
+            bounds: Per agent whose bounding box lags behind (see `Scene.bounds`): its last physics tick.
         """
-        pool = self._pool
         wanted = set(agents)
-        for agent in [agent for agent in pool.used if agent not in wanted]:
-            pool.release(agent)
+        for pool, keep in ((self._pool, wanted - bounds.keys()), (self._lagging, wanted & bounds.keys())):
+            for agent in [agent for agent in pool.used if agent not in keep]:
+                pool.release(agent)
+        late: list[tuple[NodePath, list[float]]] = []
         for agent, body, pose in zip(agents, bodies, poses, strict=True):
+            pool = self._lagging if agent in bounds else self._pool
             new = agent not in pool.used or pool.used[agent][0] != body
             path = pool.take(agent, body)
-            path.setPosHpr(*pose)
+            if agent in bounds:
+                tick, velocity, spin = bounds[agent]
+                path.setPosHpr(*tick)
+                path.node().setLinearVelocity(LVector3(*velocity))
+                path.node().setAngularVelocity(LVector3(*spin))
+                path.node().setActive(True, True)
+                late.append((path, pose))
+            else:
+                path.setPosHpr(*pose)
             if new:
                 pool.attach(path)
         # Rays search Bullet's bounding boxes, which only a simulation step brings up to date.
         self.world.doPhysics(_TICK, 1, _TICK)
+        for path, pose in late:
+            path.setPosHpr(*pose)
 
     def reached(self, x: float, y: float, radius: int) -> set[int]:
         """Agents whose bodies touch an upright cylinder around a point, by Bullet's own narrow phase.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -106,6 +106,8 @@ class Scene:
         sizes: [A, 2] logged length and width, m.
         is_vehicle: [A].
         tilt: [A, T, 3] height (m), pitch and roll (degrees) of the agents' bodies.
+        bounds: Per (agent, step): pose, velocity and angular velocity in the last physics tick, for bodies that the
+            log then moves out of the bounds that rays search.
     """
 
     scenario: Scenario
@@ -122,6 +124,7 @@ class Scene:
     sizes: Floats
     is_vehicle: NDArray[np.bool_]
     tilt: Floats
+    bounds: dict[tuple[int, int], tuple[list[float], list[float], list[float]]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:

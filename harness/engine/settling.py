@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from panda3d.bullet import BulletBoxShape, BulletPlaneShape, BulletRigidBodyNode, BulletVehicle, BulletWorld, ZUp
 from panda3d.core import LVector3, NodePath, TransformState, Vec3
 
-from harness.engine.scene import BODIES, IS_VEHICLE, Body, Scene
+from harness.engine.bodies import make_node
+from harness.engine.scene import BODIES, Body, Scene
 
 Floats = NDArray[np.float64]
 
@@ -44,11 +45,20 @@ _FRICTION: Final[dict[Body, float]] = {
 }
 
 
+_LEFT_BEHIND: Final = 0.03
+"""Bodies that end a step this far from where the log puts them (m) are seen within the wrong bounds."""
+
+
+_SIMULATED: Final = [*(body.value for body in _CLASSES), Body.PEDESTRIAN.value, Body.CYCLIST.value]
+
+
 @dataclass(slots=True)
 class _Car:
+    """A simulated agent; `system` holds the wheels, None for people and cyclists."""
+
     path: NodePath
     node: BulletRigidBodyNode
-    system: BulletVehicle
+    system: BulletVehicle | None
     body: Body
 
 
@@ -66,13 +76,13 @@ class Settler:
         ground.setIntoCollideMask(CollisionGroup.Terrain)
         self._ground = NodePath(ground)
         self._world.attach(ground)
-        self._spare: dict[Body, list[_Car]] = {body: [] for body in _CLASSES}
+        self._spare: dict[Body, list[_Car]] = {body: [] for body in Body}
 
     def settle(self, scene: Scene, agents: Sequence[int], start: int = 0) -> Floats:
-        """Simulate vehicles from step `start` on.
+        """Simulate agents from step `start` on, and note in `scene.bounds` where stock's rays look in vain.
 
         Returns:
-            [len(agents), T, 3] height (m), pitch and roll (degrees); rows without the vehicle hold its rest.
+            [len(agents), T, 3] height (m), pitch and roll (degrees); rows without the agent hold its rest.
         """
         tilt = scene.tilt[list(agents)].copy()
         cars: dict[int, _Car] = {}
@@ -87,29 +97,40 @@ class Settler:
                     continue
                 if agent not in cars:
                     cars[agent] = self._spawn(scene, agent, step)
+                elif start == 0:
+                    self._note_bounds(cars[agent], scene, agent, step)
                 tilt[row, step] = self._put_on_log(cars[agent], scene, agent, step)
         for car in cars.values():
             self._park(car)
         return tilt
 
     def settle_scene(self, scene: Scene) -> None:
-        """Fill in `scene.tilt` for every vehicle of the scene."""
-        vehicles = [
-            agent
-            for agent in range(scene.scenario.num_agents)
-            if scene.is_vehicle[agent] and IS_VEHICLE[scene.body[agent, 0]] and scene.may_appear[agent].any()
-        ]
-        if vehicles:
-            scene.tilt[vehicles] = self.settle(scene, vehicles)
+        """Fill in `scene.tilt` and `scene.bounds` for everyone who moves."""
+        agents = np.flatnonzero(scene.may_appear.any(axis=1) & np.isin(scene.body[:, 0], _SIMULATED))
+        if len(agents):
+            scene.tilt[agents] = self.settle(scene, agents.tolist())
+
+    @staticmethod
+    def _note_bounds(car: _Car, scene: Scene, agent: int, step: int) -> None:
+        """Remember the last physics tick of a body that ends far from its log.
+
+        Rays search Bullet's bounding boxes, which still enclose that tick when stock has already moved the body on.
+        """
+        where, speed = car.path.getPos(), car.node.getLinearVelocity()
+        end = np.array([where[0] + speed[0] * _TICK, where[1] + speed[1] * _TICK])
+        if np.hypot(*(end - scene.xy[agent, step])) > _LEFT_BEHIND:
+            pose = [*where, *car.path.getHpr()]
+            scene.bounds[agent, step] = pose, [*speed], [*car.node.getAngularVelocity()]
 
     def _spawn(self, scene: Scene, agent: int, step: int) -> _Car:
         body = Body(int(scene.body[agent, step]))
         spare = self._spare[body]
         car = spare.pop() if spare else _build(self._world, body)
-        for index in range(4):
-            wheel = car.system.getWheel(index)
-            wheel.setRotation(0.0)
-            wheel.setDeltaRotation(0.0)
+        if car.system is not None:
+            for index in range(4):
+                wheel = car.system.getWheel(index)
+                wheel.setRotation(0.0)
+                wheel.setDeltaRotation(0.0)
         car.path.setP(0)
         car.path.setR(0)
         car.path.setH(scene.node_heading[agent, step])
@@ -117,11 +138,12 @@ class Settler:
         car.node.clearForces()
         car.node.setLinearVelocity(LVector3(0, 0, 0))
         car.node.setAngularVelocity(LVector3(0, 0, 0))
-        car.system.resetSuspension()
-        for index in range(4):
-            car.system.setBrake(_IDLE_BRAKE, index)
-            car.system.applyEngineForce(0.0, index)
-        self._world.attach(car.system)
+        if car.system is not None:
+            car.system.resetSuspension()
+            for index in range(4):
+                car.system.setBrake(_IDLE_BRAKE, index)
+                car.system.applyEngineForce(0.0, index)
+            self._world.attach(car.system)
         self._world.attach(car.node)
         return car
 
@@ -131,6 +153,10 @@ class Settler:
         path, node = car.path, car.node
         height = path.getZ()
         path.setPos(Vec3(*scene.xy[agent, step], height))
+        if car.system is None:
+            # People and cyclists are stood up.
+            path.setP(0)
+            path.setR(0)
         vx, vy = scene.velocity[agent, step]
         node.setLinearVelocity(LVector3(vx, vy, node.getLinearVelocity()[2]))
         path.setH(scene.node_heading[agent, step])
@@ -138,7 +164,7 @@ class Settler:
         return height, path.getP(), path.getR()
 
     def _park(self, car: _Car) -> None:
-        self._world.remove(car.system)
+        self._world.remove(car.node if car.system is None else car.system)
         self._spare[car.body].append(car)
 
     def close(self) -> None:
@@ -148,6 +174,20 @@ class Settler:
 
 
 def _build(world: BulletWorld, body: Body) -> _Car:
+    """An agent as stock builds it."""
+    return _build_car(world, body) if body in _CLASSES else _build_person(body)
+
+
+def _build_person(body: Body) -> _Car:
+    """`Pedestrian` or `Cyclist`: frictionless, without wheels."""
+    node = make_node(body, dynamic=True)
+    node.setIntoCollideMask(CollisionGroup.TrafficParticipants)
+    node.setFriction(0.0)
+    node.setAnisotropicFriction(LVector3(0.0, 0.0, 0.0))
+    return _Car(NodePath(node), node, None, body)
+
+
+def _build_car(world: BulletWorld, body: Body) -> _Car:
     """A vehicle as `BaseVehicle._create_vehicle_chassis` and `_create_wheel` make it."""
     cls, spec = _CLASSES[body], BODIES[body]
     node = BulletRigidBodyNode(MetaDriveType.VEHICLE)

@@ -199,11 +199,10 @@ class TrafficManager:
 
     def _settle_late(self, waited: list[int], step: int) -> None:
         """Vehicles that had to wait drop onto their suspension later than the scene's own simulation says."""
-        vehicles = [agent for agent in waited if self._scene.is_vehicle[agent]]
-        if self._settler is None or not vehicles:
+        if self._settler is None or not waited:
             return
         self._tilt = self._tilt.copy()
-        self._tilt[vehicles] = self._settler.settle(self._scene, vehicles, step)
+        self._tilt[waited] = self._settler.settle(self._scene, waited, step)
 
     def _opponent_allowed(self, step: int, now: int) -> bool:
         """The opponent exists whenever its plan or log says so, filters or not."""
@@ -261,7 +260,12 @@ class TrafficManager:
         present = self.present
         rows = np.flatnonzero(present.distance < self._sight + HALF_SPAN[present.body] + 1.0)
         self.seen_rows = rows
-        self.lidar.update(present.agents[rows].tolist(), present.body[rows].tolist(), self._node_poses(rows).tolist())
+        agents = present.agents[rows].tolist()
+        bounds = self._scene.bounds
+        lagging = {agent: bounds[agent, self._step] for agent in agents if (agent, self._step) in bounds}
+        if self._planned or not self._logged:
+            lagging = {}
+        self.lidar.update(agents, present.body[rows].tolist(), self._node_poses(rows).tolist(), lagging)
 
     def touchable(self) -> None:
         """Before a step: put bodies where the ego could touch them, moving as their velocity says."""
