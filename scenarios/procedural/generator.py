@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
-import pickle
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import platformdirs
 
 from harness.errors import ConfigError, GauntletError, ScenarioError
 from scenarios import safe_pickle
 from scenarios.procedural.config import SPLITS, ProceduralConfig
+from scenarios.procedural.pool import Outcome, Pool, Task, canonical_pickle, file_name
 
 logger = logging.getLogger(__name__)
 
@@ -30,19 +27,8 @@ SUMMARY: Final = "dataset_summary.pkl"
 MAPPING: Final = "dataset_mapping.pkl"
 SAVE_EVERY: Final = 24
 """Simulations between two saves of the index: at most so many are repeated after a kill."""
-IN_FLIGHT: Final = 4
-"""Tasks handed out per worker ahead of the one that is awaited."""
-TRIALS: Final = 3
-"""How often a simulation whose worker died is tried before it is reported and passed over."""
-LARGEST_SHARE_OF_EMPTY: Final = 20
+MOST_EMPTY: Final = 60
 """Simulations in a row without any scene after which the options are taken to be impossible."""
-
-
-class Task(NamedTuple):
-    """One simulation."""
-
-    split: str
-    index: int
 
 
 def default_folder(config: ProceduralConfig | None = None) -> Path:
@@ -79,8 +65,6 @@ def ensure(
         ConfigError: The folder belongs to another generator.
         GauntletError: The folder cannot be written.
     """
-    from dataclasses import replace
-
     config = replace(config or ProceduralConfig(), train=train, val=val, test=test)
     return generate(config, Path(folder) if folder else default_folder(config), workers, progress)
 
@@ -115,25 +99,32 @@ def generate(
     if all(library.count(split) >= wanted[split] for split in SPLITS):
         library.save()
         return folder
-    workers = workers or os.cpu_count() or 1
-    unsaved = 0
-    for split in SPLITS:
-        tasks = library.missing(split)
-        results = _results(tasks, config, workers)
-        try:
-            while library.count(split) < wanted[split]:
-                task, scenes, failure = next(results)
-                library.add(task, scenes, failure, wanted[split])
-                unsaved += 1
-                if unsaved >= SAVE_EVERY:
-                    library.save()
-                    unsaved = 0
-                if progress:
-                    progress(library.total, total)
-        finally:
-            results.close()
-            library.save()
+    pool = Pool(config, workers or os.cpu_count() or 1)
+    try:
+        for split in SPLITS:
+            _fill(library, pool, split, wanted[split], total, progress)
+    finally:
+        pool.close()
     return folder
+
+
+def _fill(library: _Library, pool: Pool, split: str, wanted: int, total: int, progress: Progress | None) -> None:
+    """Simulate until a split has the wanted number of scenes, saving now and then."""
+    if library.count(split) >= wanted:
+        return
+    results = pool.results(library.missing(split))
+    try:
+        for done, outcome in enumerate(results, 1):
+            library.add(outcome, wanted)
+            if done % SAVE_EVERY == 0:
+                library.save()
+            if progress:
+                progress(library.total, total)
+            if library.count(split) >= wanted:
+                break
+    finally:
+        results.close()
+        library.save()
 
 
 class _Library:
@@ -176,7 +167,7 @@ class _Library:
         summary = self._read_summary()
         for split in SPLITS:
             for index, files in enumerate(given.get(split, [])):
-                names = [_file_name(split, index, k) for k in range(files)]
+                names = [file_name(split, index, k) for k in range(files)]
                 if not all(name in summary and (self.folder / name).exists() for name in names):
                     break  # from here on everything is made again
                 self.metadata.update({name: summary[name] for name in names})
@@ -212,20 +203,21 @@ class _Library:
             yield Task(split, index)
             index += 1
 
-    def add(self, task: Task, scenes: list[tuple[str, bytes, dict[str, Any]]], failure: str, wanted: int) -> None:
+    def add(self, outcome: Outcome, wanted: int) -> None:
         """Store what a simulation gave, as far as it is wanted."""
+        task, scenes, failure = outcome
         if failure:
-            self.failures[f"{task.split}/{task.index}"] = failure
+            self.failures[f"{task.split}/{task.number}"] = failure
         kept = scenes[: wanted - self.count(task.split)]
         for name, data, metadata in kept:
             _write(self.folder / name, data)
             self.metadata[name] = metadata
         self.given[task.split].append(len(kept))
         self.cut[task.split] = len(kept) < len(scenes)
-        recent = self.given[task.split][-LARGEST_SHARE_OF_EMPTY:]
-        if len(recent) == LARGEST_SHARE_OF_EMPTY and not any(recent):
+        recent = self.given[task.split][-MOST_EMPTY:]
+        if len(recent) == MOST_EMPTY and not any(recent):
             raise GauntletError(
-                f"procedural: {LARGEST_SHARE_OF_EMPTY} simulations in a row gave no scene with these options "
+                f"procedural: {MOST_EMPTY} simulations in a row gave no scene with these options "
                 f"({self.config}); ask for shorter ego paths, other maps or more traffic"
             )
 
@@ -233,8 +225,8 @@ class _Library:
         """Write summary, mapping and index; the index last, for it vouches for the others."""
         names = sorted(self.metadata)
         summary = {name: self.metadata[name] for name in names}
-        _write(self.folder / SUMMARY, pickle.dumps(summary, protocol=4))
-        _write(self.folder / MAPPING, pickle.dumps(dict.fromkeys(names, ""), protocol=4))
+        _write(self.folder / SUMMARY, canonical_pickle(summary))
+        _write(self.folder / MAPPING, canonical_pickle(dict.fromkeys(names, "")))
         index = {
             "digest": self.config.digest,
             "generator": self.config.identity(),
@@ -243,10 +235,6 @@ class _Library:
             "failures": self.failures,
         }
         _write(self.folder / INDEX, json.dumps(index, indent=1, sort_keys=True).encode())
-
-
-def _file_name(split: str, index: int, number: int) -> str:
-    return f"sd_pg-{split}-{index:06d}-{number}.pkl"
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -260,85 +248,3 @@ def _write(path: Path, data: bytes) -> None:
         raise GauntletError(
             f"procedural: cannot write {path}: {error.strerror}; free space or give another folder"
         ) from error
-
-
-Outcome = tuple[Task, list[tuple[str, bytes, dict[str, Any]]], str]
-
-
-def _work(config: ProceduralConfig, task: Task) -> list[tuple[str, bytes, dict[str, Any]]]:
-    """Run one simulation: file name, pickled scene and metadata of each scene (in a worker process)."""
-    from scenarios.procedural.simulate import simulate
-
-    scenes = simulate(config, task.split, task.index)
-    return [
-        # Protocol 4 is what ScenarioNet's own tools write and read.
-        (_file_name(task.split, task.index, k), pickle.dumps(scene, protocol=4), scene["metadata"])
-        for k, scene in enumerate(scenes)
-    ]
-
-
-def _results(tasks: Iterator[Task], config: ProceduralConfig, workers: int) -> Iterator[Outcome]:
-    """Outcomes in the order of the tasks, without end."""
-    if workers <= 1:
-        for task in tasks:
-            yield _guarded(config, task)
-        return
-    pending: deque[tuple[Task, Future[Any], int]] = deque()
-    pool = _pool(workers)
-    try:
-        while True:
-            while len(pending) < IN_FLIGHT * workers:
-                task = next(tasks)
-                pending.append((task, pool.submit(_guarded, config, task), 1))
-            task, future, trial = pending.popleft()
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                logger.warning("procedural: a worker died; %d simulations are repeated", len(pending) + 1)
-                pool.shutdown(wait=False, cancel_futures=True)
-                yield _alone(config, task, trial)
-                # The others may have been bystanders: they get a new pool.
-                pool = _pool(workers)
-                pending = deque(
-                    (other, done if _finished(done) else pool.submit(_guarded, config, other), count)
-                    for other, done, count in pending
-                )
-    finally:
-        for _, future, _ in pending:
-            future.cancel()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _finished(future: Future[Any]) -> bool:
-    return future.done() and not future.cancelled() and future.exception() is None
-
-
-def _guarded(config: ProceduralConfig, task: Task) -> Outcome:
-    """One simulation, its own failures reported instead of raised: one bad seed must not end the run."""
-    try:
-        return task, _work(config, task), ""
-    except GauntletError as error:
-        logger.warning("procedural: simulation %d of %s gave nothing: %s", task.index, task.split, error)
-        return task, [], str(error)
-
-
-def _alone(config: ProceduralConfig, task: Task, trial: int) -> Outcome:
-    """Repeat a simulation whose worker died in a process of its own; after some trials report it and go on."""
-    for again in range(trial, TRIALS):
-        with _pool(1) as pool:
-            try:
-                return pool.submit(_guarded, config, task).result()
-            except BrokenProcessPool:
-                logger.warning("procedural: %s died in trial %d", task, again + 1)
-    return task, [], f"the worker process died in {TRIALS} trials"
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Spawn: a fork would copy whatever engine or thread pool the caller has running.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_single_thread)
-
-
-def _single_thread() -> None:
-    """One thread per worker: numerical libraries must not compete for the cores."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"

@@ -128,10 +128,9 @@ def _curve(roads: RoadMap, route: list[tuple[int, str]], rng: np.random.Generato
         changes_next = position + 1 < len(route) and route[position + 1][1] == "change"
         if changes_next:
             continue  # drawn together with the lane it changes to
-        points = _blend(roads.lanes[route[position - 1][0]], lane, rng) if how == "change" else lane.centre
-        pieces.append(points if not pieces else points[1:])
-        give = 1.0 if how == "change" else _precedence(roads, lane)
-        yields.append(np.full(len(pieces[-1]), give))
+        piece = _blend(roads.lanes[route[position - 1][0]], lane, rng) if how == "change" else lane.centre
+        pieces.append(piece if not pieces else piece[1:])
+        yields.append(np.full(len(pieces[-1]), 1.0 if how == "change" else _precedence(roads, lane)))
     points, give = np.concatenate(pieces), np.concatenate(yields)
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     keep = np.concatenate([[True], np.diff(along) > 1e-6])
