@@ -41,13 +41,12 @@ class Distribution(Protocol):
 
 
 class Backbone(Protocol):
-    """A probabilistic motion model that can be aligned.
+    """A probabilistic motion model that can be aligned."""
 
-    Attributes:
-        module: Its trainable weights.
-    """
-
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """Its trainable weights."""
+        ...
 
     def prepare(self, scenario: Scenario, agent: int, step: int) -> Case:
         """Everything that `distribution` needs to know of one agent."""

@@ -47,10 +47,12 @@ class Experts:
         return preference_vectors(self.prior.network, self.adv, self.real)
 
 
-def save_expert(folder: Path, name: str, module: GoalNetwork, prior: MotionPrior, info: dict[str, Any]) -> Path:
+def save_expert(folder: Path, name: str, module: nn.Module, prior: MotionPrior, info: dict[str, Any]) -> Path:
     """Write `<name>.safetensors`, all or nothing."""
     file = folder / f"{name}.safetensors"
-    MotionPrior(module).save(file, {**info, "expert": name, "prior": fingerprint(prior.network)})
+    network = GoalNetwork(prior.config)
+    network.load_state_dict(module.state_dict())
+    MotionPrior(network).save(file, {**info, "expert": name, "prior": fingerprint(prior.network)})
     return file
 
 

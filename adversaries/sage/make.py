@@ -1,0 +1,117 @@
+"""From one prior and a folder of scenes to a folder of experts (lines 21 to 23 of algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from adversaries.prior import MotionPrior
+from adversaries.sage.alignment import Alignment
+from adversaries.sage.backbone import GoalBackbone
+from adversaries.sage.bank import Bank, build_bank
+from adversaries.sage.experts import PRIOR_FILE, save_expert
+from adversaries.sage.hgpo import HgpoConfig, recipe_of
+from harness.errors import ConfigError
+from scenarios.scenario import ScenarioSource
+
+Report = Callable[[str, dict[str, Any]], None]
+"""Called with an event name (`bank`, `expert`, `epoch`) and its values."""
+
+
+@dataclass(frozen=True)
+class ExpertsConfig:
+    """Which experts are made, and how."""
+
+    experts: tuple[str, ...] = ("adv", "real")
+    """Names in `hgpo.RECIPES`: `adv` and `real` make the pair that `sage` mixes; the others are the ablations
+    `no_map`, `weighted_map`, `no_realism`, `dpo` and the separately trained `scalar_37`, `scalar_55`, `scalar_73`."""
+    decode: Literal["topk", "sample"] = "topk"
+    """How groups are drawn: the likeliest goals (the paper), or at random without replacement."""
+    filtered: bool = True
+    """Leave out scenes that the paper leaves out (opponent too short-lived or off the road, ego at rest)."""
+    alignment: HgpoConfig = field(default_factory=HgpoConfig)
+    """Optimisation."""
+
+    def __post_init__(self) -> None:
+        """Reject unknown and repeated names."""
+        for name in self.experts:
+            recipe_of(name)
+        if not self.experts or len(set(self.experts)) != len(self.experts):
+            raise ConfigError(f"experts: expected distinct names, at least one, got {self.experts}.")
+
+
+def make_experts(
+    config: ExpertsConfig,
+    prior: MotionPrior,
+    train: ScenarioSource,
+    held_out: ScenarioSource | None,
+    folder: Path,
+    *,
+    info: dict[str, Any] | None = None,
+    report: Report = lambda event, values: None,
+) -> dict[str, list[dict[str, Any]]]:
+    """Align every expert, write them and their prior into `folder`; finished and half-finished ones go on.
+
+    Args:
+        config: What to make.
+        prior: The reference of all of them.
+        train: Scenes to align on, against their logged ego.
+        held_out: Scenes for the curves, or None.
+        folder: Exists.
+        info: Goes into the weights' headers.
+        report: Told about progress.
+
+    Returns:
+        The history of each expert: a row per epoch (see `alignment.Alignment.run`).
+
+    Raises:
+        ConfigError: No usable scene.
+        RunError: A checkpoint was made with other options.
+    """
+    reference = GoalBackbone(prior, "topk" if config.decode == "topk" else None)
+    banks = {"train": _bank("train", train, reference, config, report)}
+    held = None if held_out is None else _bank("held_out", held_out, reference, config, report)
+    prior.save(folder / PRIOR_FILE)
+    histories: dict[str, list[dict[str, Any]]] = {}
+    for name in config.experts:
+        recipe = recipe_of(name)
+        report("expert", {"name": name, "purpose": recipe.purpose, "epochs": config.alignment.epochs})
+
+        def epoch(row: dict[str, Any], name: str = name) -> None:
+            report("epoch", {"name": name, **row})
+
+        alignment = Alignment(
+            reference, banks["train"], held, recipe, config.alignment, folder / f"{name}.checkpoint.pt"
+        )
+        for row in alignment.history:
+            epoch(row)
+        histories[name] = alignment.run(epoch)
+        about = {"recipe": asdict(recipe), "alignment": asdict(config.alignment), "decode": config.decode}
+        save_expert(
+            folder, name, alignment.policy.module, prior, {**(info or {}), **about, "scenes": len(banks["train"])}
+        )
+    return histories
+
+
+def load_prior(path: Path | None) -> MotionPrior:
+    """The prior behind a file, or the shipped one.
+
+    Raises:
+        WeightsError: Missing or unreadable.
+    """
+    return MotionPrior.load(path)
+
+
+def _bank(
+    part: str, source: ScenarioSource | Sequence[Any], reference: GoalBackbone, config: ExpertsConfig, report: Report
+) -> Bank:
+    bank = build_bank(
+        source,
+        reference,
+        filtered=config.filtered,
+        progress=lambda done, total: report("bank", {"part": part, "done": done, "total": total}),
+    )
+    report("ready", {"part": part, "scenes": len(bank), "rejected": bank.rejected})
+    return bank

@@ -1,0 +1,193 @@
+"""`python -m harness.train_experts`: align SAGE's experts on a folder of scenes, from one motion prior.
+
+The run folder then serves as `--experts FOLDER` wherever `sage` attacks. The experts that ship with the package were
+made by this command with its defaults, on procedural scenes.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from harness.errors import GauntletError
+from harness.registry import resolve
+from harness.runs import RunDirectory, default_folder, write_atomically, write_json
+from harness.train_prior import open_part
+
+if TYPE_CHECKING:
+    ExpertsConfig = Any
+else:
+    # The harness reaches adversaries through registry names only.
+    ExpertsConfig = resolve("adversary", "adversaries.sage.make:ExpertsConfig")
+
+VERB: Final = "train_experts"
+CURVES: Final = ("feasible", "adversarial", "realism", "reward", "success", "chosen_reward")
+"""What is drawn and logged of every summary; see `adversaries.sage.alignment.summary`."""
+
+
+@dataclass(frozen=True)
+class TrainExpertsConfig:
+    """Align experts by HGPO on the logged ego of every scene."""
+
+    data: str = "procedural"
+    """Folder of ScenarioNet pickles, or `procedural` for the generated scenes."""
+    train: str = "train"
+    """Scenes to align on: a split name, or indices such as `0:280` or `0:100,120,130:140`."""
+    held_out: str = "test"
+    """Scenes for the held-out curves (nothing is chosen by them): likewise; empty for none."""
+    prior: Path | None = None
+    """Motion prior weights (safetensors); the shipped ones by default."""
+    out: Path | None = None
+    """Run folder; a new one under `runs/` by default."""
+    resume: Path | None = None
+    """Go on with the run in this folder (give the same options; more epochs and more experts are allowed)."""
+    make: ExpertsConfig = field(default_factory=ExpertsConfig)
+    """Which experts, and how."""
+
+
+class Display:
+    """Progress bars, a line every few epochs, and TensorBoard."""
+
+    def __init__(self, console: Console, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._tasks: dict[str, TaskID] = {}
+        self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def __call__(self, event: str, values: dict[str, Any]) -> None:
+        """Show an event of `make_experts`."""
+        if event == "bank":
+            self._advance(f"scenes ({values['part']})", values["done"], values["total"])
+        elif event == "ready":
+            left_out = len(values["rejected"])
+            self.console.print(f"{values['part']}: {values['scenes']} scenes, {left_out} left out", highlight=False)
+        elif event == "expert":
+            self.console.print(f"[bold]{values['name']}[/]: {values['purpose']}", highlight=False)
+        elif event == "epoch":
+            self._epoch(values)
+
+    def _epoch(self, row: dict[str, Any]) -> None:
+        name, epoch = row["name"], row["epoch"]
+        for part in ("train", "held_out"):
+            for key in CURVES if part in row else ():
+                self._board.add_scalar(f"{name}/{part}/{key}", row[part][key], epoch)
+        if row["loss"] is not None:
+            self._board.add_scalar(f"{name}/loss", row["loss"], epoch)
+        if "held_out" in row:
+            shown = row["held_out"]
+            text = "  ".join(f"{key} {shown[key]:.3f}" for key in ("feasible", "adversarial", "realism", "success"))
+            loss = "" if row["loss"] is None else f"loss {row['loss']:.4f}  "
+            self.console.print(f"  epoch {epoch:3}  {loss}held-out {text}", highlight=False)
+
+    def close(self) -> None:
+        """Flush TensorBoard's files."""
+        self._board.close()
+
+    def _advance(self, name: str, done: int, total: int) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self.progress.add_task(name, total=total)
+        self.progress.update(self._tasks[name], completed=done)
+
+
+def draw_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Loss, feasibility, R_adv, P_real, reward and success of every expert over epochs, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 6.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 3).flat
+    panels = [
+        ("loss", "HGPO loss"),
+        ("feasible", "feasible share of the group"),
+        ("adversarial", "R_adv, group mean"),
+        ("realism", "P_real, group mean"),
+        ("chosen_reward", "R_pref of the choice"),
+        ("success", "contacts of the choice"),
+    ]
+    for axis, (key, label) in zip(axes, panels, strict=True):
+        for number, (name, rows) in enumerate(histories.items()):
+            colour = f"C{number}"
+            if key == "loss":
+                points = [(row["epoch"], row["loss"]) for row in rows if row["loss"] is not None]
+                axis.plot(*zip(*points, strict=True), color=colour, label=name) if points else None
+                continue
+            axis.plot([row["epoch"] for row in rows], [row["train"][key] for row in rows], color=colour, label=name)
+            held = [(row["epoch"], row["held_out"][key]) for row in rows if "held_out" in row]
+            if held:
+                axis.plot(*zip(*held, strict=True), color=colour, linestyle="--", marker=".")
+        axis.set(xlabel="epoch", ylabel=label)
+        axis.grid(alpha=0.3)
+    figure.axes[1].legend(title="solid: train, dashed: held out", fontsize=8)
+    write_atomically(path, lambda beside: figure.savefig(beside, dpi=110))
+
+
+def table(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """Before and after, per expert."""
+    shown = Table(title="Experts: the prior's groups before and after alignment")
+    for head in ("expert", "scenes", *CURVES):
+        shown.add_column(head, justify="left" if head in ("expert", "scenes") else "right")
+    for name, rows in histories.items():
+        for part in ("train", "held_out"):
+            seen = [row[part] for row in rows if part in row]
+            if seen:
+                shown.add_row(name, part, *(f"{seen[0][key]:.3f} → {seen[-1][key]:.3f}" for key in CURVES))
+    return shown
+
+
+def run(config: TrainExpertsConfig, console: Console) -> Path:
+    """Align; return the run folder.
+
+    Raises:
+        GauntletError: Unusable data, weights, options or folder.
+    """
+    begin = time.perf_counter()
+    prior = resolve("adversary", "adversaries.sage.make:load_prior")(config.prior)
+    make_experts = resolve("adversary", "adversaries.sage.make:make_experts")
+    train = open_part(config.data, config.train)
+    held_out = open_part(config.data, config.held_out) if config.held_out else None
+    if config.resume is not None:
+        record = RunDirectory.reopen(config.resume, VERB)
+    else:
+        record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
+    display = Display(console, record.path)
+    with record, display.progress:
+        console.print(f"run folder: {record.path.resolve()}", highlight=False)
+        info = {"data": "procedural" if config.data == "procedural" else "own"}
+        histories = make_experts(config.make, prior, train, held_out, record.path, info=info, report=display)
+        display.close()
+        write_json(record.path / "curves.json", histories)
+        draw_curves(histories, record.path / "curves.png")
+    console.print(table(histories))
+    minutes = (time.perf_counter() - begin) / 60
+    console.print(f"{minutes:.1f} min; use it as: --adversary sage --experts {record.path.resolve()}", highlight=False)
+    return record.path
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse options, align, print the table and where everything lies."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    console = Console()
+    config = tyro.cli(TrainExpertsConfig, args=argv, description=__doc__)
+    try:
+        run(config, console)
+    except GauntletError as error:
+        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

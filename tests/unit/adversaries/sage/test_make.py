@@ -1,0 +1,88 @@
+"""`train_experts`: a folder of experts that `sage` can use, resumable, with curves; every ablation runs."""
+
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from adversaries.sage.adversary import SageAdversary
+from adversaries.sage.hgpo import RECIPES, HgpoConfig
+from adversaries.sage.make import ExpertsConfig, make_experts
+from harness import train_experts
+from harness.errors import ConfigError, UnknownNameError
+from harness.train_experts import TrainExpertsConfig, run
+from tests.scenes import crossing, straight_road
+from tests.unit.adversaries.fakes import context
+from tests.unit.adversaries.sage.toys import small_prior
+
+QUIET = Console(quiet=True)
+
+
+class Scenes(list):
+    """Scenes in memory."""
+
+    ids = ("a", "b", "c")
+
+
+def scenes() -> Scenes:
+    return Scenes([straight_road(scene_id="a"), crossing(scene_id="b"), crossing(opponent_delay=0.5, scene_id="c")])
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Options of a run on three tiny scenes."""
+    monkeypatch.setattr(train_experts, "open_part", lambda data, part: scenes())
+    small_prior().save(tmp_path / "prior.safetensors")
+
+    def options(epochs=4, **more):
+        config = HgpoConfig(epochs=epochs, learning_rate=1e-3, held_out_every=2)
+        return TrainExpertsConfig(
+            prior=tmp_path / "prior.safetensors", make=ExpertsConfig(alignment=config, filtered=False), **more
+        )
+
+    return options
+
+
+def test_command_makes_a_folder_that_sage_can_use(command, tmp_path) -> None:
+    folder = run(command(out=tmp_path / "run"), QUIET)
+    names = {path.name for path in folder.iterdir()}
+    assert {"adv.safetensors", "real.safetensors", "prior.safetensors", "curves.png", "curves.json"} <= names
+    curves = json.loads((folder / "curves.json").read_text())
+    assert [row["epoch"] for row in curves["adv"]] == [0, 1, 2, 3, 4]
+    assert [row["epoch"] for row in curves["adv"] if "held_out" in row] == [0, 2, 4]
+    assert set(curves["real"][-1]["train"]) >= set(train_experts.CURVES)
+    assert list((folder / "tensorboard").iterdir())
+    sage = SageAdversary(folder)
+    assert sage.experts.info["adv"]["recipe"]["w_adv"] == RECIPES["adv"].w_adv
+    plan = sage.plan(context(crossing()))
+    assert np.isfinite(plan.states[plan.valid]).all()
+
+
+def test_resumption_reaches_the_same_experts(command, tmp_path) -> None:
+    whole = run(command(epochs=10, out=tmp_path / "whole"), QUIET)
+    part = run(command(epochs=5, out=tmp_path / "part"), QUIET)
+    run(command(epochs=10, resume=part), QUIET)
+    for name in ("adv", "real"):
+        assert (whole / f"{name}.safetensors").read_bytes()[-4096:] == (part / f"{name}.safetensors").read_bytes()[
+            -4096:
+        ]
+
+
+def test_every_ablation_trains(tmp_path) -> None:
+    config = ExpertsConfig(
+        experts=tuple(RECIPES), decode="sample", filtered=False, alignment=HgpoConfig(epochs=1, learning_rate=1e-3)
+    )
+    histories = make_experts(config, small_prior(), scenes(), None, tmp_path)
+    assert set(histories) == set(RECIPES)
+    assert all((tmp_path / f"{name}.safetensors").exists() for name in RECIPES)
+    assert all(rows[1]["pairs"] > 0 for rows in histories.values())
+    # DPO has at most one pair per scene, HGPO up to eight.
+    assert histories["dpo"][1]["pairs"] <= 3 < histories["adv"][1]["pairs"] <= 24
+
+
+def test_unknown_experts_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="dpo"):
+        ExpertsConfig(experts=("dpoo",))
+    with pytest.raises(ConfigError, match="distinct"):
+        ExpertsConfig(experts=("adv", "adv"))
