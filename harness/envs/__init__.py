@@ -1,4 +1,11 @@
-"""Gymnasium suite. Importing this package (or `gymnasium`, through its plugin entry point) registers the ids."""
+"""Gymnasium suite: importing this package registers the ids.
+
+    import gymnasium, harness.envs
+    env = gymnasium.make("Gauntlet/LogReplay-v0")
+
+or in one go, as worker processes may prefer: `gymnasium.make("harness.envs:Gauntlet/LogReplay-v0")`. (Gymnasium 1.0
+dropped the plugin entry points that made older versions import packages by themselves.)
+"""
 
 from __future__ import annotations
 
