@@ -237,9 +237,9 @@ def from_description(document: Mapping[str, Any], source: str = "") -> Scenario:
     }
     features, formats = [], {}
     for key, value in reader._mapping(document.get("map_features", {}), "map_features").items():
-        feature, form = reader.feature(key, value)
+        feature, record = reader.feature(key, value)
         features.append(feature)
-        formats[feature.id] = form
+        formats[feature.id] = record
     name = document.get("id", reader.metadata.get("scenario_id", reader.metadata.get("id")))
     name = source if name is None else str(name)
     form = SourceFormat(

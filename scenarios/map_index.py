@@ -223,7 +223,7 @@ class MapIndex:
             return LanePosition(gone, zero, zero, zero, np.full(shape, np.inf))
         fine = self._fine
         count = min(NEIGHBOURS if headings is not None else 3, len(fine.lane))
-        usable = np.isfinite(flat).all(-1)
+        usable = np.asarray(np.isfinite(flat).all(-1))
         _, near = self._lane_tree.query(np.where(usable[:, None], flat, 0.0), k=count)
         near = near.reshape(len(flat), count)
         foot, offset, distance = _project(flat[:, None], fine.start[near], fine.end[near])

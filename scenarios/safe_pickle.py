@@ -3,8 +3,8 @@
 A pickle is a program. The standard way to tame it (an allow-list in `find_class`) still hands numpy's own
 `__setstate__` to the file, which can rewrite data types in place and build arrays of object pointers. So
 every global that a scenario file may name is replaced by an inert stand-in that merely records its arguments;
-the real arrays are built afterwards, from checked bytes, by `numpy.frombuffer`. A file can still ask for
-much memory (as much as its own size, several times over), not for code.
+the real arrays are built afterwards, from checked bytes, by `numpy.frombuffer`. A file can still cost
+time, and memory of a small multiple of its own size; it cannot run code.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from harness.errors import ScenarioError, UnsafePickleError
+from scenarios.pickle_scan import scan
 
 MAX_DEPTH: Final = 200
 """Deepest nesting of containers that is followed; scenario files need about 8."""
@@ -87,7 +88,9 @@ class _DType(_Inert):
 
     def make(self) -> np.dtype[Any]:
         kind = np.dtype(self.spec)
-        return kind if self.order in "|=" else kind.newbyteorder(self.order)
+        if self.order in "|=":
+            return kind
+        return kind.newbyteorder(">" if self.order == ">" else "<")
 
 
 class _Array(_Inert):
@@ -102,14 +105,16 @@ class _Array(_Inert):
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
             raise UnsafePickleError("an array has an unknown state")
-        self.state = state[1:]
+        self.state = (*state[1:], True)
 
     def make(self) -> np.ndarray:
         if self.built is None:
             if self.state is None:
                 raise ScenarioError("an array has no content")
-            shape, dtype, fortran, raw = self.state
-            self.built = _build_array(shape, dtype, "F" if fortran else "C", raw)
+            shape, dtype, fortran, raw, native = self.state
+            built = _build_array(shape, dtype, "F" if fortran else "C", raw)
+            # As numpy does: to the machine's byte order, but not with protocol 5.
+            self.built = built.astype(built.dtype.newbyteorder("="), order="K", copy=False) if native else built
         return self.built
 
 
@@ -123,6 +128,10 @@ class _Scalar(_Inert):
 
     def make(self) -> np.generic:
         return _build_array((1,), self.dtype, "C", self.raw)[0]
+
+
+_LEAVES: Final = frozenset({str, int, float, bool, type(None), bytes, bytearray, complex})
+_STAND_INS: Final = frozenset({_Array, _Scalar, _DType})
 
 
 def _build_array(shape: Any, dtype: Any, order: str, raw: Any) -> np.ndarray:
@@ -151,7 +160,7 @@ def _reconstruct(subtype: Any, shape: Any, typecode: Any) -> _Array:
 
 def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any) -> _Array:
     array = _Array()
-    array.state = (shape, dtype, order == "F", raw)
+    array.state = (shape, dtype, order == "F", raw, False)
     return array
 
 
@@ -176,7 +185,8 @@ def _empty_bytes(*args: Any) -> bytes:
 
 def _container(kind: type) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
-        if len(args) > 1 or (args and not isinstance(args[0], list | tuple | dict | set | str | int | float)):
+        most = 2 if kind is complex else 1
+        if len(args) > most or not all(isinstance(arg, list | tuple | dict | set | str | int | float) for arg in args):
             raise UnsafePickleError(f"it calls {kind.__name__} with unexpected arguments")
         return kind(*args)
 
@@ -205,6 +215,7 @@ def _table() -> dict[tuple[str, str], Any]:
     add(multiarray, "scalar", _Scalar)
     add(("numpy.core.numeric", "numpy._core.numeric"), "_frombuffer", _from_buffer)
     add(("_codecs",), "encode", _encode)
+    add(("__builtin__",), "long", _container(int), "builtins.int")  # What protocols 0 to 2 call it.
     for kind in (bool, int, float, complex, str, list, tuple, dict, set, frozenset):
         add(("builtins", "__builtin__"), kind.__name__, _container(kind))
     # Protocols 0 to 2 write an empty bytes object as `bytes()`; with an argument it could ask for any size.
@@ -234,63 +245,62 @@ class _Unpickler(pickle.Unpickler):
 def _resolve(value: Any, done: dict[int, Any], depth: int = 0) -> Any:
     """Replace every stand-in inside `value`; dicts and lists are edited in place, so sharing survives."""
     kind = type(value)
-    if kind in (str, int, float, bool, type(None), bytes):
+    if kind in _LEAVES:
         return value
-    if isinstance(value, _Array | _Scalar | _DType):
+    if kind in _STAND_INS:
         return value.make()
-    if isinstance(value, _Inert):
-        raise UnsafePickleError("it keeps a function as data")
-    if depth > MAX_DEPTH:
-        raise ScenarioError(f"containers are nested more than {MAX_DEPTH} deep")
     key = id(value)
     if key in done:
         return done[key]
+    if depth > MAX_DEPTH:
+        raise ScenarioError(f"containers are nested more than {MAX_DEPTH} deep")
     if isinstance(value, dict):
         done[key] = value
-        if getattr(value, "__dict__", None):
-            raise UnsafePickleError("it adds attributes to a dictionary")
-        for name, item in value.items():
-            if type(name) is not str and isinstance(_resolve(name, done, depth + 1), np.ndarray):
-                raise ScenarioError("a dictionary key is an array")
-            new = _resolve(item, done, depth + 1)
-            if new is not item:
-                value[name] = new
-        return _plain_keys(value)
+        _resolve_dict(value, done, depth)
+        return value
     if kind is list:
         done[key] = value
         for index, item in enumerate(value):
-            if type(item) is not str:
+            if type(item) not in _LEAVES:
                 value[index] = _resolve(item, done, depth + 1)
         return value
     if kind in (tuple, set, frozenset):
         new = kind(_resolve(item, done, depth + 1) for item in value)
         done[key] = new
         return new
-    return value
+    raise UnsafePickleError("it keeps a function as data")
 
 
-def _plain_keys(value: dict) -> dict:
-    """Numpy scalars that serve as dictionary keys, resolved (in place, keeping the order)."""
-    if any(isinstance(name, _Inert) for name in value):
-        items = [(name.make() if isinstance(name, _Scalar) else name, item) for name, item in value.items()]
+def _resolve_dict(value: dict, done: dict[int, Any], depth: int) -> None:
+    if getattr(value, "__dict__", None):
+        raise UnsafePickleError("it adds attributes to a dictionary")
+    odd_keys = False
+    for name, item in value.items():
+        odd_keys |= type(name) not in _LEAVES
+        if type(item) not in _LEAVES:
+            value[name] = _resolve(item, done, depth + 1)
+    if odd_keys:
+        # Tuples, or numpy scalars: replaced in place, keeping the order.
+        items = [(_resolve(name, done, depth + 1), item) for name, item in value.items()]
         value.clear()
         value.update(items)
-    return value
 
 
 def loads(data: bytes, source: str = "pickle") -> Any:
     """Read a pickle from memory; see `load`."""
     try:
+        if data.startswith((b"PK\x03\x04", b"\x1f\x8b")):
+            raise ScenarioError("a compressed file")
+        scan(data)
         return _resolve(_Unpickler(data).load(), {})
     except UnsafePickleError as error:
         raise UnsafePickleError(
             f"{source}: refused, because {error}. Scenario files hold numpy arrays and builtin containers only; "
             "do not open this file with anything else unless you trust its author."
         ) from error
-    except ScenarioError as error:
-        raise ScenarioError(f"{source}: {error}.") from error
-    except _BROKEN as error:
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    except (ScenarioError, *_BROKEN) as error:
+        plain = isinstance(error, ScenarioError)
+        reason = str(error) if plain else f"{type(error).__name__}: {error}".removesuffix(": ")
         raise ScenarioError(
             f"{source}: not a whole pickle ({reason}). Expected a ScenarioDescription pickle, found "
             f"{_describe(data)}. The file is truncated or of another kind: copy or export it again."

@@ -92,7 +92,7 @@ def _procedural(
             wanted["val"] = DEFAULT_VAL
         if wanted[split] == 0:
             raise ConfigError(f"no procedural scenes of split {split!r} are asked for; give {split}=N.")
-    folder = procedural.ensure(**wanted, workers=workers)
+    folder = procedural.ensure(wanted["train"], wanted["test"], wanted["val"], workers=workers)
     store = ScenarioStore(folder, on_error=on_error, cache_scenes=cache_scenes, needs=needs)
     chosen: list[int] = []
     for name in SPLITS if split is None else (split,):

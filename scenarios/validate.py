@@ -136,7 +136,7 @@ def _check_numbers(scenario: Scenario) -> Iterable[Finding]:
     for name, track in form.tracks.items() if isinstance(form, SourceFormat) else ():
         if track.swapped:
             yield _warning(f"tracks[{name!r}]: size", "the file has length and width exchanged; put right when read")
-    never = [name for name, seen in zip(scenario.agent_ids, valid.any(1), strict=True) if not seen]
+    never = [scenario.agent_ids[agent] for agent in np.flatnonzero(~valid.any(1))]
     if never:
         yield _warning("tracks", f"{len(never)} agents are never valid ({', '.join(never[:5])})")
     speed = np.where(valid, np.hypot(*np.moveaxis(np.nan_to_num(scenario.velocity), -1, 0)), 0.0)
