@@ -80,9 +80,8 @@ def open_part(data: str, text: str) -> ScenarioSource:
     Raises:
         ConfigError: Unknown split or index.
     """
-    from scenarios.splits import Subset
-
     from scenarios import open_source
+    from scenarios.splits import Subset
 
     if not set(text) <= set("0123456789:, "):
         return open_source(data, split=text)
@@ -175,7 +174,7 @@ def table(results: dict[str, Any]) -> Table:
     shown = Table(title="Motion prior beside baselines (m; miss: no mode within 2 m after 8 s)")
     columns = [f"{name}_{k}" for k in (6, 32) for name in ("minADE", "minFDE", "miss")]
     for head in ("split", "vehicles", "method", "samples", *columns):
-        shown.add_column(head, justify="right" if head in columns or head == "samples" else "left")
+        shown.add_column(head, justify="right" if head in columns or head == "samples" else "left", no_wrap=True)
     for split, subsets in results.items():
         for subset, methods in subsets.items():
             for method, values in methods.items():
@@ -231,7 +230,8 @@ def run(config: TrainPriorConfig, console: Console) -> Path:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, train, print the table and where everything lies."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    console = Console()
+    # A log file has no width of its own: 80 columns would cut the numbers off.
+    console = Console(width=None if sys.stdout.isatty() else 140)
     config = tyro.cli(TrainPriorConfig, args=argv, description=__doc__)
     try:
         run(config, console)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from adversaries.prior.cache import SceneCache
 from adversaries.prior.config import ARCHITECTURE, HORIZON, PriorConfig
@@ -120,7 +120,7 @@ class MotionPrior:
         tensors = {name: value.detach().contiguous() for name, value in self.network.state_dict().items()}
         beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
         try:
-            save_file(tensors, beside, metadata=header)
+            beside.write_bytes(save(tensors, metadata=header))
             os.replace(beside, file)
         finally:
             beside.unlink(missing_ok=True)

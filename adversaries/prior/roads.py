@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,42 +62,51 @@ class Roads:
         return len(self.lane_ids)
 
 
-def resample(polylines: Sequence[Floats], counts: Ints) -> tuple[Floats, Floats]:
-    """Resample many polylines at once to `counts[i]` evenly spaced points each.
+class _Lines(NamedTuple):
+    """Many polylines end to end, so that they are measured and resampled in one call."""
 
-    Args:
-        polylines: Each [N_i, 2], N_i ≥ 2, m.
-        counts: [len(polylines)], each ≥ 2.
+    points: Floats  # [N, 2], m
+    sizes: Ints  # [n] points of each
+    along: Floats  # [N] position on a common axis, m; strictly separate for each polyline
+    lengths: Floats  # [n] m
+
+
+def stack(polylines: Sequence[NDArray[np.floating]]) -> _Lines:
+    """Measure polylines, each [N_i, ≥2] with N_i ≥ 2, m."""
+    if not polylines:
+        return _Lines(np.zeros((0, 2)), np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0))
+    sizes = np.array([len(p) for p in polylines], dtype=np.intp)
+    points = np.concatenate([p[:, :2] for p in polylines]).astype(np.float64)
+    step = np.zeros(len(points))
+    step[1:] = np.hypot(*np.diff(points, axis=0).T)
+    first = np.cumsum(sizes) - sizes
+    step[first] = 0.0
+    lengths = np.add.reduceat(step, first)
+    step[first[1:]] = _GAP
+    return _Lines(points, sizes, np.cumsum(step), lengths)
+
+
+def resample(lines: _Lines, counts: Ints) -> tuple[Floats, Floats]:
+    """Resample polylines to `counts[i]` ≥ 2 evenly spaced points each.
 
     Returns:
         Points [sum(counts), 2] and their arc length [sum(counts)] on the own polyline, m.
     """
-    sizes = np.array([len(p) for p in polylines])
-    stacked = np.concatenate(polylines)
-    step = np.zeros(len(stacked))
-    step[1:] = np.hypot(*np.diff(stacked, axis=0).T)
-    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    step[first[1:]] = _GAP
-    along = np.cumsum(step)
-    begin, end = along[first], along[first + sizes - 1]
+    begin = lines.along[np.cumsum(lines.sizes) - lines.sizes]
     index = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-    offset = np.repeat((end - begin) / (counts - 1), counts) * index
+    offset = np.repeat(lines.lengths / (counts - 1), counts) * index
     query = np.repeat(begin, counts) + offset
-    points = np.stack([np.interp(query, along, stacked[:, c]) for c in range(2)], -1)
+    points = np.stack([np.interp(query, lines.along, lines.points[:, c]) for c in range(2)], -1)
     return points, np.asarray(offset, dtype=np.float64)
 
 
-def _lengths(polylines: Sequence[Floats]) -> Floats:
-    return np.array([np.hypot(*np.diff(p, axis=0).T).sum() for p in polylines])
-
-
-def _chunk(polylines: Sequence[Floats]) -> tuple[Floats, Ints]:
+def _chunk(lines: _Lines) -> tuple[Floats, Ints]:
     """Cut polylines into pieces of at most `CHUNK_LENGTH`: [C, CHUNK_POINTS, 2] and the polyline of each."""
-    if not polylines:
+    if len(lines.sizes) == 0:
         return np.zeros((0, CHUNK_POINTS, 2)), np.zeros(0, dtype=np.intp)
-    pieces = np.maximum(np.ceil(_lengths(polylines) / CHUNK_LENGTH), 1).astype(np.intp)
+    pieces = np.maximum(np.ceil(lines.lengths / CHUNK_LENGTH), 1).astype(np.intp)
     inner = CHUNK_POINTS - 1
-    points, _ = resample(polylines, pieces * inner + 1)
+    points, _ = resample(lines, pieces * inner + 1)
     base = np.concatenate([[0], np.cumsum(pieces * inner + 1)[:-1]])
     owner = np.repeat(np.arange(len(pieces)), pieces)
     order = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
@@ -105,9 +114,15 @@ def _chunk(polylines: Sequence[Floats]) -> tuple[Floats, Ints]:
     return points[index], owner
 
 
-def _usable(feature: MapFeature) -> bool:
-    points = feature.points
-    return len(points) >= 2 and bool(np.isfinite(points[:, :2]).all()) and bool(np.ptp(points[:, :2], axis=0).any())
+def _usable(features: list[MapFeature]) -> tuple[list[MapFeature], _Lines]:
+    """The features that are lines (two points, finite, not all the same), and these lines."""
+    features = [f for f in features if len(f.points) >= 2]
+    lines = stack([f.points for f in features])
+    good = np.isfinite(lines.lengths) & (lines.lengths > 0)
+    if not good.all():
+        features = [f for f, keep in zip(features, good, strict=True) if keep]
+        lines = stack([f.points for f in features])
+    return features, lines
 
 
 def _speed_limit(feature: MapFeature) -> float:
@@ -120,17 +135,15 @@ def _speed_limit(feature: MapFeature) -> float:
 
 def build_roads(features: Sequence[MapFeature]) -> Roads:
     """Resample a map; lanes of bicycles and degenerate polylines are left out."""
-    lanes = [f for f in features if f.is_vehicle_lane and _usable(f)]
-    edges = [f for f in features if f.is_road_edge and _usable(f)]
-    lane_lines = [np.asarray(f.points[:, :2], dtype=np.float64) for f in lanes]
-    edge_lines = [np.asarray(f.points[:, :2], dtype=np.float64) for f in edges]
+    lanes, lane_lines = _usable([f for f in features if f.is_vehicle_lane])
+    _, edge_lines = _usable([f for f in features if f.is_road_edge])
     lane_chunks, chunk_lane = _chunk(lane_lines)
     edge_chunks, _ = _chunk(edge_lines)
     chunks = np.concatenate([lane_chunks, edge_chunks])
     direction = chunks[:, -1] - chunks[:, 0]
     direction = direction / np.maximum(np.hypot(*direction.T)[:, None], 1e-6)
     if lanes:
-        counts = np.maximum(np.ceil(_lengths(lane_lines) / LANE_SPACING), 1).astype(np.intp) + 1
+        counts = np.maximum(np.ceil(lane_lines.lengths / LANE_SPACING), 1).astype(np.intp) + 1
         points, arc = resample(lane_lines, counts)
         starts = np.concatenate([[0], np.cumsum(counts)])
         owner = np.repeat(np.arange(len(lanes)), counts)
