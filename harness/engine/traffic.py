@@ -179,7 +179,8 @@ class TrafficManager:
 
     def _apply_presence(self, step: int, now: int, allowed: Bools, ego: EgoVehicle) -> None:
         """Who appears and who goes."""
-        scene, opponent = self._scene, self._opponent
+        # Without a plan the opponent is one of many, and stock's rules hold for it as well.
+        scene, opponent = self._scene, self._opponent if self._plan_rows is not None else None
         if opponent is not None:
             allowed[opponent] = self._opponent_allowed(step, now)
         new = np.flatnonzero(allowed & ~self._here)
@@ -205,11 +206,10 @@ class TrafficManager:
         self._tilt[waited] = self._settler.settle(self._scene, waited, step)
 
     def _opponent_allowed(self, step: int, now: int) -> bool:
-        """The opponent exists whenever its plan or log says so, filters or not."""
+        """An attacking opponent exists whenever its plan or log says so, filters or not."""
+        assert self._plan_rows is not None, "only asked for with a plan"
         scene, opponent = self._scene, self._opponent
         logged = step < scene.steps and bool(scene.scenario.valid[opponent, now])
-        if self._plan_rows is None:
-            return logged
         _, valid, first, _ = self._plan_rows
         if step < first:
             return logged
@@ -219,7 +219,7 @@ class TrafficManager:
         scene = self._scene
         ahead, aside = ego.local(scene.xy[new, now] - (ego.x, ego.y))
         close = (np.abs(ahead) < _AHEAD) & (np.abs(aside) < _ASIDE) & scene.is_vehicle[new]
-        return close & (new != -1 if self._opponent is None else new != self._opponent)
+        return close if self._plan_rows is None else close & (new != self._opponent)
 
     def _overlaps_ego(self, step: int, now: int, ego: EgoVehicle) -> bool:
         scene, opponent = self._scene, self._opponent

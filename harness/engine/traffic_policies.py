@@ -28,7 +28,7 @@ def _logged(scenario: Scenario) -> Floats:
 
 
 class LogTraffic:
-    """Everybody follows the log. (The engine knows this one and does it without calling it.)"""
+    """Everybody follows the log. The engine knows this one and does it without calling it."""
 
     name = "log"
 
@@ -45,7 +45,7 @@ class LogTraffic:
 
 
 class IDMTraffic:
-    """Vehicles follow their logged path, never faster than logged, and brake for obstacles by the intelligent driver model.
+    """Vehicles follow their log, never faster than it, and brake for obstacles by the intelligent driver model.
 
     Every vehicle has its own clock on its own log. An undisturbed clock runs at the speed of time, so undisturbed
     traffic *is* the log. An obstacle ahead on the vehicle's logged path (the ego or the opponent off their logs, or a
@@ -118,7 +118,7 @@ class IDMTraffic:
         return np.flatnonzero((off | self._delayed) & valid)
 
     def _gaps(self, agents: NDArray[np.intp], obstacles: NDArray[np.intp], states: Floats) -> tuple[Floats, Floats]:
-        """Free distance (m) along each agent's logged path to the first obstacle, and that obstacle's speed along it."""
+        """Free way (m) along each agent's logged path to the first obstacle, and that obstacle's speed along it."""
         steps = self._log.shape[1]
         rows = np.minimum(self._clock[agents, None].astype(int) + 1 + np.arange(0, _LOOK_AHEAD, _STRIDE), steps - 1)
         ahead = self._log[agents[:, None], rows]
