@@ -30,7 +30,10 @@ SHORTEST_EDGE: Final = 1.0
 def drivable_area(roads: RoadMap) -> Any:
     """The paved surface (shapely polygon or multipolygon): lanes, tapers and shoulders, small holes filled."""
     strips = [
-        LineString(lane.centre).buffer(lane.width / 2 + 0.02, cap_style="flat") for lane in roads.lanes + roads.tapers
+        LineString(lane.centre).buffer(lane.width / 2 + 0.02, cap_style="flat")
+        if lane.outline is None
+        else Polygon(lane.outline).buffer(0.02)
+        for lane in roads.lanes + roads.tapers
     ]
     # Growing and shrinking closes the hairlines between blocks; what remains grown is the shoulder.
     surface = unary_union(strips).buffer(SHOULDER + 0.5, join_style="mitre").buffer(-0.5, join_style="mitre")

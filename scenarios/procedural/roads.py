@@ -47,6 +47,8 @@ class Lane:
     predecessors: list[int] = field(default_factory=list)
     left: int | None = None
     right: int | None = None
+    outline: Floats | None = None
+    """[M, 2] paved polygon, where it is not a strip along the centre line (tapers of ramps)."""
     leads_out: bool = False
     """Whether traffic leaves the map at its end (a lane that merely ends must be left before)."""
     leads_in: bool = False
@@ -81,6 +83,7 @@ class RoadMap:
 
 PLANS: Final[dict[str, tuple[str, ...]]] = {
     # Letters are MetaDrive's; each alternative is drawn with equal probability.
+    # Ramps come before any bend: MetaDrive's tapers always run along +x.
     "intersection": ("X", "SX", "CX"),
     "t_intersection": ("T", "ST", "CT"),
     "roundabout": ("O", "SO"),
@@ -198,9 +201,11 @@ def _collect(kind: str, network: Any, rng: np.random.Generator) -> RoadMap:
                     continue
                 steps = np.linspace(0.0, lane.length, max(2, round(lane.length) + 1))
                 centre = np.array([np.asarray(lane.position(s, 0.0), dtype=np.float64)[:2] for s in steps])
+                outline = np.asarray(lane.polygon, dtype=np.float64)[:, :2] if decoration else None
                 colors = [color == PGLineColor.YELLOW for color in lane.line_colors]
                 item = Lane(
-                    centre=np.stack([(centre * row).sum(-1) for row in rotation], -1),
+                    centre=_turn(centre, rotation),
+                    outline=None if outline is None else _turn(outline, rotation),
                     width=float(lane.width_at(0)),
                     lines=(str(lane.line_types[0]), str(lane.line_types[1])),
                     yellow=(colors[0], colors[1]),
@@ -256,6 +261,11 @@ def _surplus_turns(lanes: list[Lane]) -> set[int]:
             if wrong_left or wrong_right:
                 surplus.add(j)
     return surplus
+
+
+def _turn(points: Floats, rotation: Floats) -> Floats:
+    # Not a matrix product: its rounding depends on the BLAS at hand.
+    return np.stack([(points * row).sum(-1) for row in rotation], -1)
 
 
 def _letter(node: str) -> str:
