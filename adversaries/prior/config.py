@@ -77,7 +77,7 @@ class PriorConfig:
     max_edges: int = 32
     max_agents: int = 20
     lane_goals: int = 288
-    fan_goals: int = 177
+    fan_goals: int = 209
     knots: int = 17
     max_acceleration: float = 4.0
     max_braking: float = 6.0

@@ -1,8 +1,8 @@
 """Dense goal candidates: where could this vehicle be in 8 s?
 
 Two families. *Lane goals* are sampled along every lane that the lane graph makes reachable, each with the path that
-leads there. *Fan goals* are end points of constant-curvature arcs, so that moves off the lane graph (car parks,
-driveways, evasion, cutting across) have candidates too; the first one is "stay".
+leads there. *Fan goals* are end points of constant-curvature arcs (and of U-turns), so that moves off the lane
+graph (car parks, driveways, evasion, cutting across) have candidates too; the first one is "stay".
 """
 
 from __future__ import annotations
@@ -33,10 +33,14 @@ MIN_SPACING: Final = 1.5
 """Smallest distance between lane goals, m."""
 TOP_SPEED: Final = 35.0
 """Mean acceleration that reach allows falls linearly to zero at this speed, m/s."""
-REACH_ACCELERATION: Final = 2.0
-"""Largest mean acceleration over 8 s, m/s²: from rest it gives 64 m."""
-FAN_TURNS: Final = (-1.8, -1.1, -0.6, -0.3, -0.12, 0.0, 0.12, 0.3, 0.6, 1.1, 1.8)
-"""Total heading changes of the fan, rad."""
+REACH_ACCELERATION: Final = 2.4
+"""Largest mean acceleration over 8 s, m/s²: from rest it gives 77 m."""
+FAN_TURNS: Final = (-3.0, -1.8, -1.1, -0.6, -0.3, -0.12, 0.0, 0.12, 0.3, 0.6, 1.1, 1.8, 3.0)
+"""Total heading changes of the fan, rad. The widest are U-turns, which lane graphs lack."""
+FAN_RADII: Final = (8.0, 20.0, *(np.inf,) * 9, 20.0, 8.0)
+"""Largest radius of each turn, m (wider where speed asks for it): a longer path goes straight on after it."""
+FAN_LATERAL: Final = 3.5
+"""Lateral acceleration at the current speed that widens these radii, m/s²."""
 
 
 class GoalSet(NamedTuple):
@@ -195,9 +199,22 @@ def _fan_paths(speed: float, config: PriorConfig) -> tuple[_Paths, NDArray[np.bo
     length = np.concatenate([[0.0], length])
     turn = np.concatenate([[0.0], turn])
     fraction = np.arange(1, WAYPOINTS + 2) / (WAYPOINTS + 1)
-    half = turn[:, None] * fraction / 2
-    chord = length[:, None] * fraction * np.sinc(half / np.pi)
-    points = np.stack([chord * np.cos(half), chord * np.sin(half)], -1)
+    widest = np.maximum(np.array(FAN_RADII), speed**2 / FAN_LATERAL)
+    radius = np.concatenate([[np.inf], np.tile(widest, rings)])
+    with np.errstate(invalid="ignore"):
+        curve = np.fmin(length, np.abs(turn) * radius)[:, None]  # inf · 0 is NaN: no limit
+    along = length[:, None] * fraction
+    bent = np.minimum(along, curve)
+    half = turn[:, None] * bent / np.maximum(curve, 1e-9) / 2
+    chord = bent * np.sinc(half / np.pi)
+    rest = along - bent
+    points = np.stack(
+        [
+            chord * np.cos(half) + rest * np.cos(turn)[:, None],
+            chord * np.sin(half) + rest * np.sin(turn)[:, None],
+        ],
+        -1,
+    )
     zeros = np.zeros(len(length))
     paths = _Paths(
         points[:, -1], turn, length, points[:, :-1], zeros, zeros, zeros, np.zeros(len(length), dtype=np.intp), zeros

@@ -22,7 +22,7 @@ from scenarios.scenario import CURRENT_STEP, Kind, Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]
 
-CACHE_VERSION: Final = 1
+CACHE_VERSION: Final = 2
 """Raise when features change, so that old caches are not read."""
 MOVED: Final = 1.0
 """A vehicle that ends within this distance of where it is counts as stationary, m."""

@@ -88,10 +88,19 @@ def test_lane_goals_follow_every_branch_and_only_those() -> None:
 
 def test_fan_starts_with_staying_and_has_no_duplicates() -> None:
     features = extract(straight_road(opponent_speed=2.0), 1)
-    points = features.goal_points[:177][features.goal_mask[:177]]
+    points = features.goal_points[:209][features.goal_mask[:209]]
     np.testing.assert_array_equal(points[0], [0.0, 0.0])
     gap = np.linalg.norm(points[:, None] - points, axis=-1) + np.eye(len(points)) * 10
     assert gap.min() > 0.05
+
+
+def test_fan_reaches_behind_by_a_u_turn() -> None:
+    features = extract(straight_road(opponent_speed=3.0), 1)
+    points, turn = features.goal_points[:209], features.goals[:209, 13] * np.pi
+    behind = points[features.goal_mask[:209] & (np.abs(np.abs(turn) - 3.0) < 1e-3)]
+    # After half a circle of radius 8 m the path runs back, 16 m beside where it came from.
+    assert behind[:, 0].min() < -20.0
+    assert 10.0 < np.abs(behind[:, 1]).max() < 26.0
 
 
 def test_mirrored_scene_has_mirrored_features() -> None:
