@@ -120,6 +120,8 @@ class TrainConfig:
         for name in ("train_scenes", "test_scenes"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least 1, or None.")
+        if self.train_split == self.test_split:
+            raise ConfigError(f"--train-split and --test-split are both {self.train_split!r}. Choose two splits.")
         if self.td3.warmup < self.td3.batch_size:
             raise ConfigError(
                 f"--td3.warmup {self.td3.warmup} is below --td3.batch-size {self.td3.batch_size}: the first update "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import gymnasium
 import numpy as np
@@ -22,7 +22,7 @@ LOSS_WINDOW: Final = 1000
 """Updates over which reported losses are averaged."""
 
 
-class _SpacesOnly(gymnasium.Env[Floats32, Floats32]):
+class _SpacesOnly(gymnasium.Env[Any, Any]):
     """What Stable-Baselines3 needs of an environment to build its networks."""
 
     def __init__(self, observation_space: spaces.Box, action_space: spaces.Box) -> None:
@@ -174,7 +174,7 @@ class LivePolicy:
     """The policy in training, as an `EgoPolicy` (deterministic)."""
 
     name = "td3"
-    control = "action"
+    control: Literal["action", "replay"] = "action"
     privileged = False
 
     def __init__(self, learner: Learner, observation: str) -> None:

@@ -28,7 +28,8 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     Raises:
         GauntletError: Unknown names, unusable data or weights, overlapping splits.
     """
-    from harness.engine import EngineConfig, GauntletEnv
+    from harness.engine.config import EngineConfig
+    from harness.engine.env import GauntletEnv
     from harness.rollout import run_episode
     from scenarios.splits import Concat
 
@@ -91,13 +92,11 @@ def open_scenes(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]:
     from scenarios import Subset, open_source
 
     limits = {config.train_split: config.train_scenes, config.test_split: config.test_scenes}
-    counts = limits if config.data == PROCEDURAL else {}
+    counts: dict[str, Any] = limits if config.data == PROCEDURAL else {}
     opened: list[ScenarioSource] = []
     for split, limit in limits.items():
         source = open_source(config.data, split=split, on_error=config.on_error, cache_scenes=CACHED_SCENES, **counts)
         opened.append(source if limit is None or limit >= len(source) else Subset(source, range(limit)))
-    if len(opened) < 2:
-        raise ConfigError(f"--train-split and --test-split are both {config.train_split!r}. Choose two splits.")
     return opened[0], opened[1]
 
 

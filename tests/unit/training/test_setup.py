@@ -1,0 +1,92 @@
+"""Configurations, presets, rules, and what is refused before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from harness.errors import ConfigError, UnknownNameError
+from harness.training.config import PAPER, PRESETS, QUICK, TD3Config, TrainConfig
+from harness.training.learner import Learner
+from harness.training.rules import EndRules, RuledEnv
+from harness.training.setup import check_disjoint, make_adversary
+from tests.unit.training.fakes import FakeEnv, FakeSource
+
+
+def test_presets_are_the_published_numbers() -> None:
+    assert PAPER.steps == 1_000_000
+    td3 = PAPER.td3
+    assert (td3.gamma, td3.batch_size, td3.learning_rate, td3.policy_delay, td3.tau) == (0.99, 256, 3e-4, 2, 0.005)
+    assert (td3.hidden, td3.buffer_size, td3.warmup) == (256, 1_000_000, 10_000)
+    assert (td3.exploration, td3.target_noise, td3.target_clip) == (0.1, 0.2, 0.5)
+    assert (PAPER.train_horizon, PAPER.eval_horizon, PAPER.eval_every) == (50, 90, 25_000)
+    assert not td3.timeouts_terminal
+    assert (QUICK.data, QUICK.train_scenes, QUICK.test_scenes) == ("procedural", 64, 16)
+    assert set(PRESETS) == {"quick", "paper"}
+
+
+def test_a_configuration_survives_its_run_file() -> None:
+    config = TrainConfig(run=Path("r"), prior_weights=Path("w"), steps=7, td3=TD3Config(overlap=False))
+    assert TrainConfig.from_dict(config.as_dict()) == config
+    with pytest.raises(ConfigError, match="another version"):
+        TrainConfig.from_dict({**config.as_dict(), "stepps": 1})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"steps": 0}, {"eval_every": 0}, {"train_scenes": 0}, {"td3": TD3Config(warmup=10)}, {"ego_drives": 0}],
+)
+def test_impossible_options_are_refused(options: dict) -> None:
+    with pytest.raises(ConfigError, match="--"):
+        TrainConfig(**options)
+
+
+def test_train_and_test_must_share_no_scene() -> None:
+    with pytest.raises(ConfigError, match="scene-0"):
+        check_disjoint(FakeSource(2), FakeSource(1))
+    with pytest.raises(ConfigError, match="both"):
+        TrainConfig(train_split="test", test_split="test")
+
+
+def test_unknown_names_are_refused_with_a_hint() -> None:
+    with pytest.raises(UnknownNameError, match="cat"):
+        make_adversary("catt", TrainConfig())
+    assert make_adversary("none", TrainConfig()) is None
+    assert make_adversary("rule", TrainConfig(protocol="as-published")).name == "rule"
+
+
+def test_end_rules_change_between_episodes_of_one_environment() -> None:
+    env = RuledEnv(FakeEnv(FakeSource(1)), EndRules(3, crash_ends=False))
+    still = np.zeros(2, np.float32)
+    for horizon in (3, 6):
+        env.rules = EndRules(horizon, crash_ends=False)
+        env.reset(seed=0, options={"scenario": 0})
+        ends = [env.step(still)[2:4] for _ in range(horizon)]
+        assert ends == [(False, False)] * (horizon - 1) + [(False, True)]
+    assert env.ego_size == (4.5, 1.8)
+
+
+def test_a_learner_refuses_spaces_that_td3_cannot_use() -> None:
+    flat, image = spaces.Box(0, 1, (4,), np.float32), spaces.Box(0, 1, (4, 4), np.float32)
+    unit, wide = spaces.Box(-1, 1, (2,), np.float32), spaces.Box(-2, 2, (2,), np.float32)
+    for observation, action in ((image, unit), (flat, wide)):
+        with pytest.raises(ConfigError, match="flat observation"):
+            Learner(observation, action, TD3Config(), 100, 0)
+
+
+def test_exploration_is_uniform_while_warming_up_then_noisy_and_bounded() -> None:
+    spaces_ = spaces.Box(-1, 1, (4,), np.float32), spaces.Box(-1, 1, (2,), np.float32)
+    learner = Learner(*spaces_, TD3Config(warmup=256, hidden=8, overlap=False), 100, 0)
+    rng, observation = np.random.default_rng(0), np.full(4, 0.5, np.float32)
+    early = np.array([learner.explore(observation, 0, rng) for _ in range(4000)])
+    assert abs(early.mean()) < 0.05
+    assert early.std() == pytest.approx(1 / np.sqrt(3), rel=0.05)
+    late = np.array([learner.explore(observation, 256, rng) for _ in range(4000)])
+    assert late.mean(0) == pytest.approx(learner.greedy(observation), abs=0.01)
+    assert late.std(0) == pytest.approx([0.1, 0.1], rel=0.05)
+    assert np.abs(late).max() <= 1.0
+    predicted = learner.model.predict(observation, deterministic=True)[0]
+    assert learner.greedy(observation) == pytest.approx(predicted, abs=1e-6)
