@@ -162,12 +162,13 @@ def idm_acceleration(speed: float, desired: float, leader: Leader | None, config
 
 def curve_speed(route: Floats, along: float, distance: float, limit: float) -> float:
     """Highest speed (m/s) that keeps lateral acceleration under `limit` over the next `distance` m of the route."""
-    spots = np.linspace(along, along + distance, 12)
+    # Chords shorter than this would turn the noise of a logged path into curvature.
+    chord = 3.0
+    spots = np.arange(along, along + max(distance, 2 * chord) + chord, chord)
     points, _ = interpolate_polyline(route, spots)
     delta = np.diff(points, axis=0)
     turn = np.diff(np.unwrap(np.arctan2(delta[:, 1], delta[:, 0])))
-    curvature = np.abs(turn) / max(distance / 11, 0.1)
-    return float(np.sqrt(limit / max(curvature.max(), 1e-3)))
+    return float(np.sqrt(limit / max(np.abs(turn).max() / chord, 1e-3)))
 
 
 def pedal(acceleration: float, hardest: float) -> float:
@@ -180,8 +181,9 @@ def pedal(acceleration: float, hardest: float) -> float:
 class IDMPolicy:
     """Drives the logged route, keeps its distance, brakes for whoever is in the way.
 
-    Privileged: it reads true positions from `EgoView` and takes its desired speed from the ego's own log.
-    It knows nobody's future, and brakes for crossing agents only once their box is in its corridor.
+    Privileged: it reads true positions from `EgoView`, takes its desired speed from the ego's own log, and stops
+    where that log ends in a stop. It knows nobody else's future, and brakes for crossing agents only once their box
+    is in its corridor.
     """
 
     name = "idm"
@@ -193,12 +195,14 @@ class IDMPolicy:
         """Make a driver with the given constants."""
         self.config = config or IDMConfig()
         self._log_speed = self.config.min_desired_speed
+        self._end_speed = self._log_speed
         self._route: tuple[Floats, Floats] | None = None
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
-        """Take the desired speed from the ego's own log."""
+        """Take the desired speed, and the speed at the route's end, from the ego's own log."""
         speeds = np.hypot(*scenario.velocity[scenario.ego].T)[scenario.valid[scenario.ego]]
         self._log_speed = max(float(speeds.max(initial=0.0)), self.config.min_desired_speed)
+        self._end_speed = float(speeds[-1]) if len(speeds) else 0.0
         self._route = None
 
     def act(self, observation: NDArray[np.float32], view: EgoView) -> NDArray[np.float32]:
@@ -210,6 +214,9 @@ class IDMPolicy:
         desired = config.desired_speed or view.speed_limit or self._log_speed
         braking_distance = max(speed**2 / (2 * config.deceleration), config.min_lookahead)
         desired = min(desired, curve_speed(route, along, braking_distance, config.lateral_acceleration))
+        # A log that ends at a red light or in a queue says so by its last speed: do not drive on past it.
+        left = max(arc_lengths(route)[-1] - RUN_OUT - along, 0.0)
+        desired = min(desired, float(np.sqrt(self._end_speed**2 + 2 * config.deceleration * left)))
         acceleration = idm_acceleration(speed, desired, find_leader(view, route, config), config)
         action = np.array([self._steer(view, route, along, speed), pedal(acceleration, config.hardest_braking)])
         return np.clip(action, -1.0, 1.0).astype(np.float32)

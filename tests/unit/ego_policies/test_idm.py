@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -141,6 +143,22 @@ def test_closed_loop_stops_behind_a_standing_car_and_stays_in_lane():
     assert speed < 0.3
     assert 0.5 < gap < 4.0
     assert abs(y) < 0.1
+
+
+def test_stops_where_the_log_ends_in_a_stop():
+    scene = straight_road(ego_speed=10.0)
+    velocity = scene.velocity.copy()
+    velocity[0, -1] = 0.0
+    stopping = replace(scene, velocity=velocity)
+
+    def throttle(scenario, x):
+        policy = IDMPolicy()
+        policy.reset(scenario, np.random.default_rng(0))
+        return policy.act(np.zeros(1, np.float32), view(ego=(x, 0.0, 0.0, 10.0, 0.0)))[1]
+
+    # The route ends at x = 200: at 10 m/s and 3 m/s² braking begins 16.7 m before it.
+    assert throttle(stopping, 180.0) == pytest.approx(throttle(scene, 180.0))
+    assert throttle(stopping, 190.0) < 0.0 < throttle(scene, 190.0)
 
 
 def test_impossible_constants_are_refused():
