@@ -1,0 +1,68 @@
+"""Against stock `ScenarioEnv` on the same scenes with the same actions: equal numbers, in less time."""
+
+import os
+
+import numpy as np
+import pytest
+
+from harness.engine import EngineConfig, GauntletEnv
+from harness.engine.stock import StockProcess, drive
+from harness.perf import PerfConfig, measure_differences, measure_speed, pick
+from scenarios import open_source
+from tests.scenes import LANE_WIDTH, Agent, crossing, straight_road
+from tests.sources import ListSource
+
+
+def scenes():
+    """Cars of all four bodies, people, a late car, a gap between ego and leader that closes."""
+    mixed = [
+        Agent("small", -20.0, LANE_WIDTH, 0.0, 9.0, size=(3.8, 1.7, 1.5)),
+        Agent("van", 35.0, LANE_WIDTH, 0.0, 8.0, size=(5.8, 2.1, 2.0)),
+        Agent("walker", 25.0, -3.0, 1.5, 1.2, size=(0.6, 0.6, 1.7)),
+        Agent("late", 60.0, 0.0, 0.0, 6.0, first=12, last=70),
+    ]
+    return [
+        straight_road(extra=mixed, origin=(512.0, -256.0)),
+        crossing(opponent_delay=0.0),
+        straight_road(opponent_offset=0.0, opponent_gap=9.0, opponent_speed=3.0, scene_id="leader"),
+    ]
+
+
+def test_equal_to_stock_on_synthetic_scenes():
+    result = measure_differences(scenes(), PerfConfig(horizon=60))
+    assert result["observation_numbers_compared"] > 5_000
+    assert result["contacts"] >= 1, "the comparison of contacts needs one"
+    assert result["contact_disagreements"] == 0
+    assert result["max_observation_difference"] <= 1e-4
+    assert result["max_reward_difference"] <= 1e-4
+
+
+def test_settling_is_what_makes_them_equal():
+    """Without the wheel simulation the lidar differs: this test fails if the comparison compares nothing."""
+    picked = scenes()[:1]
+    stock = StockProcess(picked, "exact", 40)
+    theirs = stock.run([0])[0]
+    stock.close()
+    env = GauntletEnv(ListSource(picked), EngineConfig(settle=False))
+    ours = drive(env, 0, 40, lambda: env.reset(options={"scenario": 0})[0])
+    env.close()
+    assert np.abs(ours["observations"] - theirs["observations"]).max() > 1e-4
+
+
+def test_faster_than_stock():
+    result = measure_speed(scenes(), PerfConfig(blocks=2, horizon=40))
+    # Three cars a scene: far below what dense scenes gain, but a lost optimisation shows.
+    assert result["step_ratio"] > 1.5
+    assert result["reset_ratio"] > 3.0
+
+
+@pytest.mark.womd
+@pytest.mark.skipif("GAUNTLET_WOMD" not in os.environ, reason="GAUNTLET_WOMD names no folder of WOMD scenes")
+def test_equal_to_stock_on_real_scenes():
+    source = open_source(os.environ["GAUNTLET_WOMD"])
+    result = measure_differences(pick(source, 8), PerfConfig())
+    assert result["contact_disagreements"] == 0
+    assert result["max_reward_difference"] <= 1e-4
+    # A truck that bottoms out where it appears leans a little differently: single rays, below 1e-3.
+    assert result["max_observation_difference"] <= 1e-3
+    assert result["observation_numbers_beyond_1e-4"] <= 1e-4 * result["observation_numbers_compared"]
