@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import re
@@ -94,7 +95,8 @@ def write_pickle(value: Any, path: str | Path) -> Path:
             pickle.dump(value, file, protocol=4)
         os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise ScenarioError(
             f"{path}: cannot be written ({error.strerror}). Free some space or choose another folder."
         ) from error

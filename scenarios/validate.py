@@ -139,7 +139,9 @@ def _check_numbers(scenario: Scenario) -> Iterable[Finding]:
     never = [scenario.agent_ids[agent] for agent in np.flatnonzero(~valid.any(1))]
     if never:
         yield _warning("tracks", f"{len(never)} agents are never valid ({', '.join(never[:5])})")
-    speed = np.where(valid, np.hypot(*np.moveaxis(np.nan_to_num(scenario.velocity), -1, 0)), 0.0)
+    speed = np.where(
+        valid, np.hypot(*np.moveaxis(np.nan_to_num(scenario.velocity, posinf=0.0, neginf=0.0), -1, 0)), 0.0
+    )
     fast = np.flatnonzero(speed.max(1) > MAX_SPEED)
     if len(fast):
         name = scenario.agent_ids[fast[0]]

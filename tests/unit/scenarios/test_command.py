@@ -1,0 +1,88 @@
+"""`python -m harness.scenarios`, on folders of synthetic scenes."""
+
+import csv
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness import scenarios as command
+from scenarios.description import to_description
+from scenarios.store import ScenarioStore
+from tests.scenes import crossing, straight_road
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Three scenes: a good one, one whose opponent leaves the road, and a truncated file."""
+    monkeypatch.setenv("GAUNTLET_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "data"
+    path.mkdir()
+    for number, scene in enumerate((crossing(), straight_road(opponent_offset=5.0))):
+        (path / f"{number}.pkl").write_bytes(pickle.dumps(to_description(scene), 4))
+    return path
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        command.main([str(argument) for argument in arguments])
+    return caught.value.code
+
+
+def test_list_writes_the_table(folder, tmp_path, capsys):
+    assert run("list", folder, "--csv", tmp_path / "t.csv") == 0
+    rows = list(csv.DictReader((tmp_path / "t.csv").open()))
+    assert [row["scene"] for row in rows] == ["0", "1"]
+    assert [row["left out because"] for row in rows] == ["", "logged opponent crosses a road boundary"]
+    assert [row["ego path m"] for row in rows] == ["90.0", "90.0"]
+    assert "1 of 2 are fit" in capsys.readouterr().out
+
+
+def test_validate_tells_by_its_exit_code(folder, capsys):
+    assert run("validate", folder) == 0
+    assert run("validate", folder / "0.pkl", "--steps", "200") == 1
+    assert "lasts 91 steps, but 200 are needed" in capsys.readouterr().out
+    (folder / "2.pkl").write_bytes((folder / "0.pkl").read_bytes()[:1000])
+    assert run("validate", folder) == 1
+    assert "2.pkl: error: file: not a whole pickle" in capsys.readouterr().out
+    assert run("validate", folder / "none") == 2
+
+
+def test_import_leaves_out_what_is_bad(folder, tmp_path, capsys):
+    (folder / "2.pkl").write_bytes(b"")
+    assert run("import", folder, tmp_path / "out") == 0
+    assert ScenarioStore(tmp_path / "out").ids == ("0", "1")
+    assert run("import", folder, tmp_path / "fit", "--fit-only") == 0
+    assert ScenarioStore(tmp_path / "fit").ids == ("0",)
+    text = capsys.readouterr().out
+    assert "2.pkl: the file is empty" in text
+    assert "1 scenes in" in text
+    assert run("import", folder, tmp_path / "strict", "--strict") == 2
+    assert run("import", folder, folder) == 2
+
+
+def test_draw_makes_a_picture_with_ego_and_opponent(folder, tmp_path):
+    assert run("draw", folder, "--scenes", "0", "#1", "--out", tmp_path / "p") == 0
+    image = np.asarray(Image.open(tmp_path / "p" / "0.png").convert("RGB")).astype(int)
+    for colour in ((31, 119, 180), (214, 39, 40)):
+        assert (np.abs(image - colour).sum(-1) < 20).sum() > 200
+    assert (tmp_path / "p" / "1.png").is_file()
+    assert run("draw", folder, "--scenes", "9", "--out", tmp_path / "p") == 2
+    (tmp_path / "file").write_text("")
+    assert run("draw", folder, "--out", tmp_path / "file" / "p") == 2
+
+
+def test_generate_fills_a_folder(tmp_path, monkeypatch):
+    seen = []
+
+    def generate(config, folder, workers, progress):
+        seen.append((config.train, config.test, config.seed, workers))
+        folder.mkdir()
+        (folder / "0.pkl").write_bytes(pickle.dumps(to_description(crossing()), 4))
+        progress(1, 1)
+
+    monkeypatch.setattr(command, "generate", generate)
+    out = tmp_path / "out"
+    assert run("generate", "--out", out, "--train", "3", "--test", "1", "--seed", "5", "--workers", "1") == 0
+    assert seen == [(3, 1, 5, 1)]
