@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from adversaries.prior.config import HORIZON, PriorConfig
+from adversaries.prior.config import POSITION_SCALE, PriorConfig
 from adversaries.prior.decode import choose
-from adversaries.prior.kinematics import RollOut, roll_out
+from adversaries.prior.kinematics import RollOut, drive_to, roll_out
 from adversaries.prior.network import Batch, nominal_controls
 
 
@@ -30,7 +30,7 @@ def lane_scores(batch: Batch) -> Tensor:
 
 
 def lane_following(batch: Batch, config: PriorConfig, num: int = 1) -> RollOut:
-    """Follow lanes at (nearly) constant acceleration: the prior's own candidates and roll-out, with nothing learnt.
+    """Follow lanes at (nearly) constant acceleration: the prior's candidates and roll-out, with nothing learnt.
 
     Args:
         batch: B agents.
@@ -50,6 +50,5 @@ def lane_following(batch: Batch, config: PriorConfig, num: int = 1) -> RollOut:
     goals = batch.goals.gather(1, index[..., None].expand(-1, -1, batch.goals.shape[-1]))
     speed = batch.speed[:, None].expand(goals.shape[:2])
     gas, turn = nominal_controls(goals, speed, config)
-    paths = roll_out(gas, turn, speed, config)
-    assert paths.points.shape[-2] == HORIZON
-    return paths
+    heading = torch.atan2(goals[..., 5], goals[..., 4])
+    return drive_to(gas, turn, speed, goals[..., :2] * POSITION_SCALE, heading, goals[..., 6], config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,7 +68,73 @@ def roll_out(acceleration: Tensor, turn: Tensor, speed: Tensor, config: PriorCon
     return RollOut(points, heading, after)
 
 
-def constant_controls(distance: float, speed: float) -> float:
-    """Constant acceleration (m/s²) that covers `distance` (m) over the horizon from `speed` (m/s); used in tests."""
-    duration = HORIZON * DT
-    return 2.0 * (distance - speed * duration) / math.pow(duration, 2)
+BUMPS: Final = 3
+"""Pieces of the horizon in which `drive_to` may change each control."""
+GAS_STEP: Final = 1.0
+"""Typical change of raw acceleration in one correction, m/s²."""
+TURN_STEP: Final = 0.4
+"""Typical change of raw turn (a share of the turn limit) in one correction."""
+HEADING_WEIGHT: Final = 8.0
+"""Metres that one radian of heading error at the goal is worth."""
+DAMPING: Final = 0.3
+"""Levenberg-Marquardt damping, m²."""
+
+
+def drive_to(
+    gas: Tensor,
+    turn: Tensor,
+    speed: Tensor,
+    points: Tensor,
+    heading: Tensor,
+    aligned: Tensor,
+    config: PriorConfig,
+    corrections: int = 3,
+) -> RollOut:
+    """Roll out raw controls after small corrections (damped Gauss-Newton) that bring the end to its goal.
+
+    A correction is kept only where it helps. The bounds of `roll_out` hold as before: what cannot be reached within
+    them is missed.
+
+    Args:
+        gas, turn: [..., knots] raw controls.
+        speed: [...] m/s.
+        points: [..., 2] goals, m.
+        heading: [...] of the goals, rad.
+        aligned: [...] 1 where the heading is to be met as well (lanes), 0 where it is not.
+        config: The bounds.
+        corrections: Iterations.
+    """
+    bumps = knot_weights(BUMPS, gas.shape[-1]).to(gas.dtype)
+    none = torch.zeros_like(bumps)
+    gas_moves, turn_moves = torch.cat([bumps * 0.2, none]), torch.cat([none, bumps * 0.05])
+    probe = torch.tensor([0.2] * BUMPS + [0.05] * BUMPS)
+    spread = torch.tensor([GAS_STEP**2] * BUMPS + [TURN_STEP**2] * BUMPS)
+
+    def misses(path: RollOut, extra: int) -> Tensor:
+        shape = (..., *([None] * extra))
+        away = path.points[..., -1, :] - points[(*shape, slice(None))]
+        turned = torch.remainder(path.heading[..., -1] - heading[shape] + math.pi, 2 * math.pi) - math.pi
+        return torch.cat([away, (HEADING_WEIGHT * aligned[shape] * turned)[..., None]], -1)
+
+    path = roll_out(gas, turn, speed, config)
+    miss = misses(path, 0)
+    for _ in range(corrections):
+        trial = roll_out(gas[..., None, :] + gas_moves, turn[..., None, :] + turn_moves, speed[..., None], config)
+        slope = (misses(trial, 1) - miss[..., None, :]) / probe[:, None]  # [..., 2 BUMPS, 3]
+        weighted = slope.transpose(-1, -2) * spread
+        system = weighted @ slope + DAMPING * torch.eye(3)
+        move = (weighted.transpose(-1, -2) @ torch.linalg.solve(system, -miss[..., None])).squeeze(-1)
+        move = move.clamp(-3.0 * spread.sqrt(), 3.0 * spread.sqrt())
+        new_gas, new_turn = gas + move[..., :BUMPS] @ bumps, turn + move[..., BUMPS:] @ bumps
+        new_path = roll_out(new_gas, new_turn, speed, config)
+        new_miss = misses(new_path, 0)
+        better = new_miss.square().sum(-1) < miss.square().sum(-1)
+        keep = better[..., None]
+        gas, turn = torch.where(keep, new_gas, gas), torch.where(keep, new_turn, turn)
+        miss = torch.where(keep, new_miss, miss)
+        path = RollOut(
+            torch.where(keep[..., None], new_path.points, path.points),
+            torch.where(keep, new_path.heading, path.heading),
+            torch.where(keep, new_path.speed, path.speed),
+        )
+    return path

@@ -20,7 +20,7 @@ from adversaries.prior.config import (
     PriorConfig,
 )
 from adversaries.prior.features import Features
-from adversaries.prior.kinematics import RollOut, roll_out
+from adversaries.prior.kinematics import RollOut, drive_to, roll_out
 
 MASKED = -1e9
 """Logit of a padded goal: its log-probability is far below any real one, and finite."""
@@ -169,15 +169,29 @@ class GoalNetwork(nn.Module):
         """Log-probabilities [B, G] over all candidates: log π(goal | scene); gradients flow."""
         return F.log_softmax(self.goal_logits(encoding, goals, mask), -1)
 
-    def complete(self, encoding: Encoding, goals: Tensor) -> RollOut:
-        """Trajectories [B, K, HORIZON] that drive to the given goals [B, K, GOAL_FEATURES], agent frame."""
+    def controls(self, encoding: Encoding, goals: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw acceleration and turn [B, K, knots] towards the given goals [B, K, GOAL_FEATURES]; see `roll_out`."""
         look = self._look(encoding, goals)
         hidden = F.relu(self.drive_in(look) + self.drive_target(encoding.target)[:, None])
         hidden = F.relu(self.drive_hidden(hidden))
         speed = encoding.speed[:, None].expand(goals.shape[:2])
         gas, turn = self.drive_out(hidden).chunk(2, -1)
         nominal_gas, nominal_turn = nominal_controls(goals, speed, self.config)
-        return roll_out(gas + nominal_gas, turn + nominal_turn, speed, self.config)
+        return gas + nominal_gas, turn + nominal_turn
+
+    def complete(self, encoding: Encoding, goals: Tensor) -> RollOut:
+        """Trajectories [B, K, HORIZON] that drive to the given goals [B, K, GOAL_FEATURES], agent frame."""
+        speed = encoding.speed[:, None].expand(goals.shape[:2])
+        return roll_out(*self.controls(encoding, goals), speed, self.config)
+
+    @torch.no_grad()
+    def complete_exactly(self, encoding: Encoding, goals: Tensor) -> RollOut:
+        """As `complete`, with the controls corrected until the roll-out ends at its goal, if it can; no gradients."""
+        speed = encoding.speed[:, None].expand(goals.shape[:2])
+        gas, turn = self.controls(encoding, goals)
+        heading = torch.atan2(goals[..., 5], goals[..., 4])
+        points = goals[..., :2] * POSITION_SCALE
+        return drive_to(gas, turn, speed, points, heading, goals[..., 6], self.config)
 
     def forward(self, batch: Batch) -> tuple[Encoding, Tensor]:
         """Encoding and goal log-probabilities of a batch."""

@@ -41,7 +41,7 @@ class Candidates:
             model's drivable roll-out for the next 80; later rows repeat the last and are not valid.
         valid: [T] bool.
         log_prob: [K] log-probability of each goal among *all* goals of the agent.
-        goals: [K, 2] world frame, m. The roll-out ends near, not exactly at, its goal.
+        goals: [K, 2] world frame, m. The roll-out ends there unless the drivable bounds forbid it.
         index: [K] which of the agent's goal candidates each is (for `MotionPrior.log_probs`).
     """
 
@@ -165,7 +165,7 @@ class MotionPrior:
         encoding, log_probs = self.score([features])
         scores = log_probs[0].double().numpy()
         index = choose(scores, features.goal_points, features.goal_mask, num, float(features.speed), decode)
-        paths = self.complete(encoding, [features], index[None])
+        paths = self.network.complete_exactly(encoding, torch.as_tensor(features.goals[index])[None])
         states, valid = world_states(scenario, agent, step, features.pose, paths)
         goals = from_frame(features.goal_points[index].astype(np.float64), features.pose)
         return Candidates(states, valid, scores[index], goals, index)
@@ -184,7 +184,10 @@ class MotionPrior:
         return log_probs.gather(1, torch.as_tensor(index))
 
     def complete(self, encoding: Encoding, features: Sequence[Features], index: NDArray[np.intp]) -> RollOut:
-        """Trajectories [B, K, HORIZON] towards goal candidates `index` [B, K], agent frame; gradients flow."""
+        """Trajectories [B, K, HORIZON] towards goal candidates `index` [B, K], agent frame; gradients flow.
+
+        These are the network's own. `candidates` corrects them to end at their goals (`kinematics.drive_to`).
+        """
         goals = torch.stack([torch.as_tensor(f.goals[i]) for f, i in zip(features, index, strict=True)])
         return self.network.complete(encoding, goals)
 

@@ -89,7 +89,7 @@ def predict(network: GoalNetwork, rows: dict[str, Any], modes: int) -> np.ndarra
         np.stack([choose(scores[b], points[b], mask[b], modes, float(speeds[b])) for b in range(len(scores))])
     )
     goals = batch.goals.gather(1, index[..., None].expand(-1, -1, batch.goals.shape[-1]))
-    return network.complete(encoding, goals).points.numpy()
+    return network.complete_exactly(encoding, goals).points.numpy()
 
 
 Predictor = Callable[[dict[str, Any]], np.ndarray]

@@ -142,7 +142,7 @@ def test_nms_modes_keep_their_distance_and_topk_takes_the_best() -> None:
 def test_candidates_drive_to_their_goals_even_untrained() -> None:
     found = untrained().candidates(bend(40.0, 8.0, 0.0), 0, num=32)
     miss = np.linalg.norm(found.states[:, 90, :2] - found.goals, axis=-1)
-    assert np.median(miss) < 4.0
+    assert np.median(miss) < 0.1
 
 
 def test_no_map_still_gives_candidates() -> None:

@@ -10,7 +10,7 @@ from adversaries.prior.decode import choose, nms_radius
 from adversaries.prior.evaluation import displacement, summarise
 from adversaries.prior.features import extract
 from adversaries.prior.goals import reach
-from adversaries.prior.kinematics import roll_out
+from adversaries.prior.kinematics import drive_to, roll_out
 from adversaries.prior.network import to_batch
 from adversaries.prior.roads import build_roads, light_states
 from adversaries.prior.samples import Cut, retime
@@ -40,6 +40,19 @@ def test_roll_out_brakes_to_a_stop_and_can_start_again() -> None:
     assert path.speed.min() == 0
     assert path.speed[-1] > 5.0
     assert (path.points[:, 0].diff() >= 0).all()
+
+
+def test_corrections_bring_the_end_to_the_goal_where_the_bounds_allow() -> None:
+    gas, turn = torch.zeros(3, 17), torch.zeros(3, 17)
+    # Straight and slower; a left turn with its heading; far beyond any reach.
+    points = torch.tensor([[60.0, 0.0], [50.0, 30.0], [500.0, 0.0]])
+    heading = torch.tensor([0.0, 1.2, 0.0])
+    path = drive_to(gas, turn, torch.full((3,), 10.0), points, heading, torch.ones(3), CONFIG, corrections=6)
+    miss = (path.points[:, -1] - points).norm(dim=-1)
+    assert miss[:2].max() < 0.3
+    assert (path.heading[:2, -1] - heading[:2]).abs().max() < 0.05
+    assert path.points[2, -1, 0] <= 10 * 8 + 0.5 * CONFIG.max_acceleration * 64 + 0.01
+    assert path.points[2, -1, 0] > 100
 
 
 def test_roll_out_turns_on_the_circle_of_its_curvature() -> None:
