@@ -16,12 +16,12 @@ from adversaries._plans import check_context, ego_futures, recompute_motion, wit
 from adversaries.prior import Features, MotionPrior
 from adversaries.prior.cache import SceneCache
 from adversaries.prior.config import HORIZON
-from adversaries.prior.decode import choose
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
 from adversaries.protocol import CORRECTED, protocol_of
 from adversaries.protocol import Protocol as AttackProtocol
 from adversaries.sage.backbone import complete
 from adversaries.sage.experts import Experts, load_experts
+from adversaries.sage.groups import SPACING, Draw, draw_goals
 from adversaries.sage.objectives import Objectives, Values
 from adversaries.sage.steering import MIXINGS, Dial, Extrapolation, Mixing, mix_logits, mix_trajectories
 from harness.errors import ConfigError
@@ -73,6 +73,7 @@ class SageAdversary:
         prior: MotionPrior | str | PathLike[str] | None = None,
         protocol: str | AttackProtocol = "corrected",
         candidates: int = CANDIDATES,
+        spacing: float | None = None,
         mixing: Mixing = "weights",
         extrapolation: Extrapolation = "vector",
         cache_scenes: int = 64,
@@ -84,6 +85,8 @@ class SageAdversary:
             prior: The motion prior of the experts or its file; found beside the experts by default.
             protocol: `corrected` or `as-published`.
             candidates: Candidates from which R_μ chooses.
+            spacing: Candidates keep this distance, m (0: the plain likeliest, the published decoding). By default 3 m,
+                and 0 as published. See `groups.Draw`.
             mixing: `weights` (SAGE), or one of the paper's rivals, `logits` and `trajectories`.
             extrapolation: How weights go on beyond [0, 1]: `vector` (eq. 16) or `direct` (eq. 6 as it stands).
             cache_scenes: Scenes whose features and encodings are kept, about 0.5 MB each.
@@ -99,6 +102,8 @@ class SageAdversary:
         if mixing not in MIXINGS:
             raise ConfigError(f"sage: expected mixing to be one of {', '.join(MIXINGS)}, got {mixing!r}.")
         self.protocol, self.num, self.mixing = protocol_of(protocol), candidates, mixing
+        default = SPACING if self.protocol is CORRECTED else 0.0
+        self.draw = Draw(default if spacing is None else spacing)
         self.experts = experts if isinstance(experts, Experts) else load_experts(experts, prior, cache_scenes)
         self.prior = self.experts.prior
         self.dial = Dial(GoalNetwork(self.prior.config).eval(), self.experts.vectors, extrapolation)
@@ -174,7 +179,7 @@ class SageAdversary:
         scene = self._scene(context)
         scores = log_probs.double().numpy()
         case = scene.case
-        goals = choose(scores, case.goal_points, case.goal_mask, self.num, float(case.speed), "topk")
+        goals = draw_goals(scores, case.goal_points, case.goal_mask, self.num, self.draw)
         states, valid = complete(
             self.prior, scene.encoding, context.scenario, context.opponent, context.step, case, goals
         )

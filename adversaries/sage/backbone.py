@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adversaries.prior import Features, MotionPrior
-from adversaries.prior.decode import Decode, choose
 from adversaries.prior.network import GoalNetwork, to_batch
 from adversaries.prior.prior import world_states
+from adversaries.sage.groups import Draw, draw_goals
 from scenarios.scenario import Scenario
 
 Floats = NDArray[np.float64]
@@ -70,21 +70,18 @@ class Backbone(Protocol):
 
 
 class GoalDistribution:
-    """Goal log-probabilities [B, G] of B agents."""
+    """Goal log-probabilities [B, G] of B agents, and how groups are drawn from them (see `groups`)."""
 
-    def __init__(self, log_probs: Tensor, cases: Sequence[Features], decode: Decode | None) -> None:
-        self.log_probs, self._cases, self._decode = log_probs, cases, decode
+    def __init__(self, log_probs: Tensor, cases: Sequence[Features], draw: Draw) -> None:
+        self.log_probs, self._cases, self._draw = log_probs, cases, draw
 
     def sample(self, num: int, rng: np.random.Generator) -> list[Ints]:
-        """The `num` likeliest goals (`topk`, the paper's decoding), or a draw without replacement (None)."""
+        """A group of goals [K, 1] per agent, the likeliest first."""
         scores = self.log_probs.detach().double().numpy()
-        found = []
-        for row, case in zip(scores, self._cases, strict=True):
-            # Adding Gumbel noise and taking the top K draws K goals without replacement from the distribution.
-            noisy = row if self._decode else row + rng.gumbel(size=row.shape)
-            chosen = choose(noisy, case.goal_points, case.goal_mask, num, float(case.speed), self._decode or "topk")
-            found.append(chosen[:, None].astype(np.int64))
-        return found
+        return [
+            draw_goals(row, case.goal_points, case.goal_mask, num, self._draw, rng)[:, None].astype(np.int64)
+            for row, case in zip(scores, self._cases, strict=True)
+        ]
 
     def log_prob(self, tokens: Sequence[Ints]) -> list[Tensor]:
         """Log π [K] of goals [K, 1]."""
@@ -101,12 +98,12 @@ class GoalBackbone:
 
     Args:
         prior: Pretrained prior; it is not changed.
-        decode: How a group is drawn: `topk` (the paper), `nms`, or None for a random draw without replacement.
+        draw: How groups are drawn.
         module: Policy weights; a copy of the prior's if None.
     """
 
-    def __init__(self, prior: MotionPrior, decode: Decode | None = "topk", module: GoalNetwork | None = None) -> None:
-        self.prior, self.decode = prior, decode
+    def __init__(self, prior: MotionPrior, draw: Draw | None = None, module: GoalNetwork | None = None) -> None:
+        self.prior, self.draw = prior, draw or Draw()
         if module is None:
             module = GoalNetwork(prior.config)
             module.load_state_dict(prior.network.state_dict())
@@ -124,7 +121,7 @@ class GoalBackbone:
     def distribution(self, cases: Sequence[Features]) -> GoalDistribution:
         """Goal distribution of several agents in one forward pass."""
         _, log_probs = self.module(to_batch(list(cases)))
-        return GoalDistribution(log_probs, cases, self.decode)
+        return GoalDistribution(log_probs, cases, self.draw)
 
     @torch.no_grad()
     def futures(self, scenario: Scenario, agent: int, step: int, case: Features, tokens: Ints) -> tuple[Floats, Bools]:
@@ -140,7 +137,7 @@ class GoalBackbone:
         """A copy with policy weights of its own."""
         module = GoalNetwork(self.prior.config)
         module.load_state_dict(self.module.state_dict())
-        return GoalBackbone(self.prior, self.decode, module)
+        return GoalBackbone(self.prior, self.draw, module)
 
 
 @torch.no_grad()
@@ -148,5 +145,5 @@ def complete(
     prior: MotionPrior, encoding: Any, scenario: Scenario, agent: int, step: int, case: Features, goals: NDArray
 ) -> tuple[Floats, Bools]:
     """Trajectories [K, T, 5] with validity [T] to goal indices [K], given the prior's encoding of the agent."""
-    paths = prior.complete(encoding, [case], goals[None])
+    paths = prior.network.complete_exactly(encoding, torch.as_tensor(case.goals[goals])[None])
     return world_states(scenario, agent, step, case.pose, paths)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from adversaries.prior import MotionPrior
 from adversaries.sage.alignment import Alignment
 from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.bank import Bank, build_bank
 from adversaries.sage.experts import PRIOR_FILE, save_expert
+from adversaries.sage.groups import Draw
 from adversaries.sage.hgpo import HgpoConfig, recipe_of
 from harness.errors import ConfigError
 from scenarios.scenario import ScenarioSource
@@ -27,8 +28,8 @@ class ExpertsConfig:
     experts: tuple[str, ...] = ("adv", "real")
     """Names in `hgpo.RECIPES`: `adv` and `real` make the pair that `sage` mixes; the others are the ablations
     `no_map`, `weighted_map`, `no_realism`, `dpo` and the separately trained `scalar_37`, `scalar_55`, `scalar_73`."""
-    decode: Literal["topk", "sample"] = "topk"
-    """How groups are drawn: the likeliest goals (the paper), or at random without replacement."""
+    draw: Draw = field(default_factory=Draw)
+    """How groups are drawn."""
     filtered: bool = True
     """Leave out scenes that the paper leaves out (opponent too short-lived or off the road, ego at rest)."""
     alignment: HgpoConfig = field(default_factory=HgpoConfig)
@@ -70,7 +71,7 @@ def make_experts(
         ConfigError: No usable scene.
         RunError: A checkpoint was made with other options.
     """
-    reference = GoalBackbone(prior, "topk" if config.decode == "topk" else None)
+    reference = GoalBackbone(prior, config.draw)
     banks = {"train": _bank("train", train, reference, config, report)}
     held = None if held_out is None else _bank("held_out", held_out, reference, config, report)
     prior.save(folder / PRIOR_FILE)
@@ -88,7 +89,7 @@ def make_experts(
         for row in alignment.history:
             epoch(row)
         histories[name] = alignment.run(epoch)
-        about = {"recipe": asdict(recipe), "alignment": asdict(config.alignment), "decode": config.decode}
+        about = {"recipe": asdict(recipe), "alignment": asdict(config.alignment), "draw": asdict(config.draw)}
         save_expert(
             folder, name, alignment.policy.module, prior, {**(info or {}), **about, "scenes": len(banks["train"])}
         )

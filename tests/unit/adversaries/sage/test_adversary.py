@@ -37,12 +37,15 @@ def test_keeps_the_contract(mixing) -> None:
     check_adversary(SageAdversary(experts(), mixing=mixing), scenes)
 
 
-def test_candidates_are_those_of_the_mixed_weights(sage) -> None:
-    scene = crossing()
+def test_candidates_are_those_of_the_mixed_weights() -> None:
+    sage, scene = SageAdversary(experts(), spacing=0), crossing()
     for intensity, network in ((0.0, sage.experts.real), (1.0, sage.experts.adv)):
         plan = sage.plan(at(scene, intensity))
         direct = MotionPrior(network).candidates(scene, 1, 10, 32, "topk")
         np.testing.assert_allclose(plan.scores["log_prob"], direct.log_prob, atol=1e-5)
+    gaps = SageAdversary(sage.experts, spacing=5.0).plan(at(scene, 0.5)).candidates[:8, 90, :2]
+    apart = np.linalg.norm(gaps[:, None] - gaps[None], axis=-1) + 100 * np.eye(8)
+    assert apart.min() > 2  # goals are 5 m apart; what cannot be reached in time ends nearer
 
 
 def test_the_choice_is_the_best_by_the_users_reward_among_the_feasible(sage) -> None:

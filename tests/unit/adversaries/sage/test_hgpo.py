@@ -9,6 +9,7 @@ import torch
 from adversaries.sage.alignment import Alignment, evaluate, summary
 from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.bank import Entry, build_bank
+from adversaries.sage.groups import Draw, draw_goals
 from adversaries.sage.hgpo import RECIPES, HgpoConfig, Recipe, hgpo_loss, recipe_of, update
 from adversaries.sage.objectives import Values
 from harness.errors import AdversaryError, ConfigError, RunError, UnknownNameError
@@ -96,7 +97,9 @@ def test_futures_are_judged_once() -> None:
     assert float(entry.reference(tokens)[0]) == pytest.approx(-4 * math.log(12))
 
 
-@pytest.mark.parametrize("backbone", [ToyBackbone, lambda: GoalBackbone(small_prior(), None)], ids=["tokens", "goals"])
+@pytest.mark.parametrize(
+    "backbone", [ToyBackbone, lambda: GoalBackbone(small_prior(), Draw(at_random=True))], ids=["tokens", "goals"]
+)
 def test_alignment_improves_what_the_expert_prefers(backbone) -> None:
     reference = backbone()
     bank = build_bank(scenes()[1:2], reference)
@@ -121,7 +124,7 @@ def test_alignment_improves_what_the_expert_prefers(backbone) -> None:
 
 def test_completion_stays_the_pretrained_one() -> None:
     prior = small_prior()
-    reference = GoalBackbone(prior)
+    reference = GoalBackbone(prior, Draw(spacing=0))
     policy = reference.clone()
     with torch.no_grad():
         for parameter in policy.module.parameters():
@@ -132,11 +135,15 @@ def test_completion_stays_the_pretrained_one() -> None:
     ours, theirs = (b.futures(scene, 1, 10, case, tokens)[0] for b in (policy, reference))
     np.testing.assert_array_equal(ours, theirs)
     drawn = reference.distribution([case]).sample(8, np.random.default_rng(0))[0][:, 0]
-    np.testing.assert_array_equal(drawn, prior.candidates(scene, 1, 10, 8, "topk").index)
+    candidates = prior.candidates(scene, 1, 10, 8, "topk")
+    np.testing.assert_array_equal(drawn, candidates.index)
+    # The trajectories that `cat` gets from the same prior.
+    ours = reference.futures(scene, 1, 10, case, drawn[:, None])[0]
+    np.testing.assert_allclose(ours, candidates.states, atol=1e-9)
 
 
 def test_random_groups_are_drawn_without_replacement() -> None:
-    backbone = GoalBackbone(small_prior(), decode=None)
+    backbone = GoalBackbone(small_prior(), Draw(spacing=0, at_random=True))
     case = backbone.prepare(crossing(), 1, 10)
     made = backbone.distribution([case])
     first, second = (made.sample(16, np.random.default_rng(seed))[0][:, 0] for seed in (0, 1))
@@ -192,3 +199,15 @@ def test_summary_chooses_the_best_feasible() -> None:
 def test_impossible_options_are_refused(wrong) -> None:
     with pytest.raises(ConfigError, match="alignment"):
         HgpoConfig(**wrong)
+
+
+def test_groups_keep_their_distance() -> None:
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [4.0, 0.0], [4.5, 0.0], [9.0, 0.0]])
+    log_probs, mask = np.array([-1.0, -2.0, -3.0, -4.0, -0.5]), np.array([True, True, True, True, False])
+    assert draw_goals(log_probs, points, mask, 2, Draw(spacing=0)).tolist() == [0, 1]
+    assert draw_goals(log_probs, points, mask, 2, Draw(spacing=3)).tolist() == [0, 2]
+    # Only two are 3 m apart: the likeliest of the rest fill the group.
+    assert draw_goals(log_probs, points, mask, 3, Draw(spacing=3)).tolist() == [0, 2, 1]
+    assert draw_goals(log_probs, points, mask, 9, Draw(spacing=3)).tolist() == [0, 2, 1, 3]
+    with pytest.raises(ConfigError, match="spacing"):
+        Draw(spacing=-1)

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from adversaries.sage.adversary import SageAdversary
+from adversaries.sage.groups import Draw
 from adversaries.sage.hgpo import RECIPES, HgpoConfig
 from adversaries.sage.make import ExpertsConfig, make_experts
 from harness import train_experts
@@ -71,7 +72,10 @@ def test_resumption_reaches_the_same_experts(command, tmp_path) -> None:
 
 def test_every_ablation_trains(tmp_path) -> None:
     config = ExpertsConfig(
-        experts=tuple(RECIPES), decode="sample", filtered=False, alignment=HgpoConfig(epochs=1, learning_rate=1e-3)
+        experts=tuple(RECIPES),
+        draw=Draw(at_random=True),
+        filtered=False,
+        alignment=HgpoConfig(epochs=1, learning_rate=1e-3),
     )
     histories = make_experts(config, small_prior(), scenes(), None, tmp_path)
     assert set(histories) == set(RECIPES)
