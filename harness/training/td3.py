@@ -32,13 +32,13 @@ def resolve_precision(precision: Precision) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
 
 
-def compiled_update() -> Callable[..., Tensor]:
-    """`td3_kernel.update` as one TorchScript call, which releases Python's lock while it runs."""
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function of `td3_kernel` as one TorchScript call, which releases Python's lock while it runs."""
     with warnings.catch_warnings():
         # Deprecated in favour of torch.compile, which needs a C++ compiler on the user's machine.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
-        return torch.jit.script(td3_kernel.update)
+        return torch.jit.script(function)
 
 
 def linear_layers(network: nn.Module) -> list[nn.Linear]:
@@ -77,7 +77,7 @@ class FlatStack:
         self.gradient, self.first_moment, self.second_moment = torch.zeros(size), torch.zeros(size), torch.zeros(size)
         self.steps = torch.zeros(())
         for flat, layers in ((self.parameters, self._layers), (self.targets, target_layers)):
-            for block, members in zip(self._blocks(flat), self._members(layers), strict=True):
+            for block, members in zip(self.blocks(flat), self._members(layers), strict=True):
                 for row, parameter in zip(block, members, strict=True):
                     row.view(parameter.shape).copy_(parameter.data)
                     parameter.data = row.view(parameter.shape)
@@ -92,7 +92,7 @@ class FlatStack:
             shapes += [torch.Size((count, *layer.weight.shape)), torch.Size((count, 1, layer.out_features))]
         return shapes
 
-    def _blocks(self, flat: Tensor) -> list[Tensor]:
+    def blocks(self, flat: Tensor) -> list[Tensor]:
         """Views of `flat`, one per block (as many as fit: shadows hold the hidden part only)."""
         blocks: list[Tensor] = []
         start = 0
@@ -118,13 +118,13 @@ class FlatStack:
         """What `td3_kernel.update` takes for this stack's networks."""
 
         def compute(flat: Tensor, shadow: Tensor) -> list[Tensor]:
-            hidden = self._blocks(shadow)
-            return hidden + self._blocks(flat)[len(hidden) :]
+            hidden = self.blocks(shadow)
+            return hidden + self.blocks(flat)[len(hidden) :]
 
         return [
             compute(self.parameters, self._shadow),
             compute(self.targets, self._target_shadow),
-            self._blocks(self.gradient),
+            self.blocks(self.gradient),
             [self.parameters, self.targets, self._shadow, self._target_shadow],
         ]
 
@@ -138,7 +138,7 @@ class FlatStack:
         moments = {"exp_avg": self.first_moment, "exp_avg_sq": self.second_moment}
         members = self._members(self._layers)
         for name, flat in moments.items():
-            for block, parameters in zip(self._blocks(flat), members, strict=True):
+            for block, parameters in zip(self.blocks(flat), members, strict=True):
                 for row, parameter in zip(block, parameters, strict=True):
                     state = optimizer.state[parameter]
                     if name in state:
@@ -206,7 +206,8 @@ class FastTD3(TD3):
         self._dtype = resolve_precision(self.precision)
         self._critics = FlatStack(list(self.critic.q_networks), list(self.critic_target.q_networks), self._dtype)
         self._actors = FlatStack([self.actor.mu], [self.actor_target.mu], self._dtype)
-        self._update = compiled_update()
+        self._critic_part = compiled(td3_kernel.critic_part)
+        self._finish = compiled(td3_kernel.finish)
         self._bind()
 
     def _bind(self) -> None:
@@ -217,6 +218,8 @@ class FastTD3(TD3):
         self._actors.refresh()
         critics, actors = self._critics, self._actors
         self._networks = (critics.arguments(), critics.adam_arguments(), actors.arguments(), actors.adam_arguments())
+        self._second_gradient = torch.zeros_like(critics.gradient)
+        self._gradients = (self._networks[0][2], critics.blocks(self._second_gradient))
 
     def set_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Load parameters as Stable-Baselines3 does, into the flat memory."""
@@ -230,23 +233,57 @@ class FastTD3(TD3):
         return super().get_parameters()
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_critics", "_actors", "_update", "_networks", "_dtype"]
+        own = [
+            "_critics",
+            "_actors",
+            "_critic_part",
+            "_finish",
+            "_networks",
+            "_dtype",
+            "_second_gradient",
+            "_gradients",
+        ]
         return super()._excluded_save_params() + own
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the hidden layers' matrix products."""
+        return self._dtype
 
     def learn_from(self, batch: list[Tensor]) -> Tensor:
         """One update on a batch (see `td3_kernel.critic_step`); returns critic and actor loss [2].
 
         The actor loss is 0 when this update leaves the actor alone (`policy_delay`).
         """
+        return self.conclude(batch, self.critic_part(batch, 0, len(batch[0])))
+
+    def critic_part(self, batch: list[Tensor], start: int, end: int, *, second: bool = False) -> Tensor:
+        """The critics' gradients of some rows of a batch; returns their share of the loss, a scalar.
+
+        Args:
+            batch: The whole batch.
+            start, end: Rows.
+            second: Write to the second set of gradients: two threads may then work on one batch.
+        """
+        critic, _, actor, _ = self._networks
+        return self._critic_part(critic, actor, self._gradients[second], batch, start, end, self._dtype)
+
+    def conclude(self, batch: list[Tensor], loss: Tensor, second_loss: Tensor | None = None) -> Tensor:
+        """The rest of an update, once the critics' gradients are there; returns critic and actor loss [2].
+
+        Args:
+            batch: The whole batch.
+            loss: What `critic_part` returned.
+            second_loss: What it returned for the second set of gradients, if that was used.
+        """
         self._n_updates += 1
-        return self._update(
-            *self._networks,
-            batch,
-            float(self.lr_schedule(self._current_progress_remaining)),
-            self.tau,
-            self._n_updates % self.policy_delay == 0,
-            self._dtype,
-        )
+        if second_loss is not None:
+            self._critics.gradient.add_(self._second_gradient)
+            loss = loss + second_loss
+        rate = float(self.lr_schedule(self._current_progress_remaining))
+        update_actor = self._n_updates % self.policy_delay == 0
+        actor_loss = self._finish(*self._networks, batch[0], rate, self.tau, update_actor, self._dtype)
+        return torch.stack([loss, actor_loss])
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """As `TD3.train`, on Stable-Baselines3's own replay buffer."""

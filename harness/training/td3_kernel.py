@@ -83,6 +83,7 @@ def critic_step(
     actor_target: list[Tensor],
     gradients: list[Tensor],
     batch: list[Tensor],
+    size: int,
     dtype: torch.dtype,
 ) -> Tensor:
     """Write the gradients of both critics.
@@ -92,6 +93,9 @@ def critic_step(
         gradients: Float32 stack that receives the critics' gradients.
         batch: Observations [B, O], actions [B, A], rewards [B], discounts [B] (γ, or 0 where the episode truly
             ended), next observations [B, O], clipped target noise [B, A]; all float32.
+        size: Transitions in the whole batch, of which these may be a part: gradients and loss are those of the
+            mean over all, so that parts add up.
+        dtype: Of the hidden layers' products.
 
     Returns:
         The loss (sum of both mean squared errors), a scalar.
@@ -107,9 +111,9 @@ def critic_step(
     inputs = torch.cat([batch[0].to(dtype), batch[1].to(dtype)], 1).unsqueeze(0).expand(2, -1, -1)
     first, second = hidden_layers(critic, inputs)
     error = head(critic, second).squeeze(2) - target
-    output_gradient = (error * (2.0 / target.shape[0])).unsqueeze(2)
+    output_gradient = (error * (2.0 / size)).unsqueeze(2)
     hidden_gradients(critic, inputs, first, second, output_gradient, gradients)
-    return error.square().mean(1).sum()
+    return error.square().sum() / size
 
 
 def actor_step(
@@ -137,42 +141,55 @@ def actor_step(
     return loss
 
 
-def update(
+def critic_part(
+    critic: list[list[Tensor]],
+    actor: list[list[Tensor]],
+    gradients: list[Tensor],
+    batch: list[Tensor],
+    start: int,
+    end: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """`critic_step` on rows `start` … `end` of a batch."""
+    rows = [column[start:end] for column in batch]
+    return critic_step(critic[0], critic[1], actor[1], gradients, rows, batch[0].shape[0], dtype)
+
+
+def finish(
     critic: list[list[Tensor]],
     critic_adam: list[list[Tensor]],
     actor: list[list[Tensor]],
     actor_adam: list[list[Tensor]],
-    batch: list[Tensor],
+    observation: Tensor,
     learning_rate: float,
     tau: float,
     update_actor: bool,
     dtype: torch.dtype,
 ) -> Tensor:
-    """One whole TD3 update in place: critics, and on `update_actor` also actor and target networks.
+    """The rest of a TD3 update once the critics' gradients are there: Adam, and on `update_actor` actor and targets.
 
     Args:
         critic, actor: Each [compute stack, target compute stack, gradient stack, flat], where flat is [parameters,
             target parameters, hidden part of the parameters in `dtype`, the same of the target]; the last two are
             empty for float32, where the stacks see the parameters themselves.
         critic_adam, actor_adam: As for `adam`.
-        batch: As for `critic_step`.
+        observation: Of the whole batch, [B, O].
         learning_rate: Adam's, for both.
         tau: Polyak factor.
         update_actor: Whether this is a delayed policy update.
         dtype: Of the hidden layers' products.
 
     Returns:
-        Critic loss and actor loss (0 when the actor rests), float32 [2].
+        Actor loss (0 when the actor rests), a scalar.
     """
-    critic_loss = critic_step(critic[0], critic[1], actor[1], critic[2], batch, dtype)
     adam(critic_adam, learning_rate)
     critic[3][2].copy_(critic[3][0][: critic[3][2].shape[0]])
-    actor_loss = torch.zeros_like(critic_loss)
+    loss = torch.zeros([])
     if update_actor:
-        actor_loss = actor_step(actor[0], critic[0], actor[2], batch[0], dtype)
+        loss = actor_step(actor[0], critic[0], actor[2], observation, dtype)
         adam(actor_adam, learning_rate)
         for flat in [critic[3], actor[3]]:
             flat[1].lerp_(flat[0], tau)
             flat[3].copy_(flat[1][: flat[3].shape[0]])
         actor[3][2].copy_(actor[3][0][: actor[3][2].shape[0]])
-    return torch.stack([critic_loss, actor_loss])
+    return loss
