@@ -41,9 +41,15 @@ def test_near_misses_are_not_collisions():
 
 
 def test_boxes_turn_with_their_heading():
-    # Nose to tail along the diagonal, centres 4.6 m apart: free; boxes left unturned would overlap.
-    step = 4.6 / np.sqrt(2)
-    assert not collides(straight_motion([(0, 0), (step, step)], [(5, 5), (5, 5)], 5), 0, 5)
+    def diagonal(dx, dy):
+        return collides(straight_motion([(0, 0), (dx, dy)], [(5, 5), (5, 5)], 5), 0, 5)
+
+    ahead, beside = 4.6 / np.sqrt(2), 2.0 / np.sqrt(2)
+    # 4.5 m long and 1.9 m wide: free nose to tail at 4.6 m and side by side at 2 m, not at 4.4 m or 1.8 m.
+    assert not diagonal(ahead, ahead)
+    assert not diagonal(-beside, beside)
+    assert diagonal(ahead * 4.4 / 4.6, ahead * 4.4 / 4.6)
+    assert diagonal(-beside * 0.9, beside * 0.9)
 
 
 def test_an_ego_must_drive():
