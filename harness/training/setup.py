@@ -116,9 +116,10 @@ def check_disjoint(train: ScenarioSource, test: ScenarioSource) -> None:
 
 def write_scene_list(run: RunDirectory, train: ScenarioSource, test: ScenarioSource) -> None:
     """Record which scenes were used, and which files were left out and why."""
-    rejected = {
-        str(item.path): item.reason
-        for source in (train, test)
-        for item in getattr(getattr(source, "source", source), "rejected", ())
-    }
+    rejected: dict[str, str] = {}
+    for source in (train, test):
+        inner: Any = source
+        while hasattr(inner, "source"):
+            inner = inner.source
+        rejected |= {item.path.name: item.reason for item in getattr(inner, "rejected", ())}
     write_json(run.path / "scenes.json", {"train": train.ids, "test": test.ids, "rejected": rejected})

@@ -114,9 +114,11 @@ class ThreadedUpdater:
         batch, rows = self._pending
         self._pending = None
         with torch.no_grad():
-            own = self._model.critic_part(batch, rows, len(batch[0]), second=True)
             try:
+                own = self._model.critic_part(batch, rows, len(batch[0]), second=True)
                 result = self._results.get(timeout=JOIN_SECONDS)
+            except RuntimeError as error:
+                raise RunError(f"a TD3 update failed: {error}") from error
             except queue.Empty:
                 raise RunError(
                     f"a TD3 update did not finish within {JOIN_SECONDS:.0f} s. Resume from the checkpoint."
