@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -43,8 +44,11 @@ class AttackConfig:
     """Registry names; `none` judges the logged opponent itself."""
     protocol: Literal["corrected", "as-published"] = "corrected"
     """`corrected`, or `as-published` to compare with the papers' tables; never both in one table."""
+    intensity: float = 1.0
+    """λ of adversaries with a dial (`sage`): 0 natural … 1 vicious; beyond, it extrapolates."""
     prior: Path | None = None
-    """Motion prior weights (safetensors) for `cat`; the shipped ones by default."""
+    """Motion prior weights (safetensors) for `cat` and `sage`; the shipped ones by default. `sage` takes the experts
+    that lie beside them (a folder written by `train_experts` holds all three)."""
     scenes: int | None = None
     """Attack only the first so many scenes of the split."""
     policy: str | None = None
@@ -64,6 +68,8 @@ class AttackConfig:
             raise ConfigError("attack: name at least one adversary (--adversary cat rule none).")
         if (self.scenes is not None and self.scenes < 1) or self.pictures < 0:
             raise ConfigError(f"attack: expected scenes >= 1 and pictures >= 0, got {self.scenes}, {self.pictures}.")
+        if not math.isfinite(self.intensity):
+            raise ConfigError(f"attack: expected a finite intensity, got {self.intensity}.")
 
 
 def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Path]:
@@ -81,7 +87,9 @@ def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Pa
     progress = track(scenes, "attacking", total=count, console=console, disable=not console.is_terminal)
     with RunDirectory.create(config.out or default_folder("attack"), "attack", asdict(config)) as folder:
         keep = _Keeper(folder.path, config)
-        records = attack_all(adversaries, progress, config.protocol, seed=config.seed, on_plan=keep)
+        records = attack_all(
+            adversaries, progress, config.protocol, intensity=config.intensity, seed=config.seed, on_plan=keep
+        )
         summaries = summarise(records, config.seed)
         write_csv(folder.path / "attacks.csv", records)
         write_json(folder.path / "summary.json", [asdict(row) for row in summaries])
@@ -100,7 +108,16 @@ def _simulate(
         return track(indices, "simulating", console=console, disable=not console.is_terminal)
 
     policy = load_policy(config.policy or "replay")
-    return simulate(source, count, policy, adversaries, config.protocol, seed=config.seed, progress=progress)
+    return simulate(
+        source,
+        count,
+        policy,
+        adversaries,
+        config.protocol,
+        intensity=config.intensity,
+        seed=config.seed,
+        progress=progress,
+    )
 
 
 class _Keeper:
@@ -197,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _build(name: str, config: AttackConfig) -> Adversary:
     options: dict[str, Any] = {"protocol": config.protocol}
-    if name == "cat" and config.prior is not None:
+    if name in ("cat", "sage") and config.prior is not None:
         options["prior"] = config.prior
     return make("adversary", name, **options)
 

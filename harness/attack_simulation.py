@@ -48,6 +48,7 @@ def simulate(
     adversaries: Sequence[Adversary],
     protocol: Protocol,
     *,
+    intensity: float = 1.0,
     seed: int = 0,
     progress: Callable[[range], Iterable[int]] | None = None,
 ) -> list[SimulatedAttack]:
@@ -59,6 +60,7 @@ def simulate(
         policy: The system under test.
         adversaries: Who attacks.
         protocol: `corrected` attacks what the policy drove undisturbed, `as-published` the logged ego.
+        intensity: Of every attack.
         seed: Of every episode.
         progress: Wraps the range of scene indices (a progress bar).
 
@@ -79,7 +81,9 @@ def simulate(
         for index in progress(range(count)) if progress is not None else range(count):
             for adversary in adversaries:
                 try:
-                    normal, attacked = run_two_stage(env, policy, adversary, index, seed=seed, protocol=protocol)
+                    normal, attacked = run_two_stage(
+                        env, policy, adversary, index, intensity=intensity, seed=seed, protocol=protocol
+                    )
                 except AdversaryError as error:
                     name = source[index].id
                     episodes.append(SimulatedAttack(name, policy.name, adversary.name, error=str(error)))

@@ -14,6 +14,8 @@ VERBS: Final[dict[str, str]] = {
     "train_ego": "train an ego under a curriculum of attacks; evaluate it on normal and attacked test scenes",
     "attack": "attack one policy: success, realism and pictures of the attacks",
     "train_prior": "train the motion prior on a folder of scenes",
+    "train_experts": "align SAGE's experts (and the ablations) from one motion prior",
+    "sage_analysis": "fronts, preference vectors, reward landscape and extrapolation of SAGE's experts",
     "scenarios": "list, import, generate, validate and draw scenes",
     "perf": "throughput and latency against stock MetaDrive, as ratios from one run",
     "doctor": "what is installed, what is missing, what to do about it",
@@ -28,7 +30,7 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         console.print("usage: gauntlet VERB [options]   (gauntlet VERB --help explains the options)\n")
         for verb, purpose in VERBS.items():
-            console.print(f"  [bold]{verb:12}[/] {purpose}")
+            console.print(f"  [bold]{verb:14}[/] {purpose}")
         sys.exit(0 if arguments else 2)
     try:
         if arguments[0] not in VERBS:

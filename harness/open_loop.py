@@ -136,6 +136,7 @@ def attack_all(
     scenes: Iterable[Scenario],
     protocol: Protocol,
     *,
+    intensity: float = 1.0,
     seed: int = 0,
     on_plan: Callable[[Scenario, AttackRecord, AttackPlan | None], None] | None = None,
 ) -> list[AttackRecord]:
@@ -145,13 +146,14 @@ def attack_all(
         adversaries: Built with the same `protocol`.
         scenes: Loaded one at a time.
         protocol: Which reading of reward and penalties.
+        intensity: Of every attack.
         seed: Each scene's generator is seeded with `seed` plus its number.
         on_plan: Called after each attack (pictures, progress).
     """
     records = []
     for number, scene in enumerate(scenes):
         for adversary in adversaries:
-            record, plan = attack_logged(adversary, scene, protocol, seed=seed + number)
+            record, plan = attack_logged(adversary, scene, protocol, intensity=intensity, seed=seed + number)
             if record.error:
                 log.warning("not attacked: %s", record.error)
             records.append(record)

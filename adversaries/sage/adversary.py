@@ -81,7 +81,8 @@ class SageAdversary:
         """Load the experts and fix the options.
 
         Args:
-            experts: Experts, or a folder that `train_experts` wrote, or None for those that ship with Gauntlet.
+            experts: Experts, or a folder that `train_experts` wrote. By default those beside `prior`, or else those
+                that ship with Gauntlet.
             prior: The motion prior of the experts or its file; found beside the experts by default.
             protocol: `corrected` or `as-published`.
             candidates: Candidates from which R_μ chooses.

@@ -83,10 +83,11 @@ def load_experts(
     prior: MotionPrior | str | PathLike[str] | None = None,
     cache_scenes: int = 64,
 ) -> Experts:
-    """Experts of a folder (None: the shipped ones) with their prior.
+    """Experts of a folder with their prior.
 
     Args:
-        folder: As written by `train_experts`.
+        folder: As written by `train_experts`. By default the folder of the prior's file, where experts lie beside it,
+            or else the shipped ones.
         prior: The prior or its file; by default `prior.safetensors` of the folder, or else the shipped prior.
         cache_scenes: Scenes that the prior remembers, where it is loaded here.
 
@@ -94,6 +95,8 @@ def load_experts(
         WeightsError: A file is missing or unreadable, or the experts come from another prior.
     """
     place = SHIPPED if folder is None else Path(folder)
+    if folder is None and isinstance(prior, (str, PathLike)) and (Path(prior).parent / "adv.safetensors").is_file():
+        place = Path(prior).parent
     if not isinstance(prior, MotionPrior):
         own = place / PRIOR_FILE
         prior = MotionPrior.load(prior if prior is not None else own if own.is_file() else None, cache_scenes)

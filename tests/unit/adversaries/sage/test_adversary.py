@@ -136,6 +136,9 @@ def test_experts_round_trip_and_strangers_are_refused(tmp_path) -> None:
     found = load_experts(tmp_path)
     assert torch.equal(found.adv.score.weight, small_network(1).score.weight)
     assert found.info["real"]["scenes"] == 3
+    # Commands that know of a prior only find the experts beside it.
+    beside = load_experts(None, tmp_path / "prior.safetensors")
+    assert torch.equal(beside.real.score.weight, found.real.score.weight)
     stranger.save(tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="aligned from prior"):
         load_experts(tmp_path, tmp_path / "other.safetensors")
