@@ -74,7 +74,7 @@ class EgoVehicle(DefaultVehicle):
         self._apply_throttle_brake(0.0)
         self._init_step_info()
         self.throttle_brake = 0.0
-        self.steering = 0
+        self.steering: float = 0.0
         self.action = (0.0, 0.0)
         self.last_action_taken = (0.0, 0.0)
         self.set_velocity(velocity)
@@ -112,7 +112,8 @@ class EgoVehicle(DefaultVehicle):
         self.last_heading = self.now_heading
         self.last_action_taken = self.action
         self.action = (steering, throttle)
-        self.steering, self.throttle_brake = steering, throttle
+        self.steering = steering
+        self.throttle_brake = throttle
         self.system.setSteeringValue(steering * self.max_steering, 0)
         self.system.setSteeringValue(steering * self.max_steering, 1)
         self._apply_throttle_brake(throttle)

@@ -120,7 +120,7 @@ def _step_reward(ego: EgoVehicle, preset: RewardPreset, terms: dict[str, float])
 
 def _cost(ego: EgoVehicle, preset: RewardPreset, strayed: bool) -> tuple[float, dict[str, float]]:
     on_line = ego.on_yellow_continuous_line or ego.crash_sidewalk or ego.on_white_continuous_line
-    counts = {
+    counts: dict[str, float] = {
         "num_crash_vehicle": int(ego.crash_vehicle),
         "num_crash_object": int(ego.crash_object),
         "num_crash_human": int(ego.crash_human),

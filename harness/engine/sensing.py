@@ -58,7 +58,7 @@ class Sensors:
         values = self._rays(ego, lines, self._side_angles, _SIDE_MASK) or [0.0, 0.0]
         values += self._driving(ego)
         values += self._rays(ego, lines, self._lane_angles, _LANE_MASK) or [self._offset(ego)]
-        parts = [values, self._navigation(ego), self._neighbours(ego, traffic), self._lidar(ego, traffic)]
+        parts: list[Any] = [values, self._navigation(ego), self._neighbours(ego, traffic), self._lidar(ego, traffic)]
         return np.concatenate(parts).astype(np.float32)
 
     def _rays(self, ego: EgoVehicle, world: BulletWorld, angles: list[float], mask: Any) -> list[float]:

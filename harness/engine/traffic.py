@@ -101,6 +101,7 @@ class TrafficManager:
         self.spawn_blocked = 0
         self._plan_rows = self._prepare_plan(scene, plan)
         self.states = np.zeros((0, 0, STATE))
+        self._policy_valid: Bools = np.zeros(agents, bool)
         if self._policy is not None:
             self._policy.reset(scene.scenario, np.random.default_rng(seed))
             self.states = np.zeros((agents, steps + 1, STATE))
@@ -136,7 +137,7 @@ class TrafficManager:
                 states[agents, VX : VY + 1],
             )
         plan = self._plan_row(step)
-        if plan is not None and self._here[self._opponent]:
+        if plan is not None and self._opponent is not None and self._here[self._opponent]:
             row = int(np.searchsorted(agents, self._opponent))
             xy, theta, velocity = xy.copy(), theta.copy(), velocity.copy()
             xy[row], theta[row], velocity[row] = plan[:2], plan[HEADING], plan[VX : VY + 1]
@@ -246,7 +247,7 @@ class TrafficManager:
         if off_log.any():
             body = present.body[rows[off_log]]
             poses[off_log, 3] = np.rad2deg(present.theta[rows[off_log]]) + _TURN[body]
-            poses[np.ix_(off_log, _TILT)] = _REST[body]
+            poses[np.flatnonzero(off_log)[:, None], _TILT] = _REST[body]
         return poses
 
     def _on_log(self, agents: NDArray[np.intp]) -> Bools:

@@ -9,16 +9,20 @@ from harness.engine import EngineConfig, GauntletEnv
 from harness.engine.stock import StockProcess, drive
 from harness.perf import PerfConfig, measure_differences, measure_speed, pick
 from scenarios import open_source
+from scenarios.scenario import Kind
 from tests.scenes import LANE_WIDTH, Agent, crossing, straight_road
 from tests.sources import ListSource
 
 
 def scenes():
-    """Cars of all four bodies, people, a late car, a gap between ego and leader that closes."""
+    """Cars of three bodies, a pedestrian, a late car, a leader that is run into. No two neighbours at equal distance.
+
+    Stock orders those by the hash of an object.
+    """
     mixed = [
-        Agent("small", -20.0, LANE_WIDTH, 0.0, 9.0, size=(3.8, 1.7, 1.5)),
+        Agent("small", -23.0, LANE_WIDTH, 0.0, 9.0, size=(3.8, 1.7, 1.5)),
         Agent("van", 35.0, LANE_WIDTH, 0.0, 8.0, size=(5.8, 2.1, 2.0)),
-        Agent("walker", 25.0, -3.0, 1.5, 1.2, size=(0.6, 0.6, 1.7)),
+        Agent("walker", 25.0, -3.0, 1.5, 1.2, kind=Kind.PEDESTRIAN, size=(0.6, 0.6, 1.7)),
         Agent("late", 60.0, 0.0, 0.0, 6.0, first=12, last=70),
     ]
     return [
