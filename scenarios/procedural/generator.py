@@ -125,6 +125,13 @@ def _fill(library: _Library, pool: Pool, split: str, wanted: int, total: int, pr
     finally:
         results.close()
         library.save()
+        if failed := [name for name in library.failures if name.startswith(f"{split}/")]:
+            logger.warning(
+                "procedural: %d simulations of %s failed and were passed over: see %s",
+                len(failed),
+                split,
+                library.folder / INDEX,
+            )
 
 
 class _Library:

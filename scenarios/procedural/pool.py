@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 IN_FLIGHT: Final = 3
 """Tasks handed out per worker ahead of the one that is awaited."""
+UNFORESEEN: Final = (AssertionError, ArithmeticError, LookupError, ValueError)
+"""What MetaDrive's road blocks raise on parameters that do not fit, beyond what is foreseen here."""
 TRIALS: Final = 3
 """How often a simulation whose worker died is tried before it is reported and passed over."""
 
@@ -71,6 +73,9 @@ def work(config: ProceduralConfig, task: Task) -> Outcome:
     except GauntletError as error:
         logger.warning("procedural: simulation %d of %s gave nothing: %s", task.number, task.split, error)
         return Outcome(task, [], str(error))
+    except UNFORESEEN as error:
+        logger.exception("procedural: simulation %d of %s failed", task.number, task.split)
+        return Outcome(task, [], f"{type(error).__name__}: {error}")
     files = [
         (file_name(task.split, task.number, k), canonical_pickle(scene), scene["metadata"])
         for k, scene in enumerate(scenes)

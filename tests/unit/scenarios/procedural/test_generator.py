@@ -166,6 +166,38 @@ def test_an_unwritable_folder_is_named(tmp_path):
         ensure(train=1, test=0, folder=tmp_path / "file" / "below")
 
 
+def test_a_full_disk_leaves_no_half_files(monkeypatch, tmp_path):
+    def full(path, data):
+        path.with_name(path.name).touch()
+        raise OSError(28, "No space left on device")
+
+    generate(ProceduralConfig(train=0, test=0), tmp_path)
+    before = contents(tmp_path)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(GauntletError, match="No space left"):
+        generate(ProceduralConfig(train=0, test=0), tmp_path)
+    monkeypatch.undo()
+    assert contents(tmp_path) == before
+
+
+def test_a_failing_simulation_is_reported_and_passed_over(monkeypatch, tmp_path):
+    from scenarios.procedural import simulate
+
+    real = simulate.simulate
+
+    def failing(config, split, index):
+        if index == 0:
+            raise ValueError("a block did not fit")
+        return real(config, split, index)
+
+    monkeypatch.setattr(simulate, "simulate", failing)
+    generate(ProceduralConfig(train=1, test=0, **SHORT), tmp_path, workers=1)
+    index = json.loads((tmp_path / INDEX).read_text())
+    assert index["failures"] == {"train/0": "ValueError: a block did not fit"}
+    assert index["simulations"]["train"][0] == 0
+    assert len(list(tmp_path.glob("sd_*.pkl"))) == 1
+
+
 def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("GAUNTLET_CACHE", str(tmp_path))
     assert default_folder() == tmp_path / "procedural" / ProceduralConfig().digest
