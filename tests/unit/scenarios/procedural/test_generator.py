@@ -115,7 +115,7 @@ def test_the_hash_seed_does_not_matter(folder):
     code = (
         "import hashlib, pickle; from scenarios.procedural.config import ProceduralConfig;"
         "from scenarios.procedural.simulate import simulate;"
-        "scenes = simulate(ProceduralConfig(max_vehicles=12), 'train', 0);"
+        "scenes = simulate(ProceduralConfig(max_vehicles=12, duration=20.0, warm_up=4.0), 'train', 0);"
         "print(hashlib.sha256(pickle.dumps(scenes, 4)).hexdigest())"
     )
     found = set()
