@@ -42,8 +42,8 @@ class TD3Config:
     """Of the hidden layers' matrix products: `float32` equals Stable-Baselines3 to rounding; `bfloat16` halves the
     cost on processors that multiply it natively; `auto` picks bfloat16 there and float32 elsewhere."""
     overlap: bool = True
-    """Update in a second thread while the simulator steps. Reproducible; actions come from networks that are one
-    update older than without it."""
+    """Share updates with a second thread while the simulator steps. Reproducible, and the updates are the same; but
+    actions come from networks that are one update older than without it."""
     threads: int = 1
     """Threads of one matrix product."""
 

@@ -96,12 +96,18 @@ class Learner:
 
     def close(self) -> None:
         """Finish the pending update and stop its thread."""
-        self.settle()
+        self.conclude()
         self._updater.close()
 
     def settle(self) -> None:
-        """Wait until the networks rest."""
-        losses = self._updater.join()
+        """Wait until nothing changes the networks: they may then be read. The last update may still be pending."""
+        self._note(self._updater.join())
+
+    def conclude(self) -> None:
+        """Settle, and bring the last update to its end: the networks may then be saved."""
+        self._note(self._updater.conclude())
+
+    def _note(self, losses: torch.Tensor | None) -> None:
         if losses is not None:
             self._losses.append(losses)
             del self._losses[:-LOSS_WINDOW]
@@ -156,7 +162,7 @@ class Learner:
 
     def state(self) -> dict[str, torch.Tensor]:
         """Networks and optimisers."""
-        self.settle()
+        self.conclude()
         return self.model.learner_state()
 
     def load(self, state: dict[str, torch.Tensor], updates: int) -> None:
@@ -184,7 +190,7 @@ class LivePolicy:
 
     def reset(self, scenario: Any, rng: np.random.Generator) -> None:
         """Nothing to remember between episodes; no update may be under way."""
-        self._learner.settle()
+        self._learner.conclude()
 
     def act(self, observation: Floats32, view: Any) -> Floats32:
         """The greedy action [2]."""

@@ -190,7 +190,7 @@ class Trainer:
 
     def evaluate(self) -> list[Row]:
         """Evaluate now; rows go to `evaluation.jsonl`."""
-        self.parts.learner.settle()
+        self.parts.learner.conclude()
         evaluator, step = self.parts.evaluator, self.progress.step
         self.parts.env.rules = self._eval_rules
         rows: list[Row] = []
@@ -208,7 +208,7 @@ class Trainer:
 
     def replay(self, scene: str) -> dict[Stage, Episode]:
         """The two evaluation episodes of one test scene with the present policy, for pictures."""
-        self.parts.learner.settle()
+        self.parts.learner.conclude()
         self.parts.env.rules = self._eval_rules
         return self.parts.evaluator.episodes(self.parts.env.source.ids.index(scene))
 
@@ -296,7 +296,8 @@ class Trainer:
             crashed = crashed or bool(info["crash_vehicle"])
             if progress.step % METRICS_EVERY == 0:
                 self._metrics()
-        learner.settle()
+        # At the end of an episode nothing is pending: a checkpoint may follow.
+        learner.conclude()
         learner.memory.end()
         outcome = EpisodeOutcome(
             attacked=attack.plan is not None,

@@ -255,7 +255,7 @@ class FastTD3(TD3):
 
         The actor loss is 0 when this update leaves the actor alone (`policy_delay`).
         """
-        return self.conclude(batch, self.critic_part(batch, 0, len(batch[0])))
+        return self.conclude(batch, [self.critic_part(batch, 0, len(batch[0]))])
 
     def critic_part(self, batch: list[Tensor], start: int, end: int, *, second: bool = False) -> Tensor:
         """The critics' gradients of some rows of a batch; returns their share of the loss, a scalar.
@@ -268,22 +268,24 @@ class FastTD3(TD3):
         critic, _, actor, _ = self._networks
         return self._critic_part(critic, actor, self._gradients[second], batch, start, end, self._dtype)
 
-    def conclude(self, batch: list[Tensor], loss: Tensor, second_loss: Tensor | None = None) -> Tensor:
+    def conclude(self, batch: list[Tensor], losses: list[Tensor]) -> Tensor:
         """The rest of an update, once the critics' gradients are there; returns critic and actor loss [2].
 
         Args:
             batch: The whole batch.
-            loss: What `critic_part` returned.
-            second_loss: What it returned for the second set of gradients, if that was used.
+            losses: What `critic_part` returned: once, or twice where the second set of gradients was used.
         """
         self._n_updates += 1
-        if second_loss is not None:
-            self._critics.gradient.add_(self._second_gradient)
-            loss = loss + second_loss
-        rate = float(self.lr_schedule(self._current_progress_remaining))
-        update_actor = self._n_updates % self.policy_delay == 0
-        actor_loss = self._finish(*self._networks, batch[0], rate, self.tau, update_actor, self._dtype)
-        return torch.stack([loss, actor_loss])
+        return self._finish(
+            *self._networks,
+            [self._second_gradient] if len(losses) > 1 else [],
+            losses,
+            batch[0],
+            float(self.lr_schedule(self._current_progress_remaining)),
+            self.tau,
+            self._n_updates % self.policy_delay == 0,
+            self._dtype,
+        )
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """As `TD3.train`, on Stable-Baselines3's own replay buffer."""

@@ -160,6 +160,8 @@ def finish(
     critic_adam: list[list[Tensor]],
     actor: list[list[Tensor]],
     actor_adam: list[list[Tensor]],
+    second_gradient: list[Tensor],
+    losses: list[Tensor],
     observation: Tensor,
     learning_rate: float,
     tau: float,
@@ -173,6 +175,8 @@ def finish(
             target parameters, hidden part of the parameters in `dtype`, the same of the target]; the last two are
             empty for float32, where the stacks see the parameters themselves.
         critic_adam, actor_adam: As for `adam`.
+        second_gradient: Flat gradients of the critics from another part of the batch, or empty.
+        losses: The critics' loss, by parts.
         observation: Of the whole batch, [B, O].
         learning_rate: Adam's, for both.
         tau: Polyak factor.
@@ -180,16 +184,18 @@ def finish(
         dtype: Of the hidden layers' products.
 
     Returns:
-        Actor loss (0 when the actor rests), a scalar.
+        Critic loss and actor loss (0 when the actor rests), [2].
     """
+    for gradient in second_gradient:
+        critic_adam[1][0].add_(gradient)
     adam(critic_adam, learning_rate)
     critic[3][2].copy_(critic[3][0][: critic[3][2].shape[0]])
-    loss = torch.zeros([])
+    actor_loss = torch.zeros([])
     if update_actor:
-        loss = actor_step(actor[0], critic[0], actor[2], observation, dtype)
+        actor_loss = actor_step(actor[0], critic[0], actor[2], observation, dtype)
         adam(actor_adam, learning_rate)
         for flat in [critic[3], actor[3]]:
             flat[1].lerp_(flat[0], tau)
             flat[3].copy_(flat[1][: flat[3].shape[0]])
         actor[3][2].copy_(actor[3][0][: actor[3][2].shape[0]])
-    return loss
+    return torch.stack([torch.stack(losses).sum(), actor_loss])

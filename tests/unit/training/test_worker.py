@@ -38,12 +38,31 @@ def test_a_shared_update_is_the_whole_update(precision: str) -> None:
         losses = []
         for updater in (inline, threaded):
             updater.submit(batch(seed))
-            losses.append(updater.join())
+            losses.append(updater.conclude())
         assert losses[1].tolist() == pytest.approx(losses[0].tolist(), rel=1e-3, abs=1e-5)
     threaded.close()
     assert alone._n_updates == shared._n_updates == 6
     limit = 2e-6 if precision == "float32" else 6 * 2 * 3e-4
     assert largest_difference(alone, shared) < limit
+
+
+def test_an_update_is_concluded_beside_the_next_one() -> None:
+    alone, shared = (model_with_memories(FastTD3) for _ in range(2))
+    inline, threaded = InlineUpdater(alone), ThreadedUpdater(shared)
+    expected = []
+    for seed in range(6):
+        inline.submit(batch(seed))
+        expected.append(inline.join().tolist())
+        threaded.submit(batch(seed))
+        late = threaded.join()
+        assert (late is None) == (seed == 0)
+        if seed:
+            assert late.tolist() == pytest.approx(expected[seed - 1], rel=1e-4, abs=1e-6)
+        assert shared._n_updates == seed, "one behind"
+    assert threaded.conclude().tolist() == pytest.approx(expected[-1], rel=1e-4, abs=1e-6)
+    assert threaded.conclude() is None
+    threaded.close()
+    assert largest_difference(alone, shared) < 2e-6
 
 
 def test_two_shared_runs_are_bitwise_equal() -> None:
@@ -53,6 +72,7 @@ def test_two_shared_runs_are_bitwise_equal() -> None:
         for seed in range(6):
             updater.submit(batch(seed))
             updater.join()
+        updater.conclude()
         updater.close()
     assert largest_difference(*models) == 0.0
 
