@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from harness import registry
@@ -44,3 +46,9 @@ def test_a_third_party_name_is_found(monkeypatch):
 
     monkeypatch.setattr(registry, "entry_points", lambda group: [Point])
     assert "theirs" in registry.names("adversary")
+
+
+def test_the_error_crosses_process_borders():
+    error = pickle.loads(pickle.dumps(UnknownNameError("adversary", "catt", ["cat"])))
+    assert isinstance(error, UnknownNameError)
+    assert "Did you mean 'cat'" in str(error)
