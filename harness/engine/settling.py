@@ -20,7 +20,7 @@ from metadrive.constants import CollisionGroup
 from metadrive.type import MetaDriveType
 from numpy.typing import NDArray
 from panda3d.bullet import BulletBoxShape, BulletPlaneShape, BulletRigidBodyNode, BulletVehicle, BulletWorld, ZUp
-from panda3d.core import LVector3, NodePath, TransformState, Vec3
+from panda3d.core import LVector3, NodePath, PythonCallbackObject, TransformState, Vec3
 
 from harness.engine.bodies import make_node
 from harness.engine.scene import BODIES, Body, Scene
@@ -70,6 +70,7 @@ class Settler:
         self._world = BulletWorld()
         CollisionGroup.set_collision_rule(self._world)
         self._world.setGravity(Vec3(0, 0, -9.81))
+        _use_fixed_friction(self._world)
         ground = BulletRigidBodyNode(MetaDriveType.GROUND)
         ground.setFriction(0.9)
         ground.addShape(BulletPlaneShape(Vec3(0, 0, 1), 0))
@@ -171,6 +172,17 @@ class Settler:
         """Release the ground and the cars."""
         self._world.remove(self._ground.node())
         self._spare.clear()
+
+
+def _use_fixed_friction(world: BulletWorld) -> None:
+    """Switch the contact solver to two fixed friction directions, as in a world whose contacts are listened to.
+
+    Panda3D does so wherever a contact callback is set, as stock's engine sets one; a truck that bottoms out shows it.
+    The callback itself is one for the whole process and not wanted here: another world takes it back, which leaves
+    this one's solver as it is. Hence no engine may be listening yet.
+    """
+    world.setContactAddedCallback(PythonCallbackObject())
+    BulletWorld().clearContactAddedCallback()
 
 
 def _build(world: BulletWorld, body: Body) -> _Car:
