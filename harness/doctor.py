@@ -70,7 +70,7 @@ def check_setuptools() -> Finding:
 
 def check_cache() -> Finding:
     """Whether the cache folder can be written and has room."""
-    folder = Path(os.environ.get("GAUNTLET_CACHE") or platformdirs.user_cache_dir("gauntlet"))
+    folder = Path(os.environ.get("GAUNTLET_CACHE") or platformdirs.user_cache_dir("gauntlet-drive"))
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     if not os.access(existing, os.W_OK):
