@@ -71,7 +71,7 @@ class AttackRecord:
 
 
 def logged_context(scenario: Scenario, *, intensity: float = 1.0, seed: int = 0) -> AttackContext:
-    """The attack on the logged ego at step 10.
+    """The attack on the logged ego, in its logged size, at step 10: what the engine plays with a replayed ego.
 
     Raises:
         AdversaryError: The scene has no opponent.

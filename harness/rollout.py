@@ -97,7 +97,8 @@ def run_episode(
     streams = np.random.SeedSequence([seed, len(scenario.id)]).spawn(3)
     rng_policy, rng_adversary, rng_env = (np.random.default_rng(stream) for stream in streams)
     buffer = None if protocol == "as-published" else ego_buffer
-    plan = plan_attack(scenario, adversary, intensity, rng_adversary, env.options.ego_box, buffer)
+    size = env.options.ego_box_in(scenario, replay=policy.control == "replay")
+    plan = plan_attack(scenario, adversary, intensity, rng_adversary, size, buffer)
     observation, info = env.reset(
         seed=int(rng_env.integers(2**31)),
         options={"scenario": scenario_index, "plan": plan, "ego": "policy" if policy.control == "action" else "replay"},

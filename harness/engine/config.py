@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from harness.errors import ConfigError
+from scenarios.scenario import Scenario
 
 ObservationName = Literal["cat", "metadrive"]
 RewardName = Literal["cat", "metadrive"]
@@ -126,7 +127,8 @@ class EngineConfig:
         static_vehicles: Whether vehicles that never move are present (CAT and SAGE drop them).
         filter_overlapping: Whether a logged vehicle waits to appear while the driven ego is where it would be
             (MetaDrive's rule: 8 m ahead or behind and 2 m aside). The opponent waits only while boxes overlap.
-        ego_size: Length and width (m) of the ego in the geometric crash check; None: the simulated body's.
+        ego_size: Length and width (m) of the ego in the geometric crash check; None: the simulated body's where the
+            ego is driven, the log's where it is replayed (a replay says what happened to the car that was there).
         cache_scenes: Parsed scenes (map bodies, tracks) kept in memory, least recently used dropped first.
         seed: Of the sampling of scenes, until `reset(seed=...)` gives another.
         settle: Whether logged vehicles keep the pitch, roll and height that MetaDrive's wheel physics gives them.
@@ -164,5 +166,11 @@ class EngineConfig:
 
     @property
     def ego_box(self) -> tuple[float, float]:
-        """Length and width of the ego in the geometric crash check, m."""
+        """Length and width of a driven ego in the geometric crash check, m."""
         return self.ego_size or (EGO_LENGTH, EGO_WIDTH)
+
+    def ego_box_in(self, scenario: Scenario, *, replay: bool) -> tuple[float, float]:
+        """Length and width of the ego of one episode in the geometric crash check, m."""
+        if replay and self.ego_size is None:
+            return scenario.box(scenario.ego)
+        return self.ego_box

@@ -136,12 +136,14 @@ class GauntletEnv(ScenarioEnv):
         self._check_plan(scene, plan)
         self._start()
         self._scene, self._index, self._plan, self._replay = scene, index, plan, replay
+        self._ego_box = self.options.ego_box_in(scene.scenario, replay=replay)
         self._step = 0
         self._episode_reward = 0.0
         ego = self._place_ego(scene, index)
         rows = max(scene.steps, self.options.horizon + 1)
         self._recorder.begin(rows)
-        self._traffic.reset(scene, ego, plan, replay=replay, seed=int(self._rng.integers(2**31)), steps=rows - 1)
+        seed = int(self._rng.integers(2**31))
+        self._traffic.reset(scene, ego, plan, replay=replay, ego_box=self._ego_box, seed=seed, steps=rows - 1)
         ego.navigation.update(ego.x, ego.y)
         ego.navigation.update(ego.x, ego.y)
         self._check_contacts(ego)
@@ -327,14 +329,14 @@ class GauntletEnv(ScenarioEnv):
 
     def _boxes_met(self, ego: EgoVehicle) -> tuple[bool, bool]:
         traffic, scene = self._traffic, self._need_scene()
-        rows = traffic.close_vehicles()
+        rows = traffic.close_vehicles(math.hypot(*self._ego_box) / 2)
         if not len(rows):
             return False, False
         present = traffic.present
         poses = np.column_stack([present.xy[rows], present.theta[rows]])
         met = boxes_overlap(
             np.array([ego.x, ego.y, ego.theta]),
-            np.array(self.options.ego_box),
+            np.array(self._ego_box),
             poses,
             scene.sizes[present.agents[rows]],
         )
@@ -349,7 +351,7 @@ class GauntletEnv(ScenarioEnv):
             step=self._step,
             dt=scene.scenario.dt,
             ego=np.array(ego.world_state(scene.origin)),
-            ego_size=(float(ego.LENGTH), float(ego.WIDTH)),
+            ego_size=self._ego_box if self._replay else (float(ego.LENGTH), float(ego.WIDTH)),
             route=scene.route.points + scene.origin,
             agents=np.column_stack([present.xy + scene.origin, present.theta, present.velocity]),
             agent_sizes=scene.sizes[present.agents],

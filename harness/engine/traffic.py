@@ -28,8 +28,6 @@ _ASIDE: Final = 2.0
 """No logged vehicle appears this close to the driven ego, m (`GENERATION_FORWARD/SIDE_CONSTRAINT`)."""
 _TOUCH_RANGE: Final = 15.0
 """Bodies closer than this (centres, m) can be touched within a step: 0.1 s at 80 m/s plus two half diagonals."""
-_EGO_SPAN: Final = 2.5
-"""Half the diagonal of the ego's body, rounded up, m."""
 
 
 @dataclass(slots=True)
@@ -86,12 +84,20 @@ class TrafficManager:
         self.spawn_blocked = 0
 
     def reset(
-        self, scene: Scene, ego: EgoVehicle, plan: AttackPlan | None, *, replay: bool, seed: int, steps: int
+        self,
+        scene: Scene,
+        ego: EgoVehicle,
+        plan: AttackPlan | None,
+        *,
+        replay: bool,
+        ego_box: tuple[float, float],
+        seed: int,
+        steps: int,
     ) -> None:
-        """Begin an episode of `steps` steps: nothing of the last one survives."""
+        """Begin an episode of `steps` steps: nothing of the last one survives. `ego_box`: length and width, m."""
         self._contacts.clear()
         self.lidar.clear()
-        self._scene, self._plan, self._replay = scene, plan, replay
+        self._scene, self._plan, self._replay, self._ego_box = scene, plan, replay, np.array(ego_box)
         self._opponent = scene.scenario.opponent
         agents = scene.scenario.num_agents
         self._tilt = scene.tilt
@@ -229,10 +235,7 @@ class TrafficManager:
         row = self._plan_row(step)
         pose = np.array([*scene.xy[opponent, now], scene.theta[opponent, now]]) if row is None else row[:3]
         return bool(
-            box_separation(
-                np.array([ego.x, ego.y, ego.theta]), np.array([ego.LENGTH, ego.WIDTH]), pose, scene.sizes[opponent]
-            )
-            <= 0
+            box_separation(np.array([ego.x, ego.y, ego.theta]), self._ego_box, pose, scene.sizes[opponent]) <= 0
         )
 
     def _node_poses(self, rows: NDArray[np.intp]) -> Floats:
@@ -293,8 +296,8 @@ class TrafficManager:
         place = present.xy[row] + self._scene.origin
         return self._opponent, np.array([*place, present.theta[row], *present.velocity[row]])
 
-    def close_vehicles(self, ego_span: float = _EGO_SPAN) -> NDArray[np.intp]:
-        """Rows of `present` of the vehicles whose boxes may meet the ego's."""
+    def close_vehicles(self, ego_span: float) -> NDArray[np.intp]:
+        """Rows of `present` of the vehicles whose boxes may meet the ego's, half of whose diagonal is `ego_span` m."""
         present = self.present
         sizes = self._scene.sizes[present.agents]
         reach = np.hypot(sizes[:, 0], sizes[:, 1]) / 2 + ego_span

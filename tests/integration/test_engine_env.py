@@ -1,5 +1,6 @@
 """The environment itself: reproducible, honest about endings, clear about misuse."""
 
+import dataclasses
 import urllib.request
 
 import numpy as np
@@ -174,7 +175,30 @@ def test_view_is_in_world_coordinates(make):
     view, log = env.view(), env.scenario.states(0)
     np.testing.assert_allclose(view.ego, log[10], atol=1e-4)
     np.testing.assert_allclose(view.agents[0], env.scenario.states(1)[10], atol=1e-4)
-    assert view.ego_size == pytest.approx((4.515, 1.852))
+    assert view.ego_size == pytest.approx((4.5, 2.0)), "a replayed ego has its logged size"
+    env.reset(options={"scenario": 1})
+    assert env.view().ego_size == pytest.approx((4.515, 1.852)), "a driven one MetaDrive's"
+
+
+def test_a_replayed_ego_crashes_in_its_logged_size(make):
+    """A lorry of an ego, 16 m long and 2.6 m wide, and a car 10 m ahead of its centre at the same speed."""
+    ahead = [Agent("ahead", 10.0, 0.0, 0.0, 10.0)]
+    scene = straight_road(extra=ahead, opponent_gap=60.0)
+    size = scene.size.copy()
+    size[scene.ego] = 16.0, 2.6, 3.0
+    scene = dataclasses.replace(scene, size=size)
+    crashes = {}
+    env = make(source=ListSource([scene]))
+    for ego in ("replay", "policy"):
+        env.reset(options={"scenario": 0, "ego": ego})
+        env.step(np.zeros(2))
+        crashes[ego] = env.recording().crash_geometry
+    env.close()
+    fixed = make(EngineConfig(ego_size=(4.5, 1.8)), ListSource([scene]))
+    fixed.reset(options={"scenario": 0, "ego": "replay"})
+    fixed.step(np.zeros(2))
+    assert crashes == {"replay": 0, "policy": None}
+    assert fixed.recording().crash_geometry is None
 
 
 def test_a_second_engine_is_refused_and_a_closed_one_is_not(make):

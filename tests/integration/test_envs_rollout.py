@@ -46,7 +46,7 @@ def test_idm_stops_behind_a_standing_car_that_the_log_drives_through(env):
     assert not idm.crashed
     assert 0.5 < 60.0 - idm.ego.states[idm.steps, 0] - 4.5 < 6.0
     replay = run_episode(env, load_policy("replay"), None, 3)
-    # Bumpers meet when the ego's centre is (4.515 + 4.5) / 2 behind x = 60: after 5.55 s.
+    # Bumpers meet when the ego's centre is (4.5 + 4.5) / 2 behind x = 60: after 5.55 s.
     assert replay.crash_geometry == 56
 
 
