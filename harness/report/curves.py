@@ -23,6 +23,7 @@ def draw_curves(summaries: Sequence[Summary], path: Path, title: str) -> None:
     # The object-oriented interface: no global state, no window, safe beside the simulator.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, MaxNLocator
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -41,6 +42,8 @@ def draw_curves(summaries: Sequence[Summary], path: Path, title: str) -> None:
                 alpha=0.18,
                 lw=0,
             )
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.xaxis.set_major_formatter(EngFormatter())
         axis.set(xlabel="environment steps", ylabel=label, ylim=(0, 1), xlim=(0, None))
         axis.grid(alpha=0.25)
     axes[0].legend(frameon=False)
