@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from harness.engine.config import REWARDS, SENSORS, EngineConfig
 from harness.engine.recording import Recording
 
@@ -11,7 +13,10 @@ __all__ = ["REWARDS", "SENSORS", "EngineConfig", "GauntletEnv", "Recording"]
 def __getattr__(name: str) -> object:
     """Import MetaDrive only when the environment itself is asked for."""
     if name == "GauntletEnv":
-        from harness.engine.env import GauntletEnv
+        with warnings.catch_warnings():
+            # MetaDrive imports pygame, which warns about setuptools on every start; users cannot act on it.
+            warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+            from harness.engine.env import GauntletEnv
 
         return GauntletEnv
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
