@@ -20,6 +20,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "none": "adversaries.none:NoAdversary",
         "rule": "adversaries.rule:RuleAdversary",
         "cat": "adversaries.cat:CatAdversary",
+        "sage": "adversaries.sage.adversary:SageAdversary",
     },
     "policy": {
         "replay": "ego_policies.replay:ReplayPolicy",

@@ -86,7 +86,7 @@ class SageAdversary:
             prior: The motion prior of the experts or its file; found beside the experts by default.
             protocol: `corrected` or `as-published`.
             candidates: Candidates from which R_μ chooses.
-            spacing: Candidates keep this distance, m (0: the plain likeliest, the published decoding). By default 3 m,
+            spacing: Candidates keep this distance, m (0: the plain likeliest, the published decoding). By default 4 m,
                 and 0 as published. See `groups.Draw`.
             mixing: `weights` (SAGE), or one of the paper's rivals, `logits` and `trajectories`.
             extrapolation: How weights go on beyond [0, 1]: `vector` (eq. 16) or `direct` (eq. 6 as it stands).

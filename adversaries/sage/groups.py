@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.errors import ConfigError
 
-SPACING: Final = 3.0
+SPACING: Final = 4.0
 """Default spacing of a group, m; see `Draw`."""
 
 
@@ -20,7 +20,7 @@ class Draw:
 
     spacing: float = SPACING
     """Goals closer than this to a likelier one are left out, m. 0 is the paper's plain top K, which, from a dense set
-    of goals, is K near-duplicates; a car is about 2 m wide and 4.5 m long."""
+    of goals, is K near-duplicates; a car is about 4.5 m long."""
     at_random: bool = False
     """Draw at random without replacement (Gumbel noise on the log-probabilities) instead of taking the likeliest."""
 

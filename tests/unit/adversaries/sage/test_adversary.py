@@ -160,3 +160,13 @@ def test_an_attack_takes_less_than_sixty_milliseconds() -> None:
         sage.plan(at(scene, float(delay) / 4))
         spent.append(time.process_time() - begin)
     assert np.median(spent) < 0.060
+
+
+def test_shipped_experts_attack() -> None:
+    """The package's own experts load beside the package's own prior, and differ the way they should."""
+    shipped = load_experts()
+    assert shipped.info["adv"]["data"] == "procedural"
+    assert shipped.info["adv"]["recipe"]["w_adv"] > shipped.info["real"]["recipe"]["w_adv"]
+    sage, scene = SageAdversary(shipped), crossing(opponent_delay=1.0)
+    calm, vicious = (sage.plan(at(scene, intensity)) for intensity in (0.0, 1.0))
+    assert vicious.scores["adversarial"][vicious.chosen] > calm.scores["adversarial"][calm.chosen]
