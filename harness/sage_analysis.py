@@ -135,7 +135,9 @@ def _draw_vectors(result: Mapping[str, Any], axes: Any) -> None:
         inside = kind == "vector" and 0 <= float(name.split()[1]) <= 1
         style = {"reference": "k*", "direct": "C1x"}.get(kind, "C3o" if inside else "C0s")
         axes[0].plot(x, y, style)
-        axes[0].annotate(name.replace("vector ", "λ "), (x, y), fontsize=7, xytext=(3, 3), textcoords="offset points")
+        if not inside or name.split()[1] in ("0", "0.5", "1"):  # the mixtures between would cover one another's names
+            label = name.replace("vector ", "λ ")
+            axes[0].annotate(label, (x, y), fontsize=7, xytext=(3, 4), textcoords="offset points")
     axes[0].set(
         xlabel="first principal component",
         ylabel="second",
@@ -164,7 +166,7 @@ def _draw_landscape(result: Mapping[str, Any], axes: Any) -> None:
         axes[1].plot(line["intensities"], line[name]["measured"], f"C{number}o-", label=f"{name}: measured")
         axes[1].plot(line["intensities"], line[name]["line"], f"C{number}:", label=f"{name}: straight line")
     axes[1].set(xlabel="λ", ylabel="reward of the group", title="linearity along the segment")
-    axes[1].legend(fontsize=7)
+    axes[1].legend(fontsize=7, loc="center right")
 
 
 def _draw_extrapolation(result: Mapping[str, Any], axes: Any) -> None:
