@@ -15,13 +15,14 @@ from tests.sources import ListSource
 
 
 def scenes():
-    """Cars of three bodies, a pedestrian, a late car, a leader that is run into. No two neighbours at equal distance.
+    """Cars of all bodies (the truck's bottoms out), a pedestrian, a late car, a leader that is run into.
 
-    Stock orders those by the hash of an object.
+    No two neighbours are at equal distance: stock orders those by the hash of an object.
     """
     mixed = [
         Agent("small", -23.0, LANE_WIDTH, 0.0, 9.0, size=(3.8, 1.7, 1.5)),
         Agent("van", 35.0, LANE_WIDTH, 0.0, 8.0, size=(5.8, 2.1, 2.0)),
+        Agent("truck", 14.0, -5.0, -0.1, 7.0, size=(8.0, 2.5, 3.0)),
         Agent("walker", 25.0, -3.0, 1.5, 1.2, kind=Kind.PEDESTRIAN, size=(0.6, 0.6, 1.7)),
         Agent("late", 60.0, 0.0, 0.0, 6.0, first=12, last=70),
     ]
@@ -67,6 +68,4 @@ def test_equal_to_stock_on_real_scenes():
     result = measure_differences(pick(source, 8), PerfConfig())
     assert result["contact_disagreements"] == 0
     assert result["max_reward_difference"] <= 1e-4
-    # A truck that bottoms out where it appears leans a little differently: single rays, below 1e-3.
-    assert result["max_observation_difference"] <= 1e-3
-    assert result["observation_numbers_beyond_1e-4"] <= 1e-4 * result["observation_numbers_compared"]
+    assert result["max_observation_difference"] <= 1e-4
