@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.errors import ConfigError, WeightsError
 from harness.training import td3_kernel
+from harness.training.keep import keep
 
 Precision = Literal["auto", "float32", "bfloat16"]
 BLOCKS: Final = ("first.weight", "first.bias", "second.weight", "second.bias", "head.weight", "head.bias")
@@ -220,6 +221,7 @@ class FastTD3(TD3):
         self._networks = (critics.arguments(), critics.adam_arguments(), actors.arguments(), actors.adam_arguments())
         self._second_gradient = torch.zeros_like(critics.gradient)
         self._gradients = (self._networks[0][2], critics.blocks(self._second_gradient))
+        self._kept = keep([self._networks, self._gradients, self._second_gradient])
 
     def set_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Load parameters as Stable-Baselines3 does, into the flat memory."""
@@ -242,6 +244,7 @@ class FastTD3(TD3):
             "_dtype",
             "_second_gradient",
             "_gradients",
+            "_kept",
         ]
         return super()._excluded_save_params() + own
 
