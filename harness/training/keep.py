@@ -19,8 +19,6 @@ from torch import Tensor, nn
 class _Keeper(nn.Module):
     """A scripted module owns its list in C++."""
 
-    tensors: list[Tensor]
-
     def __init__(self, tensors: list[Tensor]) -> None:
         super().__init__()
         self.tensors = tensors
