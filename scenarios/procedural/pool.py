@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -157,10 +158,12 @@ def _finished(future: Future[Outcome]) -> bool:
 
 def _executor(workers: int) -> ProcessPoolExecutor:
     # Spawn: a fork would copy whatever engine or thread pool the caller has running.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_single_thread)
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
 
 
-def _single_thread() -> None:
-    """One thread per worker: numerical libraries must not compete for the cores."""
+def _prepare() -> None:
+    """One thread per worker (numerical libraries must not compete for the cores), and no foreign warnings."""
+    # MetaDrive imports pygame, which warns about setuptools on every start; users cannot act on it.
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
