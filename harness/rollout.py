@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -28,6 +28,7 @@ from harness.metrics.driving import mean_jerk, mean_speed
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 if TYPE_CHECKING:
+    from harness.engine import Recording
     from harness.engine.env import GauntletEnv
 
 logger = logging.getLogger(__name__)
@@ -117,31 +118,38 @@ def run_episode(
     recording = env.recording()
     if ego_buffer is not None:
         ego_buffer.add(scenario.id, recording.ego)
-    states, valid = recording.ego
     return Episode(
         scenario_id=scenario.id,
         policy=policy.name,
         adversary=adversary.name if adversary is not None else NO_ADVERSARY,
         intensity=intensity if plan is not None else 0.0,
         seed=seed,
-        ego=recording.ego,
-        opponent=recording.opponent,
-        agents=recording.agents,
-        agents_valid=recording.agents_valid,
         plan=plan,
         steps=steps,
         reward=reward,
         cost=cost,
-        route_completion=float(np.clip(info["route_completion"], 0.0, 1.0)),
-        arrived=bool(info["arrive_dest"]),
-        off_road=bool(info["out_of_road"]),
         truncated=bool(truncated and not terminated),
-        crash_contact=recording.crash_contact,
-        crash_geometry=recording.crash_geometry,
-        crash_opponent=recording.crash_opponent,
-        mean_speed=float(mean_speed(states, valid)),
-        mean_jerk=float(mean_jerk(states, valid, scenario.dt)),
+        **_observed(recording, info, scenario.dt),
     )
+
+
+def _observed(recording: Recording, info: Mapping[str, Any], dt: float) -> dict[str, Any]:
+    """The fields of `Episode` that the simulator knows."""
+    states, valid = recording.ego
+    return {
+        "ego": recording.ego,
+        "opponent": recording.opponent,
+        "agents": recording.agents,
+        "agents_valid": recording.agents_valid,
+        "route_completion": float(np.clip(info["route_completion"], 0.0, 1.0)),
+        "arrived": bool(info["arrive_dest"]),
+        "off_road": bool(info["out_of_road"]),
+        "crash_contact": recording.crash_contact,
+        "crash_geometry": recording.crash_geometry,
+        "crash_opponent": recording.crash_opponent,
+        "mean_speed": float(mean_speed(states, valid)),
+        "mean_jerk": float(mean_jerk(states, valid, dt)),
+    }
 
 
 def run_two_stage(
