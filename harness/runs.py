@@ -30,7 +30,7 @@ PACKAGES: Final = ("gauntlet-drive", "metadrive-simulator", "stable-baselines3",
 
 
 @contextlib.contextmanager
-def _explained(path: Path, doing: str) -> Iterator[None]:
+def explained(path: Path, doing: str) -> Iterator[None]:
     """Turn an `OSError` into a `RunError` that says what to do."""
     try:
         yield
@@ -57,7 +57,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """
     # The suffix stays last, because writers such as matplotlib and numpy go by it.
     beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    with _explained(path, "write"):
+    with explained(path, "write"):
         try:
             write(beside)
             with open(beside, "rb") as file:
@@ -145,7 +145,7 @@ class RunDirectory:
         self.path = path
         self.info = info
         self._files: dict[str, TextIO] = {}
-        with _explained(path, "write in"):
+        with explained(path, "write in"):
             self._lock = open(path / LOCK_FILE, "w", encoding="utf-8")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -162,7 +162,7 @@ class RunDirectory:
         Raises:
             RunError: The folder holds something already, or cannot be written.
         """
-        with _explained(path, "make run folder"):
+        with explained(path, "make run folder"):
             path.mkdir(parents=True, exist_ok=True)
             taken = [entry.name for entry in path.iterdir() if entry.name != LOCK_FILE]
         if taken:
@@ -213,7 +213,7 @@ class RunDirectory:
             RunError: The disk is full, say.
         """
         path = self.path / f"{name}.jsonl"
-        with _explained(path, "append to"):
+        with explained(path, "append to"):
             if name not in self._files:
                 self._files[name] = open(path, "a", encoding="utf-8")
             file = self._files[name]
@@ -265,7 +265,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    with _explained(path, "read"):
+    with explained(path, "read"):
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     records = []
     for number, line in enumerate(lines):

@@ -1,0 +1,1 @@
+"""The benchmark: every adversary against every system under test (configuration, work, records, numbers)."""
