@@ -97,7 +97,7 @@ class Adversary(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EgoView:
-    """What a privileged policy may see of the present; never the future of others.
+    """What a privileged policy may see of the present; the future of others only where it declares so.
 
     Attributes:
         step: Absolute step.
@@ -108,6 +108,9 @@ class EgoView:
         agents: [M, STATE] every other present agent.
         agent_sizes: [M, 2] length and width, m.
         speed_limit: m/s, where known.
+        futures: [M, H, STATE] where `agents[m]` will be after absolute step `step + 1 + h`, H up to the end of the log:
+            the attack plan for the opponent that follows one, the log for everybody else. NaN where the agent will be
+            gone, or where nobody knows (traffic that reacts). Only for policies with `sees_futures = True`, else None.
     """
 
     step: int
@@ -118,6 +121,7 @@ class EgoView:
     agents: Floats
     agent_sizes: Floats
     speed_limit: float | None = None
+    futures: Floats | None = None
 
 
 @runtime_checkable
@@ -129,6 +133,8 @@ class EgoPolicy(Protocol):
         control: `action` drives by `act`; `replay` follows the log (and `act` is never called).
         observation: Observation preset that `act` expects (`cat`, `metadrive`), or `none`.
         privileged: True if it reads `EgoView` or more: tables label it.
+
+    A policy may also have `sees_futures = True`: it is then shown `EgoView.futures`, and must be `privileged`.
     """
 
     name: str

@@ -348,5 +348,7 @@ def _act(
 ) -> NDArray[np.float32]:
     if policy.control == "replay":
         return _REPLAY_ACTION
-    action = _guard(policy, scenario, step, lambda: policy.act(observation, env.view()))
+    # Policies that do not ask for the future neither see it nor pay for it.
+    futures = {"futures": True} if getattr(policy, "sees_futures", False) else {}
+    action = _guard(policy, scenario, step, lambda: policy.act(observation, env.view(**futures)))
     return check_action(action, policy=policy.name, step=step, scene=scenario.id)

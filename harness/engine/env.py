@@ -342,8 +342,8 @@ class GauntletEnv(ScenarioEnv):
         )
         return bool(met.any()), bool(met[present.agents[rows] == scene.scenario.opponent].any())
 
-    def view(self) -> EgoView:
-        """What a privileged policy may see right now."""
+    def view(self, *, futures: bool = False) -> EgoView:
+        """What a privileged policy may see right now; with `futures`, also where everybody else will be."""
         scene, ego = self._need_scene(), self._ego
         assert ego is not None, "a scene implies an ego"
         present = self._traffic.present
@@ -355,6 +355,7 @@ class GauntletEnv(ScenarioEnv):
             route=scene.route.points + scene.origin,
             agents=np.column_stack([present.xy + scene.origin, present.theta, present.velocity]),
             agent_sizes=scene.sizes[present.agents],
+            futures=self._traffic.futures(self._step) if futures else None,
         )
 
     def recording(self) -> Recording:

@@ -14,6 +14,7 @@ from panda3d.bullet import BulletWorld
 
 from harness.engine.bodies import ContactBodies, LidarWorld
 from harness.engine.ego import EgoVehicle
+from harness.engine.futures import foresee
 from harness.engine.scene import BODIES, HALF_SPAN, Body, Scene
 from harness.engine.settling import Settler
 from harness.geometry import box_separation
@@ -295,6 +296,11 @@ class TrafficManager:
         present = self.present
         place = present.xy[row] + self._scene.origin
         return self._opponent, np.array([*place, present.theta[row], *present.velocity[row]])
+
+    def futures(self, step: int) -> Floats:
+        """Where everyone present will be after steps `step + 1` … (see `EgoView.futures`): [M, H, STATE]."""
+        plan = self._plan_rows if self._opponent is not None else None
+        return foresee(self._scene, self.present.agents, step, plan[:2] if plan else None, logged=self._policy is None)
 
     def close_vehicles(self, ego_span: float) -> NDArray[np.intp]:
         """Rows of `present` of the vehicles whose boxes may meet the ego's, half of whose diagonal is `ego_span` m."""
