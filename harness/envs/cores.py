@@ -72,9 +72,9 @@ class LocalCore(_Core):
         """Picture from above [H, W, 3]."""
         return self._need().render()
 
-    def view(self) -> EgoView:
-        """The present, for privileged policies."""
-        return self._need().view()
+    def view(self, *, futures: bool = False) -> EgoView:
+        """The present, for privileged policies; with `futures`, also what is to come."""
+        return self._need().view(futures=futures)
 
     def recording(self) -> Recording:
         """What happened in this episode."""
@@ -124,9 +124,9 @@ class RemoteCore(_Core):
         """Picture from above [H, W, 3]."""
         return self._call("render")
 
-    def view(self) -> EgoView:
-        """The present, for privileged policies."""
-        return self._call("view")
+    def view(self, *, futures: bool = False) -> EgoView:
+        """The present, for privileged policies; with `futures`, also what is to come."""
+        return self._call("view", futures=futures)
 
     def recording(self) -> Recording:
         """What happened in this episode."""
