@@ -1,0 +1,1 @@
+"""Learned and simple traffic: tokens, models, roll-outs, baselines."""
