@@ -58,6 +58,74 @@ class AttackContext:
 
 
 @dataclass(frozen=True, slots=True)
+class VehicleModel:
+    """What a reactive controller may know of the car that it drives: the engine's own body, roughly linearised.
+
+    Attributes:
+        front_axle, rear_axle: Distance of the axles ahead of and behind the position in `STATE`, m.
+        max_steering: Front wheel angle at action 1, rad.
+        understeer: Extra front wheel angle per lateral acceleration, rad/(m/s²).
+        throttle: Acceleration at action 1, m/s².
+        brake: Deceleration per unit of negative action before the tyres slip, m/s².
+        grip: Hardest acceleration in any direction, m/s².
+        rolling: Deceleration at action 0, m/s².
+    """
+
+    front_axle: float
+    rear_axle: float
+    max_steering: float
+    understeer: float
+    throttle: float
+    brake: float
+    grip: float
+    rolling: float
+
+
+@dataclass(frozen=True, slots=True)
+class ControlContext:
+    """What a reactive controller is told when an episode begins.
+
+    Attributes:
+        scenario: The recorded scene.
+        opponent: Index of the vehicle that it will drive.
+        opponent_size, ego_size: Length and width, m.
+        vehicle: How the opponent answers to actions.
+    """
+
+    scenario: Scenario
+    opponent: int
+    opponent_size: tuple[float, float]
+    ego_size: tuple[float, float]
+    vehicle: VehicleModel
+
+
+@runtime_checkable
+class ReactiveController(Protocol):
+    """Drives the opponent by physics from `AttackPlan.takeover_step` on. Deterministic.
+
+    It travels to workers inside its plan, so it holds plain data and can be pickled. One plan may be played any
+    number of times, one after the other: `reset` forgets everything that the last episode left.
+    """
+
+    def reset(self, plan: AttackPlan, context: ControlContext) -> None:
+        """Begin an episode of `plan`."""
+        ...
+
+    def act(self, step: int, opponent: Floats, ego: Floats) -> Floats:
+        """Drive from absolute step `step` to the next; called at every step from `takeover_step - 1` on.
+
+        Args:
+            step: The present.
+            opponent: [STATE], where it truly is.
+            ego: [STATE], where it truly is.
+
+        Returns:
+            [2] steering and throttle/brake, each in [-1, 1] (left and accelerate positive); clipped.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class AttackPlan:
     """Where the opponent is at every absolute step.
 
@@ -67,8 +135,10 @@ class AttackPlan:
         candidates: [K, T, STATE] every trajectory that was considered (for pictures and metrics), or None.
         scores: Named scores per candidate, each [K].
         chosen: Index of the chosen candidate, or None.
-        takeover_step: Step at which a reactive controller takes over (SEAL), or None.
+        takeover_step: First step whose row is not the plan's but physics' (SEAL): rows before it are exact, later
+            ones only what was expected (open-loop metrics take them for the attack). Without a controller: no effect.
         info: Anything worth logging (scalars and strings).
+        controller: Who drives from `takeover_step` on, or None.
     """
 
     states: Floats
@@ -78,6 +148,7 @@ class AttackPlan:
     chosen: int | None = None
     takeover_step: int | None = None
     info: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+    controller: ReactiveController | None = None
 
 
 @runtime_checkable
