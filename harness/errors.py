@@ -67,5 +67,9 @@ class RunError(GauntletError, RuntimeError):
     """A run directory cannot be written, resumed or read."""
 
 
+class WorkerError(GauntletError, RuntimeError):
+    """Workers cannot be started, or a job raised in one."""
+
+
 class ConformanceError(GauntletError, AssertionError):
     """A component breaks its contract: names the component, the rule, and what was found."""

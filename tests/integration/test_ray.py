@@ -1,0 +1,69 @@
+"""The Ray executor on a local cluster of several nodes, one of which is killed while it works."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.workers import WorkerSetup, run_jobs
+
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+TARGETS = "tests.unit.harness.worker_targets"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A head without processors (the driver) and two nodes with one each."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made.nodes = [made.add_node(num_cpus=1) for _ in range(2)]
+    ray.init(address=made.address, log_to_driver=False)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def test_jobs_on_two_nodes(cluster: Any) -> None:
+    results = list(run_jobs(range(6), WorkerSetup(f"{TARGETS}:square"), "ray"))
+    assert {r.job: r.value for r in results} == {job: job * job for job in range(6)}
+
+
+def test_trouble_on_ray(cluster: Any, tmp_path: Path) -> None:
+    jobs = [(name, name) for name in ("exit", "hang", "raise", "once", "fine")]
+    setup = WorkerSetup(f"{TARGETS}:troubled", {"folder": str(tmp_path)})
+    found = {r.job[0]: r for r in run_jobs(jobs, setup, "ray", timeout_s=5.0)}
+    assert (found["fine"].value, found["once"].value) == ("FINE", "ONCE")
+    assert {name: r.attempts for name, r in found.items()} == {
+        "exit": 2,
+        "hang": 2,
+        "raise": 2,
+        "once": 2,
+        "fine": 1,
+    }
+    assert "lost" in found["exit"].error
+    assert "5 s" in found["hang"].error
+    assert "ValueError: broken job" in found["raise"].error
+
+
+def test_a_node_is_killed_mid_run(cluster: Any, tmp_path: Path) -> None:
+    setup = WorkerSetup(f"{TARGETS}:on_node", {"folder": str(tmp_path), "seconds": 1.0})
+    killer = threading.Thread(target=_kill_when_both_work, args=(cluster, tmp_path))
+    killer.start()
+    results = list(run_jobs(range(10), setup, "ray", workers=2, timeout_s=120.0))
+    killer.join()
+    assert {r.job for r in results} == set(range(10))
+    assert not [r.error for r in results if r.error]
+    assert sum(r.attempts for r in results) == 11  # one job was on the lost node
+    assert len({node for node in tmp_path.glob("node.*")}) == 2
+
+
+def _kill_when_both_work(cluster: Any, folder: Path) -> None:
+    end = time.monotonic() + 60
+    while len(list(folder.glob("node.*"))) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    cluster.remove_node(cluster.nodes[0], allow_graceful=False)
