@@ -79,6 +79,31 @@ def box_separation(poses_a: Floats, sizes_a: Floats, poses_b: Floats, sizes_b: F
     return np.maximum(gaps(poses_a[..., 2], half_a, half_b), gaps(poses_b[..., 2], half_b, half_a))
 
 
+def box_distances(poses_a: Floats, sizes_a: Floats, poses_b: Floats, sizes_b: Floats) -> Floats:
+    """Distance between oriented boxes, m, 0 where they touch or overlap; broadcasts over leading dimensions.
+
+    Two convex shapes that are apart are nearest at a corner of one of them, so eight corner-to-box distances suffice.
+
+    Args:
+        poses_a, poses_b: [..., 3].
+        sizes_a, sizes_b: [..., 2].
+
+    Returns:
+        [...].
+    """
+
+    def corners_to_box(poses: Floats, sizes: Floats, box: Floats, box_sizes: Floats) -> Floats:
+        local = to_frame(box_corners(poses, sizes), box[..., None, :])
+        half = np.asarray(box_sizes, dtype=np.float64)[..., None, :] / 2
+        outside = np.maximum(np.abs(local) - half, 0.0)
+        return np.hypot(outside[..., 0], outside[..., 1]).min(-1)
+
+    nearest = np.minimum(
+        corners_to_box(poses_a, sizes_a, poses_b, sizes_b), corners_to_box(poses_b, sizes_b, poses_a, sizes_a)
+    )
+    return np.where(boxes_overlap(poses_a, sizes_a, poses_b, sizes_b), 0.0, nearest)
+
+
 def segments_cross_boxes(starts: Floats, ends: Floats, poses: Floats, sizes: Floats) -> Bools:
     """Whether line segments intersect (or lie within) oriented boxes; broadcasts over leading dimensions.
 

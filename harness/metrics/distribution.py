@@ -1,0 +1,162 @@
+"""Wasserstein distances between how generated and logged vehicles move (SAGE's tables, columns "Dist. Diff.").
+
+Samples of every scene are pooled, then compared, as SAGE does: one distance per table row, not a mean of distances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wasserstein_distance
+
+from harness.errors import ConfigError
+from harness.metrics.intervals import CONFIDENCE, Interval
+from harness.metrics.profiles import path_headings, profile
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+Reading = Literal["corrected", "as-published"]
+
+RESAMPLES: Final = 200
+"""Bootstrap resamples of scenes; a distance sorts thousands of samples, so there are fewer than for means."""
+MIN_POINTS: Final = 3
+"""Fewer positions have no second derivative."""
+
+
+@dataclass(frozen=True, slots=True)
+class KinematicSamples:
+    """Samples of one or more vehicles, each [N].
+
+    Attributes:
+        acceleration: m/s²; longitudinal and signed (corrected), or length of the vector (as published).
+        speed: m/s.
+        yaw_rate: rad/s, signed.
+    """
+
+    acceleration: Floats
+    speed: Floats
+    yaw_rate: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class WassersteinDistances:
+    """First Wasserstein distances, in the unit of each quantity; NaN where a side has no sample."""
+
+    acceleration: float
+    speed: float
+    yaw_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class WassersteinIntervals:
+    """The same with percentile intervals over scenes (resampled distances are biased upwards, so `low` can exceed)."""
+
+    acceleration: Interval
+    speed: Interval
+    yaw_rate: Interval
+
+
+def kinematic_samples(
+    states: Floats, valid: Bools, dt: float = 0.1, reading: Reading = "corrected"
+) -> KinematicSamples:
+    """Samples of one vehicle.
+
+    `corrected`: speed and longitudinal acceleration by backward differences (as equation 12), yaw rate from the
+    states' own headings. `as-published` (`sage/metrics.py`): second-order central differences of the positions, the
+    acceleration is the length of the vector (so it includes lateral acceleration and has no sign), headings come from
+    the path (`profiles.path_headings`), and invalid steps are dropped before differencing, which joins the two ends
+    of a gap.
+
+    Args:
+        states: [T, ≥3] x, y, heading (m, rad).
+        valid: [T]; set it to False wherever motion must not count (history).
+        dt: s.
+        reading: See above.
+    """
+    if reading == "corrected":
+        found = profile(states, valid, dt)
+        return KinematicSamples(
+            found.acceleration[found.acceleration_valid],
+            found.speed[found.speed_valid],
+            found.yaw_rate[found.yaw_rate_valid],
+        )
+    if reading != "as-published":
+        raise ConfigError(f"reading: expected 'corrected' or 'as-published', got {reading!r}.")
+    path = np.asarray(states, dtype=np.float64)[np.asarray(valid, dtype=bool), :2]
+    if len(path) < MIN_POINTS:
+        return KinematicSamples(*(np.zeros(0) for _ in range(3)))
+    velocity = np.gradient(path, dt, axis=0, edge_order=2)
+    acceleration = np.gradient(velocity, dt, axis=0, edge_order=2)
+    headings = np.unwrap(path_headings(path, np.ones(len(path), dtype=bool)))
+    return KinematicSamples(np.hypot(*acceleration.T), np.hypot(*velocity.T), np.gradient(headings, dt, edge_order=2))
+
+
+def pool(samples: Sequence[KinematicSamples]) -> KinematicSamples:
+    """All samples together."""
+
+    def join(parts: list[Floats]) -> Floats:
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    return KinematicSamples(
+        join([s.acceleration for s in samples]),
+        join([s.speed for s in samples]),
+        join([s.yaw_rate for s in samples]),
+    )
+
+
+def wasserstein(generated: KinematicSamples, logged: KinematicSamples) -> WassersteinDistances:
+    """Distances between two pools of samples."""
+    return WassersteinDistances(
+        _distance(generated.acceleration, logged.acceleration),
+        _distance(generated.speed, logged.speed),
+        _distance(generated.yaw_rate, logged.yaw_rate),
+    )
+
+
+def wasserstein_over_scenes(
+    generated: Sequence[KinematicSamples],
+    logged: Sequence[KinematicSamples],
+    seed: int = 0,
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+) -> WassersteinIntervals:
+    """Distances of the pooled samples, with intervals from resampling scenes (both sides of a scene together).
+
+    Args:
+        generated, logged: Per scene, in the same order.
+        seed: Of the resampling.
+        confidence: Probability mass of the intervals, 0 … 1.
+        resamples: Number of resamples.
+
+    Raises:
+        ConfigError: The two sides have different numbers of scenes.
+    """
+    if len(generated) != len(logged):
+        raise ConfigError(f"expected as many generated as logged scenes, got {len(generated)} and {len(logged)}.")
+    exact = wasserstein(pool(generated), pool(logged))
+    rng = np.random.default_rng(seed)
+    draws = np.full((resamples, 3), np.nan)
+    for row in range(resamples if len(generated) else 0):
+        picks = rng.integers(len(generated), size=len(generated))
+        found = wasserstein(pool([generated[i] for i in picks]), pool([logged[i] for i in picks]))
+        draws[row] = found.acceleration, found.speed, found.yaw_rate
+    tail = (1 - confidence) / 2
+
+    def interval(value: float, column: int) -> Interval:
+        drawn = draws[np.isfinite(draws[:, column]), column]
+        if len(drawn) == 0:
+            return Interval(value, float("nan"), float("nan"))
+        low, high = np.quantile(drawn, [tail, 1 - tail])
+        return Interval(value, float(low), float(high))
+
+    return WassersteinIntervals(interval(exact.acceleration, 0), interval(exact.speed, 1), interval(exact.yaw_rate, 2))
+
+
+def _distance(a: Floats, b: Floats) -> float:
+    return float(wasserstein_distance(a, b)) if len(a) and len(b) else float("nan")
