@@ -59,12 +59,11 @@ class AttackContext:
 
 @dataclass(frozen=True, slots=True)
 class VehicleModel:
-    """What a reactive controller may know of the car that it drives: the engine's own body, roughly linearised.
+    """What a reactive controller may know of the car that it drives: a bicycle until its tyres slip.
 
     Attributes:
         front_axle, rear_axle: Distance of the axles ahead of and behind the position in `STATE`, m.
         max_steering: Front wheel angle at action 1, rad.
-        understeer: Extra front wheel angle per lateral acceleration, rad/(m/s²).
         throttle: Acceleration at action 1, m/s².
         brake: Deceleration per unit of negative action before the tyres slip, m/s².
         grip: Hardest acceleration in any direction, m/s².
@@ -74,7 +73,6 @@ class VehicleModel:
     front_axle: float
     rear_axle: float
     max_steering: float
-    understeer: float
     throttle: float
     brake: float
     grip: float

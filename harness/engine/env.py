@@ -190,6 +190,13 @@ class GauntletEnv(ScenarioEnv):
             raise ConfigError(f"a plan needs states [T, {STATE}] and valid [T]; found {states.shape}, {valid.shape}")
         if not np.isfinite(states[valid.astype(bool)]).all():
             raise ConfigError(f"the plan for scene {scenario.id} holds NaN or infinite states in valid rows")
+        if plan.controller is None:
+            return
+        if plan.takeover_step is None or plan.takeover_step < 1 or not scene.is_vehicle[scenario.opponent]:
+            raise ConfigError(
+                f"the plan for scene {scenario.id} has a controller: it needs a takeover_step >= 1 (found "
+                f"{plan.takeover_step}) and an opponent that is a vehicle"
+            )
 
     def _start(self) -> None:
         """Start the engine, once."""

@@ -31,7 +31,7 @@ _TICK: Final = 0.02
 _SUBSTEPS: Final = 5
 _IDLE_BRAKE: Final = 2.0
 """Brake on every wheel while coasting (`BaseVehicle._apply_throttle_brake(0)`)."""
-_CLASSES: Final[dict[Body, type[BaseVehicle]]] = {
+VEHICLE_CLASSES: Final[dict[Body, type[BaseVehicle]]] = {
     Body.SMALL: SVehicle,
     Body.MEDIUM: MVehicle,
     Body.LARGE: LVehicle,
@@ -49,11 +49,11 @@ _LEFT_BEHIND: Final = 0.03
 """Bodies that end a step this far from where the log puts them (m) are seen within the wrong bounds."""
 
 
-_SIMULATED: Final = [*(body.value for body in _CLASSES), Body.PEDESTRIAN.value, Body.CYCLIST.value]
+_SIMULATED: Final = [*(body.value for body in VEHICLE_CLASSES), Body.PEDESTRIAN.value, Body.CYCLIST.value]
 
 
 @dataclass(slots=True)
-class _Car:
+class Car:
     """A simulated agent; `system` holds the wheels, None for people and cyclists."""
 
     path: NodePath
@@ -62,22 +62,35 @@ class _Car:
     body: Body
 
 
-class Settler:
-    """A world of its own in which logged vehicles are driven on wheels."""
+class GroundWorld:
+    """A physics world with MetaDrive's ground and nothing else."""
 
     def __init__(self) -> None:
         """Lay the ground."""
-        self._world = BulletWorld()
-        CollisionGroup.set_collision_rule(self._world)
-        self._world.setGravity(Vec3(0, 0, -9.81))
-        _use_fixed_friction(self._world)
+        self.world = BulletWorld()
+        CollisionGroup.set_collision_rule(self.world)
+        self.world.setGravity(Vec3(0, 0, -9.81))
         ground = BulletRigidBodyNode(MetaDriveType.GROUND)
         ground.setFriction(0.9)
         ground.addShape(BulletPlaneShape(Vec3(0, 0, 1), 0))
         ground.setIntoCollideMask(CollisionGroup.Terrain)
         self._ground = NodePath(ground)
-        self._world.attach(ground)
-        self._spare: dict[Body, list[_Car]] = {body: [] for body in Body}
+        self.world.attach(ground)
+
+    def close(self) -> None:
+        """Release the ground."""
+        self.world.remove(self._ground.node())
+
+
+class Settler:
+    """A world of its own in which logged vehicles are driven on wheels."""
+
+    def __init__(self) -> None:
+        """Lay the ground."""
+        self._ground = GroundWorld()
+        self._world = self._ground.world
+        _use_fixed_friction(self._world)
+        self._spare: dict[Body, list[Car]] = {body: [] for body in Body}
 
     def settle(self, scene: Scene, agents: Sequence[int], start: int = 0) -> Floats:
         """Simulate agents from step `start` on, and note in `scene.bounds` where stock's rays look in vain.
@@ -86,7 +99,7 @@ class Settler:
             [len(agents), T, 3] height (m), pitch and roll (degrees); rows without the agent hold its rest.
         """
         tilt = scene.tilt[list(agents)].copy()
-        cars: dict[int, _Car] = {}
+        cars: dict[int, Car] = {}
         for step in range(start, scene.steps):
             if step > start:
                 for _ in range(_SUBSTEPS):
@@ -112,7 +125,7 @@ class Settler:
             scene.tilt[agents] = self.settle(scene, agents.tolist())
 
     @staticmethod
-    def _note_bounds(car: _Car, scene: Scene, agent: int, step: int) -> None:
+    def _note_bounds(car: Car, scene: Scene, agent: int, step: int) -> None:
         """Remember the last physics tick of a body that ends far from its log.
 
         Rays search Bullet's bounding boxes, which still enclose that tick when stock has already moved the body on.
@@ -123,7 +136,7 @@ class Settler:
             pose = [*where, *car.path.getHpr()]
             scene.bounds[agent, step] = pose, [*speed], [*car.node.getAngularVelocity()]
 
-    def _spawn(self, scene: Scene, agent: int, step: int) -> _Car:
+    def _spawn(self, scene: Scene, agent: int, step: int) -> Car:
         body = Body(int(scene.body[agent, step]))
         spare = self._spare[body]
         car = spare.pop() if spare else _build(self._world, body)
@@ -149,7 +162,7 @@ class Settler:
         return car
 
     @staticmethod
-    def _put_on_log(car: _Car, scene: Scene, agent: int, step: int) -> tuple[float, float, float]:
+    def _put_on_log(car: Car, scene: Scene, agent: int, step: int) -> tuple[float, float, float]:
         """What stock's replay policy does to a vehicle after every step."""
         path, node = car.path, car.node
         height = path.getZ()
@@ -164,13 +177,13 @@ class Settler:
         node.setAngularVelocity(LVector3(0, 0, scene.spin[agent, step]))
         return height, path.getP(), path.getR()
 
-    def _park(self, car: _Car) -> None:
+    def _park(self, car: Car) -> None:
         self._world.remove(car.node if car.system is None else car.system)
         self._spare[car.body].append(car)
 
     def close(self) -> None:
         """Release the ground and the cars."""
-        self._world.remove(self._ground.node())
+        self._ground.close()
         self._spare.clear()
 
 
@@ -185,23 +198,28 @@ def _use_fixed_friction(world: BulletWorld) -> None:
     BulletWorld().clearContactAddedCallback()
 
 
-def _build(world: BulletWorld, body: Body) -> _Car:
+def _build(world: BulletWorld, body: Body) -> Car:
     """An agent as stock builds it."""
-    return _build_car(world, body) if body in _CLASSES else _build_person(body)
+    return build_car(world, body) if body in VEHICLE_CLASSES else _build_person(body)
 
 
-def _build_person(body: Body) -> _Car:
+def _build_person(body: Body) -> Car:
     """`Pedestrian` or `Cyclist`: frictionless, without wheels."""
     node = make_node(body, dynamic=True)
     node.setIntoCollideMask(CollisionGroup.TrafficParticipants)
     node.setFriction(0.0)
     node.setAnisotropicFriction(LVector3(0.0, 0.0, 0.0))
-    return _Car(NodePath(node), node, None, body)
+    return Car(NodePath(node), node, None, body)
 
 
-def _build_car(world: BulletWorld, body: Body) -> _Car:
+def wheel_friction(body: Body) -> float:
+    """Friction of a vehicle's tyres on the ground."""
+    return float(_FRICTION[body])
+
+
+def build_car(world: BulletWorld, body: Body) -> Car:
     """A vehicle as `BaseVehicle._create_vehicle_chassis` and `_create_wheel` make it."""
-    cls, spec = _CLASSES[body], BODIES[body]
+    cls, spec = VEHICLE_CLASSES[body], BODIES[body]
     node = BulletRigidBodyNode(MetaDriveType.VEHICLE)
     shape = BulletBoxShape(Vec3(spec.width / 2, spec.length / 2, spec.height / 2))
     node.addShape(shape, TransformState.makePos(Vec3(0, 0, spec.lift)))
@@ -215,7 +233,7 @@ def _build_car(world: BulletWorld, body: Body) -> _Car:
     for front, along in ((True, cls.FRONT_WHEELBASE), (False, -cls.REAR_WHEELBASE)):
         for side in (cls.LATERAL_TIRE_TO_CENTER, -cls.LATERAL_TIRE_TO_CENTER):
             _add_wheel(system, cls, Vec3(side, along, height), front=front, friction=_FRICTION[body])
-    return _Car(path, node, system, body)
+    return Car(path, node, system, body)
 
 
 def _add_wheel(system: BulletVehicle, cls: Any, place: Vec3, *, front: bool, friction: float) -> None:

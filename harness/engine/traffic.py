@@ -17,7 +17,8 @@ from harness.engine.ego import EgoVehicle
 from harness.engine.futures import foresee
 from harness.engine.scene import BODIES, HALF_SPAN, Body, Scene
 from harness.engine.settling import Settler
-from harness.geometry import box_separation
+from harness.engine.takeover import Takeover
+from harness.geometry import box_separation, wrap_angle
 from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, TrafficPolicy
 from scenarios.scenario import Kind
 
@@ -83,6 +84,7 @@ class TrafficManager:
         self.states: Floats = np.zeros((0, 0, STATE))
         self.present = Present(*(np.zeros(shape) for shape in ((0,), (0, 2), (0,), (0, 2), (0,), (0,))))  # type: ignore[arg-type]
         self.spawn_blocked = 0
+        self._takeover: Takeover | None = None
 
     def reset(
         self,
@@ -107,6 +109,7 @@ class TrafficManager:
         self.present_log = np.zeros((agents, steps + 1), bool)
         self.spawn_blocked = 0
         self._plan_rows = self._prepare_plan(scene, plan)
+        self._take_over(scene, plan)
         self.states = np.zeros((0, 0, STATE))
         self._policy_valid: Bools = np.zeros(agents, bool)
         if self._policy is not None:
@@ -122,6 +125,28 @@ class TrafficManager:
         rows[:, :2] -= scene.origin
         steps = np.flatnonzero(plan.valid)
         return rows, np.asarray(plan.valid, bool), int(steps[0]), int(steps[-1])
+
+    def _take_over(self, scene: Scene, plan: AttackPlan | None) -> None:
+        """Forget the last controller; prepare this plan's."""
+        if self._takeover is not None:
+            self._takeover.close()
+            self._takeover = None
+        if self._plan_rows is not None and plan is not None and plan.controller is not None:
+            length, width = self._ego_box.tolist()
+            self._takeover = Takeover(scene, plan, (length, width))
+
+    def _react(self, step: int, planned: Floats) -> Floats:
+        """The opponent's row: `planned`, or from the takeover on what its controller makes of the last step."""
+        takeover, last = self._takeover, self.present
+        assert takeover is not None, "only called with a controller"
+        assert self._opponent is not None, "only called with a plan"
+        if step < takeover.first or not self.present_log[self._opponent, step - 1]:
+            return planned
+        row = int(np.searchsorted(last.agents, self._opponent))
+        before = np.array([*last.xy[row], last.theta[row], *last.velocity[row]])
+        earlier = self._plan_row(step - 2)
+        turn = 0.0 if earlier is None else float(wrap_angle(before[HEADING] - earlier[HEADING]))
+        return takeover.advance(step, before, turn / self._scene.scenario.dt, self._ego_before)
 
     def advance(self, step: int, ego: EgoVehicle) -> None:
         """Put everyone where they are after absolute step `step`."""
@@ -145,14 +170,17 @@ class TrafficManager:
             )
         plan = self._plan_row(step)
         if plan is not None and self._opponent is not None and self._here[self._opponent]:
+            if self._takeover is not None:
+                plan = self._react(step, plan)
             row = int(np.searchsorted(agents, self._opponent))
             xy, theta, velocity = xy.copy(), theta.copy(), velocity.copy()
             xy[row], theta[row], velocity[row] = plan[:2], plan[HEADING], plan[VX : VY + 1]
         distance = np.hypot(xy[:, 0] - ego.x, xy[:, 1] - ego.y)
         self.present = Present(agents, xy, theta, velocity, self._born[agents], distance)
-        if self._policy is not None:
+        if self._policy is not None or self._takeover is not None:
             # The ego moves first, but nobody may react to a motion in the very step it happens.
             self._ego_before = np.array(ego.world_state(scene.origin))
+        if self._policy is not None:
             self.states[agents, step] = np.column_stack([xy + scene.origin, theta, velocity])
         self._step, self._logged = now, states is None
         self._planned = plan is not None
@@ -311,6 +339,7 @@ class TrafficManager:
 
     def close(self) -> None:
         """Release every body."""
+        self._take_over(self._scene, None)
         self._contacts.clear()
         self.lidar.close()
 
