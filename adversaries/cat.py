@@ -6,37 +6,25 @@ Paper: Zhang et al., "CAT: Closed-loop Adversarial Training for Safe End-to-End 
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
+from typing import Final, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaries._candidates import Decode, Prior, draw_candidates, load_prior
 from adversaries._plans import check_context, ego_futures, recompute_motion, with_history
 from adversaries.protocol import Protocol as AttackProtocol
 from adversaries.protocol import protocol_of
-from harness.errors import AdversaryError, ConfigError
-from harness.interfaces import STATE, AttackContext, AttackPlan
+from harness.errors import ConfigError
+from harness.interfaces import AttackContext, AttackPlan
 from harness.metrics.collision import closest_approach, first_overlap
-from scenarios.scenario import Scenario
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Decode = Literal["nms", "topk"]
-
 CANDIDATES: Final = 32
 """Futures drawn from the prior (CAT)."""
 PENALTY: Final = 0.99
 """Factor per checked step before the first contact (CAT's α): sooner is surer."""
-HORIZON: Final = 80
-"""Future steps that the prior predicts: 8 s at 10 Hz."""
-
-
-class Prior(Protocol):
-    """The part of `adversaries.prior.MotionPrior` that is used here."""
-
-    def candidates(self, scenario: Scenario, agent: int, step: int, num: int, decode: Decode) -> Any:
-        """Return `states` [K, T, 5] by absolute step and `log_prob` [K]."""
-        ...
 
 
 class Scored(NamedTuple):
@@ -98,7 +86,7 @@ class CatAdversary:
             raise ConfigError(f"cat: expected decode to be one of {', '.join(get_args(Decode))}, got {decode!r}.")
         self.protocol = protocol_of(protocol)
         self.num, self.penalty, self.decode = candidates, penalty, decode
-        self._prior: Prior = _load(prior, cache_scenes)
+        self._prior: Prior = load_prior(prior, cache_scenes)
 
     def plan(self, context: AttackContext) -> AttackPlan:
         """Choose among the prior's futures (see the class).
@@ -108,10 +96,8 @@ class CatAdversary:
         """
         check_context(context)
         scene = context.scenario
-        states, log_prob = self._candidates(context)
-        valid = np.zeros(scene.num_steps, dtype=bool)
-        last = min(context.step + HORIZON, scene.num_steps - 1)
-        valid[context.step + 1 : last + 1] = True
+        states, log_prob, valid = draw_candidates(self._prior, context, self.num, self.decode)
+        last = int(np.flatnonzero(valid)[-1])
         scored = self._score(context, states, log_prob, valid)
         chosen = int(scored.score.argmax() if scored.score.any() else scored.distance.argmin())
         rows, rows_valid = with_history(context, states[chosen], last)
@@ -144,31 +130,6 @@ class CatAdversary:
             },
         )
 
-    def _candidates(self, context: AttackContext) -> tuple[Floats, Floats]:
-        """States [K, T, 5] by absolute step and log-probabilities [K], likeliest first."""
-        scene = context.scenario
-        found = self._prior.candidates(scene, context.opponent, step=context.step, num=self.num, decode=self.decode)
-        log_prob = np.asarray(found.log_prob, dtype=np.float64)
-        order = np.argsort(-log_prob, kind="stable")
-        log_prob = log_prob[order]
-        future = np.asarray(found.states, dtype=np.float64)[order, context.step + 1 :]
-        self._check(scene, future, log_prob)
-        states = np.zeros((len(future), scene.num_steps, STATE))
-        states[:, context.step + 1 :] = future
-        seen = scene.valid[context.opponent, : context.step + 1]
-        history = scene.states(context.opponent)[: context.step + 1]
-        states[:, : context.step + 1] = np.where(seen[:, None], history, 0.0)
-        return states, log_prob
-
-    def _check(self, scene: Scenario, future: Floats, log_prob: Floats) -> None:
-        horizon = future[:, :HORIZON]
-        if len(future) == 0 or not np.isfinite(horizon).all() or not np.isfinite(log_prob).all():
-            raise AdversaryError(
-                f"scenario {scene.id}: the motion prior gave {len(future)} candidates"
-                + (" with numbers that are not finite" if len(future) else "")
-                + ". Train it on scenes like this one (python -m harness.train_prior)."
-            )
-
     def _score(self, context: AttackContext, states: Floats, log_prob: Floats, valid: Bools) -> Scored:
         """Scores of candidates `states` [K, T, 5] against every recent ego trajectory."""
         check, start = self.protocol.check, context.step + 1
@@ -190,13 +151,3 @@ class CatAdversary:
         first = np.where((contact >= 0).any(-1), first, -1)
         distance = closest_approach(states[:, None], valid, ego[None], ego_valid[None], start, check.stride).min(-1)
         return Scored(probability, overlap, probability * overlap, first, distance)
-
-
-def _load(prior: Prior | str | PathLike[str] | None, cache_scenes: int) -> Prior:
-    """The prior itself, or the one behind a path (None: shipped weights)."""
-    if prior is not None and not isinstance(prior, (str, PathLike)):
-        return prior
-    # Imported here so that a caller with a prior of their own does not pay for torch.
-    from adversaries.prior import MotionPrior
-
-    return MotionPrior.load(prior, cache_scenes)
