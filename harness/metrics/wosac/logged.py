@@ -1,0 +1,123 @@
+"""The log of one scene as tensors: what the realism metrics compare simulations with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import ConfigError, ScenarioError
+from harness.metrics.wosac.config import Quirks
+from scenarios.scenario import CURRENT_STEP, Kind, Scenario
+
+STEP: float = 0.1
+"""s; the metrics are defined at 10 Hz."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A simulated agents (valid at step 10), E of them evaluated, T logged steps of which S are future.
+
+    Attributes:
+        agents: [A] indices in the scenario, ascending.
+        evaluated: [E] indices into `agents`.
+        poses: [A, T, 4] float64 x, y, z, heading in the frame of `origin`.
+        valid: [A, T].
+        sizes: [A, 3] at step 10, m.
+        vehicle: [E] bool.
+        origin: [2] float64, world, m.
+    """
+
+    agents: Tensor
+    evaluated: Tensor
+    poses: Tensor
+    valid: Tensor
+    sizes: Tensor
+    vehicle: Tensor
+    origin: np.ndarray
+
+
+def evaluated_agents(scenario: Scenario) -> tuple[tuple[int, ...], str]:
+    """Scenario indices of the agents that are scored, and by what rule.
+
+    The challenge scores `tracks_to_predict` and the AV. Where the metadata have no such list, the objects of interest
+    and the AV are scored; where they have neither, every vehicle, pedestrian and cyclist that is there at step 10.
+    Agents that are absent at step 10 are not simulated and so not scored.
+
+    Returns:
+        Indices in ascending order of the agents' ids (the challenge's order) where these are numbers, and
+        `tracks_to_predict`, `objects_of_interest` or `all`.
+    """
+    predict = scenario.metadata.get("tracks_to_predict")
+    names: Sequence[object] = ()
+    if isinstance(predict, Mapping):
+        names = list(predict)
+    elif isinstance(predict, Sequence) and not isinstance(predict, str):
+        names = [scenario.agent_ids[entry["track_index"]] if isinstance(entry, Mapping) else entry for entry in predict]
+    rule = "tracks_to_predict"
+    if not names:
+        names, rule = scenario.objects_of_interest, "objects_of_interest"
+    known = {name: index for index, name in enumerate(scenario.agent_ids)}
+    chosen = {known[str(name)] for name in names if str(name) in known} | {scenario.ego}
+    if not names:
+        chosen, rule = set(np.flatnonzero(scenario.kinds <= Kind.CYCLIST).tolist()), "all"
+    present = [index for index in chosen if scenario.valid[index, CURRENT_STEP]]
+    return tuple(sorted(present, key=lambda index: _id_order(scenario.agent_ids[index]))), rule
+
+
+def _id_order(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdecimal() else (1 << 62, name)
+
+
+def read_log(
+    scenario: Scenario, quirks: Quirks, agents: Sequence[int] | None = None, device: torch.device | str = "cpu"
+) -> Logged:
+    """Collect the log of a scene.
+
+    Args:
+        scenario: At 10 Hz, with at least one step after the current one.
+        quirks: For `single_precision_world`.
+        agents: Scenario indices to evaluate; `evaluated_agents` by default.
+        device: Of the tensors.
+
+    Raises:
+        ScenarioError: Another time step, too short, or nobody to evaluate.
+        ConfigError: An agent to evaluate is not there at step 10.
+    """
+    where = scenario.source or scenario.id
+    if scenario.num_steps <= CURRENT_STEP + 1:
+        raise ScenarioError(f"{where}: {scenario.num_steps} steps; realism needs more than {CURRENT_STEP + 1}.")
+    if abs(scenario.dt - STEP) > 1e-3:
+        raise ScenarioError(f"{where}: steps of {scenario.dt} s; the realism metrics are defined at {STEP} s.")
+    simulated = np.flatnonzero(scenario.valid[:, CURRENT_STEP])
+    chosen = evaluated_agents(scenario)[0] if agents is None else tuple(agents)
+    if not chosen:
+        raise ScenarioError(f"{where}: nobody to evaluate is there at step {CURRENT_STEP}. Leave this scene out.")
+    missing = set(chosen) - set(simulated.tolist())
+    if missing:
+        raise ConfigError(f"{where}: agent {min(missing)} is to be evaluated but is not there at step {CURRENT_STEP}.")
+    poses = np.concatenate([scenario.position[simulated], scenario.heading[simulated, :, None]], -1)
+    origin = scenario.position[scenario.ego, CURRENT_STEP, :2].astype(np.float64)
+    make = lambda values: torch.as_tensor(np.ascontiguousarray(values), device=device)  # noqa: E731
+    return Logged(
+        agents=make(simulated),
+        evaluated=make(np.searchsorted(simulated, chosen)),
+        poses=make(to_local(poses, origin, quirks)),
+        valid=make(scenario.valid[simulated]),
+        sizes=make(scenario.size[simulated, CURRENT_STEP].astype(np.float32)),
+        vehicle=make(scenario.kinds[list(chosen)] == Kind.VEHICLE),
+        origin=origin,
+    )
+
+
+def to_local(poses: np.ndarray, origin: np.ndarray, quirks: Quirks) -> np.ndarray:
+    """Poses or points [..., 2+] shifted to `origin`, float64; rounded to float32 first where the official code does."""
+    poses = np.asarray(poses)
+    if quirks.single_precision_world:
+        poses = poses.astype(np.float32)
+    poses = poses.astype(np.float64)  # A copy: the caller's array is not shifted.
+    poses[..., :2] -= origin
+    return poses
