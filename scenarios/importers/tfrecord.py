@@ -118,16 +118,11 @@ def crc32c(data: bytes) -> int:
         lanes[0] = register
         for column in np.ascontiguousarray(body.T):
             lanes = table[(lanes ^ column) & 0xFF] ^ (lanes >> np.uint32(8))
-        shift = _shift_tables(span)
+        low, middle, high, top = _shift_tables(span)
         value = int(lanes[0])
         for lane in lanes[1:].tolist():
             # `value` passes over one lane of zero bytes; the lane's own remainder started from zero.
-            value = (
-                shift[0][value & 0xFF]
-                ^ shift[1][value >> 8 & 0xFF]
-                ^ shift[2][value >> 16 & 0xFF]
-                ^ shift[3][value >> 24]
-            ) ^ lane
+            value = low[value & 0xFF] ^ middle[value >> 8 & 0xFF] ^ high[value >> 16 & 0xFF] ^ top[value >> 24] ^ lane
         data, crc = data[_LANES * span :], value
     else:
         crc = int(register)

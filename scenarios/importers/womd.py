@@ -155,9 +155,7 @@ def _metadata(proto: Any, source: str) -> dict[str, Any]:
     predict = {}
     for entry in proto.tracks_to_predict:
         if not 0 <= entry.track_index < len(proto.tracks):
-            raise ScenarioError(
-                f"{source}: tracks_to_predict names track {entry.track_index} of {len(proto.tracks)}. The file is broken."
-            )
+            raise ScenarioError(f"{source}: tracks_to_predict names track {entry.track_index} of {len(proto.tracks)}.")
         track = proto.tracks[entry.track_index]
         predict[str(track.id)] = {
             "track_index": int(entry.track_index),

@@ -51,7 +51,9 @@ _SCHEMA: Final[dict[str, str]] = {
         " | 10 current_time_index int32 | 11 tracks_to_predict RequiredPrediction*"
     ),
     "ScenarioName": "5 scenario_id string",
-    "SimulatedTrajectory": "2 center_x float* | 3 center_y float* | 4 center_z float* | 5 heading float* | 6 object_id int32",
+    "SimulatedTrajectory": (
+        "2 center_x float* | 3 center_y float* | 4 center_z float* | 5 heading float* | 6 object_id int32"
+    ),
     "JointScene": "1 simulated_trajectories SimulatedTrajectory*",
     "ScenarioRollouts": "1 scenario_id string | 2 joint_scenes JointScene*",
     "Submission": "1 scenario_rollouts ScenarioRollouts*",

@@ -224,7 +224,7 @@ class Scorer:
         local = local if (order == np.arange(len(order))).all() else local[:, torch.as_tensor(order)]
         if local.shape[2] != self._scene.future:
             raise ConfigError(
-                f"realism: roll-outs of {local.shape[2]} steps, but the log has {self._scene.future} steps after step 10."
+                f"realism: roll-outs of {local.shape[2]} steps, but the log has {self._scene.future} after step 10."
             )
         if not torch.isfinite(local).all():
             raise ConfigError("realism: a simulated pose is NaN or infinite. Every agent must be present throughout.")
