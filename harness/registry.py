@@ -25,6 +25,8 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
     "policy": {
         "replay": "ego_policies.replay:ReplayPolicy",
         "idm": "ego_policies.idm:IDMPolicy",
+        "rule_expert": "ego_policies.rule_expert:RuleExpertPolicy",
+        "rule_expert_blind": "ego_policies.rule_expert:BlindRuleExpertPolicy",
         "td3": "ego_policies.td3:TD3Policy",
         "sb3": "ego_policies.sb3:SB3Policy",
         "torchscript": "ego_policies.adapters:TorchScriptPolicy",

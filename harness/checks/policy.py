@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from harness.actions import check_action
 from harness.checks.base import Checker, require_name
 from harness.errors import PolicyError
-from harness.interfaces import EgoPolicy, EgoView
+from harness.interfaces import STATE, EgoPolicy, EgoView
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 OBSERVATIONS: Final = ("cat", "metadrive", "none")
+_ARRAYS: Final = ("ego", "route", "agents", "agent_sizes", "futures")
 
 
 def check_policy(policy: EgoPolicy, scenario: Scenario, *, observation_size: int = 0, seed: int = 0) -> None:
@@ -37,6 +38,9 @@ def check_policy(policy: EgoPolicy, scenario: Scenario, *, observation_size: int
     checker.require(policy.control in ("action", "replay"), "`control` must be 'action' or 'replay'", policy.control)
     checker.require(policy.observation in OBSERVATIONS, f"`observation` must be in {OBSERVATIONS}", policy.observation)
     checker.require(isinstance(policy.privileged, bool), "`privileged` must be a bool", repr(policy.privileged))
+    foresees = getattr(policy, "sees_futures", False)
+    checker.require(isinstance(foresees, bool), "`sees_futures` must be a bool", repr(foresees))
+    checker.require(policy.privileged or not foresees, "a policy with `sees_futures` must declare `privileged = True`")
     with checker.scene_untouched(scenario):
         policy.reset(scenario, np.random.default_rng(seed))
     if policy.control == "replay":
@@ -52,12 +56,22 @@ def check_policy(policy: EgoPolicy, scenario: Scenario, *, observation_size: int
     if not policy.privileged:
         blind = _drive(checker, policy, scenario, observations, seed, shifted=True)
         checker.require(np.array_equal(first, blind), "a policy that reads `EgoView` must declare `privileged = True`")
+    if foresees:
+        _drive(checker, policy, scenario, observations, seed, futures="unknown")
+    elif policy.privileged:
+        told = _drive(checker, policy, scenario, observations, seed, futures="log")
+        checker.require(
+            np.array_equal(first, told), "a policy that reads `EgoView.futures` must declare `sees_futures = True`"
+        )
     if policy.observation == "none" and observation_size:
         other = _drive(checker, policy, scenario, 1.0 - observations, seed)
         checker.require(np.array_equal(first, other), "a policy that reads observations must declare which preset")
 
 
-def log_view(scenario: Scenario, step: int, *, shifted: bool = False) -> EgoView:
+Futures = Literal["none", "log", "unknown"]
+
+
+def log_view(scenario: Scenario, step: int, *, shifted: bool = False, futures: Futures = "none") -> EgoView:
     """What the ego would see at `step` if everybody followed the log; `shifted` makes a different world of it."""
     others = [row for row in range(scenario.num_agents) if row != scenario.ego and scenario.valid[row, step]]
     states = [scenario.states(row)[step] for row in others]
@@ -74,7 +88,21 @@ def log_view(scenario: Scenario, step: int, *, shifted: bool = False) -> EgoView
         route=route.copy(),
         agents=np.array(states).reshape(-1, ego.shape[-1]),
         agent_sizes=np.array([scenario.box(row) for row in others]).reshape(-1, 2),
+        futures=None if futures == "none" else _log_futures(scenario, step, others, known=futures == "log"),
     )
+
+
+def _log_futures(scenario: Scenario, step: int, agents: list[int], *, known: bool) -> NDArray[np.float64]:
+    """`EgoView.futures` [M, H, STATE] if everybody follows the log, or if nobody knows."""
+    found = np.full((len(agents), scenario.num_steps - 1 - step, STATE), np.nan)
+    for row, agent in enumerate(agents if known else []):
+        present = scenario.valid[agent, step + 1 :]
+        found[row, present] = scenario.states(agent)[step + 1 :][present]
+    return found
+
+
+def _given(view: EgoView, name: str) -> bool:
+    return getattr(view, name) is not None
 
 
 def _drive(
@@ -85,19 +113,22 @@ def _drive(
     seed: int,
     *,
     shifted: bool = False,
+    futures: Futures | None = None,
 ) -> NDArray[np.float32]:
-    """Actions [N, 2] over the scene, each checked."""
+    """Actions [N, 2] over the scene, each checked; `futures` None: what the policy is entitled to."""
     actions = []
+    if futures is None:
+        futures = "log" if getattr(policy, "sees_futures", False) else "none"
     with checker.scene_untouched(scenario), checker.only_own_randomness():
         policy.reset(scenario, np.random.default_rng(seed))
         for step in range(CURRENT_STEP, scenario.num_steps - 1):
             if not scenario.valid[scenario.ego, step]:
                 continue
             checker.where = f"scene {scenario.id}, step {step}"
-            view, observation = log_view(scenario, step, shifted=shifted), observations[step].copy()
+            view, observation = log_view(scenario, step, shifted=shifted, futures=futures), observations[step].copy()
             with (
                 checker.untouched("its observation", observation),
-                checker.untouched("its view", view.ego, view.route, view.agents, view.agent_sizes),
+                checker.untouched("its view", *(getattr(view, name) for name in _ARRAYS if _given(view, name))),
             ):
                 action = policy.act(observation, view)
             try:

@@ -129,6 +129,43 @@ class OwnDice(Sound):
         return self.rng.uniform(-1, 1, 2).astype(np.float32)
 
 
+class ModestSeer(Sound):
+    sees_futures = True
+
+
+class Seer(Sound):
+    """Knows where the first agent will be."""
+
+    privileged, sees_futures = True, True
+
+    def act(self, observation, view):
+        known = view.futures is not None and view.futures.shape[0] and np.isfinite(view.futures[0, :1, 0]).all()
+        return np.array([np.tanh(view.futures[0, 0, 0]) if known else 0.0, 0.0], np.float32)
+
+
+class SecretSeer(Seer):
+    """The same, but it does not say so."""
+
+    sees_futures = False
+
+
+class TrustingSeer(Seer):
+    """Takes it that the future is always known."""
+
+    def act(self, observation, view):
+        return np.array([np.tanh(view.futures[0, 0, 0]), 0.0], np.float32)
+
+
+class RewritesTheFuture(Seer):
+    def act(self, observation, view):
+        view.futures[:] = 0.0
+        return np.zeros(2, np.float32)
+
+
+class VagueSeer(Sound):
+    sees_futures = "yes"
+
+
 class ModestReplay(Sound):
     control = "replay"
 
@@ -157,6 +194,11 @@ BROKEN = {
     "view changed": (MovesTheWorld(), "change its view"),
     "global randomness": (Dice(), "global one"),
     "own randomness": (OwnDice(), "equal actions"),
+    "modest seer": (ModestSeer(), "`sees_futures` must declare `privileged = True`"),
+    "secret seer": (SecretSeer(), "declare `sees_futures = True`"),
+    "trusting seer": (TrustingSeer(), "not finite"),
+    "future changed": (RewritesTheFuture(), "change its view"),
+    "vague seer": (VagueSeer(), "`sees_futures` must be a bool"),
     "modest replay": (ModestReplay(), "knows the future"),
     "control": (Steers(), "'action' or 'replay'"),
     "preset": (UnknownPreset(), "`observation` must be in"),
@@ -166,6 +208,7 @@ BROKEN = {
 
 def test_a_sound_policy_passes():
     check_policy(Sound(), straight_road(), observation_size=SIZE)
+    check_policy(Seer(), straight_road(), observation_size=SIZE)
 
 
 @pytest.mark.parametrize("case", BROKEN)

@@ -1,0 +1,153 @@
+"""Where the ego would be under its own controllers, and where others will be; vectorised over cars and targets."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ego_policies.routes import SampledRoute
+from ego_policies.rule_expert.config import RuleExpertConfig
+from ego_policies.rule_expert.pid import PID
+from ego_policies.vehicle import CORNERING, MAX_STEERING, REAR_AXLE, WHEELBASE, pedal_acceleration
+from harness.geometry import wrap_angle
+from harness.interfaces import HEADING, STATE, VX, VY, EgoView
+
+Floats = NDArray[np.float64]
+
+PEDAL_SCALE: Final = 5.0
+"""Controller output that is full throttle or brake (published: 5 m/s², whatever the car can do)."""
+_SLOW: Final = 1.0
+"""Below this speed (m/s) a measured turn rate is noise."""
+_MAX_TURN: Final = 0.8
+"""Turn rates beyond this (rad/s) are taken for noise of the track and clipped."""
+
+
+class Controllers:
+    """The lateral and the longitudinal controller, for one ego or for many imagined ones."""
+
+    def __init__(self, config: RuleExpertConfig, lateral: PID | None = None, longitudinal: PID | None = None) -> None:
+        """Begin at rest, or go on with given controllers."""
+        self._config = config
+        self._lateral = lateral or PID(config.lateral, config.window)
+        self._longitudinal = longitudinal or PID(config.longitudinal, config.window)
+
+    def fork(self, count: int) -> Controllers:
+        """`count` imagined copies."""
+        return Controllers(self._config, self._lateral.fork(count), self._longitudinal.fork(count))
+
+    def act(
+        self, xy: Floats, heading: Floats, speed: Floats, target: Floats, route: SampledRoute, along: Floats | float
+    ) -> tuple[Floats, Floats]:
+        """Steering and pedal, each [...] in [-1, 1], of cars at `along` (m) on the route.
+
+        Args:
+            xy: [..., 2], m.
+            heading, speed, target: [...], rad and m/s.
+            route: To follow.
+            along: [...], m.
+        """
+        config = self._config
+        reach = np.clip(config.lookahead_time * speed, config.min_lookahead, config.max_lookahead)
+        gap = route.points(along + reach) - xy
+        angle = wrap_angle(np.arctan2(gap[..., 1], gap[..., 0]) - heading)
+        steering = np.clip(self._lateral.step(angle), -1.0, 1.0)
+        return steering, np.clip(self._longitudinal.step(target - speed) / PEDAL_SCALE, -1.0, 1.0)
+
+
+def forecast_ego(
+    ego: Floats, targets: Floats, controllers: Controllers, route: SampledRoute, along: float, steps: int, dt: float
+) -> tuple[Floats, Floats]:
+    """Roll the ego out under its own controllers, once per target speed, with a kinematic bicycle.
+
+    The centre moves along heading plus slip angle (Rajamani 2012, section 2.2); the turn rate is bounded by what the
+    tyres hold. Constants are the simulated car's, not the CARLA car's of the published code.
+
+    Args:
+        ego: [STATE] now.
+        targets: [K] target speeds, m/s.
+        controllers: As they are now; left untouched.
+        route: To follow.
+        along: Where the ego is on it, m.
+        steps: Number of steps H.
+        dt: Their length, s.
+
+    Returns:
+        Poses [K, H, 3] and speeds [K, H] after each step.
+    """
+    count = len(targets)
+    twins = controllers.fork(count)
+    xy, heading = np.tile(ego[:2], (count, 1)), np.full(count, ego[HEADING])
+    speed, place = np.full(count, np.hypot(ego[VX], ego[VY])), np.full(count, along)
+    poses, speeds = np.empty((steps, count, 3)), np.empty((steps, count))
+    for step in range(steps):
+        steering, pedals = twins.act(xy, heading, speed, targets, route, place)
+        slip = np.arctan(REAR_AXLE / WHEELBASE * np.tan(steering * MAX_STEERING))
+        limit = CORNERING / np.maximum(speed, 0.1)
+        turn = np.clip(speed / REAR_AXLE * np.sin(slip), -limit, limit)
+        course = heading + slip
+        move = (speed * dt)[:, None] * np.stack([np.cos(course), np.sin(course)], -1)
+        xy, heading = xy + move, heading + turn * dt
+        place = place + (move * route.tangents(place)).sum(-1)
+        speed = np.maximum(speed + pedal_acceleration(pedals, speed) * dt, 0.0)
+        poses[step, :, :2], poses[step, :, 2], speeds[step] = xy, heading, speed
+    return poses.swapaxes(0, 1), speeds.T
+
+
+def constant_turn(states: Floats, turn: Floats, steps: int, dt: float) -> Floats:
+    """Poses [M, H, 3] of agents that keep their speed, their course and their turn rate.
+
+    Args:
+        states: [M, STATE].
+        turn: [M] rad/s.
+        steps: Number of steps H.
+        dt: s.
+    """
+    time = dt * np.arange(1, steps + 1)
+    half = 0.5 * turn[:, None] * time
+    # A chord of the circle: 2 v / w sin(w t / 2) long, half the turn away from the course; sinc covers w = 0.
+    chord = np.hypot(states[:, VX], states[:, VY])[:, None] * time * np.sinc(half / np.pi)
+    course = np.arctan2(states[:, VY], states[:, VX])[:, None] + half
+    x, y = states[:, :1] + chord * np.cos(course), states[:, 1:2] + chord * np.sin(course)
+    return np.stack([x, y, states[:, HEADING, None] + 2 * half], -1)
+
+
+class TurnRates:
+    """Turn rates of the present agents, from their headings now and a step ago.
+
+    A view does not name its agents: each is recognised by its size and by where it must have come from.
+    """
+
+    _GATE: Final = 1.0
+    """Farthest from the expected place, m."""
+
+    def __init__(self) -> None:
+        """Nobody was seen yet."""
+        self._states = np.zeros((0, STATE))
+        self._sizes = np.zeros((0, 2))
+
+    def update(self, view: EgoView) -> Floats:
+        """Turn rates [M] (rad/s) of `view.agents`; 0 for those that are new or slow."""
+        states, sizes, dt = view.agents, view.agent_sizes, view.dt
+        old, old_sizes = self._states, self._sizes
+        self._states, self._sizes = states.copy(), sizes.copy()
+        turn = np.zeros(len(states))
+        if len(old) == 0 or len(states) == 0:
+            return turn
+        expected = old[:, :2] + dt * old[:, VX : VY + 1]
+        distance = np.hypot(*np.moveaxis(states[:, None, :2] - expected, -1, 0))
+        distance[(sizes[:, None] != old_sizes).any(-1)] = np.inf
+        match = distance.argmin(-1)
+        known = (distance.min(-1) < self._GATE) & (np.hypot(states[:, VX], states[:, VY]) > _SLOW)
+        change = wrap_angle(states[:, HEADING] - old[match, HEADING]) / dt
+        turn[known] = np.clip(change[known], -_MAX_TURN, _MAX_TURN)
+        return turn
+
+
+def known_futures(futures: Floats, steps: int) -> Floats:
+    """The first `steps` poses [M, H, 3] of `EgoView.futures`, NaN past its end."""
+    poses = np.full((len(futures), steps, 3), np.nan)
+    given = futures[:, :steps, :3]
+    poses[:, : given.shape[1]] = given
+    return poses
