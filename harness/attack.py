@@ -21,6 +21,8 @@ from harness.attack_export import attacked_scene
 from harness.attack_picture import draw_attack
 from harness.attack_simulation import SimulatedAttack, rates, simulate
 from harness.errors import ConfigError, GauntletError
+from harness.exports.library import library
+from harness.exports.openscenario import write_openscenario
 from harness.interfaces import Adversary, AttackPlan
 from harness.metrics.intervals import Interval
 from harness.open_loop import AttackRecord, AttackSummary, attack_all, logged_context, summarise
@@ -57,6 +59,9 @@ class AttackConfig:
     """Draw so many attacks per adversary."""
     export: bool = False
     """Write every attacked scene as a ScenarioNet folder per adversary, `scenes/ADVERSARY/`."""
+    export_openscenario: bool = False
+    """Write every attacked scene as ASAM OpenSCENARIO with OpenDRIVE roads, `openscenario/ADVERSARY/` (needs the
+    optional library: `pip install 'gauntlet-drive[openscenario]'`)."""
     seed: int = 0
     """Seeds adversaries and bootstrap intervals."""
     out: Path | None = None
@@ -78,6 +83,8 @@ def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Pa
     Raises:
         GauntletError: Unknown names, unusable data or weights, or an unwritable folder.
     """
+    if config.export_openscenario:
+        library()  # missing libraries are found now, not after the first attack
     adversaries = [_build(name, config) for name in config.adversary]
     source = open_source(config.data, split=config.split)
     count = len(source) if config.scenes is None else min(config.scenes, len(source))
@@ -130,9 +137,8 @@ class _Keeper:
     def __call__(self, scenario: Scenario, record: AttackRecord, plan: AttackPlan | None) -> None:
         if record.error:
             return
-        if self._config.export and plan is not None:
-            attacked = attacked_scene(scenario, plan, f"{scenario.id}-{record.adversary}")
-            write_folder([attacked], self._folder / "scenes" / record.adversary)
+        if plan is not None and (self._config.export or self._config.export_openscenario):
+            self._export(attacked_scene(scenario, plan, f"{scenario.id}-{record.adversary}"), record.adversary)
         if self._drawn[record.adversary] >= self._config.pictures:
             return
         self._drawn[record.adversary] += 1
@@ -141,6 +147,12 @@ class _Keeper:
         ego = logged_context(scenario).ego_trajectories[-1]
         title = f"{record.adversary} ({record.protocol}), scene {scenario.id}"
         draw_attack(scenario, plan, ego, path, contact_step=step, title=title)
+
+    def _export(self, attacked: Scenario, adversary: str) -> None:
+        if self._config.export:
+            write_folder([attacked], self._folder / "scenes" / adversary)
+        if self._config.export_openscenario:
+            write_openscenario(attacked, self._folder / "openscenario" / adversary, _file_name(attacked.id))
 
 
 def table(summaries: Sequence[AttackSummary]) -> Table:

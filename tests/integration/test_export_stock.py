@@ -1,4 +1,4 @@
-"""`attack --export` against *stock* MetaDrive: a process of its own replays the folder and reports where everybody was."""
+"""`attack --export` against *stock* MetaDrive: a process of its own replays the folder and shows the plan."""
 
 import json
 import subprocess

@@ -1,0 +1,1 @@
+"""Attacked scenes for other simulators: ASAM OpenSCENARIO with OpenDRIVE roads."""
