@@ -19,7 +19,7 @@ def test_a_quarter_circle_has_its_length_and_radius():
     angle = np.linspace(0, np.pi / 2, 40)
     pieces = fit(20 * np.stack([np.cos(angle), np.sin(angle)], -1))
     assert np.isclose(sum(piece.length for piece in pieces), 10 * np.pi, atol=0.03)
-    assert np.abs(np.hypot(*sample(pieces).T) - 20).max() < 0.02
+    assert np.abs(np.hypot(*sample(pieces).T) - 20).max() <= TOLERANCE
     assert len(pieces) <= 4
 
 
