@@ -13,6 +13,7 @@ from harness.errors import GauntletError, UnknownNameError
 VERBS: Final[dict[str, str]] = {
     "train_ego": "train an ego under a curriculum of attacks; evaluate it on normal and attacked test scenes",
     "attack": "attack one policy: success, realism and pictures of the attacks",
+    "benchmark": "every adversary against every system under test: tables with intervals, resumable",
     "train_prior": "train the motion prior on a folder of scenes",
     "train_experts": "align SAGE's experts (and the ablations) from one motion prior",
     "sage_analysis": "fronts, preference vectors, reward landscape and extrapolation of SAGE's experts",

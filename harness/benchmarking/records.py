@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -27,6 +27,8 @@ UNDISTURBED: Final = "none"
 """Adversary of stage 1."""
 Score = float | bool | str | None
 """A number of an episode; NaN is written as null and read as None."""
+
+Content = TypeVar("Content")
 
 _ARRAY_FIELDS: Final = ("ego", "opponent", "agents", "agents_valid", "plan")
 _SCALAR_FIELDS: Final = tuple(item.name for item in fields(Episode) if item.name not in _ARRAY_FIELDS)
@@ -56,6 +58,15 @@ class Record:
     episode: Episode
     scores: Mapping[str, Score]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The numbers of an episode, or why it failed. Attributes as in `Record` and `Episode`."""
+
+    error: str
+    scores: Mapping[str, Score]
+    arrays: Mapping[str, NDArray[Any]]
 
 
 class EpisodeStore:
@@ -109,12 +120,23 @@ class EpisodeStore:
         Raises:
             RunError: There is none, or it is damaged.
         """
+        return self._load(key, lambda archive: _unpack({name: archive[name] for name in archive.files}))
+
+    def read_scores(self, key: CellKey) -> Scored:
+        """The numbers of one record; its trajectories stay unread.
+
+        Raises:
+            RunError: There is none, or it is damaged.
+        """
+        return self._load(key, _unpack_scores)
+
+    def _load(self, key: CellKey, unpack: Callable[[Any], Content]) -> Content:
         path = self.path(key)
         with explained(path, "read"):
             data = path.read_bytes()
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                return _unpack({name: archive[name] for name in archive.files})
+                return unpack(archive)
         except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(
                 f"record {path} is damaged ({error}). Delete it and go on with --resume: it is run again."
@@ -200,8 +222,16 @@ def _unpack(found: Mapping[str, NDArray[Any]]) -> Record:
         plan=_unpack_plan(found, meta["plan"]) if "plan" in meta else None,
         **scalars,
     )
-    arrays = {name.removeprefix("array_"): value for name, value in found.items() if name.startswith("array_")}
-    return Record(CellKey(*meta["key"]), episode, meta["scores"], arrays)
+    return Record(CellKey(*meta["key"]), episode, meta["scores"], _arrays(found, found))
+
+
+def _unpack_scores(archive: Any) -> Scored:
+    meta = json.loads(archive["meta"].tobytes().decode())
+    return Scored(meta["episode"]["error"], meta["scores"], _arrays(archive, archive.files))
+
+
+def _arrays(found: Mapping[str, NDArray[Any]], names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix("array_"): found[name] for name in names if name.startswith("array_")}
 
 
 def _unpack_plan(found: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> AttackPlan:

@@ -1,0 +1,169 @@
+"""The columns of the benchmark: one definition of each, for tables, JSON and documentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["rate", "mean", "distance"]
+"""`rate`: share of scenes, Wilson's interval; `mean`: bootstrap over scenes; `distance`: pooled, Wasserstein."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: In JSON and CSV.
+        title: In tables.
+        kind: How scenes are put together.
+        source: Score of an episode that it is made of (`distance`: name of the samples); empty: `name`.
+        equals: The score counts where it has this value (`rate` of a category), or None.
+        group: Head above several columns.
+        factor: What the number is multiplied with in tables (100 for percentages); JSON holds the plain number.
+        digits: After the point, in tables.
+        arrow: `up` or `down` where higher or lower is better for the attacker (SAGE's arrows), or empty.
+        unit: Of the number in tables.
+        about: What it means.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    about: str
+    source: str = ""
+    equals: str | None = None
+    group: str = ""
+    factor: float = 1.0
+    digits: int = 3
+    arrow: Literal["up", "down", ""] = ""
+    unit: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name of the score."""
+        return self.source or self.name
+
+
+def _percent(name: str, title: str, about: str, group: str = "", **more: str) -> Column:
+    return Column(name, title, "rate", about, group=group, factor=100.0, digits=1, unit="%", **more)  # type: ignore[arg-type]
+
+
+SAGE_COLUMNS: Final[tuple[Column, ...]] = (
+    _percent(
+        "success",
+        "Attack Succ. Rate",
+        "corrected: the boxes of ego and opponent met in the simulation after the attack began; as published: the "
+        "planned opponent's box overlaps the re-simulated ego's",
+        arrow="up",
+    ),
+    Column("reward", "Adv. Reward", "mean", "equation 11 of SAGE", arrow="up"),
+    Column("behavioural", "Behav.", "mean", "P_beh, equation 13", group="Real. Pen.", arrow="down"),
+    Column("kinematic", "Kine.", "mean", "P_kin, equation 12", group="Real. Pen.", arrow="down"),
+    Column(
+        "map_objects",
+        "Crash Obj.",
+        "rate",
+        "share of attacks that meet the track of anyone but the ego, times 10 (the paper's scaling)",
+        source="hits_objects",
+        group="Map Comp.",
+        factor=10.0,
+        arrow="down",
+    ),
+    Column(
+        "map_edges",
+        "Cross Line",
+        "rate",
+        "share of attacks that cross a road edge, times 50 (the paper's scaling)",
+        source="crosses_edge",
+        group="Map Comp.",
+        factor=50.0,
+        arrow="down",
+    ),
+    Column("wd_acceleration", "Accel.", "distance", "m/s²", source="acceleration", group="Dist. Diff. (WD)"),
+    Column("wd_speed", "Vel.", "distance", "m/s", source="speed", group="Dist. Diff. (WD)"),
+    Column("wd_yaw_rate", "Yaw", "distance", "rad/s", source="yaw_rate", group="Dist. Diff. (WD)"),
+)
+"""The columns of SAGE's tables 1, 2, 6 and 7, in their order."""
+
+SUCCESS_COLUMNS: Final[tuple[Column, ...]] = (
+    _percent("success_geometry", "opponent, boxes", "the boxes of ego and opponent met in the simulation", "Contact"),
+    _percent(
+        "success_contact",
+        "opponent, engine",
+        "the first vehicle contact that the engine reported (after the attack began) was with the opponent",
+        "Contact",
+    ),
+    _percent("success_new", "not undisturbed", "boxes met, and they did not in the undisturbed drive", "Contact"),
+    _percent("crashed", "any vehicle", "the ego touched any vehicle at any time, by engine or by boxes", "Contact"),
+    _percent(
+        "success_planned",
+        "plan, stage 1",
+        "the plan's box overlaps the ego's as recorded in stage 1 (every step, true headings)",
+        "Open loop",
+    ),
+    _percent(
+        "success_sage", "plan, SAGE's check", "the plan overlaps the re-simulated ego, path headings", "Open loop"
+    ),
+    _percent(
+        "success_cat", "plan, CAT's check", "the plan's edges cross the logged ego's, every fifth step", "Open loop"
+    ),
+)
+"""Every reading of success, side by side."""
+
+ENCOUNTER_COLUMNS: Final[tuple[Column, ...]] = (
+    Column("min_distance", "min. distance", "mean", "smallest distance of the boxes", digits=2, unit="m"),
+    Column(
+        "min_ttc",
+        "min. TTC",
+        "mean",
+        "smallest time to collision, over scenes where they ever approach",
+        digits=2,
+        unit="s",
+    ),
+    Column(
+        "impact_speed", "impact speed", "mean", "relative speed before contact, over contacts", digits=2, unit="m/s"
+    ),
+)
+"""How close and how hard."""
+
+DRIVE_COLUMNS: Final[tuple[Column, ...]] = (
+    Column(
+        "completion",
+        "route completion",
+        "mean",
+        "share of the logged path that was driven",
+        factor=100.0,
+        digits=1,
+        unit="%",
+    ),
+    _percent("off_road_ego", "off road", "the ego left the road"),
+    _percent("crashed_geometry", "collision, boxes", "the ego's box met any vehicle's"),
+    _percent("crashed_contact", "collision, engine", "the engine reported a contact of the ego with a vehicle"),
+    Column("speed", "speed", "mean", "mean speed of the ego", digits=2, unit="m/s"),
+    Column("jerk", "jerk", "mean", "mean absolute longitudinal jerk of the ego", digits=2, unit="m/s³"),
+)
+"""How the system under test drove; in the row `none`, undisturbed."""
+
+RATE_COLUMNS: Final[tuple[Column, ...]] = (
+    _percent("hits_objects", "meets others", "share of attacks that meet the track of anyone but the ego", "Map"),
+    _percent("crosses_edge", "crosses edge", "share of attacks that cross a road edge", "Map"),
+)
+"""Map compliance as plain rates."""
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    *SAGE_COLUMNS,
+    *SUCCESS_COLUMNS,
+    *RATE_COLUMNS,
+    *ENCOUNTER_COLUMNS,
+    *DRIVE_COLUMNS,
+)
+"""Every column, as in JSON and CSV."""
+
+TABLES: Final[tuple[tuple[str, tuple[Column, ...]], ...]] = (
+    ("attack", SAGE_COLUMNS),
+    ("success by every reading", (*SUCCESS_COLUMNS, *RATE_COLUMNS)),
+    ("encounter", ENCOUNTER_COLUMNS),
+    ("system under test", DRIVE_COLUMNS),
+)
+"""What is printed for every system under test: a title and its columns."""

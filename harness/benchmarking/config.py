@@ -1,0 +1,181 @@
+"""What a benchmark run is told, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from harness import registry
+from harness.benchmarking.protocols import ProtocolName
+from harness.benchmarking.records import UNDISTURBED
+from harness.errors import ConfigError
+from harness.interfaces import Adversary
+from harness.workers import Executor
+
+_LABEL: Final = re.compile(r"[A-Za-z0-9_.+-]+")
+FREE: Final = ("executor", "workers", "timeout", "json", "out", "resume", "retry_failures")
+"""Options that do not change a result, so that a resumed run may have others."""
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Every adversary against every system under test, in two stages, over the scenes of a split."""
+
+    data: str = "procedural"
+    """Folder of ScenarioNet pickles, or `procedural` for the generated scenes."""
+    split: str = "test"
+    """Name of a split (`train`, `val`, `test`), or `all` for every scene."""
+    scenes: int | None = None
+    """Only the first so many scenes of the split."""
+    sut: tuple[str, ...] = ("replay", "idm")
+    """Systems under test: registry names, `td3:FILE`, `FILE.zip|.pt|.onnx`, `module:Class`; `LABEL=…` names one in
+    tables (needed where two have the same name)."""
+    adversary: tuple[str, ...] = ("rule", "cat")
+    """Registry names; `NAME@λ` sets another intensity (`sage@0.5`). The undisturbed scene (`none`) is always there."""
+    protocol: ProtocolName = "corrected"
+    """`corrected`, or `as-published` to compare with the papers' tables; never both in one run."""
+    intensity: float = 1.0
+    """λ of adversaries with a dial (`sage`): 0 natural … 1 vicious."""
+    prior: Path | None = None
+    """Motion prior weights (safetensors) for adversaries that use one; SAGE's experts lie beside it. Default: the
+    shipped ones."""
+    traffic: str = "log"
+    """Who moves the background: registry name (`log`, `idm`)."""
+    seed: tuple[int, ...] = (0,)
+    """One or more; each repeats every episode, and intervals resample scenes with their repeats together."""
+    executor: Executor = "process"
+    """`serial`, `process`, or `ray` (needs the extra `ray`; the cluster of `RAY_ADDRESS`, or a local one)."""
+    workers: int | None = None
+    """How many; default: every processor."""
+    timeout: float = 900.0
+    """Longest time for all attacks on one system in one scene, s (no limit with `serial`); then one retry."""
+    json: Path | None = None
+    """Also write the summary there: one object per adversary and system under test."""
+    out: Path | None = None
+    """New run folder; by default one under `runs/`."""
+    resume: Path | None = None
+    """Go on with this run folder. Its configuration counts; options that contradict it are refused."""
+    retry_failures: bool = False
+    """On resumption, run failed episodes again."""
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work before anything is loaded."""
+        if not self.sut or not self.adversary:
+            raise ConfigError("benchmark: name at least one system (--sut idm) and one adversary (--adversary cat).")
+        if (self.scenes is not None and self.scenes < 1) or (self.workers is not None and self.workers < 1):
+            raise ConfigError(f"benchmark: expected scenes and workers >= 1, got {self.scenes}, {self.workers}.")
+        if not math.isfinite(self.intensity) or not self.timeout > 0:
+            raise ConfigError(
+                f"benchmark: expected a finite intensity and timeout > 0 s, got {self.intensity}, {self.timeout}."
+            )
+        if not self.seed or len(set(self.seed)) != len(self.seed) or min(self.seed) < 0:
+            raise ConfigError(f"benchmark: expected one or more different seeds >= 0, got {self.seed}.")
+        labels = [item.label for item in self.attackers]
+        if len(set(labels)) != len(labels):
+            raise ConfigError(f"benchmark: an adversary is named twice among {', '.join(labels)}; once is enough.")
+
+    @property
+    def attackers(self) -> tuple[Attacker, ...]:
+        """The adversaries, `none` left out (it is stage 1)."""
+        found = [Attacker.parse(text, self.intensity) for text in self.adversary]
+        return tuple(item for item in found if item.name != UNDISTURBED)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> BenchmarkConfig:
+        """Back from `run.json`.
+
+        Raises:
+            ConfigError: It was written by another version.
+        """
+        known = {item.name for item in fields(cls)}
+        if not set(stored) <= known:
+            raise ConfigError(f"benchmark: the run has unknown options {sorted(set(stored) - known)}: another version?")
+        values = dict(stored)
+        for name in ("sut", "adversary", "seed"):
+            if name in values:
+                values[name] = tuple(values[name])
+        for name in ("prior", "json", "out", "resume"):
+            if values.get(name) is not None:
+                values[name] = Path(values[name])
+        return cls(**values)
+
+    def differences(self, other: BenchmarkConfig) -> list[str]:
+        """Options that change results and differ, as `name: mine, not theirs`."""
+        return [
+            f"--{item.name.replace('_', '-')}: {getattr(self, item.name)} (the run has {getattr(other, item.name)})"
+            for item in fields(self)
+            if item.name not in FREE and getattr(self, item.name) != getattr(other, item.name)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Attacker:
+    """One row of the table: a registered adversary at one intensity.
+
+    Attributes:
+        label: In tables and file names: the name, with `@λ` where the user wrote one.
+        name: Registry name.
+        intensity: λ.
+    """
+
+    label: str
+    name: str
+    intensity: float
+
+    @classmethod
+    def parse(cls, text: str, intensity: float) -> Attacker:
+        """From `NAME` or `NAME@λ`.
+
+        Raises:
+            ConfigError: λ is not a number.
+        """
+        name, at, dial = text.partition("@")
+        try:
+            value = float(dial) if at else intensity
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ConfigError(f"adversary {text!r}: expected a number after @, such as sage@0.5.")
+        return cls(text, name, value)
+
+    def build(self, protocol: ProtocolName, prior: Path | None) -> Adversary:
+        """Make the adversary, with those of the options that it knows.
+
+        Raises:
+            UnknownNameError: No such adversary.
+            WeightsError: Its weights are missing.
+        """
+        target = registry.resolve("adversary", self.name)
+        known = inspect.signature(target).parameters
+        options: dict[str, Any] = {"protocol": protocol, "prior": prior}
+        return target(**{key: value for key, value in options.items() if key in known and value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A system under test as written on the command line.
+
+    Attributes:
+        spec: For `harness.policies.load_policy`.
+        label: As written before `=`, or None for the policy's own name.
+    """
+
+    spec: str
+    label: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> System:
+        """From `SPEC` or `LABEL=SPEC`."""
+        label, equals, spec = text.partition("=")
+        if equals and _LABEL.fullmatch(label):
+            return cls(spec, label)
+        return cls(text)

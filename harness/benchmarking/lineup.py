@@ -1,0 +1,134 @@
+"""Who takes part in a run: scenes, systems and adversaries, checked before the first episode and recorded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from harness.benchmarking.config import BenchmarkConfig, System
+from harness.benchmarking.protocols import describe
+from harness.benchmarking.worker import open_scenes
+from harness.errors import ConfigError, RunError
+from harness.policies import load_policy
+
+FILE: Final = "lineup.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemInfo:
+    """A system under test, for tables.
+
+    Attributes:
+        label: Its name there.
+        spec: What `load_policy` makes it from.
+        privileged: Whether it reads more than sensors (the true state of others).
+        sees_futures: Whether it even reads where others will be.
+        control: `action` or `replay`.
+        digest: SHA-256 of its file, or empty.
+    """
+
+    label: str
+    spec: str
+    privileged: bool
+    sees_futures: bool
+    control: str
+    digest: str = ""
+
+    @property
+    def title(self) -> str:
+        """Label with what a reader must know."""
+        if self.control == "replay":
+            return f"{self.label} (follows its log)"
+        if self.sees_futures:
+            return f"{self.label} (privileged: true states and futures)"
+        return f"{self.label} (privileged: true states)" if self.privileged else self.label
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """What a run consists of.
+
+    Attributes:
+        scenes: Scene ids, in order.
+        systems: By label.
+        adversaries: Labels, in order, without `none`.
+        digests: SHA-256 of weights given by path.
+    """
+
+    scenes: tuple[str, ...]
+    systems: tuple[SystemInfo, ...]
+    adversaries: tuple[str, ...]
+    digests: Mapping[str, str]
+
+    def system(self, label: str) -> SystemInfo:
+        """The system of that label."""
+        return next(item for item in self.systems if item.label == label)
+
+    def as_dict(self, protocol: str) -> dict[str, Any]:
+        """JSON-able, with the protocol's deviations."""
+        return {**asdict(self), "protocol": protocol, "deviations": describe(protocol)}
+
+    def check_same(self, stored: Mapping[str, Any], folder: Path) -> None:
+        """Refuse to go on with a run whose scenes or weights are no longer the same.
+
+        Raises:
+            RunError: Says what differs.
+        """
+        mine = self.as_dict(stored.get("protocol", "corrected"))
+        if list(self.scenes) != stored.get("scenes"):
+            theirs = stored.get("scenes") or []
+            raise RunError(
+                f"run {folder} was made with {len(theirs)} scenes, and its data now gives {len(self.scenes)}, or "
+                "others. Restore the data, or start anew."
+            )
+        for item, old in zip(mine["systems"], stored.get("systems") or [], strict=False):
+            if item["digest"] != old.get("digest"):
+                raise RunError(f"run {folder}: the file of system {item['label']!r} has changed since. Start anew.")
+        if dict(self.digests) != stored.get("digests"):
+            raise RunError(f"run {folder}: the weights of an adversary have changed since. Start anew.")
+
+
+def assemble(config: BenchmarkConfig) -> Lineup:
+    """Open the scenes and build everyone once, so that whatever is wrong is said before the first episode.
+
+    Raises:
+        GauntletError: Unknown names, unusable data, files or weights.
+    """
+    systems = tuple(_system(text) for text in config.sut)
+    labels = [item.label for item in systems]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ConfigError(
+            f"benchmark: two systems are called {twice[0]!r}. Give one a name: --sut mine={config.sut[-1]}."
+        )
+    for attacker in config.attackers:
+        attacker.build(config.protocol, config.prior)
+    source = open_scenes(config)
+    if len(source) == 0:
+        raise ConfigError(f"benchmark: {config.data} has no scene in split {config.split!r}. Try --split all.")
+    digests = {} if config.prior is None else {str(config.prior): _digest(config.prior)}
+    return Lineup(tuple(source.ids), systems, tuple(item.label for item in config.attackers), digests)
+
+
+def _system(text: str) -> SystemInfo:
+    system = System.parse(text)
+    policy = load_policy(system.spec)
+    files = [Path(part) for part in (system.spec, system.spec.partition(":")[2]) if part and Path(part).is_file()]
+    return SystemInfo(
+        label=system.label or policy.name,
+        spec=system.spec,
+        privileged=bool(policy.privileged),
+        sees_futures=bool(getattr(policy, "sees_futures", False)),
+        control=policy.control,
+        digest=_digest(files[0]) if files else "",
+    )
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}. Give an existing file.") from error

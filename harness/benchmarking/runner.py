@@ -1,0 +1,84 @@
+"""From a configuration to a full set of records: workers, retries, failures, resumption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from harness.benchmarking.config import BenchmarkConfig
+from harness.benchmarking.jobs import SEEDS, Unit, episode_seed, unfinished, units
+from harness.benchmarking.lineup import Lineup
+from harness.benchmarking.records import EpisodeStore
+from harness.benchmarking.worker import WorkerSpec
+from harness.errors import RunError
+from harness.rollout import EpisodeJob, failed_episode
+from harness.workers import WorkerSetup, run_jobs
+
+RETRIES: Final = 1
+"""Further attempts for a unit whose worker crashed, hung or raised."""
+WORKER: Final = "worker"
+"""Kind of failure where the worker itself was lost."""
+
+
+def run_all(
+    config: BenchmarkConfig, lineup: Lineup, folder: Path, on_progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Run every episode that has no record yet; afterwards every one has (a failure is a record).
+
+    Args:
+        config: What to run.
+        lineup: Who takes part.
+        folder: Run folder.
+        on_progress: Called with finished and all episodes, at the start and after every unit.
+
+    Raises:
+        RunError: The folder cannot be written, or workers do not share it.
+        WorkerError: Workers cannot be started.
+    """
+    folder = folder.resolve()
+    systems = {item.label: item.spec for item in lineup.systems}
+    setup = WorkerSetup("harness.benchmarking.worker:build", {"spec": WorkerSpec(config, folder, systems)})
+    work = units(lineup.scenes, tuple(systems), lineup.adversaries, config.seed)
+    missing = {unit: len(unit.missing(folder)) for unit in work}
+    total = sum(len(unit.keys) for unit in work)
+    tell = on_progress or (lambda done, all_of_them: None)
+    tell(total - sum(missing.values()), total)
+    pending = list(unfinished(work, folder))
+    while pending:
+        again = []
+        for result in run_jobs(pending, setup, config.executor, config.workers, config.timeout, RETRIES):
+            unit = result.job
+            if result.error:
+                give_up(unit, result.error, folder)
+            missing[unit] = len(unit.missing(folder))
+            if missing[unit] and not result.error:
+                raise RunError(
+                    f"a worker finished {unit}, but {missing[unit]} of its records are not in {folder}. Workers on "
+                    "other machines need the same run folder: give --out on a shared file system."
+                )
+            if missing[unit]:
+                again.append(unit)
+            tell(total - sum(missing.values()), total)
+        # What comes after the episode that was given up is innocent: it gets its own attempts.
+        pending = again
+
+
+def give_up(unit: Unit, reason: str, folder: Path) -> None:
+    """Record the episode at which a unit failed (its first without a record) as failed."""
+    missing = unit.missing(folder)
+    if not missing:
+        return
+    key = missing[0]
+    job = EpisodeJob(unit.scene, key.policy, key.adversary, 0.0, episode_seed(unit.seed, unit.scenario_id))
+    unit.store(folder).write(key, failed_episode(key.scenario_id, job, f"{WORKER}: {reason}"), {})
+
+
+def prepare(folder: Path, *, retry_failures: bool) -> None:
+    """Before resumption: delete what was half written and, on request, failed records."""
+    seeds = sorted((folder / SEEDS).iterdir()) if (folder / SEEDS).is_dir() else []
+    for store in (EpisodeStore(place) for place in (folder, *seeds)):
+        store.sweep()
+        if retry_failures:
+            for key in [key for key in store.keys() if store.read_scores(key).error]:
+                store.remove(key)

@@ -1,0 +1,268 @@
+"""Every number of one episode, from its record alone: what happened, how hard the attack was, how lifelike.
+
+Two trajectories of the opponent matter. *Executed* is where it truly was; contact, distance and reward are judged on
+it (corrected protocol). *Motion* is what the realism of an attack is judged on: the whole plan, even where the episode
+ended before it, because the length of an episode must not decide how lifelike an attack looks; only where a reactive
+controller drove (SEAL) is it the executed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.benchmarking.protocols import Deviations
+from harness.benchmarking.records import Score
+from harness.geometry import box_separation
+from harness.interfaces import HEADING, STATE, AttackPlan, Episode, Trajectory
+from harness.metrics.adversarial import adversarial_reward
+from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, first_overlap, overlaps
+from harness.metrics.compliance import off_road_steps, traffic_contact_steps
+from harness.metrics.distribution import kinematic_samples
+from harness.metrics.encounter import impact, minimum_distance, time_to_collision
+from harness.metrics.realism import behavioural_penalty, kinematic_penalty
+from scenarios.map_index import MapIndex
+from scenarios.scenario import CURRENT_STEP, Scenario
+
+START: Final = CURRENT_STEP + 1
+"""First step that an attack can change: earlier contacts are nobody's success."""
+PATH_POLYGONS: Final = OverlapCheck(headings="path")
+"""SAGE's `eval_sage.py`: polygons at every step, headings from positions."""
+CONTACT_GAP: Final = 0.3
+"""Largest gap (m) between the boxes of ego and opponent at which a contact that the engine reports is put down to the
+opponent: its bodies are checked a fraction of a step earlier than the boxes, at up to 3 m/s of approach per 0.1 s."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One finished episode with all that its numbers depend on.
+
+    Attributes:
+        scenario: The recorded scene.
+        episode: The (attacked) episode.
+        undisturbed: Stage 1 of the same system in the same scene.
+        plan: What the adversary planned (before any lag), or None.
+        ego_size: Length and width, m.
+        deviations: Which deviations of the published code are repeated.
+        reactive_traffic: Whether the background does not follow its log.
+    """
+
+    scenario: Scenario
+    episode: Episode
+    undisturbed: Episode
+    plan: AttackPlan | None
+    ego_size: tuple[float, float]
+    deviations: Deviations
+    reactive_traffic: bool = False
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows of every trajectory here: the longest of the scene and the episode."""
+        return max(self.scenario.num_steps, len(self.episode.ego.valid))
+
+    @cached_property
+    def ego(self) -> Trajectory:
+        """What the ego did."""
+        return padded(self.episode.ego, self.rows)
+
+    @cached_property
+    def executed(self) -> Trajectory:
+        """Where the opponent truly was."""
+        assert self.episode.opponent is not None, "only cases with an opponent are scored"
+        return padded(self.episode.opponent, self.rows)
+
+    @cached_property
+    def planned(self) -> Trajectory:
+        """Where the opponent was to be: its plan, or its log."""
+        if self.plan is not None:
+            return padded(Trajectory(self.plan.states, self.plan.valid), self.rows)
+        agent = self.agent
+        return padded(Trajectory(self.scenario.states(agent), self.scenario.valid[agent]), self.rows)
+
+    @cached_property
+    def motion(self) -> Trajectory:
+        """What realism is judged on; the recorded history does not count, the seam to it does."""
+        drives_itself = self.plan.controller is not None if self.plan is not None else self.reactive_traffic
+        states, valid = self.executed if drives_itself else self.planned
+        return Trajectory(states, valid & (np.arange(self.rows) >= CURRENT_STEP))
+
+    @cached_property
+    def agent(self) -> int:
+        """Index of the opponent."""
+        assert self.scenario.opponent is not None, "only cases with an opponent are scored"
+        return self.scenario.opponent
+
+    @cached_property
+    def size(self) -> tuple[float, float]:
+        """Length and width of the opponent, m."""
+        return self.scenario.box(self.agent)
+
+    @cached_property
+    def contact(self) -> int | None:
+        """First step (after the attack began) at which the boxes of ego and opponent met, or None."""
+        step = int(first_overlap(*self.executed, self.size, *self.ego, self.ego_size, START))
+        return step if step >= 0 else None
+
+
+def padded(trajectory: Trajectory, rows: int) -> Trajectory:
+    """The trajectory with `rows` rows; further ones are invalid and zero."""
+    have = len(trajectory.valid)
+    if have == rows:
+        return trajectory
+    states, valid = np.zeros((rows, STATE)), np.zeros(rows, dtype=np.bool_)
+    states[: min(have, rows)], valid[: min(have, rows)] = trajectory.states[:rows], trajectory.valid[:rows]
+    return Trajectory(states, valid)
+
+
+def score(case: Case) -> dict[str, Score]:
+    """Every number of an episode that did not fail; what is undefined is None."""
+    numbers = dict(_drive(case))
+    if case.scenario.opponent is not None and case.episode.opponent is not None:
+        numbers |= {**_success(case), **_quality(case), **_encounter(case)}
+    return {key: _plain(value) for key, value in numbers.items()}
+
+
+def profiles(case: Case) -> dict[str, NDArray[Any]]:
+    """Samples for pooled distributions: of the attack, and of the log of the same vehicle at the same steps."""
+    if case.scenario.opponent is None or case.episode.opponent is None:
+        return {}
+    reading = "as-published" if case.deviations.distances_as_written else "corrected"
+    log = padded(Trajectory(case.scenario.states(case.agent), case.scenario.valid[case.agent]), case.rows)
+    later = np.arange(case.rows) >= CURRENT_STEP
+    found: dict[str, NDArray[Any]] = {}
+    for name, (states, valid) in (("attack", case.motion), ("log", Trajectory(log.states, log.valid & later))):
+        samples = kinematic_samples(states, valid, case.scenario.dt, reading)  # type: ignore[arg-type]
+        found |= {
+            f"{name}_acceleration": samples.acceleration,
+            f"{name}_speed": samples.speed,
+            f"{name}_yaw_rate": samples.yaw_rate,
+        }
+    return found
+
+
+def _drive(case: Case) -> Mapping[str, Any]:
+    """How the system under test drove, whoever attacked."""
+    episode = case.episode
+    return {
+        "completion": episode.route_completion,
+        "arrived": episode.arrived,
+        "off_road_ego": episode.off_road,
+        "crashed": episode.crashed,
+        "crashed_contact": episode.crash_contact is not None,
+        "crashed_geometry": episode.crash_geometry is not None,
+        "speed": episode.mean_speed,
+        "jerk": episode.mean_jerk,
+        "ego_reward": episode.reward,
+        "ego_cost": episode.cost,
+    }
+
+
+def _success(case: Case) -> Mapping[str, Any]:
+    """Contact with the opponent, by every reading."""
+    log = Trajectory(case.scenario.states(case.scenario.ego), case.scenario.valid[case.scenario.ego])
+    before, other = case.undisturbed.ego, case.undisturbed.opponent
+    quiet = other is not None and _meet(case, other, before, EVERY_STEP)
+    numbers = {
+        "contact_step": case.contact,
+        "success_geometry": case.contact is not None,
+        "success_contact": _touched(case),
+        "success_new": case.contact is not None and not quiet,
+        "success_planned": _meet(case, case.planned, before, EVERY_STEP),
+        "success_sage": _meet(case, case.planned, case.ego, PATH_POLYGONS),
+        "success_cat": _meet(case, case.planned, log, AS_PUBLISHED),
+    }
+    headline = "success_sage" if case.deviations.success_of_the_plan else "success_geometry"
+    return {"success": numbers[headline], **numbers}
+
+
+def _meet(case: Case, opponent: Trajectory, ego: Trajectory, check: OverlapCheck) -> bool:
+    """Whether the two overlap at any step since the attack."""
+    other, own = padded(opponent, case.rows), padded(ego, case.rows)
+    step = first_overlap(
+        other.states, other.valid, case.size, own.states, own.valid, case.ego_size, start=START, check=check
+    )
+    return bool(step >= 0)
+
+
+def _touched(case: Case) -> bool:
+    """Whether the first vehicle contact that the engine reported was with the opponent (and since the attack)."""
+    step = case.episode.crash_contact
+    if step is None or step < START or step >= case.rows:
+        return False
+    rows = [row for row in (step - 1, step) if case.ego.valid[row] and case.executed.valid[row]]
+    if not rows:
+        return False
+    gap = box_separation(
+        case.ego.states[rows, :3], np.array(case.ego_size), case.executed.states[rows, :3], np.array(case.size)
+    )
+    return bool(gap.min() <= CONTACT_GAP)
+
+
+def _quality(case: Case) -> Mapping[str, Any]:
+    """Equations 11 to 13 and the map."""
+    published, scene = case.deviations, case.scenario
+    actual = case.planned if published.reward_of_the_plan else case.executed
+    style: dict[str, Any] = {}
+    if published.penalties_by_gradient:
+        style = {"differences": "gradient", "headings": "path"}
+    pair = (*actual, case.size, *case.ego, case.ego_size)
+    return {
+        "reward": adversarial_reward(*pair, START, as_published=published.reward_of_the_plan),
+        "kinematic": kinematic_penalty(*case.motion, scene.dt, **style),
+        "behavioural": behavioural_penalty(*case.motion, scene.dt, **style),
+        **_compliance(case),
+    }
+
+
+def _compliance(case: Case) -> Mapping[str, bool]:
+    """Whether the opponent leaves the road or meets anyone but the ego (as logged)."""
+    scene, steps = case.scenario, case.scenario.num_steps
+    states, valid = case.motion.states[:steps], case.motion.valid[:steps]
+    others = (case.agent, scene.ego)
+    if not case.deviations.boxes_mirrored:
+        edges = off_road_steps(MapIndex.of(scene), states, valid, case.size, START)
+        objects = traffic_contact_steps(scene, states, valid, case.size, others, START)
+        return {"crosses_edge": bool(edges.any()), "hits_objects": bool(objects.any())}
+    states = _mirrored(states)
+    edges = off_road_steps(MapIndex.of(scene), states, valid, case.size, START)
+    agents = [agent for agent in range(scene.num_agents) if agent not in others and scene.valid[agent].any()]
+    hit = False
+    if agents:
+        tracks = _mirrored(np.stack([scene.states(agent) for agent in agents]))
+        sizes = np.array([scene.box(agent) for agent in agents])
+        hit = bool(overlaps(states, valid, case.size, tracks, scene.valid[agents], sizes, START).any())
+    return {"crosses_edge": bool(edges.any()), "hits_objects": hit}
+
+
+def _mirrored(states: NDArray[np.float64]) -> NDArray[np.float64]:
+    """States with headings negated."""
+    turned = states.copy()
+    turned[..., HEADING] *= -1.0
+    return turned
+
+
+def _encounter(case: Case) -> Mapping[str, Any]:
+    """How near, how soon, how hard."""
+    pair = (case.ego, case.ego_size, case.executed, case.size)
+    near, soon = minimum_distance(*pair, START), time_to_collision(*pair, START).minimum
+    hard = impact(case.ego, case.executed, case.contact) if case.contact is not None else None
+    return {
+        "min_distance": near.value if near.valid else None,
+        "min_ttc": soon.value if soon.valid else None,
+        "impact_speed": hard.relative_speed if hard is not None else None,
+    }
+
+
+def _plain(value: Any) -> Score:
+    """Numbers in Python's own types; NaN as None."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    number = float(value)
+    return number if np.isfinite(number) else None

@@ -1,0 +1,192 @@
+"""From records to numbers: one summary per adversary and system, with intervals, failures and paired tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.benchmarking.columns import COLUMNS, Column
+from harness.benchmarking.config import BenchmarkConfig
+from harness.benchmarking.jobs import seed_store
+from harness.benchmarking.lineup import Lineup, SystemInfo
+from harness.benchmarking.protocols import deviations
+from harness.benchmarking.records import UNDISTURBED, CellKey, Scored
+from harness.metrics.distribution import KinematicSamples, pool, wasserstein_over_scenes
+from harness.metrics.intervals import Interval, bootstrap_mean, wilson
+
+Floats = NDArray[np.float64]
+
+TIMINGS: Final = ("seconds_episode", "seconds_planning", "seconds_scoring")
+"""Scores that differ from run to run; kept apart from the columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A column of a cell: its interval, and the number of scenes where it is defined."""
+
+    interval: Interval
+    scenes: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One adversary against one system under test.
+
+    Attributes:
+        system: Of the system.
+        adversary: Label; `none` is the undisturbed scene.
+        intensity: Of the attack.
+        scenes: Scenes with at least one episode that did not fail: the N of the table.
+        failures: Failed episodes; they are in no other number.
+        reasons: How often each kind of failure happened.
+        examples: Up to three failures in full.
+        columns: By name.
+        seconds: Mean seconds per scene: `episode` (planning, simulation), `planning` alone, `scoring`.
+        outcomes: Per score, [S, R] over scenes and seeds, NaN where undefined: what paired tests need.
+    """
+
+    system: SystemInfo
+    adversary: str
+    intensity: float
+    scenes: int
+    failures: int
+    reasons: Mapping[str, int]
+    examples: tuple[str, ...]
+    columns: Mapping[str, Value]
+    seconds: Mapping[str, float]
+    outcomes: Mapping[str, Floats]
+
+
+def summarise(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> list[Cell]:
+    """Every cell, systems in order, `none` first.
+
+    Raises:
+        RunError: A record is missing or damaged.
+    """
+    dials = {UNDISTURBED: 0.0} | {item.label: item.intensity for item in config.attackers}
+    return [
+        _cell(folder, config, lineup, system, adversary, intensity)
+        for system in lineup.systems
+        for adversary, intensity in dials.items()
+    ]
+
+
+def as_object(cell: Cell, config: BenchmarkConfig) -> dict[str, Any]:
+    """A cell as one JSON object."""
+    return {
+        "adversary": cell.adversary,
+        "sut": cell.system.label,
+        "privileged": cell.system.privileged,
+        "sees_futures": cell.system.sees_futures,
+        "protocol": config.protocol,
+        "deviations_repeated": list(deviations(config.protocol).names()),
+        "data": config.data,
+        "split": config.split,
+        "traffic": config.traffic,
+        "seeds": list(config.seed),
+        "intensity": cell.intensity,
+        "n": cell.scenes,
+        "failures": cell.failures,
+        "failure_kinds": dict(cell.reasons),
+        "failure_examples": list(cell.examples),
+        "columns": {
+            name: {
+                "value": value.interval.mean,
+                "low": value.interval.low,
+                "high": value.interval.high,
+                "n": value.scenes,
+            }
+            for name, value in cell.columns.items()
+        },
+        "seconds_per_scene": dict(cell.seconds),
+    }
+
+
+def _cell(
+    folder: Path, config: BenchmarkConfig, lineup: Lineup, system: SystemInfo, adversary: str, intensity: float
+) -> Cell:
+    records = [
+        [
+            seed_store(folder, seed, seed == config.seed[0]).read_scores(CellKey(scene, system.label, adversary))
+            for seed in config.seed
+        ]
+        for scene in lineup.scenes
+    ]
+    flat = [(scene, record) for scene, row in zip(lineup.scenes, records, strict=True) for record in row]
+    failed = [(scene, record) for scene, record in flat if record.error]
+    good = [record for _, record in flat if not record.error]
+    names = sorted({name for record in good for name in record.scores})
+    outcomes = {name: _outcomes(records, name) for name in names if name not in TIMINGS}
+    columns = {}
+    for column in COLUMNS:
+        value = _distance(records, column) if column.kind == "distance" else _value(outcomes, records, column)
+        if value is not None:
+            columns[column.name] = value
+    return Cell(
+        system=system,
+        adversary=adversary,
+        intensity=intensity,
+        scenes=sum(any(not record.error for record in row) for row in records),
+        failures=len(failed),
+        reasons=dict(sorted(Counter(record.error.partition(":")[0] for _, record in failed).items())),
+        examples=tuple(f"scene {scene}: {record.error}" for scene, record in failed[:3]),
+        columns=columns,
+        seconds=_seconds(good),
+        outcomes=outcomes,
+    )
+
+
+def _outcomes(records: Sequence[Sequence[Scored]], name: str) -> Floats:
+    """[S, R] values of a score, NaN where undefined (text counts as undefined: see `Column.equals`)."""
+    return np.array([[_number(record.scores.get(name)) for record in row] for row in records], dtype=np.float64)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, bool | int | float) else float("nan")
+
+
+def _value(outcomes: Mapping[str, Floats], records: Sequence[Sequence[Scored]], column: Column) -> Value | None:
+    """A rate or a mean; None where no episode of the cell has the score at all."""
+    if column.key not in outcomes:
+        return None
+    values = outcomes[column.key]
+    if column.equals is not None:
+        words = [[record.scores.get(column.key) for record in row] for row in records]
+        values = np.array([[np.nan if word is None else float(word == column.equals) for word in row] for row in words])
+    known = np.isfinite(values)
+    scenes = int(known.any(-1).sum())
+    if column.kind == "rate" and values.shape[1] == 1:
+        return Value(wilson(int(values[known].sum()), scenes), scenes)
+    return Value(bootstrap_mean(values), scenes)
+
+
+def _distance(records: Sequence[Sequence[Scored]], column: Column) -> Value | None:
+    """A pooled Wasserstein distance; repeats of a scene stay together."""
+    sides: dict[str, list[KinematicSamples]] = {"attack": [], "log": []}
+    for row in records:
+        held = [record.arrays for record in row if not record.error and "attack_speed" in record.arrays]
+        if held:
+            for side, found in sides.items():
+                found.append(pool([_samples(arrays, side) for arrays in held]))
+    if not sides["attack"]:
+        return None
+    intervals = wasserstein_over_scenes(sides["attack"], sides["log"])
+    return Value(getattr(intervals, column.key), len(sides["attack"]))
+
+
+def _samples(arrays: Mapping[str, NDArray[Any]], side: str) -> KinematicSamples:
+    return KinematicSamples(arrays[f"{side}_acceleration"], arrays[f"{side}_speed"], arrays[f"{side}_yaw_rate"])
+
+
+def _seconds(good: Sequence[Scored]) -> dict[str, float]:
+    found = {}
+    for name in TIMINGS:
+        values = [_number(record.scores.get(name)) for record in good]
+        found[name.removeprefix("seconds_")] = float(np.mean(values)) if values else float("nan")
+    return found
