@@ -1,0 +1,141 @@
+"""`python -m harness.evaluate_traffic`: realism of traffic models by the sim-agents metrics, with intervals."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from harness.errors import ConfigError, GauntletError
+from harness.metrics.wosac import FEATURES
+from harness.runs import provenance, write_json
+from harness.traffic.evaluation import RATES, SUMMARY, RealismTable, evaluate, summarise
+from harness.traffic.simulators import make_simulator
+from scenarios import open_source
+from scenarios.scenario import Scenario
+
+SHORT = {
+    "simulated_collision_rate": "collisions",
+    "simulated_offroad_rate": "off road",
+    "simulated_traffic_light_violation_rate": "red lights",
+}
+
+
+@dataclass(frozen=True)
+class EvaluateTrafficConfig:
+    """Simulate every scene with every model and score the roll-outs by the sim-agents realism metrics (WOSAC)."""
+
+    data: str = "procedural"
+    """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON), or `procedural`."""
+    models: tuple[str, ...] = ("log", "constant_velocity", "idm")
+    """`log`, `constant_velocity`, `idm`, `smart:FILE`, `module:Class`; options as in `smart:FILE?temperature=0.9`."""
+    split: str | None = None
+    """`train`, `val` or `test`; every scene by default."""
+    scenes: int | None = None
+    """Only the first so many scenes."""
+    rollouts: int = 32
+    """Roll-outs per scene; the challenge has 32."""
+    config: Literal["2025", "2024"] = "2025"
+    """Year of the challenge whose weights are used."""
+    parity: bool = False
+    """Reproduce the official code with its quirks, bit for bit where it counts, instead of what it evidently means."""
+    seed: int = 0
+    """Of the simulators and the bootstrap."""
+    threads: int | None = None
+    """Torch threads; Torch's own default if not given."""
+    features: bool = False
+    """Show a column per feature as well."""
+    json: Path | None = None
+    """Write means, intervals, paired differences and the numbers of every scene to this file."""
+
+
+def run(config: EvaluateTrafficConfig, console: Console) -> dict[str, Any]:
+    """Evaluate, print, write; returns what the JSON file holds."""
+    if config.rollouts < 1 or not config.models:
+        raise ConfigError(f"evaluate_traffic: {config.rollouts} roll-outs of {len(config.models)} models; give some.")
+    if len(set(config.models)) != len(config.models):
+        raise ConfigError("evaluate_traffic: a model is named twice.")
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    simulators = {name: make_simulator(name, parity=config.parity) for name in config.models}
+    source = open_source(config.data, config.split, cache_scenes=0)
+    count = len(source) if config.scenes is None else min(config.scenes, len(source))
+
+    def scenes() -> Iterator[Scenario]:
+        for index in track(range(count), "evaluating", console=Console(stderr=True), transient=True):
+            yield source[index]
+
+    found = evaluate(
+        simulators,
+        scenes(),
+        rollouts=config.rollouts,
+        seed=config.seed,
+        config=config.config,
+        parity=config.parity,
+    )
+    for name, reason in found.left_out.items():
+        console.print(f"left out {escape(name)}: {escape(reason)}", highlight=False, soft_wrap=True)
+    if not found.scenes:
+        raise ConfigError(f"evaluate_traffic: none of the {count} scenes of {config.data} can be scored.")
+    result = {
+        "settings": asdict(config),
+        "provenance": provenance(),
+        "evaluated_agents": dict(found.rules),
+        "left_out": found.left_out,
+        **summarise(found, config.seed),
+        "scenes": {"ids": found.scenes, "scores": found.scores},
+    }
+    show(config, result, found, console)
+    if config.json is not None:
+        write_json(config.json, result)
+        console.print(f"numbers: {config.json}")
+    return result
+
+
+def show(config: EvaluateTrafficConfig, result: dict[str, Any], found: RealismTable, console: Console) -> None:
+    """Print the tables."""
+    reading = "as the official code" if config.parity else "corrected reading"
+    rules = ", ".join(f"{rule} ({count})" for rule, count in found.rules.items())
+    title = f"realism {config.config}, {reading}: {len(found.scenes)} scenes × {config.rollouts} roll-outs"
+    columns = (*SUMMARY, *(FEATURES if config.features else ()), *RATES)
+    table = Table("model", *(SHORT.get(name, name) for name in columns), "s / scene", title=title)
+    for name, numbers in result["models"].items():
+        cells = [_cell(numbers[metric], *numbers["intervals"][metric]) for metric in columns]
+        table.add_row(escape(name), *cells, f"{sum(numbers['seconds'].values()):.2f}")
+    console.print(table)
+    console.print(f"scored agents: the AV and {rules}; 95 % bootstrap intervals over scenes", highlight=False)
+    if result["paired"]:
+        paired = Table("paired difference", *SUMMARY, title="same scenes, first minus second")
+        for name, metrics in result["paired"].items():
+            gaps = [metrics[metric] for metric in SUMMARY]
+            paired.add_row(escape(name), *(_cell(gap["mean"], gap["low"], gap["high"], "+") for gap in gaps))
+        console.print(paired)
+
+
+def _cell(mean: float, low: float, high: float, sign: str = "") -> str:
+    return f"{mean:{sign}.4f}\n[dim]{low:{sign}.3f} … {high:{sign}.3f}[/]"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse options and run; a `GauntletError` becomes one line and exit code 2."""
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    config = tyro.cli(EvaluateTrafficConfig, args=argv, description=__doc__)
+    try:
+        run(config, Console())
+    except GauntletError as error:
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

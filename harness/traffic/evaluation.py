@@ -1,0 +1,135 @@
+"""Realism of traffic simulators over scenes: scores per scene, means with intervals, paired differences."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, Final
+
+import numpy as np
+
+from harness.errors import ScenarioError
+from harness.metrics.intervals import bootstrap_mean
+from harness.metrics.paired import paired_difference
+from harness.metrics.wosac import FEATURES, Scorer, evaluated_agents
+from harness.traffic.rollouts import SceneSimulator
+from scenarios.scenario import Scenario
+
+SUMMARY: Final = ("meta", "kinematic", "interactive", "map", "min_ade", "ade")
+RATES: Final = ("simulated_collision_rate", "simulated_offroad_rate", "simulated_traffic_light_violation_rate")
+METRICS: Final = (*SUMMARY, *FEATURES, *RATES)
+"""Every number per scene; features are named as in the official configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealismTable:
+    """Scores per model and scene.
+
+    Attributes:
+        scenes: Names of the scenes that every model was scored on.
+        scores: Model → metric → one number per scene.
+        seconds: Model → seconds spent in simulating and in scoring, over all scenes.
+        rules: How the evaluated agents were chosen (`evaluated_agents`) → number of scenes.
+        left_out: Scene → why it could not be scored.
+    """
+
+    scenes: list[str] = field(default_factory=list)
+    scores: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    seconds: dict[str, dict[str, float]] = field(default_factory=dict)
+    rules: Counter[str] = field(default_factory=Counter)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def evaluate(
+    simulators: dict[str, SceneSimulator],
+    scenes: Iterable[Scenario],
+    *,
+    rollouts: int,
+    seed: int = 0,
+    config: str = "2025",
+    parity: bool = False,
+) -> RealismTable:
+    """Simulate and score every scene with every model; a scene that cannot be scored is left out for all.
+
+    Args:
+        simulators: By the name under which they appear in tables.
+        scenes: Loaded one at a time.
+        rollouts: Per scene; the challenge has 32.
+        seed: Of the simulators; the same for all models and scenes.
+        config, parity: See `Scorer`.
+    """
+    table = RealismTable(
+        scores={name: {metric: [] for metric in METRICS} for name in simulators},
+        seconds={name: {"simulate": 0.0, "score": 0.0} for name in simulators},
+    )
+    for scenario in scenes:
+        try:
+            rows = _scene(simulators, scenario, rollouts, seed, config, parity, table.seconds)
+        except ScenarioError as error:
+            table.left_out[scenario.id] = str(error)
+            continue
+        table.scenes.append(scenario.id)
+        table.rules[evaluated_agents(scenario)[1]] += 1
+        for name, row in rows.items():
+            for metric in METRICS:
+                table.scores[name][metric].append(row[metric])
+    return table
+
+
+def _scene(
+    simulators: dict[str, SceneSimulator],
+    scenario: Scenario,
+    rollouts: int,
+    seed: int,
+    config: str,
+    parity: bool,
+    seconds: dict[str, dict[str, float]],
+) -> dict[str, dict[str, float]]:
+    scorer = Scorer(scenario, config, parity)
+    rows = {}
+    for name, simulator in simulators.items():
+        begin = time.perf_counter()
+        simulated = simulator.simulate(scenario, rollouts, seed)
+        middle = time.perf_counter()
+        rows[name] = scorer.score(simulated).as_dict()
+        seconds[name]["simulate"] += middle - begin
+        seconds[name]["score"] += time.perf_counter() - middle
+    return rows
+
+
+def summarise(table: RealismTable, seed: int = 0) -> dict[str, Any]:
+    """Means over scenes with bootstrap intervals, and paired differences of every two models.
+
+    Returns:
+        `models`: model → every metric (mean over scenes), `N` (scenes), `intervals` (metric → [low, high]) and
+        `seconds` per scene; `paired`: `a - b` → metric → mean, low, high, p value and scenes.
+    """
+    models: dict[str, Any] = {}
+    for name, scores in table.scores.items():
+        intervals = {metric: bootstrap_mean(values, seed) for metric, values in scores.items()}
+        count = max(len(table.scenes), 1)
+        models[name] = {
+            **{metric: interval.mean for metric, interval in intervals.items()},
+            "N": len(table.scenes),
+            "intervals": {metric: [interval.low, interval.high] for metric, interval in intervals.items()},
+            "seconds": {part: spent / count for part, spent in table.seconds[name].items()},
+        }
+    return {"models": models, "paired": _paired(table, seed)}
+
+
+def _paired(table: RealismTable, seed: int) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for one, two in combinations(table.scores, 2):
+        result[f"{one} - {two}"] = {
+            metric: _difference(table.scores[one][metric], table.scores[two][metric], seed) for metric in METRICS
+        }
+    return result
+
+
+def _difference(one: Sequence[float], two: Sequence[float], seed: int) -> dict[str, float]:
+    found = paired_difference(np.asarray(one), np.asarray(two), seed)
+    gap = found.difference
+    return {"mean": gap.mean, "low": gap.low, "high": gap.high, "p": found.p_value, "scenes": found.scenes}
