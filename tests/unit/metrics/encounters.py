@@ -16,7 +16,7 @@ def drive(
     x: float, y: float, heading: float, speed: float, *, braking: tuple[int, float] | None = None, steps: int = STEPS
 ) -> Trajectory:
     """Straight on at constant speed; `braking` = (step, m/s²) stops it from that step on."""
-    velocity = np.full(steps, speed)
+    velocity = np.full(steps, float(speed))
     if braking is not None:
         begin, rate = braking
         velocity[begin:] = np.maximum(speed - rate * DT * np.arange(steps - begin), 0.0)
