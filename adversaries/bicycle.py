@@ -143,13 +143,17 @@ class Bicycle:
             speed: [..., T] m/s after each step.
             heading: [..., T] rad, not wrapped, after each step.
         """
-        before = torch.cat([torch.full_like(speed[..., :1], start.speed), speed[..., :-1]], -1)
-        acceleration = (speed - before) / self.dt
+        acceleration = accelerations(start, speed, self.dt)
         throttle = acceleration / torch.where(acceleration < 0, self.brake_gain, self.throttle_gain)
         curvature = path_curvature(start, speed, heading, self.dt)
         slip = torch.asin((curvature * self.rear).clamp(-0.99, 0.99))
         steer = torch.atan(torch.tan(slip) * self.wheelbase / self.rear) / self.steer_gain
         return steer.clamp(-FULL, FULL), throttle.clamp(-FULL, FULL)
+
+
+def accelerations(start: Start, speed: Tensor, dt: float) -> Tensor:
+    """Accelerations [..., T] (m/s²) that lead from the start to `speed` [..., T] (m/s) after each step."""
+    return torch.diff(speed, dim=-1, prepend=torch.full_like(speed[..., :1], start.speed)) / dt
 
 
 def path_curvature(start: Start, speed: Tensor, heading: Tensor, dt: float) -> Tensor:

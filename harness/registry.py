@@ -21,6 +21,8 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "rule": "adversaries.rule:RuleAdversary",
         "cat": "adversaries.cat:CatAdversary",
         "sage": "adversaries.sage.adversary:SageAdversary",
+        "king": "adversaries.king:KingAdversary",
+        "adv_traj_opt": "adversaries.adv_traj_opt:AdvTrajOptAdversary",
     },
     "policy": {
         "replay": "ego_policies.replay:ReplayPolicy",
