@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 import tyro
@@ -24,10 +24,12 @@ from harness.traffic.simulators import make_simulator
 from scenarios import open_source
 from scenarios.scenario import Scenario
 
-SHORT = {
-    "simulated_collision_rate": "collisions",
+SHORT: Final = {
+    "simulated_collision_rate": "collided",
     "simulated_offroad_rate": "off road",
     "simulated_traffic_light_violation_rate": "red lights",
+    "min_ade": "min_ade, m",
+    "ade": "ade, m",
 }
 
 
@@ -53,8 +55,6 @@ class EvaluateTrafficConfig:
     """Of the simulators and the bootstrap."""
     threads: int | None = None
     """Torch threads; Torch's own default if not given."""
-    features: bool = False
-    """Show a column per feature as well."""
     json: Path | None = None
     """Write means, intervals, paired differences and the numbers of every scene to this file."""
 
@@ -107,23 +107,23 @@ def show(config: EvaluateTrafficConfig, result: dict[str, Any], found: RealismTa
     reading = "as the official code" if config.parity else "corrected reading"
     rules = ", ".join(f"{rule} ({count})" for rule, count in found.rules.items())
     title = f"realism {config.config}, {reading}: {len(found.scenes)} scenes × {config.rollouts} roll-outs"
-    columns = (*SUMMARY, *(FEATURES if config.features else ()), *RATES)
-    table = Table("model", *(SHORT.get(name, name) for name in columns), "s / scene", title=title)
-    for name, numbers in result["models"].items():
-        cells = [_cell(numbers[metric], *numbers["intervals"][metric]) for metric in columns]
-        table.add_row(escape(name), *cells, f"{sum(numbers['seconds'].values()):.2f}")
+    table = Table("", *(escape(name) for name in result["models"]), title=title)
+    for metric in (*SUMMARY, *FEATURES, *RATES):
+        cells = [_cell(numbers[metric], *numbers["intervals"][metric]) for numbers in result["models"].values()]
+        table.add_row(SHORT.get(metric, metric), *cells, end_section=metric in (SUMMARY[-1], FEATURES[-1], RATES[-1]))
+    table.add_row("s / scene", *(f"{sum(numbers['seconds'].values()):.2f}" for numbers in result["models"].values()))
     console.print(table)
     console.print(f"scored agents: the AV and {rules}; 95 % bootstrap intervals over scenes", highlight=False)
     if result["paired"]:
-        paired = Table("paired difference", *SUMMARY, title="same scenes, first minus second")
+        paired = Table("paired difference", *SUMMARY[:4], title="same scenes, first minus second")
         for name, metrics in result["paired"].items():
-            gaps = [metrics[metric] for metric in SUMMARY]
+            gaps = [metrics[metric] for metric in SUMMARY[:4]]
             paired.add_row(escape(name), *(_cell(gap["mean"], gap["low"], gap["high"], "+") for gap in gaps))
         console.print(paired)
 
 
 def _cell(mean: float, low: float, high: float, sign: str = "") -> str:
-    return f"{mean:{sign}.4f}\n[dim]{low:{sign}.3f} … {high:{sign}.3f}[/]"
+    return f"{mean:{sign}.4f} [dim]({low:{sign}.3f} … {high:{sign}.3f})[/]"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
