@@ -199,7 +199,6 @@ def measure_training(scenes: list[Scenario], config: PerfConfig) -> dict[str, An
             learner.memory.begin(observation)
             done = False
             while not done and step < total:
-                learner.settle()
                 action = learner.explore(observation, step, rng)
                 if step > _WARM_UP:
                     learner.update(rng)
@@ -209,16 +208,18 @@ def measure_training(scenes: list[Scenario], config: PerfConfig) -> dict[str, An
                 learner.memory.add(action, reward, terminated, observation)
                 done = terminated or truncated
                 step += 1
-            learner.settle()
+            learner.flush(rng)
             learner.memory.end()
         return {"train_steps_per_s": config.train_steps / (time.perf_counter() - begin)}
     finally:
-        learner.close()
         env.close()
 
 
 def measure_attacks(source: ScenarioSource, config: PerfConfig) -> dict[str, Any]:
-    """Milliseconds per attack, for every registered adversary (median and slowest; parsing not counted)."""
+    """Milliseconds per attack on one core, for every registered adversary (median, slowest; parsing not counted)."""
+    import torch
+
+    torch.set_num_threads(1)
     scenes = [scene for scene in pick(source, 2 * config.attack_scenes) if scene.opponent is not None]
     found: dict[str, Any] = {}
     for name in registry.names("adversary"):

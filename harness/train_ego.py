@@ -83,7 +83,6 @@ def train(config: TrainConfig, run: runs.RunDirectory, console: Console) -> None
             console.print(f"stopped at step {trainer.progress.step}; go on with --resume {run.path}", highlight=False)
         report(config, run, trainer, console)
     finally:
-        parts.learner.close()
         parts.env.close()
 
 

@@ -15,7 +15,6 @@ from harness.errors import ConfigError, PolicyError
 from harness.training.config import TD3Config
 from harness.training.replay import ReplayMemory
 from harness.training.td3 import FastTD3
-from harness.training.worker import InlineUpdater, ThreadedUpdater, Updater
 
 Floats32 = NDArray[np.float32]
 LOSS_WINDOW: Final = 1000
@@ -40,7 +39,7 @@ class Learner:
     Attributes:
         model: The networks, as a Stable-Baselines3 model.
         memory: Past transitions.
-        updates: Updates begun so far.
+        updates: Updates made so far.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class Learner:
             raise ConfigError(
                 f"TD3 needs a flat observation and actions in [-1, 1], not {observation_space} and {action_space}."
             )
-        # The updates of this size gain nothing from a second core, which the simulator uses.
         torch.set_num_threads(config.threads)
         torch.set_flush_denormal(True)
         self._config = config
@@ -85,38 +83,16 @@ class Learner:
         )
         self._actions = int(action_space.shape[0])
         self.memory = ReplayMemory(capacity, int(observation_space.shape[0]), self._actions)
-        self._updater: Updater = (
-            ThreadedUpdater(self.model, config.threads) if config.overlap else InlineUpdater(self.model)
-        )
         self.updates = 0
-        self._losses: list[torch.Tensor] = []
+        self._due = 0
+        self._losses = torch.zeros(0, 2)
         # Views: they show the networks as they are now, without a copy.
         layers = [layer for layer in self.model.actor.mu if isinstance(layer, torch.nn.Linear)]
         self._layers = [(layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in layers]
 
-    def close(self) -> None:
-        """Finish the pending update and stop its thread."""
-        self.conclude()
-        self._updater.close()
-
-    def settle(self) -> None:
-        """Wait until nothing changes the networks: they may then be read. The last update may still be pending."""
-        self._note(self._updater.join())
-
-    def conclude(self) -> None:
-        """Settle, and bring the last update to its end: the networks may then be saved."""
-        self._note(self._updater.conclude())
-
-    def _note(self, losses: torch.Tensor | None) -> None:
-        if losses is not None:
-            self._losses.append(losses)
-            del self._losses[:-LOSS_WINDOW]
-
     def losses(self) -> tuple[float, float]:
         """Mean critic and actor loss of the last updates; NaN before the first."""
-        if not self._losses:
-            return float("nan"), float("nan")
-        critic, actor = torch.stack(self._losses).mean(0).tolist()
+        critic, actor = self._losses.mean(0).tolist()
         return critic, actor * self.model.policy_delay
 
     def greedy(self, observation: Floats32) -> Floats32:
@@ -145,15 +121,29 @@ class Learner:
         return np.clip(self.greedy(observation) + noise, -1.0, 1.0)
 
     def update(self, rng: np.random.Generator) -> None:
-        """Begin one update on a batch out of memory. `settle` before the networks are used."""
-        config = self._config
-        observation, action, reward, terminal, following = self.memory.sample(config.batch_size, rng)
+        """One more update is due; as soon as `update_every` of them are, they are made."""
+        self._due += 1
+        if self._due >= self._config.update_every:
+            self.flush(rng)
+
+    def flush(self, rng: np.random.Generator) -> None:
+        """Make every update that is due."""
+        config, count = self._config, self._due
+        if not count:
+            return
+        size = config.batch_size
+        observation, action, reward, terminal, following = self.memory.sample(count * size, rng)
         noise = rng.standard_normal(action.shape, np.float32) * np.float32(config.target_noise)
-        noise = np.clip(noise, -config.target_clip, config.target_clip)
+        np.clip(noise, -config.target_clip, config.target_clip, out=noise)
         discount = np.float32(config.gamma) * (1 - terminal)
-        batch = [observation, action, reward, discount, following, noise]
-        self.updates += 1
-        self._updater.submit([torch.from_numpy(array) for array in batch])
+        columns = [
+            torch.from_numpy(array).split(size) for array in (observation, action, reward, discount, following, noise)
+        ]
+        with torch.no_grad():
+            losses = self.model.learn_from([list(batch) for batch in zip(*columns, strict=True)])
+        self._losses = torch.cat([self._losses, losses])[-LOSS_WINDOW:]
+        self.updates += count
+        self._due = 0
 
     def save_zip(self, path: Path) -> None:
         """Write a Stable-Baselines3 zip, which `TD3.load` reads."""
@@ -162,7 +152,6 @@ class Learner:
 
     def state(self) -> dict[str, torch.Tensor]:
         """Networks and optimisers."""
-        self.conclude()
         return self.model.learner_state()
 
     def load(self, state: dict[str, torch.Tensor], updates: int) -> None:
@@ -189,8 +178,7 @@ class LivePolicy:
         self.observation = observation
 
     def reset(self, scenario: Any, rng: np.random.Generator) -> None:
-        """Nothing to remember between episodes; no update may be under way."""
-        self._learner.conclude()
+        """Nothing to remember between episodes."""
 
     def act(self, observation: Floats32, view: Any) -> Floats32:
         """The greedy action [2]."""

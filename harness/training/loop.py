@@ -190,7 +190,6 @@ class Trainer:
 
     def evaluate(self) -> list[Row]:
         """Evaluate now; rows go to `evaluation.jsonl`."""
-        self.parts.learner.conclude()
         evaluator, step = self.parts.evaluator, self.progress.step
         self.parts.env.rules = self._eval_rules
         rows: list[Row] = []
@@ -208,7 +207,6 @@ class Trainer:
 
     def replay(self, scene: str) -> dict[Stage, Episode]:
         """The two evaluation episodes of one test scene with the present policy, for pictures."""
-        self.parts.learner.conclude()
         self.parts.env.rules = self._eval_rules
         return self.parts.evaluator.episodes(self.parts.env.source.ids.index(scene))
 
@@ -282,8 +280,6 @@ class Trainer:
         first, reward, cost, crashed = progress.step, 0.0, 0.0, False
         terminated = truncated = False
         while not (terminated or truncated):
-            # The networks rest while the action is computed; then the next update runs beside the simulator.
-            learner.settle()
             action = learner.explore(observation, progress.step, rng)
             if progress.step > self.config.td3.warmup:
                 learner.update(rng)
@@ -297,7 +293,7 @@ class Trainer:
             if progress.step % METRICS_EVERY == 0:
                 self._metrics()
         # At the end of an episode nothing is pending: a checkpoint may follow.
-        learner.conclude()
+        learner.flush(rng)
         learner.memory.end()
         outcome = EpisodeOutcome(
             attacked=attack.plan is not None,

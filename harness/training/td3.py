@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from harness.errors import ConfigError, WeightsError
 from harness.training import td3_kernel
-from harness.training.keep import keep
 
 Precision = Literal["auto", "float32", "bfloat16"]
 BLOCKS: Final = ("first.weight", "first.bias", "second.weight", "second.bias", "head.weight", "head.bias")
@@ -34,7 +33,7 @@ def resolve_precision(precision: Precision) -> torch.dtype:
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A function of `td3_kernel` as one TorchScript call, which releases Python's lock while it runs."""
+    """A function of `td3_kernel` as one TorchScript call."""
     with warnings.catch_warnings():
         # Deprecated in favour of torch.compile, which needs a C++ compiler on the user's machine.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -207,8 +206,7 @@ class FastTD3(TD3):
         self._dtype = resolve_precision(self.precision)
         self._critics = FlatStack(list(self.critic.q_networks), list(self.critic_target.q_networks), self._dtype)
         self._actors = FlatStack([self.actor.mu], [self.actor_target.mu], self._dtype)
-        self._critic_part = compiled(td3_kernel.critic_part)
-        self._finish = compiled(td3_kernel.finish)
+        self._updates = compiled(td3_kernel.updates)
         self._bind()
 
     def _bind(self) -> None:
@@ -219,9 +217,6 @@ class FastTD3(TD3):
         self._actors.refresh()
         critics, actors = self._critics, self._actors
         self._networks = (critics.arguments(), critics.adam_arguments(), actors.arguments(), actors.adam_arguments())
-        self._second_gradient = torch.zeros_like(critics.gradient)
-        self._gradients = (self._networks[0][2], critics.blocks(self._second_gradient))
-        self._kept = keep([self._networks, self._gradients, self._second_gradient])
 
     def set_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Load parameters as Stable-Baselines3 does, into the flat memory."""
@@ -235,17 +230,7 @@ class FastTD3(TD3):
         return super().get_parameters()
 
     def _excluded_save_params(self) -> list[str]:
-        own = [
-            "_critics",
-            "_actors",
-            "_critic_part",
-            "_finish",
-            "_networks",
-            "_dtype",
-            "_second_gradient",
-            "_gradients",
-            "_kept",
-        ]
+        own = ["_critics", "_actors", "_updates", "_networks", "_dtype"]
         return super()._excluded_save_params() + own
 
     @property
@@ -253,42 +238,15 @@ class FastTD3(TD3):
         """Of the hidden layers' matrix products."""
         return self._dtype
 
-    def learn_from(self, batch: list[Tensor]) -> Tensor:
-        """One update on a batch (see `td3_kernel.critic_step`); returns critic and actor loss [2].
+    def learn_from(self, batches: list[list[Tensor]]) -> Tensor:
+        """One update per batch (see `td3_kernel.critic_step`); returns critic and actor losses [batches, 2].
 
-        The actor loss is 0 when this update leaves the actor alone (`policy_delay`).
+        The actor loss is 0 when an update leaves the actor alone (`policy_delay`).
         """
-        return self.conclude(batch, [self.critic_part(batch, 0, len(batch[0]))])
-
-    def critic_part(self, batch: list[Tensor], start: int, end: int, *, second: bool = False) -> Tensor:
-        """The critics' gradients of some rows of a batch; returns their share of the loss, a scalar.
-
-        Args:
-            batch: The whole batch.
-            start, end: Rows.
-            second: Write to the second set of gradients: two threads may then work on one batch.
-        """
-        critic, _, actor, _ = self._networks
-        return self._critic_part(critic, actor, self._gradients[second], batch, start, end, self._dtype)
-
-    def conclude(self, batch: list[Tensor], losses: list[Tensor]) -> Tensor:
-        """The rest of an update, once the critics' gradients are there; returns critic and actor loss [2].
-
-        Args:
-            batch: The whole batch.
-            losses: What `critic_part` returned: once, or twice where the second set of gradients was used.
-        """
-        self._n_updates += 1
-        return self._finish(
-            *self._networks,
-            [self._second_gradient] if len(losses) > 1 else [],
-            losses,
-            batch[0],
-            float(self.lr_schedule(self._current_progress_remaining)),
-            self.tau,
-            self._n_updates % self.policy_delay == 0,
-            self._dtype,
-        )
+        rate = float(self.lr_schedule(self._current_progress_remaining))
+        done = self._n_updates
+        self._n_updates += len(batches)
+        return self._updates(*self._networks, batches, rate, self.tau, done, self.policy_delay, self._dtype)
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """As `TD3.train`, on Stable-Baselines3's own replay buffer."""
@@ -301,8 +259,8 @@ class FastTD3(TD3):
             discounts = data.discounts if data.discounts is not None else torch.full_like(data.rewards, self.gamma)
             discounts = ((1 - data.dones) * discounts).flatten()
             batch = [data.observations, data.actions, data.rewards.flatten(), discounts, data.next_observations, noise]
-            losses.append(self.learn_from(batch))
-        critic_loss, actor_loss = torch.stack(losses).mean(0).tolist()
+            losses.append(self.learn_from([batch]))
+        critic_loss, actor_loss = torch.cat(losses).mean(0).tolist()
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/critic_loss", critic_loss)
         self.logger.record("train/actor_loss", actor_loss * self.policy_delay)

@@ -1,9 +1,8 @@
 """One TD3 update with the gradients written out, on flat parameters.
 
 The networks are fixed (multi-layer perceptrons with two hidden layers), so back-propagation is a dozen matrix
-products. Writing them out batches both critics into one product per layer, needs no autograd graph, and lets the
-whole update run as one TorchScript call, which holds Python's lock only on the way in and out: the simulator
-steps in Python meanwhile.
+products. Writing them out batches both critics into one product per layer, needs no autograd graph, and lets a whole
+block of updates run as one TorchScript call.
 
 Paper: Fujimoto et al., Addressing Function Approximation Error in Actor-Critic Methods (2018), algorithm 1.
 `dtype` below is the dtype of the hidden layers' products: float32, or bfloat16 (products in bfloat16, accumulated
@@ -83,7 +82,6 @@ def critic_step(
     actor_target: list[Tensor],
     gradients: list[Tensor],
     batch: list[Tensor],
-    size: int,
     dtype: torch.dtype,
 ) -> Tensor:
     """Write the gradients of both critics.
@@ -93,8 +91,6 @@ def critic_step(
         gradients: Float32 stack that receives the critics' gradients.
         batch: Observations [B, O], actions [B, A], rewards [B], discounts [B] (γ, or 0 where the episode truly
             ended), next observations [B, O], clipped target noise [B, A]; all float32.
-        size: Transitions in the whole batch, of which these may be a part: gradients and loss are those of the
-            mean over all, so that parts add up.
         dtype: Of the hidden layers' products.
 
     Returns:
@@ -111,9 +107,9 @@ def critic_step(
     inputs = torch.cat([batch[0].to(dtype), batch[1].to(dtype)], 1).unsqueeze(0).expand(2, -1, -1)
     first, second = hidden_layers(critic, inputs)
     error = head(critic, second).squeeze(2) - target
-    output_gradient = (error * (2.0 / size)).unsqueeze(2)
+    output_gradient = (error * (2.0 / error.shape[1])).unsqueeze(2)
     hidden_gradients(critic, inputs, first, second, output_gradient, gradients)
-    return error.square().sum() / size
+    return error.square().sum() / error.shape[1]
 
 
 def actor_step(
@@ -131,53 +127,35 @@ def actor_step(
     value_first, value_second = hidden_layers(judge, torch.cat([inputs, action.to(dtype)], 1).unsqueeze(0))
     loss = -head(judge, value_second).mean()
 
-    size = observation.shape[1]
+    width = observation.shape[1]
     delta = judge[4].expand(-1, observation.shape[0], -1) * (-1.0 / observation.shape[0])
     delta = torch.ops.aten.threshold_backward(delta.to(dtype), value_second, 0.0)
     delta = torch.ops.aten.threshold_backward(torch.bmm(delta, judge[2]), value_first, 0.0)
-    action_gradient = torch.mm(delta[0], judge[0][0, :, size:]).float()
+    action_gradient = torch.mm(delta[0], judge[0][0, :, width:]).float()
     output_gradient = (action_gradient * (1.0 - action.square())).unsqueeze(0)
     hidden_gradients(actor, inputs.unsqueeze(0), first, second, output_gradient, gradients)
     return loss
 
 
-def critic_part(
-    critic: list[list[Tensor]],
-    actor: list[list[Tensor]],
-    gradients: list[Tensor],
-    batch: list[Tensor],
-    start: int,
-    end: int,
-    dtype: torch.dtype,
-) -> Tensor:
-    """`critic_step` on rows `start` … `end` of a batch."""
-    rows = [column[start:end] for column in batch]
-    return critic_step(critic[0], critic[1], actor[1], gradients, rows, batch[0].shape[0], dtype)
-
-
-def finish(
+def update(
     critic: list[list[Tensor]],
     critic_adam: list[list[Tensor]],
     actor: list[list[Tensor]],
     actor_adam: list[list[Tensor]],
-    second_gradient: list[Tensor],
-    losses: list[Tensor],
-    observation: Tensor,
+    batch: list[Tensor],
     learning_rate: float,
     tau: float,
     update_actor: bool,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The rest of a TD3 update once the critics' gradients are there: Adam, and on `update_actor` actor and targets.
+    """One whole TD3 update.
 
     Args:
         critic, actor: Each [compute stack, target compute stack, gradient stack, flat], where flat is [parameters,
             target parameters, hidden part of the parameters in `dtype`, the same of the target]; the last two are
             empty for float32, where the stacks see the parameters themselves.
         critic_adam, actor_adam: As for `adam`.
-        second_gradient: Flat gradients of the critics from another part of the batch, or empty.
-        losses: The critics' loss, by parts.
-        observation: Of the whole batch, [B, O].
+        batch: As for `critic_step`.
         learning_rate: Adam's, for both.
         tau: Polyak factor.
         update_actor: Whether this is a delayed policy update.
@@ -186,16 +164,36 @@ def finish(
     Returns:
         Critic loss and actor loss (0 when the actor rests), [2].
     """
-    for gradient in second_gradient:
-        critic_adam[1][0].add_(gradient)
+    critic_loss = critic_step(critic[0], critic[1], actor[1], critic[2], batch, dtype)
     adam(critic_adam, learning_rate)
     critic[3][2].copy_(critic[3][0][: critic[3][2].shape[0]])
     actor_loss = torch.zeros([])
     if update_actor:
-        actor_loss = actor_step(actor[0], critic[0], actor[2], observation, dtype)
+        actor_loss = actor_step(actor[0], critic[0], actor[2], batch[0], dtype)
         adam(actor_adam, learning_rate)
         for flat in [critic[3], actor[3]]:
             flat[1].lerp_(flat[0], tau)
             flat[3].copy_(flat[1][: flat[3].shape[0]])
         actor[3][2].copy_(actor[3][0][: actor[3][2].shape[0]])
-    return torch.stack([torch.stack(losses).sum(), actor_loss])
+    return torch.stack([critic_loss, actor_loss])
+
+
+def updates(
+    critic: list[list[Tensor]],
+    critic_adam: list[list[Tensor]],
+    actor: list[list[Tensor]],
+    actor_adam: list[list[Tensor]],
+    batches: list[list[Tensor]],
+    learning_rate: float,
+    tau: float,
+    done: int,
+    policy_delay: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """One `update` per batch; `done` were made before. Returns losses [batches, 2]."""
+    losses: list[Tensor] = []
+    for batch in batches:
+        done += 1
+        rests = done % policy_delay != 0
+        losses.append(update(critic, critic_adam, actor, actor_adam, batch, learning_rate, tau, not rests, dtype))
+    return torch.stack(losses)

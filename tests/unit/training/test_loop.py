@@ -25,7 +25,6 @@ def finished(folder: Path, **changes) -> tuple[RunDirectory, object]:
     run = RunDirectory.create(folder, "train_ego", config.as_dict())
     trainer = make_trainer(config, run)
     trainer.run()
-    trainer.parts.learner.close()
     return run, trainer
 
 
@@ -82,9 +81,9 @@ def test_time_outs_are_terminal_only_as_published(tmp_path, published: bool) -> 
     assert rows["terminal"][last].mean() == (1.0 if published else 0.0), "4 steps reach neither goal nor edge"
 
 
-def test_overlapped_updates_are_reproducible(tmp_path) -> None:
-    first, _ = finished(tmp_path / "a", td3={"overlap": True})
-    second, _ = finished(tmp_path / "b", td3={"overlap": True})
+def test_runs_repeat_exactly_whatever_the_number_of_threads(tmp_path) -> None:
+    first, _ = finished(tmp_path / "a", td3={"threads": 1})
+    second, _ = finished(tmp_path / "b", td3={"threads": 2})
     for name in (EPISODES, EVALUATION):
         assert timeless(first.records(name)) == timeless(second.records(name))
 
@@ -120,7 +119,6 @@ def test_a_killed_run_goes_on_exactly_where_it_was(tmp_path) -> None:
     resumed.resume()
     assert 400 <= resumed.progress.step < 470, "the last checkpoint before the kill"
     resumed.run()
-    resumed.parts.learner.close()
     for name in (EPISODES, EVALUATION):
         assert timeless(run.records(name)) == timeless(whole.records(name))
     first, second = trainer.parts.learner.state(), resumed.parts.learner.state()
@@ -136,7 +134,6 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path) -> None:
     trainer.resume()
     assert trainer.progress.step == 0
     assert run.records(EPISODES) == []
-    trainer.parts.learner.close()
 
 
 def test_a_stop_request_ends_with_a_checkpoint(tmp_path) -> None:
@@ -152,7 +149,6 @@ def test_a_stop_request_ends_with_a_checkpoint(tmp_path) -> None:
     trainer.run()
     manifest = json.loads((run.path / "checkpoint" / "manifest.json").read_text())
     assert 150 < manifest["step"] == trainer.progress.step < 200
-    trainer.parts.learner.close()
 
 
 def test_a_damaged_checkpoint_says_so(tmp_path) -> None:
@@ -162,7 +158,6 @@ def test_a_damaged_checkpoint_says_so(tmp_path) -> None:
     trainer = make_trainer(tiny_config(), run)
     with pytest.raises(RunError, match="checkpoint"):
         trainer.resume()
-    trainer.parts.learner.close()
 
 
 def test_a_policy_that_diverges_stops_the_run_with_one_clear_error(tmp_path) -> None:
@@ -172,7 +167,6 @@ def test_a_policy_that_diverges_stops_the_run_with_one_clear_error(tmp_path) -> 
     trainer.parts.learner.model.actor.mu[0].weight.data.fill_(float("nan"))
     with pytest.raises(PolicyError, match=r"nan.*updates"):
         trainer.run()
-    trainer.parts.learner.close()
 
 
 def test_an_observation_that_is_not_finite_stops_the_run(tmp_path) -> None:
@@ -185,7 +179,6 @@ def test_an_observation_that_is_not_finite_stops_the_run(tmp_path) -> None:
     trainer = make_trainer(config, run, Broken(FakeSource(5)))
     with pytest.raises(PolicyError, match="observation is not finite"):
         trainer.run()
-    trainer.parts.learner.close()
 
 
 class Fragile(FakeEnv):
@@ -207,7 +200,6 @@ def test_scenes_that_fail_are_counted_when_the_user_asked_to_skip(tmp_path) -> N
     failed = [record for record in run.records(EPISODES) if record["error"]]
     assert len(failed) == trainer.progress.failed_episodes > 0
     assert {record["scene"] for record in failed} == {"scene-1"}
-    trainer.parts.learner.close()
 
 
 def test_scenes_that_fail_raise_otherwise(tmp_path) -> None:
@@ -216,7 +208,6 @@ def test_scenes_that_fail_raise_otherwise(tmp_path) -> None:
     trainer = make_trainer(config, run, Fragile(FakeSource(5)))
     with pytest.raises(EngineError, match="no road"):
         trainer.run()
-    trainer.parts.learner.close()
 
 
 def test_a_run_in_which_everything_fails_gives_up(tmp_path) -> None:
@@ -227,7 +218,6 @@ def test_a_run_in_which_everything_fails_gives_up(tmp_path) -> None:
     trainer = make_trainer(config, run, env)
     with pytest.raises(RunError, match=str(MAX_FAILURES)):
         trainer.run()
-    trainer.parts.learner.close()
 
 
 def test_an_adversary_that_cannot_attack_leaves_a_normal_episode_and_a_reason(tmp_path) -> None:
@@ -245,4 +235,3 @@ def test_an_adversary_that_cannot_attack_leaves_a_normal_episode_and_a_reason(tm
     records = run.records(EPISODES)
     assert not any(record["attacked"] for record in records)
     assert {record["attack_error"] for record in records} == {"", "no candidates"}
-    trainer.parts.learner.close()

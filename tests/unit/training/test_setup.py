@@ -29,7 +29,7 @@ def test_presets_are_the_published_numbers() -> None:
 
 
 def test_a_configuration_survives_its_run_file() -> None:
-    config = TrainConfig(run=Path("r"), prior_weights=Path("w"), steps=7, td3=TD3Config(overlap=False))
+    config = TrainConfig(run=Path("r"), prior_weights=Path("w"), steps=7, td3=TD3Config())
     assert TrainConfig.from_dict(config.as_dict()) == config
     with pytest.raises(ConfigError, match="another version"):
         TrainConfig.from_dict({**config.as_dict(), "stepps": 1})
@@ -79,7 +79,7 @@ def test_a_learner_refuses_spaces_that_td3_cannot_use() -> None:
 
 def test_exploration_is_uniform_while_warming_up_then_noisy_and_bounded() -> None:
     spaces_ = spaces.Box(-1, 1, (4,), np.float32), spaces.Box(-1, 1, (2,), np.float32)
-    learner = Learner(*spaces_, TD3Config(warmup=256, hidden=8, overlap=False), 100, 0)
+    learner = Learner(*spaces_, TD3Config(warmup=256, hidden=8), 100, 0)
     rng, observation = np.random.default_rng(0), np.full(4, 0.5, np.float32)
     early = np.array([learner.explore(observation, 0, rng) for _ in range(4000)])
     assert abs(early.mean()) < 0.05
@@ -90,3 +90,29 @@ def test_exploration_is_uniform_while_warming_up_then_noisy_and_bounded() -> Non
     assert np.abs(late).max() <= 1.0
     predicted = learner.model.predict(observation, deterministic=True)[0]
     assert learner.greedy(observation) == pytest.approx(predicted, abs=1e-6)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_updates_come_in_blocks_one_per_step(every: int) -> None:
+    spaces_ = spaces.Box(-1, 1, (4,), np.float32), spaces.Box(-1, 1, (2,), np.float32)
+    learner = Learner(*spaces_, TD3Config(warmup=8, batch_size=8, hidden=8, update_every=every), 100, 0)
+    rng, observation = np.random.default_rng(0), np.full(4, 0.5, np.float32)
+    learner.memory.begin(observation)
+    for _ in range(8):
+        learner.memory.add(np.zeros(2, np.float32), 1.0, False, observation)
+    before = learner.greedy(observation)
+    for step in range(1, 7):
+        learner.update(rng)
+        assert learner.updates == learner.model._n_updates == step // every * every
+        # The actor learns at every second update.
+        assert np.array_equal(learner.greedy(observation), before) == (learner.updates < 2)
+    learner.flush(rng)
+    assert learner.updates == learner.model._n_updates == 6, "none is lost at the end of an episode"
+    assert np.isfinite(learner.losses()).all()
+
+
+def test_options_that_cannot_work_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"--td3\.update-every 0"):
+        TrainConfig(td3=TD3Config(update_every=0))
+    with pytest.raises(ConfigError, match="'overlap'"):
+        TrainConfig.from_dict({"td3": {"overlap": True}})
