@@ -258,7 +258,7 @@ def _same_way(a: _Vehicle, b: _Vehicle) -> _Verdict:
         if braking >= HARD_BRAKING:
             return leader.name, "cut_in_and_braked", f"{says} and then braked with {braking:.1f} m/s²"
         return follower.name, "rear_end", f"{says}, which was time enough ({needed:.1f} s)"
-    if kept > WANDERING and _beside_at_first(follower, leader):
+    if kept > WANDERING and abs(_aside(follower, leader)) > (follower.size[1] + leader.size[1]) / 2:
         return (
             follower.name,
             "rear_end_lane_change",
@@ -333,16 +333,13 @@ def _crossing(a: _Vehicle, b: _Vehicle) -> _Verdict:
 
 def _towards(own: _Vehicle, other: _Vehicle) -> float:
     """How far a vehicle moved over to the side on which the other one was when the window began, m; never negative."""
-    begin = own.trajectory.states[own.first]
-    side = to_frame(other.trajectory.states[other.first, :2], begin[:3])[1]
-    return float(max(_shift(own, other) * np.sign(side), 0.0))
+    return float(max(_shift(own, other) * np.sign(_aside(own, other)), 0.0))
 
 
-def _beside_at_first(own: _Vehicle, other: _Vehicle) -> bool:
-    """Whether the other was beside, not ahead of, this one when the window began."""
+def _aside(own: _Vehicle, other: _Vehicle) -> float:
+    """How far left of this one the other was when the window began, m."""
     begin = own.trajectory.states[own.first]
-    frame = np.array([*begin[:2], _straight(own, other)])
-    return bool(abs(to_frame(other.trajectory.states[other.first, :2], frame)[1]) > (own.size[1] + other.size[1]) / 2)
+    return float(to_frame(other.trajectory.states[other.first, :2], np.array([*begin[:2], _straight(own, other)]))[1])
 
 
 def _shift(own: _Vehicle, other: _Vehicle) -> float:
