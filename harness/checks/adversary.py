@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from harness.checks.base import MAX_SPEED, Checker, require_name
+from harness.checks.controller import check_controller
 from harness.errors import AdversaryError
 from harness.geometry import wrap_angle
 from harness.interfaces import HEADING, STATE, VX, VY, Adversary, AttackContext, AttackPlan, Trajectory
@@ -123,6 +124,8 @@ def check_plan(checker: Checker, plan: AttackPlan, scenario: Scenario, step: int
             f"takeover_step must lie in {step + 1} … {steps - 1}",
             f"{plan.takeover_step}",
         )
+    if plan.controller is not None:
+        check_controller(checker, plan, scenario)
     for key, value in plan.info.items():
         checker.require(
             isinstance(value, (float, int, str, bool, np.number, np.bool_)),

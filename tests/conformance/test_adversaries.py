@@ -95,6 +95,82 @@ def mutate_ego(plan, context):
     context.ego_trajectories[0].states[50] += 1.0
 
 
+class Drives:
+    """A sound controller: brakes with the ego, steers towards it, and remembers the speed it saw last."""
+
+    def reset(self, plan, context):
+        self.last = None
+
+    def act(self, step, opponent, ego):
+        speed = np.hypot(*ego[VX:])
+        slower = self.last is not None and speed < self.last
+        self.last = speed
+        return np.array([0.01 * (ego[1] - opponent[1]), -0.5 if slower else 0.1])
+
+
+class Forgetful(Drives):
+    """Counts on over episodes."""
+
+    calls = 0
+
+    def act(self, step, opponent, ego):
+        self.calls += 1
+        return np.array([0.0, 0.5 if self.calls > 40 else 0.0])
+
+
+class Shapeless(Drives):
+    def act(self, step, opponent, ego):
+        return np.zeros(3)
+
+
+class Infinite(Drives):
+    def act(self, step, opponent, ego):
+        return np.array([0.0, np.inf])
+
+
+class Meddling(Drives):
+    def act(self, step, opponent, ego):
+        ego[0] += 1.0
+        return np.zeros(2)
+
+
+class Gambling(Drives):
+    def act(self, step, opponent, ego):
+        return np.random.random(2)  # noqa: NPY002
+
+
+class Unpacked(Drives):
+    def __init__(self):
+        self.steer = lambda: 0.0
+
+
+class Speechless:
+    def reset(self, plan, context):
+        pass
+
+
+class CopiedBadly(Drives):
+    """Loses what it was made with on the way to a worker."""
+
+    gain = 0.0
+
+    def __init__(self):
+        self.gain = 0.3
+
+    def __getstate__(self):
+        return {}
+
+    def __setstate__(self, state):
+        pass
+
+    def act(self, step, opponent, ego):
+        return np.array([0.0, self.gain])
+
+
+def taken_over(controller, step=40):
+    return lambda plan, context: replace(plan, takeover_step=step, controller=controller())
+
+
 def own_generator():
     rng = np.random.default_rng(0)
     return lambda plan, context: edit(slice(11, None), VX, rng.normal() * 0.1, add=True)(plan, context)
@@ -135,6 +211,15 @@ BROKEN = {
     "scores of another length": (change(scores=lambda plan: {"s": np.zeros(3)}), r"scores\['s'\].*shape \(2,\)"),
     "nan scores": (change(scores=lambda plan: {"s": np.array([0.0, np.nan])}), "must not be NaN"),
     "takeover in the past": (change(takeover_step=lambda plan: 5), "takeover_step"),
+    "controller without a takeover": (taken_over(Drives, None), "needs a takeover_step"),
+    "controller without act": (taken_over(Speechless), "must have `reset"),
+    "controller that does not forget": (taken_over(Forgetful), "whatever was driven before"),
+    "controller with three actions": (taken_over(Shapeless), "two numbers"),
+    "controller with infinite actions": (taken_over(Infinite), "finite"),
+    "controller that changes what it sees": (taken_over(Meddling), "change the states"),
+    "controller with global randomness": (taken_over(Gambling), "global one"),
+    "controller that cannot be pickled": (taken_over(Unpacked), "pickled"),
+    "controller that changes when copied": (taken_over(CopiedBadly), "as the original"),
     "arrays in info": (change(info=lambda plan: {"x": np.zeros(2)}), "scalar or a string"),
     "not a plan": (lambda plan, context: (plan.states, plan.valid), "AttackPlan or None"),
     "global randomness": (global_randomness, "global one"),
@@ -148,6 +233,7 @@ BROKEN = {
 
 def test_a_sound_adversary_passes():
     check_adversary(Sound(), scenes())
+    check_adversary(Broken(taken_over(Drives)), scenes())
 
 
 @pytest.mark.parametrize("case", BROKEN)
