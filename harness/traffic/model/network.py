@@ -1,0 +1,237 @@
+"""SMART: next-token prediction for all agents of a scene.
+
+Paper: 'SMART: Scalable Multi-agent Real-time Motion Generation via Next-token Prediction' (Wu et al. 2024), in the form
+that CAT-K (Zhang et al. 2025) fine-tunes. Differences, made for one CPU core: neighbours are limited to the k nearest
+and gathered densely; map neighbours come from a grid, around the agent and around the place it is about to reach; the
+token head is tied to an embedding of the tokens' geometry, so that similar motions share what is learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from harness.traffic.model.attention import Layer, RelativeAttention, gather
+from harness.traffic.model.batch import AgentBatch, MapBatch
+from harness.traffic.model.config import SmartConfig
+from harness.traffic.model.embeddings import Relation, fourier, mlp
+from harness.traffic.model.heads import GmmHead, TokenHead
+from harness.traffic.tokens.pieces import Light, PieceKind
+from harness.traffic.tokens.shapes import TOKEN_KINDS, TOKEN_STEPS
+from harness.traffic.tokens.vocabulary import Vocabulary
+
+_TOKEN_SECONDS = TOKEN_STEPS * 0.1
+
+
+class MapFeatures(NamedTuple):
+    """An encoded map: features [M, hidden], and keys and values [M, 2·hidden] of each agent layer."""
+
+    batch: MapBatch
+    keys: tuple[Tensor, ...]
+
+
+class Edges(NamedTuple):
+    """Who sees what: which row of the source [N, K], whether there is one [N, K], and the relation [N, K, R]."""
+
+    rows: Tensor
+    mask: Tensor
+    relation: Tensor
+
+
+class Nodes(NamedTuple):
+    """Agents at moments, one row each: N rows out of [W, T, A] (worlds, moments, agents).
+
+    Attributes:
+        place: [N] flat index into [W, T, A].
+        row: [W, T, A] row of each, -1 where invalid.
+    """
+
+    place: Tensor
+    row: Tensor
+
+    def take(self, values: Tensor) -> Tensor:
+        """Rows [N, …] of `values` [W, A, T, …]."""
+        return values.transpose(1, 2).flatten(0, 2)[self.place]
+
+    @property
+    def agent(self) -> Tensor:
+        """[N] flat index into [W, A]."""
+        _, times, agents = self.row.shape
+        return self.place // (times * agents) * agents + self.place % agents
+
+    @property
+    def world(self) -> Tensor:
+        """[N] index of the world."""
+        return self.place // (self.row.shape[1] * self.row.shape[2])
+
+
+def index_nodes(valid: Tensor) -> Nodes:
+    """Rows of the valid agents and moments of `valid` [W, A, T], moment by moment."""
+    valid = valid.transpose(1, 2)
+    place = valid.flatten().nonzero()[:, 0]
+    row = torch.full((valid.numel(),), -1, dtype=torch.long, device=valid.device)
+    row[place] = torch.arange(len(place), device=valid.device)
+    return Nodes(place, row.view(valid.shape))
+
+
+class SmartNetwork(nn.Module):
+    """The network. Parameters and the vocabulary are its state; it knows nothing of scenes, files or training.
+
+    Args:
+        config: Sizes.
+        vocabulary: Tokens; kept as buffers, so that a weights file is complete.
+    """
+
+    def __init__(self, config: SmartConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config = config
+        hidden, heads = config.hidden, config.heads
+        self.register_buffer("motions", torch.as_tensor(vocabulary.motions.copy()))
+        self.register_buffer("pieces", torch.as_tensor(vocabulary.pieces.copy()))
+        self.motions: Tensor
+        self.pieces: Tensor
+        self.piece_shape = mlp(6, hidden, hidden)
+        self.piece_kind = nn.Embedding(len(PieceKind), hidden)
+        self.piece_light = nn.Embedding(len(Light), hidden)
+        self.map_relation = Relation(config.bands, hidden)
+        self.map_layers = nn.ModuleList(
+            RelativeAttention(hidden, heads, config.dropout) for _ in range(config.map_layers)
+        )
+        self.token_head = TokenHead(config, vocabulary.size)
+        self.kind = nn.Embedding(TOKEN_KINDS, hidden)
+        self.shape = mlp(3, hidden, hidden)
+        self.motion = mlp(2 * config.bands * 3 + 5, hidden, hidden)
+        self.fuse = mlp(2 * hidden, hidden, hidden)
+        self.past_relation = Relation(config.bands, hidden)
+        self.place_relation = Relation(config.bands, hidden)
+        self.agent_relation = Relation(config.bands, hidden)
+        self.layers = nn.ModuleList(Layer(hidden, heads, config.dropout) for _ in range(config.agent_layers))
+        self.mixture = GmmHead(hidden, config.modes) if config.head == "gmm" else None
+
+    @property
+    def decoder(self) -> list[Layer]:
+        """The agent layers."""
+        return cast(list[Layer], list(self.layers))
+
+    # ---- the map
+
+    def encode_map(self, batch: MapBatch) -> MapFeatures:
+        """Attention among map pieces; done once per scene."""
+        x = self.piece_shape(self.pieces[batch.token].flatten(1)) + self.piece_kind(batch.kind)
+        x = x + self.piece_light(batch.light)
+        if len(x):
+            mask = batch.around >= 0
+            relation = self.map_relation(gather(batch.pose, batch.around), batch.pose[:, None])
+            for layer in cast(Iterable[RelativeAttention], self.map_layers):
+                x = layer(x, gather(layer.keys(x), batch.around), mask, relation)
+        else:
+            # Indices of absent pieces have to point somewhere.
+            x = x.new_zeros(1, self.config.hidden)
+        return MapFeatures(batch, tuple(layer.map.keys(x) for layer in self.decoder))
+
+    # ---- inputs of agents
+
+    def embed(self, token: Tensor, motion: Tensor, kinds: Tensor, sizes: Tensor, table: Tensor) -> Tensor:
+        """Features [N, hidden] of the latest motion of agents.
+
+        Args:
+            token: [N].
+            motion: [N, 3] pose in the frame of the pose before.
+            kinds: [N].
+            sizes: [N, 3], m.
+            table: [3, V, hidden] from the token head.
+        """
+        moved = torch.linalg.vector_norm(motion[:, :2], dim=-1)
+        bands = self.config.bands
+        parts = [fourier(motion[:, 0], bands), fourier(motion[:, 1], bands), fourier(moved, bands)]
+        turn = motion[:, 2]
+        parts.append(torch.stack([motion[:, 0], motion[:, 1], moved, turn.cos(), turn.sin()], -1))
+        moving = self.motion(torch.cat(parts, -1))
+        what = self.kind(kinds) + self.shape(sizes / 5.0)
+        return self.fuse(torch.cat([table[kinds, token] + moving, what], -1))
+
+    # ---- edges
+
+    def past_edges(self, nodes: Nodes, pose: Tensor) -> Edges:
+        """The agent's own earlier tokens; `pose` [N, 3] of every node."""
+        past = self.config.past
+        rows = nodes.row.new_full((*nodes.row.shape, past), -1)
+        for back in range(1, min(past, nodes.row.shape[1] - 1) + 1):
+            rows[:, back:, :, back - 1] = nodes.row[:, :-back]
+        rows = rows.view(-1, past)[nodes.place]
+        mask = rows >= 0
+        if self.training and self.config.past_dropout:
+            mask = mask & (torch.rand(mask.shape, device=mask.device) >= self.config.past_dropout)
+        age = torch.arange(1, past + 1, device=pose.device, dtype=pose.dtype)
+        return Edges(rows, mask, self.past_relation(gather(pose, rows), pose[:, None], age))
+
+    def place_edges(self, pose: Tensor, motion: Tensor, scene: Tensor, maps: MapBatch) -> Edges:
+        """Map pieces around agents [N] and around the place that they reach soon."""
+        config = self.config
+        heading = torch.stack([pose[:, 2].cos(), pose[:, 2].sin()], -1)
+        ahead = motion[:, :1] / _TOKEN_SECONDS * config.lookahead
+        here = maps.cells(pose[:, :2], scene)
+        there = maps.cells(pose[:, :2] + heading * ahead, scene)
+        far = maps.table[there]
+        far = torch.cat([far[:, : config.lanes], far[:, maps.lanes : maps.lanes + config.edges]], -1)
+        # The same cell twice would only count the same pieces twice.
+        far = far.masked_fill((here == there)[:, None], -1)
+        index = torch.cat([maps.table[here], far], -1)
+        source = gather(maps.pose, index) if len(maps.pose) else pose[:, None].expand(-1, index.shape[1], -1)
+        gap = (source[..., :2] - pose[:, None, :2]).square().sum(-1)
+        mask = (index >= 0) & (gap < config.map_radius**2)
+        return Edges(index, mask, self.place_relation(source, pose[:, None]))
+
+    def agent_edges(self, pose: Tensor, valid: Tensor, row: Tensor, *, every: bool = False) -> Edges:
+        """The nearest other agents of the same world at the same moment.
+
+        Args:
+            pose: [G, A, 3] with G groups (worlds times moments).
+            valid: [G, A].
+            row: [G, A] row of each valid agent.
+            every: Edges of all agents, not only of the valid ones.
+
+        Returns:
+            Edges of the N agents, group by group.
+        """
+        count = pose.shape[1]
+        gap = torch.cdist(pose[..., :2], pose[..., :2], compute_mode="donot_use_mm_for_euclid_dist")
+        self_or_absent = torch.eye(count, dtype=torch.bool, device=pose.device) | ~valid[:, None, :]
+        gap = gap.masked_fill(self_or_absent, torch.inf)
+        live = (torch.ones_like(valid) if every else valid).nonzero(as_tuple=True)
+        near = min(self.config.neighbours, count)
+        distance, index = gap[live].topk(near, dim=-1, largest=False)
+        source = pose[live[0][:, None], index]
+        mask = distance < self.config.agent_radius
+        rows = row[live[0][:, None], index].masked_fill(~mask, -1)
+        return Edges(rows, mask, self.agent_relation(source, pose[live][:, None]))
+
+    # ---- everything at once
+
+    def forward(self, maps: MapFeatures, batch: AgentBatch) -> tuple[Tensor, Nodes]:
+        """Features of every valid agent at every moment, causal in time.
+
+        Returns:
+            [N, hidden] and the nodes.
+        """
+        nodes = index_nodes(batch.valid)
+        pose, motion = nodes.take(batch.pose), nodes.take(batch.motion)
+        kinds, sizes = batch.kinds.flatten()[nodes.agent], batch.sizes.flatten(0, 1)[nodes.agent]
+        table = self.token_head.table(self.motions)
+        x = self.embed(nodes.take(batch.token), motion, kinds, sizes, table)
+        past = self.past_edges(nodes, pose)
+        place = self.place_edges(pose, motion, batch.scene[nodes.world], maps.batch)
+        by_time = batch.pose.transpose(1, 2).flatten(0, 1), batch.valid.transpose(1, 2).flatten(0, 1)
+        others = self.agent_edges(*by_time, nodes.row.flatten(0, 1))
+        for layer, keys in zip(self.decoder, maps.keys, strict=True):
+            x = layer.past(x, gather(layer.past.keys(x), past.rows), past.mask, past.relation)
+            x = layer.map(x, gather(keys, place.rows), place.mask, place.relation)
+            x = layer.agents(x, gather(layer.agents.keys(x), others.rows), others.mask, others.relation)
+        return x, nodes
+
+    def logits(self, x: Tensor, kinds: Tensor) -> Tensor:
+        """Next-token logits [N, V] of features [N, hidden] of agents of `kinds` [N]."""
+        return self.token_head(x, kinds, self.token_head.table(self.motions))

@@ -1,0 +1,140 @@
+"""Step-by-step roll-outs with cached features: one decision (0.5 s) of all agents in all worlds at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from harness.traffic.model.attention import gather
+from harness.traffic.model.batch import AgentBatch
+from harness.traffic.model.network import MapFeatures, SmartNetwork
+from harness.traffic.tokens.shapes import box_corners_torch, compose, half_diagonals, relative
+
+
+class Rollout:
+    """The state of W worlds of A agents that move by tokens.
+
+    The map is encoded once and shared; of the past, each layer's keys and values are kept for as many tokens as
+    temporal attention sees. `logits` says what every agent might do next; `advance` moves them; `observe` replaces
+    what the model believes by where agents truly are.
+
+    Args:
+        network: In evaluation mode.
+        maps: Encoded maps.
+        start: Agents with at least one token of history; its last pose is the present.
+    """
+
+    def __init__(self, network: SmartNetwork, maps: MapFeatures, start: AgentBatch) -> None:
+        self.network, self.maps = network, maps
+        self.scene, self.kinds, self.sizes = start.scene, start.kinds, start.sizes
+        self.worlds, self.agents = start.kinds.shape
+        past, hidden, count = network.config.past, network.config.hidden, self.worlds * self.agents
+        layers = len(network.decoder)
+        self._keys = [start.pose.new_zeros(count, past, 2 * hidden) for _ in range(layers)]
+        self._poses = start.pose.new_zeros(count, past, 3)
+        self._known = torch.zeros(count, past, dtype=torch.bool, device=start.pose.device)
+        self._table = network.token_head.table(network.motions)
+        self._corners = self._end_corners()
+        for step in range(start.token.shape[2]):
+            self._set(
+                start.token[:, :, step], start.motion[:, :, step], start.pose[:, :, step], start.valid[:, :, step]
+            )
+            self.features = self._encode()
+
+    def _set(self, token: Tensor, motion: Tensor, pose: Tensor, valid: Tensor) -> None:
+        self.token, self.motion, self.pose, self.valid = token, motion, pose, valid
+
+    def _end_corners(self) -> Tensor:
+        """Final contours [3, V, 4, 2] of all tokens."""
+        ends = self.network.motions[:, :, -1]
+        kinds = torch.arange(len(ends), device=ends.device)[:, None].expand(ends.shape[:2])
+        return box_corners_torch(ends, half_diagonals(kinds))
+
+    @torch.no_grad()
+    def _encode(self) -> Tensor:
+        """Features [W·A, hidden] of the present moment; remembers keys and values."""
+        network, count = self.network, self.worlds * self.agents
+        pose, motion, valid = self.pose.reshape(count, 3), self.motion.reshape(count, 3), self.valid.reshape(count)
+        kinds, sizes = self.kinds.reshape(count), self.sizes.reshape(count, 3)
+        x = network.embed(self.token.reshape(count), motion, kinds, sizes, self._table)
+        age = torch.arange(1, self._poses.shape[1] + 1, device=pose.device, dtype=pose.dtype)
+        past = network.past_relation(self._poses, pose[:, None], age)
+        place = network.place_edges(pose, motion, self.scene.repeat_interleave(self.agents), self.maps.batch)
+        row = torch.arange(count, device=pose.device).view(self.worlds, self.agents)
+        # Every agent gets edges, so that rows stay aligned; absent ones are nobody's neighbours.
+        others = network.agent_edges(self.pose, self.valid, row, every=True)
+        for number, (layer, keys) in enumerate(zip(network.decoder, self.maps.keys, strict=True)):
+            mine = layer.past.keys(x)
+            x = layer.past(x, self._keys[number], self._known, past)
+            self._keys[number] = torch.cat([mine[:, None], self._keys[number][:, :-1]], 1)
+            x = layer.map(x, gather(keys, place.rows), place.mask, place.relation)
+            x = layer.agents(x, gather(layer.agents.keys(x), others.rows), others.mask, others.relation)
+        self._poses = torch.cat([pose[:, None], self._poses[:, :-1]], 1)
+        self._known = torch.cat([valid[:, None], self._known[:, :-1]], 1)
+        return x
+
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        """Next-token logits [W, A, V]; those of absent agents mean nothing."""
+        flat = self.network.token_head(self.features, self.kinds.reshape(-1), self._table)
+        return flat.view(self.worlds, self.agents, -1)
+
+    def log_distance(self, goal: Tensor) -> Tensor:
+        """Contour distance [W, A, V] (m) between where each token leads and a goal pose [W, A, 3]."""
+        corners = box_corners_torch(relative(goal, self.pose), half_diagonals(self.kinds))
+        return contour_distance(self._corners[self.kinds], corners)
+
+    def continuity(self) -> Tensor:
+        """Contour distance [W, A, V] (m) of each token from the motion before."""
+        corners = box_corners_torch(self.motion, half_diagonals(self.kinds))
+        return contour_distance(self._corners[self.kinds], corners)
+
+    def trajectory(self, token: Tensor) -> Tensor:
+        """World poses [W, A, 5, 3] of the next five 0.1 s if agents follow `token` [W, A]."""
+        motions = self.network.motions[self.kinds, token, 1:]
+        return compose(self.pose[:, :, None], motions)
+
+    def advance(self, token: Tensor, motion: Tensor | None = None) -> None:
+        """Move every present agent by a token [W, A], or by a motion [W, A, 3] that the token stands for."""
+        if motion is None:
+            motion = self.network.motions[self.kinds, token, -1]
+        self._set(token, motion, compose(self.pose, motion), self.valid)
+        self.features = self._encode()
+
+    def observe(self, pose: Tensor, valid: Tensor) -> None:
+        """Go on from true poses 0.5 s later: tokens are the nearest ones to what agents have done.
+
+        Args:
+            pose: [W, A, 3] in the frame of the scene.
+            valid: [W, A] who is there now. An agent that has just appeared has stood still, as far as the model knows.
+        """
+        seen = (self.valid & valid)[..., None]
+        motion = torch.where(seen, relative(pose, self.pose), torch.zeros_like(pose))
+        corners = box_corners_torch(motion, half_diagonals(self.kinds))
+        token = contour_distance(self._corners[self.kinds], corners).argmin(-1)
+        self._set(token, motion, pose, valid)
+        self.features = self._encode()
+
+    def batch(self) -> AgentBatch:
+        """The present moment as a batch of one token."""
+        parts = (self.token, self.motion, self.pose, self.valid)
+        token, motion, pose, valid = (part[:, :, None] for part in parts)
+        return AgentBatch(self.scene, self.kinds, self.sizes, token, motion, pose, valid)
+
+
+def contour_distance(tokens: Tensor, goal: Tensor) -> Tensor:
+    """Mean corner distance [..., V] between contours [..., V, 4, 2] and one contour [..., 4, 2], m."""
+    return (tokens - goal[..., None, :, :]).square().sum(-1).sqrt().mean(-1)
+
+
+def append(batch: AgentBatch, step: AgentBatch) -> AgentBatch:
+    """A batch with one more token."""
+    return replace(
+        batch,
+        token=torch.cat([batch.token, step.token], 2),
+        motion=torch.cat([batch.motion, step.motion], 2),
+        pose=torch.cat([batch.pose, step.pose], 2),
+        valid=torch.cat([batch.valid, step.valid], 2),
+    )

@@ -1,0 +1,250 @@
+"""`SmartModel`: weights on disk, scenes in, decisions and roll-outs out."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from harness.errors import WeightsError
+from harness.runs import write_atomically
+from harness.traffic.model.batch import AgentBatch, join_agents, join_maps
+from harness.traffic.model.config import ARCHITECTURE, SmartConfig
+from harness.traffic.model.network import MapFeatures, SmartNetwork
+from harness.traffic.model.rollout import Rollout
+from harness.traffic.rollouts import FUTURE_STEPS, SimulatedScene
+from harness.traffic.sampling import Rule, Sampling, draw, keep_best, top_k, warm_k
+from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneOptions, SceneTokens, tokenise_scene
+from harness.traffic.tokens.shapes import TOKEN_STEPS, compose
+from harness.traffic.tokens.vocabulary import Vocabulary
+from scenarios.scenario import CURRENT_STEP, Scenario
+
+SHIPPED: Final = Path(__file__).parent / "weights" / "smart_nano.safetensors"
+"""Nano weights trained on procedural scenes, part of the package."""
+_WORLDS: Final = 1024
+"""Agents times roll-outs that are decided at once, to bound memory."""
+
+
+class SmartModel:
+    """A trained traffic model.
+
+    Paper: SMART (Wu et al. 2024); CAT-K (Zhang et al. 2025).
+
+    Args:
+        network: The model; put into evaluation mode.
+        options: How scenes are tokenised.
+        info: What the weights file says of its making.
+        sampling: How roll-outs choose tokens.
+        rule: Scoring rule for test-time scaling (`sampling.choices` > 1); None for the model's own likelihood.
+    """
+
+    name = "smart"
+
+    def __init__(
+        self,
+        network: SmartNetwork,
+        options: SceneOptions | None = None,
+        info: dict[str, Any] | None = None,
+        sampling: Sampling | None = None,
+        rule: Rule | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.options = options or SceneOptions()
+        self.info = info or {}
+        self.sampling = sampling or Sampling()
+        self.rule = rule
+        self.vocabulary = Vocabulary(network.motions.cpu().numpy().copy(), network.pieces.cpu().numpy().copy())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.network.motions.device
+
+    # ---- files
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        sampling: Sampling | None = None,
+        device: str = "cpu",
+    ) -> SmartModel:
+        """Read weights; None means the shipped ones.
+
+        Raises:
+            WeightsError: Missing file, not safetensors, another architecture, or tensors that do not fit.
+        """
+        file = SHIPPED if path is None else Path(path)
+        if not file.is_file():
+            raise WeightsError(
+                f"no traffic model at {file}. Train one with `python -m harness.train_traffic`, or leave the path out "
+                "to use the shipped one."
+            )
+        try:
+            with safe_open(file, framework="pt") as reader:
+                header = reader.metadata() or {}
+                tensors = {name: reader.get_tensor(name) for name in reader.keys()}
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"{file} is not a readable safetensors file ({error}).") from error
+        if header.get("architecture") != ARCHITECTURE:
+            raise WeightsError(f"{file}: architecture is {header.get('architecture')!r}, expected {ARCHITECTURE!r}.")
+        try:
+            config = SmartConfig.from_dict(json.loads(header.get("config", "")), str(file))
+            options = SceneOptions(**json.loads(header.get("scene", "{}")))
+            info = json.loads(header.get("info", "{}"))
+        except (json.JSONDecodeError, TypeError) as error:
+            raise WeightsError(f"{file}: its header holds no readable configuration ({error}).") from error
+        network = build_network(config, tensors, str(file))
+        return cls(network.to(device), options, info, sampling)
+
+    def save(self, path: str | os.PathLike[str], info: dict[str, Any] | None = None) -> None:
+        """Write weights, vocabulary and configuration to a safetensors file, all or nothing."""
+        header = {
+            "architecture": ARCHITECTURE,
+            "config": json.dumps(self.network.config.to_dict()),
+            "scene": json.dumps(vars(self.options)),
+            "info": json.dumps(info if info is not None else self.info),
+        }
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        data = save(tensors, header)
+
+        def write(beside: Path) -> None:
+            beside.write_bytes(data)
+
+        write_atomically(Path(path), write)
+
+    # ---- scenes
+
+    def tokens(self, scenario: Scenario) -> SceneTokens:
+        """What the model knows of a scene at the current step."""
+        return tokenise_scene(scenario, self.vocabulary, self.options)
+
+    @torch.no_grad()
+    def start(self, scene: SceneTokens, worlds: int = 1) -> Rollout:
+        """A roll-out of `worlds` copies of a scene from the current step.
+
+        Its poses are in the frame of the scene (`scene.frame`); see `to_frame` and `from_frame`.
+        """
+        maps = self.network.encode_map(join_maps([scene], self.options.lanes).to(self.device))
+        batch, _ = join_agents([scene])
+        return self.start_encoded(maps, batch.to(self.device), worlds)
+
+    def start_encoded(self, maps: MapFeatures, batch: AgentBatch, worlds: int) -> Rollout:
+        """As `start`, with the map encoded already (of a batch of one or more scenes)."""
+        return Rollout(self.network, maps, batch.first(CURRENT_TOKEN).repeat(worlds))
+
+    def choose(self, rollout: Rollout, generator: torch.Generator) -> Tensor:
+        """Sampled next tokens [W, A]."""
+        return choose(rollout, rollout.logits(), self.sampling, generator)
+
+    # ---- whole roll-outs
+
+    def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
+        """Roll a scene out from step 10 for 8 s; implements `SceneSimulator`.
+
+        z is copied from the current step. With `sampling.choices` > 1 the best of that many roll-outs is kept for
+        each one asked for.
+        """
+        scene = self.tokens(scenario)
+        generator = torch.Generator().manual_seed(seed)
+        states, scores = self.unroll(scene, rollouts * self.sampling.choices, generator)
+        if self.sampling.choices > 1:
+            if self.rule is not None:
+                scores = self.rule(states)
+            states = states[keep_best(scores, rollouts)]
+        world = from_frame(states.double().cpu().numpy(), scene.frame)
+        height = scenario.position[scene.agents, CURRENT_STEP, 2]
+        z = np.broadcast_to(height[None, :, None, None], (*world.shape[:3], 1))
+        out = np.concatenate([world[..., :2], z, world[..., 2:]], -1)
+        return SimulatedScene(states=out, agents=scene.agents.astype(np.intp))
+
+    @torch.no_grad()
+    def unroll(
+        self, scene: SceneTokens, rollouts: int, generator: torch.Generator, steps: int = FUTURE_STEPS
+    ) -> tuple[Tensor, Tensor]:
+        """Roll-outs in the frame of the scene.
+
+        Returns:
+            [R, A, steps, 3] x, y, heading every 0.1 s, and the mean log-likelihood [R] of the sampled tokens.
+        """
+        maps = self.network.encode_map(join_maps([scene], self.options.lanes).to(self.device))
+        batch, _ = join_agents([scene])
+        batch = batch.to(self.device)
+        at_once = max(1, _WORLDS // max(len(scene.agents), 1))
+        parts = []
+        for begin in range(0, rollouts, at_once):
+            count = min(at_once, rollouts - begin)
+            parts.append(self._unroll(self.start_encoded(maps, batch, count), steps, generator))
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    def _unroll(self, rollout: Rollout, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        states, likelihood = [], torch.zeros(rollout.worlds, device=self.device)
+        decisions = -(-steps // TOKEN_STEPS)
+        for _ in range(decisions):
+            if self.network.mixture is not None:
+                motion, path = self._mixture_motion(rollout, generator)
+                states.append(path)
+                rollout.observe(compose(rollout.pose, motion), rollout.valid)
+                continue
+            logits = rollout.logits()
+            token = choose(rollout, logits, self.sampling, generator)
+            likelihood += logits.log_softmax(-1).gather(-1, token[..., None])[..., 0].mean(-1)
+            states.append(rollout.trajectory(token))
+            rollout.advance(token)
+        return torch.cat(states, 2)[:, :, :steps], likelihood / decisions
+
+    def _mixture_motion(self, rollout: Rollout, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A sampled component's mean (CAT-K §10.3), and the path to it: straight in time, in the agent's frame."""
+        assert self.network.mixture is not None
+        mixture = self.network.mixture(rollout.features, rollout.motion.reshape(-1, 3))
+        component = draw(top_k(mixture.logits, self.sampling.k), self.sampling.temperature, generator)
+        motion = mixture.poses()[torch.arange(len(component)), component].view(rollout.worlds, rollout.agents, 3)
+        share = torch.arange(1, TOKEN_STEPS + 1, device=motion.device) / TOKEN_STEPS
+        return motion, compose(rollout.pose[:, :, None], motion[:, :, None] * share[:, None])
+
+
+def choose(rollout: Rollout, logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
+    """Tokens [W, A] by a sampling method, from logits [W, A, V]."""
+    if sampling.method == "warm_k":
+        options = sampling.k, sampling.temperature, sampling.continuity
+        return warm_k(logits, rollout.continuity(), *options, generator)
+    return draw(top_k(logits, sampling.k), sampling.temperature, generator)
+
+
+def build_network(config: SmartConfig, tensors: dict[str, Tensor], where: str) -> SmartNetwork:
+    """A network with these weights; its vocabulary is among them.
+
+    Raises:
+        WeightsError: They do not fit.
+    """
+    if not {"motions", "pieces"} <= tensors.keys():
+        raise WeightsError(f"{where}: no vocabulary among the tensors.")
+    network = SmartNetwork(config, Vocabulary(tensors["motions"].numpy().copy(), tensors["pieces"].numpy().copy()))
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WeightsError(f"{where}: tensors do not fit the configuration in its header: {error}") from error
+    return network
+
+
+def to_frame(poses: NDArray[np.float64], frame: NDArray[np.float64]) -> NDArray[np.float64]:
+    """World poses [..., 3] in the frame of a scene."""
+    from harness.traffic.tokens.tokeniser import relative_poses
+
+    return relative_poses(poses, frame)
+
+
+def from_frame(poses: NDArray[np.float64], frame: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Poses [..., 3] of the frame of a scene, in the world."""
+    from harness.traffic.tokens.tokeniser import apply
+
+    return apply(frame, poses)
