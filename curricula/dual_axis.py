@@ -56,3 +56,23 @@ class DualAxisCurriculum(OpenLoopCurriculum):
             probability=ramp(progress, self._probability_start, self._probability_end, self._frequency_end),
             intensity=ramp(progress, self._intensity_start, self._intensity_end, 1.0),
         )
+
+
+class FrequencyAxisCurriculum(DualAxisCurriculum):
+    """Ablation: only the frequency follows its ramp; every attack has full intensity."""
+
+    name: ClassVar[str] = "frequency_axis"
+
+    def __init__(self) -> None:
+        """As published, but for the intensity."""
+        super().__init__(anneal_intensity=False)
+
+
+class IntensityAxisCurriculum(DualAxisCurriculum):
+    """Ablation: only the intensity follows its ramp; attacks are as frequent from the start as they become at last."""
+
+    name: ClassVar[str] = "intensity_axis"
+
+    def __init__(self) -> None:
+        """As published, but for the frequency."""
+        super().__init__(anneal_frequency=False)

@@ -12,9 +12,11 @@ from harness.errors import GauntletError, UnknownNameError
 
 VERBS: Final[dict[str, str]] = {
     "train_ego": "train an ego under a curriculum of attacks; evaluate it on normal and attacked test scenes",
+    "train_matrix": "egos against every adversary, over seeds and curricula; SAGE's tables 3 and 8",
     "attack": "attack one policy: success, realism and pictures of the attacks",
     "benchmark": "every adversary against every system under test: tables with intervals, resumable",
     "train_prior": "train the motion prior on a folder of scenes",
+    "train_traffic": "train learned traffic (cloning, closed-loop and reinforcement stages), or build its tokens",
     "train_experts": "align SAGE's experts (and the ablations) from one motion prior",
     "sage_analysis": "fronts, preference vectors, reward landscape and extrapolation of SAGE's experts",
     "scenarios": "list, import, generate, validate and draw scenes",

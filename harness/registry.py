@@ -21,6 +21,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "rule": "adversaries.rule:RuleAdversary",
         "cat": "adversaries.cat:CatAdversary",
         "sage": "adversaries.sage.adversary:SageAdversary",
+        "seal": "adversaries.seal.adversary:SealAdversary",
         "king": "adversaries.king:KingAdversary",
         "adv_traj_opt": "adversaries.adv_traj_opt:AdvTrajOptAdversary",
     },
@@ -39,6 +40,8 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "constant": "curricula.constant:ConstantCurriculum",
         "cat": "curricula.cat:CatCurriculum",
         "dual_axis": "curricula.dual_axis:DualAxisCurriculum",
+        "frequency_axis": "curricula.dual_axis:FrequencyAxisCurriculum",
+        "intensity_axis": "curricula.dual_axis:IntensityAxisCurriculum",
         "adaptive": "curricula.adaptive:AdaptiveCurriculum",
     },
     "traffic": {

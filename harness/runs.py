@@ -69,8 +69,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically (NaN as null, which every reader understands)."""
-    text = json.dumps(plain(value), indent=1, allow_nan=False)
-    write_atomically(path, lambda beside: _write_text(beside, text + "\n"))
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -85,8 +84,17 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} cannot be read: {error}.") from error
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically, as UTF-8.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+
+    def write(beside: Path) -> None:
+        beside.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
 
 
 def plain(value: Any) -> Any:
@@ -247,7 +255,7 @@ class RunDirectory:
             return []
         kept = [record for record in read_records(path) if keep(record)]
         text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
-        write_atomically(path, lambda beside: _write_text(beside, text))
+        write_text(path, text)
         return kept
 
 

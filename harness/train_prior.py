@@ -21,7 +21,7 @@ from rich.table import Table
 
 from harness.errors import ConfigError, GauntletError
 from harness.registry import resolve
-from harness.runs import RunDirectory, default_folder, write_atomically
+from harness.runs import RunDirectory, default_folder, write_atomically, write_text
 from scenarios.scenario import ScenarioSource
 
 if TYPE_CHECKING:
@@ -162,11 +162,7 @@ def write_table(results: dict[str, Any], path: Path) -> None:
                     header = ["split", "vehicles", "method", *values]
                     writer.writerow(header)
                 writer.writerow([split, subset, method, *values.values()])
-    write_atomically(path, lambda beside: _write_text(beside, text.getvalue()))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text.getvalue())
 
 
 def table(results: dict[str, Any]) -> Table:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rich.table import Table
 
 from harness.metrics.intervals import Interval
-from harness.runs import write_atomically, write_json
+from harness.runs import write_json, write_text
 from harness.training.evaluation import COLUMNS, EXTRA_COLUMNS, Summary
 
 DECIMALS: Final = {"reward": 1, "speed": 2, "jerk": 1}
@@ -71,13 +71,7 @@ def write_tables(folder: Path, summaries: Sequence[Summary], title: str, about: 
         RunError: The folder cannot be written.
     """
     last = [row for row in summaries if row.step == summaries[-1].step] if summaries else []
-    _write(folder / "results.md", markdown_table(last, title))
-    _write(folder / "curve.csv", csv_table(summaries))
+    write_text(folder / "results.md", markdown_table(last, title))
+    write_text(folder / "curve.csv", csv_table(summaries))
     write_json(folder / "results.json", {"about": about, "evaluations": [row.as_dict() for row in summaries]})
 
-
-def _write(path: Path, text: str) -> None:
-    def write(beside: Path) -> None:
-        beside.write_text(text, encoding="utf-8")
-
-    write_atomically(path, write)

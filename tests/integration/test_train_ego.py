@@ -130,3 +130,27 @@ def test_bad_input_is_one_clear_error(arguments: list[str], says: str, tmp_path:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def test_a_matrix_trains_evaluates_and_repeats_nothing(data, tmp_path) -> None:
+    shared = [f"--train.{option.removeprefix('--')}" if option.startswith("--") else option for option in OPTIONS]
+    for name in ("--train.adversary", "--train.curriculum"):
+        place = shared.index(name)
+        del shared[place : place + 2]
+    command = [
+        sys.executable, "-m", "harness.train_matrix", "quick", "--out", str(tmp_path / "matrix"), "--parallel", "2",
+        "--adversaries", "none", "rule", "--ablate", "--evaluate-against", "rule", "--train.data", str(data), *shared,
+    ]  # fmt: skip
+    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert first.returncode == 0, first.stdout + first.stderr
+    tables = json.loads((tmp_path / "matrix" / "tables.json").read_text())
+    assert [(row["row"], row["stage"]) for row in tables] == [
+        ("none", "normal"), ("rule", "normal"), ("none", "adversarial"), ("rule", "adversarial"),
+    ]  # fmt: skip
+    assert all(row["scenes"] == 2 and 0 <= row["columns"]["completion"]["mean"] <= 1 for row in tables)
+    text = (tmp_path / "matrix" / "tables.md").read_text()
+    made = (tmp_path / "matrix" / "none-seed0" / "policy.zip").stat().st_mtime_ns
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert (tmp_path / "matrix" / "none-seed0" / "policy.zip").stat().st_mtime_ns == made
+    assert (tmp_path / "matrix" / "tables.md").read_text() == text

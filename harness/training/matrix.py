@@ -1,0 +1,206 @@
+"""A matrix of training runs: adversaries and curricula × seeds, each a run folder of `train_ego`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+from harness.errors import ConfigError
+from harness.runs import RUN_FILE, RunDirectory, read_records, read_run
+from harness.training.config import QUICK, TrainConfig
+
+TRAIN_VERB: Final = "train_ego"
+AXES: Final = ("frequency_axis", "intensity_axis")
+"""Curricula in which one axis of the dual-axis curriculum is held at its final value."""
+COMPARED: Final = (
+    "data",
+    "train_split",
+    "test_split",
+    "train_scenes",
+    "test_scenes",
+    "adversary",
+    "curriculum",
+    "protocol",
+    "steps",
+    "seed",
+    "train_horizon",
+    "observation",
+    "reward",
+    "traffic",
+)
+"""Options of a run found in the folder that must be those asked for."""
+
+
+@dataclass(frozen=True)
+class MatrixConfig:
+    """Train one ego per adversary (and per ablated curriculum) and seed; evaluate all of them alike."""
+
+    out: Path | None = None
+    """Folder of the matrix: one run folder per ego, evaluations and tables. A folder that exists is gone on with:
+    finished runs are kept, killed ones resumed. By default a new one under `runs/`."""
+    adversaries: tuple[str, ...] = ("none", "rule", "cat", "sage")
+    """Registry names of what attacks in training."""
+    ablate: tuple[str, ...] = ("sage",)
+    """Adversaries that are also trained against with either axis of the curriculum held at its final value."""
+    seeds: tuple[int, ...] = (0,)
+    """One run per seed and row of the tables. Seeds that are added later only train what is missing."""
+    evaluate_against: tuple[str, ...] = ("sage", "cat")
+    """Adversaries of the final evaluation, the same for every ego (SAGE: itself with w_adv = 1)."""
+    parallel: int = 1
+    """Runs at a time. With 2 on two cores, give each one thread: --train.td3.threads 1."""
+    train: TrainConfig = field(default_factory=lambda: replace(QUICK, pictures=False))
+    """What all runs share; `adversary`, `curriculum`, `seed` and `run` are set by the matrix."""
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work.
+
+        Raises:
+            ConfigError: Names the option.
+        """
+        if not self.adversaries or not self.seeds or not self.evaluate_against:
+            raise ConfigError("--adversaries, --seeds and --evaluate-against: expected at least one each.")
+        if unknown := sorted(set(self.ablate) - set(self.adversaries)):
+            raise ConfigError(f"--ablate {unknown[0]}: not among --adversaries {' '.join(self.adversaries)}.")
+        if "none" in self.ablate or "none" in self.evaluate_against:
+            raise ConfigError("--ablate and --evaluate-against: `none` never attacks. Name another adversary.")
+        if self.parallel < 1:
+            raise ConfigError(f"--parallel {self.parallel}: expected at least 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run.
+
+    Attributes:
+        row: Row of the tables that it belongs to: the adversary, with the curriculum where that is ablated.
+        config: Of the run.
+    """
+
+    row: str
+    config: TrainConfig
+
+    @property
+    def folder(self) -> Path:
+        """Run folder."""
+        assert self.config.run is not None, "cells always have one"
+        return self.config.run
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.folder.name
+
+
+def cells(config: MatrixConfig, out: Path) -> list[Cell]:
+    """Every run of the matrix: seeds outermost, so that whole tables come early."""
+    rows = [(name, name, config.train.curriculum) for name in config.adversaries]
+    rows += [(f"{name}, {axis}", name, axis) for name in config.ablate for axis in AXES]
+    return [
+        Cell(
+            row,
+            replace(
+                config.train,
+                adversary=adversary,
+                curriculum=curriculum,
+                seed=seed,
+                run=out / f"{row.replace(', ', '-')}-seed{seed}",
+            ),
+        )
+        for seed in config.seeds
+        for row, adversary, curriculum in rows
+    ]
+
+
+def prepare(cell: Cell) -> None:
+    """Make the run folder, or check that the one that is there is this run's.
+
+    Raises:
+        ConfigError: It was made with other options.
+        RunError: It cannot be read or written.
+    """
+    if not (cell.folder / RUN_FILE).exists():
+        RunDirectory.create(cell.folder, TRAIN_VERB, cell.config.as_dict()).close()
+        return
+    found, wanted = read_run(cell.folder)["config"], cell.config.as_dict()
+    for name in COMPARED:
+        if found.get(name) != wanted[name]:
+            raise ConfigError(
+                f"run folder {cell.folder} was made with {name} = {found.get(name)!r}, not {wanted[name]!r}. "
+                "Choose another --out, or the same options."
+            )
+
+
+def finished(cell: Cell) -> bool:
+    """Whether the run has spent its budget and left its policy."""
+    return steps_done(cell, "evaluation.jsonl") >= cell.config.steps and (cell.folder / "policy.zip").is_file()
+
+
+def steps_done(cell: Cell, records: str = "metrics.jsonl") -> int:
+    """Steps that the run has recorded."""
+    path = cell.folder / records
+    found = read_records(path) if path.exists() else []
+    return int(found[-1]["step"]) if found else 0
+
+
+@dataclass
+class _Process:
+    cell: Cell
+    handle: subprocess.Popen[bytes]
+
+
+def train_all(
+    cells: Sequence[Cell], parallel: int, watch: Callable[[list[Cell]], None], *, poll_s: float = 2.0
+) -> Iterator[tuple[Cell, str]]:
+    """Train what is not finished, each run in a process of its own, and yield each with an error or an empty text.
+
+    Args:
+        cells: In the order in which they begin; prepared.
+        parallel: Processes at a time.
+        watch: Called now and then with the runs under way.
+        poll_s: Seconds between looks at the processes.
+    """
+    waiting = [cell for cell in cells if not finished(cell)]
+    running: list[_Process] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                running.append(_start(waiting.pop(0)))
+            for process in list(running):
+                try:
+                    code = process.handle.wait(poll_s / len(running))
+                except subprocess.TimeoutExpired:
+                    continue
+                running.remove(process)
+                yield process.cell, "" if code == 0 and finished(process.cell) else _reason(process.cell, code)
+            watch([process.cell for process in running])
+    finally:
+        # A run that is told to stop leaves a checkpoint.
+        for process in running:
+            process.handle.terminate()
+        for process in running:
+            process.handle.wait()
+
+
+def _start(cell: Cell) -> _Process:
+    environment = os.environ | {"OMP_NUM_THREADS": str(cell.config.td3.threads)}
+    command = [sys.executable, "-m", f"harness.{TRAIN_VERB}", "--resume", str(cell.folder)]
+    with (cell.folder / "output.log").open("ab") as log:
+        return _Process(cell, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment))
+
+
+def _reason(cell: Cell, code: int) -> str:
+    log = cell.folder / "output.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = lines[-1] if lines else "no output"
+    return f"{cell.name} ended with exit code {code} at step {steps_done(cell):,}: {last} (all of it: {log})"
+
+
+def plain_config(config: MatrixConfig) -> dict[str, Any]:
+    """Plain values, for `matrix.json`."""
+    values = {entry.name: getattr(config, entry.name) for entry in fields(config)}
+    return values | {"out": str(config.out), "train": config.train.as_dict()}

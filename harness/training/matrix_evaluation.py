@@ -1,0 +1,197 @@
+"""The final evaluation of a matrix: every trained policy in the same scenes against the same adversaries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from harness import registry
+from harness.errors import ConfigError
+from harness.metrics.intervals import Interval
+from harness.metrics.paired import PairedDifference, paired_difference
+from harness.runs import read_json, write_json
+from harness.training.config import TrainConfig
+from harness.training.evaluation import COLUMNS, Evaluator, Row, Stage
+from harness.training.matrix import Cell
+from harness.training.rules import EndRules, RuledEnv
+from harness.training.setup import CACHED_SCENES, make_adversary, open_scenes
+
+RESAMPLES: Final = 10_000
+EVALUATION_SEED: Final = 0
+"""One for all egos, so that they meet the same attacks on the same terms."""
+
+
+def evaluate(
+    cells: Sequence[Cell], adversaries: Sequence[str], out: Path, progress: Callable[[int, int], None] | None = None
+) -> dict[tuple[str, str], list[Row]]:
+    """Play every finished ego as recorded and against each adversary, in one engine.
+
+    Args:
+        cells: Finished runs, which share their test scenes.
+        adversaries: Registry names.
+        out: Where each evaluation is kept (`evaluations/EGO-ADVERSARY.json`): none is made twice.
+        progress: Called with the numbers of finished and of all episodes.
+
+    Returns:
+        By (run, adversary): two rows per test scene.
+
+    Raises:
+        GauntletError: A policy, an adversary or the scenes cannot be used.
+    """
+    wanted = [(cell, name) for cell in cells for name in adversaries]
+    found = {(cell.name, name): _kept(_file(out, cell, name)) for cell, name in wanted}
+    (out / "evaluations").mkdir(exist_ok=True)
+    missing = [(cell, name) for cell, name in wanted if found[cell.name, name] is None]
+    if missing:
+        config = missing[0][0].config
+        _, test = open_scenes(config)
+        env = _environment(config, test)
+        attackers = {name: make_adversary(name, config) for name in adversaries}
+        done, total = 0, 2 * len(test) * len(missing)
+        try:
+            for cell, name in missing:
+                rows = []
+                for row in _rows(env, cell, attackers[name], len(test)):
+                    rows.append(row)
+                    done += 1
+                    if progress is not None:
+                        progress(done, total)
+                write_json(_file(out, cell, name), [asdict(row) for row in rows])
+                found[cell.name, name] = rows
+        finally:
+            env.close()
+    return {key: rows for key, rows in found.items() if rows is not None}
+
+
+def _environment(config: TrainConfig, test: Any) -> RuledEnv:
+    from harness.engine.config import EngineConfig
+    from harness.engine.env import GauntletEnv
+
+    options = EngineConfig(
+        horizon=config.eval_horizon,
+        observation=config.observation,
+        reward=config.reward,
+        traffic=config.traffic,
+        cache_scenes=CACHED_SCENES,
+        seed=EVALUATION_SEED,
+    )
+    return RuledEnv(GauntletEnv(test, options), EndRules(config.eval_horizon, crash_ends=config.eval_crash_ends))
+
+
+def _rows(env: RuledEnv, cell: Cell, adversary: Any, scenes: int) -> Iterator[Row]:
+    from harness.rollout import run_episode
+
+    config = cell.config
+    policy = registry.make("policy", "td3", path=cell.folder / "policy.zip", observation=config.observation)
+    evaluator = Evaluator(
+        env,
+        policy,
+        adversary,
+        range(scenes),
+        intensity=config.eval_intensity,
+        seed=EVALUATION_SEED,
+        protocol=config.protocol,
+        run_episode=run_episode,
+    )
+    return evaluator.rows(config.steps)
+
+
+def _file(out: Path, cell: Cell, adversary: str) -> Path:
+    return out / "evaluations" / f"{cell.name}-{adversary}.json"
+
+
+def _kept(path: Path) -> list[Row] | None:
+    if not path.exists():
+        return None
+    return [_row(record) for record in read_json(path)]
+
+
+def _row(record: dict[str, Any]) -> Row:
+    # What is not a number is null in a file.
+    values: dict[str, Any] = {key: math.nan if value is None else value for key, value in record.items()}
+    return Row(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One row of a table.
+
+    Attributes:
+        row: Which.
+        stage: `normal` or `adversarial`.
+        adversary: Of the evaluation.
+        values: Per column, [seeds, scenes]; NaN where an episode failed.
+        scenes: Their ids.
+    """
+
+    row: str
+    stage: Stage
+    adversary: str
+    values: dict[str, Any]
+    scenes: tuple[str, ...]
+
+    def interval(self, column: str) -> Interval:
+        """Mean over seeds and scenes with a 95 % interval: both are resampled (the seeds where there are several)."""
+        values = self.values[column]
+        rng = np.random.default_rng(EVALUATION_SEED)
+        seeds, scenes = values.shape
+        drawn = rng.integers(seeds, size=(RESAMPLES, seeds, 1)), rng.integers(scenes, size=(RESAMPLES, 1, scenes))
+        means = np.nanmean(values[drawn], axis=(1, 2))
+        low, high = np.quantile(means, (0.025, 0.975))
+        return Interval(float(np.nanmean(values)), float(low), float(high))
+
+    def spread(self, column: str) -> float:
+        """Standard deviation over seeds (NaN with one): the papers' ±."""
+        values = self.values[column]
+        return float(np.nanmean(values, 1).std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def scores(cells: Sequence[Cell], rows: dict[tuple[str, str], list[Row]], adversary: str, stage: Stage) -> list[Scores]:
+    """One `Scores` per table row, in the cells' order.
+
+    Raises:
+        ConfigError: Two runs were evaluated on different scenes.
+    """
+    grouped: dict[str, list[list[Row]]] = {}
+    for cell in cells:
+        if (cell.name, adversary) in rows:
+            chosen = [row for row in rows[cell.name, adversary] if row.stage == stage]
+            grouped.setdefault(cell.row, []).append(chosen)
+    found = []
+    for name, runs in grouped.items():
+        scenes = tuple(row.scene for row in runs[0])
+        if any(tuple(row.scene for row in run) != scenes for run in runs):
+            raise ConfigError(f"the runs of {name!r} were evaluated on different scenes. Remove `evaluations/`.")
+        values = {
+            column: np.array([[float(getattr(row, column)) for row in run] for run in runs]) for column in COLUMNS
+        }
+        found.append(Scores(name, stage, adversary, values, scenes))
+    return found
+
+
+def difference(first: Scores, second: Scores, column: str) -> PairedDifference:
+    """First minus second, paired over scenes (means over seeds)."""
+    a, b = (np.nanmean(table.values[column], 0) for table in (first, second))
+    return paired_difference(a, b, EVALUATION_SEED)
+
+
+def as_json(tables: Sequence[Scores]) -> list[dict[str, Any]]:
+    """Plain values of tables, for a file."""
+    return [
+        {
+            "row": table.row,
+            "stage": table.stage,
+            "adversary": table.adversary,
+            "seeds": len(table.values["reward"]),
+            "scenes": len(table.scenes),
+            "columns": {
+                column: table.interval(column)._asdict() | {"seed_std": table.spread(column)} for column in COLUMNS
+            },
+        }
+        for table in tables
+    ]

@@ -1,0 +1,121 @@
+"""The matrix of runs: which runs, what is kept, what is refused, and the tables' numbers by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError
+from harness.report.matrix_tables import markdown
+from harness.training.config import TrainConfig
+from harness.training.evaluation import Row
+from harness.training.matrix import Cell, MatrixConfig, cells, finished, prepare, steps_done, train_all
+from harness.training.matrix_evaluation import as_json, difference, evaluate, scores
+
+
+def matrix(out: Path, **changes) -> list[Cell]:
+    return cells(replace(MatrixConfig(train=TrainConfig(steps=100)), **changes), out)
+
+
+def test_a_matrix_has_a_run_per_adversary_ablated_axis_and_seed(tmp_path) -> None:
+    found = matrix(tmp_path, seeds=(0, 1))
+    first = [(cell.row, cell.config.adversary, cell.config.curriculum) for cell in found[:6]]
+    assert first == [
+        ("none", "none", "dual_axis"),
+        ("rule", "rule", "dual_axis"),
+        ("cat", "cat", "dual_axis"),
+        ("sage", "sage", "dual_axis"),
+        ("sage, frequency_axis", "sage", "frequency_axis"),
+        ("sage, intensity_axis", "sage", "intensity_axis"),
+    ]
+    assert [cell.config.seed for cell in found] == [0] * 6 + [1] * 6
+    assert len({cell.folder for cell in found}) == 12
+    assert found[-1].folder == tmp_path / "sage-intensity_axis-seed1"
+
+
+def test_what_cannot_work_is_refused() -> None:
+    for changes, words in (
+        ({"ablate": ("king",)}, "--ablate king"),
+        ({"evaluate_against": ("none",)}, "never attacks"),
+        ({"parallel": 0}, "--parallel 0"),
+        ({"seeds": ()}, "at least one"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            MatrixConfig(**changes)
+
+
+def finish(cell: Cell) -> None:
+    (cell.folder / "policy.zip").write_bytes(b"zip")
+    (cell.folder / "evaluation.jsonl").write_text(json.dumps({"step": cell.config.steps}) + "\n")
+
+
+def test_finished_runs_are_kept_and_foreign_ones_refused(tmp_path) -> None:
+    cell = matrix(tmp_path)[0]
+    prepare(cell)
+    assert not finished(cell)
+    assert steps_done(cell) == 0
+    finish(cell)
+    prepare(cell)
+    assert finished(cell)
+    assert list(train_all([cell], 1, lambda running: None)) == [], "nothing is left to train"
+    other = Cell(cell.row, replace(cell.config, steps=200))
+    with pytest.raises(ConfigError, match="steps = 100, not 200"):
+        prepare(other)
+
+
+def test_a_run_that_fails_is_reported_with_its_last_words(tmp_path) -> None:
+    cell = Cell("none", replace(TrainConfig(), data=str(tmp_path / "nowhere"), run=tmp_path / "run", adversary="none"))
+    prepare(cell)
+    seen = []
+    [(failed, reason)] = train_all([cell], 2, seen.append, poll_s=0.1)
+    assert failed == cell
+    assert "exit code 2" in reason
+    assert "nowhere" in (cell.folder / "output.log").read_text()
+    assert seen[-1] == []
+
+
+def rows(collisions: list[float]) -> list[Row]:
+    found = []
+    for number, collision in enumerate(collisions):
+        for stage in ("normal", "adversarial"):
+            numbers = dict.fromkeys(("reward", "cost", "completion", "speed", "jerk"), float(number))
+            found.append(Row(100, stage, f"s{number}", collision=collision, **numbers))
+    return found
+
+
+def test_tables_average_scenes_and_seeds_and_pair_by_scene(tmp_path) -> None:
+    found = [cell for cell in matrix(tmp_path, seeds=(0, 1)) if cell.row in ("none", "sage")]
+    outcomes = {"none-seed0": [1, 1, 0, 1], "none-seed1": [1, 1, 0, 0], "sage-seed0": [0, 1, 0, 0]}
+    outcomes["sage-seed1"] = [0, 0, 0, 0]
+    evaluated = {(name, "cat"): rows(values) for name, values in outcomes.items()}
+    none, sage = scores(found, evaluated, "cat", "adversarial")
+    assert none.values["collision"].shape == (2, 4)
+    assert none.interval("collision").mean == pytest.approx(5 / 8)
+    assert none.spread("collision") == pytest.approx(np.std([0.75, 0.5], ddof=1))
+    assert none.interval("collision").low < 5 / 8 < none.interval("collision").high
+    # By scene, means over seeds: none (1, 1, 0, .5), sage (0, .5, 0, 0).
+    assert difference(sage, none, "collision").difference.mean == pytest.approx(-0.5)
+    text = markdown([none, sage])
+    assert "attacked by cat (SAGE table 3)" in text
+    assert "| sage − none | 0.00" in text
+    assert as_json([sage])[0]["columns"]["collision"]["mean"] == pytest.approx(1 / 8)
+
+
+def test_evaluations_are_made_once(tmp_path) -> None:
+    cell = matrix(tmp_path)[0]
+    (tmp_path / "evaluations").mkdir()
+    kept = [row | {"speed": None} for row in json.loads(json.dumps([_plain(row) for row in rows([1.0])]))]
+    (tmp_path / "evaluations" / f"{cell.name}-cat.json").write_text(json.dumps(kept))
+    found = evaluate([cell], ["cat"], tmp_path)[cell.name, "cat"]
+    assert [row.collision for row in found] == [1.0, 1.0]
+    assert np.isnan(found[0].speed)
+
+
+def _plain(row: Row) -> dict:
+    from dataclasses import asdict
+
+    return asdict(row)
