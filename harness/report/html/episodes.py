@@ -1,0 +1,173 @@
+"""What the page needs of an episode: how it ended, its numbers, and the tracks that its scene does not hold already."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from harness.benchmarking.records import UNDISTURBED, Record, Score
+from harness.geometry import box_corners, box_separation
+from harness.interfaces import Episode
+from harness.report.html.encoding import pack, pack_track
+from harness.report.html.scenes import Frame
+from scenarios.scenario import CURRENT_STEP, Scenario
+
+Floats = NDArray[np.float64]
+
+OUTCOMES: Final = {
+    "success": "attack succeeded",
+    "collision": "collision, not counted as a success",
+    "quiet": "no collision",
+    "failed": "failed to run",
+}
+"""How an episode ended. `success` follows the protocol of the run; an undisturbed drive has none."""
+STRIDE: Final = 4
+"""Candidates are drawn with every so manieth step, and their last."""
+MOVED: Final = 0.02
+"""An agent this far from its log (m) at some step has a track of its own in the episode."""
+TIMINGS: Final = "seconds_"
+
+
+def outcome(episode: Episode, scores: dict[str, Score] | Any, adversary: str) -> str:
+    """Key of `OUTCOMES`."""
+    if episode.error:
+        return "failed"
+    if adversary != UNDISTURBED and scores.get("success"):
+        return "success"
+    return "collision" if episode.crashed else "quiet"
+
+
+def shown_scores(scores: Any) -> dict[str, Score]:
+    """The numbers of an episode without its timings, to four decimals."""
+    return {
+        name: round(value, 4) if isinstance(value, float) else value
+        for name, value in scores.items()
+        if not name.startswith(TIMINGS)
+    }
+
+
+def episode_block(scenario: Scenario, record: Record, ego_size: tuple[float, float], frame: Frame) -> dict[str, Any]:
+    """The tracks of an episode, ready for JSON.
+
+    Returns:
+        `ego`, `opponent`, `plan`: as `pack_track`; `candidates`: `k` lines of `n` points, or None; `chosen`;
+        `takeover`: step or None; `moved`: pairs of agent and track for everybody else who left the log; `gone`: agents of the log that are
+        absent; `contact`: step, place (m) and the other's row, or None; `size` of the ego; `end`: last step.
+    """
+    episode = record.episode
+    last = int(np.flatnonzero(episode.ego.valid)[-1]) if episode.ego.valid.any() else 0
+    own = _track(episode.opponent.states, episode.opponent.valid, frame) if episode.opponent is not None else None
+    moved, gone = _others(scenario, episode, frame, last)
+    return {
+        "end": last,
+        "ego": _track(episode.ego.states, episode.ego.valid, frame),
+        "opponent": own,
+        "plan": None if episode.plan is None else _track(episode.plan.states, episode.plan.valid, frame),
+        "candidates": _candidates(episode, frame),
+        "chosen": None if episode.plan is None else episode.plan.chosen,
+        "takeover": None if episode.plan is None else episode.plan.takeover_step,
+        "moved": moved,
+        "gone": gone,
+        "contact": contact(scenario, episode, ego_size, record.scores.get("contact_step"), frame),
+        "size": [round(value, 2) for value in ego_size],
+    }
+
+
+def contact(
+    scenario: Scenario, episode: Episode, ego_size: tuple[float, float], step: Score, frame: Frame
+) -> dict[str, Any] | None:
+    """Where the ego met somebody: the middle of the overlap, or of the gap where an engine contact has none.
+
+    Args:
+        scenario, episode: What happened.
+        ego_size: Length and width, m.
+        step: Step of the contact with the opponent, where the benchmark found one.
+        frame: Of the page.
+    """
+    steps = [found for found in (episode.crash_geometry, episode.crash_contact) if found is not None]
+    when = int(step) if isinstance(step, int | float) else min(steps, default=-1)
+    if not 0 <= when < min(len(episode.ego.valid), episode.agents.shape[1]) or not episode.ego.valid[when]:
+        return None
+    rows = np.flatnonzero(episode.agents_valid[:, when])
+    rows = rows[rows != scenario.ego]
+    if isinstance(step, int | float) and scenario.opponent in rows:
+        rows = np.array([scenario.opponent])
+    if len(rows) == 0:
+        return None
+    ego = episode.ego.states[when, :3]
+    sizes = np.array([scenario.box(int(row)) for row in rows])
+    gaps = box_separation(episode.agents[rows, when, :3], sizes, ego, np.array(ego_size))
+    nearest = int(gaps.argmin())
+    row = int(rows[nearest])
+    mine = shapely.polygons(box_corners(ego, np.array(ego_size)))
+    other = shapely.polygons(box_corners(episode.agents[row, when, :3], sizes[nearest]))
+    common = mine.intersection(other)
+    place = (common if not common.is_empty else shapely.shortest_line(mine, other)).centroid
+    return {
+        "step": when,
+        "agent": row,
+        "x": round(place.x - float(frame.origin[0]), 2),
+        "y": round(place.y - float(frame.origin[1]), 2),
+    }
+
+
+def places(scenario: Scenario, record: Record) -> Floats:
+    """[N, 2] where ego and opponent were or planned to be, m: what the frame of a scene must hold."""
+    episode = record.episode
+    parts = [episode.ego.states[episode.ego.valid, :2]]
+    if episode.opponent is not None:
+        # An opponent that is far from anything that happens must not make everything small.
+        near = episode.opponent.states[episode.opponent.valid, :2]
+        parts.append(near)
+    if episode.plan is not None:
+        parts.append(episode.plan.states[episode.plan.valid, :2])
+    return np.concatenate(parts) if parts else np.zeros((0, 2))
+
+
+def _track(states: Floats, valid: NDArray[np.bool_], frame: Frame) -> dict[str, Any] | None:
+    return pack_track(states, valid, frame.origin)
+
+
+def _others(
+    scenario: Scenario, episode: Episode, frame: Frame, last: int
+) -> tuple[list[tuple[int, dict[str, Any]]], list[int]]:
+    """Those that did not do as logged: their tracks; and those that are missing."""
+    steps = min(last + 1, scenario.num_steps, episode.agents.shape[1])
+    moved, gone = [], []
+    for agent in range(min(scenario.num_agents, len(episode.agents))):
+        if agent in (scenario.ego, scenario.opponent):
+            continue
+        valid, logged = episode.agents_valid[agent, :steps], scenario.valid[agent, :steps]
+        track, log = episode.agents[agent, :steps], scenario.states(agent)[:steps]
+        if not valid.any():
+            if logged.any():
+                gone.append(agent)
+            continue
+        both = valid & logged
+        off = np.hypot(*(track[both, :2] - log[both, :2]).T)
+        if (valid != logged).any() or (off.size and off.max() > MOVED):
+            packed = pack_track(track, valid & frame.contains(track), frame.origin)
+            if packed is None:
+                gone.append(agent)
+            else:
+                moved.append((agent, packed))
+    return moved, gone
+
+
+def _candidates(episode: Episode, frame: Frame) -> dict[str, Any] | None:
+    """Every candidate's path from the present on, thinned in time."""
+    plan = episode.plan
+    if plan is None or plan.candidates is None or len(plan.candidates) == 0:
+        return None
+    ahead = np.flatnonzero(plan.valid)
+    ahead = ahead[ahead >= CURRENT_STEP]
+    if len(ahead) < 2:
+        return None
+    rows = np.unique(np.concatenate([ahead[::STRIDE], ahead[-1:]]))
+    rows = rows[rows < plan.candidates.shape[1]]
+    lines = plan.candidates[:, rows, :2]
+    lines = np.where(lines.any(-1, keepdims=True), lines - frame.origin, np.nan)
+    return {"k": len(lines), "n": len(rows), **pack(lines)}

@@ -1,0 +1,211 @@
+"""The tables of the page, from `summary.json`: nothing is computed anew, so they say what the other tables say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from harness.benchmarking.columns import COLUMNS, TABLES, Column
+from harness.benchmarking.lineup import FILE as LINEUP
+from harness.benchmarking.records import UNDISTURBED
+from harness.errors import RunError
+from harness.runs import read_json, read_run
+
+SUMMARY: Final = "summary.json"
+ARROWS: Final = {"up": " ↑", "down": " ↓", "": ""}
+EPISODE_TITLES: Final = {
+    "success": "counts as a success",
+    "reward": "adversarial reward (eq. 11)",
+    "behavioural": "behavioural penalty P_beh (eq. 13)",
+    "kinematic": "kinematic penalty P_kin (eq. 12)",
+}
+"""Names of an episode's numbers where the table's column speaks of many."""
+PLOTTED: Final = ("success", "kinematic", "behavioural", "reward")
+"""Columns that the plot of success against realism is made of."""
+FACTS: Final = ("data", "split", "scenes", "seed", "traffic", "intensity", "sut", "adversary", "executor")
+
+
+def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """`run.json`, `lineup.json` and `summary.json` of a finished benchmark.
+
+    Raises:
+        RunError: One is missing or damaged.
+    """
+    run = read_run(folder)
+    found = []
+    for name in (LINEUP, SUMMARY):
+        if not (folder / name).is_file():
+            raise RunError(
+                f"{folder} has no {name}: it is no finished benchmark. Finish it: "
+                f"python -m harness.benchmark --resume {folder}."
+            )
+        found.append(read_json(folder / name))
+    return run, found[0], found[1]
+
+
+def context(run: Mapping[str, Any], lineup: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that the page says outside its plots and its player."""
+    cells, config = summary["cells"], run["config"]
+    protocol = str(lineup["protocol"])
+    systems = [str(item["label"]) for item in lineup["systems"]]
+    adversaries = [UNDISTURBED, *map(str, lineup["adversaries"])]
+    return {
+        "protocol": protocol,
+        "corrected": protocol == "corrected",
+        "deviations": summary["about"]["deviations"],
+        "data": Path(str(config.get("data", ""))).name,
+        "scenes": len(lineup["scenes"]),
+        "systems": systems,
+        "adversaries": adversaries,
+        "config": {name: _plain(config[name]) for name in FACTS if name in config},
+        "seeds": list(config.get("seed", [])),
+        "provenance": _provenance(run),
+        "matrix": _matrix(cells, systems, adversaries),
+        "success_means": _success(summary["about"]["deviations"]),
+        "tables": [
+            _system(item, [cell for cell in cells if cell["sut"] == item["label"]]) for item in lineup["systems"]
+        ],
+        "failures": [
+            {"sut": cell["sut"], "adversary": cell["adversary"], "count": cell["failures"], "examples": examples}
+            for cell in cells
+            if cell["failures"] and (examples := cell.get("failure_examples", [])) is not None
+        ],
+        "comparisons": summary.get("comparisons", []),
+        "columns": [{"heading": _heading(column), "about": column.about} for column in COLUMNS],
+    }
+
+
+def plot_cells(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the plot of success against realism needs."""
+    return [
+        {
+            "sut": cell["sut"],
+            "adversary": cell["adversary"],
+            "n": cell["n"],
+            "columns": {name: cell["columns"][name] for name in PLOTTED if name in cell["columns"]},
+        }
+        for cell in summary["cells"]
+        if cell["adversary"] != UNDISTURBED
+    ]
+
+
+def score_titles() -> list[dict[str, Any]]:
+    """How the numbers of an episode are called, by the score that each comes from."""
+    found: dict[str, dict[str, Any]] = {}
+    for column in COLUMNS:
+        # Some rates stand in two columns; the one in the paper's scaling means nothing for a single episode.
+        scaled = column.kind == "rate" and column.unit != "%"
+        if column.kind == "distance" or column.equals is not None or scaled or column.key in found:
+            continue
+        plain = column.kind == "rate"
+        head = f"{column.group}: " if column.group else ""
+        found[column.key] = {
+            "name": column.key,
+            "title": EPISODE_TITLES.get(column.key, f"{head}{column.title}"),
+            "about": column.about,
+            "unit": "" if plain else column.unit,
+            "factor": 1.0 if plain else column.factor,
+            "digits": column.digits,
+        }
+    return list(found.values())
+
+
+def _matrix(cells: Sequence[Mapping[str, Any]], systems: Sequence[str], adversaries: Sequence[str]) -> dict[str, Any]:
+    """Success of every adversary against every system."""
+    by_pair = {(cell["adversary"], cell["sut"]): cell for cell in cells}
+    column = next(item for item in COLUMNS if item.name == "success")
+    rows = []
+    for adversary in adversaries:
+        if adversary == UNDISTURBED:
+            continue
+        entries = []
+        for system in systems:
+            cell = by_pair.get((adversary, system))
+            value = None if cell is None else cell["columns"].get("success")
+            entry = _entry(column, value)
+            entry |= {"n": 0 if cell is None else cell["n"], "failed": 0 if cell is None else cell["failures"]}
+            entry["share"] = 0.0 if value is None or value["value"] is None else round(value["value"], 4)
+            entries.append({**entry, "sut": system})
+        rows.append({"adversary": adversary, "entries": entries})
+    return {"systems": list(systems), "rows": rows}
+
+
+def _success(deviations: Sequence[Mapping[str, str]]) -> str:
+    """What counts as a success under the protocol of the run."""
+    for item in deviations:
+        if item["name"] == "success_of_the_plan":
+            return item["published" if item["repeated"] == "yes" else "corrected"]
+    return ""
+
+
+def _system(system: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Every table of one system under test."""
+    tables = []
+    for title, columns in TABLES:
+        kept = [column for column in columns if any(column.name in cell["columns"] for cell in cells)]
+        if not kept:
+            continue
+        rows = [
+            {
+                "adversary": cell["adversary"],
+                "n": cell["n"],
+                "failed": cell["failures"],
+                "entries": [_entry(column, cell["columns"].get(column.name)) for column in kept],
+                "seconds": _fixed(cell["seconds_per_scene"].get("episode"), 2),
+            }
+            for cell in cells
+        ]
+        heads = [{"text": _heading(column, group=False), "about": column.about} for column in kept]
+        tables.append({"title": title, "groups": _groups(kept), "heads": heads, "rows": rows})
+    notes = []
+    if system.get("sees_futures"):
+        notes.append("privileged: reads true states and futures")
+    elif system.get("privileged"):
+        notes.append("privileged: reads true states")
+    if system.get("control") == "replay":
+        notes.append("replays the log: does not react")
+    return {"label": system["label"], "notes": notes, "tables": tables}
+
+
+def _groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
+    """Heads above neighbouring columns, with the number of columns each spans."""
+    found: list[tuple[str, int]] = []
+    for column in columns:
+        if found and column.group and found[-1][0] == column.group:
+            found[-1] = (column.group, found[-1][1] + 1)
+        else:
+            found.append((column.group, 1))
+    return found if any(name for name, _ in found) else []
+
+
+def _entry(column: Column, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A number with its interval and the scenes where it is defined; a dash where there is none."""
+    if value is None or value["value"] is None:
+        return {"text": "–", "interval": "", "defined": 0}
+    mean, low, high = (_fixed(value[end], column.digits, column.factor) for end in ("value", "low", "high"))
+    return {"text": mean, "interval": f"{low} to {high}", "defined": value["n"]}
+
+
+def _fixed(value: Any, digits: int, factor: float = 1.0) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{factor * value:.{digits}f}"
+
+
+def _heading(column: Column, *, group: bool = True) -> str:
+    head = f"{column.group}: " if column.group and group else ""
+    unit = f" ({column.unit})" if column.unit else ""
+    return f"{head}{column.title}{unit}{ARROWS[column.arrow]}"
+
+
+def _provenance(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    known = run.get("provenance", {})
+    rows = [(name, str(known[name])) for name in ("started", "commit", "python", "platform") if known.get(name)]
+    rows += sorted((name, str(version)) for name, version in known.get("versions", {}).items())
+    return rows + [("resumed", f"{len(run['resumed'])} times")] * bool(run.get("resumed"))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return Path(value).name if isinstance(value, str) and "/" in value else str(value)
