@@ -27,7 +27,7 @@ _TOKEN_SECONDS = TOKEN_STEPS * 0.1
 
 
 class MapFeatures(NamedTuple):
-    """An encoded map: features [M, hidden], and keys and values [M, 2·hidden] of each agent layer."""
+    """Encoded maps: keys and values [M, 2·hidden] for each agent layer."""
 
     batch: MapBatch
     keys: tuple[Tensor, ...]
@@ -118,19 +118,33 @@ class SmartNetwork(nn.Module):
 
     # ---- the map
 
-    def encode_map(self, batch: MapBatch) -> MapFeatures:
-        """Attention among map pieces; done once per scene."""
+    def encode_map(self, batch: MapBatch, *, frozen: bool = False) -> MapFeatures:
+        """Attention among map pieces; done once per scene.
+
+        Args:
+            batch: The maps.
+            frozen: Without gradients, and without dropout: the encoder does not learn, the agent layers' keys may.
+        """
+        training = self.training
+        if frozen:
+            for layer in self.map_layers:
+                layer.eval()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            x = self._map_features(batch)
+        self.map_layers.train(training)
+        return MapFeatures(batch, tuple(layer.map.keys(x) for layer in self.decoder))
+
+    def _map_features(self, batch: MapBatch) -> Tensor:
         x = self.piece_shape(self.pieces[batch.token].flatten(1)) + self.piece_kind(batch.kind)
         x = x + self.piece_light(batch.light)
-        if len(x):
-            mask = batch.around >= 0
-            relation = self.map_relation(gather(batch.pose, batch.around), batch.pose[:, None])
-            for layer in cast(Iterable[RelativeAttention], self.map_layers):
-                x = layer(x, gather(layer.keys(x), batch.around), mask, relation)
-        else:
+        if len(x) == 0:
             # Indices of absent pieces have to point somewhere.
-            x = x.new_zeros(1, self.config.hidden)
-        return MapFeatures(batch, tuple(layer.map.keys(x) for layer in self.decoder))
+            return x.new_zeros(1, self.config.hidden)
+        mask = batch.around >= 0
+        relation = self.map_relation(gather(batch.pose, batch.around), batch.pose[:, None])
+        for layer in cast(Iterable[RelativeAttention], self.map_layers):
+            x = layer(x, gather(layer.keys(x), batch.around), mask, relation)
+        return x
 
     # ---- inputs of agents
 

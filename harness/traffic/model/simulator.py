@@ -1,0 +1,44 @@
+"""The learned model as a `SceneSimulator`, for the commands that compare simulators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ConfigError
+from harness.traffic.model.smart import SmartModel
+from harness.traffic.rollouts import SimulatedScene
+from harness.traffic.sampling import Sampling
+from scenarios.scenario import Scenario
+
+
+class SmartSimulator:
+    """SMART roll-outs.
+
+    Args:
+        weights: File of `train_traffic`; None for the shipped model.
+        device: Where it computes.
+        top_k: As `k` of `Sampling`.
+        sampling: Other fields of `Sampling`: method, temperature, continuity, choices.
+
+    Raises:
+        WeightsError: The file cannot be used.
+        ConfigError: Unknown or bad sampling options.
+    """
+
+    name = "smart"
+
+    def __init__(
+        self, weights: str | Path | None = None, *, device: str = "cpu", top_k: int | None = None, **sampling: Any
+    ) -> None:
+        if top_k is not None:
+            sampling["k"] = top_k
+        try:
+            chosen = Sampling(**sampling)
+        except TypeError as error:
+            raise ConfigError(f"smart: {error}. Options are the fields of Sampling: {', '.join(vars(Sampling()))}.") from error
+        self.model = SmartModel.load(weights, sampling=chosen, device=device)
+
+    def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
+        """Roll the scene out; see `SmartModel.simulate`."""
+        return self.model.simulate(scenario, rollouts, seed)

@@ -1,0 +1,55 @@
+"""How traffic models are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """The training loop, the same for every stage. Zeros mean: the stage's own default."""
+
+    epochs: int = 40
+    """Passes; the learning rate reaches its end at the last."""
+    scenes_per_epoch: int = 0
+    """Scenes drawn per epoch; 0 for all."""
+    batch: int = 4
+    """Scenes per update."""
+    learning_rate: float = 0.0
+    """Peak of the cosine schedule (AdamW); 0: 1e-3 for cloning, 1e-4 for fine-tuning stages."""
+    final_rate: float = 0.01
+    """Share of the peak at the end (CAT-K: 1 % for cloning, 5 % for fine-tuning)."""
+    weight_decay: float = 0.02
+    """AdamW's, on matrices."""
+    clip: float = 0.5
+    """Gradient norm (CAT-K)."""
+    warmup: int = 100
+    """Updates of linear warm-up."""
+    average: float = 0.998
+    """Decay per update of the moving average of the weights, which is what is validated and kept; 0 for none."""
+    patience: int = 12
+    """Stop after this many epochs without a better validation value."""
+    minutes: float = 0.0
+    """Stop after this much training time and keep the best so far; 0 for no limit."""
+    seed: int = 0
+    """Of everything."""
+    threads: int = 1
+    """Torch threads; with one the result is the same on every run."""
+    amp: bool = False
+    """bfloat16 autocast."""
+    device: str = "auto"
+    """`auto` takes a GPU where there is one."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: Out of range.
+        """
+        for name in ("epochs", "batch", "patience", "threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        if self.learning_rate < 0 or not 0 <= self.average < 1 or not 0 <= self.final_rate <= 1 or self.clip <= 0:
+            raise ConfigError("learning_rate must be >= 0, average in [0, 1), final_rate in [0, 1], clip > 0.")

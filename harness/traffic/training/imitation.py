@@ -1,0 +1,148 @@
+"""Open-loop stages: behaviour cloning by next-token prediction, and the Gaussian-mixture ego policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import ConfigError
+from harness.traffic.model.network import SmartNetwork
+from harness.traffic.tokens.shapes import box_corners_torch, half_diagonals, relative
+from harness.traffic.training.objective import Loss, Step, Targets, encode, score, taken
+
+
+def log_targets(step: Step) -> Targets:
+    """The log as teacher: every token predicts the next one, for trained agents, where both are known."""
+    agents = step.agents
+    count = agents.token.shape[2] - 1
+    mask = agents.valid[:, :, :-1] & agents.valid[:, :, 1:] & step.log.trained[..., None]
+    return Targets(agents.first(count), agents.token[:, :, 1:], mask)
+
+
+def soft_labels(network: SmartNetwork, token: Tensor, kinds: Tensor, smoothing: float, width: float) -> Tensor:
+    """Label distributions [n, V] around tokens [n].
+
+    Args:
+        network: For its vocabulary.
+        token, kinds: [n].
+        smoothing: Probability that is spread.
+        width: Spread over similar motions, by a Gaussian of contour distance of this width (m); 0 spreads evenly over
+            the whole vocabulary, as published.
+    """
+    size = network.motions.shape[1]
+    hard = F.one_hot(token, size).to(network.motions.dtype)
+    if smoothing == 0:
+        return hard
+    if width == 0:
+        return hard * (1 - smoothing) + smoothing / size
+    ends = network.motions[:, :, -1]
+    half = half_diagonals(torch.arange(len(ends), device=ends.device))[:, None].expand(-1, size, -1)
+    corners = box_corners_torch(ends, half).flatten(-2)
+    own = corners[kinds, token]
+    near = torch.empty_like(hard)
+    for kind in range(len(ends)):
+        rows = (kinds == kind).nonzero()[:, 0]
+        # Root mean square over corners; close enough to the mean distance, and one matrix product.
+        near[rows] = torch.cdist(own[rows], corners[kind]) / 2.0
+    spread = torch.softmax(-0.5 * (near / width).square(), -1)
+    return hard * (1 - smoothing) + smoothing * spread
+
+
+def cross_entropy(
+    network: SmartNetwork, logits: Tensor, token: Tensor, kinds: Tensor, smoothing: float, width: float
+) -> Tensor:
+    """Mean cross-entropy of logits [n, V] with (smoothed) labels."""
+    if smoothing == 0:
+        return F.cross_entropy(logits, token)
+    labels = soft_labels(network, token, kinds, smoothing, width)
+    return -(labels * logits.log_softmax(-1)).sum(-1).mean()
+
+
+@dataclass
+class BehaviourCloning:
+    """Next-token prediction on logged tokens (SMART-R1 eq. 6; CAT-K algorithm 2)."""
+
+    smoothing: float = 0.1
+    """Label smoothing (CAT-K's code: 0.1)."""
+    width: float = 0.1
+    """Smoothing is spread over motions within about this contour distance, m; 0 for evenly, as published."""
+    name: str = "bc"
+    updates: int = 1
+    frozen: bool = False
+    module: nn.Module | None = None
+
+    def begin(self, network: SmartNetwork) -> None:
+        """Nothing to remember."""
+
+    def prepare(self, network: SmartNetwork, step: Step) -> Targets:
+        """The log."""
+        return log_targets(step)
+
+    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> Loss:
+        """Cross-entropy."""
+        scored = score(network, encode(network, step.maps, self.frozen), data)
+        token = taken(scored, data.token)
+        kinds = data.agents.kinds.flatten()[scored.nodes.agent][scored.rows]
+        total = cross_entropy(network, scored.logits, token, kinds, self.smoothing, self.width)
+        return Loss(total, _numbers(scored.logits, token))
+
+    def validate(self, network: SmartNetwork, step: Step) -> float:
+        """Negative log-likelihood of logged tokens."""
+        data = log_targets(step)
+        scored = score(network, encode(network, step.maps, True), data)
+        return float(F.cross_entropy(scored.logits, taken(scored, data.token)))
+
+
+def _numbers(logits: Tensor, token: Tensor) -> dict[str, float]:
+    with torch.no_grad():
+        right = (logits.argmax(-1) == token).float().mean()
+        near = (logits.topk(min(5, logits.shape[-1]), -1).indices == token[:, None]).any(-1).float().mean()
+        return {"nll": float(F.cross_entropy(logits, token)), "top1": float(right), "top5": float(near)}
+
+
+@dataclass
+class MixtureCloning:
+    """The ego policy: Gaussian mixture over the next pose (CAT-K §10.3), cloned from logged poses.
+
+    Learns from all trained vehicles, not from the ego alone: there are few scenes.
+    """
+
+    name: str = "gmm"
+    updates: int = 1
+    frozen: bool = False
+    module: nn.Module | None = None
+
+    def begin(self, network: SmartNetwork) -> None:
+        """Check the head.
+
+        Raises:
+            ConfigError: The model has no mixture head.
+        """
+        if network.mixture is None:
+            raise ConfigError("stage gmm trains a model with a mixture head: give --head gmm.")
+
+    def prepare(self, network: SmartNetwork, step: Step) -> Targets:
+        """The log, for vehicles."""
+        targets = log_targets(step)
+        mask = targets.mask & (step.agents.kinds == 0)[..., None]
+        motion = relative(step.log.goal[:, :, 2:], step.agents.pose[:, :, :-1])
+        return Targets(targets.agents, targets.token, mask, {"motion": motion})
+
+    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> Loss:
+        """Negative log-likelihood of the mixture."""
+        total = self._nll(network, step, data, self.frozen)
+        return Loss(total, {"nll": float(total.detach())})
+
+    def validate(self, network: SmartNetwork, step: Step) -> float:
+        """The same, held out."""
+        return float(self._nll(network, step, self.prepare(network, step), True))
+
+    def _nll(self, network: SmartNetwork, step: Step, data: Targets, frozen: bool) -> Tensor:
+        assert network.mixture is not None
+        features, nodes = network(encode(network, step.maps, frozen), data.agents)
+        rows = nodes.take(data.mask).nonzero()[:, 0]
+        mixture = network.mixture(features[rows], nodes.take(data.agents.motion)[rows])
+        return mixture.negative_log_likelihood(nodes.take(data.extra["motion"])[rows]).mean()

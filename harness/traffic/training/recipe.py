@@ -1,0 +1,141 @@
+"""Running one stage, or several in a row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from harness.errors import RunError
+from harness.runs import write_json
+from harness.traffic.model.config import SIZES
+from harness.traffic.model.network import SmartNetwork
+from harness.traffic.model.smart import SmartModel
+from harness.traffic.tokens.scene import SceneOptions
+from harness.traffic.tokens.vocabulary import Vocabulary
+from harness.traffic.training.config import LoopConfig
+from harness.traffic.training.dataset import TokenisedScenes
+from harness.traffic.training.loop import CHECKPOINT, WEIGHTS, Report, Trainer
+from harness.traffic.training.stages import StageOptions, make_objective
+from scenarios.scenario import ScenarioSource
+
+_DONE: Final = "stage.json"
+"""Written when a stage is complete, so that a resumed recipe does not repeat it."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What to train.
+
+    Attributes:
+        stages: Names of single stages, in order.
+        size: Of a new model.
+        init: Weights to start from, or None for a new model.
+        vocabulary: Of a new model; None for the shipped one.
+        mirror: Whether scenes are trained on mirrored too.
+        scene: What a new model sees of a scene.
+        loop: Optimisation of each stage.
+        options: Of the objectives.
+        cache: Folder of tokenised scenes.
+        info: Stored with the weights.
+    """
+
+    stages: tuple[str, ...]
+    size: str
+    init: Path | None
+    vocabulary: Path | None
+    mirror: bool
+    scene: SceneOptions
+    loop: LoopConfig
+    options: StageOptions
+    cache: Path
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def starting_model(plan: StagePlan) -> SmartModel:
+    """The model of `plan.init`, or a new one."""
+    if plan.init is not None:
+        return SmartModel.load(plan.init)
+    torch.manual_seed(plan.loop.seed)
+    config = SIZES[plan.size]
+    if plan.stages[0] == "gmm":
+        from dataclasses import replace
+
+        config = replace(config, head="gmm")
+    return SmartModel(SmartNetwork(config, Vocabulary.load(plan.vocabulary)), plan.scene)
+
+
+def run_stages(
+    plan: StagePlan, train: ScenarioSource, val: ScenarioSource, folder: Path, report: Report
+) -> tuple[Path, dict[str, list[dict[str, float]]]]:
+    """Run the stages of a plan; each starts from the best weights of the one before.
+
+    Args:
+        plan: What to do.
+        train, val: Scenes.
+        folder: Run folder; a recipe uses one sub-folder per stage, and goes on where it was stopped.
+        report: Progress callback.
+
+    Returns:
+        The final weights file, and the epochs of every stage.
+
+    Raises:
+        RunError: Unusable data or checkpoints.
+    """
+    model = starting_model(plan)
+    sets: dict[str, TokenisedScenes] = {}
+    for split, source, mirror in (("train", train, plan.mirror), ("val", val, False)):
+
+        def progress(done: int, total: int, split: str = split) -> None:
+            report("scenes", {"split": split, "done": done, "total": total})
+
+        sets[split] = TokenisedScenes(
+            source, model.vocabulary, model.options, plan.cache, mirror=mirror, progress=progress
+        )
+    rows: dict[str, list[dict[str, float]]] = {}
+    single = len(plan.stages) == 1
+    for number, name in enumerate(plan.stages):
+        part = folder if single else folder / f"{number + 1}_{name}"
+        part.mkdir(exist_ok=True)
+        title = name if single else part.name
+        report("stage", {"name": title, "train": len(sets["train"]), "val": len(sets["val"])})
+        model, history = _run_stage(plan, name, model, sets, part, report)
+        rows[title] = history
+    final = folder / WEIGHTS
+    if not single:
+        model.save(final)
+    return final, rows
+
+
+def _run_stage(
+    plan: StagePlan, name: str, model: SmartModel, sets: dict[str, TokenisedScenes], part: Path, report: Report
+) -> tuple[SmartModel, list[dict[str, float]]]:
+    done = part / _DONE
+    if done.exists():
+        try:
+            return SmartModel.load(part / WEIGHTS), json.loads(done.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{done} is damaged: {error}. Remove it to train the stage again.") from error
+    info = {**plan.info, "stages": [*model.info.get("stages", []), name]}
+    trainer = Trainer(
+        plan.loop,
+        make_objective(name, plan.options),
+        model.network,
+        model.options,
+        sets["train"],
+        sets["val"],
+        part,
+        report,
+        info,
+    )
+    if (part / CHECKPOINT).exists():
+        trainer.restore()
+    best = trainer.run()
+    best.save(part / WEIGHTS)
+    # A single stage may be resumed with more epochs; a stage of a recipe is over.
+    if len(plan.stages) > 1:
+        write_json(done, trainer.rows)
+    return best, trainer.rows

@@ -1,0 +1,265 @@
+"""`python -m harness.train_traffic`: train learned traffic; `… train_traffic vocabulary`: build its tokens.
+
+Stages build on one another: `bc` learns from logs, closed-loop stages start from its weights (`--init`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from harness.errors import ConfigError, GauntletError
+from harness.runs import RunDirectory, default_folder, write_json
+from harness.traffic.tokens.build import VocabularyConfig, build_vocabulary, measure
+from harness.traffic.tokens.scene import SceneOptions
+from harness.traffic.training.config import LoopConfig
+from harness.traffic.training.stages import FROM_SCRATCH, StageOptions, stages_of
+from scenarios.scenario import ScenarioSource
+
+VERB: Final = "train_traffic"
+
+
+@dataclass(frozen=True)
+class TrainTrafficConfig:
+    """Train a traffic model on the logs of a scenario set."""
+
+    data: str = "procedural"
+    """Folder of ScenarioNet pickles, or `procedural` for the generated scenes."""
+    extra: tuple[str, ...] = ()
+    """More folders, all of whose scenes are trained on."""
+    train: str = "train"
+    """Scenes to learn from: a split name, or indices such as `0:280`."""
+    val: str = "val"
+    """Scenes for validation and early stopping: likewise."""
+    stage: str = "bc"
+    """What to do: bc, gmm, catk and its rivals, mpo, ppo, dpo, grpo, grbo, or the recipe sft-rft-sft."""
+    size: Literal["nano", "mini", "tiny"] = "nano"
+    """Of a new model; later stages keep the size of the weights that they start from."""
+    init: Path | None = None
+    """Weights to start from; required by all stages but bc and gmm."""
+    vocabulary: Path | None = None
+    """Vocabulary of a new model; the shipped one by default."""
+    mirror: bool = True
+    """Train on mirrored scenes too."""
+    out: Path | None = None
+    """Run folder; a new one under `runs/` by default."""
+    resume: Path | None = None
+    """Go on with the run in this folder (give the same options)."""
+    cache: Path | None = None
+    """Folder for tokenised scenes, so that runs can share them; inside the run folder by default."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """Optimisation."""
+    options: StageOptions = field(default_factory=StageOptions)
+    """Of the objectives."""
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    """What of a scene a new model sees."""
+
+
+@dataclass(frozen=True)
+class VocabularyCommand:
+    """Build motion and map tokens by k-disks, and measure how well they reconstruct logs."""
+
+    data: str = "procedural"
+    """Folder of ScenarioNet pickles, `procedural`, or `none` for analytic motion alone."""
+    split: str = "train"
+    """Scenes to build from: a split name, or indices such as `0:60`."""
+    measure_data: str = ""
+    """Folder whose logs are reconstructed for the table; the same data by default."""
+    measure_split: str = "val"
+    """Its scenes."""
+    out: Path = Path("vocabulary.safetensors")
+    """File to write."""
+    config: VocabularyConfig = field(default_factory=VocabularyConfig)
+    """Sizes."""
+
+
+class Display:
+    """Progress bars, one line per epoch, TensorBoard."""
+
+    def __init__(self, console: Console, folder: Path) -> None:
+        self.console, self.folder = console, folder
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.tasks: dict[str, TaskID] = {}
+        self._writer: Any = None
+        self.stage = ""
+
+    def __call__(self, event: str, values: dict[str, Any]) -> None:
+        """Show an event of the trainer."""
+        if event == "scenes":
+            self._advance(f"tokens ({values['split']})", values["done"], values["total"])
+        elif event == "step":
+            self._advance(f"epoch {values['epoch']}", values["step"], values["steps"])
+        elif event == "stage":
+            self.stage = values["name"]
+            self.console.print(
+                f"stage {self.stage}: {values['train']} scenes, {values['val']} held out", highlight=False
+            )
+        elif event == "epoch":
+            self._epoch(values)
+
+    def _epoch(self, values: dict[str, Any]) -> None:
+        for task in self.tasks.values():
+            self.progress.remove_task(task)
+        self.tasks.clear()
+        shown = "  ".join(
+            f"{name} {value:.4g}" for name, value in values.items() if name not in ("epoch", "seconds", "val", "best")
+        )
+        self.console.print(
+            f"epoch {values['epoch']:3}  val {values['val']:.4f}  best {values['best']:.4f}  {shown}  "
+            f"{values['seconds']:.0f} s",
+            highlight=False,
+        )
+        if self._writer is None:
+            # Imported here: it takes seconds.
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+        for name, value in values.items():
+            self._writer.add_scalar(f"{self.stage}/{name}", value, values["epoch"])
+        self._writer.flush()
+
+    def _advance(self, name: str, done: int, total: int) -> None:
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total)
+        self.progress.update(self.tasks[name], completed=done)
+
+    def close(self) -> None:
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def sources(config: TrainTrafficConfig) -> tuple[ScenarioSource, ScenarioSource]:
+    """Scenes to train on and held-out ones."""
+    from harness.train_prior import open_part
+    from scenarios import Concat, open_source
+
+    train = open_part(config.data, config.train)
+    if config.extra:
+        train = Concat([train, *(open_source(folder) for folder in config.extra)])
+    return train, open_part(config.data, config.val)
+
+
+def run(config: TrainTrafficConfig, console: Console) -> Path:
+    """Train; return the run folder.
+
+    Raises:
+        GauntletError: Unusable data, options or folder.
+    """
+    from harness.traffic.training.recipe import StagePlan, run_stages
+
+    names = stages_of(config.stage)
+    if config.init is None and names[0] not in FROM_SCRATCH:
+        raise ConfigError(
+            f"stage {config.stage} starts from trained weights: give --init FILE (train with --stage bc)."
+        )
+    train, val = sources(config)
+    if config.resume is not None:
+        record = RunDirectory.reopen(config.resume, VERB)
+    else:
+        record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
+    display = Display(console, record.path)
+    with record, display.progress:
+        console.print(f"run folder: {record.path.resolve()}", highlight=False)
+        plan = StagePlan(
+            stages=names,
+            size=config.size,
+            init=config.init,
+            vocabulary=config.vocabulary,
+            mirror=config.mirror,
+            scene=config.scene,
+            loop=config.loop,
+            options=config.options,
+            cache=config.cache or record.path / "tokens",
+            info={"data": "procedural" if config.data == "procedural" else "own", "seed": config.loop.seed},
+        )
+        try:
+            weights, rows = run_stages(plan, train, val, record.path, display)
+        finally:
+            display.close()
+        write_json(record.path / "history.json", rows)
+        draw_curves(rows, record.path / "curve.png")
+    console.print(f"weights: {weights.resolve()}", highlight=False)
+    return record.path
+
+
+def draw_curves(rows: dict[str, list[dict[str, float]]], path: Path) -> None:
+    """Training loss and validation value of every stage over epochs, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from harness.runs import write_atomically
+
+    figure = Figure(figsize=(4.5 * max(len(rows), 1), 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, max(len(rows), 1), squeeze=False)[0]
+    for axis, (name, values) in zip(axes, rows.items(), strict=False):
+        epochs = [row["epoch"] for row in values]
+        axis.plot(epochs, [row["val"] for row in values], label="validation")
+        axis.plot(epochs, [row["loss"] for row in values], label="training loss")
+        axis.set(title=name, xlabel="epoch")
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+    write_atomically(path, lambda beside: figure.savefig(beside, dpi=110))
+
+
+def build(config: VocabularyCommand, console: Console) -> Path:
+    """Build a vocabulary, write it, show its reconstruction errors.
+
+    Raises:
+        GauntletError: Unusable data or options.
+    """
+    from harness.train_prior import open_part
+
+    source = None if config.data == "none" else open_part(config.data, config.split)
+    settings = asdict(config.config)
+    info = {"data": config.data if config.data in ("procedural", "none") else "own", "config": settings}
+    vocabulary = build_vocabulary(source, config.config, info)
+    vocabulary.save(config.out)
+    console.print(f"vocabulary: {config.out.resolve()}", highlight=False)
+    console.print(json.dumps(vocabulary.info["radius"]), highlight=False)
+    if config.measure_data or config.data != "none":
+        held_out = open_part(config.measure_data or config.data, config.measure_split)
+        console.print(errors_table(measure(held_out, vocabulary)))
+    return config.out
+
+
+def errors_table(errors: dict[str, dict[str, float]]) -> Table:
+    """Reconstruction errors per kind."""
+    shown = Table(title="Reconstruction of 10 Hz logs: mean distance of box corners, m")
+    for head in ("kind", "mean", "p95", "max", "steps"):
+        shown.add_column(head, justify="left" if head == "kind" else "right")
+    for kind, row in errors.items():
+        shown.add_row(kind, *(f"{row[name]:.3f}" for name in ("mean", "p95", "max")), f"{row['steps']:.0f}")
+    return shown
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse options, train or build, print where everything lies."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # A log file has no width of its own: 80 columns would cut the numbers off.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] == ["vocabulary"]:
+            build(tyro.cli(VocabularyCommand, args=arguments[1:], description=VocabularyCommand.__doc__), console)
+        else:
+            run(tyro.cli(TrainTrafficConfig, args=arguments, description=__doc__), console)
+    except GauntletError as error:
+        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
