@@ -9,7 +9,7 @@ fails there, are marked in `RuleExpertConfig`.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 from ego_policies.routes import SampledRoute, curve_speed, prepare_route
 from ego_policies.rule_expert.config import RuleExpertConfig
 from ego_policies.rule_expert.forecast import Controllers, TurnRates, constant_turn, forecast_ego, known_futures
-from ego_policies.rule_expert.safety import choose, first_contact
+from ego_policies.rule_expert.safety import BARE, Margin, choose, first_contact
 from ego_policies.vehicle import GRIP
 from harness.interfaces import HEADING, VX, VY, EgoView
 from scenarios.scenario import Scenario
 
 Floats = NDArray[np.float64]
+
+MOVING: Final = 1.0
+"""Traffic flows from this speed on, m/s: slower is waiting, or noise of the recording."""
+SAME_WAY: Final = 0.7
+"""Cosine of the angle (45°) to the route within which traffic counts as going the ego's way."""
 
 
 class RuleExpertPolicy:
@@ -61,8 +66,14 @@ class RuleExpertPolicy:
         steps = round((config.intersection_horizon if in_bend else config.horizon) / view.dt)
         target = self._target(view, route, along, in_bend=in_bend)
         target = self._safe(view, route, along, target, self._others(view, turn, steps), steps)
+        x, y, heading, vx, vy = view.ego
         steering, pedal = self._controllers.act(
-            view.ego[:2], view.ego[HEADING], np.hypot(view.ego[VX], view.ego[VY]), np.asarray(target), route, along
+            np.asarray(x + 1j * y),
+            np.exp(np.asarray(1j * heading)),
+            np.asarray(np.hypot(vx, vy)),
+            np.asarray(target),
+            route,
+            np.asarray(along),
         )
         return np.array([steering, pedal], dtype=np.float32)
 
@@ -104,21 +115,20 @@ class RuleExpertPolicy:
     ) -> float:
         """The target speed, or the first other one without a collision within the forecast."""
         config = self.config
+        margin = Margin(config.margin_ahead, config.margin_beside)
 
-        def look_ahead(targets: Floats) -> tuple[NDArray[np.intp], Floats]:
+        def look_ahead(targets: Floats, room: Margin) -> tuple[NDArray[np.intp], Floats]:
             poses, speeds = forecast_ego(view.ego, targets, self._controllers, route, along, steps, view.dt)
-            contact = first_contact(poses, view.ego_size, others, view.agent_sizes, config.margin)
-            return contact.step, speeds[np.arange(len(targets)), np.minimum(contact.step, steps - 1)]
+            contact = first_contact(poses, view.ego_size, others, view.agent_sizes, room).step
+            return contact, speeds[np.arange(len(targets)), np.minimum(contact, steps - 1)]
 
-        wanted = np.array([target])
-        contact, speed = look_ahead(wanted)
-        if contact[0] >= steps:
+        if look_ahead(np.array([target]), margin)[0][0] >= steps:
             return target
         escape = np.asarray(config.faster) * max(target, config.min_escape)
-        rest = np.concatenate([np.asarray(config.slower) * target, escape])
-        other_contact, other_speed = look_ahead(rest)
-        contacts, speeds = np.concatenate([contact, other_contact]), np.concatenate([speed, other_speed])
-        return float(np.concatenate([wanted, rest])[choose(contacts, speeds, steps)])
+        targets = np.concatenate([[target], np.asarray(config.slower) * target, escape])
+        careful, _ = look_ahead(targets, margin)
+        bare, speeds = look_ahead(targets, BARE) if (careful < steps).all() else (careful, targets)
+        return float(targets[choose(careful, bare, speeds, steps)])
 
 
 class BlindRuleExpertPolicy(RuleExpertPolicy):
@@ -136,18 +146,20 @@ def turn_ahead(route: SampledRoute, along: float) -> float:
 
 
 def flow_speed(view: EgoView, route: SampledRoute, along: float, config: RuleExpertConfig) -> float | None:
-    """Speed of the traffic around the ego (m/s), or None where nobody moves.
+    """Speed of the traffic around the ego (m/s), or None where nobody moves along with it.
 
-    The 75th percentile of the speeds of moving agents near the ego and the route, bounded (published code).
+    The 75th percentile of the speeds of moving agents near the ego and the route, bounded (published code, which also
+    counts oncoming traffic and anybody whose measured speed is not exactly 0: a row of waiting cars slows it down).
     """
     if len(view.agents) == 0:
         return None
+    tangent = route.tangents(np.asarray(along))
     speeds = np.hypot(view.agents[:, VX], view.agents[:, VY])
     near = np.hypot(*(view.agents[:, :2] - view.ego[:2]).T) <= config.flow_radius
-    near &= speeds > 0
+    near &= (view.agents[:, [VX, VY]] @ tangent > SAME_WAY * speeds) & (speeds > MOVING)
     if not near.any():
         return None
-    place = along + (view.agents[near, :2] - view.ego[:2]) @ route.tangents(np.asarray(along))
+    place = along + (view.agents[near, :2] - view.ego[:2]) @ tangent
     beside = np.abs(route.offsets(view.agents[near, :2], place)) < config.flow_width
     if not beside.any():
         return None

@@ -8,7 +8,7 @@ from ego_policies.rule_expert import BlindRuleExpertPolicy, RuleExpertConfig, Ru
 from ego_policies.rule_expert.forecast import Controllers, TurnRates, constant_turn, forecast_ego
 from ego_policies.rule_expert.pid import PID, Gains
 from ego_policies.rule_expert.policy import flow_speed, turn_ahead
-from ego_policies.rule_expert.safety import choose, first_contact
+from ego_policies.rule_expert.safety import BARE, Margin, choose, first_contact
 from ego_policies.vehicle import pedal, pedal_acceleration
 from harness.errors import ConfigError
 from harness.interfaces import STATE, EgoView
@@ -105,21 +105,23 @@ def test_first_contact_by_hand():
     time = 0.1 * np.arange(1, 41)
     ego = np.stack([10.0 * time, 0 * time, 0 * time], -1)[None]
     standing = np.tile([30.0, 0.0, 0.0], (1, 40, 1))
-    contact = first_contact(ego, CAR, standing, np.array([CAR]), 0.0)
+    contact = first_contact(ego, CAR, standing, np.array([CAR]), BARE)
     assert contact.step.tolist() == [25]  # row 25 is after 2.6 s: 26 m
     assert contact.agent.tolist() == [0]
     beside = standing + np.array([0.0, 2.1, 0.0])
-    assert first_contact(ego, CAR, beside, np.array([CAR]), 0.0).step.tolist() == [40]
-    assert first_contact(ego, CAR, beside, np.array([CAR]), 0.2).step.tolist() == [25]
+    assert first_contact(ego, CAR, beside, np.array([CAR]), BARE).step.tolist() == [40]
+    assert first_contact(ego, CAR, beside, np.array([CAR]), Margin(0.0, 0.2)).step.tolist() == [25]
+    assert first_contact(ego, CAR, standing, np.array([CAR]), Margin(1.0, 0.0)).step.tolist() == [24]
     gone = np.where(np.arange(40)[None, :, None] < 20, standing, np.nan)
-    assert first_contact(ego, CAR, gone, np.array([CAR]), 0.0).step.tolist() == [40]
+    assert first_contact(ego, CAR, gone, np.array([CAR]), BARE).step.tolist() == [40]
 
 
-def test_choice_takes_the_first_free_then_the_latest_then_the_slowest():
-    speeds = np.array([10.0, 5.0, 0.0])
-    assert choose(np.array([12, 20, 20]), speeds, 20) == 1
-    assert choose(np.array([12, 15, 14]), speeds, 20) == 1
-    assert choose(np.array([12, 12, 12]), speeds, 20) == 2
+def test_choice_takes_the_first_free_then_the_latest_collision_then_the_slowest():
+    speeds, never = np.array([10.0, 5.0, 0.0]), np.array([20, 20, 20])
+    assert choose(np.array([12, 20, 20]), never, speeds, 20) == 1
+    assert choose(np.array([12, 15, 14]), never, speeds, 20) == 1
+    assert choose(np.array([12, 15, 14]), np.array([13, 16, 20]), speeds, 20) == 2
+    assert choose(np.array([12, 12, 12]), np.array([14, 14, 14]), speeds, 20) == 2
 
 
 @pytest.mark.parametrize("policy", [RuleExpertPolicy(CALM), BlindRuleExpertPolicy(CALM)], ids=lambda p: p.name)
@@ -185,7 +187,9 @@ def test_flow_speed_is_the_75th_percentile_within_bounds():
     assert flow() is None
     assert flow(0.0) is None
     assert flow(8.0, 12.0) == pytest.approx(11.0)
-    assert flow(1.0) == pytest.approx(5.0)
+    assert flow(2.0) == pytest.approx(5.0)
+    assert flow(0.5, 8.0) == pytest.approx(8.0), "a waiting car is not traffic that flows"
+    assert flow(-9.0) is None, "nor is oncoming traffic"
     assert flow(40.0) == pytest.approx(25.0)
     assert flow(8.0, y=9.0) is None
 
