@@ -54,7 +54,7 @@ def _group(sketches: list[NDArray[np.uint64]]) -> list[int]:
     for index, sketch in enumerate(sketches):
         rivals = {other for value in sketch.tolist() for other in places.get(value, ())}
         for other in rivals:
-            if root(other) != root(index) and _similarity(sketch, sketches[other]) >= SAME_MAP:
+            if root(other) != root(index) and similarity(sketch, sketches[other]) >= SAME_MAP:
                 parent[root(index)] = root(other)
         for value in sketch.tolist():
             places.setdefault(value, []).append(index)
@@ -75,7 +75,7 @@ def map_sketch(scenario: Scenario) -> NDArray[np.uint64]:
     return np.unique(value ^ (value >> np.uint64(31)))[:SKETCH_SIZE]
 
 
-def _similarity(one: NDArray[np.uint64], two: NDArray[np.uint64]) -> float:
+def similarity(one: NDArray[np.uint64], two: NDArray[np.uint64]) -> float:
     """Estimated share of points in common (Jaccard index from bottom-k sketches)."""
     union = np.union1d(one, two)[:SKETCH_SIZE]
     return float(np.isin(union, one).__and__(np.isin(union, two)).mean()) if len(union) else 0.0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.errors import ConfigError, ScenarioError
+from scenarios.importers.files import KINDS, ImportedFolder, ImportedStore, holds_importable
 from scenarios.scenario import ScenarioSource
 from scenarios.splits import SPLITS, Concat, Ratios, Subset, split_indices
 from scenarios.store import CACHE_SCENES, SUMMARY, ScenarioStore
@@ -32,11 +33,12 @@ def open_source(
     test: int | None = None,
     workers: int | None = None,
 ) -> ScenarioSource:
-    """Open a folder of scenes, or the procedural scenes of this user's cache (generated first if they are missing).
+    """Open a folder of scenes, one scene file, or this user's procedural scenes (generated first if missing).
 
     Args:
-        data: A folder of ScenarioDescription pickles (or of sub-folders `train`, `val`, `test` of them), or
-            `procedural`.
+        data: A folder of ScenarioDescription pickles, or of files that `scenarios.importers` reads (WOMD TFRecords,
+            GPUDrive JSON, Argoverse 2), or of sub-folders `train`, `val`, `test` of either; one such file; or
+            `procedural`. A folder with pickles counts as pickles.
         split: `train`, `val`, `test`, or None / `all` for every scene. See `scenarios.splits` for what is in which.
         on_error: Raise at a bad scene, or leave it out (`.rejected` of the store lists it).
         cache_scenes: Scenes kept in memory.
@@ -59,20 +61,29 @@ def open_source(
         return _procedural(split, counts, on_error, cache_scenes, needs, workers)
     folder = Path(data).expanduser()
     if not folder.exists():
-        raise ScenarioError(f"{folder}: no such folder. Give a folder of ScenarioDescription pickles, or 'procedural'.")
+        raise ScenarioError(f"{folder}: no such file or folder. Give {KINDS}, a folder of them, or 'procedural'.")
     parts = _subfolders(folder) if split_file is None else {}
     if parts:
         if split is not None and split not in parts:
             raise ConfigError(f"{folder} has no sub-folder {split!r}, only {', '.join(parts)}.")
         names = [split] if split is not None else list(parts)
-        stores = [
-            ScenarioStore(parts[name], on_error=on_error, cache_scenes=cache_scenes, needs=needs) for name in names
-        ]
+        stores = [_store(parts[name], on_error, cache_scenes, needs) for name in names]
         return stores[0] if len(stores) == 1 else Concat(stores)
-    store = ScenarioStore(folder, on_error=on_error, cache_scenes=cache_scenes, needs=needs)
+    store = _store(folder, on_error, cache_scenes, needs)
     if split is None:
         return store
     return Subset(store, split_indices(store, split, split_file=split_file, ratios=ratios))
+
+
+def _store(
+    path: Path, on_error: Literal["raise", "skip"], cache_scenes: int, needs: Needs | None
+) -> ScenarioStore | ImportedStore:
+    """The scenes of one file, or of one folder without sub-folders."""
+    if path.is_file():
+        return ImportedStore([path], on_error=on_error, cache_scenes=cache_scenes, needs=needs)
+    if _holds_pickles(path) or not holds_importable(path):
+        return ScenarioStore(path, on_error=on_error, cache_scenes=cache_scenes, needs=needs)
+    return ImportedFolder(path, on_error=on_error, cache_scenes=cache_scenes, needs=needs)
 
 
 def _procedural(
@@ -105,6 +116,11 @@ def _procedural(
 
 def _subfolders(folder: Path) -> dict[str, Path]:
     """Sub-folders named like splits that hold scenes, where the folder itself holds none."""
-    if (folder / SUMMARY).exists() or any(folder.glob("*.pkl")):
+    if folder.is_file() or _holds_pickles(folder) or holds_importable(folder):
         return {}
-    return {name: folder / name for name in SPLITS if any((folder / name).glob("*.pkl"))}
+    parts = {name: folder / name for name in SPLITS if (folder / name).is_dir()}
+    return {name: part for name, part in parts.items() if _holds_pickles(part) or holds_importable(part)}
+
+
+def _holds_pickles(folder: Path) -> bool:
+    return (folder / SUMMARY).exists() or any(folder.glob("*.pkl"))

@@ -1,0 +1,261 @@
+"""Importer of Argoverse 2 motion forecasting: `scenario_*.parquet` with `log_map_archive_*.json` beside it.
+
+Argoverse 2 gives no box sizes (`SIZES` are typical ones of our choosing), no heights of agents (taken from the lane
+boundaries around them) and no road edges (the outline of the union of the drivable areas, road on the left).
+Scenes last 11 s; step 10 is our current step (theirs is 50).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from harness.errors import ConfigError, ScenarioError
+from scenarios.description import from_description
+from scenarios.scenario import Scenario
+
+Floats = NDArray[np.float64]
+
+STEP: Final = 0.1
+EGO: Final = "AV"
+SIZES: Final[dict[str, tuple[str, tuple[float, float, float]]]] = {
+    "vehicle": ("VEHICLE", (4.6, 1.9, 1.6)),
+    "bus": ("VEHICLE", (11.0, 2.6, 3.0)),
+    "pedestrian": ("PEDESTRIAN", (0.7, 0.7, 1.75)),
+    "motorcyclist": ("CYCLIST", (2.1, 0.8, 1.6)),
+    "cyclist": ("CYCLIST", (1.8, 0.7, 1.75)),
+    "riderless_bicycle": ("OTHER", (1.8, 0.6, 1.1)),
+    "construction": ("TRAFFIC_CONE", (0.5, 0.5, 0.9)),
+    "static": ("OTHER", (1.0, 1.0, 1.0)),
+    "background": ("OTHER", (1.0, 1.0, 1.0)),
+    "unknown": ("OTHER", (1.0, 1.0, 1.0)),
+}
+"""MetaDrive type and assumed length, width, height (m) by object type."""
+MARKS: Final = {
+    "DASH_SOLID_YELLOW": "ROAD_LINE_PASSING_DOUBLE_YELLOW",
+    "SOLID_DASH_YELLOW": "ROAD_LINE_PASSING_DOUBLE_YELLOW",
+    "DASHED_WHITE": "ROAD_LINE_BROKEN_SINGLE_WHITE",
+    "DASHED_YELLOW": "ROAD_LINE_BROKEN_SINGLE_YELLOW",
+    "DASH_SOLID_WHITE": "ROAD_LINE_SOLID_SINGLE_WHITE",
+    "SOLID_DASH_WHITE": "ROAD_LINE_SOLID_SINGLE_WHITE",
+    "DOUBLE_DASH_WHITE": "ROAD_LINE_BROKEN_SINGLE_WHITE",
+    "DOUBLE_DASH_YELLOW": "ROAD_LINE_BROKEN_DOUBLE_YELLOW",
+    "DOUBLE_SOLID_WHITE": "ROAD_LINE_SOLID_DOUBLE_WHITE",
+    "DOUBLE_SOLID_YELLOW": "ROAD_LINE_SOLID_DOUBLE_YELLOW",
+    "SOLID_WHITE": "ROAD_LINE_SOLID_SINGLE_WHITE",
+    "SOLID_YELLOW": "ROAD_LINE_SOLID_SINGLE_YELLOW",
+}
+"""Road line by lane mark; the others (none, unknown, blue) are not drawn as lines."""
+SCORED: Final = (2, 3)
+"""`object_category` of tracks that the benchmark scores: scored and focal."""
+COLUMNS: Final = (
+    "track_id",
+    "object_type",
+    "object_category",
+    "timestep",
+    "position_x",
+    "position_y",
+    "heading",
+    "velocity_x",
+    "velocity_y",
+    "scenario_id",
+    "focal_track_id",
+    "num_timestamps",
+    "city",
+)
+
+
+def load(path: str | Path) -> Scenario:
+    """The scene of one parquet file; its map must lie beside it.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+        ScenarioError: A file is missing, broken, or something else; one clear line.
+    """
+    path = Path(path)
+    table = _read_table(path)
+    name = str(table["scenario_id"][0]) if len(table["scenario_id"]) else ""
+    map_path = path.with_name(f"log_map_archive_{name}.json")
+    try:
+        archive = json.loads(map_path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ScenarioError(
+            f"{path}: its map {map_path.name} cannot be read: {error}. Put both files together."
+        ) from error
+    try:
+        return from_description(to_description(table, archive, str(path)), str(path))
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError, shapely.errors.GEOSException) as error:
+        raise ScenarioError(f"{path}: not an Argoverse 2 scene: {type(error).__name__}: {error}.") from error
+
+
+def _read_table(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ConfigError(
+            f"{path}: reading parquet needs pyarrow: pip install 'gauntlet-drive[argoverse]' ({error})."
+        ) from error
+    try:
+        table = pyarrow.parquet.read_table(path, columns=list(COLUMNS))
+        missing = set(COLUMNS) - set(table.schema.names)
+        if missing:
+            raise ScenarioError(f"{path}: column {min(missing)} is missing. Expected an Argoverse 2 scenario.")
+        return {name: table[name].to_numpy() for name in COLUMNS}
+    except (OSError, ValueError, pyarrow.lib.ArrowException) as error:
+        if isinstance(error, ScenarioError):
+            raise
+        raise ScenarioError(f"{path}: cannot be read as parquet: {error}. Fetch the file again.") from error
+
+
+def to_description(table: Mapping[str, NDArray[Any]], archive: Mapping[str, Any], source: str = "") -> dict[str, Any]:
+    """`ScenarioDescription` dictionary of the columns of a scenario and its parsed map.
+
+    Raises:
+        ScenarioError: There is no ego, or a step is out of range.
+    """
+    ids = table["track_id"].astype(str)
+    steps = int(table["num_timestamps"][0])
+    if EGO not in set(ids):
+        raise ScenarioError(f"{source}: there is no track {EGO!r}. Expected an Argoverse 2 scenario.")
+    when = table["timestep"].astype(np.int64)
+    if when.min() < 0 or when.max() >= steps:
+        raise ScenarioError(f"{source}: timestep {when.min()} … {when.max()} outside 0 … {steps - 1}.")
+    ground = _Ground(archive)
+    tracks, predict = {}, {}
+    for name in dict.fromkeys(ids.tolist()):
+        rows = np.flatnonzero(ids == name)
+        tracks[name] = _track(table, rows, when[rows], steps, name, ground)
+        if int(table["object_category"][rows[0]]) in SCORED:
+            kind = tracks[name]["type"]
+            predict[name] = {"track_index": len(tracks) - 1, "track_id": name, "difficulty": 0, "object_type": kind}
+    focal = str(table["focal_track_id"][0])
+    scene = str(table["scenario_id"][0])
+    metadata = {
+        "coordinate": "argoverse2",
+        "ts": np.arange(steps) * STEP,
+        "metadrive_processed": False,
+        "sdc_id": EGO,
+        "dataset": "argoverse2",
+        "scenario_id": scene,
+        "city": str(table["city"][0]),
+        "track_length": steps,
+        "current_time_index": 50,
+        "sdc_track_index": list(tracks).index(EGO),
+        "objects_of_interest": [EGO, focal] if focal in tracks and focal != EGO else [EGO],
+        "tracks_to_predict": predict,
+    }
+    return {
+        "id": scene,
+        "version": "gauntlet import",
+        "length": steps,
+        "metadata": metadata,
+        "tracks": tracks,
+        "dynamic_map_states": {},
+        "map_features": _features(archive, ground),
+    }
+
+
+def _track(
+    table: Mapping[str, NDArray[Any]],
+    rows: NDArray[np.intp],
+    when: NDArray[np.int64],
+    steps: int,
+    name: str,
+    ground: _Ground,
+) -> dict[str, Any]:
+    kind, size = SIZES.get(str(table["object_type"][rows[0]]), SIZES["unknown"])
+    position, velocity = np.zeros((steps, 3)), np.zeros((steps, 2))
+    heading, valid = np.zeros(steps), np.zeros(steps, dtype=bool)
+    points = np.stack([table["position_x"][rows], table["position_y"][rows]], -1).astype(np.float64)
+    position[when, :2] = points
+    position[when, 2] = ground.height(points) + size[2] / 2
+    velocity[when] = np.stack([table["velocity_x"][rows], table["velocity_y"][rows]], -1)
+    heading[when] = table["heading"][rows]
+    valid[when] = True
+    sizes = {key: np.where(valid, value, 0.0) for key, value in zip(("length", "width", "height"), size, strict=True)}
+    state = {"position": position, **sizes, "heading": heading, "velocity": velocity, "valid": valid}
+    metadata = {"track_length": steps, "type": kind, "object_id": name, "dataset": "argoverse2"}
+    return {"type": kind, "state": state, "metadata": metadata}
+
+
+class _Ground:
+    """Heights of the lane boundaries: the only ones that the files have for the road."""
+
+    def __init__(self, archive: Mapping[str, Any]) -> None:
+        lanes = archive["lane_segments"].values()
+        sides = [_points(lane[f"{side}_lane_boundary"]) for lane in lanes for side in ("left", "right")]
+        self._points = np.concatenate([np.zeros((0, 3)), *sides])
+        self._tree = cKDTree(self._points[:, :2]) if len(self._points) else None
+
+    def height(self, points: Floats) -> Floats:
+        """Height [N] at points [N, 2], m; 0 where the map has no lane."""
+        if self._tree is None:
+            return np.zeros(len(points))
+        return self._points[self._tree.query(points[:, :2])[1], 2]
+
+
+def _features(archive: Mapping[str, Any], ground: _Ground) -> dict[str, Any]:
+    features: dict[str, Any] = {}
+    seen: set[bytes] = set()
+    for name, lane in archive["lane_segments"].items():
+        features[str(name)] = _lane(lane, ground)
+        for side in ("left", "right"):
+            kind = MARKS.get(str(lane[f"{side}_lane_mark_type"]))
+            line = _points(lane[f"{side}_lane_boundary"])
+            # Neighbours share their boundary.
+            keys = {line.tobytes(), line[::-1].tobytes()}
+            if kind is not None and not keys & seen:
+                seen |= keys
+                features[f"{name}-{side}"] = {"type": kind, "polyline": line}
+    for name, crossing in archive.get("pedestrian_crossings", {}).items():
+        polygon = np.concatenate([_points(crossing["edge1"]), _points(crossing["edge2"])[::-1]])
+        features[f"crossing-{name}"] = {"type": "CROSSWALK", "polygon": polygon}
+    for place, line in enumerate(_outlines(archive)):
+        line = np.concatenate([line, ground.height(line)[:, None]], -1)
+        features[f"edge-{place}"] = {"type": "ROAD_EDGE_BOUNDARY", "polyline": line}
+    return features
+
+
+def _lane(lane: Mapping[str, Any], ground: _Ground) -> dict[str, Any]:
+    line = _points(lane["centerline"])
+    line[:, 2] = ground.height(line)
+    neighbours = {
+        f"{side}_neighbor": [] if lane.get(f"{side}_neighbor_id") is None else [str(lane[f"{side}_neighbor_id"])]
+        for side in ("left", "right")
+    }
+    return {
+        "type": "LANE_BIKE_LANE" if lane["lane_type"] == "BIKE" else "LANE_SURFACE_STREET",
+        "polyline": line,
+        "entry_lanes": [str(name) for name in lane["predecessors"]],
+        "exit_lanes": [str(name) for name in lane["successors"]],
+        **neighbours,
+        "is_intersection": bool(lane["is_intersection"]),
+    }
+
+
+def _outlines(archive: Mapping[str, Any]) -> list[Floats]:
+    """Closed outlines [N, 2] of the road surface, the road on the left."""
+    areas = [_points(area["area_boundary"])[:, :2] for area in archive.get("drivable_areas", {}).values()]
+    polygons = [shapely.make_valid(shapely.Polygon(area)) for area in areas if len(area) > 2]
+    # Areas that meet have hairline gaps between them: closed by a centimetre.
+    joined = shapely.buffer(shapely.unary_union([shapely.buffer(area, 0.01) for area in polygons]), -0.01)
+    lines: list[Floats] = []
+    for part in shapely.get_parts(joined):
+        if part.geom_type == "Polygon" and not part.is_empty:
+            part = shapely.geometry.polygon.orient(part)
+            lines += [np.array(ring.coords, dtype=np.float64)[:, :2] for ring in (part.exterior, *part.interiors)]
+    return lines
+
+
+def _points(entries: list[Mapping[str, float]]) -> Floats:
+    """[N, 3], m."""
+    rows = [(entry["x"], entry["y"], entry.get("z", 0.0)) for entry in entries]
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)

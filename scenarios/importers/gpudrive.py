@@ -1,0 +1,192 @@
+"""Importer of GPUDrive's JSON scenes (WOMD in another layout): headings in radians, no lights, no lane connectivity.
+
+Rows that are not valid (GPUDrive writes -10000) become zeros, as in ScenarioNet's files. Lanes are connected again
+where one ends at the start of another in the same direction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from harness.errors import ScenarioError
+from harness.geometry import wrap_angle
+from scenarios.description import from_description
+from scenarios.importers.womd_schema import LINE_TYPES
+from scenarios.scenario import Scenario
+
+STEP: Final = 0.1
+TYPES: Final = {"vehicle": "VEHICLE", "pedestrian": "PEDESTRIAN", "cyclist": "CYCLIST"}
+MAP_TYPES: Final = {
+    0: "LANE_UNKNOWN",
+    1: "LANE_FREEWAY",
+    2: "LANE_SURFACE_STREET",
+    3: "LANE_BIKE_LANE",
+    5: "UNKNOWN_LINE",
+    **{6 + place: name for place, name in enumerate(LINE_TYPES[1:])},
+    14: "ROAD_EDGE_BOUNDARY",
+    15: "ROAD_EDGE_BOUNDARY",
+    16: "ROAD_EDGE_MEDIAN",
+    17: "STOP_SIGN",
+    18: "CROSSWALK",
+    19: "SPEED_BUMP",
+    20: "DRIVEWAY",
+}
+"""MetaDrive type by `map_element_id` (WOMD's roadgraph types); edges of unknown type (14) are edges all the same."""
+POLYGONS: Final = ("CROSSWALK", "SPEED_BUMP", "DRIVEWAY")
+JOINT: Final = 0.3
+"""m; farther apart, two lanes are not connected."""
+BEND: Final = np.pi / 4
+"""rad; turning more at a joint, two lanes are not connected."""
+
+
+def load(path: str | Path) -> Scenario:
+    """The scene of one file.
+
+    Raises:
+        ScenarioError: The file cannot be read, or is not a GPUDrive scene; one clear line.
+    """
+    try:
+        document = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ScenarioError(f"{path}: cannot be read as JSON: {error}. Expected a GPUDrive scene.") from error
+    try:
+        return from_description(to_description(document, str(path)), str(path))
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
+        raise ScenarioError(f"{path}: not a GPUDrive scene: {type(error).__name__}: {error}.") from error
+
+
+def to_description(document: Mapping[str, Any], source: str = "") -> dict[str, Any]:
+    """`ScenarioDescription` dictionary of a parsed GPUDrive file.
+
+    Raises:
+        ScenarioError: Objects or the ego are missing, or arrays do not fit.
+        KeyError, TypeError, …: Fields are missing or of another kind (`load` turns these into `ScenarioError`).
+    """
+    objects = document["objects"]
+    if not isinstance(objects, list) or not objects:
+        raise ScenarioError(f"{source}: objects: there are none. Expected a GPUDrive scene.")
+    about = document.get("metadata", {})
+    ego = about["sdc_track_index"]
+    if not isinstance(ego, int) or not 0 <= ego < len(objects):
+        raise ScenarioError(f"{source}: metadata: sdc_track_index: {ego!r} is not among {len(objects)} objects.")
+    steps = len(objects[0]["valid"])
+    tracks: dict[str, Any] = {}
+    for entry in objects:
+        name = str(entry["id"])
+        if name in tracks:
+            raise ScenarioError(f"{source}: objects: id {name} occurs twice.")
+        tracks[name] = _track(entry, name, steps, source)
+    features = {}
+    for place, road in enumerate(document.get("roads", ())):
+        name = str(road.get("id", f"road-{place}"))
+        # Ids repeat in some files: what comes later gets one of its own.
+        features[name if name not in features else f"{name}-{place}"] = _feature(road)
+    _connect(features)
+    names = list(tracks)
+    metadata = {
+        "coordinate": "waymo",
+        "ts": np.arange(steps) * STEP,
+        "metadrive_processed": False,
+        "sdc_id": names[ego],
+        "dataset": "gpudrive",
+        "scenario_id": str(document.get("scenario_id", document.get("name", ""))),
+        "source_file": str(document.get("name", "")),
+        "track_length": steps,
+        "current_time_index": 10,
+        "sdc_track_index": ego,
+        "objects_of_interest": [str(name) for name in about.get("objects_of_interest", ()) if str(name) in tracks],
+        "tracks_to_predict": _predict(about.get("tracks_to_predict", ()), tracks, source),
+    }
+    if document.get("tl_states"):
+        metadata["tl_states"] = document["tl_states"]
+    return {
+        "id": metadata["scenario_id"],
+        "version": "gauntlet import",
+        "length": steps,
+        "metadata": metadata,
+        "tracks": tracks,
+        "dynamic_map_states": {},
+        "map_features": features,
+    }
+
+
+def _track(entry: Mapping[str, Any], name: str, steps: int, source: str) -> dict[str, Any]:
+    valid = np.asarray(entry["valid"], dtype=bool)
+    position = _points(entry["position"])
+    velocity = _points(entry["velocity"])[:, :2]
+    heading = np.asarray(entry["heading"], dtype=np.float64)
+    if not len(valid) == len(position) == len(velocity) == len(heading) == steps:
+        raise ScenarioError(f"{source}: object {name}: rows of different length; {steps} were expected.")
+    kind = TYPES.get(str(entry.get("type")), "OTHER")
+    state: dict[str, Any] = {
+        "position": np.where(valid[:, None], position, 0.0),
+        **{key: np.where(valid, float(entry[key]), 0.0) for key in ("length", "width")},
+        "height": np.where(valid, float(entry.get("height", 1.6)), 0.0),
+        "heading": np.where(valid, heading, 0.0),
+        "velocity": np.where(valid[:, None], velocity, 0.0),
+        "valid": valid,
+    }
+    metadata = {"track_length": steps, "type": kind, "object_id": name, "dataset": "gpudrive"}
+    return {"type": kind, "state": state, "metadata": metadata}
+
+
+def _predict(entries: Sequence[Any], tracks: Mapping[str, Any], source: str) -> dict[str, Any]:
+    names, result = list(tracks), {}
+    for entry in entries:
+        index = int(entry["track_index"])
+        if not 0 <= index < len(names):
+            raise ScenarioError(f"{source}: tracks_to_predict: track {index} is not among {len(names)} objects.")
+        result[names[index]] = {
+            "track_index": index,
+            "track_id": names[index],
+            "difficulty": int(entry.get("difficulty", 0)),
+            "object_type": tracks[names[index]]["type"],
+        }
+    return result
+
+
+def _feature(road: Mapping[str, Any]) -> dict[str, Any]:
+    kind = MAP_TYPES.get(int(road["map_element_id"]), "UNKNOWN")
+    points = _points(road["geometry"])
+    if kind == "STOP_SIGN" and len(points):
+        return {"type": kind, "position": points[0], "lane": []}
+    if kind in POLYGONS:
+        return {"type": kind, "polygon": points}
+    if kind.startswith("LANE_"):
+        none: dict[str, Any] = {key: [] for key in ("entry_lanes", "exit_lanes", "left_neighbor", "right_neighbor")}
+        return {"type": kind, "polyline": points, **none}
+    return {"type": kind, "polyline": points}
+
+
+def _points(entries: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
+    """[N, 3], m."""
+    rows = [(entry["x"], entry["y"], entry.get("z", 0.0)) for entry in entries]
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def _connect(features: Mapping[str, dict[str, Any]]) -> None:
+    """Fill `entry_lanes` and `exit_lanes` from the geometry."""
+    lanes = [
+        (name, feature["polyline"])
+        for name, feature in features.items()
+        if feature["type"].startswith("LANE_") and len(feature["polyline"]) > 1
+    ]
+    if not lanes:
+        return
+    starts = cKDTree(np.array([line[0] for _, line in lanes]))
+    for row, near in enumerate(starts.query_ball_point(np.array([line[-1] for _, line in lanes]), JOINT)):
+        name, line = lanes[row]
+        end = np.arctan2(*(line[-1] - line[-2])[1::-1])
+        for other in sorted(near):
+            follower, start = lanes[other]
+            turn = wrap_angle(np.arctan2(*(start[1] - start[0])[1::-1]) - end)
+            if other != row and abs(float(turn)) < BEND:
+                features[name]["exit_lanes"].append(follower)
+                features[follower]["entry_lanes"].append(name)
