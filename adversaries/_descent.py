@@ -15,7 +15,7 @@ from adversaries.bicycle import CRAWL, Drive, Start
 from adversaries.protocol import Protocol
 from harness.geometry import interpolate_polyline
 from harness.interfaces import HEADING, STATE, VX, VY, AttackContext, AttackPlan
-from harness.metrics.collision import Ints, first_overlap
+from harness.metrics.collision import Ints, closest_approach, first_overlap
 from scenarios.map_index import MapIndex
 
 LANE_SPEED: Final = 8.0
@@ -35,20 +35,60 @@ class Motion(NamedTuple):
     heading: Tensor
 
 
+class Boxes(NamedTuple):
+    """Oriented boxes [...] of one size: m and rad.
+
+    Attributes:
+        centre: [..., 2].
+        cos, sin: [...] of the heading.
+        size: Length and width, m.
+        corners: [..., 4, 2].
+    """
+
+    centre: Tensor
+    cos: Tensor
+    sin: Tensor
+    size: tuple[float, float]
+    corners: Tensor
+
+
+def boxes_of(centre: Tensor, heading: Tensor, size: tuple[float, float]) -> Boxes:
+    """Boxes with centres [..., 2] and headings [...]."""
+    cos, sin = heading.cos(), heading.sin()
+    x, y = centre[..., 0], centre[..., 1]
+    ahead_x, ahead_y, left_x, left_y = (
+        cos * (size[0] / 2),
+        sin * (size[0] / 2),
+        -sin * (size[1] / 2),
+        cos * (size[1] / 2),
+    )
+    front_x, front_y, rear_x, rear_y = x + ahead_x, y + ahead_y, x - ahead_x, y - ahead_y
+    corners = torch.stack(
+        [
+            *(front_x + left_x, front_y + left_y, rear_x + left_x, rear_y + left_y),
+            *(rear_x - left_x, rear_y - left_y, front_x - left_x, front_y - left_y),
+        ],
+        -1,
+    )
+    return Boxes(centre, cos, sin, size, corners.unflatten(-1, (4, 2)))
+
+
 class Target(NamedTuple):
     """The egos to hit, cut to the T planned steps.
 
     Attributes:
         states: [N, T', 5] by absolute step, T' the length of the scene, and `valid` [N, T'].
-        poses: [N, T, 3] the same from the first planned step on, about `origin`; `weight` [N, T] sums to 1.
+        boxes: [N, T] the same from the first planned step on, about `origin`; `weight` [N, T] sums to 1.
         origin: [2] m.
+        size: Of the opponent, length and width, m.
     """
 
     states: Floats
     valid: Bools
-    poses: Tensor
+    boxes: Boxes
     weight: Tensor
     origin: Floats
+    size: tuple[float, float]
 
 
 def start_of(context: AttackContext, origin: Floats) -> Start:
@@ -62,17 +102,30 @@ def start_of(context: AttackContext, origin: Floats) -> Start:
     )
 
 
-def target_of(context: AttackContext, stride: int = 1) -> Target:
-    """The ego trajectories of the context; only every `stride`-th planned step weighs."""
+def target_of(context: AttackContext, stride: int = 1, overlap: float = 0.0) -> Target:
+    """The ego trajectories of the context.
+
+    Args:
+        context: The attack.
+        stride: Only every so many planned steps weigh.
+        overlap: Shrinks the egos' boxes by so much on every side, m (for a distance that is 0 only on real overlap).
+    """
     states, valid = ego_futures(context)
     first = context.step + 1
     origin = current_state(context)[:2].copy()
-    poses = states[:, first:, :3].copy()
-    poses[..., :2] -= origin
+    centre, heading = torch.from_numpy(states[:, first:, :2] - origin), torch.from_numpy(states[:, first:, HEADING])
+    size = (max(context.ego_size[0] - 2 * overlap, 0.1), max(context.ego_size[1] - 2 * overlap, 0.1))
     weight = valid[:, first:].astype(np.float64)
     if weight[:, ::stride].any():
         weight[:, np.arange(weight.shape[1]) % stride != 0] = 0.0
-    return Target(states, valid, torch.from_numpy(poses), torch.from_numpy(weight / weight.sum()), origin)
+    return Target(
+        states,
+        valid,
+        boxes_of(centre, heading, size),
+        torch.from_numpy(weight / weight.sum()),
+        origin,
+        context.scenario.box(context.opponent),
+    )
 
 
 def logged_motion(context: AttackContext) -> Motion | None:
@@ -127,44 +180,29 @@ def base_motion(context: AttackContext) -> Motion:
     return lane_motion(context) if logged is None else logged
 
 
-def box_corners(points: Tensor, heading: Tensor, size: tuple[float, float]) -> Tensor:
-    """Corners [..., 4, 2] of boxes with centres [..., 2] and headings [...]."""
-    cos, sin = heading.cos()[..., None], heading.sin()[..., None]
-    ahead = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=points.dtype) * (size[0] / 2)
-    left = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=points.dtype) * (size[1] / 2)
-    return torch.stack(
-        [points[..., :1] + cos * ahead - sin * left, points[..., 1:] + sin * ahead + cos * left],
-        -1,
-    )
-
-
-def box_distance(
-    points: Tensor, heading: Tensor, size: tuple[float, float], poses: Tensor, other: tuple[float, float]
-) -> Tensor:
+def box_distance(mine: Boxes, theirs: Boxes) -> Tensor:
     """Distance [...] (m) between boxes: the nearest corner of either to the other, as in KING; 0 once one is inside.
 
-    Differentiable, and exact for boxes apart (the nearest points of two convex polygons include a corner).
-
-    Args:
-        points, heading: [..., 2] and [...] of one box of `size` (length, width, m).
-        heading: See `points`.
-        size: Of that box.
-        poses: [..., 3] of the other; leading dimensions broadcast.
-        other: Its size.
+    Differentiable, and exact for boxes apart (the nearest points of two convex polygons include a corner). Leading
+    dimensions broadcast.
     """
-    there, ahead = poses[..., :2], poses[..., 2]
-    mine = _gaps(box_corners(points, heading, size), there, ahead, other)
-    theirs = _gaps(box_corners(there, ahead, other), points, heading, size)
-    return (torch.minimum(mine, theirs) + TINY).sqrt()
+    return (torch.minimum(_gaps(mine.corners, theirs), _gaps(theirs.corners, mine)) + TINY).sqrt()
 
 
-def _gaps(corners: Tensor, centre: Tensor, heading: Tensor, size: tuple[float, float]) -> Tensor:
+def distance_to_egos(boxes: Boxes, target: Target) -> Tensor:
+    """Distance [K, N, T] (m) of the opponent's boxes [K, T] to every ego."""
+    centre, cos, sin, size, corners = boxes
+    return box_distance(Boxes(centre[:, None], cos[:, None], sin[:, None], size, corners[:, None]), target.boxes)
+
+
+def _gaps(corners: Tensor, box: Boxes) -> Tensor:
     """Smallest squared distance [...] of corners [..., 4, 2] to a box."""
-    offset = corners - centre[..., None, :]
-    cos, sin = heading.cos()[..., None], heading.sin()[..., None]
-    along = (cos * offset[..., 0] + sin * offset[..., 1]).abs() - size[0] / 2
-    across = (cos * offset[..., 1] - sin * offset[..., 0]).abs() - size[1] / 2
-    return (along.clamp_min(0.0).square() + across.clamp_min(0.0).square()).min(-1).values
+    offset = corners - box.centre[..., None, :]
+    cos, sin = box.cos[..., None], box.sin[..., None]
+    x, y = offset[..., 0], offset[..., 1]
+    along = ((cos * x + sin * y).abs() - box.size[0] / 2).clamp_min(0.0)
+    across = ((cos * y - sin * x).abs() - box.size[1] / 2).clamp_min(0.0)
+    return (along * along + across * across).amin(-1)
 
 
 def futures_of(context: AttackContext, path: Drive, origin: Floats) -> Floats:
@@ -184,11 +222,17 @@ def contact_steps(context: AttackContext, futures: Floats, target: Target, proto
     first = context.step + 1
     valid = np.zeros(futures.shape[1], dtype=bool)
     valid[first:] = True
-    size = context.scenario.box(context.opponent)
+    reach = (np.hypot(*target.size) + np.hypot(*context.ego_size)) / 2
+    # Judging costs more than descending; as long as no two circles around the boxes meet there is nothing to judge.
+    apart = closest_approach(
+        futures[:, None], valid, target.states[None], target.valid[None], first, protocol.check.stride
+    )
+    if apart.min() > reach:
+        return np.full((len(futures), len(target.states)), -1)
     return first_overlap(
         futures[:, None],
         valid,
-        size,
+        target.size,
         target.states[None],
         target.valid[None],
         context.ego_size,

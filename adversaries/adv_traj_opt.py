@@ -16,8 +16,9 @@ from adversaries._bounds import Bounds, mean_squared_speed, project_gas, project
 from adversaries._descent import (
     Target,
     base_motion,
-    box_distance,
+    boxes_of,
     contact_steps,
+    distance_to_egos,
     earliest,
     futures_of,
     plan_of,
@@ -118,7 +119,7 @@ class AdvTrajOptAdversary:
         """
         check_context(context)
         dt = context.scenario.dt
-        target = target_of(context, self.protocol.check.stride)
+        target = target_of(context, self.protocol.check.stride, OVERLAP)
         start = start_of(context, target.origin)
         base, bounds = self._base(context, start)
         found = self._descend(context, start, self._begin(context, start, base, bounds), base, bounds, target)
@@ -127,8 +128,7 @@ class AdvTrajOptAdversary:
         futures = futures_of(context, path, target.origin)
         contact = earliest(contact_steps(context, futures, target, self.protocol))
         first = context.step + 1
-        size = context.scenario.box(context.opponent)
-        off = np.asarray(MapIndex.of(context.scenario).boxes_cross_edges(futures[:, first:, :3], size).any(-1))
+        off = np.asarray(MapIndex.of(context.scenario).boxes_cross_edges(futures[:, first:, :3], target.size).any(-1))
         # Sorted by: no contact (by distance), off the road, moved.
         order = np.lexsort((moved, off, found.distance))
         chosen = int(order[0])
@@ -183,12 +183,10 @@ class AdvTrajOptAdversary:
         dt, count = context.scenario.dt, len(now.gas)
         best = Controls(now.gas.clone(), now.turn.clone())
         smallest, when = np.full(count, np.inf), np.zeros(count)
-        size, ego_size = context.scenario.box(context.opponent), context.ego_size
-        own, other = _shrunk(size), _shrunk(ego_size)
         for iteration in range(self.iterations + 1):
             gas, turn = now.gas.requires_grad_(), now.turn.requires_grad_()
             path = drive(start, gas, turn, dt)
-            distance = box_distance(path.points[:, None], path.heading[:, None], own, target.poses, other)
+            distance = distance_to_egos(boxes_of(path.points, path.heading, target.size), target)
             futures = futures_of(context, path, target.origin)
             hit = earliest(contact_steps(context, futures, target, self.protocol)) >= 0
             nearest = torch.where(target.weight > 0, distance, torch.inf).amin(-1).mean(-1).detach().numpy()
@@ -230,8 +228,3 @@ def _keep(best: Controls, smallest: Floats, when: Floats, now: Controls, values:
     rows = torch.from_numpy(better)
     best.gas[rows], best.turn[rows] = now.gas.detach()[rows], now.turn.detach()[rows]
     smallest[better], when[better] = values[better], iteration
-
-
-def _shrunk(size: tuple[float, float]) -> tuple[float, float]:
-    """A box that two of must come within half of `OVERLAP` of each other's."""
-    return max(size[0] - OVERLAP, 0.1), max(size[1] - OVERLAP, 0.1)

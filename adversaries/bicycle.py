@@ -131,9 +131,14 @@ class Bicycle:
 
     def roll_out(self, start: Start, steer: Tensor, throttle: Tensor) -> Drive:
         """Drive with controls [..., T] in [-1, 1]; negative throttle brakes."""
-        gain = torch.where(throttle < 0, self.brake_gain, self.throttle_gain)
         slip = self.slip(steer)
-        return drive(start, gain * throttle, torch.sin(slip) / self.rear, self.dt, slip)
+        return drive(start, self._gain(throttle) * throttle, torch.sin(slip) / self.rear, self.dt, slip)
+
+    def _gain(self, signed: Tensor) -> Tensor:
+        """Acceleration per control [...] where `signed` pushes or brakes, m/s²."""
+        # Scalars alone would make a float32 tensor, whatever the precision of the drive.
+        brake, throttle = signed.new_tensor(self.brake_gain), signed.new_tensor(self.throttle_gain)
+        return torch.where(signed < 0, brake, throttle)
 
     def controls(self, start: Start, speed: Tensor, heading: Tensor) -> tuple[Tensor, Tensor]:
         """Steering and throttle [..., T] that follow speeds and headings, as far as the controls reach.
@@ -144,7 +149,7 @@ class Bicycle:
             heading: [..., T] rad, not wrapped, after each step.
         """
         acceleration = accelerations(start, speed, self.dt)
-        throttle = acceleration / torch.where(acceleration < 0, self.brake_gain, self.throttle_gain)
+        throttle = acceleration / self._gain(acceleration)
         curvature = path_curvature(start, speed, heading, self.dt)
         slip = torch.asin((curvature * self.rear).clamp(-0.99, 0.99))
         steer = torch.atan(torch.tan(slip) * self.wheelbase / self.rear) / self.steer_gain

@@ -15,9 +15,9 @@ from torch import Tensor
 from adversaries._descent import (
     Target,
     base_motion,
-    box_corners,
-    box_distance,
+    boxes_of,
     contact_steps,
+    distance_to_egos,
     earliest,
     futures_of,
     plan_of,
@@ -132,7 +132,7 @@ class KingAdversary:
         scene = context.scenario
         target = target_of(context)
         start = start_of(context, target.origin)
-        model = Bicycle.of_length(scene.box(context.opponent)[0], scene.dt, self.throttle_gain)
+        model = Bicycle.of_length(target.size[0], scene.dt, self.throttle_gain)
         controls = self._begin(context, model, start)
         unprovoked = model.roll_out(start, controls[0, :1], controls[1, :1]).points[0].numpy() + target.origin
         places = np.concatenate([unprovoked, target.states[target.valid][:, :2]])
@@ -192,20 +192,19 @@ class KingAdversary:
 
     def _objective(self, problem: _Problem, path: Drive) -> Tensor:
         """KING's objective [K] of drives: small where they are near the egos and on the road."""
-        context, target = problem.context, problem.target
-        size = context.scenario.box(context.opponent)
-        distance = box_distance(path.points[:, None], path.heading[:, None], size, target.poses, context.ego_size)
+        target = problem.target
+        boxes = boxes_of(path.points, path.heading, target.size)
+        distance = distance_to_egos(boxes, target)
         loss = (distance * target.weight).sum((-2, -1))
         if problem.field is None:
             return loss
-        return loss + self.road_weight * off_road_mass(problem.field, path, size, target.origin).mean(-1)
+        return loss + self.road_weight * off_road_mass(problem.field, boxes.corners, target.origin).mean(-1)
 
 
-def off_road_mass(field: DrivableField, path: Drive, size: tuple[float, float], origin: Floats) -> Tensor:
-    """Share [K, T] of the Gaussians around the corners that lies off the road (0 … 1, mean over the corners).
+def off_road_mass(field: DrivableField, corners: Tensor, origin: Floats) -> Tensor:
+    """Share [K, T] of Gaussians around corners [K, T, 4, 2] that lies off the road (0 … 1, mean over the corners).
 
     KING sums a normal density of 1 m over the off-road pixels around each corner, every second pixel in both
     directions, which makes the sum over four corners their mean mass; for a straight edge at distance d it is Φ(-d).
     """
-    corners = box_corners(path.points, path.heading, size) + torch.from_numpy(origin)
-    return torch.special.ndtr(-field.distance(corners) / ROAD_SPREAD).mean(-1)
+    return torch.special.ndtr(-field.distance(corners + torch.from_numpy(origin)) / ROAD_SPREAD).mean(-1)
