@@ -61,7 +61,7 @@ def open_source(
         return _procedural(split, counts, on_error, cache_scenes, needs, workers)
     folder = Path(data).expanduser()
     if not folder.exists():
-        raise ScenarioError(f"{folder}: no such file or folder. Give {KINDS}, a folder of them, or 'procedural'.")
+        raise ScenarioError(f"{folder}: no such folder or file. Give {KINDS}, a folder of them, or 'procedural'.")
     parts = _subfolders(folder) if split_file is None else {}
     if parts:
         if split is not None and split not in parts:
