@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from harness.errors import UnknownNameError
+from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop
 from harness.traffic.training.imitation import BehaviourCloning, MixtureCloning
 from harness.traffic.training.objective import Objective
+from harness.traffic.training.reinforcement import METHODS, Reinforcement, ReinforcementOptions
 
 
 @dataclass(frozen=True)
@@ -19,19 +20,22 @@ class StageOptions:
     """Cloning: label smoothing."""
     width: float = 0.1
     """Cloning: smoothing goes to motions within about this contour distance, m; 0 for evenly, as published."""
+    frozen: bool = True
+    """Fine-tuning: leave map encoder and embeddings as they are (CAT-K)."""
+    k: int = 0
+    """Closed-loop stages: candidates; 0 for the number that did best in CAT-K's table 5."""
+    rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
+    """Reinforcement stages."""
 
 
-OBJECTIVES: Final[dict[str, Callable[[StageOptions], Objective]]] = {
-    "bc": lambda options: BehaviourCloning(options.smoothing, options.width),
-    "gmm": lambda options: MixtureCloning(),
-}
-"""Every single stage."""
-
-RECIPES: Final[dict[str, tuple[str, ...]]] = {}
-"""Stages that follow one another, each from the weights of the one before."""
+RECIPES: Final[dict[str, tuple[str, ...]]] = {"sft-rft-sft": ("catk", "mpo", "catk")}
+"""Stages that follow one another, each from the weights of the one before (SMART-R1 §3.4)."""
 
 FROM_SCRATCH: Final = ("bc", "gmm")
 """Stages that need no starting weights."""
+
+STAGES: Final = (*FROM_SCRATCH, *STRATEGIES, *METHODS)
+"""Every single stage."""
 
 
 def stages_of(name: str) -> tuple[str, ...]:
@@ -42,11 +46,29 @@ def stages_of(name: str) -> tuple[str, ...]:
     """
     if name in RECIPES:
         return RECIPES[name]
-    if name in OBJECTIVES:
+    if name in STAGES:
         return (name,)
-    raise UnknownNameError("stage", name, {**dict.fromkeys(OBJECTIVES, ""), **dict.fromkeys(RECIPES, "")})
+    raise UnknownNameError("stage", name, dict.fromkeys((*STAGES, *RECIPES), ""))
 
 
 def make_objective(name: str, options: StageOptions) -> Objective:
-    """A fresh objective for a single stage."""
-    return OBJECTIVES[name](options)
+    """A fresh objective for a single stage.
+
+    Raises:
+        UnknownNameError: There is none of this name.
+    """
+    if name == "bc":
+        return BehaviourCloning(options.smoothing, options.width)
+    if name == "gmm":
+        return MixtureCloning()
+    if name in STRATEGIES:
+        strategy = STRATEGIES[name]
+        if options.k:
+            strategy = replace(strategy, k=options.k)
+        return ClosedLoop(name, strategy, options.frozen)
+    for method in METHODS:
+        if name == method:
+            objective = Reinforcement(method, options.rl)
+            objective.frozen = options.frozen
+            return objective
+    raise UnknownNameError("stage", name, dict.fromkeys(STAGES, ""))

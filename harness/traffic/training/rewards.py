@@ -1,0 +1,97 @@
+"""Rewards of sampled roll-outs: the realism metric, and safety per agent."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.metrics.wosac import Scorer
+from harness.traffic.model.batch import AgentBatch
+from harness.traffic.model.network import SmartNetwork
+from harness.traffic.rollouts import FUTURE_STEPS, simulated_agents
+from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneTokens
+from harness.traffic.tokens.shapes import compose
+from harness.traffic.tokens.tokeniser import apply
+from scenarios.scenario import CURRENT_STEP, Scenario
+
+_SCORERS: Final = 48
+"""Prepared scenes that are kept (map tables and log features, a few MB each)."""
+
+
+def dense_poses(network: SmartNetwork, agents: AgentBatch) -> Tensor:
+    """Poses [W, A, 5·S, 3] every 0.1 s after the current step, of agents [W, A, N] with S tokens after it."""
+    token = agents.token[:, :, CURRENT_TOKEN:]
+    start = agents.pose[:, :, CURRENT_TOKEN - 1 : -1]
+    motions = network.motions[agents.kinds[..., None].expand_as(token), token, 1:]
+    return compose(start[..., None, :], motions).flatten(2, 3)
+
+
+class Simulated(NamedTuple):
+    """What a `Scorer` takes: states [R, A, 80, 4] and scenario indices [A]."""
+
+    states: Tensor
+    agents: np.ndarray
+
+
+class Outcome(NamedTuple):
+    """Rewards of R roll-outs of one scene.
+
+    Attributes:
+        meta: [groups] realism meta metric.
+        collided, off_road: [R, E] per evaluated agent.
+        evaluated: [E] row of each evaluated agent among the agents of the tokens.
+    """
+
+    meta: Tensor
+    collided: Tensor
+    off_road: Tensor
+    evaluated: Tensor
+
+
+class Judge:
+    """Scores roll-outs of scenes; keeps what depends on the scene alone.
+
+    Args:
+        everyone: Evaluate all trained agents, not only the ones that the official metric looks at.
+    """
+
+    def __init__(self, everyone: bool) -> None:
+        self._everyone = everyone
+        self._scorers: OrderedDict[str, Scorer] = OrderedDict()
+
+    def _scorer(self, scenario: Scenario, scene: SceneTokens) -> Scorer:
+        if scenario.id not in self._scorers:
+            agents = scene.agents[scene.trained].tolist() if self._everyone else None
+            self._scorers[scenario.id] = Scorer(scenario, agents=agents)
+            while len(self._scorers) > _SCORERS:
+                self._scorers.popitem(last=False)
+        self._scorers.move_to_end(scenario.id)
+        return self._scorers[scenario.id]
+
+    def __call__(self, scenario: Scenario, scene: SceneTokens, poses: Tensor, groups: int) -> Outcome:
+        """Score roll-outs.
+
+        Args:
+            scenario, scene: The recorded scene and its tokens.
+            poses: [R, A, 80, 3] in the frame of the scene, agents as in `scene.agents`.
+            groups: Equal runs of consecutive roll-outs that are scored together.
+        """
+        scorer = self._scorer(scenario, scene)
+        every = simulated_agents(scenario)
+        # Agents that training leaves out are far from all trained ones: they stand where they were.
+        states = np.empty((len(poses), len(every), FUTURE_STEPS, 4))
+        states[..., :3] = scenario.position[every, CURRENT_STEP][None, :, None]
+        states[..., 3] = scenario.heading[every, CURRENT_STEP][None, :, None]
+        world = apply(scene.frame, poses.double().cpu().numpy())
+        rows = np.searchsorted(every, scene.agents)
+        states[:, rows, :, :2] = world[..., :2]
+        states[:, rows, :, 3] = world[..., 2]
+        scores = scorer.score_groups(Simulated(torch.as_tensor(states), every), groups)
+        row_of = {int(agent): row for row, agent in enumerate(scene.agents)}
+        rows_evaluated = torch.tensor([row_of.get(int(agent), -1) for agent in scorer.evaluated])
+        known = rows_evaluated >= 0
+        return Outcome(scores.meta, scores.collided[:, known], scores.off_road[:, known], rows_evaluated[known])
