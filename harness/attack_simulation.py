@@ -73,9 +73,7 @@ def simulate(
 
     episodes = []
     # The names are checked by EngineConfig itself.
-    config = EngineConfig(
-        observation=cast(ObservationName, policy.observation if policy.observation != "none" else "cat")
-    )
+    config = EngineConfig(observation=cast(ObservationName, policy.observation))
     env = GauntletEnv(source, config)
     try:
         for index in progress(range(count)) if progress is not None else range(count):

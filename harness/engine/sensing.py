@@ -55,6 +55,8 @@ class Sensors:
 
     def observe(self, ego: EgoVehicle, lines: BulletWorld, traffic: TrafficManager) -> NDArray[np.float32]:
         """Observation [size] of the present moment."""
+        if self.preset.blind:
+            return np.zeros(0, np.float32)
         values = self._rays(ego, lines, self._side_angles, _SIDE_MASK) or [0.0, 0.0]
         values += self._driving(ego)
         values += self._rays(ego, lines, self._lane_angles, _LANE_MASK) or [self._offset(ego)]
