@@ -53,9 +53,9 @@ def episode_block(scenario: Scenario, record: Record, ego_size: tuple[float, flo
     """The tracks of an episode, ready for JSON.
 
     Returns:
-        `ego`, `opponent`, `plan`: as `pack_track`; `candidates`: `k` lines of `n` points, or None; `chosen`;
-        `takeover`: step or None; `moved`: pairs of agent and track for everybody else who left the log; `gone`: agents of the log that are
-        absent; `contact`: step, place (m) and the other's row, or None; `size` of the ego; `end`: last step.
+        `end`: last step; `ego`, `opponent`, `plan`: as `pack_track`; `candidates`: `k` lines of `n` points, or None;
+        `chosen`: one of them, or None; `takeover`: step or None; `moved`: pairs of agent and track for everybody else
+        who left the log; `gone`: agents of the log that are absent; `contact`: as `contact` has it; `size`: the ego's.
     """
     episode = record.episode
     last = int(np.flatnonzero(episode.ego.valid)[-1]) if episode.ego.valid.any() else 0

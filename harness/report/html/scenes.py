@@ -33,7 +33,7 @@ class Frame(NamedTuple):
 
     def contains(self, points: Floats) -> NDArray[np.bool_]:
         """Whether points [..., ≥2] lie inside: [...]."""
-        return (np.abs(points[..., :2] - self.origin) <= self.half).all(-1)
+        return np.asarray((np.abs(points[..., :2] - self.origin) <= self.half).all(-1))
 
 
 def frame_of(points: Floats) -> Frame:

@@ -1,4 +1,4 @@
-"""A small finished benchmark, made without a simulator: the log drives, `rule` attacks, everything is scored for real."""
+"""A small finished benchmark, made without a simulator: the log drives, `rule` attacks, and the scores are real."""
 
 from __future__ import annotations
 

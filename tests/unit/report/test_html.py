@@ -258,7 +258,7 @@ def test_as_published_runs_say_so(tmp_path, source):
 def test_unfinished_runs_and_missing_scenes_are_errors(tmp_path, run, source):
     folder = tmp_path / "run"
     shutil.copytree(run.folder, folder, ignore=shutil.ignore_patterns("report.html"))
-    with pytest.raises(RunError, match="late.*Restore the data"):
+    with pytest.raises(RunError, match=r"late.*Restore the data"):
         write_report(folder, ListSource(source.scenes[:2]))
     (folder / "summary.json").unlink()
     with pytest.raises(RunError, match="--resume"):

@@ -173,8 +173,9 @@ function inSight() {
 function startPlayer() {
   readColours();
   slider.addEventListener("input", () => {
+    const wanted = Number(slider.value); // stopping moves the slider to where the player stood
     setPlaying(false);
-    seek(Number(slider.value));
+    seek(wanted);
   });
   const click = (id, action) => $(id).addEventListener("click", action);
   click("play", () => setPlaying(!player.playing));
