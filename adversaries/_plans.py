@@ -43,14 +43,18 @@ def check_context(context: AttackContext) -> None:
         )
 
 
-def ego_futures(context: AttackContext) -> tuple[Floats, Bools]:
+def ego_futures(context: AttackContext, *, history: bool = False) -> tuple[Floats, Bools]:
     """The ego trajectories to attack, padded to the length of the scene.
 
     Trajectories with fewer than 10 steps after `context.step` are left out; if none remains, the logged ego
     stands in.
 
+    Args:
+        context: The attack.
+        history: Whether rows up to `context.step` are kept.
+
     Returns:
-        States [N, T, 5] and validity [N, T] (False up to and including `context.step`).
+        States [N, T, 5] and validity [N, T] (False up to and including `context.step`, unless `history`).
 
     Raises:
         AdversaryError: Not even the log holds an ego after `context.step`.
@@ -62,13 +66,14 @@ def ego_futures(context: AttackContext) -> tuple[Floats, Bools]:
         rows = min(len(valid), scene.num_steps)
         padded, mask = np.zeros((scene.num_steps, STATE)), np.zeros(scene.num_steps, dtype=bool)
         padded[:rows], mask[:rows] = states[:rows], valid[:rows]
-        mask[:start] = False
         mask &= np.isfinite(padded).all(-1)
+        if not history:
+            mask[:start] = False
         padded[~mask] = 0.0
         kept.append((padded, mask))
     driven, fallback = kept[:-1], kept[-1]
-    chosen = [item for item in driven if item[1].sum() >= MIN_EGO_STEPS] or [fallback]
-    if not any(mask.any() for _, mask in chosen):
+    chosen = [item for item in driven if item[1][start:].sum() >= MIN_EGO_STEPS] or [fallback]
+    if not any(mask[start:].any() for _, mask in chosen):
         raise AdversaryError(f"scenario {scene.id}: no ego trajectory and no logged ego after step {context.step}.")
     return np.stack([states for states, _ in chosen]), np.stack([mask for _, mask in chosen])
 

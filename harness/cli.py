@@ -18,6 +18,7 @@ VERBS: Final[dict[str, str]] = {
     "train_prior": "train the motion prior on a folder of scenes",
     "train_traffic": "train learned traffic (cloning, closed-loop and reinforcement stages), or build its tokens",
     "train_experts": "align SAGE's experts (and the ablations) from one motion prior",
+    "train_seal": "learn SEAL's scorers and skills from simulated drives against every candidate",
     "sage_analysis": "fronts, preference vectors, reward landscape and extrapolation of SAGE's experts",
     "scenarios": "list, import, generate, validate and draw scenes",
     "perf": "throughput and latency against stock MetaDrive, as ratios from one run",

@@ -1,0 +1,1 @@
+"""`seal`: a learned choice among futures, and reactive, skill-based control just before contact."""

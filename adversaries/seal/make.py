@@ -1,0 +1,82 @@
+"""From roll-outs and scenes to SEAL's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from adversaries.seal.examples import candidate_examples, reactive_examples, together
+from adversaries.seal.rollouts import Rollouts
+from adversaries.seal.skills import Sequences, adversarial, join, recorded
+from adversaries.seal.training import Fit, FitConfig, Report, fit_prior, fit_scorer, fit_skills
+from adversaries.seal.weights import SealModel
+from harness.errors import ConfigError
+from scenarios.scenario import Scenario
+
+MIN_ADVERSARIAL = 50
+"""Fewer adversarial sequences than this make no prior."""
+
+
+def make_model(
+    rollouts: Sequence[Rollouts],
+    scenes: Sequence[Sequences],
+    config: FitConfig,
+    seed: int,
+    *,
+    info: dict[str, Any] | None = None,
+    report: Report = lambda name, row: None,
+) -> SealModel:
+    """Learn every part. Scenes are held out whole: the last share of `rollouts` and of `scenes`.
+
+    Args:
+        rollouts: One per scene, of training scenes only.
+        scenes: Recorded skills per scene (`recorded_skills`).
+        config: Optimisation.
+        seed: Of initial weights, batches and moments.
+        info: Goes into the file's header.
+        report: Told after every epoch.
+
+    Raises:
+        ConfigError: Too little to learn from.
+    """
+    if len(rollouts) < 2 or len(scenes) < 2:
+        raise ConfigError(f"seal: {len(rollouts)} scenes with roll-outs; 2 are the least, 50 or more make sense.")
+    rng = np.random.default_rng(seed)
+    cut = max(1, int(len(rollouts) * (1 - config.held_out)))
+    cut_scenes = max(1, int(len(scenes) * (1 - config.held_out)))
+    parts = rollouts[:cut], rollouts[cut:]
+    whole = [together([candidate_examples(item) for item in part]) for part in parts]
+    soon = [together([reactive_examples(item, rng) for item in part]) for part in parts]
+    hits = [join(adversarial(item) for item in part) for part in parts]
+    if len(hits[0].seen) < MIN_ADVERSARIAL:
+        raise ConfigError(
+            f"seal: only {len(hits[0].seen)} sequences lead up to a contact, too few for an adversarial prior. "
+            "Give more scenes."
+        )
+    benign = [join(part) for part in (scenes[:cut_scenes], scenes[cut_scenes:])]
+    both = [join(pair) for pair in zip(benign, hits, strict=True)]
+
+    def fit(rate: float, epochs: int, batch: int) -> Fit:
+        return Fit(rate, epochs, batch, seed, report)
+
+    rate, batch = config.scorer_rate, config.batch
+    scorer = fit_scorer("scorer", whole[0], whole[1], fit(rate, config.scorer_epochs, config.scorer_batch))
+    reactive = fit_scorer("reactive", soon[0], soon[1], fit(rate, config.reactive_epochs, batch))
+    skills = fit_skills(both[0], both[1], config.divergence, fit(config.skill_rate, config.skill_epochs, batch))
+    prior = fit_prior(skills, hits[0], hits[1], fit(rate, config.prior_epochs, batch))
+    counts = {
+        "scenes": len(rollouts),
+        "candidates": len(whole[0].tracks),
+        "moments": len(soon[0].tracks),
+        "recorded_skills": len(benign[0].seen),
+        "adversarial_skills": len(hits[0].seen),
+    }
+    made = SealModel(scorer, reactive, skills, prior, {**(info or {}), **counts, "seed": seed})
+    return made.load_tensors(made.tensors())
+
+
+def recorded_skills(scenario: Scenario) -> Sequences:
+    """Skills of everyone who drives in a scene."""
+    return recorded(scenario)

@@ -1,0 +1,161 @@
+"""Learning SEAL's parts from roll-outs and recorded tracks: scorers by regression, skills by reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adversaries.seal.examples import Examples
+from adversaries.seal.networks import SKILL_STEPS, SkillModel, SkillPrior, TrackScorer
+from adversaries.seal.skills import Sequences
+
+Report = Callable[[str, dict[str, Any]], None]
+"""Told the name of a network and a row of numbers after every epoch."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Optimisation (Adam, as SEAL; mean squared error for the scorers)."""
+
+    scorer_epochs: int = 50
+    """Epochs of the candidate scorer (SEAL: 50)."""
+    scorer_batch: int = 64
+    """Candidates per batch (SEAL: 64)."""
+    scorer_rate: float = 1e-3
+    """Learning rate of both scorers and of the skill prior (SEAL: 1e-3)."""
+    reactive_epochs: int = 20
+    """Epochs of the reactive scorer."""
+    skill_epochs: int = 30
+    """Epochs of the skill autoencoder (SEAL: 100, on more data)."""
+    skill_rate: float = 1e-3
+    """Learning rate of the skill autoencoder (SEAL: 1e-4)."""
+    divergence: float = 1e-4
+    """Weight of the autoencoder's divergence from a standard normal (ReSkill: 1e-8, which hardly regularises)."""
+    prior_epochs: int = 60
+    """Epochs of the skill prior."""
+    batch: int = 256
+    """Batch of everything but the candidate scorer."""
+    held_out: float = 0.15
+    """Share of scenes on which the best epoch is chosen (SEAL: 0.15)."""
+
+
+class Fit(NamedTuple):
+    """One optimisation: learning rate, epochs, batch size, seed, and who is told."""
+
+    rate: float
+    epochs: int
+    batch: int
+    seed: int
+    report: Report
+
+
+def fit_scorer(name: str, train: Examples, held_out: Examples, fit: Fit) -> TrackScorer:
+    """Regress the targets; the epoch with the smallest held-out error is kept."""
+    torch.manual_seed(fit.seed)
+    network = TrackScorer()
+    tensors = [torch.as_tensor(values) for values in train]
+    held = [torch.as_tensor(values) for values in (held_out if len(held_out.tracks) else train)]
+
+    def loss(rows: Tensor) -> Tensor:
+        return nn.functional.mse_loss(network(tensors[0][rows]), tensors[1][rows])
+
+    def judge() -> dict[str, float]:
+        error = (network(held[0]) - held[1]) ** 2
+        plain = (held[1] - tensors[1].mean(0)) ** 2
+        return {
+            "held_out": float(error.mean()),
+            "explained_closeness": float(1 - error[:, 0].mean() / plain[:, 0].mean()),
+            "explained_deviation": float(1 - error[:, 1].mean() / plain[:, 1].mean()),
+        }
+
+    _run(name, network, len(train.tracks), loss, judge, fit)
+    return network
+
+
+def fit_skills(train: Sequences, held_out: Sequences, divergence: float, fit: Fit) -> SkillModel:
+    """Reconstruct actions through skills; `divergence` weighs the latter's from a standard normal."""
+    torch.manual_seed(fit.seed)
+    network = SkillModel()
+    seen, actions = (torch.as_tensor(values) for values in train)
+    held = [torch.as_tensor(values) for values in (held_out if len(held_out.seen) else train)]
+
+    def loss(rows: Tensor) -> Tensor:
+        mean, spread = network.encode(seen[rows], actions[rows])
+        skill = mean + torch.exp(0.5 * spread) * torch.randn_like(mean)
+        error = (network.decode(seen[rows], _tile(skill)) - actions[rows]) ** 2
+        away = -0.5 * (1 + spread - mean**2 - spread.exp()).sum(-1).mean()
+        return error.sum((-2, -1)).mean() + divergence * away
+
+    def judge() -> dict[str, float]:
+        mean, _ = network.encode(*held)
+        error = (network.decode(held[0], _tile(mean)) - held[1]) ** 2
+        return {"held_out": float(error.mean()), "plain": float((held[1] ** 2).mean())}
+
+    _run("skills", network, len(seen), loss, judge, fit)
+    return network
+
+
+def fit_prior(skills: SkillModel, train: Sequences, held_out: Sequences, fit: Fit) -> SkillPrior:
+    """Density of the skills behind these sequences, given what was seen when they began."""
+    torch.manual_seed(fit.seed)
+    network = SkillPrior()
+    with torch.no_grad():
+        mean, spread = skills.encode(*(torch.as_tensor(values) for values in train))
+        held, _ = skills.encode(*(torch.as_tensor(values) for values in (held_out if len(held_out.seen) else train)))
+    first = torch.as_tensor(train.seen[:, 0])
+    held_first = torch.as_tensor((held_out if len(held_out.seen) else train).seen[:, 0])
+
+    def loss(rows: Tensor) -> Tensor:
+        drawn = mean[rows] + torch.exp(0.5 * spread[rows]) * torch.randn_like(mean[rows])
+        return -network.log_prob(drawn, first[rows]).mean()
+
+    def judge() -> dict[str, float]:
+        return {"held_out": float(-network.log_prob(held, held_first).mean())}
+
+    _run("prior", network, len(first), loss, judge, fit)
+    return network
+
+
+def _tile(skill: Tensor) -> Tensor:
+    return skill[:, None].expand(-1, SKILL_STEPS, -1)
+
+
+def _run(
+    name: str,
+    network: nn.Module,
+    count: int,
+    loss: Callable[[Tensor], Tensor],
+    judge: Callable[[], dict[str, float]],
+    fit: Fit,
+) -> None:
+    """Adam on batches of row numbers; the network is left with the weights of its best held-out epoch."""
+    optimiser = torch.optim.Adam(network.parameters(), lr=fit.rate)
+    generator = torch.Generator().manual_seed(fit.seed)
+    best, kept = np.inf, _copy(network)
+    for epoch in range(1, fit.epochs + 1):
+        network.train()
+        total = 0.0
+        for rows in torch.randperm(count, generator=generator).split(fit.batch):
+            optimiser.zero_grad()
+            value = loss(rows)
+            value.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            total += float(value.detach()) * len(rows)
+        network.eval()
+        with torch.no_grad():
+            row = {"epoch": epoch, "loss": total / count, **judge()}
+        if row["held_out"] < best:
+            best, kept = row["held_out"], _copy(network)
+        fit.report(name, row)
+    network.load_state_dict(kept)
+    network.eval()
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in network.state_dict().items()}

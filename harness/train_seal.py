@@ -1,0 +1,151 @@
+"""`python -m harness.train_seal`: SEAL's learned parts, from drives of an ego against every candidate of every scene.
+
+The run folder then serves `--adversary seal --prior FOLDER/prior.safetensors` wherever attacks are made. The weights
+that ship with the package were made by this command on procedural scenes.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from harness.errors import GauntletError
+from harness.policies import load_policy
+from harness.registry import resolve
+from harness.runs import RunDirectory, default_folder, write_json
+from harness.seal_rollouts import collect, file_name
+from harness.train_prior import open_part
+from scenarios.scenario import ScenarioSource
+
+if TYPE_CHECKING:
+    FitConfig = Any
+else:
+    # The harness reaches adversaries through registry names only.
+    FitConfig = resolve("adversary", "adversaries.seal.training:FitConfig")
+
+VERB: Final = "train_seal"
+
+
+@dataclass(frozen=True)
+class TrainSealConfig:
+    """Simulate an ego against every candidate, then learn to foretell what comes of each, and skills."""
+
+    data: str = "procedural"
+    """Folder of ScenarioNet pickles, or `procedural` for the generated scenes."""
+    train: str = "train"
+    """Scenes: a split name, or indices such as `0:280` or `0:100,120,130:140`."""
+    scenes: int | None = None
+    """Use only the first so many of them; a scene costs 33 simulated drives, some 5 s of one core."""
+    prior: Path | None = None
+    """Motion prior weights (safetensors) that draw the candidates; the shipped ones by default."""
+    policy: str = "idm"
+    """The ego in the roll-outs (SEAL: an intelligent driver)."""
+    rollouts: Path | None = None
+    """Folder of roll-outs to use and add to; `rollouts/` in the run folder by default."""
+    out: Path | None = None
+    """Run folder; a new one under `runs/` by default."""
+    resume: Path | None = None
+    """Go on with the run in this folder: scenes that were simulated are not simulated again."""
+    seed: int = 0
+    """Of episodes, initial weights and batches."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """How each part is learnt."""
+
+
+def run(config: TrainSealConfig, console: Console) -> Path:
+    """Roll out, learn, write `seal.safetensors` and the prior it belongs to; return the run folder.
+
+    Raises:
+        GauntletError: Unusable data, weights, options or folder.
+    """
+    begin = time.perf_counter()
+    prior = resolve("adversary", "adversaries._candidates:load_prior")(config.prior, 4)
+    source = open_part(config.data, config.train)
+    if config.resume is not None:
+        record = RunDirectory.reopen(config.resume, VERB)
+    else:
+        record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
+    with record:
+        console.print(f"run folder: {record.path.resolve()}", highlight=False)
+        model, history = _make(config, source, prior, record.path, console)
+        model.save(record.path / "seal.safetensors")
+        prior.save(record.path / "prior.safetensors")
+        write_json(record.path / "history.json", history)
+    console.print(table(history))
+    minutes = (time.perf_counter() - begin) / 60
+    place = record.path.resolve() / "prior.safetensors"
+    console.print(f"{minutes:.1f} min; use it as: --adversary seal --prior {place}", highlight=False)
+    return record.path
+
+
+def _make(
+    config: TrainSealConfig, source: ScenarioSource, prior: Any, folder: Path, console: Console
+) -> tuple[Any, dict[str, list[dict[str, Any]]]]:
+    """The learnt model and every network's epochs."""
+    place = config.rollouts or folder / "rollouts"
+    place.mkdir(parents=True, exist_ok=True)
+    total = len(source) if config.scenes is None else min(config.scenes, len(source))
+    shown = iter(track(range(total), "simulating", console=console, disable=not console.is_terminal))
+
+    def progress(done: int, total: int) -> None:
+        next(shown, None)
+
+    names = collect(source, load_policy(config.policy), prior, place, limit=total, seed=config.seed, report=progress)
+    recorded_skills = resolve("adversary", "adversaries.seal.make:recorded_skills")
+    indices = [index for index in range(total) if file_name(source.ids[index]) in set(names)]
+    skills = [
+        recorded_skills(source[index])
+        for index in track(indices, "reading tracks", console=console, disable=not console.is_terminal)
+    ]
+    history: dict[str, list[dict[str, Any]]] = {}
+
+    def report(name: str, row: dict[str, Any]) -> None:
+        rows = history.setdefault(name, [])
+        rows.append(row)
+        if len(rows) % 10 == 0:
+            numbers = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
+            console.print(f"  {name:9} epoch {row['epoch']:3}  {numbers}", highlight=False)
+
+    info = {"data": "procedural" if config.data == "procedural" else "own", "policy": config.policy}
+    load_all = resolve("adversary", "adversaries.seal.rollouts:load_all")
+    make_model = resolve("adversary", "adversaries.seal.make:make_model")
+    model = make_model(load_all(place, names), skills, config.fit, config.seed, info=info, report=report)
+    return model, history
+
+
+def table(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """The best epoch of every network."""
+    shown = Table(title="SEAL: best held-out epochs")
+    for head in ("network", "epoch", "held-out loss", "more"):
+        shown.add_column(head)
+    for name, rows in history.items():
+        best = min(rows, key=lambda row: row["held_out"])
+        more = ", ".join(f"{k} {v:.3f}" for k, v in best.items() if k not in ("epoch", "held_out", "loss"))
+        shown.add_row(name, str(best["epoch"]), f"{best['held_out']:.4f}", more)
+    return shown
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse options, make the weights, print the table and where everything lies."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    console = Console()
+    config = tyro.cli(TrainSealConfig, args=argv, description=__doc__)
+    try:
+        run(config, console)
+    except GauntletError as error:
+        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
