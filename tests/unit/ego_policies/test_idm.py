@@ -3,16 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ego_policies.idm import (
-    IDMConfig,
-    IDMPolicy,
-    Leader,
-    curve_speed,
-    find_leader,
-    idm_acceleration,
-    pedal,
-    prepare_route,
-)
+from ego_policies.following import IDMConfig, Leader, find_leader, idm_acceleration
+from ego_policies.idm import IDMPolicy
+from ego_policies.routes import curve_speed, prepare_route
+from ego_policies.vehicle import pedal
 from harness.errors import ConfigError
 from harness.interfaces import EgoView
 from tests.scenes import straight_road
@@ -130,7 +124,7 @@ def test_pedal_of_an_acceleration():
 
 def test_closed_loop_stops_behind_a_standing_car_and_stays_in_lane():
     """A point-mass bicycle driven by the policy's own action scale: it must come to rest 2 m behind the car."""
-    policy = IDMPolicy()
+    policy = IDMPolicy(lane_changes=None)
     policy.reset(straight_road(ego_speed=12.0), np.random.default_rng(0))
     x, y, heading, speed = 0.0, 0.5, 0.1, 12.0
     for _ in range(300):
