@@ -212,15 +212,16 @@ class Scorer:
 
     def _aligned(self, simulated: Any) -> Tensor:
         """[R, A, S, 4] float64 in the local frame, agents in our order."""
-        given = np.asarray(torch.as_tensor(simulated.agents).cpu())
-        states = simulated.states
+        agents, states = simulated.agents, simulated.states
+        given = agents.cpu().numpy() if isinstance(agents, Tensor) else np.asarray(agents)
+        states = states if isinstance(states, Tensor) else torch.as_tensor(np.ascontiguousarray(states))
         if set(given.tolist()) != set(self.agents.tolist()) or len(given) != len(self.agents):
             raise ConfigError(
                 f"realism: roll-outs of {len(given)} agents, but the scene has {len(self.agents)} agents at step 10. "
                 "Simulate every agent that is valid at step 10 (`harness.traffic.rollouts.simulated_agents`)."
             )
         order = np.argsort(given)
-        local = self._scene.to_local(states if isinstance(states, Tensor) else torch.as_tensor(np.asarray(states)))
+        local = self._scene.to_local(states)
         local = local if (order == np.arange(len(order))).all() else local[:, torch.as_tensor(order)]
         if local.shape[2] != self._scene.future:
             raise ConfigError(
