@@ -127,6 +127,24 @@ ENCOUNTER_COLUMNS: Final[tuple[Column, ...]] = (
 )
 """How close and how hard."""
 
+VERDICT_COLUMNS: Final[tuple[Column, ...]] = (
+    _percent("avoidable", "avoidable", "a feasible motion of the ego, begun once the attack was visible, avoids it"),
+    Column(
+        "seconds_before_impact",
+        "lost before impact",
+        "mean",
+        "time before the contact at which it stopped being avoidable, over avoidable ones",
+        digits=2,
+        unit="s",
+    ),
+    _percent("cc_prevented", "CC", "the competent driver of UN R157 would have prevented it", "Prevented by"),
+    _percent("fsm_prevented", "FSM", "the fuzzy safety model would have prevented it", "Prevented by"),
+    _percent("fault_ego", "ego", "the ego is at fault", "Fault", source="fault", equals="ego"),
+    _percent("fault_opponent", "opponent", "the opponent is at fault", "Fault", source="fault", equals="opponent"),
+    _percent("fault_both", "both", "both are", "Fault", source="fault", equals="both"),
+)
+"""Shares of the contacts: the first one of an episode, if it is with the opponent (undisturbed: with any vehicle)."""
+
 DRIVE_COLUMNS: Final[tuple[Column, ...]] = (
     Column(
         "completion",
@@ -156,6 +174,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     *SUCCESS_COLUMNS,
     *RATE_COLUMNS,
     *ENCOUNTER_COLUMNS,
+    *VERDICT_COLUMNS,
     *DRIVE_COLUMNS,
 )
 """Every column, as in JSON and CSV."""
@@ -164,6 +183,7 @@ TABLES: Final[tuple[tuple[str, tuple[Column, ...]], ...]] = (
     ("attack", SAGE_COLUMNS),
     ("success by every reading", (*SUCCESS_COLUMNS, *RATE_COLUMNS)),
     ("encounter", ENCOUNTER_COLUMNS),
+    ("contacts: avoidable, preventable, whose fault", VERDICT_COLUMNS),
     ("system under test", DRIVE_COLUMNS),
 )
 """What is printed for every system under test: a title and its columns."""

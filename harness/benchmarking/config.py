@@ -36,7 +36,8 @@ class BenchmarkConfig:
     """Systems under test: registry names, `td3:FILE`, `FILE.zip|.pt|.onnx`, `module:Class`; `LABEL=…` names one in
     tables (needed where two have the same name)."""
     adversary: tuple[str, ...] = ("rule", "cat")
-    """Registry names; `NAME@λ` sets another intensity (`sage@0.5`). The undisturbed scene (`none`) is always there."""
+    """Registry names or `module:Class`; `NAME@λ` sets another intensity (`sage@0.5`), `LABEL=…` another name in tables.
+    The undisturbed scene (`none`) is always there."""
     protocol: ProtocolName = "corrected"
     """`corrected`, or `as-published` to compare with the papers' tables; never both in one run."""
     intensity: float = 1.0
@@ -77,7 +78,9 @@ class BenchmarkConfig:
             raise ConfigError(f"benchmark: expected one or more different seeds >= 0, got {self.seed}.")
         labels = [item.label for item in self.attackers]
         if len(set(labels)) != len(labels):
-            raise ConfigError(f"benchmark: an adversary is named twice among {', '.join(labels)}; once is enough.")
+            raise ConfigError(f"benchmark: two adversaries are called the same among {', '.join(labels)}.")
+        if UNDISTURBED in labels:
+            raise ConfigError(f"benchmark: {UNDISTURBED!r} is the undisturbed scene; give the adversary another label.")
 
     @property
     def attackers(self) -> tuple[Attacker, ...]:
@@ -122,7 +125,7 @@ class Attacker:
     """One row of the table: a registered adversary at one intensity.
 
     Attributes:
-        label: In tables and file names: the name, with `@λ` where the user wrote one.
+        label: In tables and file names: what the user wrote.
         name: Registry name.
         intensity: λ.
     """
@@ -133,19 +136,20 @@ class Attacker:
 
     @classmethod
     def parse(cls, text: str, intensity: float) -> Attacker:
-        """From `NAME` or `NAME@λ`.
+        """From `NAME`, `NAME@λ`, `LABEL=NAME` or `LABEL=NAME@λ`.
 
         Raises:
             ConfigError: λ is not a number.
         """
-        name, at, dial = text.partition("@")
+        label, rest = _labelled(text)
+        name, at, dial = rest.partition("@")
         try:
             value = float(dial) if at else intensity
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
             raise ConfigError(f"adversary {text!r}: expected a number after @, such as sage@0.5.")
-        return cls(text, name, value)
+        return cls(label or rest, name, value)
 
     def build(self, protocol: ProtocolName, prior: Path | None) -> Adversary:
         """Make the adversary, with those of the options that it knows.
@@ -175,7 +179,11 @@ class System:
     @classmethod
     def parse(cls, text: str) -> System:
         """From `SPEC` or `LABEL=SPEC`."""
-        label, equals, spec = text.partition("=")
-        if equals and _LABEL.fullmatch(label):
-            return cls(spec, label)
-        return cls(text)
+        label, spec = _labelled(text)
+        return cls(spec, label)
+
+
+def _labelled(text: str) -> tuple[str | None, str]:
+    """A label and what it stands for; an `=` within a path makes no label."""
+    label, equals, rest = text.partition("=")
+    return (label, rest) if equals and _LABEL.fullmatch(label) else (None, text)

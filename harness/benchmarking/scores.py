@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmarking.protocols import Deviations
-from harness.benchmarking.records import Score
+from harness.benchmarking.records import UNDISTURBED, Score
 from harness.geometry import box_separation
 from harness.interfaces import HEADING, STATE, AttackPlan, Episode, Trajectory
 from harness.metrics.adversarial import adversarial_reward
@@ -26,6 +26,7 @@ from harness.metrics.compliance import off_road_steps, traffic_contact_steps
 from harness.metrics.distribution import kinematic_samples
 from harness.metrics.encounter import impact, minimum_distance, time_to_collision
 from harness.metrics.realism import behavioural_penalty, kinematic_penalty
+from harness.metrics.verdicts import judge_contact
 from scenarios.map_index import MapIndex
 from scenarios.scenario import CURRENT_STEP, Scenario
 
@@ -124,6 +125,7 @@ def score(case: Case) -> dict[str, Score]:
     numbers = dict(_drive(case))
     if case.scenario.opponent is not None and case.episode.opponent is not None:
         numbers |= {**_success(case), **_quality(case), **_encounter(case)}
+    numbers |= _verdict(case)
     return {key: _plain(value) for key, value in numbers.items()}
 
 
@@ -255,6 +257,27 @@ def _encounter(case: Case) -> Mapping[str, Any]:
         "min_distance": near.value if near.valid else None,
         "min_ttc": soon.value if soon.valid else None,
         "impact_speed": hard.relative_speed if hard is not None else None,
+    }
+
+
+def _verdict(case: Case) -> Mapping[str, Any]:
+    """Who could have done what about the first contact: with the opponent, or, undisturbed, with any vehicle.
+
+    After the first contact nothing tells what drivers would have done, so later ones are not judged; and who ran into
+    somebody else under attack is no measure of the attack.
+    """
+    verdict = judge_contact(case.scenario, case.episode, case.ego_size)
+    if verdict is None or not (verdict.is_opponent or case.episode.adversary == UNDISTURBED):
+        return {}
+    return {
+        "visible_step": verdict.visible_step,
+        "avoidable": verdict.avoidability.avoidable,
+        "seconds_before_impact": verdict.avoidability.seconds_before_impact,
+        "cc_prevented": verdict.competent.prevented,
+        "fsm_prevented": verdict.fuzzy.prevented,
+        "fault": verdict.fault.party,
+        "fault_kind": verdict.fault.kind,
+        "fault_reason": verdict.fault.reason,
     }
 
 

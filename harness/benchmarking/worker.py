@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -71,6 +72,8 @@ class BenchmarkWorker:
         import torch
 
         torch.set_num_threads(1)
+        # Loaded here, not with the first episode: that one's time limit is for the episode.
+        importlib.import_module("harness.engine.env")
         self._spec, self._config = spec, spec.config
         self._source = open_scenes(spec.config)
         self._deviations = deviations(spec.config.protocol)

@@ -1,0 +1,212 @@
+"""Numbers of episodes that can be worked out by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.benchmarking.planning import Planner, one_step_late
+from harness.benchmarking.protocols import MEANING, PROTOCOLS, describe, deviations
+from harness.benchmarking.scores import Case, profiles, score
+from harness.errors import UnknownNameError
+from harness.interfaces import AttackContext, AttackPlan, Episode, Trajectory
+from harness.open_loop import judge, logged_context
+from scenarios.scenario import Scenario
+from tests.scenes import Agent, straight_road
+
+CORRECTED, PUBLISHED = PROTOCOLS["corrected"], PROTOCOLS["as-published"]
+
+
+def episode_of(scene: Scenario, opponent: Trajectory | None = None, **more: object) -> Episode:
+    """The scene as an episode with a replayed ego, and another opponent where given."""
+    agent = scene.opponent
+    logged = None if agent is None else Trajectory(scene.states(agent), scene.valid[agent])
+    agents, agents_valid = np.stack([scene.states(row) for row in range(scene.num_agents)]), scene.valid.copy()
+    if opponent is not None:
+        agents[agent], agents_valid[agent] = opponent
+    values: dict[str, object] = {
+        "scenario_id": scene.id, "policy": "replay", "adversary": "x", "intensity": 1.0, "seed": 0,
+        "ego": Trajectory(scene.states(scene.ego), scene.valid[scene.ego]), "opponent": opponent or logged,
+        "agents": agents, "agents_valid": agents_valid,
+        "plan": None, "steps": 90, "reward": 1.0, "cost": 0.0, "route_completion": 1.0, "arrived": True,
+        "off_road": False, "truncated": False, "crash_contact": None, "crash_geometry": None, "crash_opponent": None,
+        "mean_speed": 10.0, "mean_jerk": 0.0,
+    }  # fmt: skip
+    return Episode(**{**values, **more})  # type: ignore[arg-type]
+
+
+def ahead(scene: Scenario, gap: float, start: int = 30) -> AttackPlan:
+    """The opponent jumps in front of the ego at step `start` and stays `gap` m ahead (centres)."""
+    assert scene.opponent is not None
+    states = scene.states(scene.opponent).copy()
+    states[start:] = scene.states(scene.ego)[start:]
+    states[start:, 0] += gap
+    return AttackPlan(states, np.ones(len(states), bool))
+
+
+def case_of(scene: Scenario, plan: AttackPlan | None, **more: object) -> Case:
+    played = None if plan is None else Trajectory(plan.states, plan.valid)
+    contact = more.pop("crash_contact", None)
+    values: dict[str, object] = {
+        "scenario": scene, "episode": episode_of(scene, played, crash_contact=contact, plan=plan),
+        "undisturbed": episode_of(scene), "plan": plan, "ego_size": scene.box(scene.ego), "deviations": CORRECTED,
+    }  # fmt: skip
+    return Case(**{**values, **more})  # type: ignore[arg-type]
+
+
+def test_a_hit() -> None:
+    scene = straight_road()
+    found = score(case_of(scene, ahead(scene, 2.0), crash_contact=30))
+    assert found["contact_step"] == 30.0
+    for name in ("success", "success_geometry", "success_contact", "success_new", "success_planned", "success_sage"):
+        assert found[name] is True, name
+    assert found["reward"] == pytest.approx(10 * (1 - 20 / 80))
+    assert found["min_distance"] == 0.0
+    assert found["impact_speed"] == pytest.approx(0.0)  # both drive 10 m/s
+    # The opponent appeared from nowhere at the step of the contact: nobody could have done anything.
+    assert (found["visible_step"], found["avoidable"], found["cc_prevented"]) == (30.0, False, False)
+    assert found["fault"] == "opponent"
+    assert found["hits_objects"] is False
+
+
+def test_a_miss_keeps_its_distance() -> None:
+    scene = straight_road()
+    found = score(case_of(scene, ahead(scene, 6.5)))
+    assert found["success"] is False
+    assert found["min_distance"] == pytest.approx(6.5 - 4.5)
+    assert found["reward"] == pytest.approx(np.exp(-0.2 * 6.5))
+    assert (found["impact_speed"], found["contact_step"]) == (None, None)
+
+
+def test_contact_of_the_past_and_of_others_is_no_success() -> None:
+    scene = straight_road()
+    early = ahead(scene, 2.0, start=5)
+    early.states[11:, 1] += 30.0
+    assert score(case_of(scene, early, crash_contact=5))["success"] is False
+    assert score(case_of(scene, early, crash_contact=5))["success_contact"] is False
+    # The engine reports a contact at a step when the opponent is far away: it was somebody else.
+    elsewhere = score(case_of(scene, ahead(scene, 6.5), crash_contact=40))
+    assert elsewhere["success_contact"] is False
+    assert elsewhere["crashed"] is True
+
+
+def test_what_happens_undisturbed_is_not_new() -> None:
+    scene = straight_road()
+    hit = ahead(scene, 2.0)
+    quiet = episode_of(scene, Trajectory(hit.states, hit.valid))
+    found = score(case_of(scene, hit, undisturbed=quiet))
+    assert (found["success"], found["success_new"]) == (True, False)
+
+
+def test_the_simulation_decides_not_the_plan() -> None:
+    """A hit on paper that the ego evades is a success as published only where the plan meets what it did."""
+    scene = straight_road()
+    plan = ahead(scene, 2.0)
+    evading = Trajectory(scene.states(scene.ego).copy(), scene.valid[scene.ego])
+    evading.states[25:, 1] -= 40.0
+    episode = replace(episode_of(scene, Trajectory(plan.states, plan.valid)), ego=evading)
+    case = case_of(scene, plan, episode=episode)
+    found = score(case)
+    assert (found["success"], found["success_planned"], found["success_sage"], found["success_cat"]) == (
+        False,
+        True,
+        False,
+        True,
+    )
+
+
+def test_the_quality_is_that_of_the_open_loop() -> None:
+    """Against a replayed ego, reward, penalties and map checks are those of `harness.open_loop`, in both protocols."""
+    scene = straight_road(extra=[Agent("far", 100.0, 0.0)])
+    plan = ahead(scene, 2.0)
+    for protocol, switches in PROTOCOLS.items():
+        expected = judge(logged_context(scene), plan.states, plan.valid, protocol)  # type: ignore[arg-type]
+        found = score(case_of(scene, plan, deviations=switches))
+        for name in ("reward", "kinematic", "behavioural"):
+            assert found[name] == pytest.approx(expected[name]), (protocol, name)
+        assert found["success_cat"] == (expected["contact_step_cat"] >= 0)
+        assert found["hits_objects"] == expected["hits_traffic"]
+
+
+def test_realism_does_not_depend_on_how_long_the_episode_was() -> None:
+    scene = straight_road()
+    plan = ahead(scene, 2.0)
+    full = score(case_of(scene, plan))
+    cut = Trajectory(plan.states, plan.valid & (np.arange(91) <= 40))
+    short = score(case_of(scene, plan, episode=episode_of(scene, cut, steps=40)))
+    assert (full["kinematic"], full["behavioural"]) == (short["kinematic"], short["behavioural"])
+    assert len(profiles(case_of(scene, plan))["attack_speed"]) == 80
+
+
+def test_a_reactive_controller_is_judged_by_what_it_did() -> None:
+    scene = straight_road()
+    plan = replace(ahead(scene, 2.0), controller=object(), takeover_step=20)  # type: ignore[arg-type]
+    assert scene.opponent is not None
+    calm = Trajectory(scene.states(scene.opponent), scene.valid[scene.opponent])
+    found = score(case_of(scene, plan, episode=episode_of(scene, calm)))
+    assert found["kinematic"] == pytest.approx(1.872, abs=1e-3)
+    assert found["behavioural"] == pytest.approx(0.212, abs=1e-3)
+
+
+def test_the_undisturbed_log_is_at_no_distance() -> None:
+    scene = straight_road()
+    arrays = profiles(case_of(scene, None))
+    np.testing.assert_array_equal(arrays["attack_speed"], arrays["log_speed"])
+
+
+def test_mirrored_boxes_miss_a_road_edge() -> None:
+    """A car turned to +30 degrees beside the left edge crosses it; turned to -30 its box does as well (symmetric)."""
+    scene = straight_road()
+    plan = ahead(scene, 20.0)
+    plan.states[30:, 1], plan.states[30:, 2] = 3.5 + 2.0 - 1.3, 0.6
+    upright = score(case_of(scene, plan))
+    mirrored = score(case_of(scene, plan, deviations=PUBLISHED))
+    assert upright["crosses_edge"] is True
+    assert mirrored["crosses_edge"] is True
+    # Against another car beside it the sign decides: the tail of a turned box sweeps the other way.
+    pushed = straight_road(extra=[Agent("beside", 20.0 - 3.2, -2.6, 0.0, 10.0)])
+    turned = ahead(pushed, 20.0)
+    turned.states[30:, 2] = 0.5
+    assert score(case_of(pushed, turned))["hits_objects"] is True
+    assert score(case_of(pushed, turned, deviations=PUBLISHED))["hits_objects"] is False
+
+
+def test_scene_without_an_opponent_has_only_the_drive() -> None:
+    found = score(case_of(straight_road(with_opponent=False), None))
+    assert found["completion"] == 1.0
+    assert "success" not in found
+
+
+def test_one_step_late() -> None:
+    scene = straight_road()
+    plan = ahead(scene, 2.0)
+    late = one_step_late(plan, 10)
+    np.testing.assert_array_equal(late.states[:11], plan.states[:11])
+    np.testing.assert_array_equal(late.states[11:], plan.states[10:-1])
+    unseen = replace(plan, valid=np.arange(91) > 10)
+    assert one_step_late(unseen, 10).valid[11:].all()
+
+
+def test_the_planner_remembers_what_was_meant() -> None:
+    scene = straight_road()
+
+    class Fixed:
+        name = "fixed"
+
+        def plan(self, context: AttackContext) -> AttackPlan:
+            return ahead(context.scenario, 2.0)
+
+    planner = Planner(Fixed(), late=True)
+    played = planner.plan(logged_context(scene))
+    assert played is not None
+    assert planner.planned is not None
+    assert not np.array_equal(played.states, planner.planned.states)
+    assert (planner.name, planner.seconds > 0) == ("fixed", True)
+
+
+def test_every_deviation_is_named() -> None:
+    assert set(MEANING) == set(PUBLISHED.names())
+    assert CORRECTED.names() == ()
+    assert {row["repeated"] for row in describe("as-published")} == {"yes"}
+    with pytest.raises(UnknownNameError, match="as-published"):
+        deviations("published")
