@@ -65,7 +65,6 @@ def test_a_hit() -> None:
     assert found["impact_speed"] == pytest.approx(0.0)  # both drive 10 m/s
     # The opponent appeared from nowhere at the step of the contact: nobody could have done anything.
     assert (found["visible_step"], found["avoidable"], found["cc_prevented"]) == (30.0, False, False)
-    assert found["fault"] == "opponent"
     assert found["hits_objects"] is False
 
 
