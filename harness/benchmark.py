@@ -18,8 +18,11 @@ from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.lineup import FILE, Lineup, assemble
 from harness.benchmarking.runner import prepare, run_all
 from harness.benchmarking.summary import Cell, as_object, summarise
+from harness.benchmarking.worker import open_scenes
 from harness.errors import ConfigError, GauntletError, RunError
 from harness.report.benchmark_tables import terminal, write_all
+from harness.report.html import FILE as REPORT
+from harness.report.html import write_report
 from harness.runs import RunDirectory, default_folder, explained, read_json, read_run, write_json
 
 VERB: Final = "benchmark"
@@ -28,7 +31,7 @@ INTERRUPTED: Final = 130
 
 
 def run(config: BenchmarkConfig, console: Console) -> tuple[list[Cell], Path]:
-    """Run (or go on with) a benchmark, write its tables; return the cells and the run folder.
+    """Run (or go on with) a benchmark, write its tables and its report; return the cells and the run folder.
 
     Raises:
         GauntletError: Unknown names, unusable data or weights, a folder that cannot be written, another run's folder.
@@ -44,6 +47,7 @@ def run(config: BenchmarkConfig, console: Console) -> tuple[list[Cell], Path]:
         write_all(folder, cells, compare(cells), config)
         if config.json is not None:
             write_json(config.json, [as_object(cell, config) for cell in cells])
+        write_report(folder, open_scenes(config))
         return cells, folder
 
 
@@ -89,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if failed:
         console.print(f"[yellow]{failed} episodes failed[/]; benchmark.md says which and why.")
     console.print(f"written to {folder.resolve()}", highlight=False)
+    console.print(f"report with playback of every episode: {(folder / REPORT).resolve()}", highlight=False)
 
 
 def _resumed(arguments: Sequence[str]) -> Path | None:
