@@ -82,7 +82,7 @@ def test_each_rollout_by_itself():
     assert found.off_road.tolist() == [[False, False], [False, True], [False, False]]
     assert found.collided.tolist() == [[False, False], [False, False], [True, True]]
     assert found.displacement == pytest.approx(torch.tensor([[0.0, 0], [0, 6], [0, 38]], dtype=torch.float64))
-    assert found.meta[0] > found.meta[1] and found.meta[0] > found.meta[2]
+    assert found.meta[0] > found.meta[1:].max()
     assert found.collision_rate.tolist() == [0.0, 0.0, 1.0]
     # Each is what it would be alone.
     alone = scorer.score(simulated(scene, (0, 6.0)))
@@ -95,7 +95,7 @@ def test_pooled_rollouts_share_one_distribution():
     scorer = Scorer(scene, agents=(1,))
     pooled = scorer.score(simulated(scene, (0, 0), (0, 6.0), (0, 6.0), (0, 6.0)))
     assert pooled.likelihoods["offroad_indication"] == pytest.approx(1.001 / 4.002)
-    assert pooled.min_ade == 0.0 and pooled.ade == pytest.approx(4.5)
+    assert (pooled.min_ade, pooled.ade) == pytest.approx((0.0, 4.5))
     halves = scorer.score_groups(simulated(scene, (0, 0), (0, 6.0), (0, 6.0), (0, 6.0)), 2)
     assert halves.likelihoods["offroad_indication"].tolist() == pytest.approx([1.001 / 2.002, 0.001 / 2.002])
 
@@ -165,7 +165,7 @@ def test_what_cannot_be_scored_says_so():
         Scorer(road(Agent("late", 40, 0, first=11)), agents=(1,))
     with pytest.raises(ScenarioError, match="no road edges"):
         Scorer(replace(scene, features=scene.features[:1]))
-    with pytest.raises(ScenarioError, match="0.1 s"):
+    with pytest.raises(ScenarioError, match=r"0\.1 s"):
         Scorer(replace(scene, dt=0.5))
 
 

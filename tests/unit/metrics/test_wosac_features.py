@@ -1,6 +1,7 @@
 """Features of the realism metrics, against numbers worked out by hand and against brute force."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -214,7 +215,7 @@ def test_the_candidate_table_finds_what_a_full_search_finds():
     best = np.full(len(points), np.inf)
     planar = np.zeros(len(points))
     for line in lines:
-        for start, end in zip(line[:-1], line[1:], strict=True):
+        for start, end in pairwise(line):
             offset, delta = points.numpy() - start, end - start
             ratio = np.clip(offset[:, :2] @ delta[:2] / (delta[:2] @ delta[:2]), 0, 1)
             gap = offset - ratio[:, None] * delta
