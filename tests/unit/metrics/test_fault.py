@@ -6,6 +6,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.interfaces import Trajectory
 from harness.metrics.contact_faces import contact_faces
+from harness.metrics.contact_vehicle import make_vehicle, shift
 from harness.metrics.fault import Fault, fault
 from scenarios.map_index import MapIndex
 from tests.scenes import crossing, straight_road
@@ -162,8 +163,42 @@ def test_turning_across_and_leaving_the_lanes() -> None:
     found = judge(ego, across)
     assert (found.party, found.kind) == ("opponent", "turned_across")
     index = MapIndex.of(straight_road())
-    out_of_nowhere = judge(drive(0, 0, 0, 10), drive(30, -20, np.pi / 2, 6), index)
-    assert (out_of_nowhere.party, out_of_nowhere.kind) == ("opponent", "left_lane")
+    veering = turned(drive(5, 3.5, 0, 9), 12, -np.deg2rad(70), 4.0)
+    found = judge(drive(0, 0, 0, 10), veering, index)
+    assert (found.party, found.kind) == ("opponent", "left_lane")
+
+
+def test_turning_left_before_an_oncoming_vehicle() -> None:
+    # The ego comes straight on from the east; the opponent turns left and is struck by 35° into its turn.
+    ego = drive(50, 3.0, np.pi, 10)
+    turning = turned(drive(-25, 0, 0, 6), 36, 0.6, 8.0)
+    found = judge(ego, turning)
+    assert (found.party, found.kind) == ("opponent", "turned_across")
+
+
+def test_turn_that_is_still_ahead_shows_in_the_lane() -> None:
+    # 17° into the left turn of the crossing (0.4 m off the way straight on): the lane goes on to 90°.
+    index = MapIndex.of(crossing())
+    vehicle, other = turned(drive(-40, 0, 0, 6), 50, np.pi / 2, 10.0), drive(0, 60, -np.pi / 2, 5)
+    assert np.rad2deg(vehicle.states[55, 2]) == pytest.approx(17, abs=1)
+    span = (30, 55)
+    with_map = make_vehicle("ego", "front", vehicle, CAR, other, CAR, span, DT, index)
+    assert with_map.turn() > np.deg2rad(80)
+    assert abs(shift(with_map, with_map)) < 0.1
+    without = make_vehicle("ego", "front", vehicle, CAR, other, CAR, span, DT, None)
+    assert without.turn() == pytest.approx(vehicle.states[55, 2])
+    # At the mouth of the junction nothing tells a turn from going straight on.
+    assert make_vehicle("ego", "front", vehicle, CAR, other, CAR, (26, 51), DT, index).turn() < np.deg2rad(10)
+
+
+def test_coming_from_beside_the_road() -> None:
+    # Out of a driveway onto the right lane of a straight road.
+    index = MapIndex.of(straight_road())
+    opponent = turned(drive(20, -8, np.pi / 2, 3), 15, -np.deg2rad(30), 6.0)
+    ego = drive(-17, 0, 0, 11)
+    found = judge(ego, opponent, index)
+    assert (found.party, found.kind) == ("opponent", "entered_road")
+    assert judge(ego, opponent).kind in ("right_of_way", "turned_across")
 
 
 def test_nothing_to_judge() -> None:
