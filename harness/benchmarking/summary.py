@@ -47,7 +47,7 @@ class Cell:
         reasons: How often each kind of failure happened.
         examples: Up to three failures in full.
         columns: By name.
-        seconds: Mean seconds per scene: `episode` (planning, simulation), `planning` alone, `scoring`.
+        seconds: Median seconds per scene: `episode` (planning, simulation), `planning` alone, `scoring`.
         outcomes: Per score, [S, R] over scenes and seeds, NaN where undefined: what paired tests need.
     """
 
@@ -188,5 +188,5 @@ def _seconds(good: Sequence[Scored]) -> dict[str, float]:
     found = {}
     for name in TIMINGS:
         values = [_number(record.scores.get(name)) for record in good]
-        found[name.removeprefix("seconds_")] = float(np.mean(values)) if values else float("nan")
+        found[name.removeprefix("seconds_")] = float(np.median(values)) if values else float("nan")
     return found

@@ -136,7 +136,7 @@ class BenchmarkWorker:
             policy = self._policy(unit.system)
             # Only stage 1 is aimed at: attacks of other adversaries must not change each other.
             buffer = EgoBuffer(1, prefill="none")
-            buffer.add(unit.scenario_id, quiet.ego)
+            buffer.add(self._source[unit.scene].id, quiet.ego)
             episode = run_episode(
                 self._environment(policy),
                 policy,

@@ -42,7 +42,7 @@ class Exit(Hit):
     name = "exit"
 
     def plan(self, context: AttackContext) -> AttackPlan:
-        if context.scenario.id == "crossing":
+        if context.scenario.id.endswith("crossing"):
             os._exit(7)
         return super().plan(context)
 
@@ -51,7 +51,7 @@ class Segfault(Hit):
     name = "segfault"
 
     def plan(self, context: AttackContext) -> AttackPlan:
-        if context.scenario.id == "crossing":
+        if context.scenario.id.endswith("crossing"):
             os.kill(os.getpid(), signal.SIGSEGV)
         return super().plan(context)
 
@@ -60,7 +60,7 @@ class Hang(Hit):
     name = "hang"
 
     def plan(self, context: AttackContext) -> AttackPlan:
-        if context.scenario.id == "crossing":
+        if context.scenario.id.endswith("crossing"):
             time.sleep(600)
         return super().plan(context)
 
