@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from harness import registry
 from harness.errors import ConfigError, PolicyError, UnknownNameError
@@ -12,6 +12,8 @@ from harness.interfaces import EgoPolicy
 
 SUFFIXES: Final = {".zip": "sb3", ".pt": "torchscript", ".ts": "torchscript", ".onnx": "onnx"}
 """Which registered policy reads which file."""
+REFUSED: Final = (".pkl", ".pickle", ".pth", ".ckpt", ".joblib")
+"""Files that hold pickles."""
 
 
 def load_policy(spec: str, *, observation: str | None = None, name: str | None = None) -> EgoPolicy:
@@ -19,7 +21,7 @@ def load_policy(spec: str, *, observation: str | None = None, name: str | None =
 
     Args:
         spec: One of
-            a registry name (`replay`, `idm`, or a third party's);
+            a registry name (`replay`, `idm`, `rule_expert`, or a third party's);
             a name and a file, `td3:path/to/model.zip`;
             a file: `*.zip` (Stable-Baselines3), `*.pt` (TorchScript), `*.onnx`;
             `module:Thing`, a class (built without arguments), a policy object, or a function of the observation.
@@ -29,37 +31,54 @@ def load_policy(spec: str, *, observation: str | None = None, name: str | None =
     Raises:
         UnknownNameError: Neither a name, nor a file, nor `module:Thing`.
         PolicyError: The file or object is not a usable policy.
-        ConfigError: The name needs a file, or the module cannot be imported.
+        ConfigError: The name needs a file, or takes none, or the module cannot be imported.
     """
     options = {key: value for key, value in (("observation", observation), ("name", name)) if value is not None}
     table = registry.targets("policy")
-    head, _, tail = spec.partition(":")
-    if spec in table:
-        return _from_name(spec, options)
-    if head in table and tail:
-        return registry.resolve("policy", head)(path=tail, **options)
+    head, colon, tail = spec.partition(":")
+    if head in table:
+        return _from_name(head, tail, options) if tail or not colon else _needs_file(head)
     suffix = Path(spec).suffix.lower()
     if suffix in SUFFIXES:
         return registry.resolve("policy", SUFFIXES[suffix])(path=spec, **options)
+    if ":" not in spec and (Path(spec).is_file() or suffix in REFUSED):
+        raise PolicyError(
+            f"policy file {spec}: expected one of {', '.join(SUFFIXES)}. Pickled objects are not read, because reading "
+            "them runs whatever they hold: save with Stable-Baselines3 (.zip), torch.jit.save (.pt) or torch.onnx "
+            "(.onnx), or name your own code as module:Class."
+        )
     if ":" not in spec:
         raise UnknownNameError("policy", spec, [*table, *(f"FILE{suffix}" for suffix in SUFFIXES), "module:Class"])
     return wrap_policy(registry.resolve("policy", spec), **options)
 
 
-def _from_name(name: str, options: dict[str, Any]) -> EgoPolicy:
+def _from_name(name: str, path: str, options: dict[str, Any]) -> EgoPolicy:
+    """A registered policy, with its file where it needs one."""
     target = registry.resolve("policy", name)
     parameters = inspect.signature(target).parameters
+    given = {**options, "path": path} if path else options
     missing = [
         item.name
         for item in parameters.values()
-        if item.default is item.empty and item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)
+        if item.default is item.empty
+        and item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)
+        and item.name not in given
     ]
+    if "path" in given and "path" not in parameters:
+        usage = "write module:function instead" if "function" in missing else f"write {name}"
+        raise ConfigError(f"policy {name!r} reads no file, but was given {path!r}; {usage}.")
     if missing:
-        raise ConfigError(f"policy {name!r} needs a file ({missing[0]}): write {name}:PATH.")
+        _needs_file(name, missing[0])
     unknown = set(options) - set(parameters)
     if unknown:
         raise ConfigError(f"policy {name!r} has no option {sorted(unknown)[0]!r}; it fixes its own.")
-    return target(**options)
+    return target(**given)
+
+
+def _needs_file(name: str, what: str = "path") -> NoReturn:
+    if what == "function":
+        raise ConfigError(f"policy {name!r} wraps a function of yours: write module:function.")
+    raise ConfigError(f"policy {name!r} needs a file ({what}): write {name}:PATH.")
 
 
 def wrap_policy(thing: Any, **options: Any) -> EgoPolicy:
@@ -79,6 +98,11 @@ def wrap_policy(thing: Any, **options: Any) -> EgoPolicy:
             raise PolicyError(
                 f"policy class {thing.__module__}:{thing.__qualname__} cannot be built without arguments ({error}). "
                 "Point to a function or an object that is ready."
+            ) from error
+        except Exception as error:  # a user's class is foreign code: it may raise anything
+            raise PolicyError(
+                f"policy class {thing.__module__}:{thing.__qualname__} failed while it was built: "
+                f"{type(error).__name__}: {error}"
             ) from error
     if isinstance(thing, EgoPolicy):
         for key, value in options.items():

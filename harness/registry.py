@@ -86,7 +86,13 @@ def resolve(kind: RegistryKind, name: str) -> Callable[..., Any]:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{kind} {name!r} points to {target!r}, which cannot be loaded: {error}") from error
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]
+        hint = " Is its folder on PYTHONPATH?" if missing else ""
+        raise ConfigError(f"{kind} {name!r} points to {target!r}, which cannot be loaded: {error}.{hint}") from error
+    except Exception as error:  # a third party's module is foreign code: importing it may raise anything
+        raise ConfigError(
+            f"{kind} {name!r} points to {target!r}, whose import failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def make(kind: RegistryKind, name: str, **options: Any) -> Any:
