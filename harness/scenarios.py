@@ -25,6 +25,7 @@ from scenarios.opponents import path_lengths
 from scenarios.procedural import ProceduralConfig, default_folder, generate
 from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
 from scenarios.store import ScenarioStore, examine
+from scenarios.training_pool import training_pool
 from scenarios.validate import Needs, duplicates
 
 COLUMNS: Final = ("scene", "steps", "agents", "ego path m", "opponent", "split", "left out because")
@@ -46,16 +47,20 @@ class ListConfig:
 
 @dataclass(frozen=True)
 class ImportConfig:
-    """Check the scenes of a folder and write the good ones as a ScenarioNet folder with summary and mapping."""
+    """Check the scenes of a file or folder and write the good ones as a ScenarioNet folder with summary and mapping."""
 
     source: tyro.conf.Positional[Path]
-    """Folder of ScenarioDescription pickles (ScenarioNet, MetaDrive or CAT, any version)."""
+    """ScenarioDescription pickles (ScenarioNet, MetaDrive or CAT, any version), WOMD TFRecords, GPUDrive JSON or
+    Argoverse 2 (parquet with the map beside it): a folder of them, or one file."""
     out: tyro.conf.Positional[Path]
     """Folder to write; files of the same name are replaced."""
     fit_only: bool = False
     """Leave out scenes that are unfit for attacks (no opponent, its track too short or off the road, ego at rest)."""
     strict: bool = False
     """Stop at the first bad file instead of leaving it out and reporting it."""
+    not_in: tuple[str, ...] = ()
+    """Leave out windows of drives that are in these scenes, by scene id and by shared map: folders or files, with
+    `@val` or `@test` for one split of a folder. For training data: `--not-in womd@val womd@test`."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +148,13 @@ def import_scenes(config: ImportConfig, console: Console) -> int:
     """Copy good scenes; report the others."""
     if config.out.resolve() == config.source.resolve():
         raise ConfigError(f"import: {config.out} is the source itself. Choose another folder.")
-    store = ScenarioStore(config.source, cache_scenes=0)
+    store: ScenarioSource = open_source(config.source, cache_scenes=0)
+    count = len(store)
     left_out: list[tuple[str, str]] = []
+    if config.not_in:
+        pool = training_pool(store, [_held_out(text) for text in config.not_in])
+        left_out += [(name, f"{reason}: {held_out}") for name, held_out, reason in pool.dropped]
+        store = pool
 
     def scenes() -> Iterator[Scenario]:
         for index in track(range(len(store)), "importing", console=Console(stderr=True), transient=True):
@@ -164,8 +174,13 @@ def import_scenes(config: ImportConfig, console: Console) -> int:
     written = export.write_folder(scenes(), config.out)
     for name, reason in left_out:
         console.print(f"left out {escape(name)}: {escape(reason)}", highlight=False, soft_wrap=True)
-    console.print(f"{len(written)} scenes in {config.out}, {len(left_out)} left out of {len(store)}.")
+    console.print(f"{len(written)} scenes in {config.out}, {len(left_out)} left out of {count}.")
     return 0 if written else 1
+
+
+def _held_out(text: str) -> ScenarioSource:
+    data, _, split = text.partition("@")
+    return open_source(data, split or None, cache_scenes=0)
 
 
 def generate_scenes(config: GenerateConfig, console: Console) -> int:

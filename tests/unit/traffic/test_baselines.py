@@ -1,0 +1,186 @@
+"""Traffic baselines, simulators by name, and the evaluation command."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError, ScenarioError, UnknownNameError
+from harness.evaluate_traffic import main
+from harness.geometry import boxes_overlap
+from harness.metrics.wosac import FEATURES
+from harness.traffic.baselines import ConstantVelocitySimulator, IDMSimulator, LogSimulator
+from harness.traffic.evaluation import METRICS, evaluate, summarise
+from harness.traffic.heights import follow_ground
+from harness.traffic.rollouts import FUTURE_STEPS, SceneSimulator, SimulatedScene, simulated_agents
+from harness.traffic.simulators import SIMULATORS, make_simulator
+from scenarios.scenario import Kind, MapFeature, Scenario
+from tests.scenes import Agent, crossing, make_scene, straight_road
+
+
+def road(*agents: Agent, slope: float = 0.0, lights: bool = False) -> Scenario:
+    """One lane along +x with its edges, rising by `slope`; the ego starts at (0, 0) at 10 m/s."""
+    x = np.arange(-100.0, 400.1, 5.0)
+
+    def line(name: str, kind: str, x: np.ndarray, y: float) -> MapFeature:
+        return MapFeature(name, kind, np.stack([x, np.full_like(x, y), slope * x], -1))
+
+    features = [
+        line("lane", "LANE_SURFACE_STREET", x, 0.0),
+        line("right", "ROAD_EDGE_BOUNDARY", x, -3.5),
+        line("left", "ROAD_EDGE_BOUNDARY", x[::-1], 3.5),
+    ]
+    scene = make_scene([Agent("ego", 0, 0), *agents], features, opponent=None)
+    light = {"lane": "lane", "stop_point": np.array([60.0, 0, 0]), "state": {"object_state": ["LANE_STATE_STOP"] * 91}}
+    return replace(scene, lights={"lane": light} if lights else {})
+
+
+@pytest.mark.parametrize("make", [LogSimulator, ConstantVelocitySimulator, IDMSimulator])
+def test_every_baseline_keeps_the_contract(make):
+    scene = crossing(extra=[Agent("walker", 5, 5, 1.0, 1.5, Kind.PEDESTRIAN), Agent("late", 60, 0, first=11)])
+    simulator = make()
+    assert isinstance(simulator, SceneSimulator)
+    found, again = simulator.simulate(scene, 3, 7), simulator.simulate(scene, 3, 7)
+    assert found.states.shape == (3, 3, FUTURE_STEPS, 4)
+    assert found.agents.tolist() == simulated_agents(scene).tolist() == [0, 1, 2]
+    assert np.isfinite(found.states).all()
+    assert np.array_equal(found.states, again.states)
+    # Nobody jumps at the seam.
+    first = found.states[:, :, 0, :2] - scene.position[found.agents, 10, :2]
+    assert np.hypot(first[..., 0], first[..., 1]).max() < 1.2
+
+
+def test_log_with_and_without_its_gaps():
+    scene = road(Agent("other", 20, 0, speed=5.0, last=50))
+    raw = LogSimulator(as_recorded=True).simulate(scene, 2, 0).states
+    kept = LogSimulator().simulate(scene, 2, 0).states
+    assert raw[0, 1, 60].tolist() == [0.0, 0.0, 0.0, 0.0]
+    assert kept[1, 1, :, 0] == pytest.approx(20 + 5.0 * 0.1 * np.arange(11, 91))
+    assert np.array_equal(kept[:, 0], raw[:, 0])
+    valid = scene.valid.copy()
+    valid[1, 20:30] = False
+    position = np.where(valid[..., None], scene.position, 0.0)
+    gap = LogSimulator().simulate(replace(scene, valid=valid, position=position), 1, 0).states
+    assert gap == pytest.approx(kept[:1])
+    with pytest.raises(ScenarioError, match="41 steps"):
+        LogSimulator().simulate(straight_road(steps=41), 1, 0)
+
+
+def test_constant_velocity():
+    states = ConstantVelocitySimulator().simulate(road(Agent("other", 20, 1, 0.5, 6.0)), 2, 0).states
+    assert states[1, 1, -1] == pytest.approx([20 + 9 * 6 * np.cos(0.5), 1 + 9 * 6 * np.sin(0.5), 0.0, 0.5])
+
+
+def test_idm_follows_and_does_not_run_into_the_one_ahead():
+    scene = road(Agent("slow", 40, 0, speed=3.0))
+    states = IDMSimulator().simulate(scene, 8, 0).states
+    assert not boxes_overlap(states[:, 0][..., [0, 1, 3]], (4.5, 2.0), states[:, 1][..., [0, 1, 3]], (4.5, 2.0)).any()
+    constant = ConstantVelocitySimulator().simulate(scene, 1, 0).states
+    assert constant[0, 0, -1, 0] > constant[0, 1, -1, 0]
+    assert (states[:, 0, -1, 0] < states[:, 1, -1, 0] - 4.5).all()
+    # The one in front speeds up, each driver to a speed of its own.
+    speed = np.diff(states[:, 1, -2:, 0], axis=-1)[:, 0] / 0.1
+    assert (speed > 8.0).all()
+    assert np.ptp(speed) > 0.1
+
+
+def test_idm_stops_at_a_red_light_and_parked_cars_stay():
+    scene = road(Agent("parked", 30, 3.0, speed=0.0, heading=0.3), lights=True)
+    parked = replace(scene, features=scene.features)
+    states = IDMSimulator().simulate(parked, 4, 0).states
+    assert (states[:, 0, -1, 0] + 2.25 < 60.0).all()
+    assert (states[:, 0, -1, 0] > 40.0).all()
+    green = IDMSimulator().simulate(replace(parked, lights={}), 4, 0).states
+    assert (green[:, 0, -1, 0] > 70.0).all()
+
+
+def test_idm_takes_every_branch():
+    scene = crossing(ego_speed=8.0)
+    states = IDMSimulator().simulate(scene, 16, 0).states
+    ended = states[:, 0, -1, 1]
+    assert (np.abs(ended) < 1.0).any()
+    assert (ended > 3.0).any()
+
+
+def test_heights_follow_the_road():
+    scene = road(slope=0.05)
+    position = scene.position.copy()
+    position[..., 2] = 0.05 * position[..., 0] + 0.75
+    scene = replace(scene, position=position)
+    points = np.array([[[[60.0, 0.0], [100.0, 0.0], [110.0, 1.0]]]])
+    assert follow_ground(scene, np.array([0]), points)[0, 0] == pytest.approx([3.75, 5.75, 6.25], abs=0.15)
+    flat = follow_ground(road(), np.array([0]), points)
+    assert (flat == 0).all()
+
+
+def test_simulated_scene_checks_its_shape():
+    with pytest.raises(ConfigError, match="expected"):
+        SimulatedScene(np.zeros((2, 3, 80, 4)), np.arange(2))
+    with pytest.raises(ConfigError, match="expected"):
+        SimulatedScene(np.zeros((2, 3, 80, 3)), np.arange(3))
+
+
+class Shifted(ConstantVelocitySimulator):
+    """A simulator of one's own, with an option."""
+
+    name = "shifted"
+
+    def __init__(self, *, by: float = 1.0) -> None:
+        self.by = by
+
+    def simulate(self, scenario, rollouts, seed):
+        found = super().simulate(scenario, rollouts, seed)
+        found.states[..., 1] += self.by
+        return found
+
+
+def test_simulators_by_name():
+    assert make_simulator("log").name == "log"
+    own = make_simulator(f"{Shifted.__module__}:Shifted?by=2.5")
+    assert own.by == 2.5
+    assert set(SIMULATORS) >= {"log", "constant_velocity", "idm", "smart"}
+    with pytest.raises(UnknownNameError, match="constant_velocity"):
+        make_simulator("constant")
+    with pytest.raises(ConfigError, match="speed"):
+        make_simulator("idm?speed=3")
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        make_simulator("no.such:Thing")
+
+
+def test_evaluate_leaves_unusable_scenes_out_for_every_model():
+    good = road(Agent("other", 40, 0, speed=8.0))
+    bare = replace(good, id="bare", features=good.features[:1])
+    table = evaluate({"log": LogSimulator(), "cv": ConstantVelocitySimulator()}, [bare, good], rollouts=2)
+    assert table.scenes == ["scene"]
+    assert "no road edges" in table.left_out["bare"]
+    summary = summarise(table)
+    assert set(METRICS) < set(summary["models"]["cv"])
+    assert summary["models"]["log"]["N"] == 1
+    # Constant velocity is the truth here.
+    assert summary["paired"]["log - cv"]["meta"]["mean"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_command(tmp_path, capsys):
+    from scenarios.export import write_folder
+
+    write_folder(
+        [replace(road(Agent("other", 40, 0, speed=speed)), id=f"s{speed:.0f}") for speed in (6, 8)], tmp_path / "d"
+    )
+    out = tmp_path / "out.json"
+    models = ["log", "constant_velocity", f"{Shifted.__module__}:Shifted?by=8.0"]
+    main(["--data", str(tmp_path / "d"), "--models", *models, "--rollouts", "2", "--parity", "--json", str(out)])
+    found = json.loads(out.read_text())
+    for name in models:
+        model = found["models"][name]
+        assert {"meta", "kinematic", "interactive", "map", "min_ade", "N", *FEATURES} <= set(model)
+        assert model["N"] == 2
+        low, high = model["intervals"]["meta"]
+        assert low <= model["meta"] <= high
+    assert found["models"][models[2]]["simulated_offroad_rate"] == 1.0
+    assert found["models"]["log"]["meta"] > found["models"][models[2]]["meta"]
+    assert len(found["paired"]) == 3
+    assert found["settings"]["parity"] is True
+    assert "realism 2025" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--data", str(tmp_path / "none"), "--models", "log"])
