@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.lineup import FILE, Lineup, assemble
+from harness.benchmarking.protocols import deviations
 from harness.benchmarking.runner import prepare, run_all
 from harness.benchmarking.summary import Cell, as_object, summarise
 from harness.benchmarking.worker import open_scenes
@@ -89,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     for table in terminal(cells, config):
         console.print(table)
+    repeated = deviations(config.protocol).names()
+    if repeated:
+        console.print(f"repeats of the published code: {', '.join(repeated)}", highlight=False)
     failed = sum(cell.failures for cell in cells)
     if failed:
         console.print(f"[yellow]{failed} episodes failed[/]; benchmark.md says which and why.")

@@ -16,6 +16,7 @@ from harness.benchmarking.comparison import Comparison, as_rows
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.lineup import SystemInfo
 from harness.benchmarking.protocols import NOT_REPEATED, describe
+from harness.benchmarking.published import SAGE_TABLES, published_row
 from harness.benchmarking.summary import Cell, Value, as_object
 from harness.runs import write_atomically, write_json
 
@@ -99,6 +100,8 @@ def markdown(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: B
             kept = [column for column in columns if any(column.name in cell.columns for cell in own)]
             if kept:
                 lines += [f"### {title}", "", *_markdown_table(kept, own), ""]
+        if config.protocol == "as-published":
+            lines += _published(own)
         lines += _failures(own)
         lines += _comparison_lines([item for item in comparisons if item.sut == system.label])
     lines += ["## Columns", ""]
@@ -210,6 +213,19 @@ def _markdown_table(columns: Sequence[Column], cells: Iterable[Cell]) -> list[st
         row = [cell.adversary, str(cell.scenes), str(cell.failures), *shown, f"{cell.seconds['episode']:.2f}"]
         lines.append(f"| {' | '.join(row)} |")
     return lines
+
+
+def _published(cells: Sequence[Cell]) -> list[str]:
+    """The paper's rows for the same cells, to be read beside the table `attack`."""
+    found = [(cell, published_row(cell.system.label, cell.adversary, cell.intensity)) for cell in cells]
+    rows = [(cell, row) for cell, row in found if row is not None]
+    if not rows:
+        return []
+    heads = ["adversary", *(heading(column) for column in SAGE_COLUMNS)]
+    lines = [f"### the paper's numbers: {SAGE_TABLES[rows[0][0].system.label].title}", ""]
+    lines += [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    lines += [f"| {cell.adversary} | {' | '.join(f'{number:g}' for number in row)} |" for cell, row in rows]
+    return [*lines, "", "(On the paper's own choice of scenes; no intervals are published.)", ""]
 
 
 def _failures(cells: Sequence[Cell]) -> list[str]:

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.benchmarking.columns import SAGE_COLUMNS
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import episode_seed, seed_store, units
 from harness.benchmarking.lineup import Lineup, SystemInfo
+from harness.benchmarking.published import SAGE_TABLES, published_row
 from harness.benchmarking.records import CellKey
 from harness.benchmarking.runner import give_up, prepare
 from harness.benchmarking.summary import Cell, summarise
@@ -130,6 +132,19 @@ def test_tables_say_everything(cells: list[Cell], tmp_path: Path) -> None:
     assert one["seconds_per_scene"]["episode"] == 0.25
     assert math.isfinite(written["comparisons"][0]["p_holm"])
     assert summary(cells, comparisons, CONFIG)["about"]["protocol"] == "corrected"
+
+
+def test_published_numbers_stand_beside_a_run_as_published(tmp_path: Path) -> None:
+    fill(tmp_path)
+    cells = summarise(tmp_path, CONFIG, LINEUP)
+    assert "the paper's numbers" not in markdown(cells, [], CONFIG)
+    text = markdown(cells, [], replace(CONFIG, protocol="as-published"))
+    assert "SAGE, table 6 (Rule-based/Autopilot)" in text
+    assert "| cat | 18.21 | 0.659 |" in text
+    assert "| sage@0.5 | 11.14 | 0.466 |" in text
+    assert published_row("replay", "sage", 1.0) == SAGE_TABLES["replay"].rows["sage@1.0"]
+    assert published_row("mine", "cat", 1.0) is None
+    assert all(len(row) == len(SAGE_COLUMNS) for table in SAGE_TABLES.values() for row in table.rows.values())
 
 
 def test_a_missing_record_is_no_zero(tmp_path: Path) -> None:
