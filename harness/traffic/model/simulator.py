@@ -36,7 +36,9 @@ class SmartSimulator:
         try:
             chosen = Sampling(**sampling)
         except TypeError as error:
-            raise ConfigError(f"smart: {error}. Options are the fields of Sampling: {', '.join(vars(Sampling()))}.") from error
+            raise ConfigError(
+                f"smart: {error}. Options are the fields of Sampling: {', '.join(vars(Sampling()))}."
+            ) from error
         self.model = SmartModel.load(weights, sampling=chosen, device=device)
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:

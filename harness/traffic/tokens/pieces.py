@@ -135,7 +135,7 @@ def _stop_sign_lanes(features: Sequence[MapFeature]) -> set[str]:
 
 def nearest_pieces(shapes: Floats, vocabulary: Vocabulary) -> Ints:
     """Shape token [M] of pieces [M, 3, 2] in their own frame: least mean squared distance over the three points."""
-    flat = shapes.reshape(len(shapes), -1)
+    flat = shapes.reshape(len(shapes), shapes.shape[1] * shapes.shape[2])
     known = vocabulary.pieces.reshape(len(vocabulary.pieces), -1).astype(np.float64)
     squared = (flat**2).sum(-1)[:, None] - 2 * flat @ known.T + (known**2).sum(-1)
     return np.asarray(squared.argmin(-1), dtype=np.int64)

@@ -138,10 +138,9 @@ def unroll(
 def future_targets(unrolled: Unrolled, token: Tensor, mask: Tensor, **extra: Tensor) -> Targets:
     """Targets for the tokens after the current step; `token`, `mask` and extras are [W, A, S]."""
     count = unrolled.agents.token.shape[2] - 1
-    lead = (0, 0, 0, 0, CURRENT_TOKEN - 1, 0)
 
     def padded(values: Tensor) -> Tensor:
-        return F.pad(values[..., None], lead)[..., 0]
+        return torch.cat([values.new_zeros(*values.shape[:-1], CURRENT_TOKEN - 1), values], -1)
 
     return Targets(
         unrolled.agents.first(count),

@@ -88,8 +88,7 @@ class Judge:
         states[..., 3] = scenario.heading[every, CURRENT_STEP][None, :, None]
         world = apply(scene.frame, poses.double().cpu().numpy())
         rows = np.searchsorted(every, scene.agents)
-        states[:, rows, :, :2] = world[..., :2]
-        states[:, rows, :, 3] = world[..., 2]
+        states[:, rows] = np.concatenate([world[..., :2], states[:, rows, :, 2:3], world[..., 2:]], -1)
         scores = scorer.score_groups(Simulated(torch.as_tensor(states), every), groups)
         row_of = {int(agent): row for row, agent in enumerate(scene.agents)}
         rows_evaluated = torch.tensor([row_of.get(int(agent), -1) for agent in scorer.evaluated])

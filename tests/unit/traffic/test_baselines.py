@@ -86,9 +86,9 @@ def test_idm_follows_and_does_not_run_into_the_one_ahead():
 
 
 def test_idm_stops_at_a_red_light_and_parked_cars_stay():
-    scene = road(Agent("parked", 30, 3.0, speed=0.0, heading=0.3), lights=True)
-    parked = replace(scene, features=scene.features)
+    parked = road(Agent("parked", 30, 3.0, speed=0.0, heading=0.1), lights=True)
     states = IDMSimulator().simulate(parked, 4, 0).states
+    assert states[:, 1] == pytest.approx(np.broadcast_to([30.0, 3.0, 0.0, 0.1], states[:, 1].shape))
     assert (states[:, 0, -1, 0] + 2.25 < 60.0).all()
     assert (states[:, 0, -1, 0] > 40.0).all()
     green = IDMSimulator().simulate(replace(parked, lights={}), 4, 0).states

@@ -1,0 +1,52 @@
+"""Scenes and small models for the tests of learned traffic."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from harness.traffic.model.config import SmartConfig
+from harness.traffic.model.network import SmartNetwork
+from harness.traffic.model.smart import SmartModel
+from harness.traffic.tokens.scene import SceneOptions
+from harness.traffic.tokens.vocabulary import Vocabulary, shipped
+from scenarios.scenario import Kind, Scenario
+from tests.scenes import Agent, straight_road
+
+SMALL = SmartConfig(hidden=16, heads=2, agent_layers=2, map_layers=1, neighbours=4)
+OPTIONS = SceneOptions(agents=8, trained=8)
+
+
+def traffic(origin: tuple[float, float] = (0.0, 0.0), rotation: float = 0.0) -> Scenario:
+    """A road with five agents of all kinds, one of which appears at step 8."""
+    extra = (
+        Agent("walker", 12.0, -6.0, 0.3, 1.2, Kind.PEDESTRIAN, (0.8, 0.8, 1.8)),
+        Agent("cyclist", 5.0, 0.5, 0.02, 4.0, Kind.CYCLIST, (1.8, 0.6, 1.7)),
+        Agent("late", -20.0, 3.5, 0.0, 8.0, first=8),
+    )
+    return straight_road(extra=extra, origin=origin, rotation=rotation)
+
+
+def tiny_vocabulary() -> Vocabulary:
+    """Few tokens: standing, straight on at five speeds, and two gentle turns; equal for all kinds."""
+    share = np.linspace(0.0, 1.0, 6)
+    motions = [np.zeros((6, 3))]
+    for length in (1.0, 2.0, 4.0, 5.0, 6.0):
+        motions.append(np.stack([length * share, 0 * share, 0 * share], -1))
+    for turn in (0.1, -0.1):
+        motions.append(np.stack([4.0 * share, 2.0 * turn * share**2, turn * share], -1))
+    pieces = shipped().pieces[:64]
+    table = np.stack([np.stack(motions)] * 3).astype(np.float32)
+    return Vocabulary(table, pieces.copy())
+
+
+def small_model(seed: int = 0, vocabulary: Vocabulary | None = None, **changes: object) -> SmartModel:
+    """An untrained model whose outputs are not nearly uniform."""
+    torch.manual_seed(seed)
+    network = SmartNetwork(dataclasses.replace(SMALL, **changes), vocabulary or shipped())
+    with torch.no_grad():
+        network.token_head.query[-1].weight.mul_(8.0)
+        network.token_head.bias.normal_(0.0, 1.0)
+    return SmartModel(network, OPTIONS)

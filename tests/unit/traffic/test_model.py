@@ -1,0 +1,199 @@
+"""The network, its caches, its files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import WeightsError
+from harness.traffic.model import Rollout, SmartModel
+from harness.traffic.model.attention import RelativeAttention
+from harness.traffic.model.batch import join_agents, join_maps
+from harness.traffic.model.heads import Mixture
+from harness.traffic.model.simulator import SmartSimulator
+from harness.traffic.model.smart import from_frame, to_frame
+from harness.traffic.rollouts import SceneSimulator
+from harness.traffic.sampling import Sampling
+from harness.traffic.tokens.scene import tokenise_scene
+from harness.traffic.tokens.vocabulary import SHIPPED
+from tests.scenes import crossing
+from tests.unit.traffic.scenes import OPTIONS, small_model, traffic
+
+
+def logits_of(model, scene):
+    tokens = tokenise_scene(scene, model.vocabulary, OPTIONS, training=True)
+    batch, _ = join_agents([tokens])
+    with torch.no_grad():
+        x, nodes = model.network(model.network.encode_map(join_maps([tokens], OPTIONS.lanes)), batch)
+        return model.network.logits(x, batch.kinds.flatten()[nodes.agent])
+
+
+def test_moving_and_turning_the_scene_changes_nothing():
+    model = small_model()
+    here = logits_of(model, traffic())
+    there = logits_of(model, traffic(origin=(4000.0, -2500.0), rotation=1.234))
+    assert here.shape == there.shape
+    assert here.std() > 0.3
+    assert (here - there).abs().max() < 2e-2
+
+
+def test_neighbours_and_map_matter():
+    import dataclasses
+
+    model = small_model()
+    scene = traffic()
+    base = logits_of(model, scene)
+    moved = scene.position.copy()
+    moved[1, :, 0] += 4.0
+    assert (logits_of(model, dataclasses.replace(scene, position=moved)) - base).abs().max() > 1e-2
+    lanes = tuple(f for f in scene.features if f.is_lane)
+    assert (logits_of(model, dataclasses.replace(scene, features=lanes)) - base).abs().max() > 1e-3
+    assert torch.isfinite(logits_of(model, dataclasses.replace(scene, features=()))).all()
+
+
+def test_the_past_does_not_see_the_future():
+    model = small_model()
+    tokens = tokenise_scene(traffic(), model.vocabulary, OPTIONS, training=True)
+    batch, _ = join_agents([tokens])
+    maps = model.network.encode_map(join_maps([tokens], OPTIONS.lanes))
+    with torch.no_grad():
+        x, nodes = model.network(maps, batch)
+        early, some = model.network(maps, batch.first(9))
+    kept = nodes.place < some.row.numel()
+    assert torch.allclose(x[kept], early, atol=1e-5)
+
+
+def test_cached_steps_equal_the_full_pass():
+    model = small_model()
+    scenes = [tokenise_scene(s, model.vocabulary, OPTIONS, training=True) for s in (traffic(), crossing())]
+    batch, _ = join_agents(scenes)
+    maps = model.network.encode_map(join_maps(scenes, OPTIONS.lanes))
+    with torch.no_grad():
+        x, nodes = model.network(maps, batch)
+    full = x.new_zeros(nodes.row.numel(), x.shape[1])
+    full[nodes.place] = x
+    full = full.view(*nodes.row.shape, -1)
+    rollout = Rollout(model.network, maps, batch.first(2))
+    for step in range(1, batch.token.shape[2]):
+        if step > 1:
+            rollout._set(
+                batch.token[:, :, step], batch.motion[:, :, step], batch.pose[:, :, step], batch.valid[:, :, step]
+            )
+            rollout.features = rollout._encode()
+        live = batch.valid[:, :, step]
+        mine = rollout.features.view(*live.shape, -1)
+        assert (mine[live] - full[:, step][live]).abs().max() < 1e-4, step
+
+
+def test_observing_what_was_planned_equals_advancing():
+    model = small_model()
+    tokens = model.tokens(traffic())
+    one, other = model.start(tokens), model.start(tokens)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        chosen = model.choose(one, generator)
+        one.advance(chosen)
+        other.observe(one.pose.clone(), one.valid)
+        ends = model.network.motions[one.kinds, one.token, -1]
+        seen = model.network.motions[other.kinds, other.token, -1]
+        assert (ends - seen)[one.valid].abs().max() < 0.05
+        assert (one.pose - other.pose).abs().max() < 1e-5
+        other.token = one.token
+        other.motion = one.motion
+
+
+def test_simulation_is_seeded_and_starts_where_agents_are():
+    model = small_model()
+    scene = traffic()
+    first, again, other = (model.simulate(scene, 3, seed) for seed in (5, 5, 6))
+    assert first.states.shape == (3, 5, 80, 4)
+    assert np.array_equal(first.states, again.states)
+    assert not np.array_equal(first.states, other.states)
+    assert first.agents.tolist() == np.flatnonzero(scene.valid[:, 10]).tolist()
+    step = np.hypot(*np.moveaxis(first.states[:, :, 0, :2] - scene.position[first.agents, 10, :2], -1, 0))
+    assert step.max() < 4.0
+    assert np.allclose(first.states[..., 2], scene.position[first.agents, 10, 2][None, :, None])
+    assert isinstance(model, SceneSimulator)
+
+
+def test_simulation_turns_with_the_scene():
+    model = small_model()
+    model.sampling = Sampling(temperature=0.0)
+    here = model.simulate(traffic(), 1, 0).states
+    there = model.simulate(traffic(rotation=np.pi / 2), 1, 0).states
+    turned = np.stack([-here[..., 1], here[..., 0]], -1)
+    assert np.abs(there[..., :2] - turned).max() < 1e-2
+
+
+def test_test_time_scaling_keeps_the_best():
+    model = small_model()
+    model.sampling = Sampling(choices=4)
+    model.rule = lambda states: -states[:, 0, -1, 0]
+    kept = model.simulate(traffic(), 2, 0).states
+    model.sampling = Sampling(choices=1)
+    plain = model.simulate(traffic(), 8, 0).states
+    assert kept.shape[0] == 2
+    assert kept[:, 0, -1, 0].max() <= np.median(plain[:, 0, -1, 0]) + 1e-6
+
+
+def test_frames_undo_each_other():
+    frame = np.array([100.0, -40.0, 2.0])
+    poses = np.random.default_rng(0).normal(0, 30, (4, 3))
+    back = from_frame(to_frame(poses, frame), frame)
+    assert np.allclose(back[:, :2], poses[:, :2])
+    assert np.allclose(np.cos(back[:, 2] - poses[:, 2]), 1.0)
+
+
+def test_weights_files(tmp_path):
+    model = small_model()
+    model.save(tmp_path / "m.safetensors", {"note": 1})
+    again = SmartModel.load(tmp_path / "m.safetensors")
+    assert again.info == {"note": 1}
+    assert again.options == OPTIONS
+    scene = traffic()
+    assert np.array_equal(again.simulate(scene, 1, 0).states, model.simulate(scene, 1, 0).states)
+    simulator = SmartSimulator(tmp_path / "m.safetensors", temperature=0.0, top_k=3)
+    assert simulator.simulate(scene, 2, 0).states.shape[0] == 2
+    (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(WeightsError, match="not a readable"):
+        SmartModel.load(tmp_path / "bad.safetensors")
+    with pytest.raises(WeightsError, match="architecture"):
+        SmartModel.load(SHIPPED)
+
+
+def test_attention_by_hand():
+    """One head, identity projections: a softmax over q·(k+r), applied to v+r."""
+    torch.manual_seed(0)
+    layer = RelativeAttention(4, 1, 0.0)
+    x, key_value, relation = torch.randn(1, 4), torch.randn(1, 3, 8), torch.randn(1, 3, 4)
+    mask = torch.tensor([[True, True, False]])
+    normed = layer.norm_query(x)
+    query = layer.query(normed)[0]
+    score = (key_value[0, :2, :4] + relation[0, :2]) @ query / 2.0
+    found = score.softmax(0) @ (key_value[0, :2, 4:] + relation[0, :2])
+    gate = torch.sigmoid(layer.gate(torch.cat([found[None], normed], -1)))
+    found = found + gate * (layer.own(normed) - found)
+    expected = x + layer.norm_out(layer.out(found))
+    expected = expected + layer.feed(layer.norm_feed(expected))
+    assert torch.allclose(layer(x, key_value, mask, relation), expected, atol=1e-5)
+    nothing = layer(x, key_value, torch.zeros(1, 3, dtype=torch.bool), relation)
+    assert torch.allclose(nothing, layer(x, key_value * 5, torch.zeros(1, 3, dtype=torch.bool), relation))
+
+
+def test_mixture_likelihood_by_hand():
+    """One component at the target: -log N(0) of two position (1 m) and two direction (0.1) coordinates."""
+    means = torch.tensor([[[1.0, 2.0, 1.0, 0.0]]])
+    mixture = Mixture(torch.zeros(1, 1), means)
+    at = mixture.negative_log_likelihood(torch.tensor([[1.0, 2.0, 0.0]]))
+    assert at.item() == pytest.approx(2 * np.log(2 * np.pi) + 2 * np.log(0.1), abs=1e-5)
+    off = mixture.negative_log_likelihood(torch.tensor([[3.0, 2.0, 0.0]]))
+    assert (off - at).item() == pytest.approx(2.0, abs=1e-4)
+    assert torch.allclose(mixture.poses(), torch.tensor([[[1.0, 2.0, 0.0]]]))
+
+
+def test_mixture_model_simulates():
+    model = small_model(head="gmm")
+    states = model.simulate(traffic(), 2, 0).states
+    assert np.isfinite(states).all()
+    assert states.shape == (2, 5, 80, 4)

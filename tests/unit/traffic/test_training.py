@@ -1,0 +1,328 @@
+"""Objectives, the loop, resumption."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import RunError, UnknownNameError
+from harness.traffic.model.batch import join_agents, join_maps
+from harness.traffic.tokens.scene import tokenise_scene
+from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop, Strategy, pick_tokens
+from harness.traffic.training.config import LoopConfig
+from harness.traffic.training.dataset import TokenisedScenes, mirrored
+from harness.traffic.training.imitation import BehaviourCloning, MixtureCloning, soft_labels
+from harness.traffic.training.loop import Trainer, schedule
+from harness.traffic.training.objective import Step
+from harness.traffic.training.reinforcement import (
+    METHODS,
+    Reinforcement,
+    ReinforcementOptions,
+    clipped_loss,
+    dpo_loss,
+    group_advantage,
+    k3,
+    mpo_loss,
+)
+from harness.traffic.training.stages import STAGES, StageOptions, make_objective, stages_of
+from scenarios.scenario import Scenario
+from tests.scenes import crossing
+from tests.unit.traffic.scenes import OPTIONS, small_model, tiny_vocabulary, traffic
+
+
+class Scenes:
+    def __init__(self, *scenes: Scenario) -> None:
+        self.scenes = scenes
+        self.ids = tuple(s.id for s in scenes)
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Scenario:
+        return self.scenes[index]
+
+
+def two_scenes() -> Scenes:
+    return Scenes(dataclasses.replace(traffic(), id="a"), dataclasses.replace(crossing(), id="b"))
+
+
+def step_of(model, *scenes: Scenario) -> Step:
+    tokens = [tokenise_scene(s, model.vocabulary, OPTIONS, training=True) for s in scenes]
+    agents, log = join_agents(tokens)
+    return Step(
+        join_maps(tokens, OPTIONS.lanes), agents, log, tokens, lambda k: scenes[k], torch.Generator().manual_seed(0)
+    )
+
+
+# ---- gradients on a toy of two tokens
+
+
+def logit_change(loss_of_log_prob) -> float:
+    """How gradient descent changes the logit of token 0 of two, which was sampled; from equal logits."""
+    logits = torch.zeros(1, 2, requires_grad=True)
+    loss_of_log_prob(logits.log_softmax(-1)[:, 0]).backward()
+    return -float(logits.grad[0, 0])
+
+
+HALF = torch.tensor([math.log(0.5)])
+
+
+def test_mpo_raises_what_was_better_than_expected():
+    up = logit_change(lambda p: mpo_loss(p, HALF, torch.tensor([0.2]), 0.04))
+    down = logit_change(lambda p: mpo_loss(p, HALF, torch.tensor([-0.2]), 0.04))
+    # d ratio / d logit = p(1 - p)/p = 0.5 at p = 0.5.
+    assert up == pytest.approx(0.1)
+    assert down == pytest.approx(-0.1)
+
+
+def test_divergence_pulls_back_to_the_reference():
+    reference = torch.tensor([math.log(0.9)])
+    assert logit_change(lambda p: mpo_loss(p, reference, torch.zeros(1), 0.04)) > 0
+    assert k3(HALF, HALF).item() == 0.0
+    for other in (0.1, 0.4, 0.6, 0.99):
+        assert k3(HALF, torch.tensor([math.log(other)])).item() > 0
+
+
+def test_clipped_objectives():
+    up = logit_change(lambda p: clipped_loss(p, HALF, HALF, torch.tensor([1.0]), 0.2, 0.0))
+    assert up == pytest.approx(0.5)
+    # Already 1/0.8 times as likely as when sampled: nothing more to gain.
+    old = torch.tensor([math.log(0.4)])
+    assert logit_change(lambda p: clipped_loss(p, old, HALF, torch.tensor([1.0]), 0.2, 0.0)) == 0.0
+    assert logit_change(lambda p: clipped_loss(p, old, HALF, torch.tensor([-1.0]), 0.2, 0.0)) < 0
+
+
+def test_dpo_raises_the_chosen_and_lowers_the_rejected():
+    assert logit_change(lambda p: dpo_loss(p, HALF, torch.tensor([-0.7]), HALF, 0.1)) > 0
+    assert logit_change(lambda p: dpo_loss(torch.tensor([-0.7]), HALF, p, HALF, 0.1)) < 0
+
+
+def test_group_advantages():
+    reward = torch.tensor([[[0.0, -1.0], [0.0, 0.0]]])
+    advantage = group_advantage(reward)
+    assert advantage[0, :, 0].tolist() == [0.0, 0.0]
+    assert advantage[0, 0, 1] < -0.9
+    assert advantage[0, 1, 1] > 0.9
+
+
+def test_cross_entropy_raises_the_label():
+    model = small_model()
+    step = step_of(model, traffic())
+    objective = BehaviourCloning(smoothing=0.0)
+    before = objective.loss(model.network, step, objective.prepare(model.network, step))
+    before.total.backward()
+    with torch.no_grad():
+        for value in model.network.parameters():
+            if value.grad is not None:
+                value -= 0.02 * value.grad
+    after = objective.loss(model.network, step, objective.prepare(model.network, step))
+    assert after.total < before.total
+
+
+def test_soft_labels_go_to_similar_motions():
+    model = small_model()
+    token, kinds = torch.tensor([0, 5]), torch.tensor([0, 1])
+    labels = soft_labels(model.network, token, kinds, 0.1, 0.1)
+    assert torch.allclose(labels.sum(-1), torch.ones(2), atol=1e-5)
+    assert (labels.argmax(-1) == token).all()
+    ends = model.network.motions[0, :, -1]
+    near = (ends[:, :2].norm(dim=-1) < 0.15) & (ends[:, 2].abs() < 0.05)
+    assert labels[0][near].sum() > 0.95
+    assert labels[0].max() == pytest.approx(0.9, abs=0.06)
+    even = soft_labels(model.network, token, kinds, 0.1, 0.0)
+    assert even[0, 7].item() == pytest.approx(0.1 / 1024)
+
+
+# ---- closed loop
+
+
+def test_strategies_pick_as_they_say():
+    logits = torch.tensor([[9.0, 8.0, 7.0, 0.0, 0.0, 0.0]])
+    distance = torch.tensor([[3.0, 2.0, 4.0, 0.1, 0.2, 9.0]])
+    known, generator = torch.tensor([True]), torch.Generator().manual_seed(0)
+
+    def seen(strategy: Strategy) -> set[int]:
+        return {int(pick_tokens(strategy, logits, distance, known, generator)) for _ in range(200)}
+
+    assert seen(Strategy(k=3)) == {1}
+    assert seen(Strategy(k=2, criterion="distance", pick="uniform")) == {3, 4}
+    assert seen(Strategy(k=3, pick="uniform")) == {0, 1, 2}
+    assert seen(Strategy(k=3, pick="uniform", reach=2.5)) == {1}
+    assert seen(Strategy(k=3, pick="uniform", reach=0.01)) == {1}
+    assert 0 in seen(Strategy(k=3, pick="prob"))
+    assert seen(Strategy(k=6, pick="distance", softness=0.01)) == {3}
+
+
+def test_cat_k_with_all_tokens_follows_the_log():
+    model = small_model()
+    step = step_of(model, traffic())
+    data = ClosedLoop("catk", Strategy(k=1024)).prepare(model.network, step)
+    gap = data.agents.pose[..., :2] - step.log.goal[:, :, 1:-1, :2]
+    live = data.agents.valid & step.log.goal_valid[:, :, 1:-1]
+    assert gap.norm(dim=-1)[live].max() < 0.4
+    assert data.mask[:, :, 0].sum() == 0
+    assert data.mask[:, :, 1].all()
+    # What is learnt is what was followed, when every token is a candidate.
+    assert torch.equal(
+        data.agents.token[:, :, 2:][data.mask[:, :, 1:-1]], data.token[:, :, 1:-1][data.mask[:, :, 1:-1]]
+    )
+
+
+def test_cat_k_targets_lead_back_to_the_log():
+    model = small_model()
+    step = step_of(model, traffic())
+    data = ClosedLoop("catk", Strategy(k=1)).prepare(model.network, step)
+    followed, target = data.agents.token[:, :, 2:], data.token[:, :, 1:-1]
+    mask = data.mask[:, :, 1:-1]
+    assert (followed != target)[mask].any()
+    rolled = ClosedLoop("x", Strategy(k=1, target="rollout")).prepare(model.network, step)
+    assert torch.equal(rolled.agents.token[:, :, 2:], rolled.token[:, :, 1:-1])
+
+
+@pytest.mark.parametrize("name", [*STRATEGIES])
+def test_every_closed_loop_stage_gives_gradients(name):
+    model = small_model()
+    step = step_of(model, traffic(), crossing())
+    objective = ClosedLoop(name, STRATEGIES[name])
+    data = objective.prepare(model.network, step)
+    objective.loss(model.network, step, data).total.backward()
+    assert model.network.layers[0].past.query.weight.grad.abs().sum() > 0
+    assert model.network.piece_kind.weight.grad is None
+
+
+# ---- reinforcement
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_reinforcement_stages_learn_from_their_samples(method):
+    model = small_model()
+    step = step_of(model, dataclasses.replace(traffic(), id="r"))
+    objective = Reinforcement(method, ReinforcementOptions(rollouts=3))
+    objective.begin(model.network)
+    with torch.no_grad():
+        data = objective.prepare(model.network, step)
+    assert data.agents.kinds.shape[0] == 3
+    loss = objective.loss(model.network, step, data)
+    assert loss.numbers["kl"] == pytest.approx(0.0, abs=1e-6)
+    loss.total.backward()
+    reference = objective.reference.layers[0].past.query.weight
+    assert reference.grad is None
+    if method != "mpo":  # At the first batch MPO's expectation is the reward itself: no advantage, no divergence.
+        assert torch.isfinite(loss.total)
+    again = objective.prepare(model.network, step)
+    assert (again.extra["advantage"] != 0).any() or method in ("grbo", "grpo", "dpo")
+    assert isinstance(objective.validate(model.network, step), float)
+
+
+def test_mpo_uses_a_fixed_threshold_where_given():
+    model = small_model()
+    step = step_of(model, dataclasses.replace(traffic(), id="r"))
+    objective = Reinforcement("mpo", ReinforcementOptions(rollouts=2, threshold=0.77))
+    objective.begin(model.network)
+    data = objective.prepare(model.network, step)
+    reward = data.extra["reward"].item()
+    assert 0.0 < reward < 1.0
+    assert data.extra["advantage"][data.mask].unique().item() == pytest.approx(reward - 0.77, abs=1e-6)
+
+
+# ---- the loop
+
+
+def trainer(folder, epochs, stage="bc", **options):
+    source = two_scenes()
+    model = small_model(vocabulary=tiny_vocabulary())
+    scenes = TokenisedScenes(source, model.vocabulary, OPTIONS, folder / "tokens")
+    config = LoopConfig(epochs=epochs, batch=1, learning_rate=5e-3, warmup=2, device="cpu", **options)
+    folder.mkdir(exist_ok=True)
+    return Trainer(config, make_objective(stage, StageOptions()), model.network, OPTIONS, scenes, scenes, folder)
+
+
+def test_resuming_equals_going_on(tmp_path):
+    straight = trainer(tmp_path / "a", 2)
+    straight.run()
+    first = trainer(tmp_path / "b", 2)
+    first.config = dataclasses.replace(first.config, minutes=1e-9)
+    first.run()
+    assert first.epoch == 1
+    second = trainer(tmp_path / "b", 2)
+    second.restore()
+    second.run()
+    for name, value in straight.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name]), name
+    assert [r["val"] for r in straight.rows] == [r["val"] for r in second.rows]
+
+
+def test_other_settings_are_refused(tmp_path):
+    trainer(tmp_path / "a", 1).run()
+    other = trainer(tmp_path / "a", 1, seed=3)
+    with pytest.raises(RunError, match="seed"):
+        other.restore()
+
+
+def test_a_tiny_model_learns_two_scenes(tmp_path):
+    """Cloning must bring the negative log-likelihood of two scenes far below chance (log 8 = 2.1)."""
+    run = trainer(tmp_path / "a", 16, average=0.5)
+    start = run.evaluate()
+    run.run()
+    assert start > 1.5
+    assert run.best < 0.4 * start
+
+
+def test_mixture_cloning_learns(tmp_path):
+    model = small_model(head="gmm")
+    step = step_of(model, traffic())
+    objective = MixtureCloning()
+    objective.begin(model.network)
+    optimizer = torch.optim.Adam(model.network.parameters(), 1e-2)
+    values = []
+    for _ in range(12):
+        loss = objective.loss(model.network, step, objective.prepare(model.network, step))
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        values.append(loss.numbers["nll"])
+    assert values[-1] < values[0] - 0.5
+
+
+def test_learning_rate_schedule():
+    config = LoopConfig(warmup=10, final_rate=0.1)
+    assert schedule(config, 1.0, 0, 100) == pytest.approx(0.1)
+    assert schedule(config, 1.0, 100, 100) == pytest.approx(0.1)
+    assert schedule(config, 1.0, 50, 100) == pytest.approx(0.55)
+
+
+def test_mirrored_scenes():
+    scene = traffic()
+    twice = mirrored(mirrored(scene))
+    assert np.array_equal(twice.position, scene.position)
+    assert mirrored(scene).position[1, 0, 1] == -scene.position[1, 0, 1]
+    assert np.array_equal(twice.features[0].points, scene.features[0].points)
+
+
+def test_scenes_are_tokenised_once(tmp_path):
+    model = small_model()
+    scenes = TokenisedScenes(two_scenes(), model.vocabulary, OPTIONS, tmp_path, mirror=True)
+    assert len(scenes) == 4
+    files = sorted(path.name for path in scenes.folder.iterdir())
+    assert len(files) == 4
+    again = TokenisedScenes(two_scenes(), model.vocabulary, OPTIONS, tmp_path, mirror=True)
+    assert np.array_equal(again[1].poses, scenes[1].poses)
+    assert again.scenario(1).id.endswith("-mirrored")
+    slow = dataclasses.replace(traffic(), id="slow", dt=0.5)
+    mixed = TokenisedScenes(Scenes(slow, traffic()), model.vocabulary, OPTIONS, tmp_path)
+    assert mixed.rejected[0][0] == "slow"
+    with pytest.raises(RunError, match="none of"):
+        TokenisedScenes(Scenes(slow), model.vocabulary, OPTIONS, tmp_path)
+
+
+def test_stage_names():
+    assert stages_of("sft-rft-sft") == ("catk", "mpo", "catk")
+    assert stages_of("bc") == ("bc",)
+    with pytest.raises(UnknownNameError, match="catk"):
+        stages_of("catkk")
+    for name in STAGES:
+        assert make_objective(name, StageOptions()).name == name
