@@ -34,6 +34,10 @@ _RED: Final = ("LANE_STATE_STOP", "LANE_STATE_ARROW_STOP")
 _EVERY: Final = 2
 """Steps between two looks ahead (0.2 s)."""
 _FREE: Final = 1e6
+_AT_REST: Final = 0.1
+"""m/s; slower is standing."""
+_CURB: Final = 1.5
+"""Who stands this far from the centre of its lane (m) is parked, not queueing."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ class _Run:
         self._speed = np.repeat(np.maximum(forward, 0.0)[None], rollouts, 0)
         self._along = np.zeros(branch.shape)
         self._change = np.zeros(branch.shape)
-        self._parked = np.hypot(*velocity[driving].T) < 0.1
+        self._parked = np.hypot(*velocity[driving].T) < _AT_REST
         self._parked &= ~np.isfinite(paths.limit[:, 0, 0]) | (paths.limit[:, 0, 0] <= 0)
 
     def advance(self, step: int) -> Floats:
@@ -252,18 +256,19 @@ def _prepare(scenario: Scenario, poses: Floats, velocity: Floats, config: IDMTra
     ways: list[list[tuple[Floats, Floats, float]]] = []
     for row, pose in enumerate(poses):
         lane = int(place.lane[row])
+        moving = float(np.hypot(*velocity[row]))
         aligned = lane >= 0 and abs(float(wrap_angle(place.heading[row] - pose[2]))) < np.pi / 3
-        if aligned:
+        parked = moving < _AT_REST and abs(float(place.offset[row])) > _CURB
+        if aligned and not parked:
             lines = index.lane_paths(lane, float(place.along[row]), _PATH, config.branches)
             made = [_lane_way(line, pose, limits[lane], number, stops, config) for line in lines if len(line) > 1]
         else:
             made = []
         if not made:
-            moving = float(np.hypot(*velocity[row]))
             straight = pose[:2] + np.arange(number)[:, None] * _SPACING * np.array([np.cos(pose[2]), np.sin(pose[2])])
             points = np.concatenate([straight, np.full((number, 1), pose[2])], -1)
             # Off the lanes nobody accelerates; who stands there is parked.
-            made = [(points, np.full(number, moving if moving >= 0.1 else 0.0), _FREE)]
+            made = [(points, np.full(number, moving if moving >= _AT_REST else 0.0), _FREE)]
         ways.append(made)
     most = max((len(way) for way in ways), default=1)
     filled = [way + way[:1] * (most - len(way)) for way in ways]
