@@ -4,8 +4,8 @@ Decisions follow MOBIL (Kesting, Treiber, Helbing, Transportation Research Recor
 safe for the new follower, and must gain the ego more than it costs the follower, weighted by politeness, plus a
 threshold. SAGE's appendix B.1 only says "rule-based lane change and overtake maneuvers"; MetaDrive's own `IDMPolicy`
 asks for 10 km/h to be gained and 15 m of room, on maps whose lanes know their neighbours by index. Recorded maps are
-checked here by geometry: a neighbour lane must run beside the route all the way past the obstacle, and no solid line
-or road edge may lie between.
+checked here by geometry: a neighbour lane must run beside the route all the way past the obstacle, and no solid or
+yellow line and no road edge may lie between.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ego_policies.following import Corridor, IDMConfig, Leader, idm_acceleration
 from harness.geometry import arc_lengths, interpolate_polyline, project_to_polyline, wrap_angle
 from harness.interfaces import HEADING, VX, VY, EgoView, Floats
 from scenarios.map_index import MapIndex
-from scenarios.scenario import Scenario
+from scenarios.scenario import MapFeature, Scenario
 
 Bools = NDArray[np.bool_]
 
@@ -183,12 +183,18 @@ class LaneChanger:
         return None if self._barred(scenario, points, points + offset * normal) else offset
 
     def _barred(self, scenario: Scenario, starts: Floats, ends: Floats) -> bool:
-        """Whether a solid line or road edge lies between the route and the other lane anywhere."""
+        """Whether a barrier lies between the route and the other lane anywhere."""
         if self._barriers is None:
-            lines = [f.points[:, :2] for f in scenario.features if "SOLID" in f.type or f.is_road_edge]
+            lines = [f.points[:, :2] for f in scenario.features if is_barrier(f)]
             pieces = [np.stack([line[:-1], line[1:]], 1) for line in lines if len(line) > 1]
             self._barriers = np.concatenate(pieces).astype(np.float64) if pieces else np.zeros((0, 2, 2))
         return bool(segments_cross(starts[:, None], ends[:, None], self._barriers[:, 0], self._barriers[:, 1]).any())
+
+
+def is_barrier(feature: MapFeature) -> bool:
+    """Whether nobody may drive across: edges, solid lines, and every yellow line (oncoming traffic or turning lanes)."""
+    line = feature.type.startswith("ROAD_LINE")
+    return feature.is_road_edge or (line and ("YELLOW" in feature.type or "BROKEN" not in feature.type))
 
 
 def _room_ahead(lane: Corridor, ego_length: float, wanted: float) -> bool:

@@ -73,8 +73,10 @@ def test_needs_a_lane_that_leads_the_same_way():
     assert decide(view(), two_way) == 0.0
 
 
-@pytest.mark.parametrize("kind", ["ROAD_LINE_SOLID_SINGLE_WHITE", "ROAD_EDGE_BOUNDARY"])
-def test_does_not_cross_a_solid_line_or_an_edge(kind):
+@pytest.mark.parametrize(
+    "kind", ["ROAD_LINE_SOLID_SINGLE_WHITE", "ROAD_LINE_PASSING_DOUBLE_YELLOW", "ROAD_EDGE_BOUNDARY"]
+)
+def test_does_not_cross_a_solid_or_yellow_line_or_an_edge(kind):
     scene = straight_road(with_opponent=False)
     x = np.arange(20.0, 100.0, 5.0)
     line = MapFeature("line", kind, np.stack([x, 0 * x + 1.75, 0 * x], -1))
