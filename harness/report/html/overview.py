@@ -20,6 +20,8 @@ EPISODE_TITLES: Final = {
     "reward": "adversarial reward (eq. 11)",
     "behavioural": "behavioural penalty P_beh (eq. 13)",
     "kinematic": "kinematic penalty P_kin (eq. 12)",
+    "fault": "at fault",
+    "avoidable": "contact was avoidable",
 }
 """Names of an episode's numbers where the table's column speaks of many."""
 PLOTTED: Final = ("success", "kinematic", "behavioural", "reward")
@@ -97,14 +99,14 @@ def score_titles() -> list[dict[str, Any]]:
     for column in COLUMNS:
         # Some rates stand in two columns; the one in the paper's scaling means nothing for a single episode.
         scaled = column.kind == "rate" and column.unit != "%"
-        if column.kind == "distance" or column.equals is not None or scaled or column.key in found:
+        if column.kind == "distance" or scaled or column.key in found:
             continue
         plain = column.kind == "rate"
-        head = f"{column.group}: " if column.group else ""
+        head = f"{column.group}: " if column.group and column.equals is None else ""
         found[column.key] = {
             "name": column.key,
             "title": EPISODE_TITLES.get(column.key, f"{head}{column.title}"),
-            "about": column.about,
+            "about": column.about if column.equals is None else column.group,
             "unit": "" if plain else column.unit,
             "factor": 1.0 if plain else column.factor,
             "digits": column.digits,
@@ -129,7 +131,7 @@ def _matrix(cells: Sequence[Mapping[str, Any]], systems: Sequence[str], adversar
             entry["share"] = 0.0 if value is None or value["value"] is None else round(value["value"], 4)
             entries.append({**entry, "sut": system})
         rows.append({"adversary": adversary, "entries": entries})
-    return {"systems": list(systems), "rows": rows}
+    return {"rows": rows}
 
 
 def _success(deviations: Sequence[Mapping[str, str]]) -> str:
@@ -166,7 +168,12 @@ def _system(system: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> di
         notes.append("privileged: reads true states")
     if system.get("control") == "replay":
         notes.append("replays the log: does not react")
-    return {"label": system["label"], "notes": notes, "tables": tables}
+    return {
+        "label": system["label"],
+        "privileged": bool(system.get("privileged")),
+        "notes": notes,
+        "tables": tables,
+    }
 
 
 def _groups(columns: Sequence[Column]) -> list[tuple[str, int]]:

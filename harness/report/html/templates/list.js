@@ -9,7 +9,22 @@ function matches(row) {
   return (outcome === "" || EPISODES.outcome[row] === outcome) &&
     (adversary === "" || EPISODES.adversary[row] === Number(adversary)) &&
     (sut === "" || EPISODES.sut[row] === Number(sut)) &&
+    judged(row) &&
     (part === "" || name.toLowerCase().includes(part));
+}
+
+// What was judged of a contact: score, value, and what that is called.
+const VERDICTS = [["avoidable", true, "avoidable"], ["avoidable", false, "unavoidable"],
+  ["cc_prevented", true, "CC driver prevents it"], ["cc_prevented", false, "CC driver does not"],
+  ["fsm_prevented", true, "FSM prevents it"], ["fsm_prevented", false, "FSM does not"],
+  ["fault", "ego", "fault of the ego"], ["fault", "opponent", "fault of the opponent"], ["fault", "both", "fault of both"],
+  ["fault", "none", "fault of nobody"]];
+
+function judged(row) {
+  const chosen = $("filter-verdict").value;
+  if (chosen === "") return true;
+  const [name, value] = VERDICTS[Number(chosen)];
+  return score(name, row) === value;
 }
 
 function ordered(rows) {
@@ -81,13 +96,15 @@ function startList() {
   fill("filter-outcome", "any", Object.entries(INDEX.outcomes).map(([key, text]) => [key, `${text} (${counted("outcome", key)})`]));
   fill("filter-adversary", "any", INDEX.adversaries.map((name, i) => [i, i === UNDISTURBED ? "none (undisturbed)" : name]));
   fill("filter-sut", "any", INDEX.systems.map((name, i) => [i, name]));
+  const given = VERDICTS.map(([name, value, text], i) => [i, text, (INDEX.scores[name] || []).filter((found) => found === value).length]);
+  fill("filter-verdict", "any", given.filter((entry) => entry[2]).map(([i, text, count]) => [i, `${text} (${count})`]));
   option($("order"), "", "scene");
   for (const [name, direction, text] of [["impact_speed", "down", "hardest impact"], ["min_ttc", "up", "smallest time to collision"],
     ["min_distance", "up", "smallest distance"], ["behavioural", "up", "most natural (P_beh)"], ["kinematic", "up", "gentlest (P_kin)"],
     ["kinematic", "down", "least plausible (P_kin)"]]) {
     if (INDEX.scores[name]) option($("order"), `${name}:${direction}`, text);
   }
-  for (const id of ["filter-outcome", "filter-adversary", "filter-sut", "order"]) $(id).addEventListener("change", refilter);
+  for (const id of ["filter-outcome", "filter-adversary", "filter-sut", "filter-verdict", "order"]) $(id).addEventListener("change", refilter);
   $("filter-scene").addEventListener("input", refilter);
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   $("more").addEventListener("click", showMore);

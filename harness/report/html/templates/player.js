@@ -110,8 +110,10 @@ function showNumbers(row) {
   const order = new Map(INDEX.titles.map((title, place) => [title.name, place]));
   names.sort((a, b) => (order.get(a) ?? 999) - (order.get(b) ?? 999) || (a < b ? -1 : 1));
   for (const name of names) {
-    const title = SCORE_TITLES.get(name);
-    item(title ? title.title : name.replaceAll("_", " "), scoreText(name, score(name, row)), title ? title.about : null);
+    const [title, value] = [SCORE_TITLES.get(name), score(name, row)];
+    const timed = name.endsWith("_step") && typeof value === "number";
+    const words = (timed ? name.slice(0, -5) + " from" : name).replaceAll("_", " ");
+    item(title ? title.title : words, timed ? `${fixed(value * now.scene.dt, 1)} s` : scoreText(name, value), title ? title.about : null);
   }
 }
 
