@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -72,8 +71,10 @@ class BenchmarkWorker:
         import torch
 
         torch.set_num_threads(1)
-        # Loaded here, not with the first episode: that one's time limit is for the episode.
-        importlib.import_module("harness.engine.env")
+        # MetaDrive is loaded where episodes are run, and now: the first episode's time limit is for the episode.
+        from harness.engine import GauntletEnv
+
+        self._simulator = GauntletEnv
         self._spec, self._config = spec, spec.config
         self._source = open_scenes(spec.config)
         self._deviations = deviations(spec.config.protocol)
@@ -211,16 +212,13 @@ class BenchmarkWorker:
 
     def _environment(self, policy: EgoPolicy) -> GauntletEnv:
         """The simulator with the policy's observations; a process has one, so another kind replaces it."""
-        # MetaDrive is imported only where episodes are run.
-        from harness.engine.env import GauntletEnv
-
         wanted = policy.observation
         if self._env is not None and wanted not in ("none", self._env.options.observation):
             self.close()
         if self._env is None:
             observation = cast(ObservationName, "cat" if wanted == "none" else wanted)
             config = EngineConfig(observation=observation, traffic=self._config.traffic, cache_scenes=CACHE_SCENES)
-            self._env = GauntletEnv(self._source, config)
+            self._env = self._simulator(self._source, config)
         return self._env
 
 

@@ -138,7 +138,7 @@ def test_killed_and_resumed(scenes: Path, tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    store, end = EpisodeStore(killed), time.monotonic() + 120
+    store, end = EpisodeStore(killed), time.monotonic() + 600
     while len(list(store.keys())) < 4 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from harness.benchmarking.records import EpisodeStore
 from harness.workers import WorkerSetup, run_jobs
+from scenarios.export import write_folder
+from tests.scenes import crossing
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -60,6 +63,30 @@ def test_a_node_is_killed_mid_run(cluster: Any, tmp_path: Path) -> None:
     assert not [r.error for r in results if r.error]
     assert sum(r.attempts for r in results) == 11  # one job was on the lost node
     assert len({node for node in tmp_path.glob("node.*")}) == 2
+
+
+def test_the_benchmark_loses_nothing_with_a_node(cluster: Any, tmp_path: Path) -> None:
+    from harness import benchmark
+    from tests.integration.test_benchmark import SABOTEURS, cells
+
+    scenes = tmp_path / "scenes"
+    write_folder([crossing(scene_id=f"crossing{number}", interest=("ego", "opponent")) for number in range(6)], scenes)
+    base = ["--data", str(scenes), "--split", "all", "--sut", "replay"]
+    base += ["--adversary", "rule", f"slow={SABOTEURS}:Slow"]
+    benchmark.main([*base, "--out", str(tmp_path / "serial"), "--executor", "serial"])
+    store = EpisodeStore(tmp_path / "ray")
+    killer = threading.Thread(target=_kill_after_records, args=(cluster, store))
+    killer.start()
+    benchmark.main([*base, "--out", str(tmp_path / "ray"), "--executor", "ray", "--workers", "2"])
+    killer.join()
+    assert cells(tmp_path / "ray") == cells(tmp_path / "serial")
+
+
+def _kill_after_records(cluster: Any, store: EpisodeStore) -> None:
+    end = time.monotonic() + 120
+    while len(list(store.keys())) < 4 and time.monotonic() < end:
+        time.sleep(0.05)
+    cluster.remove_node(cluster.nodes[0], allow_graceful=False)
 
 
 def _kill_when_both_work(cluster: Any, folder: Path) -> None:
