@@ -49,7 +49,8 @@ class LaneChangeConfig:
     min_gap: float = 3.0
     """Room to the new follower and leader, m, however slow everybody is."""
     speed_gain: float = 10.0 / 3.6
-    """An obstacle is worth overtaking if it is this much slower than desired, m/s (MetaDrive: 10 km/h)."""
+    """Overtaken is who drives this much slower than desired, and than the next one in the other lane, m/s (MetaDrive:
+    10 km/h)."""
     durations: tuple[float, ...] = (3.0, 2.2)
     """Seconds for moving over, tried in turn."""
     min_length: float = 12.0
@@ -116,7 +117,9 @@ class LaneChanger:
         reach = leader.gap + 2 * view.ego_size[0] + config.durations[0] * speed
         for side in (1.0, -1.0):
             offset = self._neighbour(scenario, route, along, reach, side)
-            if offset is not None and self._try(view, route, along, desired, offset, now + config.threshold):
+            if offset is None:
+                continue
+            if self._try(view, route, along, desired, offset, now + config.threshold, leader.speed + config.speed_gain):
                 return
 
     def _worth_overtaking(
@@ -134,12 +137,25 @@ class LaneChanger:
         beyond = along + leader.gap + view.ego_size[0] + view.agent_sizes[leader.agent, 0] + 15.0
         return not bool(((waits > along) & (waits < beyond)).any())
 
-    def _try(self, view: EgoView, route: Floats, along: float, desired: float, offset: float, wanted: float) -> bool:
-        """Change to `offset` (m left of the route) if that is safe and gives more than `wanted` (m/s²)."""
+    def _try(
+        self,
+        view: EgoView,
+        route: Floats,
+        along: float,
+        desired: float,
+        offset: float,
+        wanted: float,
+        least_speed: float = 0.0,
+    ) -> bool:
+        """Change to `offset` (m left of the route) if that is safe and gives more than `wanted` (m/s²).
+
+        The lane's leader, if there is one in view, must drive at `least_speed` (m/s): the gain alone is short-sighted.
+        """
         config, speed = self.config, float(np.hypot(view.ego[VX], view.ego[VY]))
         settled = look_along(view, prolonged_back(shifted(route, offset, offset, 0.0, 0.0)), self._following)
         cost = self._cost_to_follower(view, settled, speed)
-        if cost is None or not _room_ahead(settled, view.ego_size[0], config.min_gap):
+        leader = settled.leader(view.ego_size[0], self._following.view_distance)
+        if cost is None or (leader is not None and (leader.gap < config.min_gap or leader.speed < least_speed)):
             return False
         for duration in config.durations:
             length = max(config.min_length, duration * speed)
@@ -192,14 +208,9 @@ class LaneChanger:
 
 
 def is_barrier(feature: MapFeature) -> bool:
-    """Whether nobody may drive across: edges, solid lines, and every yellow line (oncoming traffic or turning lanes)."""
+    """Whether nobody may drive across: edges, solid lines, and any yellow line (oncoming traffic, turning lanes)."""
     line = feature.type.startswith("ROAD_LINE")
     return feature.is_road_edge or (line and ("YELLOW" in feature.type or "BROKEN" not in feature.type))
-
-
-def _room_ahead(lane: Corridor, ego_length: float, wanted: float) -> bool:
-    leader = lane.leader(ego_length, np.inf)
-    return leader is None or leader.gap >= wanted
 
 
 def _smooth(route: Floats, along: Floats) -> tuple[Floats, Floats]:

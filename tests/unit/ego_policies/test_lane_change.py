@@ -59,6 +59,12 @@ def test_changes_before_a_follower_that_has_room():
     assert decide(view(agents=[STOPPED, (-20.0, LANE_WIDTH, 0.0, 10.0, 0.0)])) == pytest.approx(LANE_WIDTH)
 
 
+def test_does_not_change_behind_somebody_hardly_faster():
+    slow = (50.0, 0.0, 0.0, 3.0, 0.0)
+    assert decide(view(agents=[slow, (70.0, LANE_WIDTH, 0.0, 5.0, 0.0)])) == 0.0
+    assert decide(view(agents=[slow, (70.0, LANE_WIDTH, 0.0, 6.0, 0.0)])) == pytest.approx(LANE_WIDTH)
+
+
 def test_needs_a_lane_that_leads_the_same_way():
     lone = straight_road(with_opponent=False)
     lone = replace(lone, features=tuple(f for f in lone.features if f.id != "left"))
