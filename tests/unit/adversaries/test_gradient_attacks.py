@@ -222,6 +222,24 @@ def test_projection_is_idempotent_and_keeps_what_is_allowed():
     torch.testing.assert_close(again[moving], turn[moving], atol=1e-6, rtol=1e-6)
 
 
+def test_the_projection_goes_to_the_limits_and_no_further():
+    bounds, zero = Bounds(), torch.zeros(1, 80, dtype=torch.float64)
+    fast = Start(0.0, 0.0, 0.0, 10.0)
+    turn = project_turn(zero + 1.0, fast, zero, bounds, DT)
+    np.testing.assert_allclose((turn * 10.0**2).numpy(), bounds.lateral, atol=1e-9)
+    slow = Start(0.0, 0.0, 0.0, 0.0)
+    gas = project_gas(zero[:, :70] + 9.0, slow, bounds, DT)
+    np.testing.assert_allclose(gas.numpy(), bounds.acceleration)
+    turn = project_turn(zero[:, :70] + 1.0, slow, gas, bounds, DT)
+    assert turn.max() == pytest.approx(bounds.curvature)
+    states = drive(slow, gas, turn, DT).states().numpy()[0]
+    assert_within(np.vstack([np.zeros(5), states]), bounds, 0.0)
+    half = torch.cat([zero[:, :40] + 9.0, zero[:, 40:] - 9.0], -1)
+    gas = project_gas(half, Start(0.0, 0.0, 0.0, 20.0), bounds, DT)
+    assert (gas[0, 0], gas[0, -1]) == (bounds.acceleration, -bounds.braking)
+    assert gas.diff().abs().max() == pytest.approx(bounds.jerk * DT)
+
+
 def test_the_speed_limit_draws_the_whole_drive_back():
     start, bounds = Start(0.0, 0.0, 0.0, 10.0), Bounds(speed=20.0)
     base = torch.zeros(1, 80, dtype=torch.float64)
