@@ -36,11 +36,14 @@ class TrainTrafficConfig:
     data: str = "procedural"
     """Folder of ScenarioNet pickles, or `procedural` for the generated scenes."""
     extra: tuple[str, ...] = ()
-    """More folders, all of whose scenes are trained on."""
+    """More folders (or GPUDrive, WOMD files) to train on: all of their scenes, save those that are windows of a
+    held-out drive of `data`."""
     train: str = "train"
     """Scenes to learn from: a split name, or indices such as `0:280`."""
     val: str = "val"
     """Scenes for validation and early stopping: likewise."""
+    test: str = "test"
+    """Scenes of `data` that are never trained on; only used to choose among `extra`."""
     stage: str = "bc"
     """What to do: bc, gmm, catk and its rivals, mpo, ppo, dpo, grpo, grbo, or the recipe sft-rft-sft."""
     size: Literal["nano", "mini", "tiny"] = "nano"
@@ -140,15 +143,21 @@ class Display:
             self._writer.close()
 
 
-def sources(config: TrainTrafficConfig) -> tuple[ScenarioSource, ScenarioSource]:
+def sources(config: TrainTrafficConfig, console: Console) -> tuple[ScenarioSource, ScenarioSource]:
     """Scenes to train on and held-out ones."""
     from harness.train_prior import open_part
     from scenarios import Concat, open_source
+    from scenarios.training_pool import training_pool
 
-    train = open_part(config.data, config.train)
-    if config.extra:
-        train = Concat([train, *(open_source(folder) for folder in config.extra)])
-    return train, open_part(config.data, config.val)
+    train, val = open_part(config.data, config.train), open_part(config.data, config.val)
+    if not config.extra:
+        return train, val
+    held_out = [val, open_part(config.data, config.test)] if config.test else [val]
+    pool = training_pool(Concat([train, *(open_source(folder) for folder in config.extra)]), held_out)
+    console.print(f"{len(pool)} scenes to train on; {len(pool.dropped)} left out:", highlight=False)
+    for dropped in pool.dropped:
+        console.print(f"  {dropped.scene}: {dropped.reason} ({dropped.held_out})", highlight=False)
+    return pool, val
 
 
 def run(config: TrainTrafficConfig, console: Console) -> Path:
@@ -164,7 +173,7 @@ def run(config: TrainTrafficConfig, console: Console) -> Path:
         raise ConfigError(
             f"stage {config.stage} starts from trained weights: give --init FILE (train with --stage bc)."
         )
-    train, val = sources(config)
+    train, val = sources(config, console)
     if config.resume is not None:
         record = RunDirectory.reopen(config.resume, VERB)
     else:

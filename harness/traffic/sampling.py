@@ -5,7 +5,6 @@ Every function takes and returns tensors, and draws from the generator it is giv
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,10 +104,6 @@ def warm_k(
     warm = top_k(logits.masked_fill(continuity > bound, -torch.inf), max(k - k // 2, 1))
     scored = torch.maximum(fresh, warm) - weight * continuity / 0.1
     return draw(scored, temperature, generator)
-
-
-Rule = Callable[[Tensor], Tensor]
-"""Scores roll-outs: states [R, A, S, 3] (x, y in m, heading in rad) → [R], higher is better."""
 
 
 def keep_best(scores: Tensor, groups: int) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.traffic.model.rules import RULES
 from harness.traffic.model.smart import SmartModel
 from harness.traffic.rollouts import SimulatedScene
 from harness.traffic.sampling import Sampling
@@ -19,6 +21,7 @@ class SmartSimulator:
         weights: File of `train_traffic`; None for the shipped model.
         device: Where it computes.
         top_k: As `k` of `Sampling`.
+        rule: Which of `choices` roll-outs is kept: `likelihood` or `overlaps` (see `harness.traffic.model.rules`).
         sampling: Other fields of `Sampling`: method, temperature, continuity, choices.
 
     Raises:
@@ -29,17 +32,24 @@ class SmartSimulator:
     name = "smart"
 
     def __init__(
-        self, weights: str | Path | None = None, *, device: str = "cpu", top_k: int | None = None, **sampling: Any
+        self,
+        weights: str | Path | None = None,
+        *,
+        device: str = "cpu",
+        top_k: int | None = None,
+        rule: str = "likelihood",
+        **sampling: Any,
     ) -> None:
         if top_k is not None:
             sampling["k"] = top_k
-        try:
-            chosen = Sampling(**sampling)
-        except TypeError as error:
+        known = [item.name for item in fields(Sampling)]
+        if not set(sampling) <= set(known) or rule not in RULES:
             raise ConfigError(
-                f"smart: {error}. Options are the fields of Sampling: {', '.join(vars(Sampling()))}."
-            ) from error
-        self.model = SmartModel.load(weights, sampling=chosen, device=device)
+                f"smart: options are {', '.join(known)}, top_k, device and rule ({', '.join(RULES)}); found "
+                f"{', '.join([*sampling, rule])}."
+            )
+        self.model = SmartModel.load(weights, sampling=Sampling(**sampling), device=device)
+        self.model.rule = RULES[rule]
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
         """Roll the scene out; see `SmartModel.simulate`."""

@@ -20,8 +20,9 @@ from harness.traffic.model.batch import AgentBatch, join_agents, join_maps
 from harness.traffic.model.config import ARCHITECTURE, SmartConfig
 from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.model.rollout import Rollout
+from harness.traffic.model.rules import Rule
 from harness.traffic.rollouts import FUTURE_STEPS, SimulatedScene
-from harness.traffic.sampling import Rule, Sampling, draw, keep_best, top_k, warm_k
+from harness.traffic.sampling import Sampling, draw, keep_best, top_k, warm_k
 from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneOptions, SceneTokens, tokenise_scene
 from harness.traffic.tokens.shapes import TOKEN_STEPS, compose
 from harness.traffic.tokens.vocabulary import Vocabulary
@@ -159,7 +160,7 @@ class SmartModel:
         states, scores = self.unroll(scene, rollouts * self.sampling.choices, generator)
         if self.sampling.choices > 1:
             if self.rule is not None:
-                scores = self.rule(states)
+                scores = self.rule(states, scene)
             states = states[keep_best(scores, rollouts)]
         world = from_frame(states.double().cpu().numpy(), scene.frame)
         height = scenario.position[scene.agents, CURRENT_STEP, 2]

@@ -110,7 +110,7 @@ class Trainer:
             for name, value in self.network.named_parameters()
             if not any(name.startswith(f"{part}.") for part in frozen)
         ]
-        for name, value in self.network.named_parameters():
+        for value in self.network.parameters():
             value.requires_grad_(any(value is kept for _, kept in named))
         if self.objective.module is not None:
             self.objective.module.to(self.device)

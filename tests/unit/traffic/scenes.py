@@ -23,7 +23,7 @@ def traffic(origin: tuple[float, float] = (0.0, 0.0), rotation: float = 0.0) -> 
     """A road with five agents of all kinds, one of which appears at step 8."""
     extra = (
         Agent("walker", 12.0, -6.0, 0.3, 1.2, Kind.PEDESTRIAN, (0.8, 0.8, 1.8)),
-        Agent("cyclist", 5.0, 0.5, 0.02, 4.0, Kind.CYCLIST, (1.8, 0.6, 1.7)),
+        Agent("cyclist", -12.0, 0.5, 0.02, 4.0, Kind.CYCLIST, (1.8, 0.6, 1.7)),
         Agent("late", -20.0, 3.5, 0.0, 8.0, first=8),
     )
     return straight_road(extra=extra, origin=origin, rotation=rotation)

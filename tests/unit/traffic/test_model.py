@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from harness.errors import WeightsError
+from harness.errors import ConfigError, WeightsError
 from harness.traffic.model import Rollout, SmartModel
 from harness.traffic.model.attention import RelativeAttention
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.model.heads import Mixture
+from harness.traffic.model.rules import fewest_overlaps
 from harness.traffic.model.simulator import SmartSimulator
 from harness.traffic.model.smart import from_frame, to_frame
 from harness.traffic.rollouts import SceneSimulator
@@ -129,12 +130,26 @@ def test_simulation_turns_with_the_scene():
 def test_test_time_scaling_keeps_the_best():
     model = small_model()
     model.sampling = Sampling(choices=4)
-    model.rule = lambda states: -states[:, 0, -1, 0]
+    model.rule = lambda states, scene: -states[:, 0, -1, 0]
     kept = model.simulate(traffic(), 2, 0).states
     model.sampling = Sampling(choices=1)
     plain = model.simulate(traffic(), 8, 0).states
     assert kept.shape[0] == 2
     assert kept[:, 0, -1, 0].max() <= np.median(plain[:, 0, -1, 0]) + 1e-6
+
+
+def test_fewest_overlaps_counts_agents():
+    model = small_model()
+    scene = model.tokens(traffic())
+    still = torch.as_tensor(scene.poses[:, -1])[None, :, None].expand(2, -1, 80, -1).clone()
+    # In the second roll-out the opponent ends where the ego stands.
+    still[1, 1, 40:] = still[1, 0, 40:]
+    assert fewest_overlaps(still, scene).tolist() == [0.0, -2.0]
+
+
+def test_unknown_sampling_options_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="temperature"):
+        SmartSimulator(tmp_path / "m.safetensors", heat=2.0)
 
 
 def test_frames_undo_each_other():
