@@ -72,9 +72,9 @@ class BenchmarkWorker:
 
         torch.set_num_threads(1)
         # MetaDrive is loaded where episodes are run, and now: the first episode's time limit is for the episode.
-        from harness.engine import GauntletEnv
+        from harness import engine
 
-        self._simulator = GauntletEnv
+        self._simulator = cast("type[GauntletEnv]", engine.GauntletEnv)
         self._spec, self._config = spec, spec.config
         self._source = open_scenes(spec.config)
         self._deviations = deviations(spec.config.protocol)
