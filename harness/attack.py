@@ -49,8 +49,8 @@ class AttackConfig:
     intensity: float = 1.0
     """λ of adversaries with a dial (`sage`): 0 natural … 1 vicious; beyond, it extrapolates."""
     prior: Path | None = None
-    """Motion prior weights (safetensors) for `cat` and `sage`; the shipped ones by default. `sage` takes the experts
-    that lie beside them (a folder written by `train_experts` holds all three)."""
+    """Motion prior weights (safetensors) for `cat`, `sage` and `seal`; the shipped ones by default. `sage` takes the
+    experts that lie beside them (`train_experts` writes all three into a folder), `seal` takes `seal.safetensors`."""
     scenes: int | None = None
     """Attack only the first so many scenes of the split."""
     policy: str | None = None
@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _build(name: str, config: AttackConfig) -> Adversary:
     options: dict[str, Any] = {"protocol": config.protocol}
-    if name in ("cat", "sage") and config.prior is not None:
+    if name in ("cat", "sage", "seal") and config.prior is not None:
         options["prior"] = config.prior
     return make("adversary", name, **options)
 

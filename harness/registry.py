@@ -21,6 +21,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "rule": "adversaries.rule:RuleAdversary",
         "cat": "adversaries.cat:CatAdversary",
         "sage": "adversaries.sage.adversary:SageAdversary",
+        "seal": "adversaries.seal.adversary:SealAdversary",
         "king": "adversaries.king:KingAdversary",
         "adv_traj_opt": "adversaries.adv_traj_opt:AdvTrajOptAdversary",
     },
