@@ -93,26 +93,50 @@ def picture(page) -> list[int]:
     )
 
 
+# Sets the three filters as a reader would, and says how many episodes are announced and how many are listed.
+FILTER = """([outcome, sut, adversary]) => {
+  for (const [id, text] of [["outcome", outcome], ["sut", sut], ["adversary", adversary]]) {
+    const select = document.getElementById(`filter-${id}`);
+    const found = [...select.options].find((option) => option.value === text || option.text === text);
+    select.value = found.value;
+    select.dispatchEvent(new Event("change"));
+  }
+  const listed = document.querySelectorAll("#episodes button").length;
+  return [Number(document.getElementById("count").dataset.count), listed];
+}"""
+
+
 def test_filters_agree_with_the_records(page, run):
     records = [run.read(key) for key in run.keys()]
-    page.select_option("#filter-outcome", "")
-    assert page.get_attribute("#count", "data-count") == str(len(records))
     kinds = [*Counter(map(outcome, records)), ""]
-    policies, adversaries = [*{record.key.policy for record in records}, ""], ["none", "rule", "fan", ""]
-    for kind, policy, adversary in itertools.product(kinds, policies, adversaries):
-        page.select_option("#filter-outcome", kind)
-        page.select_option("#filter-sut", label=policy or "any")
-        page.select_option(
-            "#filter-adversary", label={"none": "none (undisturbed)", "": "any"}.get(adversary, adversary)
-        )
+    policies = [*{record.key.policy for record in records}, ""]
+    for kind, policy, adversary in itertools.product(kinds, policies, ["none", "rule", "fan", ""]):
+        shown = "none (undisturbed)" if adversary == "none" else adversary
         expected = sum(
             kind in ("", outcome(record))
             and policy in ("", record.key.policy)
             and adversary in ("", record.key.adversary)
             for record in records
         )
-        assert page.get_attribute("#count", "data-count") == str(expected)
-        assert page.locator("#episodes button").count() == expected
+        assert page.evaluate(FILTER, [kind, policy, shown]) == [expected, expected], (kind, policy, adversary)
+
+
+def test_verdicts_can_be_filtered_by(page, run):
+    records = [run.read(key) for key in run.keys()]
+    offered = page.locator("#filter-verdict option").all_text_contents()
+    for text, name, value in (
+        ("avoidable", "avoidable", True),
+        ("unavoidable", "avoidable", False),
+        ("fault of the ego", "fault", "ego"),
+        ("fault of the opponent", "fault", "opponent"),
+    ):
+        expected = sum(record.scores.get(name) == value for record in records)
+        labels = [label for label in offered if label.startswith(f"{text} (")]
+        assert labels == ([f"{text} ({expected})"] if expected else [])
+        if labels:
+            page.select_option("#filter-verdict", label=labels[0])
+            assert page.get_attribute("#count", "data-count") == str(expected)
+    assert len(offered) > 1, "the run has contacts, so there are verdicts"
 
 
 def test_scrubbing_moves_the_ego_along_its_record(page, run, source):

@@ -119,12 +119,10 @@ def places(scenario: Scenario, record: Record) -> Floats:
     episode = record.episode
     parts = [episode.ego.states[episode.ego.valid, :2]]
     if episode.opponent is not None:
-        # An opponent that is far from anything that happens must not make everything small.
-        near = episode.opponent.states[episode.opponent.valid, :2]
-        parts.append(near)
+        parts.append(episode.opponent.states[episode.opponent.valid, :2])
     if episode.plan is not None:
         parts.append(episode.plan.states[episode.plan.valid, :2])
-    return np.concatenate(parts) if parts else np.zeros((0, 2))
+    return np.concatenate(parts)
 
 
 def _track(states: Floats, valid: NDArray[np.bool_], frame: Frame) -> dict[str, Any] | None:
