@@ -28,6 +28,8 @@ MIN_SPEED: Final = 1.0
 """Below it curvature is not to be had from a heading rate, m/s."""
 STRIDE: Final = 5
 """Steps from one sequence of a recorded track to the next."""
+MIN_MOVE: Final = 0.5
+"""Sequences that cover less teach nothing, m."""
 LEAD_UP: Final = 2 * SKILL_STEPS
 """The last steps before a contact are adversarial (SEAL's code: twice the length of a skill)."""
 
@@ -91,15 +93,20 @@ def cut(own: Floats, other: Floats, starts: Sequence[int], dt: float) -> Sequenc
 
 def recorded(scenario: Scenario) -> Sequences:
     """Skills of everyone who drives in a scene, each with the vehicle that is nearest when the skill begins."""
-    vehicles = np.flatnonzero(scenario.kinds == Kind.VEHICLE)
-    states = np.stack([scenario.states(int(agent)) for agent in vehicles]) if len(vehicles) else np.zeros((0, 1, 5))
+    vehicles = np.flatnonzero((scenario.kinds == Kind.VEHICLE) & scenario.valid.any(-1))
+    if not len(vehicles):
+        return join([])
+    states = np.stack([scenario.states(int(agent)) for agent in vehicles])
     valid = scenario.valid[vehicles]
     found = []
-    for row in range(len(vehicles)):
+    # Parked cars are most of a scene and teach nothing.
+    extent = np.where(valid[..., None], states[..., :2], np.nan)
+    moves = np.nan_to_num(np.nanmax(extent, axis=1) - np.nanmin(extent, axis=1)).max(-1) > MIN_MOVE
+    for row in np.flatnonzero(moves):
         for start in range(1, scenario.num_steps - SKILL_STEPS - 1, STRIDE):
             rows = slice(start - 1, start + SKILL_STEPS + 1)
             path = states[row, rows]
-            if not valid[row, rows].all() or np.hypot(*(path[-1, :2] - path[0, :2])) < 0.5:
+            if not valid[row, rows].all() or np.hypot(*(path[-1, :2] - path[0, :2])) < MIN_MOVE:
                 continue
             together = valid[:, rows].all(-1) & (np.arange(len(vehicles)) != row)
             if not together.any():
