@@ -62,6 +62,14 @@ def test_faces_of_a_merging_vehicle() -> None:
     assert contact_faces(own, CAR, other, CAR)[:2] == ("left", "right")
 
 
+def test_the_face_that_separates_last_decides() -> None:
+    # Coming down on the left side of a car; turned by -143°, the face that looks down is its own left one (normal -53°).
+    own = np.zeros((2, 3))
+    other = np.array([[2.54, 3.77, -2.5], [2.17, 2.06, -2.5]])
+    assert contact_faces(own, CAR, other, CAR)[:2] == ("left", "left")
+    assert contact_faces(other, CAR, own, CAR)[:2] == ("left", "left")
+
+
 # ---- same way
 
 

@@ -6,9 +6,9 @@ import pytest
 from harness.errors import ConfigError
 from harness.interfaces import Trajectory
 from harness.metrics.competent_driver import CompetentDriver, competent_driver
-from harness.metrics.ego_path import ego_path, sightings
+from harness.metrics.ego_path import Sighting, ego_path, sightings
 from harness.metrics.fuzzy_safety import FuzzyDriver, fuzzy_driver
-from harness.metrics.reference_driver import ReferenceDriver
+from harness.metrics.reference_driver import ReferenceDriver, is_ahead, meets
 from tests.unit.metrics.encounters import CAR, DT, contact, cut_in, drive
 
 LENGTH = CAR[0]
@@ -185,6 +185,40 @@ def test_vehicle_that_passes_in_time_is_no_conflict() -> None:
         found = driver(ego, CAR, early, CAR, DT, contact_step=60)
         assert found.perceived_step is None
         assert found.prevented
+
+
+def seen_at(x: float, y: float, heading: float, speed: float) -> Sighting:
+    """A vehicle seen by an ego at x = 0 on a path along +x."""
+    path = ego_path(drive(0, 0, 0, 10), 0, 5)
+    other = drive(x, y, heading, speed)
+    found = sightings(path, CAR, other.states[:1], other.valid[:1], CAR)[0]
+    assert found is not None
+    return found
+
+
+def test_where_a_vehicle_is_on_the_path() -> None:
+    start = float(ego_path(drive(0, 0, 0, 10), 0, 5).stations[0])
+    behind, ahead = seen_at(-30, 0, 0, 10), seen_at(30, 3.0, np.pi, 8)
+    assert (behind.rear - start, behind.centre - start) == pytest.approx((-32.25, -30.0))
+    assert not is_ahead(behind, start)
+    assert (ahead.rear - start, ahead.along, ahead.beside) == pytest.approx((27.75, -8.0, 1.0))
+    assert ahead.direction == "oncoming"
+
+
+def test_rule_of_meeting() -> None:
+    start = float(ego_path(drive(0, 0, 0, 10), 0, 5).stations[0])
+    # Crossing at x = 30: the ego's front is at its near side (29 m) after 2.675 s, its rear at the far side after 3.325 s.
+    # The vehicle's front is 2.25 m ahead of its centre; the corridor begins at y = -1.
+    for distance, expected in ((3.25 + 3.4 * 5, True), (3.25 + 3.45 * 5, False), (3.25 + 2.0 * 5, True)):
+        assert meets(seen_at(30, -distance, np.pi / 2, 5), start, 10.0, CAR) is expected
+    # Within the corridor it has 1 + 2.25 - y metres to go: at 5 m/s from y = 1 on it is out after 0.45 s.
+    assert not meets(seen_at(30, 1.0, np.pi / 2, 5), start, 10.0, CAR)
+    assert meets(seen_at(30, 1.0, np.pi / 2, 0.7), start, 10.0, CAR)
+    assert meets(seen_at(30, 1.0, np.pi / 2, 0.0), start, 10.0, CAR)
+    # Moving away never meets; coming over faster than the ego only from alongside.
+    assert not meets(seen_at(30, -5.0, -np.pi / 2, 5), start, 10.0, CAR)
+    assert meets(seen_at(2, 3.0, -0.1, 15), start, 10.0, CAR)
+    assert not meets(seen_at(12, 3.0, -0.1, 15), start, 10.0, CAR)
 
 
 def test_hard_braking_ahead_is_perceived_at_once() -> None:
