@@ -129,9 +129,7 @@ class AdvTrajOptAdversary:
         contact = earliest(contact_steps(context, futures, target, self.protocol))
         first = context.step + 1
         off = np.asarray(MapIndex.of(context.scenario).boxes_cross_edges(futures[:, first:, :3], target.size).any(-1))
-        # Sorted by: no contact (by distance), off the road, moved.
-        order = np.lexsort((moved, off, found.distance))
-        chosen = int(order[0])
+        chosen = best_restart(found.distance, off, moved)
         return plan_of(
             context,
             futures,
@@ -209,6 +207,11 @@ class AdvTrajOptAdversary:
         length = self.learning_rate / descent.clamp_min(1e-9)
         moved = Controls(now.gas - length * slopes.gas, now.turn - length * turn)
         return _project(moved, start, base, bounds, dt)
+
+
+def best_restart(distance: Floats, off_road: Bools, moved: Floats) -> int:
+    """Index of the nearest restart [K]; among those that hit (0 m) one on the road, then the one that moved least."""
+    return int(np.lexsort((moved, off_road, distance))[0])
 
 
 def _project(controls: Controls, start: Start, base: Controls, bounds: Bounds, dt: float) -> Controls:

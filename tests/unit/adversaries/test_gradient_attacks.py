@@ -9,7 +9,7 @@ import torch
 from adversaries._bounds import Bounds, lipschitz, project_gas, project_turn
 from adversaries._descent import base_motion, box_distance, boxes_of
 from adversaries._drivable import drivable_field
-from adversaries.adv_traj_opt import AdvTrajOptAdversary
+from adversaries.adv_traj_opt import AdvTrajOptAdversary, best_restart
 from adversaries.bicycle import Bicycle, Start, drive, integrate_speed
 from adversaries.king import KingAdversary, off_road_mass
 from harness.errors import AdversaryError, ConfigError, UnknownNameError
@@ -189,14 +189,15 @@ def test_adv_traj_opt_hits(protocol, scene):
     assert plan.scores["first_step"][plan.chosen] == plan.info["expected_step"]
 
 
-def test_adv_traj_opt_prefers_a_hit_on_the_road_to_one_off_it():
+def test_adv_traj_opt_prefers_hits_on_the_road_that_move_little():
+    away, off, moved = np.array([0.0, 0.0, 0.0, 2.0]), np.array([True, False, False, False]), np.arange(4.0)
+    assert best_restart(away, off, moved) == 1
+    assert best_restart(away, off, -moved) == 2
+    assert best_restart(away + np.array([3, 3, 3, 0]), off, moved) == 3
     plan = AdvTrajOptAdversary().plan(context(NEAR))
-    hits = plan.scores["distance"] == 0.0
-    assert hits.any()
-    best = plan.scores["off_road"][hits].min()
-    assert plan.scores["off_road"][plan.chosen] == best
-    same = hits & (plan.scores["off_road"] == best)
-    assert plan.scores["moved"][plan.chosen] == plan.scores["moved"][same].min()
+    scores = plan.scores
+    assert plan.chosen == best_restart(scores["distance"], scores["off_road"] > 0, scores["moved"])
+    assert scores["distance"][plan.chosen] == 0.0
 
 
 def test_a_step_closes_at_most_about_the_learning_rate():
