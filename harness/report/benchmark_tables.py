@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from harness.runs import write_atomically, write_json
 ARROWS: Final = {"up": " ↑", "down": " ↓", "": ""}
 LATEX_ARROWS: Final = {"up": r" $\uparrow$", "down": r" $\downarrow$", "": ""}
 DASH: Final = "–"
+SHORT_HEADS: Final = ("rew.", "beh.", "kin.", "obj.", "line", "acc.", "vel.", "yaw")
+"""Heads of SAGE's columns after the success rate, for the terminal."""
 _LATEX: Final = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "²": "$^2$", "³": "$^3$", "λ": r"$\lambda$"}
 
 
@@ -72,23 +75,23 @@ def show(column: Column, value: Value | None, *, interval: bool = True) -> str:
 
 
 def terminal(cells: Sequence[Cell], config: BenchmarkConfig) -> list[Table]:
-    """One table per system: SAGE's columns turned on their side, intervals below, so that 80 characters suffice."""
+    """SAGE's table for every system, short enough for 80 characters: intervals of the success rate only."""
     tables = []
     for system, own in by_system(cells):
-        shown = Table(title=f"{system.title}, {config.protocol}", title_justify="left")
+        shown = Table(title=f"{system.title}, {config.protocol}", title_justify="left", padding=(0, 0), pad_edge=False)
         shown.add_column("")
+        for head in ("N", "fail", "success %", *SHORT_HEADS):
+            shown.add_column(head, justify="right", no_wrap=True)
         for cell in own:
-            shown.add_column(cell.adversary, justify="right")
-        shown.add_row("scenes (failed)", *(f"{cell.scenes} ({cell.failures})" for cell in own))
-        for column in SAGE_COLUMNS:
-            shown.add_row(heading(column), *(_two_lines(column, cell) for cell in own))
-        shown.add_row("s per scene", *(f"{cell.seconds['episode']:.2f}" for cell in own))
+            success, *others = (cell.columns.get(column.name) for column in SAGE_COLUMNS)
+            numbers = [
+                show(replace(column, digits=2), value, interval=False)
+                for column, value in zip(SAGE_COLUMNS[1:], others, strict=True)
+            ]
+            rate = show(replace(SAGE_COLUMNS[0], digits=0), success).replace(", ", " ")
+            shown.add_row(cell.adversary, str(cell.scenes), str(cell.failures), rate, *numbers)
         tables.append(shown)
     return tables
-
-
-def _two_lines(column: Column, cell: Cell) -> str:
-    return show(column, cell.columns.get(column.name)).replace(" [", "\n[").replace(", ", " ")
 
 
 def markdown(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: BenchmarkConfig) -> str:
