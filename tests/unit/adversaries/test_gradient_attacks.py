@@ -123,6 +123,14 @@ def test_king_stops_at_the_first_contact():
     assert plan.info["expects_contact"]
 
 
+def test_restarts_do_not_mix_and_a_finished_drive_stays_as_it_is():
+    scene = crossing(opponent_delay=-0.9)
+    alone, four = (KingAdversary(restarts=count).plan(context(scene)) for count in (1, 4))
+    assert len(set(four.scores["iteration"])) > 1  # some go on after others have hit
+    assert four.scores["iteration"][0] == alone.scores["iteration"][0]
+    np.testing.assert_allclose(four.candidates[0], alone.candidates[0], atol=1e-6)
+
+
 def test_king_descends_its_objective():
     scene = crossing(opponent_delay=6.0)
     few = KingAdversary(restarts=1, iterations=1).plan(context(scene))
