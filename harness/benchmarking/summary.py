@@ -163,7 +163,9 @@ def _value(outcomes: Mapping[str, Floats], records: Sequence[Sequence[Scored]], 
     scenes = int(known.any(-1).sum())
     if column.kind == "rate" and values.shape[1] == 1:
         return Value(wilson(int(values[known].sum()), scenes), scenes)
-    return Value(bootstrap_mean(values), scenes)
+    interval = bootstrap_mean(values)
+    # A single scene says nothing about how scenes vary.
+    return Value(interval if scenes > 1 else Interval(interval.mean, float("nan"), float("nan")), scenes)
 
 
 def _distance(records: Sequence[Sequence[Scored]], column: Column) -> Value | None:
@@ -177,7 +179,8 @@ def _distance(records: Sequence[Sequence[Scored]], column: Column) -> Value | No
     if not sides["attack"]:
         return None
     intervals = wasserstein_over_scenes(sides["attack"], sides["log"])
-    return Value(getattr(intervals, column.key), len(sides["attack"]))
+    interval, scenes = getattr(intervals, column.key), len(sides["attack"])
+    return Value(interval if scenes > 1 else Interval(interval.mean, float("nan"), float("nan")), scenes)
 
 
 def _samples(arrays: Mapping[str, NDArray[Any]], side: str) -> KinematicSamples:

@@ -71,7 +71,8 @@ def show(column: Column, value: Value | None, *, interval: bool = True) -> str:
     if value is None or not math.isfinite(value.interval.mean):
         return DASH
     mean, low, high = (f"{column.factor * end:.{column.digits}f}" for end in value.interval)
-    return f"{mean} [{low}, {high}]" if interval else mean
+    # One scene has a value, but no interval.
+    return f"{mean} [{low}, {high}]" if interval and math.isfinite(value.interval.low) else mean
 
 
 def terminal(cells: Sequence[Cell], config: BenchmarkConfig) -> list[Table]:
@@ -212,10 +213,17 @@ def _markdown_table(columns: Sequence[Column], cells: Iterable[Cell]) -> list[st
     heads = ["adversary", "N", "failed", *(heading(column) for column in columns), "s per scene"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for cell in cells:
-        shown = [show(column, cell.columns.get(column.name)) for column in columns]
+        shown = [_with_count(column, cell) for column in columns]
         row = [cell.adversary, str(cell.scenes), str(cell.failures), *shown, f"{cell.seconds['episode']:.2f}"]
         lines.append(f"| {' | '.join(row)} |")
     return lines
+
+
+def _with_count(column: Column, cell: Cell) -> str:
+    """A number with how many scenes it rests on, where that is not the table's N."""
+    value = cell.columns.get(column.name)
+    text = show(column, value)
+    return text if value is None or text == DASH or value.scenes == cell.scenes else f"{text} (n = {value.scenes})"
 
 
 def _published(cells: Sequence[Cell]) -> list[str]:
@@ -273,8 +281,8 @@ def _tex_cells(cell: Cell) -> list[str]:
     for column in SAGE_COLUMNS:
         value = cell.columns.get(column.name)
         text = show(column, value, interval=False)
-        if value is None or text == DASH:
-            shown.append("--")
+        if value is None or text == DASH or not math.isfinite(value.interval.low):
+            shown.append("--" if text == DASH else text)
             continue
         low, high = (f"{column.factor * end:.{column.digits}f}" for end in value.interval[1:])
         unit = r"\%" if column.unit == "%" else ""

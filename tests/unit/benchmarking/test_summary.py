@@ -77,6 +77,7 @@ def test_failures_are_counted_and_in_no_rate(cells: list[Cell]) -> None:
 def test_columns_know_where_they_are_defined(cells: list[Cell]) -> None:
     sage = cell(cells, "sage@0.5").columns
     assert (sage["impact_speed"].scenes, sage["impact_speed"].interval.mean) == (1, 3.0)
+    assert math.isnan(sage["impact_speed"].interval.low)  # one scene has no interval
     assert sage["reward"].interval.mean == pytest.approx(2.5)
     assert sage["map_objects"].interval.mean == pytest.approx(1 / 6)
     assert cell(cells, "cat").columns["wd_speed"].interval.mean == pytest.approx(1.0)
@@ -111,6 +112,7 @@ def test_tables_say_everything(cells: list[Cell], tmp_path: Path) -> None:
     assert "Against rule_expert (privileged: true states and futures)" in text
     assert "| cat | 5 | 1 | 100.0 [56.6, 100.0] | 2.000" in text
     assert "adversary 1" in text
+    assert "| 3.00 (n = 1) |" in text
     assert "`plan_one_step_late` | no" in text
     rows = list(csv.DictReader(io.StringIO(csv_table(cells, CONFIG))))
     assert [row["adversary"] for row in rows] == ["none", "cat", "sage@0.5"]
