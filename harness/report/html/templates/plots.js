@@ -152,6 +152,8 @@ function startPlots() {
     choose(Number(row));
     $("playback").scrollIntoView();
   });
+  // Two or four panels stand in pairs, so that none is left alone.
+  if ([2, 4].includes(INDEX.systems.length)) $("scatter").dataset.pairs = "";
   drawScatter();
   drawLegend();
   drawSpreads();
