@@ -18,6 +18,8 @@ SMALL_OVERLAP: Final = 0.5
 """m; with less lateral overlap the headings must agree within `MAX_HEADING_SMALL_OVERLAP`."""
 MAX_TIME: Final = 5.0
 """s; larger times are cut, and nothing ahead counts as this."""
+_PAIRS: Final = 8_000_000
+"""Pairs of objects that are looked at at once: bounds the memory (about 0.5 GB)."""
 
 
 def nearest_distance(poses: Tensor, sizes: Tensor, valid: Tensor, evaluated: Tensor) -> Tensor:
@@ -34,6 +36,16 @@ def nearest_distance(poses: Tensor, sizes: Tensor, valid: Tensor, evaluated: Ten
     Returns:
         [R, E, S]; `FAR` where the object is not there or alone.
     """
+    parts = [_nearest_distance(poses, sizes, valid, part) for part in _parts(evaluated, poses)]
+    return torch.cat(parts, 1)
+
+
+def _parts(evaluated: Tensor, poses: Tensor) -> tuple[Tensor, ...]:
+    """Evaluated objects in groups of few enough pairs."""
+    return evaluated.split(max(1, _PAIRS // max(poses[..., 0].numel(), 1)))
+
+
+def _nearest_distance(poses: Tensor, sizes: Tensor, valid: Tensor, evaluated: Tensor) -> Tensor:
     rollouts, agents, steps, _ = poses.shape
     valid = valid.expand(rollouts, agents, steps)
     xy = poses[..., :2]
@@ -112,6 +124,15 @@ def time_to_collision(
     Returns:
         [R, E, S], at most `MAX_TIME`.
     """
+    parts = [
+        _time_to_collision(poses, sizes, valid, speeds, part, unwrapped=unwrapped) for part in _parts(evaluated, poses)
+    ]
+    return torch.cat(parts, 1)
+
+
+def _time_to_collision(
+    poses: Tensor, sizes: Tensor, valid: Tensor, speeds: Tensor, evaluated: Tensor, *, unwrapped: bool
+) -> Tensor:
     rollouts, agents, steps, _ = poses.shape
     valid = valid.expand(rollouts, agents, steps)
     half = sizes[:, :2] / 2

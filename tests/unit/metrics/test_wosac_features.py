@@ -8,6 +8,7 @@ import pytest
 import shapely
 import torch
 
+from harness.metrics.wosac import interaction
 from harness.metrics.wosac.config import Histogram
 from harness.metrics.wosac.estimators import (
     bernoulli_log_likelihood,
@@ -93,7 +94,7 @@ def test_box_distance_beside_at_a_corner_and_inside():
     assert turned.item() == pytest.approx(2.0, abs=1e-5)
 
 
-def test_nearest_distance_agrees_with_polygons_for_every_pair():
+def test_nearest_distance_agrees_with_polygons_for_every_pair(monkeypatch):
     rng = np.random.default_rng(0)
     poses = torch.tensor(
         np.concatenate([rng.uniform(0, 30, (2, 9, 5, 2)), np.zeros((2, 9, 5, 1)), rng.uniform(-4, 4, (2, 9, 5, 1))], -1)
@@ -102,6 +103,8 @@ def test_nearest_distance_agrees_with_polygons_for_every_pair():
     valid = torch.tensor(rng.random((2, 9, 5)) < 0.8)
     evaluated = torch.tensor([3, 0])
     found = nearest_distance(poses, sizes, valid, evaluated)
+    monkeypatch.setattr(interaction, "_PAIRS", 1)  # One object at a time.
+    assert torch.equal(nearest_distance(poses, sizes, valid, evaluated), found)
     for rollout in range(2):
         for row, agent in enumerate(evaluated.tolist()):
             for step in range(5):
