@@ -9,7 +9,7 @@ import numpy as np
 
 from adversaries.seal.examples import candidate_examples, reactive_examples, together
 from adversaries.seal.rollouts import Rollouts
-from adversaries.seal.skills import Sequences, adversarial, join, recorded
+from adversaries.seal.skills import Sequences, adversarial, join, mirrored, recorded
 from adversaries.seal.training import Fit, FitConfig, Report, fit_prior, fit_scorer, fit_skills
 from adversaries.seal.weights import SealModel
 from harness.errors import ConfigError
@@ -57,6 +57,7 @@ def make_model(
         )
     benign = [join(part) for part in (scenes[:cut_scenes], scenes[cut_scenes:])]
     both = [join(pair) for pair in zip(benign, hits, strict=True)]
+    both[0], hits[0] = (join([part[0], mirrored(part[0])]) for part in (both, hits))
 
     def fit(rate: float, epochs: int, batch: int) -> Fit:
         return Fit(rate, epochs, batch, seed, report)
@@ -71,7 +72,7 @@ def make_model(
         "candidates": len(whole[0].tracks),
         "moments": len(soon[0].tracks),
         "recorded_skills": len(benign[0].seen),
-        "adversarial_skills": len(hits[0].seen),
+        "adversarial_skills": len(hits[0].seen) // 2,
     }
     made = SealModel(scorer, reactive, skills, prior, {**(info or {}), **counts, "seed": seed})
     return made.load_tensors(made.tensors())

@@ -132,6 +132,15 @@ def adversarial(rollouts: Rollouts) -> Sequences:
     return join(found)
 
 
+def mirrored(part: Sequences) -> Sequences:
+    """The same with left and right exchanged."""
+    seen, actions = part.seen.copy(), part.actions.copy()
+    # Curvature; the other's place, direction and velocity to the left.
+    seen[..., [2, 4, 6, 8]] *= -1.0
+    actions[..., 1] *= -1.0
+    return Sequences(seen, actions)
+
+
 def join(parts: Iterable[Sequences]) -> Sequences:
     """All sequences in one."""
     kept = [part for part in parts if len(part.seen)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adversaries.seal.networks import SKILL_STEPS
-from adversaries.seal.skills import MAX_CURVATURE, MAX_PUSH, adversarial, controls, cut, observe, recorded
+from adversaries.seal.skills import MAX_CURVATURE, MAX_PUSH, adversarial, controls, cut, mirrored, observe, recorded
 from tests.scenes import Agent, straight_road
 from tests.unit.adversaries.fakes import line
 from tests.unit.adversaries.seal.toys import rollouts
@@ -43,6 +43,14 @@ def test_actions_follow_what_was_seen() -> None:
     np.testing.assert_allclose(found.actions[..., 0], 2.0 / MAX_PUSH, atol=1e-6)
     np.testing.assert_allclose(found.actions[0, :, 1], 0.05 / MAX_CURVATURE, atol=2e-3)
     np.testing.assert_allclose(found.seen[0, :, 0] * 15.0, 10.0 + 0.2 * np.arange(5, 15), atol=1e-5)
+
+
+def test_the_mirror_is_what_a_mirrored_drive_would_give() -> None:
+    track, other = circle(push=1.0), line(10.0, 9.0, 0.3, 5.0, 40)
+    flip = np.array([1.0, -1.0, -1.0, 1.0, -1.0])
+    found, expected = cut(track * flip, other * flip, [3, 9], 0.1), mirrored(cut(track, other, [3, 9], 0.1))
+    np.testing.assert_allclose(found.seen, expected.seen, atol=1e-5)
+    np.testing.assert_allclose(found.actions, expected.actions, atol=1e-5)
 
 
 def test_everyone_who_drives_is_a_teacher() -> None:
