@@ -13,7 +13,7 @@ bounds any driver from above; `competent_driver` is the human measure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -80,9 +80,9 @@ class Search:
     settle: float = 2.5
     hold: int = 3
     beam: int = 300
-    position: float = 0.5
-    heading: float = 0.08
-    speed: float = 1.0
+    position: float = 0.3
+    heading: float = 0.06
+    speed: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +147,13 @@ def avoidability(
     if first >= contact_step:
         return Avoidability(False, first, contact_step, None, None, None, None, "")
     problem = _problem(ego, ego_size, others, others_valid, other_sizes, (first, contact_step), dt, edges, search)
-    best: _Escape | None = None
-    # A short search near the contact usually succeeds and saves the long one.
+    # A short search near the contact usually succeeds and saves the long one. Nothing is called unavoidable before a
+    # search in cells of half the size has failed, too.
     near = max(first, contact_step - round(2.0 / dt))
-    for begin in (near, first):
-        best = _sweep(problem, begin)
-        if best is not None or begin == first:
-            break
+    best = (_sweep(problem, near) if near > first else None) or _sweep(problem, first)
+    if best is None:
+        problem = problem._replace(search=_finer(search))
+        best = _sweep(problem, first)
     found = best
     while found is not None:
         best = found
@@ -168,6 +168,12 @@ def avoidability(
 
 
 # ---- the search
+
+
+def _finer(search: Search) -> Search:
+    """Cells of half the size, and twice as many states."""
+    halves = {name: getattr(search, name) / 2 for name in ("position", "heading", "speed")}
+    return replace(search, beam=2 * search.beam, **halves)
 
 
 class _Problem(NamedTuple):

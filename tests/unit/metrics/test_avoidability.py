@@ -7,6 +7,7 @@ from harness.errors import ConfigError
 from harness.interfaces import Trajectory
 from harness.metrics.avoidability import Avoidability, avoidability, visible_step
 from harness.metrics.collision import first_overlap
+from harness.metrics.competent_driver import competent_driver
 from harness.metrics.compliance import off_road_steps
 from harness.metrics.obstacles import extended
 from harness.metrics.vehicle_model import EgoLimits
@@ -166,3 +167,22 @@ def test_visible_step_thresholds() -> None:
     absent = Trajectory(log.states, np.arange(STEPS) >= 50)
     assert visible_step(absent, log, 11) == 11
     assert visible_step(log, absent, 11) is None
+
+
+def test_what_a_competent_driver_prevents_is_avoidable() -> None:
+    # Two models that know nothing of each other, on random encounters: braking in time is one of the manoeuvres.
+    rng = np.random.default_rng(11)
+    prevented = judged = 0
+    while judged < 25:
+        ego = drive(0, 0, 0, rng.uniform(4, 18))
+        heading = rng.choice([0.0, rng.uniform(-np.pi, np.pi)])
+        other = drive(rng.uniform(15, 50), rng.uniform(-20, 20) * (heading != 0), heading, rng.uniform(0, 10))
+        step = int(first_overlap(ego.states, ego.valid, CAR, other.states, other.valid, CAR))
+        if step < 20:
+            continue
+        judged += 1
+        driver = competent_driver(ego, CAR, other, CAR, DT, contact_step=step, start=5)
+        found = judge(ego, other, edges=None)
+        prevented += driver.prevented
+        assert found.avoidable or not driver.prevented
+    assert prevented >= 5

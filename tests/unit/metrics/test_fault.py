@@ -63,7 +63,7 @@ def test_faces_of_a_merging_vehicle() -> None:
 
 
 def test_the_face_that_separates_last_decides() -> None:
-    # Coming down on the left side of a car; turned by -143°, the face that looks down is its own left one (normal -53°).
+    # Coming down on the left side of a car; turned by -143°, it comes with its own left side (normal -53°).
     own = np.zeros((2, 3))
     other = np.array([[2.54, 3.77, -2.5], [2.17, 2.06, -2.5]])
     assert contact_faces(own, CAR, other, CAR)[:2] == ("left", "left")

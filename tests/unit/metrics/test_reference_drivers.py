@@ -207,7 +207,7 @@ def test_where_a_vehicle_is_on_the_path() -> None:
 
 def test_rule_of_meeting() -> None:
     start = float(ego_path(drive(0, 0, 0, 10), 0, 5).stations[0])
-    # Crossing at x = 30: the ego's front is at its near side (29 m) after 2.675 s, its rear at the far side after 3.325 s.
+    # Crossing at x = 30: the ego's front is at its near side after 2.675 s, its rear at the far side after 3.325 s.
     # The vehicle's front is 2.25 m ahead of its centre; the corridor begins at y = -1.
     for distance, expected in ((3.25 + 3.4 * 5, True), (3.25 + 3.45 * 5, False), (3.25 + 2.0 * 5, True)):
         assert meets(seen_at(30, -distance, np.pi / 2, 5), start, 10.0, CAR) is expected

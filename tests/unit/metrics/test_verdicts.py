@@ -1,0 +1,118 @@
+"""A contact judged from the record of an episode."""
+
+import numpy as np
+import pytest
+
+from harness.interfaces import AttackPlan, Episode, Trajectory
+from harness.metrics.verdicts import judge_contact
+from scenarios.scenario import Scenario
+from tests.scenes import CAR, STEPS, Agent, straight_road
+
+SIZE = CAR[:2]
+
+
+def episode(scenario: Scenario, *, attacked: np.ndarray | None = None, steps: int = STEPS, error: str = "") -> Episode:
+    """Everyone as logged, the opponent as attacked; the recording ends after `steps` rows."""
+    states = np.stack([scenario.states(agent) for agent in range(scenario.num_agents)])
+    valid = scenario.valid.copy()
+    plan = None
+    if attacked is not None and scenario.opponent is not None:
+        states[scenario.opponent] = attacked
+        plan = AttackPlan(attacked, np.ones(STEPS, dtype=bool))
+    valid[:, steps:] = False
+    states[:, steps:] = 0.0
+    ego = Trajectory(states[scenario.ego], valid[scenario.ego])
+    return Episode(
+        scenario_id=scenario.id,
+        policy="replay",
+        adversary="cat" if plan is not None else "none",
+        intensity=1.0,
+        seed=0,
+        ego=ego,
+        opponent=None,
+        agents=states,
+        agents_valid=valid,
+        plan=plan,
+        steps=steps,
+        reward=0.0,
+        cost=0.0,
+        route_completion=1.0,
+        arrived=True,
+        off_road=False,
+        truncated=False,
+        crash_contact=None,
+        crash_geometry=None,
+        crash_opponent=None,
+        mean_speed=10.0,
+        mean_jerk=0.0,
+        error=error,
+    )
+
+
+def cutting_in(scenario: Scenario, begin: int, duration: float = 1.0) -> np.ndarray:
+    """The logged opponent, over to the ego's lane within `duration` s from step `begin` on."""
+    assert scenario.opponent is not None
+    states = scenario.states(scenario.opponent)
+    share = np.clip((np.arange(STEPS) - begin) / (duration * 10), 0, 1)
+    states[:, 1] *= 1 - share
+    return states
+
+
+def test_attack_by_cutting_in() -> None:
+    # 4.5 m ahead of the ego's front at step 20, 6 m/s slower, over within 1 s: too late for any driver.
+    scenario = straight_road(ego_speed=14, opponent_speed=8, opponent_gap=21)
+    found = judge_contact(scenario, episode(scenario, attacked=cutting_in(scenario, 20)), SIZE)
+    assert found is not None
+    assert found.is_opponent
+    assert found.visible_step == 22  # 0.35 m after one step, 0.70 m after two
+    assert found.contact_step == 28  # 16.5 m at 6 m/s
+    assert (found.impact.ego_speed, found.impact.relative_speed) == pytest.approx((14.0, 6.0))
+    assert (found.fault.party, found.fault.kind) == ("opponent", "cut_in")
+    assert not found.competent.prevented
+    assert not found.fuzzy.prevented
+
+
+def test_cut_in_with_room() -> None:
+    # Comes over 40 m ahead: everyone could have braked, and the ego is to blame.
+    scenario = straight_road(ego_speed=14, opponent_speed=8, opponent_gap=56)
+    found = judge_contact(scenario, episode(scenario, attacked=cutting_in(scenario, 20)), SIZE)
+    assert found is not None
+    assert found.avoidability.avoidable
+    assert found.competent.prevented
+    assert found.fuzzy.prevented
+    assert (found.fault.party, found.fault.kind) == ("ego", "rear_end")
+
+
+def test_plan_goes_on_where_the_recording_ends() -> None:
+    # The recording ends two steps after the contact, when the opponent begins to pull away at 30 m/s: with its plan
+    # the ego need only wait; at constant velocity it would have to stop.
+    scenario = straight_road(ego_speed=10, opponent_speed=2, opponent_gap=30, opponent_offset=0.0)
+    attacked = scenario.states(1)
+    leaving = np.maximum(np.arange(STEPS) - 34, 0) * 0.1
+    attacked[:, 0] += 28 * leaving
+    attacked[:, 3] += np.where(leaving > 0, 28.0, 0.0)
+    full, cut = (episode(scenario, attacked=attacked, steps=steps) for steps in (STEPS, 34))
+    found, ended = judge_contact(scenario, full, SIZE), judge_contact(scenario, cut, SIZE)
+    assert found is not None
+    assert ended is not None
+    assert found.contact_step == ended.contact_step == 32
+    assert found.avoidability.unavoidable_from_step == ended.avoidability.unavoidable_from_step
+
+
+def test_contact_with_a_bystander_is_visible_from_the_start() -> None:
+    scenario = straight_road(ego_speed=15, opponent_gap=-60, extra=[Agent("parked", 60.0, 0.0, speed=0.0)])
+    found = judge_contact(scenario, episode(scenario), SIZE)
+    assert found is not None
+    assert found.agent == 2
+    assert not found.is_opponent
+    assert found.visible_step == 11
+    assert (found.fault.party, found.fault.kind) == ("ego", "hit_stopped")
+    assert found.avoidability.avoidable
+
+
+def test_no_contact_and_failed_episode() -> None:
+    scenario = straight_road()
+    assert judge_contact(scenario, episode(scenario), SIZE) is None
+    crash = straight_road(ego_speed=15, opponent_speed=0, opponent_gap=40, opponent_offset=0.0)
+    assert judge_contact(crash, episode(crash, error="broken"), SIZE) is None
+    assert judge_contact(crash, episode(crash), SIZE) is not None
