@@ -62,7 +62,7 @@ class LaneChangeConfig:
     queue_speed: float = 3.0
     """Where the ego's own log drove slower than this, cars wait rather than block: nobody is overtaken there, m/s."""
     max_turn: float = np.deg2rad(25.0)
-    """A neighbour lane leads the same way to within this, rad."""
+    """Somebody whose heading is within this of the route's goes the ego's way, rad."""
     max_shift: float = 1.0
     """A neighbour lane's distance from the route varies by no more than this, m."""
 
@@ -182,16 +182,18 @@ class LaneChanger:
         return None if after < -self.config.safe_braking else max(-after, 0.0)
 
     def _neighbour(self, scenario: Scenario, route: Floats, along: float, reach: float, side: float) -> float | None:
-        """Offset (m) of the lane on one side (1 left, -1 right) if it runs beside the route for `reach` m, or None."""
+        """Offset (m) of the lane on one side (1 left, -1 right) if it runs beside the route for `reach` m, or None.
+
+        `locate` prefers lanes that lead the same way, so an oncoming lane is none.
+        """
         roads, config = MapIndex.of(scenario), self.config
         stations = np.arange(along, along + reach + _STATION, _STATION)
         points, heading = _smooth(route, stations)
         normal = np.stack([-np.sin(heading), np.cos(heading)], -1)
         own = roads.locate(points, heading, max_distance=LANE_WIDTH)
         beside = roads.locate(points + side * LANE_WIDTH * normal, heading, max_distance=LANE_WIDTH / 2)
-        same_way = np.abs(wrap_angle(beside.heading - heading)) < config.max_turn
         offsets = side * LANE_WIDTH - beside.offset
-        if not ((beside.lane >= 0) & (beside.lane != own.lane) & same_way).all():
+        if not ((beside.lane >= 0) & (beside.lane != own.lane)).all():
             return None
         offset = float(np.median(offsets))
         if np.abs(offsets - offset).max() > config.max_shift or abs(offset) < LANE_WIDTH / 2:

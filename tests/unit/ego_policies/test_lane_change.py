@@ -46,6 +46,7 @@ def test_stays_on_a_free_road_and_behind_traffic_as_fast_as_itself():
         (12.0, LANE_WIDTH, 0.0, 10.0, 0.0),  # beside the ego
         (0.0, LANE_WIDTH, 0.0, 18.0, 0.0),  # closing in from 5.5 m behind
         (-20.0, LANE_WIDTH, 0.0, 25.0, 0.0),  # closing in from before the route's start
+        (3.5, LANE_WIDTH, 0.0, 0.0, 0.0),  # standing 2 m behind the ego's bumper
         (16.0, LANE_WIDTH, 0.0, 0.0, 0.0),  # standing 1.5 m ahead of the ego's bumper
         (62.0, LANE_WIDTH, 0.0, 0.0, 0.0),  # both lanes are blocked
     ],
