@@ -59,7 +59,8 @@ def judge_contact(
     """Judge the first contact of an episode after step 10; None where the ego touched no vehicle.
 
     The opponent moves on by its plan where the recording has ended. A contact with another vehicle, or with an opponent
-    that never left its log, was visible from the first step on. Road edges bind the search unless the map has none;
+    that had not left its log by then, was visible from the first step on: it is not the attack that came as a surprise.
+    Road edges bind the search unless the map has none;
     medians do too, as they are kerbs or walls.
 
     Args:
@@ -81,7 +82,7 @@ def judge_contact(
     if is_opponent and episode.plan is not None:
         logged = Trajectory(scenario.states(agent), scenario.valid[agent])
         seen = visible_step(logged, other, FIRST_STEP)
-    seen = FIRST_STEP if seen is None else min(seen, contact)
+    seen = FIRST_STEP if seen is None or seen >= contact else seen
     index = MapIndex.of(scenario)
     edges = np.concatenate([index.edge_segments, index.median_segments])
     rest = np.arange(scenario.num_agents) != scenario.ego

@@ -108,6 +108,13 @@ def test_contact_with_a_bystander_is_visible_from_the_start() -> None:
     assert found.visible_step == 11
     assert (found.fault.party, found.fault.kind) == ("ego", "hit_stopped")
     assert found.avoidability.avoidable
+    # The same with the opponent, whose attack would only have begun later.
+    scenario = straight_road(ego_speed=15, opponent_speed=0, opponent_gap=60, opponent_offset=0.0)
+    found = judge_contact(scenario, episode(scenario, attacked=cutting_in(scenario, 60)), SIZE)
+    assert found is not None
+    assert found.is_opponent
+    assert found.visible_step == 11
+    assert found.avoidability.avoidable
 
 
 def test_no_contact_and_failed_episode() -> None:
