@@ -205,9 +205,9 @@ def shift(own: Vehicle, other: Vehicle) -> float:
     begin, now = own.begin, own.state
     straight = float(to_frame(now[:2], np.array([*begin[:2], _straight(own, other)]))[1])
     route = own.route()
-    if own.lanes is None or route is None:
+    if own.lanes is None:
         return straight
-    best = route[1]
+    best = route[1] if route is not None else straight
     turned = abs(float(wrap_angle(now[2] - begin[2]))) > SAME_WAY / 2
     if turned and abs(best) > LANE_HALF:
         arrived = own.lanes.locate(now[None, :2], now[None, 2])
