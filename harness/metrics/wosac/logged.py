@@ -15,6 +15,8 @@ from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 STEP: float = 0.1
 """s; the metrics are defined at 10 Hz."""
+JITTER: float = 0.005
+"""s; WOMD's time stamps wander by a few ms, and the metrics take every step for 0.1 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def read_log(
     where = scenario.source or scenario.id
     if scenario.num_steps <= CURRENT_STEP + 1:
         raise ScenarioError(f"{where}: {scenario.num_steps} steps; realism needs more than {CURRENT_STEP + 1}.")
-    if abs(scenario.dt - STEP) > 1e-3:
+    if abs(scenario.dt - STEP) > JITTER:
         raise ScenarioError(f"{where}: steps of {scenario.dt} s; the realism metrics are defined at {STEP} s.")
     simulated = np.flatnonzero(scenario.valid[:, CURRENT_STEP])
     chosen = evaluated_agents(scenario)[0] if agents is None else tuple(agents)
