@@ -103,15 +103,18 @@ class Rollout:
         self._set(token, motion, compose(self.pose, motion), self.valid)
         self.features = self._encode()
 
-    def observe(self, pose: Tensor, valid: Tensor) -> None:
+    def observe(self, pose: Tensor, valid: Tensor, previous: Tensor | None = None) -> None:
         """Go on from true poses 0.5 s later: tokens are the nearest ones to what agents have done.
 
         Args:
             pose: [W, A, 3] in the frame of the scene.
-            valid: [W, A] who is there now. An agent that has just appeared has stood still, as far as the model knows.
+            valid: [W, A] who is there now.
+            previous: [W, A, 3] where agents that have just appeared were 0.5 s ago (by their velocity, say); without
+                it they have stood still, as far as the model knows.
         """
         seen = (self.valid & valid)[..., None]
-        motion = torch.where(seen, relative(pose, self.pose), torch.zeros_like(pose))
+        before = torch.where(seen, self.pose, pose if previous is None else previous)
+        motion = relative(pose, before) * valid[..., None]
         corners = box_corners_torch(motion, half_diagonals(self.kinds))
         token = contour_distance(self._corners[self.kinds], corners).argmin(-1)
         self._set(token, motion, pose, valid)

@@ -125,9 +125,15 @@ class SmartModel:
 
     # ---- scenes
 
-    def tokens(self, scenario: Scenario) -> SceneTokens:
-        """What the model knows of a scene at the current step."""
-        return tokenise_scene(scenario, self.vocabulary, self.options)
+    def tokens(self, scenario: Scenario, agents: NDArray[np.intp] | None = None) -> SceneTokens:
+        """What the model knows of a scene at the current step.
+
+        Args:
+            scenario: The scene.
+            agents: Whom to keep; by default all that are present at the current step. A host adds those that it will
+                let in later (absent so far; see `Rollout.observe`).
+        """
+        return tokenise_scene(scenario, self.vocabulary, self.options, agents=agents)
 
     @torch.no_grad()
     def start(self, scene: SceneTokens, worlds: int = 1) -> Rollout:

@@ -198,7 +198,12 @@ def choose_agents(scenario: Scenario, options: SceneOptions) -> tuple[NDArray[np
 
 
 def tokenise_scene(
-    scenario: Scenario, vocabulary: Vocabulary, options: SceneOptions | None = None, *, training: bool = False
+    scenario: Scenario,
+    vocabulary: Vocabulary,
+    options: SceneOptions | None = None,
+    *,
+    training: bool = False,
+    agents: NDArray[np.intp] | None = None,
 ) -> SceneTokens:
     """Tokens of a scene.
 
@@ -208,13 +213,14 @@ def tokenise_scene(
         options: Sizes.
         training: Use the whole log, and keep the agents and the map worth training on. Otherwise every agent that is
             present at the current step is kept, and no later step is read.
+        agents: Indices to keep instead, such as those that will appear later too (not for training).
     """
     options = options or SceneOptions()
     if training:
         agents, trained = choose_agents(scenario, options)
         until = None
     else:
-        agents = np.flatnonzero(scenario.valid[:, CURRENT_STEP])
+        agents = np.flatnonzero(scenario.valid[:, CURRENT_STEP]) if agents is None else agents
         trained, until = np.zeros(len(agents), dtype=bool), CURRENT_STEP
     ego = scenario.ego
     frame = np.array([*scenario.position[ego, CURRENT_STEP, :2], scenario.heading[ego, CURRENT_STEP]])
@@ -225,14 +231,14 @@ def tokenise_scene(
     motion = tokenise(tracks, kinds, vocabulary)
     pieces = map_pieces(scenario, vocabulary, CURRENT_STEP, lines=options.lines)
     pieces = thin(pieces._replace(pose=relative_poses(pieces.pose, frame)))
-    seen = tracks.poses[tracks.valid] if training else tracks.poses[:, CURRENT_STEP]
+    seen = tracks.poses[tracks.valid] if training else tracks.poses[tracks.valid[:, CURRENT_STEP], CURRENT_STEP]
     pieces = _crop(pieces, seen[:, :2], options.map_margin if training else options.map_reach, options.map_limit)
     table, grid = _grid_table(pieces, options)
     return SceneTokens(
         frame=frame,
         agents=agents.astype(np.int64),
         kinds=kinds,
-        sizes=scenario.size[agents, CURRENT_STEP].astype(np.float32),
+        sizes=_sizes(scenario, agents),
         token=motion.token,
         token_valid=motion.valid,
         poses=motion.poses.astype(np.float32),
@@ -247,6 +253,13 @@ def tokenise_scene(
         table=table,
         grid=grid,
     )
+
+
+def _sizes(scenario: Scenario, agents: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Sizes [A, 3] at the current step, or of agents that are absent then at the first step that they are seen."""
+    seen = scenario.valid[agents]
+    step = np.where(seen[:, CURRENT_STEP], CURRENT_STEP, seen.argmax(1))
+    return scenario.size[agents, step].astype(np.float32)
 
 
 def _unwrapped(poses: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:

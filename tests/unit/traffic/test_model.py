@@ -104,6 +104,27 @@ def test_observing_what_was_planned_equals_advancing():
         other.motion = one.motion
 
 
+def test_agents_can_appear_later():
+    import dataclasses
+
+    model = small_model()
+    scene = traffic()
+    valid = scene.valid.copy()
+    valid[1, :40] = False
+    scene = dataclasses.replace(scene, valid=valid)
+    rollout = model.start(model.tokens(scene, np.arange(5)))
+    assert rollout.valid[0].tolist() == [True, False, True, True, True]
+    before = rollout.logits()
+    now, before_now = rollout.pose.clone(), rollout.pose.clone()
+    now[0, 1] = torch.tensor([20.0, 3.5, 0.0])
+    before_now[0, 1] = torch.tensor([15.0, 3.5, 0.0])
+    rollout.observe(now, torch.ones(1, 5, dtype=torch.bool), before_now)
+    end = model.network.motions[0, rollout.token[0, 1], -1]
+    assert (end - torch.tensor([5.0, 0.0, 0.0])).abs().max() < 0.2
+    assert torch.isfinite(rollout.logits()).all()
+    assert rollout.logits().shape == before.shape
+
+
 def test_simulation_is_seeded_and_starts_where_agents_are():
     model = small_model()
     scene = traffic()
