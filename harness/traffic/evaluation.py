@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
+import torch
 
 from harness.errors import ScenarioError
 from harness.metrics.intervals import bootstrap_mean
@@ -88,16 +90,29 @@ def _scene(
     parity: bool,
     seconds: dict[str, dict[str, float]],
 ) -> dict[str, dict[str, float]]:
-    scorer = Scorer(scenario, config, parity)
+    with _one_thread():
+        scorer = Scorer(scenario, config, parity)
     rows = {}
     for name, simulator in simulators.items():
         begin = time.perf_counter()
         simulated = simulator.simulate(scenario, rollouts, seed)
         middle = time.perf_counter()
-        rows[name] = scorer.score(simulated).as_dict()
+        with _one_thread():
+            rows[name] = scorer.score(simulated).as_dict()
         seconds[name]["simulate"] += middle - begin
         seconds[name]["score"] += time.perf_counter() - middle
     return rows
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Scoring is many small operations: more threads gain nothing, and on a busy machine they wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def summarise(table: RealismTable, seed: int = 0) -> dict[str, Any]:
