@@ -66,11 +66,13 @@ def kinematic_samples(
 ) -> KinematicSamples:
     """Samples of one vehicle.
 
-    `corrected`: speed and longitudinal acceleration by backward differences (as equation 12), yaw rate from the
-    states' own headings. `as-published` (`sage/metrics.py`): second-order central differences of the positions, the
-    acceleration is the length of the vector (so it includes lateral acceleration and has no sign), headings come from
-    the path (`profiles.path_headings`), and invalid steps are dropped before differencing, which joins the two ends
-    of a gap.
+    `corrected`: speed and signed longitudinal acceleration by central differences on every run of valid steps, yaw rate
+    from the states' own headings. (Backward differences, as in equation 12, would compare the noise of logged positions
+    with smooth plans: centimetres of it are m/s².)
+
+    `as-published` (`sage/metrics.py`): the same differences of positions, but the acceleration is the length of the
+    vector (so it includes lateral acceleration and has no sign), headings come from the path
+    (`profiles.path_headings`), and invalid steps are dropped before differencing, which joins the two ends of a gap.
 
     Args:
         states: [T, ≥3] x, y, heading (m, rad).
@@ -79,7 +81,7 @@ def kinematic_samples(
         reading: See above.
     """
     if reading == "corrected":
-        found = profile(states, valid, dt)
+        found = profile(states, valid, dt, differences="gradient")
         return KinematicSamples(
             found.acceleration[found.acceleration_valid],
             found.speed[found.speed_valid],

@@ -42,6 +42,15 @@ def test_readings_differ_on_braking_and_on_bends() -> None:
     assert published.yaw_rate == pytest.approx(0.2, abs=0.02)
 
 
+def test_noise_of_logged_positions_hardly_counts() -> None:
+    # 2 cm of noise: backward differences would show accelerations of 2 cm · sqrt(6) / (0.1 s)² = 4.9 m/s².
+    noisy = line(10.0)
+    noisy[:, :2] += np.random.default_rng(0).normal(0, 0.02, (81, 2))
+    found = kinematic_samples(noisy, ALL)
+    assert found.acceleration.std() < 2.0
+    assert found.speed.std() < 0.2
+
+
 def test_samples_are_pooled_over_scenes_before_comparing() -> None:
     # Each scene is far off its own log, but the pools are equal.
     fast, slow = (kinematic_samples(line(v), ALL) for v in (20.0, 10.0))
@@ -55,7 +64,7 @@ def test_invalid_steps_and_empty_sides() -> None:
     broken, valid = line(10.0), ALL.copy()
     valid[:11] = False
     broken[:11] = np.nan
-    assert kinematic_samples(broken, valid).speed == pytest.approx(np.full(69, 10.0))
+    assert kinematic_samples(broken, valid).speed == pytest.approx(np.full(70, 10.0))
     nothing = kinematic_samples(broken, np.zeros(81, dtype=bool))
     assert np.isnan(wasserstein(nothing, kinematic_samples(line(1.0), ALL)).speed)
     assert np.isnan(wasserstein_over_scenes([], [], resamples=5).speed.mean)
