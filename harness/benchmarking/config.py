@@ -33,8 +33,7 @@ class BenchmarkConfig:
     scenes: int | None = None
     """Only the first so many scenes of the split."""
     sut: tuple[str, ...] = ("replay", "idm")
-    """Systems under test: registry names, `td3:FILE`, `FILE.zip|.pt|.onnx`, `module:Class`; `LABEL=…` names one in
-    tables (needed where two have the same name)."""
+    """Systems under test: registry names, `td3:FILE`, `FILE.zip|.pt|.onnx`, `module:Class`; `LABEL=…` gives a name."""
     adversary: tuple[str, ...] = ("rule", "cat")
     """Registry names or `module:Class`; `NAME@λ` sets another intensity (`sage@0.5`), `LABEL=…` another name in tables.
     The undisturbed scene (`none`) is always there."""

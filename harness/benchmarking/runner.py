@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +38,9 @@ def run_all(
         WorkerError: Workers cannot be started.
     """
     folder = folder.resolve()
-    systems = {item.label: item.spec for item in lineup.systems}
-    setup = WorkerSetup("harness.benchmarking.worker:build", {"spec": WorkerSpec(config, folder, systems)})
+    systems = {item.label: anchored(item.spec) for item in lineup.systems}
+    spec = WorkerSpec(_anchored_config(config), folder, systems)
+    setup = WorkerSetup("harness.benchmarking.worker:build", {"spec": spec})
     work = units(lineup.scenes, tuple(systems), lineup.adversaries, config.seed)
     missing = {unit: len(unit.missing(folder)) for unit in work}
     total = sum(len(unit.keys) for unit in work)
@@ -62,6 +64,19 @@ def run_all(
             tell(total - sum(missing.values()), total)
         # What comes after the episode that was given up is innocent: it gets its own attempts.
         pending = again
+
+
+def anchored(text: str) -> str:
+    """A path, or `name:path`, made absolute where it exists: workers may run in another folder. Other text stays."""
+    head, colon, tail = text.partition(":")
+    if Path(text).exists():
+        return str(Path(text).resolve())
+    return f"{head}:{Path(tail).resolve()}" if colon and tail and Path(tail).exists() else text
+
+
+def _anchored_config(config: BenchmarkConfig) -> BenchmarkConfig:
+    prior = None if config.prior is None else config.prior.resolve()
+    return replace(config, data=anchored(str(Path(config.data).expanduser())), prior=prior)
 
 
 def give_up(unit: Unit, reason: str, folder: Path) -> None:

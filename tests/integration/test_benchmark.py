@@ -229,6 +229,7 @@ def fails(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
         (["--sut", "idmm"], "Did you mean 'idm'"),
         (["--sut", "td3:nowhere.zip"], "nowhere.zip"),
         (["--sut", "idm", "idm"], "two systems are called 'idm'"),
+        (["--traffic", "logs"], "Did you mean 'log'"),
         (["--split", "val"], "empty"),
         (["--data", "nowhere"], "no such folder"),
         (["--prior", "nowhere.safetensors"], "nowhere.safetensors"),

@@ -17,7 +17,7 @@ from harness.benchmarking.jobs import episode_seed, seed_store, units
 from harness.benchmarking.lineup import Lineup, SystemInfo
 from harness.benchmarking.published import SAGE_TABLES, published_row
 from harness.benchmarking.records import CellKey
-from harness.benchmarking.runner import give_up, prepare
+from harness.benchmarking.runner import anchored, give_up, prepare
 from harness.benchmarking.summary import Cell, summarise
 from harness.errors import ConfigError, RunError
 from harness.metrics.intervals import wilson
@@ -154,6 +154,18 @@ def test_a_missing_record_is_no_zero(tmp_path: Path) -> None:
     seed_store(tmp_path, 0, True).remove(CellKey("s3", "rule_expert", "cat"))
     with pytest.raises(RunError, match="s3"):
         summarise(tmp_path, CONFIG, LINEUP)
+
+
+def test_workers_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.zip").touch()
+    assert anchored("model.zip") == str(tmp_path / "model.zip")
+    assert anchored("td3:model.zip") == f"td3:{tmp_path / 'model.zip'}"
+    assert [anchored(text) for text in ("idm", "module:Class", "td3:none.zip")] == [
+        "idm",
+        "module:Class",
+        "td3:none.zip",
+    ]
 
 
 def test_seeds_come_from_names() -> None:
