@@ -45,7 +45,7 @@ class BenchmarkConfig:
     """Motion prior weights (safetensors) for adversaries that use one; SAGE's experts lie beside it. Default: the
     shipped ones."""
     traffic: str = "log"
-    """Who moves the background: registry name (`log`, `idm`)."""
+    """Who moves the background: `log`, `idm`, `smart` (learned), `smart:FILE`, `smart:FILE?temperature=0.9`."""
     seed: tuple[int, ...] = (0,)
     """One or more; each repeats every episode, and intervals resample scenes with their repeats together."""
     executor: Executor = "process"

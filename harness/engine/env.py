@@ -11,7 +11,6 @@ from metadrive.engine.engine_utils import close_engine
 from metadrive.envs.scenario_env import ScenarioEnv
 from numpy.typing import NDArray
 
-from harness import registry
 from harness.engine import rewards
 from harness.engine.config import REWARDS, SENSORS, EngineConfig
 from harness.engine.ego import EgoVehicle
@@ -25,6 +24,7 @@ from harness.engine.traffic import TrafficManager
 from harness.errors import ConfigError, EngineError, PolicyError
 from harness.geometry import boxes_overlap
 from harness.interfaces import STATE, AttackPlan, EgoView
+from harness.traffic.specs import make_traffic
 from scenarios.scenario import Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]
@@ -206,7 +206,7 @@ class GauntletEnv(ScenarioEnv):
         options = self.options
         engine.terrain.reset([0, 0])
         name = options.traffic
-        policy = None if name == "log" else registry.make("traffic", name)
+        policy = None if name == "log" else make_traffic(name)
         self._traffic = TrafficManager(
             engine.physics_world.dynamic_world,
             sight=SENSORS[options.observation].distance,

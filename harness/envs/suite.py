@@ -188,7 +188,7 @@ class ReactiveEnv(_SuiteEnv):
     `gymnasium.make("Gauntlet/Reactive-v0", traffic="idm")`
 
     {arguments}
-    - `traffic` (default `"idm"`): registry name of the background policy.
+    - `traffic` (default `"idm"`): the background policy: a registry name, or `smart:FILE` for learned traffic.
 
     `reset(options=...)` knows `scenario`: index or id.
 

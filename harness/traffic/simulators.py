@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 from collections.abc import Callable
-from typing import Any, Final
-from urllib.parse import parse_qsl
+from typing import Final
 
 from harness.errors import ConfigError, UnknownNameError
 from harness.traffic.rollouts import SceneSimulator
+from harness.traffic.specs import split_spec
 
 SIMULATORS: Final[dict[str, str]] = {
     "log": "harness.traffic.baselines:LogSimulator",
@@ -32,9 +31,7 @@ def make_simulator(spec: str, *, parity: bool = False) -> SceneSimulator:
         UnknownNameError: No such name.
         ConfigError: It cannot be imported or built.
     """
-    head, _, query = spec.partition("?")
-    name, _, file = head.partition(":")
-    options: dict[str, Any] = {key: _value(text) for key, text in parse_qsl(query, keep_blank_values=True)}
+    head, name, file, options = split_spec(spec)
     if name not in SIMULATORS and "." not in name:
         raise UnknownNameError("traffic simulator", name, SIMULATORS)
     target, arguments = (SIMULATORS[name], [file] if file else []) if name in SIMULATORS else (head, [])
@@ -55,11 +52,3 @@ def _resolve(target: str, spec: str) -> Callable[..., SceneSimulator]:
         raise ConfigError(
             f"traffic simulator {spec!r} points to {target!r}, which cannot be loaded: {error}"
         ) from error
-
-
-def _value(text: str) -> Any:
-    """Numbers, booleans and None as such; everything else is text."""
-    try:
-        return ast.literal_eval(text.capitalize() if text in ("true", "false", "none") else text)
-    except (ValueError, SyntaxError):
-        return text

@@ -101,7 +101,7 @@ class TrainConfig:
     reward: Literal["cat", "metadrive"] = "cat"
     """Reward preset."""
     traffic: str = "log"
-    """Registry name of what moves the background traffic."""
+    """What moves the background: `log`, `idm`, `smart` (learned), `smart:FILE`, `smart:FILE?temperature=0.9`."""
     ego_drives: int = 5
     """Recent ego trajectories per scene that an attack is tailored to (CAT: 5)."""
     pictures: bool = True

@@ -1,0 +1,192 @@
+"""Learned background traffic in the environment: SMART drives everybody but the ego and its opponent.
+
+Up to step 10 everybody follows the log; from then on the model decides every half second, on what everybody, the ego
+and its opponent included, has truly done. Between decisions agents follow the poses of their token at 10 Hz. Cones,
+barriers and unknown objects follow the log.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from harness.errors import ConfigError
+from harness.geometry import wrap_angle
+from harness.interfaces import HEADING, VX, VY
+from harness.traffic.model.batch import AgentBatch, join_maps
+from harness.traffic.model.network import MapFeatures
+from harness.traffic.model.simulator import SmartSimulator
+from harness.traffic.model.smart import to_frame
+from harness.traffic.rollouts import simulated_agents
+from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
+from harness.traffic.tokens.tokeniser import apply
+from scenarios.scenario import CURRENT_STEP, Kind, MapFeature, Scenario
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+OFF_MAP: Final = 15.0
+"""An agent has left the map where no piece of it is nearer than this, m; ours: four lanes beside the last one."""
+_FARTHER: Final = 5.0
+"""Who begins off the map (a car park) has left it this much farther out, m."""
+_MAPS: Final = 32
+"""Encoded maps kept, the least recently used dropped first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Map:
+    """What does not change between episodes in one scene.
+
+    Attributes:
+        features: Of the scenario; tells scenes of the same name apart.
+        frame: [3] world pose of the frame that the model works in.
+        encoded: The encoded map.
+        near: Map pieces, for distances; None where there are none.
+    """
+
+    features: tuple[MapFeature, ...]
+    frame: Floats
+    encoded: MapFeatures
+    near: cKDTree | None
+
+
+class SmartTraffic:
+    """Moves the background by a learned model; a `TrafficPolicy`.
+
+    Who is moved: every vehicle, pedestrian and cyclist but ego and opponent, from the first decision on at which it is
+    present. Who appears later follows the log until then, and is taken to have come at constant velocity (as SMART's
+    tokeniser extends tracks). Who is moved stays, even where its log ends (as in the sim agents challenge), until it
+    has left the map. Who has to wait to appear, or has vanished, is not moved.
+
+    Args:
+        weights: File of `train_traffic`; None for the shipped model.
+        device: Where it computes.
+        options: Of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity.
+
+    Raises:
+        WeightsError: The file cannot be used.
+        ConfigError: Bad options, or weights whose head makes no tokens.
+    """
+
+    name = "smart"
+
+    def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
+        if "choices" in options or "rule" in options:
+            raise ConfigError("traffic 'smart': choices and rule compare whole roll-outs; an environment has only one.")
+        self.model = SmartSimulator(weights, device=device, **options).model
+        if self.model.network.mixture is not None:
+            raise ConfigError("traffic 'smart': these weights are of an ego policy (GMM head); give a token model.")
+        self._maps: OrderedDict[str, _Map] = OrderedDict()
+
+    def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
+        """Begin an episode.
+
+        Raises:
+            ScenarioError: The scene ends before step 10.
+        """
+        simulated_agents(scenario)
+        self._log = np.concatenate(
+            [scenario.position[..., :2], scenario.heading[..., None], scenario.velocity], axis=-1
+        )
+        self._log_valid, self._dt = scenario.valid, scenario.dt
+        self._movable = np.isin(scenario.kinds, (Kind.VEHICLE, Kind.PEDESTRIAN, Kind.CYCLIST))
+        self._movable[[agent for agent in (scenario.ego, scenario.opponent) if agent is not None]] = False
+        self._kinds = token_kinds(scenario.kinds)
+        self._generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        self._map = self._encoded(scenario)
+        self._rollout = self.model.start_encoded(self._map.encoded, self._nobody(scenario), 1)
+        agents = scenario.num_agents
+        self._paths = np.zeros((agents, TOKEN_STEPS, 3))
+        self._moved, self._gone = np.zeros(agents, bool), np.zeros(agents, bool)
+        self._limit = np.full(agents, OFF_MAP)
+
+    def step(self, step: int, states: Floats, valid: Bools) -> tuple[Floats, Bools]:
+        """Everybody at `step + 1`; see `TrafficPolicy`."""
+        self._gone |= self._moved & ~valid
+        self._moved &= valid
+        if step % TOKEN_STEPS == 0:
+            self._look(step, states, valid)
+            if step >= CURRENT_STEP:
+                self._decide(states, valid)
+        row = min(step + 1, self._log.shape[1] - 1)
+        following = self._log[:, row].copy()
+        present = self._log_valid[:, row] & (step + 1 < self._log.shape[1]) & ~self._gone
+        moved = self._moved
+        following[moved, : HEADING + 1] = self._paths[moved, step % TOKEN_STEPS]
+        following[moved, VX : VY + 1] = (following[moved, :2] - states[moved, :2]) / self._dt
+        return following, present | moved
+
+    def _encoded(self, scenario: Scenario) -> _Map:
+        """The scene's map, encoded once."""
+        found = self._maps.pop(scenario.id, None)
+        if found is None or found.features is not scenario.features:
+            scene = self.model.tokens(scenario)
+            batch = join_maps([scene], self.model.options.lanes).to(self.model.device)
+            with torch.no_grad():
+                encoded = self.model.network.encode_map(batch)
+            near = cKDTree(scene.map_pose[:, :2]) if len(scene.map_pose) else None
+            found = _Map(scenario.features, scene.frame, encoded, near)
+        self._maps[scenario.id] = found
+        while len(self._maps) > _MAPS:
+            self._maps.popitem(last=False)
+        return found
+
+    def _nobody(self, scenario: Scenario) -> AgentBatch:
+        """All agents of the scene, none of them present yet."""
+        agents = scenario.num_agents
+        first = np.where(scenario.valid[:, CURRENT_STEP], CURRENT_STEP, scenario.valid.argmax(1))
+        sizes = scenario.size[np.arange(agents), first].astype(np.float32)
+        batch = AgentBatch(
+            scene=torch.zeros(1, dtype=torch.long),
+            kinds=torch.as_tensor(self._kinds)[None],
+            sizes=torch.as_tensor(sizes)[None],
+            token=torch.zeros(1, agents, 1, dtype=torch.long),
+            motion=torch.zeros(1, agents, 1, 3),
+            pose=torch.zeros(1, agents, 1, 3),
+            valid=torch.zeros(1, agents, 1, dtype=torch.bool),
+        )
+        return batch.to(self.model.device)
+
+    def _look(self, step: int, states: Floats, valid: Bools) -> None:
+        """Tell the model what everybody has truly done since the last decision."""
+        rollout, frame, device = self._rollout, self._map.frame, self.model.device
+        pose = np.where(valid[:, None], to_frame(states[:, : HEADING + 1], frame), 0.0)
+        speed = np.hypot(states[:, VX], states[:, VY])
+        course = np.arctan2(states[:, VY], states[:, VX]) - frame[2]
+        back = pose.copy()
+        back[:, 0] -= TOKEN_STEPS * self._dt * speed * np.cos(course)
+        back[:, 1] -= TOKEN_STEPS * self._dt * speed * np.sin(course)
+        now = torch.as_tensor(pose, dtype=torch.float32, device=device)[None]
+        here = torch.as_tensor(valid, device=device)[None]
+        if step == 0:
+            # No half second lies behind: this is where the first one begins.
+            rollout.pose, rollout.valid = now, here
+            return
+        new = here & ~rollout.valid
+        before = torch.as_tensor(back, dtype=torch.float32, device=device)[None]
+        rollout.pose = torch.where(new[..., None], before, rollout.pose)
+        rollout.valid = rollout.valid | new
+        rollout.observe(now, here)
+
+    def _decide(self, states: Floats, valid: Bools) -> None:
+        """Choose everybody's next half second; those who have left the map go."""
+        joined = self._movable & valid & ~self._gone & ~self._moved
+        off = np.zeros(len(valid))
+        if self._map.near is not None:
+            off = self._map.near.query(to_frame(states[:, : HEADING + 1], self._map.frame)[:, :2])[0]
+        self._limit[joined] = np.maximum(OFF_MAP, off[joined] + _FARTHER)
+        self._moved |= joined
+        left = self._moved & (off > self._limit)
+        self._gone |= left
+        self._moved &= ~left
+        token = self.model.choose(self._rollout, self._generator)[0].cpu().numpy()
+        motions = self.model.vocabulary.motions[self._kinds, token, 1:].astype(np.float64)
+        self._paths = apply(states[:, None, : HEADING + 1], motions)
+        self._paths[..., 2] = wrap_angle(self._paths[..., 2])
