@@ -17,6 +17,7 @@ VERBS: Final[dict[str, str]] = {
     "benchmark": "every adversary against every system under test: tables with intervals, resumable",
     "train_prior": "train the motion prior on a folder of scenes",
     "train_traffic": "train learned traffic (cloning, closed-loop and reinforcement stages), or build its tokens",
+    "simulate": "roll scenes out with a traffic model: files, a fan of roll-outs, playback",
     "evaluate_traffic": "realism of traffic models by the sim-agents metrics (WOSAC), with intervals",
     "train_experts": "align SAGE's experts (and the ablations) from one motion prior",
     "train_seal": "learn SEAL's scorers and skills from simulated drives against every candidate",

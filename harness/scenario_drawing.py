@@ -51,7 +51,7 @@ def draw_scenario(scenario: Scenario, path: Path | None = None, *, step: int = C
     figure = Figure(figsize=(8.0, 8.0), dpi=110)
     axes = figure.add_subplot()
     origin = scenario.origin
-    _draw_map(axes, scenario, origin)
+    draw_map(axes, scenario, origin)
     order = [agent for agent in range(scenario.num_agents) if agent not in (scenario.ego, scenario.opponent)]
     order += [agent for agent in (scenario.opponent, scenario.ego) if agent is not None]
     for agent in order:
@@ -65,11 +65,17 @@ def draw_scenario(scenario: Scenario, path: Path | None = None, *, step: int = C
     _legend(axes, scenario, step)
     figure.tight_layout()
     if path is not None:
-        _save(figure, Path(path))
+        save_figure(figure, Path(path))
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure to a PNG file (beside, then renamed).
+
+    Raises:
+        RunError: It cannot be written.
+    """
+
     def write(beside: Path) -> None:
         FigureCanvasAgg(figure).print_png(str(beside))
 
@@ -80,7 +86,8 @@ def _save(figure: Figure, path: Path) -> None:
     write_atomically(path, write)
 
 
-def _draw_map(axes: Axes, scenario: Scenario, origin: NDArray[np.float64]) -> None:
+def draw_map(axes: Axes, scenario: Scenario, origin: NDArray[np.float64]) -> None:
+    """Draw the road map, shifted by `origin` [2] (m), thinly, under everything else."""
     styles: dict[str, tuple[list[NDArray], str, float, str]] = {
         "lane": ([], "#c8d3e6", 1.0, "-"),
         "bike": ([], "#cfe8cf", 0.8, "-"),
@@ -111,7 +118,8 @@ def _draw_map(axes: Axes, scenario: Scenario, origin: NDArray[np.float64]) -> No
         axes.add_collection(LineCollection(lines, colors=colour, linewidths=width, linestyles=dash, zorder=1))
 
 
-def _colour(scenario: Scenario, agent: int) -> str:
+def colour_of(scenario: Scenario, agent: int) -> str:
+    """Colour of an agent: blue ego, red opponent, others by kind."""
     if agent == scenario.ego:
         return EGO
     return OPPONENT if agent == scenario.opponent else OTHERS[Kind(int(scenario.kinds[agent]))]
@@ -122,7 +130,7 @@ def _draw_agent(axes: Axes, scenario: Scenario, agent: int, step: int, origin: N
     if len(rows) == 0:
         return
     main = agent in (scenario.ego, scenario.opponent)
-    colour, layer = _colour(scenario, agent), 4 if main else 2
+    colour, layer = colour_of(scenario, agent), 4 if main else 2
     places = scenario.position[agent, :, :2] - origin
     # A gap in the track must not be bridged by a line.
     segments = [(places[i], places[i + 1]) for i in rows[:-1] if scenario.valid[agent, i + 1]]

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness import registry
 from harness.benchmarking.config import BenchmarkConfig, System
 from harness.benchmarking.protocols import describe
 from harness.benchmarking.worker import open_scenes
 from harness.errors import ConfigError, RunError
 from harness.policies import load_policy
+from harness.traffic.specs import make_traffic
 
 FILE: Final = "lineup.json"
 
@@ -105,7 +105,7 @@ def assemble(config: BenchmarkConfig) -> Lineup:
         raise ConfigError(
             f"benchmark: two systems are called {twice[0]!r}. Give one a name: --sut mine={config.sut[-1]}."
         )
-    registry.resolve("traffic", config.traffic)
+    make_traffic(config.traffic)
     for attacker in config.attackers:
         attacker.build(config.protocol, config.prior)
     source = open_scenes(config)

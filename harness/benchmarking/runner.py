@@ -76,7 +76,9 @@ def anchored(text: str) -> str:
 
 def _anchored_config(config: BenchmarkConfig) -> BenchmarkConfig:
     prior = None if config.prior is None else config.prior.resolve()
-    return replace(config, data=anchored(str(Path(config.data).expanduser())), prior=prior)
+    head, mark, options = config.traffic.partition("?")
+    traffic = (anchored(head) if ":" in head else head) + mark + options
+    return replace(config, data=anchored(str(Path(config.data).expanduser())), prior=prior, traffic=traffic)
 
 
 def give_up(unit: Unit, reason: str, folder: Path) -> None:

@@ -47,12 +47,14 @@ class View:
         metres: Side of the square that it shows, around the ego.
         smooth: Drawn so many times larger, then scaled down (no jagged edges).
         fps: Frames per second; one frame is one step, so 10 is real time.
+        caption: Words beside the scene's name; by default who attacks and how far the ego has come.
     """
 
     pixels: int = 440
     metres: float = 90.0
     smooth: int = 2
     fps: int = 10
+    caption: str = ""
 
     @property
     def scale(self) -> float:
@@ -139,7 +141,7 @@ def frames(
             points = [(x - corner[0], y - corner[1]) for x, y in canvas.pixels(corners)]
             pen.polygon(points, fill=colour)
         picture = picture.resize((view.pixels, view.pixels), Image.Resampling.BILINEAR)
-        _write(picture, scenario, episode, step)
+        _write(picture, scenario, episode, step, view.caption)
         yield picture
 
 
@@ -169,13 +171,14 @@ def _boxes(
     yield box_corners(episode.ego.states[step, :3], np.array(ego_size)), EGO
 
 
-def _write(picture: Image.Image, scenario: Scenario, episode: Episode, step: int) -> None:
+def _write(picture: Image.Image, scenario: Scenario, episode: Episode, step: int, caption: str) -> None:
     """Scene, time and what has happened so far."""
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default()
     attack = f"attacked by {episode.adversary}" if episode.plan is not None else "as recorded"
-    pen.text((8, 6), f"{scenario.id}  {attack}", fill=TEXT, font=font)
-    pen.text((8, 20), f"{step * scenario.dt:4.1f} s   completed {episode.route_completion:.0%}", fill=TEXT, font=font)
+    completed = "" if caption else f"   completed {episode.route_completion:.0%}"
+    pen.text((8, 6), f"{scenario.id}  {caption or attack}", fill=TEXT, font=font)
+    pen.text((8, 20), f"{step * scenario.dt:4.1f} s{completed}", fill=TEXT, font=font)
     hits = [hit for hit in (episode.crash_contact, episode.crash_geometry) if hit is not None]
     if hits and step >= min(hits):
         pen.text((8, 34), f"COLLISION at {min(hits) * scenario.dt:.1f} s", fill=OPPONENT, font=font)
@@ -197,8 +200,9 @@ def save_playback(
     pictures = list(frames(scenario, episode, ego_size, view))
     if not pictures:
         return
-    # One palette for all frames: small files, and no flicker.
-    palette = pictures[-1].quantize(64, dither=Image.Dither.NONE)
+    # One palette for all frames: small files, and no flicker. It knows the colours of who leaves the picture too.
+    sample = np.concatenate([np.asarray(picture) for picture in pictures[:: max(1, len(pictures) // 6)]])
+    palette = Image.fromarray(sample).quantize(64, dither=Image.Dither.NONE)
     images = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     durations = [1000 // view.fps] * (len(images) - 1) + [1500]
 
