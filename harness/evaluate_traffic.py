@@ -1,4 +1,7 @@
-"""`python -m harness.evaluate_traffic`: realism of traffic models by the sim-agents metrics, with intervals."""
+"""`python -m harness.evaluate_traffic`: realism of traffic models by the sim-agents metrics, with intervals.
+
+With `--reactivity log idm smart` it measures instead how often followers hit an ego that brakes hard in its lane.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ from harness.errors import ConfigError, GauntletError
 from harness.metrics.wosac import FEATURES
 from harness.runs import provenance, write_json
 from harness.traffic.evaluation import RATES, SUMMARY, RealismTable, evaluate, summarise
+from harness.traffic.reactivity import Reaction, find_case, react
+from harness.traffic.reactivity import summarise as summarise_reactions
 from harness.traffic.simulators import make_simulator
+from harness.traffic.specs import make_traffic
 from scenarios import open_source
 from scenarios.scenario import Scenario
 
@@ -57,6 +63,11 @@ class EvaluateTrafficConfig:
     """Torch threads; Torch's own default if not given."""
     json: Path | None = None
     """Write means, intervals, paired differences and the numbers of every scene to this file."""
+    reactivity: tuple[str, ...] = ()
+    """Instead of realism: how often followers hit a braking ego if the background is `log`, `idm`, `smart`,
+    `smart:FILE` … (traffic policies, as in `benchmark --traffic`); the first is what the others are compared with."""
+    deceleration: float = 6.0
+    """Of the braking ego, m/s² (6: hard, on a dry road)."""
 
 
 def run(config: EvaluateTrafficConfig, console: Console) -> dict[str, Any]:
@@ -67,6 +78,8 @@ def run(config: EvaluateTrafficConfig, console: Console) -> dict[str, Any]:
         raise ConfigError("evaluate_traffic: a model is named twice.")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    if config.reactivity:
+        return run_reactivity(config, console)
     simulators = {name: make_simulator(name, parity=config.parity) for name in config.models}
     source = open_source(config.data, config.split, cache_scenes=0)
     count = len(source) if config.scenes is None else min(config.scenes, len(source))
@@ -120,6 +133,50 @@ def show(config: EvaluateTrafficConfig, result: dict[str, Any], found: RealismTa
             gaps = [metrics[metric] for metric in SUMMARY[:4]]
             paired.add_row(escape(name), *(_cell(gap["mean"], gap["low"], gap["high"], "+") for gap in gaps))
         console.print(paired)
+
+
+def run_reactivity(config: EvaluateTrafficConfig, console: Console) -> dict[str, Any]:
+    """Measure the reactions to a braking ego, print, write; returns what the JSON file holds."""
+    if not config.deceleration > 0 or len(set(config.reactivity)) != len(config.reactivity):
+        raise ConfigError("evaluate_traffic: deceleration must be > 0 m/s², and each traffic named once.")
+    traffics = {name: make_traffic(name) for name in config.reactivity}
+    source = open_source(config.data, config.split, cache_scenes=0)
+    count = len(source) if config.scenes is None else min(config.scenes, len(source))
+    found: dict[str, list[Reaction]] = {name: [] for name in traffics}
+    scenes = []
+    for index in track(range(count), "braking", console=Console(stderr=True), transient=True):
+        case = find_case(source[index], config.deceleration)
+        if case is not None:
+            scenes.append((case.scenario.id, case.scenario.agent_ids[case.scenario.ego]))
+            for name, traffic in traffics.items():
+                found[name].append(react(case, traffic, config.seed))
+    rates = summarise_reactions(found)
+    table = Table(
+        "traffic",
+        "followers hit the braking ego",
+        "closing speed, m/s",
+        "speed lost by followers, m/s",
+        f"p against {escape(config.reactivity[0])}",
+        title=f"ego brakes at {config.deceleration:g} m/s²: {len(scenes)} of {count} scenes",
+    )
+    for name, row in rates.items():
+        low, high = row["interval"]
+        rate = f"{row['hits']}/{row['scenes']} = {row['rate']:.1%} [dim]({low:.1%} … {high:.1%})[/]"
+        numbers = (f"{row['closing_speed']:.1f}", f"{row['speed_lost']:.1f}", f"{row['p_against_first']:.3f}")
+        table.add_row(escape(name), rate, *numbers)
+    console.print(table)
+    console.print("95 % Wilson intervals over scenes; exact McNemar tests on the same scenes", highlight=False)
+    result = {
+        "settings": asdict(config),
+        "provenance": provenance(),
+        "traffic": rates,
+        "scenes": scenes,
+        "reactions": {name: [asdict(item) for item in items] for name, items in found.items()},
+    }
+    if config.json is not None:
+        write_json(config.json, result)
+        console.print(f"numbers: {config.json}")
+    return result
 
 
 def _cell(mean: float, low: float, high: float, sign: str = "") -> str:
