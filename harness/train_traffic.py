@@ -50,6 +50,8 @@ class TrainTrafficConfig:
     """Of a new model; later stages keep the size of the weights that they start from."""
     init: Path | None = None
     """Weights to start from; required by all stages but bc and gmm."""
+    dropout: float | None = None
+    """Dropout share instead of the model's (nano: 0.1); small models on few epochs do better with 0."""
     vocabulary: Path | None = None
     """Vocabulary of a new model; the shipped one by default."""
     mirror: bool = True
@@ -188,6 +190,7 @@ def run(config: TrainTrafficConfig, console: Console) -> Path:
             vocabulary=config.vocabulary,
             mirror=config.mirror,
             scene=config.scene,
+            dropout=config.dropout,
             loop=config.loop,
             options=config.options,
             cache=config.cache or record.path / "tokens",

@@ -44,6 +44,8 @@ class SmartConfig:
     """Share of earlier tokens hidden from temporal attention in training (SMART: 0.1)."""
     head: Literal["tokens", "gmm"] = "tokens"
     """Next-token logits, or a Gaussian mixture over the next pose (CAT-K §10.3)."""
+    components: int = 3
+    """Gaussian kernels of the token head (see `TokenHead`)."""
     modes: int = 16
     """Components of the mixture."""
 

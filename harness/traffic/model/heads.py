@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,11 @@ from harness.traffic.tokens.shapes import TOKEN_KINDS
 
 _FINE: Final = 8.0
 """Token ends are magnified by this before Fourier features: their wavelengths start at 1/8 m."""
+_KERNEL_UNIT: Final = (1.0, 0.5, 0.2)
+"""Units of kernel offsets: m ahead, m to the left, rad. What an agent does in half a second differs from going on as
+before by less than about this."""
+_KERNEL_WIDTH: Final = (0.3, 0.1, 0.03)
+"""Kernel widths before learning, in m, m, rad; learnt within a factor of 12 either way."""
 SCALE_POSITION: Final = 1.0
 """Fixed standard deviation of x and y, m (CAT-K's ego policy)."""
 SCALE_DIRECTION: Final = 0.1
@@ -22,23 +27,30 @@ SCALE_DIRECTION: Final = 0.1
 
 
 class TokenHead(nn.Module):
-    """Scores tokens by the product of agent features with an embedding of each token's geometry.
+    """Scores tokens by where they end and by what they are.
 
-    SMART's head is a plain linear layer over tokens. Here a token's embedding is an MLP of where it ends plus a free
-    vector per token, used both as input and as output: with few scenes most tokens are rarely seen, and learn from
-    their neighbours.
+    SMART's head is a plain linear layer over tokens, and learns from hundreds of thousands of scenes which tokens are
+    alike. Here (ours, for few scenes) a token's score is the sum of two parts. The first is a mixture of a few Gaussian
+    kernels over where tokens end, each placed relative to going on as before: precise from the start, and similar
+    motions share what is learnt. The second is the product of the agent's features with an embedding of the token,
+    which is an MLP of its geometry plus a free vector; the same embedding is used as input.
     """
 
     def __init__(self, config: SmartConfig, size: int) -> None:
         super().__init__()
         hidden = config.hidden
-        self.bands = config.bands + 2
+        self.bands, self.components = config.bands + 2, config.components
         self.geometry = mlp(2 * 2 * self.bands + 6, hidden, hidden)
         self.kind = nn.Embedding(TOKEN_KINDS, hidden)
         self.free = nn.Parameter(torch.zeros(TOKEN_KINDS, size, hidden))
         self.bias = nn.Parameter(torch.zeros(TOKEN_KINDS, size))
         self.query = mlp(hidden, hidden, hidden)
         self.key = nn.Linear(hidden, hidden)
+        self.kernel = mlp(hidden, hidden, 7 * config.components)
+        last = cast(nn.Linear, self.kernel[-1])
+        with torch.no_grad():
+            last.weight.mul_(0.1)
+            last.bias.zero_()
 
     def table(self, motions: Tensor) -> Tensor:
         """Embeddings [3, V, hidden] of tokens [3, V, 6, 3]."""
@@ -50,8 +62,16 @@ class TokenHead(nn.Module):
         kinds = torch.arange(TOKEN_KINDS, device=end.device)
         return self.geometry(torch.cat(parts, -1)) + self.kind(kinds)[:, None] + self.free
 
-    def forward(self, x: Tensor, kinds: Tensor, table: Tensor) -> Tensor:
-        """Logits [N, V] of features [N, hidden]."""
+    def forward(self, x: Tensor, kinds: Tensor, motion: Tensor, table: Tensor, ends: Tensor) -> Tensor:
+        """Logits [N, V].
+
+        Args:
+            x: [N, hidden] features.
+            kinds: [N] token kinds.
+            motion: [N, 3] the motion before.
+            table: [3, V, hidden] from `table`.
+            ends: [3, V, 3] where tokens end.
+        """
         query = self.query(x) / math.sqrt(x.shape[-1])
         keys = self.key(table)
         logits = query.new_zeros(len(x), table.shape[1])
@@ -59,8 +79,22 @@ class TokenHead(nn.Module):
             rows = (kinds == kind).nonzero()[:, 0]
             if len(rows):
                 scores = query.index_select(0, rows) @ keys[kind].T + self.bias[kind]
+                scores = scores + self._kernels(x.index_select(0, rows), motion.index_select(0, rows), ends[kind])
                 logits = logits.index_copy(0, rows, scores.to(logits.dtype))
         return logits
+
+    def _kernels(self, x: Tensor, motion: Tensor, ends: Tensor) -> Tensor:
+        """Log of a sum of Gaussian kernels [n, V] around ends of tokens [V, 3]."""
+        raw = self.kernel(x).view(len(x), self.components, 7)
+        unit = ends.new_tensor(_KERNEL_UNIT)
+        width = ends.new_tensor(_KERNEL_WIDTH) * raw[..., 4:].clamp(-2.5, 2.5).exp()
+        precision = (unit / width).square()
+        mean = motion[:, None] / unit + raw[..., 1:4]
+        place = ends / unit
+        # The square written out: one matrix product over tokens.
+        score = torch.matmul(precision * mean, place.T) - 0.5 * torch.matmul(precision, place.square().T)
+        score = score - 0.5 * (precision * mean.square()).sum(-1, keepdim=True) + raw[..., :1]
+        return torch.logsumexp(score, 1)
 
 
 class Mixture(NamedTuple):

@@ -9,6 +9,7 @@ token head is tied to an embedding of the tokens' geometry, so that similar moti
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 import torch
@@ -115,6 +116,13 @@ class SmartNetwork(nn.Module):
     def decoder(self) -> list[Layer]:
         """The agent layers."""
         return cast(list[Layer], list(self.layers))
+
+    def set_dropout(self, share: float) -> None:
+        """Another dropout share, such as none for a model that underfits."""
+        self.config = replace(self.config, dropout=share)
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = share
 
     # ---- the map
 
@@ -246,6 +254,7 @@ class SmartNetwork(nn.Module):
             x = layer.agents(x, gather(layer.agents.keys(x), others.rows), others.mask, others.relation)
         return x, nodes
 
-    def logits(self, x: Tensor, kinds: Tensor) -> Tensor:
-        """Next-token logits [N, V] of features [N, hidden] of agents of `kinds` [N]."""
-        return self.token_head(x, kinds, self.token_head.table(self.motions))
+    def logits(self, x: Tensor, kinds: Tensor, motion: Tensor) -> Tensor:
+        """Next-token logits [N, V] of features [N, hidden] of agents of `kinds` [N], last moved by `motion` [N, 3]."""
+        table = self.token_head.table(self.motions)
+        return self.token_head(x, kinds, motion, table, self.motions[:, :, -1])

@@ -78,7 +78,8 @@ class Rollout:
     @torch.no_grad()
     def logits(self) -> Tensor:
         """Next-token logits [W, A, V]; those of absent agents mean nothing."""
-        flat = self.network.token_head(self.features, self.kinds.reshape(-1), self._table)
+        kinds, motion = self.kinds.reshape(-1), self.motion.reshape(-1, 3)
+        flat = self.network.token_head(self.features, kinds, motion, self._table, self.network.motions[:, :, -1])
         return flat.view(self.worlds, self.agents, -1)
 
     def log_distance(self, goal: Tensor) -> Tensor:

@@ -110,7 +110,8 @@ def score(network: SmartNetwork, maps: MapFeatures, targets: Targets) -> Scored:
     rows = nodes.take(targets.mask).nonzero()[:, 0]
     kinds = targets.agents.kinds.flatten()[nodes.agent]
     kept = features.index_select(0, rows)
-    return Scored(kept, network.logits(kept, kinds[rows]), nodes, rows)
+    motion = nodes.take(targets.agents.motion)[rows]
+    return Scored(kept, network.logits(kept, kinds[rows], motion), nodes, rows)
 
 
 def taken(scored: Scored, values: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ class StagePlan:
         vocabulary: Of a new model; None for the shipped one.
         mirror: Whether scenes are trained on mirrored too.
         scene: What a new model sees of a scene.
+        dropout: Overrides the model's; None leaves it.
         loop: Optimisation of each stage.
         options: Of the objectives.
         cache: Folder of tokenised scenes.
@@ -49,6 +50,7 @@ class StagePlan:
     vocabulary: Path | None
     mirror: bool
     scene: SceneOptions
+    dropout: float | None
     loop: LoopConfig
     options: StageOptions
     cache: Path
@@ -58,12 +60,15 @@ class StagePlan:
 def starting_model(plan: StagePlan) -> SmartModel:
     """The model of `plan.init`, or a new one."""
     if plan.init is not None:
-        return SmartModel.load(plan.init)
+        model = SmartModel.load(plan.init)
+        if plan.dropout is not None:
+            model.network.set_dropout(plan.dropout)
+        return model
     torch.manual_seed(plan.loop.seed)
     config = SIZES[plan.size]
+    if plan.dropout is not None:
+        config = replace(config, dropout=plan.dropout)
     if plan.stages[0] == "gmm":
-        from dataclasses import replace
-
         config = replace(config, head="gmm")
     return SmartModel(SmartNetwork(config, Vocabulary.load(plan.vocabulary)), plan.scene)
 

@@ -49,4 +49,6 @@ def small_model(seed: int = 0, vocabulary: Vocabulary | None = None, **changes: 
     with torch.no_grad():
         network.token_head.query[-1].weight.mul_(8.0)
         network.token_head.bias.normal_(0.0, 1.0)
+        # Wide kernels, so that many tokens are possible.
+        network.token_head.kernel[-1].bias.view(-1, 7)[:, 4:] = 2.0
     return SmartModel(network, OPTIONS)
