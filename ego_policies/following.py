@@ -111,15 +111,17 @@ class Corridor:
         return Leader(float(gaps[index]), float(self.speed[index]), int(self.rows[index]))
 
 
-def look_along(view: EgoView, path: Floats, config: IDMConfig) -> Corridor:
+def look_along(view: EgoView, path: Floats, config: IDMConfig, distance: float | None = None) -> Corridor:
     """Sort the agents in view by where they are along a path.
 
     Args:
         view: The present.
         path: [N, 2] from `prepare_route`, m.
         config: Constants.
+        distance: Agents farther away are left out, m; None takes `config.view_distance`.
     """
-    near = np.hypot(*(view.agents[:, :2] - view.ego[:2]).T) < config.view_distance + view.agent_sizes.max(-1, initial=0)
+    reach = config.view_distance if distance is None else distance
+    near = np.hypot(*(view.agents[:, :2] - view.ego[:2]).T) < reach + view.agent_sizes.max(-1, initial=0)
     rows = np.flatnonzero(near)
     agents, sizes = view.agents[rows], view.agent_sizes[rows]
     if len(rows) == 0:

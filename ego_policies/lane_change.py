@@ -28,8 +28,6 @@ LANE_WIDTH: Final = 3.5
 """Where a neighbour lane's centre is looked for beside the route, m; what is found there is then taken exactly."""
 _STATION: Final = 4.0
 """Distance between the places where the neighbour lane is checked, m."""
-_BACK: Final = 60.0
-"""How far behind the route's start followers are looked for, m."""
 _SMOOTHING: Final = 3.0
 """The route's direction is taken over ± this many metres: a logged path is noisy."""
 
@@ -45,12 +43,18 @@ class LaneChangeConfig:
     return_loss: float = 0.3
     """What the ego accepts to lose for being back on its route, m/s² (MOBIL's bias towards one side)."""
     safe_braking: float = 3.0
-    """Nobody, the ego included, may have to brake harder because of a change, m/s² (MOBIL: 4)."""
+    """The ego must not have to brake harder than this after a change, m/s² (MOBIL: 4)."""
+    follower_braking: float = 1.5
+    """Nor may the new follower, m/s² (MOBIL: 4; recorded traffic does not brake at all)."""
+    look_back: float = 150.0
+    """New followers are looked for this far behind, m (one at 20 m/s is here in 7.5 s)."""
     min_gap: float = 3.0
     """Room to the new follower and leader, m, however slow everybody is."""
     speed_gain: float = 10.0 / 3.6
     """Overtaken is who drives this much slower than desired, and than the next one in the other lane, m/s (MetaDrive:
     10 km/h)."""
+    min_speed: float = 5.0
+    """Slower egos stay where they are, m/s: pulling out of a crawl takes longer than anybody looks back (ours)."""
     durations: tuple[float, ...] = (3.0, 2.2)
     """Seconds for moving over, tried in turn."""
     min_length: float = 12.0
@@ -112,7 +116,11 @@ class LaneChanger:
         if self._offset:
             self._try(view, route, along, desired, 0.0, now - config.return_loss)
             return
-        if leader is None or not self._worth_overtaking(scenario, view, route, along, desired, leader):
+        if (
+            leader is None
+            or speed < config.min_speed
+            or not self._worth_overtaking(scenario, view, route, along, desired, leader)
+        ):
             return
         reach = leader.gap + 2 * view.ego_size[0] + config.durations[0] * speed
         for side in (1.0, -1.0):
@@ -152,7 +160,8 @@ class LaneChanger:
         The lane's leader, if there is one in view, must drive at `least_speed` (m/s): the gain alone is short-sighted.
         """
         config, speed = self.config, float(np.hypot(view.ego[VX], view.ego[VY]))
-        settled = look_along(view, prolonged_back(shifted(route, offset, offset, 0.0, 0.0)), self._following)
+        lane = prolonged_back(shifted(route, offset, offset, 0.0, 0.0), config.look_back)
+        settled = look_along(view, lane, self._following, config.look_back)
         cost = self._cost_to_follower(view, settled, speed)
         leader = settled.leader(view.ego_size[0], self._following.view_distance)
         if cost is None or (leader is not None and (leader.gap < config.min_gap or leader.speed < least_speed)):
@@ -171,7 +180,7 @@ class LaneChanger:
 
     def _cost_to_follower(self, view: EgoView, lane: Corridor, speed: float) -> float | None:
         """What the new follower loses (m/s², ≥ 0), or None if it would be cut off."""
-        follower = lane.follower(view.ego_size[0], self._following.view_distance)
+        follower = lane.follower(view.ego_size[0], self.config.look_back)
         if follower is None:
             return 0.0
         if follower.gap < self.config.min_gap:
@@ -179,7 +188,7 @@ class LaneChanger:
         after = idm_acceleration(
             follower.speed, max(follower.speed, speed), Leader(follower.gap, speed), self._following
         )
-        return None if after < -self.config.safe_braking else max(-after, 0.0)
+        return None if after < -self.config.follower_braking else max(-after, 0.0)
 
     def _neighbour(self, scenario: Scenario, route: Floats, along: float, reach: float, side: float) -> float | None:
         """Offset (m) of the lane on one side (1 left, -1 right) if it runs beside the route for `reach` m, or None.
@@ -237,10 +246,10 @@ def shifted(route: Floats, before: float, after: float, start: float, length: fl
     return points + offset[:, None] * np.stack([-np.sin(heading), np.cos(heading)], -1)
 
 
-def prolonged_back(line: Floats) -> Floats:
-    """A line [N, 2] continued straight on behind its start: followers are there when an episode begins."""
+def prolonged_back(line: Floats, length: float) -> Floats:
+    """A line [N, 2] continued straight on for `length` m behind its start: there followers are at the beginning."""
     back = line[0] - line[1]
-    return np.concatenate([[line[0] + _BACK * back / max(np.hypot(*back), 1e-6)], line])
+    return np.concatenate([[line[0] + length * back / max(np.hypot(*back), 1e-6)], line])
 
 
 def segments_cross(a: Floats, b: Floats, c: Floats, d: Floats) -> Bools:

@@ -60,6 +60,17 @@ def test_changes_before_a_follower_that_has_room():
     assert decide(view(agents=[STOPPED, (-20.0, LANE_WIDTH, 0.0, 10.0, 0.0)])) == pytest.approx(LANE_WIDTH)
 
 
+def test_looks_far_back_before_it_pulls_out():
+    """At 6 m/s with 20 m/s coming from 95.5 m: s* = 2 + 30 + 20 * 14 / 4.9 = 89, it would brake by 1.7 m/s²."""
+    blocked, coming = (45.0, 0.0, 0.0, 0.0, 0.0), (-90.0, LANE_WIDTH, 0.0, 20.0, 0.0)
+    assert decide(view(agents=[blocked], speed=6.0)) == pytest.approx(LANE_WIDTH)
+    assert decide(view(agents=[blocked, coming], speed=6.0)) == 0.0
+
+
+def test_does_not_pull_out_of_a_crawl():
+    assert decide(view(speed=3.0)) == 0.0
+
+
 def test_does_not_change_behind_somebody_hardly_faster():
     slow = (50.0, 0.0, 0.0, 3.0, 0.0)
     assert decide(view(agents=[slow, (70.0, LANE_WIDTH, 0.0, 5.0, 0.0)])) == 0.0
