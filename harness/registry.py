@@ -47,6 +47,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
     "traffic": {
         "log": "harness.engine.traffic_policies:LogTraffic",
         "idm": "harness.engine.traffic_policies:IDMTraffic",
+        "smart": "harness.traffic.policy:SmartTraffic",
     },
 }
 

@@ -202,11 +202,11 @@ class GauntletEnv(ScenarioEnv):
         """Start the engine, once."""
         if self._ego is not None:
             return
-        engine = start_engine(self.config)
         options = self.options
+        # Before the engine: a name or a weights file that cannot be used leaves no engine behind.
+        policy = None if options.traffic == "log" else make_traffic(options.traffic)
+        engine = start_engine(self.config)
         engine.terrain.reset([0, 0])
-        name = options.traffic
-        policy = None if name == "log" else make_traffic(name)
         self._traffic = TrafficManager(
             engine.physics_world.dynamic_world,
             sight=SENSORS[options.observation].distance,

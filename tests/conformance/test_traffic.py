@@ -6,6 +6,7 @@ import pytest
 from harness import registry
 from harness.checks import check_traffic
 from harness.errors import ConformanceError
+from harness.traffic.model.smart import SHIPPED
 from tests.scenes import Agent, crossing, straight_road
 
 
@@ -16,6 +17,8 @@ def scenes():
 
 @pytest.mark.parametrize("name", registry.names("traffic"))
 def test_registered_traffic(name):
+    if name == "smart" and not SHIPPED.is_file():
+        pytest.skip("this checkout holds no traffic weights; unit tests check the policy with small random ones")
     for scene in scenes():
         check_traffic(registry.make("traffic", name), scene)
 

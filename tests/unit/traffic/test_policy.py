@@ -154,7 +154,7 @@ def test_specs(weights):
         "a/b.safetensors",
         {"temperature": 0.5, "method": "warm_k", "rule": None},
     )
-    policy = make_traffic(f"harness.traffic.policy:SmartTraffic?weights={weights}&temperature=0.5&top_k=7")
+    policy = make_traffic(f"smart:{weights}?temperature=0.5&top_k=7")
     assert policy.model.sampling.temperature == 0.5
     assert policy.model.sampling.k == 7
     assert make_traffic("idm?headway=2.5")._headway == 2.5
