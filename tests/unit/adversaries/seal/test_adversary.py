@@ -13,6 +13,7 @@ from harness.checks import check_adversary
 from harness.checks.controller import VEHICLE
 from harness.errors import ConfigError, WeightsError
 from harness.interfaces import VX, ControlContext
+from harness.metrics.collision import first_overlap
 from scenarios.scenario import Kind
 from tests.scenes import Agent, crossing, make_scene, straight_road
 from tests.unit.adversaries.fakes import FixedPrior, context, line
@@ -151,6 +152,23 @@ def test_a_braking_ego_is_seen_and_answered() -> None:
     assert answers[0].ego[-1, 0] - ego[21, 0] == pytest.approx(20.0, abs=0.05)
     assert pushes[0] > -1.0, "it stays level with an ego that goes on"
     assert pushes[1] < -2.0, "and brakes with one that brakes"
+
+
+def test_a_skill_that_meets_the_expected_ego_comes_before_all_that_do_not() -> None:
+    class Farthest(Nearest):
+        def forward(self, tracks):
+            return 1.0 - super().forward(tracks)
+
+    controller, _ = started()
+    controller._model = controller._prior = Direct()
+    controller._reactive = Farthest()
+    controller.act(20, line(0.0, 3.0, 0.0, 10.0)[20], line(0.0, 0.0, 0.0, 10.0)[20])
+    choice = controller.last
+    alive = np.ones(20, bool)
+    meets = first_overlap(choice.paths, alive, (4.5, 2.0), choice.ego, alive, (4.5, 2.0)) >= 0
+    assert meets.any()
+    assert not meets.all()
+    assert meets[choice.chosen]
 
 
 def test_episodes_repeat_and_copies_act_alike() -> None:
