@@ -74,4 +74,3 @@ def write_tables(folder: Path, summaries: Sequence[Summary], title: str, about: 
     write_text(folder / "results.md", markdown_table(last, title))
     write_text(folder / "curve.csv", csv_table(summaries))
     write_json(folder / "results.json", {"about": about, "evaluations": [row.as_dict() for row in summaries]})
-
