@@ -100,13 +100,36 @@ def run_episode(
     buffer = None if protocol == "as-published" else ego_buffer
     size = env.options.ego_box_in(scenario, replay=policy.control == "replay")
     plan = plan_attack(scenario, adversary, intensity, rng_adversary, size, buffer)
-    observation, info = env.reset(
-        seed=int(rng_env.integers(2**31)),
-        options={"scenario": scenario_index, "plan": plan, "ego": "policy" if policy.control == "action" else "replay"},
+    ego = "policy" if policy.control == "action" else "replay"
+    observation, _ = env.reset(
+        seed=int(rng_env.integers(2**31)), options={"scenario": scenario_index, "plan": plan, "ego": ego}
     )
     _guard(policy, scenario, 0, lambda: policy.reset(scenario, rng_policy))
+    driven = _drive(env, policy, scenario, observation, on_step)
+    if ego_buffer is not None:
+        ego_buffer.add(scenario.id, driven["ego"])
+    return Episode(
+        scenario_id=scenario.id,
+        policy=policy.name,
+        adversary=adversary.name if adversary is not None else NO_ADVERSARY,
+        intensity=intensity if plan is not None else 0.0,
+        seed=seed,
+        plan=plan,
+        **driven,
+    )
+
+
+def _drive(
+    env: GauntletEnv,
+    policy: EgoPolicy,
+    scenario: Scenario,
+    observation: NDArray[np.float32],
+    on_step: Callable[[int, EgoView], None] | None,
+) -> dict[str, Any]:
+    """Step from a reset to the end; the fields of `Episode` that come of it."""
     reward = cost = 0.0
     steps, terminated, truncated = 0, False, False
+    info: Mapping[str, Any] = {}
     while not (terminated or truncated):
         action = _act(policy, scenario, env, observation, steps)
         observation, step_reward, terminated, truncated, info = env.step(action)
@@ -115,22 +138,13 @@ def run_episode(
         cost += float(info["cost"])
         if on_step is not None:
             on_step(steps, env.view())
-    recording = env.recording()
-    if ego_buffer is not None:
-        ego_buffer.add(scenario.id, recording.ego)
-    return Episode(
-        scenario_id=scenario.id,
-        policy=policy.name,
-        adversary=adversary.name if adversary is not None else NO_ADVERSARY,
-        intensity=intensity if plan is not None else 0.0,
-        seed=seed,
-        plan=plan,
-        steps=steps,
-        reward=reward,
-        cost=cost,
-        truncated=bool(truncated and not terminated),
-        **_observed(recording, info, scenario.dt),
-    )
+    return {
+        "steps": steps,
+        "reward": reward,
+        "cost": cost,
+        "truncated": bool(truncated and not terminated),
+        **_observed(env.recording(), info, scenario.dt),
+    }
 
 
 def _observed(recording: Recording, info: Mapping[str, Any], dt: float) -> dict[str, Any]:
