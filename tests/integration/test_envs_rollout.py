@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ego_policies.idm import IDMPolicy
 from harness import registry
 from harness.engine import EngineConfig
 from harness.policies import load_policy
@@ -42,12 +43,19 @@ def test_idm_arrives_unharmed_where_nobody_attacks(env, scene):
 
 
 def test_idm_stops_behind_a_standing_car_that_the_log_drives_through(env):
-    idm = run_episode(env, load_policy("idm"), None, 3)
+    idm = run_episode(env, IDMPolicy(lane_changes=None), None, 3)
     assert not idm.crashed
     assert 0.5 < 60.0 - idm.ego.states[idm.steps, 0] - 4.5 < 6.0
     replay = run_episode(env, load_policy("replay"), None, 3)
     # Bumpers meet when the ego's centre is (4.5 + 4.5) / 2 behind x = 60: after 5.55 s.
     assert replay.crash_geometry == 56
+
+
+def test_idm_overtakes_a_standing_car_where_a_lane_is_free(env):
+    idm = run_episode(env, load_policy("idm"), None, 3)
+    assert not idm.crashed
+    assert not idm.off_road
+    assert idm.ego.states[idm.steps, 0] > 65.0
 
 
 def test_the_rule_attack_hits_the_replayed_ego_in_both_judgements(env):
