@@ -7,6 +7,7 @@ hits both; the ratios are medians over the blocks.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -186,7 +187,8 @@ def measure_training(scenes: list[Scenario], config: PerfConfig) -> dict[str, An
     from harness.training.learner import Learner
 
     env = GauntletEnv(_Picked(scenes), EngineConfig(horizon=50, seed=config.seed))
-    td3 = TD3Config(warmup=_WARM_UP)
+    # Nothing else runs while this is measured.
+    td3 = TD3Config(warmup=_WARM_UP, threads=min(2, os.cpu_count() or 1))
     total = _WARM_UP + config.train_steps
     learner = Learner(env.observation_space, env.action_space, td3, 2 * total, config.seed)  # type: ignore[arg-type]
     rng = np.random.default_rng(config.seed)

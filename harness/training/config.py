@@ -46,9 +46,9 @@ class TD3Config:
     single step (1): simulator and matrix products then push each other out of the processor's caches, so that a
     step with its update takes 1.4 times as long. The price: actions come from an actor that is up to so many steps
     (of 0.1 s) old. A block ends with its episode."""
-    threads: int = 2
-    """Threads of the matrix products; 1 where several runs share a machine. More than 2 gain little at this size.
-    Results do not depend on it."""
+    threads: int = 1
+    """Threads of the matrix products. 2 makes up to 1.4 times as many steps on two cores that are otherwise idle, but a
+    fraction of them where anything else runs: the threads wait for each other in loops. Results do not depend on it."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class MatrixConfig:
     evaluate_against: tuple[str, ...] = ("sage", "cat")
     """Adversaries of the final evaluation, the same for every ego (SAGE: itself with w_adv = 1)."""
     parallel: int = 1
-    """Runs at a time. With 2 on two cores, give each one thread: --train.td3.threads 1."""
+    """Runs at a time, each a process of its own."""
     train: TrainConfig = field(default_factory=lambda: replace(QUICK, pictures=False))
     """What all runs share; `adversary`, `curriculum`, `seed` and `run` are set by the matrix."""
 
