@@ -130,7 +130,8 @@ def _grid_table(pieces: Pieces, options: SceneOptions) -> tuple[NDArray[np.int32
     width = options.lanes + options.edges
     if len(points) == 0:
         return np.full((1, width), -1, dtype=np.int32), np.zeros(4)
-    corner = points.min(0) - _REACH
+    # Cells lie where they lie whatever part of the map is kept: a place sees the same pieces in training and after.
+    corner = np.floor((points.min(0) - _REACH) / CELL) * CELL
     cells = np.ceil((points.max(0) + _REACH - corner) / CELL).astype(np.int64)
     axes = [corner[k] + (np.arange(cells[k]) + 0.5) * CELL for k in range(2)]
     centres = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)

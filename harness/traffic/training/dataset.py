@@ -5,35 +5,59 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
 from harness.errors import RunError, ScenarioError
 from harness.traffic.tokens.scene import SceneOptions, SceneTokens, tokenise_scene
 from harness.traffic.tokens.vocabulary import Vocabulary
-from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
+from scenarios.scenario import CURRENT_STEP, MapFeature, Scenario, ScenarioSource
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1
+LAYOUT = 2
 """Raise when `tokenise_scene` changes what it makes."""
 
 
+_FLIP: Final = np.array([1.0, -1.0, 1.0])
+
+
 def mirrored(scenario: Scenario) -> Scenario:
-    """The scene seen in a mirror (y → -y): twice the data, with left and right exchanged."""
-    flip = np.array([1.0, -1.0, 1.0])
-    features = tuple(replace(f, points=f.points * flip[: f.points.shape[-1]]) for f in scenario.features)
+    """The scene seen in a mirror (y → -y): twice the data, with left and right exchanged.
+
+    A lane runs the way it did. A road edge has the road on its left and a polygon its inside: their points come in
+    reverse order, or the mirror would put the road on the other side.
+    """
+    features = tuple(_mirrored_feature(feature) for feature in scenario.features)
     return replace(
         scenario,
         id=f"{scenario.id}-mirrored",
-        position=scenario.position * flip,
+        position=scenario.position * _FLIP,
         heading=-scenario.heading,
-        velocity=scenario.velocity * flip[:2],
+        velocity=scenario.velocity * _FLIP[:2],
         features=features,
+        lights={name: _mirrored_light(light) for name, light in scenario.lights.items()},
     )
+
+
+def _mirrored_feature(feature: MapFeature) -> MapFeature:
+    points = feature.points * _FLIP[: feature.points.shape[-1]].astype(feature.points.dtype)
+    if feature.is_road_edge or feature.closed:
+        points = points[::-1].copy()
+    return replace(feature, points=points, left=feature.right, right=feature.left)
+
+
+def _mirrored_light(light: Mapping[str, Any]) -> dict[str, Any]:
+    flipped = dict(light)
+    for name in ("stop_point", "position"):
+        if light.get(name) is not None:
+            point = np.asarray(light[name], dtype=np.float64)
+            flipped[name] = point * _FLIP[: point.shape[-1]]
+    return flipped
 
 
 def usable(scenario: Scenario) -> str | None:

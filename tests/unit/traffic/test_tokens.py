@@ -176,6 +176,22 @@ def test_grid_lists_the_nearest_pieces():
     assert (scene.table[-1] == -1).all()
 
 
+def test_a_place_sees_the_same_pieces_whatever_is_cropped():
+    """Training keeps less of the map than simulation; where both have it, they have to look the same."""
+    options = SceneOptions(map_margin=25.0)
+    scene = traffic(rotation=0.4)
+    less, more = (tokenise_scene(scene, shipped(), options, training=training) for training in (True, False))
+    assert len(less.map_pose) < len(more.map_pose)
+
+    def listed(tokens, place):
+        cell = np.floor((place - tokens.grid[:2]) / CELL).astype(int)
+        row = tokens.table[cell[0] * int(tokens.grid[3]) + cell[1]]
+        return tokens.map_pose[row[row >= 0]]
+
+    for place in less.poses[:, 2, :2]:
+        assert np.array_equal(listed(less, place), listed(more, place))
+
+
 def test_build_from_analytic_motion_only():
     config = VocabularyConfig(tokens=64, pieces=32, analytic=1500)
     vocabulary = build_vocabulary(None, config)
