@@ -90,6 +90,8 @@ class Display:
             shown = row["held_out"]
             text = "  ".join(f"{key} {shown[key]:.3f}" for key in ("feasible", "adversarial", "realism", "success"))
             loss = "" if row["loss"] is None else f"loss {row['loss']:.4f}  "
+            if "expected_feasible" in shown:
+                text += f"  one sample feasible {shown['expected_feasible']:.3f}"
             self.console.print(f"  epoch {epoch:3}  {loss}held-out {text}", highlight=False)
 
     def close(self) -> None:
@@ -112,7 +114,7 @@ def draw_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
     axes = figure.subplots(2, 3).flat
     panels = [
         ("loss", "HGPO loss"),
-        ("feasible", "feasible share of the group"),
+        ("feasible", "feasible share of the group (x: of one sample, held out)"),
         ("adversarial", "R_adv, group mean"),
         ("realism", "P_real, group mean"),
         ("chosen_reward", "R_pref of the choice"),
@@ -129,6 +131,13 @@ def draw_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
             held = [(row["epoch"], row["held_out"][key]) for row in rows if "held_out" in row]
             if held:
                 axis.plot(*zip(*held, strict=True), color=colour, linestyle="--", marker=".")
+            if key == "feasible":
+                one = [
+                    (row["epoch"], row["held_out"]["expected_feasible"])
+                    for row in rows
+                    if "expected_feasible" in row.get("held_out", {})
+                ]
+                axis.plot(*zip(*one, strict=True), color=colour, linestyle=":", marker="x") if one else None
         axis.set(xlabel="epoch", ylabel=label)
         axis.grid(alpha=0.3)
     figure.axes[1].legend(title="solid: train, dashed: held out", fontsize=8)

@@ -56,6 +56,25 @@ def summary(groups: list[Values], recipe: Recipe) -> dict[str, float]:
 
 
 @torch.no_grad()
+def expected_feasibility(policy: Backbone, bank: Bank, batch: int = 32) -> float | None:
+    """Probability that one sample of the policy is feasible, averaged over scenes; None where futures are not listed.
+
+    A group of distinct futures reaches beyond the likeliest ones, so that its share of feasible ones is lower.
+    """
+    shares = []
+    for entries in bank.batches(batch):
+        listed = [entry.listed() for entry in entries]
+        rows = [pair for pair in listed if pair is not None]
+        if len(rows) < len(listed):
+            return None
+        log_probs = policy.distribution([entry.case for entry in entries]).log_prob([tokens for tokens, _ in rows])
+        for log_prob, (_, feasible) in zip(log_probs, rows, strict=True):
+            mass = log_prob.double().exp().numpy()
+            shares.append(mass[feasible].sum() / mass.sum())
+    return float(np.mean(shares))
+
+
+@torch.no_grad()
 def evaluate(policy: Backbone, bank: Bank, recipe: Recipe, group: int, batch: int = 32) -> dict[str, float]:
     """`summary` of the policy's groups on every scene of a bank."""
     rng = np.random.default_rng(0)
@@ -145,6 +164,11 @@ class Alignment:
             row["train"] = evaluate(self.policy, self.train, self.recipe, self.config.group)
         if due and self.held_out is not None:
             row["held_out"] = evaluate(self.policy, self.held_out, self.recipe, self.config.group)
+        if due:
+            for name, bank in (("train", self.train), ("held_out", self.held_out)):
+                expected = None if bank is None else expected_feasibility(self.policy, bank)
+                if expected is not None:
+                    row[name]["expected_feasible"] = expected
         self.history.append(row)
         report(row)
 

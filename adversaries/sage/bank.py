@@ -61,6 +61,13 @@ class Entry:
             return self._table[1][torch.as_tensor(tokens[:, 0])]
         return torch.tensor([log_prob for _, log_prob in self._rows(tokens)])
 
+    def listed(self) -> tuple[Ints, NDArray[np.bool_]] | None:
+        """Every token row [V, L] and whether it is feasible [V]; None where the backbone cannot list its futures."""
+        if self._table is None:
+            return None
+        feasible = self._table[0].feasible
+        return np.arange(len(feasible), dtype=np.int64)[:, None], feasible
+
     def _rows(self, tokens: Ints) -> list[tuple[Values, float]]:
         keys = [row.tobytes() for row in tokens]
         new = [index for index, key in enumerate(keys) if key not in self._known]

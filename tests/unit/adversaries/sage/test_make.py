@@ -7,6 +7,9 @@ import pytest
 from rich.console import Console
 
 from adversaries.sage.adversary import SageAdversary
+from adversaries.sage.alignment import expected_feasibility
+from adversaries.sage.backbone import GoalBackbone
+from adversaries.sage.bank import build_bank
 from adversaries.sage.groups import Draw
 from adversaries.sage.hgpo import RECIPES, HgpoConfig
 from adversaries.sage.make import ExpertsConfig, make_experts
@@ -15,7 +18,7 @@ from harness.errors import ConfigError, UnknownNameError
 from harness.train_experts import TrainExpertsConfig, run
 from tests.scenes import crossing, straight_road
 from tests.unit.adversaries.fakes import context
-from tests.unit.adversaries.sage.toys import small_prior
+from tests.unit.adversaries.sage.toys import ToyBackbone, small_prior
 
 QUIET = Console(quiet=True)
 
@@ -54,6 +57,10 @@ def test_command_makes_a_folder_that_sage_can_use(command, tmp_path) -> None:
     assert [row["epoch"] for row in curves["adv"] if "held_out" in row] == [0, 2, 4]
     assert set(curves["real"][-1]["train"]) >= set(train_experts.CURVES)
     assert list((folder / "tensorboard").iterdir())
+    for row in curves["adv"]:
+        due = row["epoch"] % 2 == 0
+        assert ("expected_feasible" in row["train"]) == due
+        assert not due or 0.0 <= row["held_out"]["expected_feasible"] <= 1.0
     sage = SageAdversary(folder)
     assert sage.experts.info["adv"]["recipe"]["w_adv"] == RECIPES["adv"].w_adv
     plan = sage.plan(context(crossing()))
@@ -83,6 +90,23 @@ def test_every_ablation_trains(tmp_path) -> None:
     assert all(rows[1]["pairs"] > 0 for rows in histories.values())
     # DPO has at most one pair per scene, HGPO up to eight.
     assert histories["dpo"][1]["pairs"] <= 3 < histories["adv"][1]["pairs"] <= 24
+
+
+def test_expected_feasibility_weighs_every_future_by_its_probability() -> None:
+    bank = build_bank(scenes(), GoalBackbone(small_prior()), filtered=False)
+    policy = GoalBackbone(small_prior(seed=3))
+    by_hand = []
+    for entry in bank.entries:
+        tokens, feasible = entry.listed()
+        judged = np.concatenate([entry.values(tokens[i : i + 1]).feasible for i in range(len(tokens))])
+        assert np.array_equal(judged, feasible)
+        probability = policy.distribution([entry.case]).log_prob([tokens])[0].detach().double().exp().numpy()
+        assert probability.sum() == pytest.approx(1.0, abs=1e-5)
+        by_hand.append(sum(p for p, fine in zip(probability, feasible, strict=True) if fine))
+    assert 0.0 < np.mean(by_hand) < 1.0
+    assert expected_feasibility(policy, bank) == pytest.approx(np.mean(by_hand), abs=1e-6)
+    unlisted = build_bank(scenes(), ToyBackbone(), filtered=False)
+    assert expected_feasibility(ToyBackbone(), unlisted) is None
 
 
 def test_unknown_experts_are_refused() -> None:
