@@ -31,8 +31,10 @@ _AGENT_TAG: Final = "agent"
 ALL_RAYS: Final = BitMask32.bit(_TRAFFIC_BIT)
 _TICK: Final = 0.02
 
-Bounds = dict[int, tuple[list[float], list[float], list[float]]]
-"""Per agent: pose, velocity and angular velocity in the last physics tick."""
+Bound = tuple[list[float], list[float], list[float]]
+"""Pose, velocity and angular velocity of a body in the last physics tick."""
+Bounds = dict[int, Bound]
+"""`Bound` per agent."""
 
 
 def make_node(body: Body, *, dynamic: bool) -> BulletRigidBodyNode:
@@ -94,6 +96,15 @@ class _Pool:
             self.release(agent)
 
 
+def _put_in_tick(path: NodePath, bound: Bound, *, before: float = 0.0) -> None:
+    """Put a body where it was in the last physics tick, or `before` seconds earlier."""
+    (x, y, z, *turned), velocity, spin = bound
+    path.setPosHpr(x - velocity[0] * before, y - velocity[1] * before, z, *turned)
+    path.node().setLinearVelocity(LVector3(*velocity))
+    path.node().setAngularVelocity(LVector3(*spin))
+    path.node().setActive(True, True)
+
+
 class LidarWorld:
     """What the lidar sees."""
 
@@ -125,25 +136,27 @@ class LidarWorld:
         for pool, keep in ((self._pool, wanted - bounds.keys()), (self._lagging, wanted & bounds.keys())):
             for agent in [agent for agent in pool.used if agent not in keep]:
                 pool.release(agent)
-        late: list[tuple[NodePath, list[float]]] = []
+        late: list[tuple[NodePath, Bound, list[float]]] = []
         for agent, body, pose in zip(agents, bodies, poses, strict=True):
             pool = self._lagging if agent in bounds else self._pool
             new = agent not in pool.used or pool.used[agent][0] != body
             path = pool.take(agent, body)
             if agent in bounds:
-                tick, velocity, spin = bounds[agent]
-                path.setPosHpr(*tick)
-                path.node().setLinearVelocity(LVector3(*velocity))
-                path.node().setAngularVelocity(LVector3(*spin))
-                path.node().setActive(True, True)
-                late.append((path, pose))
+                late.append((path, bounds[agent], pose))
+                _put_in_tick(path, bounds[agent], before=_TICK)
             else:
                 path.setPosHpr(*pose)
             if new:
                 pool.attach(path)
         # Rays search Bullet's bounding boxes, which only a simulation step brings up to date.
         self.world.doPhysics(_TICK, 1, _TICK)
-        for path, pose in late:
+        if late:
+            # Bullet widens the bounds of a body that moves on by 5 cm, not those of one that jumped here. Stock's move
+            # on, and a ray can meet a body in that margin only, so that a second tick follows.
+            for path, bound, _ in late:
+                _put_in_tick(path, bound)
+            self.world.doPhysics(_TICK, 1, _TICK)
+        for path, _, pose in late:
             path.setPosHpr(*pose)
 
     def reached(self, x: float, y: float, radius: int) -> set[int]:

@@ -101,6 +101,8 @@ class Scene:
         node_heading: [A, T] headings of the engine's nodes, degrees.
         velocity: [A, T, 2], m/s.
         spin: [A, T] angular velocities, rad/s.
+        motion: [A, T, 3] velocity (m/s) and turn rate (rad/s) of bodies on the way to the next step, where they may
+            touch the ego: logged, or what wheel physics leaves of it.
         body: [A, T] `Body` that the agent gets if it appears at that step.
         may_appear: [A, T] whether the agent may be present, before anything that depends on the ego.
         sizes: [A, 2] logged length and width, m.
@@ -119,6 +121,7 @@ class Scene:
     node_heading: Floats
     velocity: Floats
     spin: Floats
+    motion: Floats
     body: NDArray[np.int8]
     may_appear: NDArray[np.bool_]
     sizes: Floats
@@ -156,7 +159,8 @@ def parse_scene(scenario: Scenario, *, static_vehicles: bool) -> Scene:
     body = _bodies(scenario)
     turn = np.where(IS_VEHICLE[body], heading.dtype.type(np.pi / 2), heading.dtype.type(0))
     base = np.array([(BODIES[kind].base, BODIES[kind].pitch, 0.0) for kind in Body])
-    velocity = source_precision(scenario.velocity)
+    velocity = source_precision(scenario.velocity).astype(np.float32).astype(np.float64)
+    spin = _spin(heading, scenario.valid)
     return Scene(
         scenario=scenario,
         origin=origin.astype(np.float64),
@@ -165,8 +169,9 @@ def parse_scene(scenario: Scenario, *, static_vehicles: bool) -> Scene:
         xy=local.astype(np.float32).astype(np.float64),
         theta=heading.astype(np.float64),
         node_heading=((heading - turn) * 180 / np.pi).astype(np.float64),
-        velocity=velocity.astype(np.float32).astype(np.float64),
-        spin=_spin(heading, scenario.valid),
+        velocity=velocity,
+        spin=spin,
+        motion=np.concatenate([velocity, spin[..., None]], axis=-1),
         body=body,
         may_appear=_may_appear(scenario, static_vehicles=static_vehicles),
         sizes=np.array([scenario.box(agent) for agent in range(scenario.num_agents)]).reshape(-1, 2),

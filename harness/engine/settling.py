@@ -1,16 +1,17 @@
-"""How MetaDrive's wheel physics makes logged vehicles stand: height, pitch and roll at every step.
+"""How MetaDrive's wheel physics makes logged vehicles stand (height, pitch and roll) and move within every step.
 
 Stock drives every logged vehicle with full wheel physics and puts it back on its log ten times a second. What is
-left of the physics is that a car drops onto its suspension when it appears, squats and leans. The lidar, 1.2 m above
-the ground, sees a leaning box up to a few centimetres nearer. Logged traffic never depends on the ego, so this is
-simulated once per scene and replayed on bodies without wheels.
+left of the physics is that a car drops onto its suspension when it appears, squats and leans, and that its tyres
+resist a log whose velocity is not along the wheels. The lidar, 1.2 m above the ground, sees a leaning box up to a few
+centimetres nearer; a contact comes a step early where a body slides on as logged. Logged traffic never depends on the
+ego, so this is simulated once per scene and replayed on bodies without wheels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from metadrive.component.pg_space import VehicleParameterSpace
@@ -29,6 +30,7 @@ Floats = NDArray[np.float64]
 
 _TICK: Final = 0.02
 _SUBSTEPS: Final = 5
+_STEP: Final = _SUBSTEPS * _TICK
 _IDLE_BRAKE: Final = 2.0
 """Brake on every wheel while coasting (`BaseVehicle._apply_throttle_brake(0)`)."""
 VEHICLE_CLASSES: Final[dict[Body, type[BaseVehicle]]] = {
@@ -62,6 +64,18 @@ class Car:
     body: Body
 
 
+class Settled(NamedTuple):
+    """What wheel physics makes of logged agents; rows without the agent hold its rest and its log.
+
+    Attributes:
+        tilt: [M, T, 3] as `Scene.tilt`.
+        motion: [M, T, 3] as `Scene.motion`.
+    """
+
+    tilt: Floats
+    motion: Floats
+
+
 class GroundWorld:
     """A physics world with MetaDrive's ground and nothing else."""
 
@@ -92,19 +106,15 @@ class Settler:
         _use_fixed_friction(self._world)
         self._spare: dict[Body, list[Car]] = {body: [] for body in Body}
 
-    def settle(self, scene: Scene, agents: Sequence[int], start: int = 0) -> Floats:
-        """Simulate agents from step `start` on, and note in `scene.bounds` where stock's rays look in vain.
-
-        Returns:
-            [len(agents), T, 3] height (m), pitch and roll (degrees); rows without the agent hold its rest.
-        """
-        tilt = scene.tilt[list(agents)].copy()
+    def settle(self, scene: Scene, agents: Sequence[int], start: int = 0) -> Settled:
+        """Simulate agents from step `start` on, and note in `scene.bounds` where stock's rays look in vain."""
+        tilt, motion = scene.tilt[list(agents)].copy(), scene.motion[list(agents)].copy()
         cars: dict[int, Car] = {}
         for step in range(start, scene.steps):
-            if step > start:
-                for _ in range(_SUBSTEPS):
-                    self._world.doPhysics(_TICK, 1, _TICK)
+            last = self._run_step(cars) if step > start else {}
             for row, agent in enumerate(agents):
+                if agent in cars:
+                    motion[row, step - 1] = self._mean_motion(cars[agent], last[agent], scene, agent, step - 1)
                 if not scene.may_appear[agent, step]:
                     if agent in cars:
                         self._park(cars.pop(agent))
@@ -116,13 +126,39 @@ class Settler:
                 tilt[row, step] = self._put_on_log(cars[agent], scene, agent, step)
         for car in cars.values():
             self._park(car)
-        return tilt
+        return Settled(tilt, motion)
 
     def settle_scene(self, scene: Scene) -> None:
-        """Fill in `scene.tilt` and `scene.bounds` for everyone who moves."""
+        """Fill in `scene.tilt`, `scene.motion` and `scene.bounds` for everyone who moves."""
         agents = np.flatnonzero(scene.may_appear.any(axis=1) & np.isin(scene.body[:, 0], _SIMULATED))
         if len(agents):
-            scene.tilt[agents] = self.settle(scene, agents.tolist())
+            scene.tilt[agents], scene.motion[agents] = self.settle(scene, agents.tolist())
+
+    def _run_step(self, cars: dict[int, Car]) -> dict[int, tuple[LVector3, LVector3]]:
+        """Simulate 0.1 s; return every car's velocity and angular velocity as the last tick begins."""
+        for _ in range(_SUBSTEPS - 1):
+            self._world.doPhysics(_TICK, 1, _TICK)
+        last = {agent: (car.node.getLinearVelocity(), car.node.getAngularVelocity()) for agent, car in cars.items()}
+        self._world.doPhysics(_TICK, 1, _TICK)
+        return last
+
+    @staticmethod
+    def _mean_motion(
+        car: Car, last: tuple[LVector3, LVector3], scene: Scene, agent: int, step: int
+    ) -> tuple[float, float, float]:
+        """Velocity and turn rate that take a body in one step from its log to where its tyres let it go.
+
+        Tyres take most of a sideways velocity and about a third of a turn within the step.
+        """
+        # Panda3D shows poses one tick late; `last` is what moves the body in that tick.
+        velocity, spin = last
+        where, (x, y) = car.path.getPos(), scene.xy[agent, step]
+        turn = (car.path.getH() - scene.node_heading[agent, step] + 180) % 360 - 180
+        return (
+            (where[0] + velocity[0] * _TICK - x) / _STEP,
+            (where[1] + velocity[1] * _TICK - y) / _STEP,
+            (np.deg2rad(turn) + spin[2] * _TICK) / _STEP,
+        )
 
     @staticmethod
     def _note_bounds(car: Car, scene: Scene, agent: int, step: int) -> None:

@@ -15,7 +15,7 @@ from panda3d.bullet import BulletWorld
 from harness.engine.bodies import ContactBodies, LidarWorld
 from harness.engine.ego import EgoVehicle
 from harness.engine.futures import foresee
-from harness.engine.scene import BODIES, HALF_SPAN, IS_VEHICLE, Body, Scene
+from harness.engine.scene import BODIES, HALF_SPAN, Body, Scene
 from harness.engine.settling import Settler
 from harness.engine.takeover import Takeover
 from harness.geometry import box_separation, wrap_angle
@@ -28,10 +28,6 @@ Bools = NDArray[np.bool_]
 _AHEAD: Final = 8.0
 _ASIDE: Final = 2.0
 """No logged vehicle appears this close to the driven ego, m (`GENERATION_FORWARD/SIDE_CONSTRAINT`)."""
-_TURN_KEPT: Final = 0.68
-"""Share of a car's turn within one step that the tyres of stock's replayed cars leave (measured over 900 steps of
-turning cars in 12 WOMD scenes: 0.68 at the median, middle half 0.68 … 0.72). A contact of two nearly parallel sides can
-otherwise come one step late."""
 _TOUCH_RANGE: Final = 15.0
 """Bodies closer than this (centres, m) can be touched within a step: 0.1 s at 80 m/s plus two half diagonals."""
 
@@ -107,7 +103,7 @@ class TrafficManager:
         self._scene, self._plan, self._replay, self._ego_box = scene, plan, replay, np.array(ego_box)
         self._opponent = scene.scenario.opponent
         agents = scene.scenario.num_agents
-        self._tilt = scene.tilt
+        self._tilt, self._motion = scene.tilt, scene.motion
         self._here = np.zeros(agents, bool)
         self._born = np.zeros(agents, np.int8)
         self.present_log = np.zeros((agents, steps + 1), bool)
@@ -242,8 +238,8 @@ class TrafficManager:
         """Vehicles that had to wait drop onto their suspension later than the scene's own simulation says."""
         if self._settler is None or not waited:
             return
-        self._tilt = self._tilt.copy()
-        self._tilt[waited] = self._settler.settle(self._scene, waited, step)
+        self._tilt, self._motion = self._tilt.copy(), self._motion.copy()
+        self._tilt[waited], self._motion[waited] = self._settler.settle(self._scene, waited, step)
 
     def _opponent_allowed(self, step: int, now: int) -> bool:
         """An attacking opponent exists whenever its plan or log says so, filters or not."""
@@ -305,14 +301,13 @@ class TrafficManager:
         self.lidar.update(agents, present.body[rows].tolist(), self._node_poses(rows).tolist(), lagging)
 
     def touchable(self) -> None:
-        """Before a step: put bodies where the ego could touch them, moving as their velocity says."""
+        """Before a step: put bodies where the ego could touch them, moving as they will during the step."""
         present = self.present
         rows = np.flatnonzero(present.distance < _TOUCH_RANGE)
         agents = present.agents[rows]
-        motion = np.zeros((len(rows), 3))
-        motion[:, :2] = present.velocity[rows]
-        motion[:, 2] = np.where(self._on_log(agents), self._scene.spin[agents, self._step], 0.0)
-        motion[IS_VEHICLE[present.body[rows]], 2] *= _TURN_KEPT
+        motion = self._motion[agents, self._step]
+        off_log = ~self._on_log(agents)
+        motion[off_log, :2], motion[off_log, 2] = present.velocity[rows[off_log]], 0.0
         self._contacts.update(
             agents.tolist(), present.body[rows].tolist(), self._node_poses(rows).tolist(), motion.tolist()
         )
