@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from harness.report.tables import cell
 from harness.training.evaluation import COLUMNS
-from harness.training.matrix_evaluation import Scores, difference
+from harness.training.matrix_evaluation import ENDINGS, Scores, difference
 
-TESTED = ("completion", "collision")
+TESTED = {"completion": "completion", "collision": "collision", "collision_or_off_road": "collision or off the road"}
 
 
 def title(table: Scores) -> str:
@@ -33,21 +33,25 @@ def rich_table(tables: Sequence[Scores]) -> Table:
 
 
 def markdown(tables: Sequence[Scores]) -> str:
-    """The same as Markdown, with the paired differences of every row against the others."""
-    heads = ["trained against", *COLUMNS.values()]
-    lines = [f"## {title(tables[0])}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for table in tables:
-        lines.append(f"| {' | '.join([table.row, *(_cell(table, column) for column in COLUMNS)])} |")
+    """The same as Markdown, with how episodes ended and every row's paired differences from the others."""
+    lines = [f"## {title(tables[0])}", "", *_rows(tables, COLUMNS), "", *_rows(tables, ENDINGS)]
     seeds, scenes = tables[0].values["reward"].shape
     lines += ["", f"{scenes} scenes, {seeds} seed(s); 95 % bootstrap intervals over scenes (and seeds).", ""]
     return "\n".join(lines) + "\n" + differences(tables)
+
+
+def _rows(tables: Sequence[Scores], columns: Mapping[str, str]) -> list[str]:
+    heads = ["trained against", *columns.values()]
+    body = [[table.row, *(_cell(table, column) for column in columns)] for table in tables]
+    return [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(f"| {' | '.join(row)} |" for row in body)]
 
 
 def differences(tables: Sequence[Scores]) -> str:
     """Every pair of rows, paired over the same scenes, as Markdown; empty with fewer than two rows."""
     if len(tables) < 2:
         return ""
-    lines = ["| first − second, paired over scenes | completion | p | collision | p |", "|---|---|---|---|---|"]
+    heads = "".join(f" {name} | p |" for name in TESTED.values())
+    lines = [f"| first − second, paired over scenes |{heads}", f"|---|{'---|---|' * len(TESTED)}"]
     for number, first in enumerate(tables):
         for second in tables[:number]:
             cells = [f"{first.row} − {second.row}"]

@@ -24,6 +24,15 @@ from harness.training.setup import CACHED_SCENES, make_adversary, open_scenes
 RESAMPLES: Final = 10_000
 EVALUATION_SEED: Final = 0
 """One for all egos, so that they meet the same attacks on the same terms."""
+ENDINGS: Final[dict[str, str]] = {
+    "collision": "Collision ↓",
+    "off_road": "Left the road ↓",
+    "collision_or_off_road": "Either ↓",
+    "arrived": "Arrived ↑",
+}
+"""How episodes end, as shares of scenes. The papers' six columns lack this: a policy that swerves off the road ends its
+episode, and so has fewer collisions."""
+MEASURED: Final = tuple({**COLUMNS, **ENDINGS})
 
 
 def evaluate(
@@ -125,7 +134,7 @@ class Scores:
         row: Which.
         stage: `normal` or `adversarial`.
         adversary: Of the evaluation.
-        values: Per column, [seeds, scenes]; NaN where an episode failed.
+        values: Per column of `MEASURED`, [seeds, scenes]; NaN where an episode failed.
         scenes: Their ids.
     """
 
@@ -167,11 +176,15 @@ def scores(cells: Sequence[Cell], rows: dict[tuple[str, str], list[Row]], advers
         scenes = tuple(row.scene for row in runs[0])
         if any(tuple(row.scene for row in run) != scenes for run in runs):
             raise ConfigError(f"the runs of {name!r} were evaluated on different scenes. Remove `evaluations/`.")
-        values = {
-            column: np.array([[float(getattr(row, column)) for row in run] for run in runs]) for column in COLUMNS
-        }
+        values = {column: np.array([[_value(row, column) for row in run] for run in runs]) for column in MEASURED}
         found.append(Scores(name, stage, adversary, values, scenes))
     return found
+
+
+def _value(row: Row, column: str) -> float:
+    if row.error:
+        return math.nan
+    return max(row.collision, float(row.off_road)) if column == "collision_or_off_road" else float(getattr(row, column))
 
 
 def difference(first: Scores, second: Scores, column: str) -> PairedDifference:
@@ -190,7 +203,7 @@ def as_json(tables: Sequence[Scores]) -> list[dict[str, Any]]:
             "seeds": len(table.values["reward"]),
             "scenes": len(table.scenes),
             "columns": {
-                column: table.interval(column)._asdict() | {"seed_std": table.spread(column)} for column in COLUMNS
+                column: table.interval(column)._asdict() | {"seed_std": table.spread(column)} for column in MEASURED
             },
         }
         for table in tables

@@ -105,6 +105,22 @@ def test_tables_average_scenes_and_seeds_and_pair_by_scene(tmp_path) -> None:
     assert as_json([sage])[0]["columns"]["collision"]["mean"] == pytest.approx(1 / 8)
 
 
+def test_a_policy_that_leaves_the_road_has_failed_too(tmp_path) -> None:
+    found = [cell for cell in matrix(tmp_path) if cell.row == "none"]
+    numbers = dict.fromkeys(("reward", "cost", "completion", "speed", "jerk"), 0.0)
+    episodes = [
+        Row(100, "normal", "s0", collision=1.0, **numbers),
+        Row(100, "normal", "s1", collision=0.0, off_road=True, **numbers),
+        Row(100, "normal", "s2", collision=0.0, arrived=True, **numbers),
+        Row(100, "normal", "s3", error="scene 3 cannot be read"),
+    ]
+    (none,) = scores(found, {("none-seed0", "cat"): episodes}, "cat", "normal")
+    assert none.interval("collision_or_off_road").mean == pytest.approx(2 / 3)
+    assert none.interval("off_road").mean == pytest.approx(1 / 3)
+    assert none.interval("arrived").mean == pytest.approx(1 / 3)
+    assert "| Collision ↓ | Left the road ↓ | Either ↓ | Arrived ↑ |" in markdown([none])
+
+
 def test_evaluations_are_made_once(tmp_path) -> None:
     cell = matrix(tmp_path)[0]
     (tmp_path / "evaluations").mkdir()
