@@ -147,6 +147,9 @@ class Scores:
     def interval(self, column: str) -> Interval:
         """Mean over seeds and scenes with a 95 % interval: both are resampled (the seeds where there are several)."""
         values = self.values[column]
+        values = values[:, ~np.isnan(values).all(0)]
+        if not values.size:
+            return Interval(math.nan, math.nan, math.nan)
         rng = np.random.default_rng(EVALUATION_SEED)
         seeds, scenes = values.shape
         drawn = rng.integers(seeds, size=(RESAMPLES, seeds, 1)), rng.integers(scenes, size=(RESAMPLES, 1, scenes))
