@@ -141,7 +141,7 @@ def frames(
             points = [(x - corner[0], y - corner[1]) for x, y in canvas.pixels(corners)]
             pen.polygon(points, fill=colour)
         picture = picture.resize((view.pixels, view.pixels), Image.Resampling.BILINEAR)
-        _write(picture, scenario, episode, step, view.caption)
+        _write(picture, scenario, episode, step, view.caption, ended=step == present[-1])
         yield picture
 
 
@@ -171,14 +171,16 @@ def _boxes(
     yield box_corners(episode.ego.states[step, :3], np.array(ego_size)), EGO
 
 
-def _write(picture: Image.Image, scenario: Scenario, episode: Episode, step: int, caption: str) -> None:
-    """Scene, time and what has happened so far."""
+def _write(picture: Image.Image, scenario: Scenario, episode: Episode, step: int, caption: str, *, ended: bool) -> None:
+    """Scene, time and what has happened so far; in the last picture how it ended."""
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default()
     attack = f"attacked by {episode.adversary}" if episode.plan is not None else "as recorded"
-    completed = "" if caption else f"   completed {episode.route_completion:.0%}"
+    end = f"   completed {episode.route_completion:.0%}" if ended and not caption else ""
+    if ended and not caption and (episode.off_road or episode.arrived):
+        end += "   LEFT THE ROAD" if episode.off_road else "   arrived"
     pen.text((8, 6), f"{scenario.id}  {caption or attack}", fill=TEXT, font=font)
-    pen.text((8, 20), f"{step * scenario.dt:4.1f} s{completed}", fill=TEXT, font=font)
+    pen.text((8, 20), f"{step * scenario.dt:4.1f} s{end}", fill=TEXT, font=font)
     hits = [hit for hit in (episode.crash_contact, episode.crash_geometry) if hit is not None]
     if hits and step >= min(hits):
         pen.text((8, 34), f"COLLISION at {min(hits) * scenario.dt:.1f} s", fill=OPPONENT, font=font)

@@ -96,6 +96,18 @@ def test_every_step_becomes_a_frame_with_everyone_in_their_place() -> None:
         assert colour_at(picture, view, 10.0, 3.5) != OPPONENT
 
 
+def test_only_the_last_frame_says_how_it_ended() -> None:
+    view = View(pixels=300, metres=50.0)
+
+    def drawn(**changes) -> list[bytes]:
+        scene, record = driven(**changes)
+        return [picture.tobytes() for picture in frames(scene, record, (4.5, 1.8), view)]
+
+    off, arrived, neither = drawn(off_road=True), drawn(arrived=True), drawn()
+    assert off[:-1] == arrived[:-1] == neither[:-1]
+    assert len({off[-1], arrived[-1], neither[-1]}) == 3
+
+
 def test_candidates_and_plan_are_drawn() -> None:
     scene, record = driven()
     candidate = scene.states(1).copy()
