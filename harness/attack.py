@@ -47,10 +47,13 @@ class AttackConfig:
     protocol: Literal["corrected", "as-published"] = "corrected"
     """`corrected`, or `as-published` to compare with the papers' tables; never both in one table."""
     intensity: float = 1.0
-    """λ of adversaries with a dial (`sage`): 0 natural … 1 vicious; beyond, it extrapolates."""
+    """λ of adversaries with a dial (`sage`, `sage_smart`): 0 natural … 1 vicious; beyond, it extrapolates."""
     prior: Path | None = None
     """Motion prior weights (safetensors) for `cat`, `sage` and `seal`; the shipped ones by default. `sage` takes the
     experts that lie beside them (`train_experts` writes all three into a folder), `seal` takes `seal.safetensors`."""
+    experts: Path | None = None
+    """Folder of `train_experts` for `sage` or `sage_smart` (one of them at a time), instead of those beside `prior`
+    or the shipped ones."""
     scenes: int | None = None
     """Attack only the first so many scenes of the split."""
     policy: str | None = None
@@ -71,6 +74,8 @@ class AttackConfig:
         """Reject what cannot work before anything is loaded."""
         if not self.adversary:
             raise ConfigError("attack: name at least one adversary (--adversary cat rule none).")
+        if self.experts is not None and len({"sage", "sage_smart"} & set(self.adversary)) != 1:
+            raise ConfigError("attack: --experts are those of `sage` or of `sage_smart`: name one of the two.")
         if (self.scenes is not None and self.scenes < 1) or self.pictures < 0:
             raise ConfigError(f"attack: expected scenes >= 1 and pictures >= 0, got {self.scenes}, {self.pictures}.")
         if not math.isfinite(self.intensity):
@@ -228,6 +233,8 @@ def _build(name: str, config: AttackConfig) -> Adversary:
     options: dict[str, Any] = {"protocol": config.protocol}
     if name in ("cat", "sage", "seal") and config.prior is not None:
         options["prior"] = config.prior
+    if name in ("sage", "sage_smart") and config.experts is not None:
+        options["experts"] = config.experts
     return make("adversary", name, **options)
 
 

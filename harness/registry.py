@@ -1,4 +1,4 @@
-"""Names of adversaries, policies, curricula and traffic, resolved lazily to `"module:Class"`.
+"""Names of adversaries, policies, curricula, traffic and backbones, resolved lazily to `"module:Class"`.
 
 Third parties add theirs by an entry point in the group `gauntlet.<kind>` (for example
 `gauntlet.adversary`), so that `--adversary theirs` works everywhere without touching Gauntlet.
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from harness.errors import ConfigError, UnknownNameError
 
-RegistryKind = Literal["adversary", "policy", "curriculum", "traffic"]
+RegistryKind = Literal["adversary", "policy", "curriculum", "traffic", "backbone"]
 
 BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
     "adversary": {
@@ -21,6 +21,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "rule": "adversaries.rule:RuleAdversary",
         "cat": "adversaries.cat:CatAdversary",
         "sage": "adversaries.sage.adversary:SageAdversary",
+        "sage_smart": "harness.traffic.steered:sage_smart",
         "seal": "adversaries.seal.adversary:SealAdversary",
         "king": "adversaries.king:KingAdversary",
         "adv_traj_opt": "adversaries.adv_traj_opt:AdvTrajOptAdversary",
@@ -48,6 +49,9 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "log": "harness.engine.traffic_policies:LogTraffic",
         "idm": "harness.engine.traffic_policies:IDMTraffic",
         "smart": "harness.traffic.policy:SmartTraffic",
+    },
+    "backbone": {
+        "smart": "harness.traffic.backbone:SmartBackbone",
     },
 }
 

@@ -1,7 +1,8 @@
-"""`python -m harness.train_experts`: align SAGE's experts on a folder of scenes, from one motion prior.
+"""`python -m harness.train_experts`: align SAGE's experts on a folder of scenes, from one motion model.
 
-The run folder then serves as `--experts FOLDER` wherever `sage` attacks. The experts that ship with the package were
-made by this command with its defaults, on procedural scenes.
+The run folder's `prior.safetensors` then serves as `--prior` wherever `sage` attacks; `harness.attack` also takes the
+folder, as `--experts`. The experts that ship with the package were made by this command with its defaults, on
+procedural scenes.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from harness.errors import GauntletError
+from harness.errors import ConfigError, GauntletError
 from harness.registry import resolve
 from harness.runs import RunDirectory, default_folder, write_atomically, write_json
+from harness.traffic.specs import make_from_spec, split_spec
 from harness.train_prior import open_part
 
 if TYPE_CHECKING:
@@ -45,8 +47,12 @@ class TrainExpertsConfig:
     """Scenes to align on: a split name, or indices such as `0:280` or `0:100,120,130:140`."""
     held_out: str = "test"
     """Scenes for the held-out curves (nothing is chosen by them): likewise; empty for none."""
+    backbone: str = "goals"
+    """Motion model to align: `goals`, the goal-conditioned prior that `sage` uses; `smart` (or `smart:FILE`,
+    `smart:FILE?k=48&agents=16&temperature=1.0`), the traffic model's roll-outs, for `sage_smart`; or a registered
+    one, or `module:Class`, of your own."""
     prior: Path | None = None
-    """Motion prior weights (safetensors); the shipped ones by default."""
+    """Weights of the goal-conditioned prior (safetensors); the shipped ones by default."""
     out: Path | None = None
     """Run folder; a new one under `runs/` by default."""
     resume: Path | None = None
@@ -164,7 +170,7 @@ def run(config: TrainExpertsConfig, console: Console) -> Path:
         GauntletError: Unusable data, weights, options or folder.
     """
     begin = time.perf_counter()
-    prior = resolve("adversary", "adversaries.sage.make:load_prior")(config.prior)
+    reference = open_backbone(config)
     make_experts = resolve("adversary", "adversaries.sage.make:make_experts")
     train = open_part(config.data, config.train)
     held_out = open_part(config.data, config.held_out) if config.held_out else None
@@ -176,14 +182,30 @@ def run(config: TrainExpertsConfig, console: Console) -> Path:
     with record, display.progress:
         console.print(f"run folder: {record.path.resolve()}", highlight=False)
         info = {"data": "procedural" if config.data == "procedural" else "own"}
-        histories = make_experts(config.make, prior, train, held_out, record.path, info=info, report=display)
+        histories = make_experts(config.make, reference, train, held_out, record.path, info=info, report=display)
         display.close()
         write_json(record.path / "curves.json", histories)
         draw_curves(histories, record.path / "curves.png")
     console.print(table(histories))
     minutes = (time.perf_counter() - begin) / 60
-    console.print(f"{minutes:.1f} min; use it as: --adversary sage --experts {record.path.resolve()}", highlight=False)
+    adversary = {"goals": "sage", "smart": "sage_smart"}.get(split_spec(config.backbone).name)
+    use = f"; use it as: --adversary {adversary} --experts {record.path.resolve()}" if adversary else ""
+    console.print(f"{minutes:.1f} min{use}", highlight=False)
     return record.path
+
+
+def open_backbone(config: TrainExpertsConfig) -> Any:
+    """The motion model that is to be aligned.
+
+    Raises:
+        WeightsError: Missing or unreadable weights.
+        ConfigError: Unknown name or options, or a prior for a backbone that has none.
+    """
+    if config.backbone == "goals":
+        return resolve("adversary", "adversaries.sage.make:load_goals")(config.prior, config.make.draw)
+    if config.prior is not None:
+        raise ConfigError("--prior holds weights of the goal-conditioned prior; others are named by --backbone.")
+    return make_from_spec("backbone", config.backbone)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -2,12 +2,14 @@
 
 A future is named by a *token row* (integers): the same row in the same scene always means the same trajectory, so
 its objectives are computed once, and policy and reference are always asked about the same trajectories. For the
-goal-conditioned prior a row is the index of a goal; for a token model it is the sampled sequence.
+goal-conditioned prior a row is the index of a goal; for a token model (`harness.traffic.backbone`) it is the sampled
+sequence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,6 +68,15 @@ class Backbone(Protocol):
 
     def clone(self) -> Backbone:
         """A copy with weights of its own."""
+        ...
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the weights file says of its making."""
+        ...
+
+    def save(self, path: Path, info: dict[str, Any] | None = None) -> None:
+        """Write the weights and JSON-able `info` (its own if None) to a file, all or nothing."""
         ...
 
 
@@ -138,6 +149,15 @@ class GoalBackbone:
         module = GoalNetwork(self.prior.config)
         module.load_state_dict(self.module.state_dict())
         return GoalBackbone(self.prior, self.draw, module)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the prior's file says of its making."""
+        return self.prior.info
+
+    def save(self, path: Path, info: dict[str, Any] | None = None) -> None:
+        """Write the policy's weights as those of a prior."""
+        MotionPrior(self.clone().module).save(path, self.info if info is None else info)
 
 
 @torch.no_grad()

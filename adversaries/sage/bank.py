@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ class Entry:
     """One scene: the agent's case, objectives and reference log-probabilities by token row.
 
     Where the backbone can list its futures, all are judged at once and the scene is let go; otherwise they are
-    judged when they first occur.
+    judged when they first occur, and the reference is asked about those that make pairs.
     """
 
     def __init__(self, scenario: Scenario, backbone: Backbone, step: int = CURRENT_STEP) -> None:
@@ -41,7 +41,8 @@ class Entry:
         self.case: Case = backbone.prepare(scenario, scenario.opponent, step)
         self._reference = backbone
         self._judge: Callable[[Ints], Values] | None = self._judge_of(scenario, backbone, step)
-        self._known: dict[bytes, tuple[Values, float]] = {}
+        self._judged: dict[bytes, Values] = {}
+        self._asked: dict[bytes, float] = {}
         self._table: tuple[Values, torch.Tensor] | None = None
         listed = backbone.vocabulary(self.case)
         if listed is not None:
@@ -53,13 +54,22 @@ class Entry:
         """Objectives of token rows [K, L]."""
         if self._table is not None:
             return self._table[0].take(tokens[:, 0])
-        return concatenate([values for values, _ in self._rows(tokens)])
+        keys, new = _unknown(tokens, self._judged)
+        if new and self._judge is not None:
+            values = self._judge(tokens[new])
+            for place, index in enumerate(new):
+                self._judged[keys[index]] = values.take(slice(place, place + 1))
+        return concatenate([self._judged[key] for key in keys])
 
     def reference(self, tokens: Ints) -> torch.Tensor:
         """Log π_ref [K] of token rows [K, L]."""
         if self._table is not None:
             return self._table[1][torch.as_tensor(tokens[:, 0])]
-        return torch.tensor([log_prob for _, log_prob in self._rows(tokens)])
+        keys, new = _unknown(tokens, self._asked)
+        if new:
+            for index, log_prob in zip(new, self._ask(tokens[new]).tolist(), strict=True):
+                self._asked[keys[index]] = log_prob
+        return torch.tensor([self._asked[key] for key in keys])
 
     def listed(self) -> tuple[Ints, NDArray[np.bool_]] | None:
         """Every token row [V, L] and whether it is feasible [V]; None where the backbone cannot list its futures."""
@@ -67,15 +77,6 @@ class Entry:
             return None
         feasible = self._table[0].feasible
         return np.arange(len(feasible), dtype=np.int64)[:, None], feasible
-
-    def _rows(self, tokens: Ints) -> list[tuple[Values, float]]:
-        keys = [row.tobytes() for row in tokens]
-        new = [index for index, key in enumerate(keys) if key not in self._known]
-        if new and self._judge is not None:
-            values, log_probs = self._judge(tokens[new]), self._ask(tokens[new])
-            for place, index in enumerate(new):
-                self._known[keys[index]] = values.take(slice(place, place + 1)), float(log_probs[place])
-        return [self._known[key] for key in keys]
 
     @torch.no_grad()
     def _ask(self, tokens: Ints) -> torch.Tensor:
@@ -92,6 +93,13 @@ class Entry:
             return objectives(states, valid, track, seen, scenario.box(ego))
 
         return judge
+
+
+def _unknown(tokens: Ints, known: Mapping[bytes, Any]) -> tuple[list[bytes], list[int]]:
+    """The keys of token rows [K, L], and which rows are not among the known ones; each only once."""
+    keys = [row.tobytes() for row in tokens]
+    first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in known}
+    return keys, sorted(first.values())
 
 
 @dataclass(frozen=True)

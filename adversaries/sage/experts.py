@@ -12,6 +12,7 @@ from torch import nn
 
 from adversaries.prior import MotionPrior
 from adversaries.prior.network import GoalNetwork
+from adversaries.sage.backbone import Backbone
 from adversaries.sage.steering import PreferenceVectors, flatten, preference_vectors
 from harness.errors import WeightsError
 
@@ -47,12 +48,39 @@ class Experts:
         return preference_vectors(self.prior.network, self.adv, self.real)
 
 
-def save_expert(folder: Path, name: str, module: nn.Module, prior: MotionPrior, info: dict[str, Any]) -> Path:
+def save_expert(folder: Path, name: str, policy: Backbone, reference: Backbone, info: dict[str, Any]) -> Path:
     """Write `<name>.safetensors`, all or nothing."""
     file = folder / f"{name}.safetensors"
-    network = GoalNetwork(prior.config)
-    network.load_state_dict(module.state_dict())
-    MotionPrior(network).save(file, {**info, "expert": name, "prior": fingerprint(prior.network)})
+    policy.save(file, {**info, "expert": name, "prior": fingerprint(reference.module)})
+    return file
+
+
+def check_origin(file: Path, info: dict[str, Any], reference: nn.Module) -> None:
+    """Refuse an expert that was aligned from another reference than the one at hand.
+
+    Raises:
+        WeightsError: It was.
+    """
+    wanted = fingerprint(reference)
+    if info.get("prior") != wanted:
+        raise WeightsError(
+            f"{file}: aligned from prior {info.get('prior')!r}, but the prior at hand is {wanted!r}. "
+            "Give the prior that `train_experts` was run with, or align the experts again."
+        )
+
+
+def expert_file(folder: Path, name: str) -> Path:
+    """The weights of an expert.
+
+    Raises:
+        WeightsError: There are none.
+    """
+    file = folder / f"{name}.safetensors"
+    if not file.is_file():
+        raise WeightsError(
+            f"no expert at {file}. Make it with `python -m harness.train_experts`, "
+            "or leave the folder out to use the experts that ship with Gauntlet."
+        )
     return file
 
 
@@ -62,19 +90,9 @@ def load_network(folder: Path, name: str, prior: MotionPrior) -> tuple[GoalNetwo
     Raises:
         WeightsError: The file is missing or unreadable, or was aligned from another prior.
     """
-    file = folder / f"{name}.safetensors"
-    if not file.is_file():
-        raise WeightsError(
-            f"no expert at {file}. Make it with `python -m harness.train_experts`, "
-            "or leave the folder out to use the experts that ship with Gauntlet."
-        )
+    file = expert_file(folder, name)
     loaded = MotionPrior.load(file)
-    wanted = fingerprint(prior.network)
-    if loaded.info.get("prior") != wanted:
-        raise WeightsError(
-            f"{file}: aligned from prior {loaded.info.get('prior')!r}, but the prior at hand is {wanted!r}. "
-            "Give the prior that `train_experts` was run with, or align the experts again."
-        )
+    check_origin(file, loaded.info, prior.network)
     return loaded.network, loaded.info
 
 

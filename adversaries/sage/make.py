@@ -1,4 +1,4 @@
-"""From one prior and a folder of scenes to a folder of experts (lines 21 to 23 of algorithm 1)."""
+"""From one pretrained backbone and a folder of scenes to a folder of experts (lines 21 to 23 of algorithm 1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from adversaries.prior import MotionPrior
 from adversaries.sage.alignment import Alignment
-from adversaries.sage.backbone import GoalBackbone
+from adversaries.sage.backbone import Backbone, GoalBackbone
 from adversaries.sage.bank import Bank, build_bank
 from adversaries.sage.experts import PRIOR_FILE, save_expert
 from adversaries.sage.groups import Draw
@@ -29,7 +29,7 @@ class ExpertsConfig:
     """Names in `hgpo.RECIPES`: `adv` and `real` make the pair that `sage` mixes; the others are the ablations
     `no_map`, `weighted_map`, `no_realism`, `dpo` and the separately trained `scalar_37`, `scalar_55`, `scalar_73`."""
     draw: Draw = field(default_factory=Draw)
-    """How groups are drawn."""
+    """How groups are drawn from the goal-conditioned prior."""
     filtered: bool = True
     """Leave out scenes that the paper leaves out (opponent too short-lived or off the road, ego at rest)."""
     alignment: HgpoConfig = field(default_factory=HgpoConfig)
@@ -45,7 +45,7 @@ class ExpertsConfig:
 
 def make_experts(
     config: ExpertsConfig,
-    prior: MotionPrior,
+    reference: Backbone,
     train: ScenarioSource,
     held_out: ScenarioSource | None,
     folder: Path,
@@ -53,11 +53,11 @@ def make_experts(
     info: dict[str, Any] | None = None,
     report: Report = lambda event, values: None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Align every expert, write them and their prior into `folder`; finished and half-finished ones go on.
+    """Align every expert, write them and their reference into `folder`; finished and half-finished ones go on.
 
     Args:
         config: What to make.
-        prior: The reference of all of them.
+        reference: Where all of them start.
         train: Scenes to align on, against their logged ego.
         held_out: Scenes for the curves, or None.
         folder: Exists.
@@ -71,10 +71,9 @@ def make_experts(
         ConfigError: No usable scene.
         RunError: A checkpoint was made with other options.
     """
-    reference = GoalBackbone(prior, config.draw)
     banks = {"train": _bank("train", train, reference, config, report)}
     held = None if held_out is None else _bank("held_out", held_out, reference, config, report)
-    prior.save(folder / PRIOR_FILE)
+    reference.save(folder / PRIOR_FILE)
     histories: dict[str, list[dict[str, Any]]] = {}
     for name in config.experts:
         recipe = recipe_of(name)
@@ -90,23 +89,22 @@ def make_experts(
             epoch(row)
         histories[name] = alignment.run(epoch)
         about = {"recipe": asdict(recipe), "alignment": asdict(config.alignment), "draw": asdict(config.draw)}
-        save_expert(
-            folder, name, alignment.policy.module, prior, {**(info or {}), **about, "scenes": len(banks["train"])}
-        )
+        info = {**(info or {}), "scenes": len(banks["train"])}
+        save_expert(folder, name, alignment.policy, reference, {**info, **about})
     return histories
 
 
-def load_prior(path: Path | None) -> MotionPrior:
-    """The prior behind a file, or the shipped one.
+def load_goals(path: Path | None, draw: Draw) -> GoalBackbone:
+    """The goal-conditioned prior behind a file, or the shipped one, as a backbone.
 
     Raises:
         WeightsError: Missing or unreadable.
     """
-    return MotionPrior.load(path)
+    return GoalBackbone(MotionPrior.load(path), draw)
 
 
 def _bank(
-    part: str, source: ScenarioSource | Sequence[Any], reference: GoalBackbone, config: ExpertsConfig, report: Report
+    part: str, source: ScenarioSource | Sequence[Any], reference: Backbone, config: ExpertsConfig, report: Report
 ) -> Bank:
     bank = build_bank(
         source,

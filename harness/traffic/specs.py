@@ -1,4 +1,4 @@
-"""What a user writes to name a traffic model or a traffic policy: `NAME`, `NAME:FILE`, `NAME:FILE?option=value&…`."""
+"""How a user names a traffic model, traffic policy or backbone: `NAME`, `NAME:FILE`, `NAME:FILE?option=value&…`."""
 
 from __future__ import annotations
 
@@ -46,16 +46,21 @@ def make_traffic(spec: str) -> TrafficPolicy:
         ConfigError: It cannot be imported or built, takes no file, or has no such option.
         WeightsError: The file cannot be used.
     """
+    policy: TrafficPolicy = make_from_spec("traffic", spec)
+    return policy
+
+
+def make_from_spec(kind: registry.RegistryKind, spec: str) -> Any:
+    """Build what a specification names; errors as of `make_traffic`."""
     head, name, file, options = split_spec(spec)
-    if name in registry.targets("traffic"):
+    if name in registry.targets(kind):
         if file:
             options["weights"] = file
         head = name
     try:
-        policy: TrafficPolicy = registry.make("traffic", head, **options)
+        return registry.make(kind, head, **options)
     except TypeError as error:
-        raise ConfigError(f"traffic {spec!r}: {error}. Check its file and options.") from error
-    return policy
+        raise ConfigError(f"{kind} {spec!r}: {error}. Check its file and options.") from error
 
 
 def _value(text: str) -> Any:

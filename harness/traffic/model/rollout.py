@@ -76,11 +76,12 @@ class Rollout:
         return x
 
     @torch.no_grad()
-    def logits(self) -> Tensor:
-        """Next-token logits [W, A, V]; those of absent agents mean nothing."""
-        kinds, motion = self.kinds.reshape(-1), self.motion.reshape(-1, 3)
-        flat = self.network.token_head(self.features, kinds, motion, self._table, self.network.motions[:, :, -1])
-        return flat.view(self.worlds, self.agents, -1)
+    def logits(self, agents: slice = slice(None)) -> Tensor:
+        """Next-token logits [W, A, V] of everybody, or of some; those of absent agents mean nothing."""
+        kinds, motion = self.kinds[:, agents].reshape(-1), self.motion[:, agents].reshape(-1, 3)
+        features = self.features.view(self.worlds, self.agents, -1)[:, agents].flatten(0, 1)
+        flat = self.network.token_head(features, kinds, motion, self._table, self.network.motions[:, :, -1])
+        return flat.view(self.worlds, -1, flat.shape[-1])
 
     def log_distance(self, goal: Tensor) -> Tensor:
         """Contour distance [W, A, V] (m) between where each token leads and a goal pose [W, A, 3]."""
@@ -118,6 +119,11 @@ class Rollout:
         motion = relative(pose, before) * valid[..., None]
         corners = box_corners_torch(motion, half_diagonals(self.kinds))
         token = contour_distance(self._corners[self.kinds], corners).argmin(-1)
+        self._set(token, motion, pose, valid)
+        self.features = self._encode()
+
+    def follow(self, token: Tensor, motion: Tensor, pose: Tensor, valid: Tensor) -> None:
+        """Go on with everything given: tokens [W, A], motions and poses [W, A, 3], who is there [W, A]."""
         self._set(token, motion, pose, valid)
         self.features = self._encode()
 

@@ -205,6 +205,7 @@ def tokenise_scene(
     *,
     training: bool = False,
     agents: NDArray[np.intp] | None = None,
+    whole: bool = False,
 ) -> SceneTokens:
     """Tokens of a scene.
 
@@ -215,6 +216,7 @@ def tokenise_scene(
         training: Use the whole log, and keep the agents and the map worth training on. Otherwise every agent that is
             present at the current step is kept, and no later step is read.
         agents: Indices to keep instead, such as those that will appear later too (not for training).
+        whole: Tokens of the whole log, outside training too: for worlds in which others do what they did.
     """
     options = options or SceneOptions()
     if training:
@@ -222,7 +224,7 @@ def tokenise_scene(
         until = None
     else:
         agents = np.flatnonzero(scenario.valid[:, CURRENT_STEP]) if agents is None else agents
-        trained, until = np.zeros(len(agents), dtype=bool), CURRENT_STEP
+        trained, until = np.zeros(len(agents), dtype=bool), None if whole else CURRENT_STEP
     ego = scenario.ego
     frame = np.array([*scenario.position[ego, CURRENT_STEP, :2], scenario.heading[ego, CURRENT_STEP]])
     tracks = clean_tracks(scenario, agents, until)

@@ -9,6 +9,7 @@ import torch
 
 from adversaries.prior import MotionPrior
 from adversaries.sage.adversary import SageAdversary
+from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.experts import Experts, load_experts, save_expert
 from harness.checks import check_adversary
 from harness.errors import AdversaryError, ConfigError, WeightsError
@@ -132,7 +133,7 @@ def test_experts_round_trip_and_strangers_are_refused(tmp_path) -> None:
     prior, stranger = small_prior(0), small_prior(5)
     prior.save(tmp_path / "prior.safetensors")
     for seed, name in enumerate(("adv", "real"), start=1):
-        save_expert(tmp_path, name, small_network(seed), prior, {"scenes": 3})
+        save_expert(tmp_path, name, GoalBackbone(prior, module=small_network(seed)), GoalBackbone(prior), {"scenes": 3})
     found = load_experts(tmp_path)
     assert torch.equal(found.adv.score.weight, small_network(1).score.weight)
     assert found.info["real"]["scenes"] == 3

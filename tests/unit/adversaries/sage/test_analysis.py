@@ -95,7 +95,7 @@ def test_command_writes_numbers_and_pictures(monkeypatch, tmp_path) -> None:
     prior = small_prior()
     prior.save(tmp_path / "prior.safetensors")
     for seed, name in enumerate(("adv", "real"), start=1):
-        save_expert(tmp_path, name, small_network(seed), prior, {})
+        save_expert(tmp_path, name, GoalBackbone(prior, module=small_network(seed)), GoalBackbone(prior), {})
     config = SageAnalysisConfig(experts=tmp_path, steps=3, grid=3, out=tmp_path / "run")
     result, folder = sage_analysis.run(config, Console(quiet=True))
     assert {"fronts.png", "vectors.png", "landscape.png", "extrapolation.png"} <= {p.name for p in folder.iterdir()}

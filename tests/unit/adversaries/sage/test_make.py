@@ -1,6 +1,7 @@
 """`train_experts`: a folder of experts that `sage` can use, resumable, with curves; every ablation runs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from adversaries.sage.bank import build_bank
 from adversaries.sage.groups import Draw
 from adversaries.sage.hgpo import RECIPES, HgpoConfig
 from adversaries.sage.make import ExpertsConfig, make_experts
-from harness import train_experts
+from harness import registry, train_experts
 from harness.errors import ConfigError, UnknownNameError
 from harness.train_experts import TrainExpertsConfig, run
 from tests.scenes import crossing, straight_road
@@ -67,6 +68,23 @@ def test_command_makes_a_folder_that_sage_can_use(command, tmp_path) -> None:
     assert np.isfinite(plan.states[plan.valid]).all()
 
 
+def test_command_aligns_the_traffic_model_too(command, tmp_path) -> None:
+    options = command(epochs=1, out=tmp_path / "run", backbone="smart?agents=3&k=8")
+    with pytest.raises(ConfigError, match="goal-conditioned prior; others are named by --backbone"):
+        run(options, QUIET)
+    alignment = replace(options.make.alignment, group=8)
+    make = replace(options.make, experts=("adv", "real"), alignment=alignment)
+    folder = run(replace(options, prior=None, make=make), QUIET)
+    sage = registry.make("adversary", "sage_smart", experts=folder, candidates=4)
+    assert sage.experts.info["adv"]["recipe"]["w_adv"] == RECIPES["adv"].w_adv
+    plan = sage.plan(context(crossing()))
+    assert np.isfinite(plan.states[plan.valid]).all()
+    with pytest.raises(UnknownNameError, match="smrt"):
+        run(replace(options, prior=None, backbone="smrt"), QUIET)
+    with pytest.raises(ConfigError, match="agnts"):
+        run(replace(options, prior=None, backbone="smart?agnts=3"), QUIET)
+
+
 def test_resumption_reaches_the_same_experts(command, tmp_path) -> None:
     whole = run(command(epochs=10, out=tmp_path / "whole"), QUIET)
     part = run(command(epochs=5, out=tmp_path / "part"), QUIET)
@@ -84,7 +102,7 @@ def test_every_ablation_trains(tmp_path) -> None:
         filtered=False,
         alignment=HgpoConfig(epochs=1, learning_rate=1e-3),
     )
-    histories = make_experts(config, small_prior(), scenes(), None, tmp_path)
+    histories = make_experts(config, GoalBackbone(small_prior(), config.draw), scenes(), None, tmp_path)
     assert set(histories) == set(RECIPES)
     assert all((tmp_path / f"{name}.safetensors").exists() for name in RECIPES)
     assert all(rows[1]["pairs"] > 0 for rows in histories.values())

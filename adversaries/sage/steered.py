@@ -1,0 +1,170 @@
+"""What every steered adversary shares: candidates at an intensity are judged, and the user's reward chooses one.
+
+Paper: Nie et al., "Steerable Adversarial Scenario Generation through Test-Time Preference Alignment", section 3.3.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adversaries._plans import check_context, ego_futures, recompute_motion, with_history
+from adversaries.prior.config import HORIZON
+from adversaries.protocol import CORRECTED, protocol_of
+from adversaries.protocol import Protocol as AttackProtocol
+from adversaries.sage.objectives import Objectives, Values
+from adversaries.sage.steering import MIXINGS, Mixing, mix_trajectories
+from harness.errors import ConfigError
+from harness.interfaces import AttackContext, AttackPlan
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+CANDIDATES: Final = 32
+"""Candidates K from which R_μ chooses (appendix B.1)."""
+
+
+class Drawn(NamedTuple):
+    """Candidates: states [K, T, 5] with the log up to the current step, validity [T], log-probabilities [K]."""
+
+    states: Floats
+    valid: Bools
+    log_prob: Floats
+
+
+class Proposal(NamedTuple):
+    """Judged candidates: states [K, T, 5], log-probabilities [K], objectives and selection score [K]."""
+
+    states: Floats
+    log_prob: Floats
+    values: Values
+    score: Floats
+
+
+class SteeredAdversary(ABC):
+    """Weight-mixed experts propose candidates, the user's reward chooses one.
+
+    `intensity` is both λ (weights, eq. 6) and μ (choice): 0 natural … 1 vicious, continuous; beyond [0, 1] the weights
+    extrapolate by preference vectors (eq. 16) and μ stays at its end. The choice is
+    argmax R_μ = μ R_adv - (1 - μ) P_real - P_map: the paper ranks by the first two terms, its code subtracts the flags
+    P_map as well (50 for a road boundary, 10 for an object), so that feasibility comes first here too.
+
+    Corrected: the attack is aimed at the ego trajectories of the context (R_adv is averaged over them), contact is
+    judged at every step, boxes are turned the right way. As published: aimed at the logged ego, as the public code
+    does, with its objectives (see `Objectives`) and with headings and velocities from positions.
+    """
+
+    name: str
+
+    def __init__(self, protocol: str | AttackProtocol, candidates: int, mixing: Mixing, cache_scenes: int) -> None:
+        """Check and keep what all have.
+
+        Raises:
+            ConfigError: An option cannot work.
+        """
+        if candidates < 1 or cache_scenes < 1:
+            raise ConfigError(
+                f"{self.name}: expected candidates >= 1 and cache_scenes >= 1, got {candidates}, {cache_scenes}."
+            )
+        if mixing not in MIXINGS:
+            raise ConfigError(f"{self.name}: expected mixing to be one of {', '.join(MIXINGS)}, got {mixing!r}.")
+        self.protocol, self.num, self.mixing = protocol_of(protocol), candidates, mixing
+
+    @abstractmethod
+    def _draw(self, context: AttackContext, intensity: float) -> Drawn:
+        """Candidates of the mixture at λ."""
+
+    @abstractmethod
+    def _objectives(self, context: AttackContext) -> Objectives:
+        """What judges candidates of the context's opponent."""
+
+    def plan(self, context: AttackContext) -> AttackPlan:
+        """Propose, judge, choose (see the class).
+
+        Raises:
+            AdversaryError: No opponent, no future, no ego, or the opponent is absent at the current step.
+        """
+        check_context(context)
+        scene = context.scenario
+        proposal = self.propose(context)
+        chosen = int(proposal.score.argmax())
+        last = min(context.step + HORIZON, scene.num_steps - 1)
+        rows, valid = with_history(context, proposal.states[chosen], last)
+        if self.protocol.path_headings or self.protocol.forward_velocity:
+            rows = recompute_motion(
+                rows,
+                valid,
+                scene.dt,
+                headings=self.protocol.path_headings,
+                velocity=self.protocol.forward_velocity,
+            )
+        values = proposal.values
+        return AttackPlan(
+            rows,
+            valid,
+            candidates=proposal.states,
+            scores={
+                "log_prob": proposal.log_prob,
+                "adversarial": values.adversarial,
+                "kinematic": values.kinematic,
+                "behavioural": values.behavioural,
+                "feasible": values.feasible.astype(np.float64),
+                "score": proposal.score,
+            },
+            chosen=chosen,
+            info={
+                "protocol": self.protocol.name,
+                "mixing": self.mixing,
+                "intensity": float(context.intensity),
+                "expects_contact": bool(values.hits[chosen]),
+                "feasible": bool(values.feasible[chosen]),
+                "feasible_candidates": int(values.feasible.sum()),
+                "colliding_candidates": int(values.hits.sum()),
+            },
+        )
+
+    def propose(self, context: AttackContext) -> Proposal:
+        """The judged candidates at the context's intensity.
+
+        Raises:
+            AdversaryError: See `plan`.
+        """
+        intensity = float(context.intensity)
+        if self.mixing == "trajectories":
+            return self._mixed(context, intensity)
+        return self._judged(context, self._draw(context, intensity), intensity)
+
+    def _judged(self, context: AttackContext, drawn: Drawn, intensity: float) -> Proposal:
+        if self.protocol is CORRECTED:
+            ego, ego_valid = ego_futures(context)
+        else:
+            scene = context.scenario
+            ego, ego_valid = scene.states(scene.ego)[None], scene.valid[scene.ego][None]
+        values = self._objectives(context)(drawn.states, drawn.valid, ego, ego_valid, context.ego_size)
+        mu = min(max(intensity, 0.0), 1.0)
+        return Proposal(drawn.states, drawn.log_prob, values, values.total(mu, 1.0 - mu, 1.0))
+
+    def _mixed(self, context: AttackContext, intensity: float) -> Proposal:
+        """Trajectory mixing: the two experts' own choices (μ at their ends), averaged; judged as one candidate."""
+        ends = []
+        for end in (0.0, 1.0):
+            found = self._judged(context, drawn := self._draw(context, end), end)
+            best = int(found.score.argmax())
+            ends.append((found.states[best], drawn.valid, found.log_prob[best]))
+        (real, valid, real_log_prob), (adv, _, adv_log_prob) = ends
+        states = real.copy()[None]
+        future = slice(context.step + 1, None)
+        states[0, future] = mix_trajectories(real[future], adv[future], intensity)
+        log_prob = np.array([(1.0 - intensity) * real_log_prob + intensity * adv_log_prob])
+        return self._judged(context, Drawn(states, valid, log_prob), intensity)
+
+
+def only_seen(context: AttackContext, states: Floats) -> Floats:
+    """Candidates [K, T, 5] with zeros where the opponent was not seen up to the current step, in place."""
+    history = slice(context.step + 1)
+    seen = context.scenario.valid[context.opponent, history]
+    states[:, history] = np.where(seen[:, None], states[:, history], 0.0)
+    return states
