@@ -35,6 +35,8 @@ def test_log_probability_is_the_sum_of_what_the_roll_out_said(backbone) -> None:
     assert tokens.shape == (3, 16)
     # One world at a time, token by token, through the cached roll-out.
     network = backbone.module
+    with torch.no_grad():  # what the sampling roll-outs noted, against the teacher-forced pass
+        torch.testing.assert_close(made.log_prob([tokens])[0], made._score(case, tokens), atol=1e-3, rtol=0)
     for row, found in zip(tokens, made.log_prob([tokens])[0].tolist(), strict=True):
         rollout = Rollout(network, network.encode_map(case.maps), case.logged.first(CURRENT_TOKEN))
         total, world = 0.0, case.logged
