@@ -39,7 +39,8 @@ HORIZON: Final = 80
 """Steps of a future, as of the goal-conditioned prior's: 8 s."""
 AGENTS: Final = 8
 """Agents of a world: the agent, the ego, and the nearest others. With 16 and 32 the groups are the same within noise
-(WOMD val: feasible .89, .89, .88; R_adv .49, .50, .49; P_real 3.21, 3.13, 3.16) and take twice and four times as long."""
+(20 WOMD val scenes: feasible .89, .89, .88; R_adv .49, .50, .49; P_real 3.21, 3.13, 3.16) and take two and four times
+as long."""
 TOP_K: Final = 48
 """Tokens that a future may choose from at every step (CAT-K's submission); log-probabilities are of all tokens."""
 
