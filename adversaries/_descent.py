@@ -10,7 +10,7 @@ import torch
 from scipy.signal import savgol_filter
 from torch import Tensor
 
-from adversaries._plans import Bools, Floats, current_state, ego_futures, recompute_motion, with_history
+from adversaries._plans import Bools, Floats, current_state, ego_futures, plan_rows
 from adversaries.bicycle import CRAWL, Drive, Start
 from adversaries.protocol import Protocol
 from harness.geometry import interpolate_polyline
@@ -256,12 +256,7 @@ def plan_of(
     info: Mapping[str, float | int | str | bool],
 ) -> AttackPlan:
     """The plan that follows candidate `chosen` of `futures` [K, T', 5] to the end of the scene."""
-    scene = context.scenario
-    rows, valid = with_history(context, futures[chosen], scene.num_steps - 1)
-    if protocol.path_headings or protocol.forward_velocity:
-        rows = recompute_motion(
-            rows, valid, scene.dt, headings=protocol.path_headings, velocity=protocol.forward_velocity
-        )
+    rows, valid = plan_rows(context, futures[chosen], context.scenario.num_steps - 1, protocol)
     return AttackPlan(
         rows, valid, candidates=futures, scores=scores, chosen=chosen, info={"protocol": protocol.name, **info}
     )

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaries.protocol import Protocol
 from harness.errors import AdversaryError
 from harness.interfaces import HEADING, STATE, VX, VY, AttackContext
 from harness.metrics.profiles import path_headings
@@ -104,6 +105,15 @@ def with_history(context: AttackContext, future: Floats, last: int) -> tuple[Flo
     states[:start] = np.where(valid[:start, None], scene.states(context.opponent)[:start], 0.0)
     states[start : last + 1], valid[start : last + 1] = future[start : last + 1], True
     return states, valid
+
+
+def plan_rows(context: AttackContext, future: Floats, last: int, protocol: Protocol) -> tuple[Floats, Bools]:
+    """`with_history`, with headings and velocities taken from positions where the protocol's code does so."""
+    rows, valid = with_history(context, future, last)
+    if protocol.path_headings or protocol.forward_velocity:
+        headings, velocity = protocol.path_headings, protocol.forward_velocity
+        rows = recompute_motion(rows, valid, context.scenario.dt, headings=headings, velocity=velocity)
+    return rows, valid
 
 
 def recompute_motion(states: Floats, valid: Bools, dt: float, *, headings: bool, velocity: bool) -> Floats:

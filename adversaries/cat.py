@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adversaries._candidates import Decode, Prior, draw_candidates, load_prior
-from adversaries._plans import check_context, ego_futures, recompute_motion, with_history
+from adversaries._plans import check_context, ego_futures, plan_rows
 from adversaries.protocol import Protocol as AttackProtocol
 from adversaries.protocol import protocol_of
 from harness.errors import ConfigError
@@ -95,20 +95,11 @@ class CatAdversary:
             AdversaryError: No opponent, no future, no ego, or the prior finds no candidate.
         """
         check_context(context)
-        scene = context.scenario
         states, log_prob, valid = draw_candidates(self._prior, context, self.num, self.decode)
         last = int(np.flatnonzero(valid)[-1])
         scored = self._score(context, states, log_prob, valid)
         chosen = int(scored.score.argmax() if scored.score.any() else scored.distance.argmin())
-        rows, rows_valid = with_history(context, states[chosen], last)
-        if self.protocol.path_headings or self.protocol.forward_velocity:
-            rows = recompute_motion(
-                rows,
-                rows_valid,
-                scene.dt,
-                headings=self.protocol.path_headings,
-                velocity=self.protocol.forward_velocity,
-            )
+        rows, rows_valid = plan_rows(context, states[chosen], last, self.protocol)
         return AttackPlan(
             rows,
             rows_valid,

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adversaries._plans import check_context, ego_futures, recompute_motion, with_history
+from adversaries._plans import check_context, ego_futures, plan_rows
 from adversaries.prior.config import HORIZON
 from adversaries.protocol import CORRECTED, protocol_of
 from adversaries.protocol import Protocol as AttackProtocol
@@ -92,15 +92,7 @@ class SteeredAdversary(ABC):
         proposal = self.propose(context)
         chosen = int(proposal.score.argmax())
         last = min(context.step + HORIZON, scene.num_steps - 1)
-        rows, valid = with_history(context, proposal.states[chosen], last)
-        if self.protocol.path_headings or self.protocol.forward_velocity:
-            rows = recompute_motion(
-                rows,
-                valid,
-                scene.dt,
-                headings=self.protocol.path_headings,
-                velocity=self.protocol.forward_velocity,
-            )
+        rows, valid = plan_rows(context, proposal.states[chosen], last, self.protocol)
         values = proposal.values
         return AttackPlan(
             rows,

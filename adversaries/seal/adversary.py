@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from adversaries._candidates import Decode, Drawn, Prior, draw_candidates, load_prior
-from adversaries._plans import check_context, ego_futures, recompute_motion, with_history
+from adversaries._plans import check_context, ego_futures, plan_rows
 from adversaries.protocol import Protocol as AttackProtocol
 from adversaries.protocol import protocol_of
 from adversaries.seal.controller import SkillController, controller_weights
@@ -107,21 +107,13 @@ class SealAdversary:
             AdversaryError: No opponent, no future, no ego, or the prior finds no candidate.
         """
         check_context(context)
-        scene = context.scenario
         drawn = draw_candidates(self._prior, context, self.num, self.decode)
         judged = self.judge(context, drawn)
         chosen = int(judged.score.argmax())
-        rows, valid = with_history(context, drawn.states[chosen], int(np.flatnonzero(drawn.valid)[-1]))
+        last = int(np.flatnonzero(drawn.valid)[-1])
+        rows, valid = plan_rows(context, drawn.states[chosen], last, self.protocol)
         meeting, contact = self._meeting(context, drawn.states[chosen], drawn.valid)
         takeover = max(meeting - self.lead, context.step + 1) if self._takes_over(context) else None
-        if self.protocol.path_headings or self.protocol.forward_velocity:
-            rows = recompute_motion(
-                rows,
-                valid,
-                scene.dt,
-                headings=self.protocol.path_headings,
-                velocity=self.protocol.forward_velocity,
-            )
         return AttackPlan(
             rows,
             valid,
