@@ -72,6 +72,7 @@ class Display:
         self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self._tasks: dict[str, TaskID] = {}
         self._board = SummaryWriter(str(folder / "tensorboard"))
+        self._epochs = 0
 
     def __call__(self, event: str, values: dict[str, Any]) -> None:
         """Show an event of `make_experts`."""
@@ -82,23 +83,26 @@ class Display:
             self.console.print(f"{values['part']}: {values['scenes']} scenes, {left_out} left out", highlight=False)
         elif event == "expert":
             self.console.print(f"[bold]{values['name']}[/]: {values['purpose']}", highlight=False)
+            self._epochs = values["epochs"]
         elif event == "epoch":
             self._epoch(values)
 
     def _epoch(self, row: dict[str, Any]) -> None:
         name, epoch = row["name"], row["epoch"]
-        for part in ("train", "held_out"):
-            for key in CURVES if part in row else ():
-                self._board.add_scalar(f"{name}/{part}/{key}", row[part][key], epoch)
+        self._advance(f"epochs ({name})", epoch, self._epochs)
+        for measured in ("train", "held_out"):
+            for key in CURVES if measured in row else ():
+                self._board.add_scalar(f"{name}/{measured}/{key}", row[measured][key], epoch)
         if row["loss"] is not None:
             self._board.add_scalar(f"{name}/loss", row["loss"], epoch)
-        if "held_out" in row:
-            shown = row["held_out"]
+        part = "held_out" if "held_out" in row else "train"
+        if part == "held_out" or epoch in (0, self._epochs):
+            shown = row[part]
             text = "  ".join(f"{key} {shown[key]:.3f}" for key in ("feasible", "adversarial", "realism", "success"))
             loss = "" if row["loss"] is None else f"loss {row['loss']:.4f}  "
             if "expected_feasible" in shown:
                 text += f"  one sample feasible {shown['expected_feasible']:.3f}"
-            self.console.print(f"  epoch {epoch:3}  {loss}held-out {text}", highlight=False)
+            self.console.print(f"  epoch {epoch:3}  {loss}{part.replace('_', '-')} {text}", highlight=False)
 
     def close(self) -> None:
         """Flush TensorBoard's files."""

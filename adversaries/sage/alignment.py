@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 SAVE_EVERY: Final = 5
 """Epochs between checkpoints."""
+LONG_EPOCH: Final = 30.0
+"""After an epoch that took so many seconds there is a checkpoint in any case."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -130,7 +132,8 @@ class Alignment:
         while self.epoch < self.config.epochs:
             row = self._epoch()
             self._record(row, report)
-            if self.epoch % SAVE_EVERY == 0 or self.epoch == self.config.epochs:
+            due = self.epoch % SAVE_EVERY == 0 or self.epoch == self.config.epochs
+            if due or row["seconds"] > LONG_EPOCH:
                 self._save()
         return self.history
 
