@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tyro
 from rich.console import Console
@@ -27,7 +27,7 @@ from harness.interfaces import Adversary, AttackPlan
 from harness.metrics.intervals import Interval
 from harness.open_loop import AttackRecord, AttackSummary, attack_all, logged_context, summarise
 from harness.policies import load_policy
-from harness.registry import make
+from harness.registry import make_with
 from harness.runs import RunDirectory, default_folder, write_atomically, write_json
 from scenarios import open_source
 from scenarios.export import write_folder
@@ -230,12 +230,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _build(name: str, config: AttackConfig) -> Adversary:
-    options: dict[str, Any] = {"protocol": config.protocol}
-    if name in ("cat", "sage", "seal") and config.prior is not None:
-        options["prior"] = config.prior
-    if name in ("sage", "sage_smart") and config.experts is not None:
-        options["experts"] = config.experts
-    return make("adversary", name, **options)
+    # `--experts` belong to whichever steered adversary is named; `--prior` to everybody who has one.
+    experts = config.experts if name in ("sage", "sage_smart") else None
+    options = {"protocol": config.protocol, "prior": config.prior, "experts": experts}
+    adversary: Adversary = make_with("adversary", name, **options)
+    return adversary
 
 
 def _file_name(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from collections.abc import Mapping
@@ -157,10 +156,8 @@ class Attacker:
             UnknownNameError: No such adversary.
             WeightsError: Its weights are missing.
         """
-        target = registry.resolve("adversary", self.name)
-        known = inspect.signature(target).parameters
-        options: dict[str, Any] = {"protocol": protocol, "prior": prior}
-        return target(**{key: value for key, value in options.items() if key in known and value is not None})
+        made: Adversary = registry.make_with("adversary", self.name, protocol=protocol, prior=prior)
+        return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Final
 
 from harness import registry
@@ -76,10 +75,9 @@ def make_adversary(name: str, config: TrainConfig) -> Adversary | None:
     """The adversary called `name`, with those of the run's options that it understands; None for `none`."""
     if name == "none":
         return None
-    target = registry.resolve("adversary", name)
-    known = inspect.signature(target).parameters
-    wanted = {"protocol": config.protocol, "prior": config.prior_weights, "cache_scenes": CACHED_SCENES}
-    return target(**{key: value for key, value in wanted.items() if key in known and value is not None})
+    options = {"protocol": config.protocol, "prior": config.prior_weights, "cache_scenes": CACHED_SCENES}
+    adversary: Adversary = registry.make_with("adversary", name, **options)
+    return adversary
 
 
 def open_scenes(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]:

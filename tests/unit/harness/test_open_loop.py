@@ -12,10 +12,10 @@ from rich.console import Console
 from harness import attack
 from harness.attack import AttackConfig, main, run, table
 from harness.attack_export import attacked_scene
-from harness.errors import ConfigError, RunError
+from harness.errors import ConfigError, RunError, WeightsError
 from harness.interfaces import AttackContext, AttackPlan
 from harness.open_loop import AttackRecord, attack_all, attack_logged, logged_context, summarise
-from harness.registry import make
+from harness.registry import make, make_with
 from scenarios import ScenarioStore
 from scenarios.export import write_folder
 from scenarios.scenario import Scenario
@@ -167,6 +167,32 @@ def test_mistakes_are_one_line_and_exit_code_two(tmp_path: Path, capsys: pytest.
         run(AttackConfig(adversary=("rule",), out=blocked / "folder"), Console())
     with pytest.raises(ConfigError, match="pictures"):
         AttackConfig(pictures=-1)
+
+
+class Stranger:
+    """A third party's adversary, which knows none of the options that the command offers."""
+
+    name = "stranger"
+
+    def plan(self, context: AttackContext) -> None:
+        """Leave the scene as it was recorded."""
+
+
+@pytest.mark.usefixtures("three_scenes")
+def test_an_adversary_gets_only_the_options_that_it_knows(tmp_path: Path) -> None:
+    main(["--adversary", f"{__name__}:Stranger", "--prior", "weights.safetensors", "--out", str(tmp_path / "new")])
+    (row,) = json.loads((tmp_path / "new" / "summary.json").read_text())
+    assert (row["scenes"], row["failed"]) == (2, 1)
+    assert make_with("adversary", "sage", protocol="as-published", prior=None, other=3).protocol.name == "as-published"
+
+
+def test_experts_belong_to_one_adversary(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name one of the two"):
+        AttackConfig(adversary=("sage", "sage_smart"), experts=tmp_path)
+    with pytest.raises(ConfigError, match="name one of the two"):
+        AttackConfig(adversary=("cat",), experts=tmp_path)
+    with pytest.raises(WeightsError, match="no expert at"):
+        run(AttackConfig(adversary=("sage", "cat"), experts=tmp_path, out=tmp_path / "new"), Console())
 
 
 def test_the_context_of_the_log() -> None:
