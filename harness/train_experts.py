@@ -49,7 +49,7 @@ class TrainExpertsConfig:
     """Scenes for the held-out curves (nothing is chosen by them): likewise; empty for none."""
     backbone: str = "goals"
     """Motion model to align: `goals`, the goal-conditioned prior that `sage` uses; `smart` (or `smart:FILE`,
-    `smart:FILE?k=48&agents=16&temperature=1.0`), the traffic model's roll-outs, for `sage_smart`; or a registered
+    `smart:FILE?k=48&agents=8&temperature=1.0`), the traffic model's roll-outs, for `sage_smart`; or a registered
     one, or `module:Class`, of your own."""
     prior: Path | None = None
     """Weights of the goal-conditioned prior (safetensors); the shipped ones by default."""

@@ -16,6 +16,7 @@ import torch
 
 from adversaries.sage.backbone import Backbone
 from adversaries.sage.bank import Bank
+from adversaries.sage.experts import fingerprint
 from adversaries.sage.hgpo import HgpoConfig, Recipe, update
 from adversaries.sage.objectives import Values
 from harness.errors import RunError
@@ -112,7 +113,7 @@ class Alignment:
         checkpoint: Path | None = None,
     ) -> None:
         torch.set_num_threads(config.threads)
-        self.policy = reference.clone()
+        self.policy, self._origin = reference.clone(), fingerprint(reference.module)
         self.train, self.held_out, self.recipe, self.config = train, held_out, recipe, config
         self.optimiser = torch.optim.AdamW(self.policy.module.parameters(), lr=config.learning_rate)
         self.history: list[dict[str, Any]] = []
@@ -178,7 +179,7 @@ class Alignment:
     def _identity(self) -> str:
         """What a checkpoint must agree with: everything but the number of epochs, which may be raised."""
         config = {name: value for name, value in asdict(self.config).items() if name not in ("epochs", "threads")}
-        return json.dumps([config, asdict(self.recipe), [entry.id for entry in self.train.entries]])
+        return json.dumps([self._origin, config, asdict(self.recipe), [entry.id for entry in self.train.entries]])
 
     def _save(self) -> None:
         if self._checkpoint is None:
@@ -205,7 +206,8 @@ class Alignment:
         state = torch.load(file, weights_only=True)
         if state["identity"] != self._identity():
             raise RunError(
-                f"{file} was made with other options or scenes. Resume with the same ones, or choose a new folder."
+                f"{file} was made with other options, scenes or prior weights. "
+                "Resume with the same ones, or choose a new folder."
             )
         self.epoch, self.history = state["epoch"], json.loads(state["history"])
         self.policy.module.load_state_dict(state["policy"])

@@ -102,8 +102,7 @@ class Rollout:
         """Move every present agent by a token [W, A], or by a motion [W, A, 3] that the token stands for."""
         if motion is None:
             motion = self.network.motions[self.kinds, token, -1]
-        self._set(token, motion, compose(self.pose, motion), self.valid)
-        self.features = self._encode()
+        self.follow(token, motion, compose(self.pose, motion), self.valid)
 
     def observe(self, pose: Tensor, valid: Tensor, previous: Tensor | None = None) -> None:
         """Go on from true poses 0.5 s later: tokens are the nearest ones to what agents have done.
@@ -119,8 +118,7 @@ class Rollout:
         motion = relative(pose, before) * valid[..., None]
         corners = box_corners_torch(motion, half_diagonals(self.kinds))
         token = contour_distance(self._corners[self.kinds], corners).argmin(-1)
-        self._set(token, motion, pose, valid)
-        self.features = self._encode()
+        self.follow(token, motion, pose, valid)
 
     def follow(self, token: Tensor, motion: Tensor, pose: Tensor, valid: Tensor) -> None:
         """Go on with everything given: tokens [W, A], motions and poses [W, A, 3], who is there [W, A]."""

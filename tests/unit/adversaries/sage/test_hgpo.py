@@ -168,6 +168,11 @@ def test_resumption_reaches_the_same_weights(tmp_path) -> None:
     assert [row["loss"] for row in pieces] == [row["loss"] for row in history]
     with pytest.raises(RunError, match="other options"):
         Alignment(reference, bank, None, REAL, HgpoConfig(learning_rate=0.05), tmp_path / "c.pt")
+    stranger = reference.clone()
+    with torch.no_grad():
+        stranger.module["logits"].add_(1.0)
+    with pytest.raises(RunError, match="prior weights"):
+        Alignment(stranger, bank, None, ADV, HgpoConfig(learning_rate=0.05), tmp_path / "c.pt")
 
 
 def test_scenes_that_cannot_be_used_are_listed() -> None:
