@@ -124,7 +124,7 @@ def draw_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path
     axes = figure.subplots(2, 3).flat
     panels = [
         ("loss", "HGPO loss"),
-        ("feasible", "feasible share of the group (x: of one sample, held out)"),
+        ("feasible", "feasible share of the group\n(x: of one sample, held out)"),
         ("adversarial", "R_adv, group mean"),
         ("realism", "P_real, group mean"),
         ("chosen_reward", "R_pref of the choice"),
