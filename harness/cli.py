@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
+import importlib
 import sys
 from typing import Final
 
@@ -42,7 +42,8 @@ def main() -> None:
         if arguments[0] not in VERBS:
             raise UnknownNameError("verb", arguments[0], VERBS)
         sys.argv = [f"gauntlet {arguments[0]}", *arguments[1:]]
-        runpy.run_module(f"harness.{arguments[0]}", run_name="__main__")
+        # Imported under its own name, not run as `__main__`: option types are looked up in the module that holds them.
+        importlib.import_module(f"harness.{arguments[0]}").main(arguments[1:])
     except GauntletError as error:
         console.print(f"[red]error:[/] {error}", highlight=False)
         sys.exit(2)

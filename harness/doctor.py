@@ -7,11 +7,13 @@ import importlib.metadata
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import platformdirs
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -103,8 +105,14 @@ def diagnose() -> list[Finding]:
     return [*findings, *optional, check_cache(), *check_registry()]
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Report what is installed, what is missing, and what to do about it; takes no options."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the report; exit code 1 if anything that is needed is missing."""
+    tyro.cli(DoctorConfig, args=argv)
     console = Console()
     table = Table("check", "found", "", "what to do", title="gauntlet doctor")
     findings = diagnose()
