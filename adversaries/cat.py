@@ -11,10 +11,10 @@ from typing import Final, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from adversaries._candidates import Decode, Prior, draw_candidates, load_prior
-from adversaries._plans import check_context, ego_futures, plan_rows
-from adversaries.protocol import Protocol as AttackProtocol
-from adversaries.protocol import protocol_of
+from adversaries.common.candidates import Decode, Prior, draw_candidates, load_prior
+from adversaries.common.plans import check_context, ego_futures, plan_rows
+from adversaries.common.protocol import Protocol as AttackProtocol
+from adversaries.common.protocol import protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
 from harness.metrics.collision import closest_approach, first_overlap

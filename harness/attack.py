@@ -17,18 +17,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from harness.attack_export import attacked_scene
-from harness.attack_picture import draw_attack
-from harness.attack_simulation import SimulatedAttack, rates, simulate
+from harness.attacks.closed_loop import SimulatedAttack, rates, simulate
+from harness.attacks.export import attacked_scene
+from harness.attacks.open_loop import AttackRecord, AttackSummary, attack_all, logged_context, summarise
+from harness.commands.runs import RunDirectory, default_folder
+from harness.drawing.attacks import draw_attack
+from harness.episodes.policies import load_policy
 from harness.errors import ConfigError, GauntletError
 from harness.exports.library import library
 from harness.exports.openscenario import write_openscenario
+from harness.files import write_atomically, write_json
 from harness.interfaces import Adversary, AttackPlan
 from harness.metrics.intervals import Interval
-from harness.open_loop import AttackRecord, AttackSummary, attack_all, logged_context, summarise
-from harness.policies import load_policy
 from harness.registry import make_with
-from harness.runs import RunDirectory, default_folder, write_atomically, write_json
 from scenarios import open_source
 from scenarios.export import write_folder
 from scenarios.scenario import Scenario, ScenarioSource

@@ -20,11 +20,12 @@ from harness.benchmarking.protocols import deviations
 from harness.benchmarking.runner import prepare, run_all
 from harness.benchmarking.summary import Cell, as_object, summarise
 from harness.benchmarking.worker import open_scenes
+from harness.commands.runs import RunDirectory, default_folder, read_run
 from harness.errors import ConfigError, GauntletError, RunError
+from harness.files import explained, read_json, write_json
 from harness.report.benchmark_tables import terminal, write_all
 from harness.report.html import FILE as REPORT
 from harness.report.html import write_report
-from harness.runs import RunDirectory, default_folder, explained, read_json, read_run, write_json
 
 VERB: Final = "benchmark"
 INTERRUPTED: Final = 130

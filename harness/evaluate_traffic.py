@@ -19,14 +19,15 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from harness.commands.runs import provenance
 from harness.errors import ConfigError, GauntletError
+from harness.files import write_json
 from harness.metrics.wosac import FEATURES
-from harness.runs import provenance, write_json
+from harness.specs import make_traffic
 from harness.traffic.evaluation import RATES, SUMMARY, RealismTable, evaluate, summarise
 from harness.traffic.reactivity import Reaction, find_case, react
 from harness.traffic.reactivity import summarise as summarise_reactions
 from harness.traffic.simulators import make_simulator
-from harness.traffic.specs import make_traffic
 from scenarios import open_source
 from scenarios.scenario import Scenario
 

@@ -21,10 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import registry
+from harness.commands.runs import provenance
 from harness.engine.config import EngineConfig
 from harness.errors import AdversaryError, ConfigError, GauntletError
+from harness.files import write_json
 from harness.interfaces import AttackContext, Trajectory
-from harness.runs import provenance, write_json
 from scenarios import open_source
 from scenarios.scenario import Scenario, ScenarioSource
 

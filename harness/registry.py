@@ -22,10 +22,10 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "rule": "adversaries.rule:RuleAdversary",
         "cat": "adversaries.cat:CatAdversary",
         "sage": "adversaries.sage.adversary:SageAdversary",
-        "sage_smart": "harness.traffic.steered:sage_smart",
+        "sage_smart": "adversaries.sage.smart:sage_smart",
         "seal": "adversaries.seal.adversary:SealAdversary",
-        "king": "adversaries.king:KingAdversary",
-        "adv_traj_opt": "adversaries.adv_traj_opt:AdvTrajOptAdversary",
+        "king": "adversaries.gradient.king:KingAdversary",
+        "adv_traj_opt": "adversaries.gradient.adv_traj_opt:AdvTrajOptAdversary",
     },
     "policy": {
         "replay": "ego_policies.replay:ReplayPolicy",
@@ -47,12 +47,12 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "adaptive": "curricula.adaptive:AdaptiveCurriculum",
     },
     "traffic": {
-        "log": "harness.engine.traffic_policies:LogTraffic",
-        "idm": "harness.engine.traffic_policies:IDMTraffic",
+        "log": "harness.traffic.log_policies:LogTraffic",
+        "idm": "harness.traffic.log_policies:IDMTraffic",
         "smart": "harness.traffic.policy:SmartTraffic",
     },
     "backbone": {
-        "smart": "harness.traffic.backbone:SmartBackbone",
+        "smart": "adversaries.sage.smart_backbone:SmartBackbone",
     },
 }
 

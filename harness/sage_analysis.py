@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from adversaries.sage.analysis import analyse
+from harness.commands.runs import RunDirectory, default_folder
 from harness.errors import ConfigError, GauntletError
-from harness.registry import resolve
-from harness.runs import RunDirectory, default_folder, write_atomically, write_json
-from harness.train_prior import open_part
+from harness.files import write_atomically, write_json
+from scenarios.selection import open_part
 
 VERB: Final = "sage_analysis"
 STYLES: Final = {"weights": "C3o-", "logits": "C0s--", "trajectories": "C2^:"}
@@ -60,7 +61,6 @@ def run(config: SageAnalysisConfig, console: Console) -> tuple[dict[str, Any], P
     Raises:
         GauntletError: Unusable data, weights or folder.
     """
-    analyse = resolve("adversary", "adversaries.sage.analysis:analyse")
     scenes = open_part(config.data, config.scenes)
     record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
     tasks: dict[str, TaskID] = {}

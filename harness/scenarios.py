@@ -16,9 +16,9 @@ from rich.markup import escape
 from rich.progress import Progress, track
 from rich.table import Table
 
+from harness.drawing.scenes import draw_scenario
 from harness.errors import ConfigError, GauntletError, ScenarioError
-from harness.runs import write_atomically
-from harness.scenario_drawing import draw_scenario
+from harness.files import write_atomically
 from scenarios import export, open_source, splits
 from scenarios.filters import reject_reason
 from scenarios.opponents import path_lengths

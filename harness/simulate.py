@@ -17,10 +17,11 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from harness.commands.runs import default_folder, provenance
+from harness.drawing.playback import View, save_playback
+from harness.drawing.rollouts import draw_fan
 from harness.errors import ConfigError, GauntletError
-from harness.report.playback import View, save_playback
-from harness.report.rollout_fan import draw_fan
-from harness.runs import default_folder, provenance, write_json
+from harness.files import write_json
 from harness.traffic.recording import as_episode, save_rollouts, summary
 from harness.traffic.simulators import make_simulator
 from scenarios import open_source

@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from harness import runs
+from harness.commands import runs
 from harness.errors import GauntletError
 from harness.training.config import PRESETS, TrainConfig
 

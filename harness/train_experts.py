@@ -13,24 +13,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from adversaries.sage.make import ExpertsConfig, load_goals, make_experts
+from harness.commands.runs import RunDirectory, default_folder
 from harness.errors import ConfigError, GauntletError
-from harness.registry import resolve
-from harness.runs import RunDirectory, default_folder, write_atomically, write_json
-from harness.traffic.specs import make_from_spec, split_spec
-from harness.train_prior import open_part
-
-if TYPE_CHECKING:
-    ExpertsConfig = Any
-else:
-    # The harness reaches adversaries through registry names only.
-    ExpertsConfig = resolve("adversary", "adversaries.sage.make:ExpertsConfig")
+from harness.files import write_atomically, write_json
+from harness.specs import make_from_spec, split_spec
+from scenarios.selection import open_part
 
 VERB: Final = "train_experts"
 CURVES: Final = ("feasible", "adversarial", "realism", "reward", "success", "chosen_reward")
@@ -175,7 +170,6 @@ def run(config: TrainExpertsConfig, console: Console) -> Path:
     """
     begin = time.perf_counter()
     reference = open_backbone(config)
-    make_experts = resolve("adversary", "adversaries.sage.make:make_experts")
     train = open_part(config.data, config.train)
     held_out = open_part(config.data, config.held_out) if config.held_out else None
     if config.resume is not None:
@@ -206,7 +200,7 @@ def open_backbone(config: TrainExpertsConfig) -> Any:
         ConfigError: Unknown name or options, or a prior for a backbone that has none.
     """
     if config.backbone == "goals":
-        return resolve("adversary", "adversaries.sage.make:load_goals")(config.prior, config.make.draw)
+        return load_goals(config.prior, config.make.draw)
     if config.prior is not None:
         raise ConfigError("--prior holds weights of the goal-conditioned prior; others are named by --backbone.")
     return make_from_spec("backbone", config.backbone)

@@ -13,8 +13,9 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from harness.commands.runs import default_folder
 from harness.errors import GauntletError, RunError
-from harness.runs import default_folder, write_json, write_text
+from harness.files import write_json, write_text
 from harness.training.config import PAPER, QUICK
 from harness.training.matrix import Cell, MatrixConfig, cells, finished, plain_config, prepare, steps_done, train_all
 

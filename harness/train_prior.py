@@ -12,23 +12,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from harness.errors import ConfigError, GauntletError
-from harness.registry import resolve
-from harness.runs import RunDirectory, default_folder, write_atomically, write_text
-from scenarios.scenario import ScenarioSource
-
-if TYPE_CHECKING:
-    PriorTraining = Any
-else:
-    # The harness reaches adversaries through registry names only.
-    PriorTraining = resolve("adversary", "adversaries.prior.training:PriorTraining")
+from adversaries.prior.training import PriorTraining, train_prior
+from harness.commands.runs import RunDirectory, default_folder
+from harness.errors import GauntletError
+from harness.files import write_atomically, write_text
+from scenarios.selection import open_part
 
 VERB: Final = "train_prior"
 
@@ -53,43 +48,6 @@ class TrainPriorConfig:
     """Folder for extracted samples, so that several runs can share them; inside the run folder by default."""
     training: PriorTraining = field(default_factory=PriorTraining)
     """Optimisation and model."""
-
-
-def indices_of(text: str, count: int) -> list[int] | None:
-    """Scene indices of `0:100,120,130:140`, or None where `text` is a name.
-
-    Raises:
-        ConfigError: An index beyond the `count` scenes there are, or an empty range.
-    """
-    if not text or not set(text) <= set("0123456789:, "):
-        return None
-    found: list[int] = []
-    for part in text.replace(" ", "").split(","):
-        first, colon, last = part.partition(":")
-        if not first or (colon and not last):
-            raise ConfigError(f"scenes {text!r}: {part!r} is neither an index nor a range such as 0:280.")
-        found += range(int(first), int(last)) if colon else [int(first)]
-    if not found or max(found) >= count:
-        raise ConfigError(f"scenes {text!r}: expected indices below {count} (the number of scenes), at least one.")
-    return found
-
-
-def open_part(data: str, text: str) -> ScenarioSource:
-    """The scenes that an option names.
-
-    Raises:
-        ConfigError: Unknown split or index.
-    """
-    from scenarios import open_source
-    from scenarios.splits import Subset
-
-    if not set(text) <= set("0123456789:, "):
-        return open_source(data, split=text)
-    source = open_source(data)
-    indices = indices_of(text, len(source))
-    if indices is None:
-        raise ConfigError("scenes: expected a split name or indices, found nothing.")
-    return Subset(source, indices)
 
 
 class Display:
@@ -186,7 +144,6 @@ def run(config: TrainPriorConfig, console: Console) -> Path:
     Raises:
         GauntletError: Unusable data, options or folder.
     """
-    train_prior = resolve("adversary", "adversaries.prior.training:train_prior")
     train, val = open_part(config.data, config.train), open_part(config.data, config.val)
     test = open_part(config.data, config.test) if config.test else None
     if config.resume is not None:

@@ -12,26 +12,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import tyro
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from adversaries.prior import MotionPrior
+from adversaries.seal.make import make_model, recorded_skills
+from adversaries.seal.rollouts import Play, Rollouts, load_all, roll_out
+from adversaries.seal.training import FitConfig
+from harness.attacks.every_candidate import collect, file_name
+from harness.commands.runs import RunDirectory, default_folder
+from harness.episodes.policies import load_policy
 from harness.errors import GauntletError
-from harness.policies import load_policy
-from harness.registry import resolve
-from harness.runs import RunDirectory, default_folder, write_json
-from harness.seal_rollouts import collect, file_name
-from harness.train_prior import open_part
+from harness.files import write_json
+from harness.interfaces import AttackContext
 from scenarios.scenario import ScenarioSource
-
-if TYPE_CHECKING:
-    FitConfig = Any
-else:
-    # The harness reaches adversaries through registry names only.
-    FitConfig = resolve("adversary", "adversaries.seal.training:FitConfig")
+from scenarios.selection import open_part
 
 VERB: Final = "train_seal"
 
@@ -69,7 +68,7 @@ def run(config: TrainSealConfig, console: Console) -> Path:
         GauntletError: Unusable data, weights, options or folder.
     """
     begin = time.perf_counter()
-    prior = resolve("adversary", "adversaries._candidates:load_prior")(config.prior, 4)
+    prior = MotionPrior.load(config.prior, 4)
     source = open_part(config.data, config.train)
     if config.resume is not None:
         record = RunDirectory.reopen(config.resume, VERB)
@@ -89,7 +88,7 @@ def run(config: TrainSealConfig, console: Console) -> Path:
 
 
 def _make(
-    config: TrainSealConfig, source: ScenarioSource, prior: Any, folder: Path, console: Console
+    config: TrainSealConfig, source: ScenarioSource, prior: MotionPrior, folder: Path, console: Console
 ) -> tuple[Any, dict[str, list[dict[str, Any]]]]:
     """The learnt model and every network's epochs."""
     place = config.rollouts or folder / "rollouts"
@@ -100,8 +99,10 @@ def _make(
     def progress(done: int, total: int) -> None:
         next(shown, None)
 
-    names = collect(source, load_policy(config.policy), prior, place, limit=total, seed=config.seed, report=progress)
-    recorded_skills = resolve("adversary", "adversaries.seal.make:recorded_skills")
+    def roll(context: AttackContext, play: Play) -> Rollouts:
+        return roll_out(prior, context, play)
+
+    names = collect(source, load_policy(config.policy), roll, place, limit=total, seed=config.seed, report=progress)
     indices = [index for index in range(total) if file_name(source.ids[index]) in set(names)]
     skills = [
         recorded_skills(source[index])
@@ -117,8 +118,6 @@ def _make(
             console.print(f"  {name:9} epoch {row['epoch']:3}  {numbers}", highlight=False)
 
     info = {"data": "procedural" if config.data == "procedural" else "own", "policy": config.policy}
-    load_all = resolve("adversary", "adversaries.seal.rollouts:load_all")
-    make_model = resolve("adversary", "adversaries.seal.make:make_model")
     model = make_model(load_all(place, names), skills, config.fit, config.seed, info=info, report=report)
     return model, history
 

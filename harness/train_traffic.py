@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from harness.commands.runs import RunDirectory, default_folder
 from harness.errors import ConfigError, GauntletError
-from harness.runs import RunDirectory, default_folder, write_json
+from harness.files import write_json
 from harness.traffic.tokens.build import VocabularyConfig, build_vocabulary, measure
 from harness.traffic.tokens.scene import SceneOptions
 from harness.traffic.training.config import LoopConfig
@@ -147,8 +148,8 @@ class Display:
 
 def sources(config: TrainTrafficConfig, console: Console) -> tuple[ScenarioSource, ScenarioSource]:
     """Scenes to train on and held-out ones."""
-    from harness.train_prior import open_part
     from scenarios import Concat, open_source
+    from scenarios.selection import open_part
     from scenarios.training_pool import training_pool
 
     train, val = open_part(config.data, config.train), open_part(config.data, config.val)
@@ -211,7 +212,7 @@ def draw_curves(rows: dict[str, list[dict[str, float]]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from harness.runs import write_atomically
+    from harness.files import write_atomically
 
     figure = Figure(figsize=(4.5 * max(len(rows), 1), 3.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -232,7 +233,7 @@ def build(config: VocabularyCommand, console: Console) -> Path:
     Raises:
         GauntletError: Unusable data or options.
     """
-    from harness.train_prior import open_part
+    from scenarios.selection import open_part
 
     source = None if config.data == "none" else open_part(config.data, config.split)
     settings = asdict(config.config)

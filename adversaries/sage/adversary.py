@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import torch
 
+from adversaries.common.protocol import CORRECTED
+from adversaries.common.protocol import Protocol as AttackProtocol
 from adversaries.prior import Features, MotionPrior
 from adversaries.prior.cache import SceneCache
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
-from adversaries.protocol import CORRECTED
-from adversaries.protocol import Protocol as AttackProtocol
 from adversaries.sage.backbone import complete
 from adversaries.sage.experts import Experts, load_experts
 from adversaries.sage.groups import SPACING, Draw, draw_goals

@@ -2,8 +2,8 @@
 
 A future is named by a *token row* (integers): the same row in the same scene always means the same trajectory, so
 its objectives are computed once, and policy and reference are always asked about the same trajectories. For the
-goal-conditioned prior a row is the index of a goal; for a token model (`harness.traffic.backbone`) it is the sampled
-sequence.
+goal-conditioned prior a row is the index of a goal; for a token model (`adversaries.sage.smart_backbone`) it is the
+sampled sequence.
 """
 
 from __future__ import annotations

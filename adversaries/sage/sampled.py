@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from adversaries.common.protocol import CORRECTED
+from adversaries.common.protocol import Protocol as AttackProtocol
 from adversaries.prior.cache import SceneCache
-from adversaries.protocol import CORRECTED
-from adversaries.protocol import Protocol as AttackProtocol
 from adversaries.sage.backbone import Backbone, Case
 from adversaries.sage.experts import PRIOR_FILE, check_origin, expert_file
 from adversaries.sage.objectives import Objectives

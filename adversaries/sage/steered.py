@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adversaries._plans import check_context, ego_futures, plan_rows
+from adversaries.common.plans import check_context, ego_futures, plan_rows
+from adversaries.common.protocol import CORRECTED, protocol_of
+from adversaries.common.protocol import Protocol as AttackProtocol
 from adversaries.prior.config import HORIZON
-from adversaries.protocol import CORRECTED, protocol_of
-from adversaries.protocol import Protocol as AttackProtocol
 from adversaries.sage.objectives import Objectives, Values
 from adversaries.sage.steering import MIXINGS, Mixing, mix_trajectories
 from harness.errors import ConfigError

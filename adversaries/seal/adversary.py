@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adversaries._candidates import Decode, Drawn, Prior, draw_candidates, load_prior
-from adversaries._plans import check_context, ego_futures, plan_rows
-from adversaries.protocol import Protocol as AttackProtocol
-from adversaries.protocol import protocol_of
+from adversaries.common.candidates import Decode, Drawn, Prior, draw_candidates, load_prior
+from adversaries.common.plans import check_context, ego_futures, plan_rows
+from adversaries.common.protocol import Protocol as AttackProtocol
+from adversaries.common.protocol import protocol_of
 from adversaries.seal.controller import SkillController, controller_weights
 from adversaries.seal.rollouts import CANDIDATES
 from adversaries.seal.tracks import relative_track

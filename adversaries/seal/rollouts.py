@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adversaries._candidates import Decode, Drawn, Prior, draw_candidates
-from adversaries._plans import check_context, with_history
+from adversaries.common.candidates import Decode, Drawn, Prior, draw_candidates
+from adversaries.common.plans import check_context, with_history
 from harness.errors import RunError
 from harness.interfaces import AttackContext, AttackPlan, Trajectory
 

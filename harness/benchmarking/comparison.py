@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmarking.records import UNDISTURBED
 from harness.benchmarking.summary import Cell
+from harness.episodes.records import UNDISTURBED
 from harness.metrics.paired import holm, mcnemar, paired_difference
 
 Floats = NDArray[np.float64]

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from harness import registry
 from harness.benchmarking.protocols import ProtocolName
-from harness.benchmarking.records import UNDISTURBED
+from harness.episodes.records import UNDISTURBED
 from harness.errors import ConfigError
+from harness.executors import Executor
 from harness.interfaces import Adversary
-from harness.workers import Executor
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.+-]+")
 FREE: Final = ("executor", "workers", "timeout", "json", "out", "resume", "retry_failures")
@@ -165,7 +165,7 @@ class System:
     """A system under test as written on the command line.
 
     Attributes:
-        spec: For `harness.policies.load_policy`.
+        spec: For `harness.episodes.policies.load_policy`.
         label: As written before `=`, or None for the policy's own name.
     """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.benchmarking.records import UNDISTURBED, CellKey, EpisodeStore
+from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore
 
 SEEDS: Final = "seeds"
 """Folder of the repeats with further seeds, in a run folder."""

@@ -11,9 +11,9 @@ from typing import Any, Final
 from harness.benchmarking.config import BenchmarkConfig, System
 from harness.benchmarking.protocols import describe
 from harness.benchmarking.worker import open_scenes
+from harness.episodes.policies import load_policy
 from harness.errors import ConfigError, RunError
-from harness.policies import load_policy
-from harness.traffic.specs import make_traffic
+from harness.specs import make_traffic
 
 FILE: Final = "lineup.json"
 

@@ -21,7 +21,7 @@ class Deviations:
     Attributes:
         attack_logged_ego: Attacks aim at the logged ego; stage 1 is driven but never handed to the adversary.
         adversaries_as_written: Adversaries check contact and score candidates as their code does
-            (`adversaries.protocol` lists what that means for each).
+            (`adversaries.common.protocol` lists what that means for each).
         plan_one_step_late: Row k of a plan is played at step k + 1.
         success_of_the_plan: Success is the overlap of the *planned* opponent with the re-simulated ego, headings taken
             from the path; nobody asks whether the simulated cars touched.

@@ -10,11 +10,11 @@ from typing import Final
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import SEEDS, Unit, episode_seed, unfinished, units
 from harness.benchmarking.lineup import Lineup
-from harness.benchmarking.records import EpisodeStore
 from harness.benchmarking.worker import WorkerSpec
+from harness.episodes.records import EpisodeStore
+from harness.episodes.rollout import EpisodeJob, failed_episode
 from harness.errors import RunError
-from harness.rollout import EpisodeJob, failed_episode
-from harness.workers import WorkerSetup, run_jobs
+from harness.executors import WorkerSetup, run_jobs
 
 RETRIES: Final = 1
 """Further attempts for a unit whose worker crashed, hung or raised."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmarking.protocols import Deviations
-from harness.benchmarking.records import UNDISTURBED, Score
+from harness.episodes.records import UNDISTURBED, Score
 from harness.geometry import box_separation
 from harness.interfaces import HEADING, STATE, AttackPlan, Episode, Trajectory
 from harness.metrics.adversarial import adversarial_reward

@@ -16,7 +16,7 @@ from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import seed_store
 from harness.benchmarking.lineup import Lineup, SystemInfo
 from harness.benchmarking.protocols import deviations
-from harness.benchmarking.records import UNDISTURBED, CellKey, Scored
+from harness.episodes.records import UNDISTURBED, CellKey, Scored
 from harness.metrics.distribution import KinematicSamples, pool, wasserstein_over_scenes
 from harness.metrics.intervals import Interval, bootstrap_mean, wilson
 

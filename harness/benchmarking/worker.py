@@ -12,14 +12,14 @@ from harness.benchmarking.config import Attacker, BenchmarkConfig
 from harness.benchmarking.jobs import Unit, episode_seed
 from harness.benchmarking.planning import Planner
 from harness.benchmarking.protocols import deviations
-from harness.benchmarking.records import UNDISTURBED, CellKey, EpisodeStore, Score
 from harness.benchmarking.scores import Case, profiles, score
 from harness.engine.config import EngineConfig, ObservationName
-from harness.envs.ego_buffer import EgoBuffer
+from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.policies import load_policy
+from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore, Score
+from harness.episodes.rollout import EpisodeJob, failed_episode, run_episode
 from harness.errors import AdversaryError, GauntletError, PolicyError, RunError, ScenarioError
 from harness.interfaces import EgoPolicy, Episode
-from harness.policies import load_policy
-from harness.rollout import EpisodeJob, failed_episode, run_episode
 from scenarios import Subset, open_source
 from scenarios.scenario import ScenarioSource
 
@@ -46,7 +46,7 @@ class WorkerSpec:
 
 
 def build(spec: WorkerSpec) -> BenchmarkWorker:
-    """Target of `harness.workers.WorkerSetup`."""
+    """Target of `harness.executors.crew.WorkerSetup`."""
     return BenchmarkWorker(spec)
 
 

@@ -7,8 +7,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.actions import check_action
 from harness.checks.base import Checker, require_name
+from harness.episodes.actions import check_action
 from harness.errors import PolicyError
 from harness.interfaces import STATE, EgoPolicy, EgoView
 from scenarios.scenario import CURRENT_STEP, Scenario

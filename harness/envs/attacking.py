@@ -10,9 +10,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.actions import check_action
-from harness.envs.ego_buffer import EgoBuffer
-from harness.envs.schedules import FixedSchedule, Scheduler
+from harness.episodes.actions import check_action
+from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.schedules import FixedSchedule, Scheduler
 from harness.errors import AdversaryError, ConfigError, EngineError
 from harness.interfaces import Adversary, AttackContext, AttackPlan, EpisodeOutcome
 from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource

@@ -11,8 +11,8 @@ from harness import registry
 from harness.engine.config import EngineConfig
 from harness.envs.attacking import AttackingEnv
 from harness.envs.cores import LocalCore, RemoteCore
-from harness.envs.ego_buffer import EgoBuffer
-from harness.envs.schedules import CurriculumSchedule, FixedSchedule, Scheduler
+from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.schedules import CurriculumSchedule, FixedSchedule, Scheduler
 from harness.errors import ConfigError
 from harness.interfaces import Adversary
 from scenarios.scenario import ScenarioSource

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from harness.exports.lane_curves import Piece, clean, fit, point_headings, sample
 from harness.exports.library import library
+from harness.files import write_atomically
 from harness.geometry import project_to_polyline
-from harness.runs import write_atomically
 from scenarios.scenario import MapFeature, Scenario
 
 Floats = NDArray[np.float64]

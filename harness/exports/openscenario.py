@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from harness.exports.library import library
 from harness.exports.opendrive import write_opendrive, write_xml
-from harness.runs import explained
+from harness.files import explained
 from scenarios.scenario import Kind, Scenario
 
 Floats = NDArray[np.float64]

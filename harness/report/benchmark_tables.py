@@ -19,7 +19,7 @@ from harness.benchmarking.lineup import SystemInfo
 from harness.benchmarking.protocols import NOT_REPEATED, describe
 from harness.benchmarking.published import SAGE_TABLES, published_row
 from harness.benchmarking.summary import Cell, Value, as_object
-from harness.runs import write_atomically, write_json
+from harness.files import write_atomically, write_json
 
 ARROWS: Final = {"up": " ↑", "down": " ↓", "": ""}
 LATEX_ARROWS: Final = {"up": r" $\uparrow$", "down": r" $\downarrow$", "": ""}

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from harness.report.curves import draw_curves
-from harness.report.playback import save_playback
+from harness.commands.runs import RunDirectory
+from harness.drawing.curves import draw_curves
+from harness.drawing.playback import save_playback
 from harness.report.tables import terminal_table, write_tables
-from harness.runs import RunDirectory
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Summary, summarise
 

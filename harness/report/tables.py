@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from harness.files import write_json, write_text
 from harness.metrics.intervals import Interval
-from harness.runs import write_json, write_text
 from harness.training.evaluation import COLUMNS, EXTRA_COLUMNS, Summary
 
 DECIMALS: Final = {"reward": 1, "speed": 2, "jerk": 1}

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
-from harness.traffic.idm import IDMSimulator
+from harness.traffic.lane_idm import IDMSimulator
 from harness.traffic.rollouts import FUTURE_STEPS, SimulatedScene, simulated_agents
 from scenarios.scenario import CURRENT_STEP, Scenario
 

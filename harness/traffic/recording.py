@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.files import write_atomically
 from harness.interfaces import HEADING, STATE, VX, VY, Episode, Trajectory
 from harness.metrics.collision import first_overlap
-from harness.runs import write_atomically
 from harness.traffic.rollouts import SimulatedScene
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from harness.errors import ConfigError, UnknownNameError
+from harness.specs import split_spec
 from harness.traffic.rollouts import SceneSimulator
-from harness.traffic.specs import split_spec
 
 SIMULATORS: Final[dict[str, str]] = {
     "log": "harness.traffic.baselines:LogSimulator",

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from harness.errors import RunError
-from harness.runs import write_atomically, write_json
+from harness.files import write_atomically, write_json
 from harness.training.learner import Learner
 
 FOLDER: Final = "checkpoint"

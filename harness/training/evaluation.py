@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Protocol
 
-from harness.envs.ego_buffer import EgoBuffer
+from harness.episodes.ego_buffer import EgoBuffer
 from harness.errors import GauntletError, PolicyError
 from harness.interfaces import Adversary, EgoPolicy, Episode
 from harness.metrics.intervals import Interval, bootstrap_mean
@@ -29,7 +29,7 @@ EXTRA_COLUMNS: Final = ("contact", "geometry", "opponent_hit", "arrived", "off_r
 
 
 class RunEpisode(Protocol):
-    """`harness.rollout.run_episode`, or a stand-in."""
+    """`harness.episodes.rollout.run_episode`, or a stand-in."""
 
     def __call__(
         self,
@@ -133,7 +133,7 @@ class Evaluator:
             intensity: Of the attacks.
             seed: The same at every evaluation, so that a curve shows the policy and not luck.
             protocol: How a collision is counted.
-            run_episode: `harness.rollout.run_episode`.
+            run_episode: `harness.episodes.rollout.run_episode`.
         """
         self.env = env
         self.scenes = list(scenes)

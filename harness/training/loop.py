@@ -14,16 +14,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from harness.envs.ego_buffer import EgoBuffer
+from harness.commands.runs import RunDirectory
+from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import AdversaryError, EngineError, RunError, ScenarioError
 from harness.interfaces import Adversary, AttackContext, AttackPlan, Curriculum, Episode, EpisodeOutcome
-from harness.runs import RunDirectory
 from harness.training import checkpoint
 from harness.training.checkpoint import Progress
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator, Row, Stage
 from harness.training.learner import Learner
-from harness.training.rules import EndRules, RuledEnv
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 logger = logging.getLogger(__name__)

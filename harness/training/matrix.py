@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from harness.commands.runs import RUN_FILE, RunDirectory, read_records, read_run
 from harness.errors import ConfigError
-from harness.runs import RUN_FILE, RunDirectory, read_records, read_run
 from harness.training.config import QUICK, TrainConfig
 
 TRAIN_VERB: Final = "train_ego"

@@ -11,14 +11,14 @@ from typing import Any, Final
 import numpy as np
 
 from harness import registry
+from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError
+from harness.files import read_json, write_json
 from harness.metrics.intervals import Interval
 from harness.metrics.paired import PairedDifference, paired_difference
-from harness.runs import read_json, write_json
 from harness.training.config import TrainConfig
 from harness.training.evaluation import COLUMNS, Evaluator, Row, Stage
 from harness.training.matrix import Cell
-from harness.training.rules import EndRules, RuledEnv
 from harness.training.setup import CACHED_SCENES, make_adversary, open_scenes
 
 RESAMPLES: Final = 10_000
@@ -93,7 +93,7 @@ def _environment(config: TrainConfig, test: Any) -> RuledEnv:
 
 
 def _rows(env: RuledEnv, cell: Cell, adversary: Any, scenes: int) -> Iterator[Row]:
-    from harness.rollout import run_episode
+    from harness.episodes.rollout import run_episode
 
     config = cell.config
     policy = registry.make("policy", "td3", path=cell.folder / "policy.zip", observation=config.observation)

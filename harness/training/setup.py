@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from harness import registry
+from harness.commands.runs import RunDirectory
+from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError
+from harness.files import write_json
 from harness.interfaces import Adversary
-from harness.runs import RunDirectory, write_json
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator
 from harness.training.learner import Learner, LivePolicy
 from harness.training.loop import Parts
-from harness.training.rules import EndRules, RuledEnv
 from scenarios.scenario import ScenarioSource
 
 PROCEDURAL: Final = "procedural"
@@ -29,7 +30,7 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     """
     from harness.engine.config import EngineConfig
     from harness.engine.env import GauntletEnv
-    from harness.rollout import run_episode
+    from harness.episodes.rollout import run_episode
     from scenarios.splits import Concat
 
     curriculum = registry.make("curriculum", config.curriculum)

@@ -8,7 +8,7 @@ from harness.checks import check_env
 from harness.envs.attacking import AttackingEnv
 from harness.errors import ConformanceError
 from tests.sources import tiny_source
-from tests.unit.harness.fakes import FakeCore, SpyAdversary
+from tests.unit.envs.fakes import FakeCore, SpyAdversary
 
 
 def sound(**kwargs):

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness import attack
-from harness.attack_simulation import rates, simulate
-from harness.open_loop import attack_logged
-from harness.policies import load_policy
+from harness.attacks.closed_loop import rates, simulate
+from harness.attacks.open_loop import attack_logged
+from harness.episodes.policies import load_policy
 from harness.registry import make
 from tests.sources import tiny_source
 

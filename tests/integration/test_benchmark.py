@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness import benchmark
-from harness.benchmarking.records import CellKey, EpisodeStore
+from harness.episodes.records import CellKey, EpisodeStore
 from harness.interfaces import Trajectory
 from harness.metrics.collision import first_overlap
 from scenarios.export import write_folder

@@ -5,8 +5,8 @@ import pytest
 
 from harness.engine import EngineConfig, GauntletEnv
 from harness.engine.futures import foresee
+from harness.episodes.rollout import run_episode
 from harness.interfaces import STATE, AttackPlan
-from harness.rollout import run_episode
 from tests.scenes import LANE_WIDTH, Agent, straight_road
 from tests.sources import ListSource
 

@@ -6,8 +6,8 @@ import pytest
 from ego_policies.idm import IDMPolicy
 from harness import registry
 from harness.engine import EngineConfig
-from harness.policies import load_policy
-from harness.rollout import run_episode, run_two_stage
+from harness.episodes.policies import load_policy
+from harness.episodes.rollout import run_episode, run_two_stage
 from tests.scenes import Agent, straight_road
 from tests.sources import ListSource, tiny_source
 

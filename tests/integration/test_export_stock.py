@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from harness import attack
+from harness.attacks.open_loop import attack_logged
 from harness.interfaces import HEADING
-from harness.open_loop import attack_logged
 from harness.registry import make
 from scenarios import open_source
 from scenarios.safe_pickle import load

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from harness.benchmarking.records import EpisodeStore
-from harness.workers import WorkerSetup, run_jobs
+from harness.episodes.records import EpisodeStore
+from harness.executors import WorkerSetup, run_jobs
 from scenarios.export import write_folder
 from tests.scenes import crossing
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-TARGETS = "tests.unit.harness.worker_targets"
+TARGETS = "tests.unit.executors.worker_targets"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.benchmarking.records import CellKey
+from harness.episodes.records import CellKey
 from harness.report.html import write_report
 from tests.unit.report.runs import EVIL, finished_run, scenes
 

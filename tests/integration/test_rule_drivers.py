@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from harness.engine import EngineConfig, GauntletEnv
+from harness.episodes.policies import load_policy
+from harness.episodes.rollout import run_episode
 from harness.interfaces import AttackPlan
-from harness.policies import load_policy
-from harness.rollout import run_episode
 from tests.scenes import LANE_WIDTH, Agent, crossing, straight_road
 from tests.sources import ListSource
 

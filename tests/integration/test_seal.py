@@ -5,10 +5,10 @@ import pytest
 
 from adversaries.seal.adversary import SealAdversary
 from adversaries.seal.rollouts import Rollouts
+from harness.attacks.every_candidate import collect
 from harness.engine import EngineConfig, GauntletEnv
+from harness.episodes.rollout import run_two_stage
 from harness.registry import make
-from harness.rollout import run_two_stage
-from harness.seal_rollouts import collect
 from tests.scenes import straight_road
 from tests.sources import ListSource
 from tests.unit.adversaries.fakes import FixedPrior, line

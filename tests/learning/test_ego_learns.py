@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.runs import RunDirectory
+from harness.commands.runs import RunDirectory
 from harness.training.evaluation import summarise
 from tests.unit.training.fakes import make_trainer, tiny_config
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.files import plain
 from harness.geometry import wrap_angle
-from harness.runs import plain
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

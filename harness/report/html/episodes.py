@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from harness.benchmarking.records import UNDISTURBED, Record, Score
+from harness.episodes.records import UNDISTURBED, Record, Score
 from harness.geometry import box_corners, box_separation
 from harness.interfaces import Episode
 from harness.report.html.encoding import pack, pack_track

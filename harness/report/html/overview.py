@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from harness.benchmarking.columns import COLUMNS, TABLES, Column
 from harness.benchmarking.lineup import FILE as LINEUP
-from harness.benchmarking.records import UNDISTURBED
+from harness.commands.runs import read_run
+from harness.episodes.records import UNDISTURBED
 from harness.errors import RunError
-from harness.runs import read_json, read_run
+from harness.files import read_json
 
 SUMMARY: Final = "summary.json"
 ARROWS: Final = {"up": " ↑", "down": " ↓", "": ""}

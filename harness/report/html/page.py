@@ -12,14 +12,14 @@ from typing import Any, Final
 import jinja2
 import numpy as np
 
-from harness.benchmarking.records import UNDISTURBED, CellKey, EpisodeStore, Record
 from harness.engine.config import EngineConfig
+from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore, Record
 from harness.errors import RunError
+from harness.files import write_atomically
 from harness.report.html.encoding import safe_json
 from harness.report.html.episodes import OUTCOMES, episode_block, outcome, places, shown_scores
 from harness.report.html.overview import context, load, plot_cells, score_titles
 from harness.report.html.scenes import frame_of, scene_block
-from harness.runs import write_atomically
 from scenarios.scenario import Scenario, ScenarioSource
 
 FILE: Final = "report.html"

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from harness.errors import WeightsError
-from harness.runs import write_atomically
+from harness.files import write_atomically
 from harness.traffic.model.batch import AgentBatch, join_agents, join_maps
 from harness.traffic.model.config import ARCHITECTURE, SmartConfig
 from harness.traffic.model.network import MapFeatures, SmartNetwork

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 from scipy.spatial import cKDTree
 
-from harness.runs import write_atomically
+from harness.files import write_atomically
 from harness.traffic.tokens.pieces import EDGES, PieceKind, Pieces, map_pieces, thin
 from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
 from harness.traffic.tokens.tokeniser import relative_poses, tokenise

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from harness.errors import WeightsError
-from harness.runs import write_atomically
+from harness.files import write_atomically
 from harness.traffic.tokens.shapes import KIND_SIZES, TOKEN_KINDS, TOKEN_STEPS
 
 FORMAT: Final = "gauntlet-motion-vocabulary-1"

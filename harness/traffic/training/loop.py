@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import RunError
-from harness.runs import write_atomically
+from harness.files import write_atomically
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from harness.errors import RunError
-from harness.runs import write_json
+from harness.files import write_json
 from harness.traffic.model.config import SIZES
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel

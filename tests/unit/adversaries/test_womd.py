@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adversaries.rule import RuleAdversary
-from harness.open_loop import attack_logged, logged_context
+from harness.attacks.open_loop import attack_logged, logged_context
 from scenarios import ScenarioSource, open_source
 
 pytestmark = [

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.attacks.open_loop import judge, logged_context
 from harness.benchmarking.planning import Planner, one_step_late
 from harness.benchmarking.protocols import MEANING, PROTOCOLS, describe, deviations
 from harness.benchmarking.scores import Case, profiles, score
 from harness.errors import UnknownNameError
 from harness.interfaces import AttackContext, AttackPlan, Episode, Trajectory
-from harness.open_loop import judge, logged_context
 from scenarios.scenario import Scenario
 from tests.scenes import Agent, straight_road
 
@@ -116,7 +116,7 @@ def test_the_simulation_decides_not_the_plan() -> None:
 
 
 def test_the_quality_is_that_of_the_open_loop() -> None:
-    """Against a replayed ego, reward, penalties and map checks are those of `harness.open_loop`, in both protocols."""
+    """Against a replayed ego, reward, penalties and map checks are those of `attacks.open_loop`, in both protocols."""
     scene = straight_road(extra=[Agent("far", 100.0, 0.0)])
     plan = ahead(scene, 2.0)
     for protocol, switches in PROTOCOLS.items():

@@ -16,9 +16,9 @@ from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import episode_seed, seed_store, units
 from harness.benchmarking.lineup import Lineup, SystemInfo
 from harness.benchmarking.published import SAGE_TABLES, published_row
-from harness.benchmarking.records import CellKey
 from harness.benchmarking.runner import anchored, give_up, prepare
 from harness.benchmarking.summary import Cell, summarise
+from harness.episodes.records import CellKey
 from harness.errors import ConfigError, RunError
 from harness.metrics.intervals import wilson
 from harness.report.benchmark_tables import csv_table, latex, markdown, summary, terminal, write_all

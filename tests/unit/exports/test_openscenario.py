@@ -12,12 +12,12 @@ import pytest
 pytest.importorskip("scenariogeneration", reason="the optional library scenariogeneration is not installed")
 
 from harness import attack
+from harness.attacks.open_loop import attack_logged
 from harness.errors import ConfigError
 from harness.exports.opendrive import ORIGIN_CODE, lane_roads
 from harness.exports.openscenario import EGO, OPPONENT, write_openscenario
 from harness.exports.reading import read_roads, read_tracks, schema_errors
 from harness.geometry import project_to_polyline, wrap_angle
-from harness.open_loop import attack_logged
 from harness.registry import make
 from scenarios import open_source
 from scenarios.scenario import Kind, Scenario

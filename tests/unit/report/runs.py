@@ -8,20 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.attacks.open_loop import attack_logged
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.lineup import FILE, Lineup, SystemInfo
 from harness.benchmarking.protocols import deviations
-from harness.benchmarking.records import UNDISTURBED, CellKey, EpisodeStore
 from harness.benchmarking.scores import Case, profiles, score
 from harness.benchmarking.summary import summarise
+from harness.commands.runs import RunDirectory
+from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore
+from harness.episodes.rollout import EpisodeJob, failed_episode
+from harness.files import write_json
 from harness.interfaces import AttackPlan, Episode, Trajectory
 from harness.metrics.collision import first_overlap
-from harness.open_loop import attack_logged
 from harness.registry import make
 from harness.report.benchmark_tables import write_all
-from harness.rollout import EpisodeJob, failed_episode
-from harness.runs import RunDirectory, write_json
 from scenarios.scenario import Scenario
 from tests.scenes import LANE_WIDTH, Agent, crossing, straight_road
 from tests.sources import ListSource

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from shapely import Point, Polygon
 
-from harness.benchmarking.records import UNDISTURBED, CellKey
+from harness.episodes.records import UNDISTURBED, CellKey
 from harness.errors import RunError
+from harness.files import read_json
 from harness.geometry import box_corners, wrap_angle
 from harness.report.html import write_report
 from harness.report.html.encoding import ANGLE, CENTIMETRE, POSE_UNITS, pack, pack_track, safe_json, unpack
 from harness.report.html.episodes import OUTCOMES
-from harness.runs import read_json
 from tests.sources import ListSource
 from tests.unit.report.runs import ADVERSARIES, EVIL, SYSTEMS, finished_run, scenes
 

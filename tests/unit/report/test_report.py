@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from harness.drawing.curves import draw_curves
+from harness.drawing.playback import CANDIDATE, EGO, OPPONENT, View, frames, save_playback
 from harness.interfaces import AttackPlan, Trajectory
-from harness.report.curves import draw_curves
-from harness.report.playback import CANDIDATE, EGO, OPPONENT, View, frames, save_playback
 from harness.report.run_report import telling_scene
 from harness.report.tables import markdown_table, terminal_table, write_tables
 from harness.training.evaluation import Row, summarise

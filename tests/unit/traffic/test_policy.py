@@ -8,8 +8,8 @@ import torch
 
 from harness.checks import check_traffic
 from harness.errors import ConfigError, ScenarioError, UnknownNameError, WeightsError
+from harness.specs import make_traffic, split_spec
 from harness.traffic.policy import SmartTraffic
-from harness.traffic.specs import make_traffic, split_spec
 from tests.scenes import Agent, straight_road
 from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
 

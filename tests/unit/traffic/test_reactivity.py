@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from harness import evaluate_traffic
-from harness.engine.traffic_policies import IDMTraffic, LogTraffic
 from harness.errors import ConfigError
 from harness.evaluate_traffic import EvaluateTrafficConfig
-from harness.runs import read_json
+from harness.files import read_json
+from harness.traffic.log_policies import IDMTraffic, LogTraffic
 from harness.traffic.reactivity import braking, find_case, react, summarise
 from tests.scenes import Agent, straight_road
 from tests.sources import ListSource

@@ -10,9 +10,9 @@ from PIL import Image
 from rich.console import Console
 
 from harness import simulate
+from harness.drawing.rollouts import draw_fan
 from harness.errors import ConfigError
-from harness.report.rollout_fan import draw_fan
-from harness.runs import read_json
+from harness.files import read_json
 from harness.simulate import SimulateConfig, find_scene
 from harness.traffic.baselines import ConstantVelocitySimulator
 from harness.traffic.recording import as_episode, ego_contact, summary, whole_states

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from harness.commands.runs import RunDirectory
+from harness.episodes.rules import EndRules, RuledEnv
 from harness.interfaces import AttackContext, AttackPlan, Episode, Trajectory
-from harness.runs import RunDirectory
 from harness.training.config import TD3Config, TrainConfig
 from harness.training.evaluation import Evaluator
 from harness.training.learner import LivePolicy
 from harness.training.loop import Parts, Trainer, Watcher
-from harness.training.rules import EndRules, RuledEnv
 from harness.training.setup import make_learner
 from scenarios.scenario import Scenario
 from tests.scenes import straight_road
@@ -110,7 +110,7 @@ class FakeAdversary:
 def run_episode(
     env: Any, policy: Any, adversary: Any, scenario_index: int, *, intensity: float, seed: int, ego_buffer: Any
 ) -> Episode:
-    """What `harness.rollout.run_episode` does, on the fake."""
+    """What `harness.episodes.rollout.run_episode` does, on the fake."""
     scenario = env.source[scenario_index]
     plan = None
     if adversary is not None:

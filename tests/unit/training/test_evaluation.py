@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import AdversaryError, PolicyError
 from harness.interfaces import Episode, Trajectory
 from harness.training.evaluation import COLUMNS, STAGES, Evaluator, Row, summarise
-from harness.training.rules import EndRules, RuledEnv
 from tests.unit.training.fakes import FakeAdversary, FakeEnv, FakeSource, run_episode
 
 

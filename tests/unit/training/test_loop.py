@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.commands.runs import RunDirectory
 from harness.errors import AdversaryError, EngineError, PolicyError, RunError
-from harness.runs import RunDirectory
 from harness.training import checkpoint
 from harness.training.loop import EPISODES, EVALUATION, MAX_FAILURES
 from tests.unit.training.fakes import FakeEnv, FakeSource, make_trainer, tiny_config
@@ -91,7 +91,7 @@ def test_runs_repeat_exactly_whatever_the_number_of_threads(tmp_path) -> None:
 KILLED_RUN = """
 import os, signal, sys
 from pathlib import Path
-from harness.runs import RunDirectory
+from harness.commands.runs import RunDirectory
 from harness.training.loop import Watcher
 from tests.unit.training.fakes import make_trainer, tiny_config
 

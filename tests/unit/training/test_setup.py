@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError, UnknownNameError
 from harness.training.config import PAPER, PRESETS, QUICK, TD3Config, TrainConfig
 from harness.training.learner import Learner
-from harness.training.rules import EndRules, RuledEnv
 from harness.training.setup import check_disjoint, make_adversary
 from tests.unit.training.fakes import FakeEnv, FakeSource
 

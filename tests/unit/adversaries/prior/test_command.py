@@ -9,6 +9,7 @@ from adversaries.prior import MotionPrior
 from harness import train_prior
 from harness.errors import ConfigError
 from harness.registry import resolve
+from scenarios.selection import indices_of
 from tests.unit.adversaries.prior.worlds import SMALL, Listed, bend
 
 SOURCES = {
@@ -47,8 +48,8 @@ def test_errors_are_one_line(tmp_path, capsys) -> None:
 
 
 def test_indices() -> None:
-    assert train_prior.indices_of("0:3,7, 9:10", 10) == [0, 1, 2, 7, 9]
-    assert train_prior.indices_of("train", 10) is None
+    assert indices_of("0:3,7, 9:10", 10) == [0, 1, 2, 7, 9]
+    assert indices_of("train", 10) is None
     for bad in ("0:11", "10", "3:3", ":4", "1,,2"):
         with pytest.raises(ConfigError, match="scenes"):
-            train_prior.indices_of(bad, 10)
+            indices_of(bad, 10)

@@ -7,9 +7,9 @@ import pytest
 
 from adversaries.seal.adversary import SealAdversary
 from harness import train_seal
+from harness.attacks.every_candidate import file_name
 from harness.errors import ConfigError
 from harness.registry import resolve
-from harness.seal_rollouts import file_name
 from tests.scenes import straight_road
 from tests.sources import ListSource
 from tests.unit.adversaries.fakes import context

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from adversaries._plans import with_history
+from adversaries.common.plans import with_history
 from adversaries.seal.examples import REACTIVE_STEPS, candidate_examples, reactive_examples, together
 from adversaries.seal.make import make_model
 from adversaries.seal.networks import LATENT, OBSERVATION, SkillModel, SkillPrior, TrackScorer

@@ -1,0 +1,1 @@
+"""Adversaries that descend a differentiable vehicle model: KING and AdvTrajOpt."""

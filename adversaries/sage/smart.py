@@ -1,0 +1,44 @@
+"""`sage_smart`: SAGE's steered adversary over the traffic model's roll-outs instead of the goal-conditioned prior."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from adversaries.sage.sampled import SampledSageAdversary, load_sampled
+from adversaries.sage.smart_backbone import SmartBackbone
+from harness.interfaces import Adversary
+
+SHIPPED: Final = Path(__file__).parent / "smart_experts"
+"""Experts aligned on procedural scenes, part of the package; their reference is the shipped traffic model."""
+
+
+def sage_smart(
+    experts: str | PathLike[str] | None = None,
+    protocol: Any = "corrected",
+    candidates: int = 32,
+    mixing: Literal["weights", "trajectories"] = "weights",
+    extrapolation: Literal["vector", "direct"] = "vector",
+    cache_scenes: int = 64,
+) -> Adversary:
+    """Build it.
+
+    Args:
+        experts: Folder that `train_experts --backbone smart` wrote; the shipped experts by default.
+        protocol, candidates, mixing, extrapolation: As of `adversaries.sage.sampled.SampledSageAdversary`.
+        cache_scenes: Scenes whose tokens are kept, about 2 MB each.
+
+    Raises:
+        WeightsError: Weights are missing or of another model, or the experts come from another reference.
+        ConfigError: An option cannot work.
+    """
+    return SampledSageAdversary(
+        load_sampled(SHIPPED if experts is None else Path(experts), SmartBackbone),
+        protocol=protocol,
+        candidates=candidates,
+        mixing=mixing,
+        extrapolation=extrapolation,
+        cache_scenes=cache_scenes,
+        name="sage_smart",
+    )

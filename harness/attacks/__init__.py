@@ -1,0 +1,1 @@
+"""Attacks without a training run: open loop, closed loop, every candidate, export."""

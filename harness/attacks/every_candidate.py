@@ -1,0 +1,134 @@
+"""SEAL's training data: an ego policy in the engine against every candidate of every scene, one file per scene."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import numpy as np
+
+from harness.attacks.open_loop import logged_context
+from harness.engine.config import EngineConfig, ObservationName
+from harness.episodes.rollout import run_episode
+from harness.errors import AdversaryError
+from harness.geometry import box_separation
+from harness.interfaces import AttackContext, AttackPlan, EgoPolicy, Episode, Trajectory
+from scenarios.scenario import ScenarioSource
+
+if TYPE_CHECKING:
+    from harness.engine.env import GauntletEnv
+
+log = logging.getLogger(__name__)
+
+Play = Callable[[AttackPlan], tuple[Trajectory, int]]
+"""Plays a plan in the engine: what the ego did, and the first step of contact with the opponent (-1 for none)."""
+
+
+class Saved(Protocol):
+    """What comes of a scene."""
+
+    def save(self, path: Path) -> None:
+        """Write it."""
+        ...
+
+
+CONTACT_GAP: Final = 0.5
+"""The engine's bodies are not of the logged size: its contacts count for boxes at most this far apart, m."""
+
+
+@dataclass
+class FixedPlan:
+    """An adversary that always attacks as it was told."""
+
+    given: AttackPlan
+    name: str = "fixed"
+
+    def plan(self, context: AttackContext) -> AttackPlan:
+        """The given plan."""
+        return self.given
+
+
+def file_name(scenario_id: str) -> str:
+    """A scene's name as a file name."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in scenario_id)
+
+
+def collect(
+    source: ScenarioSource,
+    policy: EgoPolicy,
+    roll_out: Callable[[AttackContext, Play], Saved],
+    folder: Path,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> list[str]:
+    """Roll out every scene that has no file yet.
+
+    Args:
+        source: Scenes.
+        policy: The ego; `idm` in SEAL.
+        roll_out: Plays every candidate against the drive in the context, by the function that it is given.
+        folder: Where the files go; exists.
+        limit: Only the first so many scenes.
+        seed: Of every episode.
+        report: Told after each scene.
+
+    Returns:
+        Names of the scenes that have a file.
+
+    Raises:
+        EngineError: This process has a live engine already.
+        PolicyError: The policy failed.
+    """
+    from harness.engine.env import GauntletEnv
+
+    observation = cast(ObservationName, policy.observation)
+    # Scenes are visited once, so nothing is gained by keeping them.
+    env = GauntletEnv(source, EngineConfig(observation=observation, crash_vehicle_done=True, cache_scenes=1))
+    total = len(source) if limit is None else min(limit, len(source))
+    done = []
+    try:
+        for index in range(total):
+            name = file_name(source.ids[index])
+            file = folder / f"{name}.npz"
+            if not file.is_file():
+                try:
+                    _one(env, policy, index, seed, roll_out).save(file)
+                except AdversaryError as error:
+                    log.warning("left out: %s", error)
+                    continue
+            done.append(name)
+            report(index + 1, total)
+    finally:
+        env.close()
+    return done
+
+
+def _one(
+    env: GauntletEnv, policy: EgoPolicy, index: int, seed: int, roll_out: Callable[[AttackContext, Play], Saved]
+) -> Saved:
+    scenario = env.source[index]
+    undisturbed = run_episode(env, policy, None, index, seed=seed).ego
+    size = env.options.ego_box_in(scenario, replay=policy.control == "replay")
+    context = replace(logged_context(scenario, seed=seed), ego_trajectories=(undisturbed,), ego_size=size)
+
+    def play(plan: AttackPlan) -> tuple[Trajectory, int]:
+        episode = run_episode(env, policy, FixedPlan(plan), index, seed=seed)
+        return episode.ego, _contact(episode, size, scenario.box(context.opponent))
+
+    return roll_out(context, play)
+
+
+def _contact(episode: Episode, ego_size: tuple[float, float], opponent_size: tuple[float, float]) -> int:
+    """First step of contact with the opponent, -1 for none: boxes met, or a reported contact with a box that near."""
+    steps = [] if episode.crash_opponent is None else [episode.crash_opponent]
+    step = episode.crash_contact
+    if step is not None and episode.opponent is not None and episode.opponent.valid[step]:
+        poses = episode.ego.states[step, :3], episode.opponent.states[step, :3]
+        if box_separation(poses[0], np.array(ego_size), poses[1], np.array(opponent_size)) < CONTACT_GAP:
+            steps.append(step)
+    return min(steps, default=-1)

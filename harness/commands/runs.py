@@ -1,0 +1,219 @@
+"""Run directories: provenance, atomic files, durable records, locking and resumption.
+
+A run directory holds `run.json` (configuration, versions, commit, command line), `*.jsonl` (one record per line,
+appended and flushed as things happen), and whatever else its command writes. Files that are rewritten are written
+beside and renamed, so a kill at any moment leaves either the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from harness.errors import RunError
+from harness.files import explained, plain, write_json, write_text
+
+RUN_FILE: Final = "run.json"
+LOCK_FILE: Final = ".lock"
+PACKAGES: Final = ("gauntlet-drive", "metadrive-simulator", "stable-baselines3", "gymnasium", "torch", "numpy", "scipy")
+"""Distributions whose versions can change a result."""
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit, command line, machine and time: what is needed to repeat a run."""
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "command": sys.argv,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "versions": versions,
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """Commit of the source tree this runs from (with `-dirty`), or None where it is no git checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def default_folder(verb: str) -> Path:
+    """A new folder name under `runs/` of the working directory, made of the verb and the time."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{verb}-{stamp}"
+
+
+class RunDirectory:
+    """An opened (and locked) run directory. Use `create` or `reopen`, and `close` or `with`."""
+
+    def __init__(self, path: Path, info: dict[str, Any]) -> None:
+        """Lock `path`.
+
+        Raises:
+            RunError: Another process is using it, or it cannot be written.
+        """
+        self.path = path
+        self.info = info
+        self._files: dict[str, TextIO] = {}
+        with explained(path, "write in"):
+            self._lock = open(path / LOCK_FILE, "w", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise RunError(
+                f"run folder {path} is in use by another process. Wait for it, stop it, or choose another."
+            ) from error
+
+    @classmethod
+    def create(cls, path: Path, verb: str, config: Mapping[str, Any]) -> RunDirectory:
+        """Start a run in a new (or empty) folder.
+
+        Raises:
+            RunError: The folder holds something already, or cannot be written.
+        """
+        with explained(path, "make run folder"):
+            path.mkdir(parents=True, exist_ok=True)
+            taken = [entry.name for entry in path.iterdir() if entry.name != LOCK_FILE]
+        if taken:
+            hint = f"Continue it with --resume {path}, or choose" if RUN_FILE in taken else "Choose"
+            raise RunError(f"run folder {path} is not empty (it holds {sorted(taken)[0]!r}). {hint} another folder.")
+        info = {"verb": verb, "config": plain(config), "provenance": provenance(), "resumed": []}
+        run = cls(path, info)
+        write_json(path / RUN_FILE, info)
+        return run
+
+    @classmethod
+    def reopen(cls, path: Path, verb: str) -> RunDirectory:
+        """Go on with a run.
+
+        Raises:
+            RunError: There is no such run, it is damaged, or it belongs to another command.
+        """
+        info = read_run(path)
+        if info["verb"] != verb:
+            raise RunError(f"run folder {path} was made by {info['verb']!r}, and {verb!r} cannot go on with it.")
+        run = cls(path, info)
+        info["resumed"].append(provenance())
+        write_json(path / RUN_FILE, info)
+        return run
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close record files and release the lock."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        self._lock.close()
+
+    def append(self, name: str, record: Mapping[str, Any], *, durable: bool = False) -> None:
+        """Append one record to `name`.jsonl and hand it to the operating system (it survives a SIGKILL).
+
+        Args:
+            name: File name without suffix.
+            record: JSON-able.
+            durable: Also force it to disk, so that it survives a power cut.
+
+        Raises:
+            RunError: The disk is full, say.
+        """
+        path = self.path / f"{name}.jsonl"
+        with explained(path, "append to"):
+            if name not in self._files:
+                self._files[name] = open(path, "a", encoding="utf-8")
+            file = self._files[name]
+            file.write(json.dumps(plain(record), allow_nan=False) + "\n")
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+
+    def records(self, name: str) -> list[dict[str, Any]]:
+        """Every record of `name`.jsonl (empty if there is none)."""
+        return read_records(self.path / f"{name}.jsonl")
+
+    def keep_records(self, name: str, keep: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """Drop the records that a checkpoint does not know of (they will happen again); return the rest."""
+        path = self.path / f"{name}.jsonl"
+        if name in self._files:
+            self._files.pop(name).close()
+        if not path.exists():
+            return []
+        kept = [record for record in read_records(path) if keep(record)]
+        text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
+        write_text(path, text)
+        return kept
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """The `run.json` of a run folder.
+
+    Raises:
+        RunError: There is none, or it is damaged.
+    """
+    file = path / RUN_FILE
+    if not file.is_file():
+        raise RunError(f"{path} is not a run folder: it has no {RUN_FILE}. Give the folder that a command printed.")
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read: {error}.") from error
+    if not isinstance(info, dict) or not {"verb", "config", "resumed"} <= info.keys():
+        raise RunError(f"{file} is not the record of a run: it lacks verb, config or resumed.")
+    return info
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Records of a JSONL file. A torn last line (the process was killed while writing it) is left out.
+
+    Raises:
+        RunError: A line other than the last is damaged.
+    """
+    if not path.exists():
+        return []
+    with explained(path, "read"):
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    records = []
+    for number, line in enumerate(lines):
+        if not line:
+            continue
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines) - 1:
+                break
+            raise RunError(
+                f"{path}, line {number + 1} is damaged: {error}. Restore the file, or start anew."
+            ) from error
+    return records

@@ -1,0 +1,1 @@
+"""Pictures of scenes, attacks, roll-outs and training runs."""

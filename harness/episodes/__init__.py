@@ -1,0 +1,1 @@
+"""One episode: attack it, play it, record it, read it back."""

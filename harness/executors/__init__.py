@@ -1,0 +1,10 @@
+"""Jobs on workers: in this process, in processes of this machine, or on a Ray cluster.
+
+A worker is built once (`WorkerSetup`) and then takes job after job; so each may hold what is costly, such as the one
+simulator that a process can have.
+"""
+
+from harness.executors.crew import JobResult, WorkerSetup
+from harness.executors.schedule import EXECUTORS, Executor, run_jobs
+
+__all__ = ["EXECUTORS", "Executor", "JobResult", "WorkerSetup", "run_jobs"]

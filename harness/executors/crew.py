@@ -1,0 +1,140 @@
+"""The contract of workers: how one is built, what it reports, and what a crew of them can be told."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from harness.errors import WorkerError
+
+log = logging.getLogger(__name__)
+
+Job = TypeVar("Job")
+THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """How a worker is built: `target` (`"module:function"`) is called with `kwargs` and returns job -> value.
+
+    Everything travels to other processes by pickle: `kwargs`, jobs and values. If the returned callable has a method
+    `close`, it is called at the end.
+    """
+
+    target: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Callable[[Any], Any]:
+        """Call the target.
+
+        Raises:
+            WorkerError: It does not exist.
+        """
+        module, _, name = self.target.partition(":")
+        try:
+            function = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise WorkerError(f"worker target {self.target!r} cannot be loaded: {error}") from error
+        return function(**self.kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult(Generic[Job]):
+    """What became of a job.
+
+    Attributes:
+        job: As given.
+        value: What the worker returned, or None.
+        error: Why every attempt failed, or empty.
+        attempts: How often it was tried.
+    """
+
+    job: Job
+    value: Any
+    error: str
+    attempts: int
+
+
+class Event(NamedTuple):
+    """News of a worker: `ready`, `done` (payload: value), `raised` (text), `died` (text), `unfit` (text)."""
+
+    worker: int
+    kind: Literal["ready", "done", "raised", "died", "unfit"]
+    payload: Any = None
+
+
+class Crew(Protocol):
+    """Workers somewhere else, named by numbers."""
+
+    def hire(self, worker: int, setup: WorkerSetup) -> None:
+        """Start a worker; `ready` (or `unfit`, `died`) follows."""
+        ...
+
+    def give(self, worker: int, job: Any) -> None:
+        """Give a ready worker a job; `done`, `raised` or `died` follows."""
+        ...
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        """News; empty when `timeout` seconds passed without any."""
+        ...
+
+    def fire(self, worker: int) -> None:
+        """Stop a worker at once, whatever it is doing."""
+        ...
+
+    def close(self) -> None:
+        """Let idle workers finish, stop the others."""
+        ...
+
+
+def available_processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Processes started within use one thread in numerical libraries, so that workers do not fight for processors."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def attempt(work: Callable[[Any], Any], job: Any) -> Any:
+    """`work(job)`; whatever it raises becomes a `WorkerError` that says what.
+
+    Raises:
+        WorkerError: The job raised.
+    """
+    try:
+        return work(job)
+    except Exception as error:  # adversaries and policies are foreign code: they may raise anything
+        raise WorkerError(describe(error)) from error
+
+
+def describe(error: BaseException) -> str:
+    """One line about an exception: its type, what it says, and where it was raised."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        place = f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def finish(work: Callable[[Any], Any]) -> None:
+    """Call the worker's `close`, where it has one."""
+    close = getattr(work, "close", None)
+    if close is not None:
+        close()

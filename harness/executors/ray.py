@@ -1,0 +1,128 @@
+"""Workers as Ray actors: on other machines, or on this one. Ray is optional (`pip install 'gauntlet-drive[ray]'`).
+
+The cluster is the one that `RAY_ADDRESS` names or that this program joined before; otherwise one is started here.
+Its machines need Gauntlet installed, and the same paths for scenes, weights and the run folder (a shared file system).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from harness.errors import ConfigError, GauntletError, WorkerError
+from harness.executors.crew import THREAD_VARIABLES, Event, WorkerSetup, attempt, describe, finish
+
+log = logging.getLogger(__name__)
+
+
+class _Actor:
+    """Life of a worker: it answers with the kind and the payload of an `Event`."""
+
+    def __init__(self) -> None:
+        self._work: Callable[[Any], Any] | None = None
+
+    def build(self, setup: WorkerSetup) -> tuple[str, Any]:
+        """Build the worker."""
+        try:
+            self._work = setup.build()
+        except GauntletError as error:
+            return "unfit", str(error)
+        except Exception as error:
+            raise WorkerError(f"a worker cannot be built: {describe(error)}") from error
+        return "ready", None
+
+    def run(self, job: Any) -> tuple[str, Any]:
+        """Run one job."""
+        assert self._work is not None, "built first"
+        try:
+            return "done", attempt(self._work, job)
+        except WorkerError as error:
+            return "raised", str(error)
+
+    def close(self) -> None:
+        """Let the worker clean up."""
+        if self._work is not None:
+            finish(self._work)
+
+
+class RayCrew:
+    """A `Crew` of Ray actors with one processor each. An actor on a lost machine counts as a worker that died."""
+
+    def __init__(self) -> None:
+        """Join or start a cluster.
+
+        Raises:
+            ConfigError: Ray is not installed, or the cluster cannot be reached.
+        """
+        try:
+            import ray
+        except ImportError as error:
+            raise ConfigError(
+                f"executor 'ray' needs Ray ({error}). Install it with pip install 'gauntlet-drive[ray]', "
+                "or use --executor process."
+            ) from error
+        self._ray = ray
+        self._own = not ray.is_initialized()
+        if self._own:
+            try:
+                ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise ConfigError(f"no Ray cluster can be reached or started: {error}. Check RAY_ADDRESS.") from error
+        environment = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}
+        self._kind: Any = ray.remote(_Actor).options(num_cpus=1, max_restarts=0, runtime_env=environment)
+        self._actors: dict[int, Any] = {}
+        self._pending: dict[Any, int] = {}
+
+    def processors(self) -> int:
+        """Processors of the whole cluster."""
+        return max(int(self._ray.cluster_resources().get("CPU", 1)), 1)
+
+    def hire(self, worker: int, setup: WorkerSetup) -> None:
+        """Start an actor; it waits in Ray's queue while no machine has a processor free."""
+        actor = self._kind.remote()
+        self._actors[worker] = actor
+        self._pending[actor.build.remote(setup)] = worker
+
+    def give(self, worker: int, job: Any) -> None:
+        """Send a job."""
+        self._pending[self._actors[worker].run.remote(job)] = worker
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        """Collect what is ready."""
+        if not self._pending:
+            return []
+        found, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=timeout)
+        events = []
+        for reference in found:
+            worker = self._pending.pop(reference)
+            try:
+                kind, payload = self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                kind, payload = "died", f"the worker was lost: {_first_line(error)}"
+            events.append(Event(worker, kind, payload))
+        return events
+
+    def fire(self, worker: int) -> None:
+        """Kill an actor and forget it."""
+        actor = self._actors.pop(worker, None)
+        for reference in [item for item, number in self._pending.items() if number == worker]:
+            del self._pending[reference]
+        if actor is not None:
+            self._ray.kill(actor)
+
+    def close(self) -> None:
+        """Close and kill every actor; stop the cluster if it was started here."""
+        busy = set(self._pending.values())
+        leaving = [actor.close.remote() for number, actor in self._actors.items() if number not in busy]
+        if leaving:
+            self._ray.wait(leaving, num_returns=len(leaving), timeout=10.0)
+        for worker in list(self._actors):
+            self.fire(worker)
+        if self._own:
+            self._ray.shutdown()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"

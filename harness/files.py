@@ -1,0 +1,96 @@
+"""Files that exist whole or not at all: written beside and renamed, with errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RunError
+
+
+@contextlib.contextmanager
+def explained(path: Path, doing: str) -> Iterator[None]:
+    """Turn an `OSError` into a `RunError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "The disk is full: free some space",
+            errno.EDQUOT: "Your disk quota is used up: free some space",
+            errno.EACCES: "You may not write there: choose another folder, or change its permissions",
+            errno.EPERM: "You may not write there: choose another folder, or change its permissions",
+            errno.EROFS: "That file system is read-only: choose another folder",
+            errno.ENOTDIR: "A part of that path is a file: choose another folder",
+        }
+        remedy = remedies.get(error.errno or 0, "Choose another folder")
+        raise RunError(
+            f"cannot {doing} {path}: {error.strerror or error}. {remedy}; what was written before is intact."
+        ) from error
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file beside `path`, then rename it into place.
+
+    Raises:
+        RunError: The folder cannot be written, or the disk is full.
+    """
+    # The suffix stays last, because writers such as matplotlib and numpy go by it.
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with explained(path, "write"):
+        try:
+            write(beside)
+            with open(beside, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically (NaN as null, which every reader understands)."""
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote.
+
+    Raises:
+        RunError: It cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically, as UTF-8.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+
+    def write(beside: Path) -> None:
+        beside.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+
+
+def plain(value: Any) -> Any:
+    """`value` in JSON's own types: numpy scalars unwrapped, paths as text, non-finite numbers as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    return value

@@ -1,0 +1,235 @@
+"""Who is attacked when, against what; with a fake simulator."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from curricula.adaptive import AdaptiveCurriculum
+from harness.envs.attacking import AttackingEnv
+from harness.episodes.ego_buffer import log_trajectory
+from harness.episodes.schedules import CurriculumSchedule, FixedSchedule
+from harness.errors import AdversaryError, ConfigError, EngineError
+from harness.interfaces import AttackSchedule
+from tests.sources import ListSource, tiny_source
+from tests.unit.envs.fakes import FakeCore, SpyAdversary
+
+STILL = np.zeros(2, np.float32)
+LEFT = np.array([0.05, 0.0], np.float32)
+
+
+def build(probability=1.0, intensity=1.0, **kwargs):
+    source = tiny_source()
+    spy = SpyAdversary()
+    env = AttackingEnv(
+        FakeCore(source), source, adversary=spy, scheduler=FixedSchedule(probability, intensity), **kwargs
+    )
+    return env, spy
+
+
+def finish(env, action=STILL):
+    done, steps, info = False, 0, {}
+    while not done:
+        _, _, terminated, truncated, info = env.step(action)
+        done, steps = terminated or truncated, steps + 1
+    return steps, info
+
+
+def test_the_first_attack_aims_at_the_log_and_the_second_at_the_first_drive():
+    env, spy = build()
+    scene = env.source[0]
+    env.reset(seed=0, options={"scenario": 0})
+    finish(env, LEFT)
+    env.reset(options={"scenario": 0})
+    first, second = spy.contexts
+    log = log_trajectory(scene).states
+    assert [np.array_equal(t.states, log) for t in first.ego_trajectories] == [True] * 5
+    assert [np.array_equal(t.states, log) for t in second.ego_trajectories] == [True] * 4 + [False]
+    # 0.05 m to the left per step.
+    assert second.ego_trajectories[-1].states[40, 1] == pytest.approx(log[40, 1] + 2.0)
+    assert second.ego_size == (4.515, 1.852)
+    env.reset(options={"scenario": 1})
+    assert len({id(t) for t in spy.contexts[-1].ego_trajectories}) == 1
+
+
+def test_the_plan_reaches_the_simulator_and_the_info():
+    env, _ = build(intensity=0.4)
+    _, info = env.reset(seed=0, options={"scenario": 1})
+    assert env.core.resets[-1]["plan"] is not None
+    assert env.core.resets[-1]["ego"] == "policy"
+    assert (info["attacked"], info["intensity"], info["attack_error"]) == (True, 0.4, "")
+    env.reset(options={"scenario": 1, "attack": False})
+    assert env.core.resets[-1]["plan"] is None
+
+
+def test_the_outcome_comes_with_the_last_step_only():
+    env, _ = build()
+    env.reset(seed=0, options={"scenario": 0})
+    assert "outcome" not in env.step(STILL)[4]
+    steps, info = finish(env)
+    outcome = info["outcome"]
+    assert steps == 86
+    assert outcome.attacked
+    assert outcome.crashed
+    assert outcome.arrived
+    assert outcome.route_completion == pytest.approx(87 / 90)
+
+
+def test_probability_decides_how_often():
+    env, _ = build(probability=0.3)
+    attacked = [env.reset(seed=0 if not k else None, options={"scenario": 0})[1]["attacked"] for k in range(400)]
+    # Binomial(400, 0.3): five standard deviations are 46.
+    assert abs(sum(attacked) - 120) < 46
+
+
+def test_every_scene_comes_up():
+    env, _ = build()
+    seen = {env.reset(seed=0 if not k else None)[1]["scenario_index"] for k in range(40)}
+    assert seen == {0, 1, 2}
+
+
+def test_scenes_that_cannot_be_attacked_are_played_and_say_why():
+    class Reluctant(SpyAdversary):
+        def plan(self, context):
+            raise AdversaryError("no way through")
+
+    source = tiny_source()
+    env = AttackingEnv(FakeCore(source), source, adversary=Reluctant())
+    _, info = env.reset(seed=0, options={"scenario": 0})
+    assert (info["attacked"], info["intensity"], info["attack_error"]) == (False, 0.0, "no way through")
+    assert not finish(env)[1]["outcome"].attacked
+    assert "no opponent" in env.reset(options={"scenario": 2})[1]["attack_error"]
+
+
+def test_seeding_restarts_everything():
+    env, _spy = build(probability=0.5)
+
+    def story():
+        events = []
+        for episode in range(6):
+            observation, info = env.reset(seed=11 if episode == 0 else None)
+            finish(env, LEFT)
+            plan = env.core.resets[-1]["plan"]
+            events.append(
+                (info["scenario_id"], info["attacked"], observation.tobytes(), plan and plan.states.tobytes())
+            )
+        return events
+
+    first = story()
+    assert story() == first
+    env.reset(seed=12)
+    assert len({event[2] for event in first}) == 6
+
+
+def test_options_do_not_shift_the_random_sequence():
+    env, _ = build(probability=0.5)
+
+    def second(options):
+        env.reset(seed=3, options=options)
+        _, info = env.reset()
+        return info["scenario_id"], info["attacked"], env.core.resets[-1]["seed"]
+
+    assert second(None) == second({"scenario": 1}) == second({"attack": False, "intensity": 0.1})
+
+
+def test_the_seed_argument_holds_until_the_first_reset():
+    a, _ = build(seed=5)
+    b, _ = build()
+    assert np.array_equal(a.reset()[0], b.reset(seed=5)[0])
+    assert not np.array_equal(a.reset()[0], b.reset(seed=5)[0])
+
+
+def test_saved_state_goes_on_exactly():
+    source = tiny_source()
+
+    def fresh():
+        return AttackingEnv(
+            FakeCore(source),
+            source,
+            adversary=SpyAdversary(),
+            scheduler=CurriculumSchedule(AdaptiveCurriculum(window=2), 1000),
+        )
+
+    def play(env, episodes):
+        rows = []
+        for _ in range(episodes):
+            observation, info = env.reset()
+            finish(env, LEFT)
+            rows.append((info["scenario_id"], info["attacked"], info["intensity"], observation.tobytes()))
+        return rows
+
+    env = fresh()
+    env.reset(seed=1)
+    play(env, 5)
+    state = copy.deepcopy(env.state_dict())
+    expected = play(env, 8)
+    other = fresh()
+    other.load_state_dict(state)
+    assert play(other, 8) == expected
+
+
+class Ramp:
+    name = "ramp"
+
+    def __init__(self):
+        self.outcomes = []
+
+    def schedule(self, progress):
+        return AttackSchedule(1.0, progress)
+
+    def record(self, outcome):
+        self.outcomes.append(outcome.attacked)
+
+    def state_dict(self):
+        return {"outcomes": list(self.outcomes)}
+
+    def load_state_dict(self, state):
+        self.outcomes = list(state["outcomes"])
+
+
+def test_a_curriculum_follows_steps_and_outcomes_and_restarts_when_seeded():
+    source = ListSource([tiny_source()[0]])
+    schedule = CurriculumSchedule(Ramp(), 200)
+    env = AttackingEnv(FakeCore(source), source, adversary=SpyAdversary(), scheduler=schedule)
+    assert env.reset(seed=0)[1]["intensity"] == 0.0
+    finish(env)
+    assert schedule.steps == 87
+    assert env.reset()[1]["intensity"] == pytest.approx(87 / 200)
+    finish(env)
+    finish_two = env.reset()[1]["intensity"]
+    finish(env)
+    assert finish_two == pytest.approx(174 / 200)
+    assert env.reset()[1]["intensity"] == 1.0
+    assert schedule.curriculum.outcomes == [True, True, True]
+    assert env.reset(seed=0)[1]["intensity"] == 0.0
+    assert (schedule.steps, schedule.curriculum.outcomes) == (0, [])
+
+
+def test_misuse_is_one_clear_error():
+    env, _ = build()
+    with pytest.raises(EngineError, match="before reset"):
+        env.step(STILL)
+    with pytest.raises(ConfigError, match="rgb_array"):
+        build(render_mode="human")
+    source = ListSource([])
+    with pytest.raises(ConfigError, match="no scene"):
+        AttackingEnv(FakeCore(tiny_source()), source)
+    source = tiny_source()
+    calm = AttackingEnv(FakeCore(source), source)
+    assert not calm.reset(seed=0)[1]["attacked"]
+    with pytest.raises(ConfigError, match="no adversary"):
+        calm.reset(options={"attack": True})
+    for bad in (-0.1, 1.5):
+        with pytest.raises(ConfigError, match=r"\[0, 1\]"):
+            FixedSchedule(bad, 1.0)
+    with pytest.raises(ConfigError, match="total_steps"):
+        CurriculumSchedule(Ramp(), 0)
+
+
+def test_render_and_close_reach_the_simulator():
+    env, _ = build(render_mode="rgb_array")
+    env.reset(seed=0)
+    assert env.render().shape == (4, 4, 3)
+    env.close()
+    assert env.core.closed
+    assert build()[0].render() is None
