@@ -1,0 +1,85 @@
+"""Configurations as plain values: into `run.json`, back out of it, and what differs between two of them."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
+
+
+def option(name: str) -> str:
+    """How a field is spelled on the command line: `td3.batch_size` is `--td3.batch-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def rebuild(kind: type[Config], stored: Mapping[str, object], where: str = "") -> Config:
+    """A configuration from the plain values of `run.json`; fields that it lacks keep their defaults.
+
+    Args:
+        kind: The configuration's class, of nested dataclasses, paths, tuples, numbers, text and None.
+        stored: Values by field name.
+        where: Name of the field that holds this one, for messages.
+
+    Raises:
+        ConfigError: A field is unknown: another version wrote it.
+    """
+    hints = get_type_hints(kind)
+    known = {item.name for item in fields(kind)}
+    if unknown := sorted(set(stored) - known):
+        raise ConfigError(
+            f"the run's configuration has the unknown option {option(where + unknown[0])}: another version made it. "
+            "Start anew, or go on with the version that its run.json names."
+        )
+    return kind(**{name: _value(hints[name], value, f"{where}{name}") for name, value in stored.items()})
+
+
+def _value(hint: object, value: object, where: str) -> object:
+    """One value as its type hint wants it."""
+    if value is None:
+        return None
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return _value(next(item for item in get_args(hint) if item is not types.NoneType), value, where)
+    if isinstance(hint, type) and is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"the run's configuration: {option(where)}: expected options, found {value!r}.")
+        return rebuild(hint, value, f"{where}.")
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_value(get_args(hint)[0], item, where) for item in value)
+    return Path(str(value)) if hint is Path else value
+
+
+def differences(mine: DataclassInstance, theirs: DataclassInstance, may_differ: Collection[str] = ()) -> list[str]:
+    """Options in which two configurations of one class differ, as `--option: mine (the run has theirs)`.
+
+    Args:
+        mine: What is asked for.
+        theirs: What the run was made with.
+        may_differ: Fields that may, dotted where nested; a nested group's own name stands for all of it.
+    """
+    return [
+        f"{option(name)}: {ours} (the run has {other})"
+        for name, ours, other in _pairs(mine, theirs)
+        if not any(name == free or name.startswith(f"{free}.") for free in may_differ)
+    ]
+
+
+def _pairs(
+    mine: DataclassInstance, theirs: DataclassInstance, prefix: str = ""
+) -> Iterator[tuple[str, object, object]]:
+    """Leaves whose values are not the same, with their dotted names."""
+    for item in fields(mine):
+        ours, other = getattr(mine, item.name), getattr(theirs, item.name)
+        if is_dataclass(ours) and type(ours) is type(other) and not isinstance(ours, type):
+            yield from _pairs(ours, other, f"{prefix}{item.name}.")
+        elif ours != other:
+            yield prefix + item.name, ours, other

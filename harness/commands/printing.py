@@ -1,0 +1,65 @@
+"""What commands print: consoles that control characters of strangers' names cannot reach, bars, and errors."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+Item = TypeVar("Item")
+PLAIN_WIDTH: Final = 160
+"""Columns where the output is no terminal: a log file has no width of its own, and 80 columns cut tables off."""
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Terminal controls and marks that reorder text; tabs and new lines stay."""
+
+
+def clean(text: str) -> str:
+    """The text with its control characters written out as escapes, so that a name cannot steer the terminal."""
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+class CleanConsole(Console):
+    """A console whose every text is cleaned, table cells included."""
+
+    def render_str(self, text: str, **options: object) -> Text:  # type: ignore[override]
+        """Rich's own, of the cleaned text."""
+        return super().render_str(clean(text), **options)  # type: ignore[arg-type]
+
+
+def make_console(*, errors: bool = False) -> Console:
+    """The console of results, or the one of errors and passing news (standard error)."""
+    stream = sys.stderr if errors else sys.stdout
+    return CleanConsole(stderr=errors, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False)
+
+
+def bars(console: Console) -> Progress:
+    """Progress bars with counts, elapsed and remaining time; nothing where the output is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    return _Bars(*columns, console=console, speed_estimate_period=600, disable=not console.is_terminal)
+
+
+class _Bars(Progress):
+    """Bars whose tasks have a `note` (a speed, say), empty by default."""
+
+    def add_task(self, description: str, *args: object, **fields: object) -> object:  # type: ignore[override]
+        """Rich's own, with the note."""
+        return super().add_task(description, *args, **{"note": "", **fields})  # type: ignore[arg-type]
+
+
+def tracked(items: Iterable[Item], description: str, console: Console, total: int | None = None) -> Iterable[Item]:
+    """The items, with a bar that counts them."""
+    with bars(console) as progress:
+        yield from progress.track(items, total=total, description=description)

@@ -1,0 +1,305 @@
+"""The scaffold of every command: options, presets, resumption, output, signals and exit codes.
+
+A command is a function of its configuration and a `Session`:
+
+    @command(AttackConfig, __doc__)
+    def main(config: AttackConfig, session: Session) -> None: ...
+
+`main()` then reads `sys.argv`, `main([...])` the given arguments. Exit codes: 0; 1 where the function returns it
+(found, but bad); 2 bad input; 130 after Ctrl-C; 143 after SIGTERM.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Final, Generic, NoReturn
+
+import tyro
+from rich.console import Console
+from rich.logging import RichHandler
+
+from harness.commands.configs import Config, differences, rebuild
+from harness.commands.printing import make_console
+from harness.commands.runs import RunDirectory, default_folder, read_run
+from harness.errors import ConfigError, GauntletError, RunError, UnknownNameError
+
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+"""Exit codes."""
+PLACES: Final = ("out", "resume")
+"""Options that every run may have otherwise when it is resumed: they say where it lies."""
+
+Presets = Mapping[str, tuple[str, Config]]
+"""What a preset is for, and its configuration, by name."""
+Rename = str | Callable[[str], Sequence[str]]
+"""The new spelling of an old option, or a function from its value to new arguments (which may raise ConfigError)."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a command works with.
+
+    Attributes:
+        verb: Its name.
+        console: For results.
+        news: For what passes: errors, warnings, bars (standard error).
+        may_differ: Options that may differ when a run is resumed.
+    """
+
+    verb: str
+    console: Console = field(default_factory=make_console)
+    news: Console = field(default_factory=lambda: make_console(errors=True))
+    may_differ: Collection[str] = ()
+
+    def say(self, text: str) -> None:
+        """Print a line of results as it stands: no markup, no wrapping."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print a line that should not be missed."""
+        self.news.print("[yellow]warning:[/] ", end="")
+        self.news.print(text, markup=False, soft_wrap=True)
+
+    def open_run(self, config: Config) -> RunDirectory:
+        """The run folder of a configuration with `out` and `resume`: a new one, or the one that is gone on with.
+
+        Raises:
+            RunError: It is taken, in use, damaged, or of another command.
+            ConfigError: The configuration is not that of the run that is to be resumed.
+        """
+        places = asdict(config)
+        if places.get("resume") is None:
+            folder = RunDirectory.create(places.get("out") or default_folder(self.verb), self.verb, places)
+        else:
+            check_same(config, places["resume"], self.verb, self.may_differ)
+            folder = RunDirectory.reopen(places["resume"], self.verb)
+        self.say(f"run folder: {folder.path.resolve()}")
+        return folder
+
+
+def check_same(config: Config, path: Path, verb: str, may_differ: Collection[str] = ()) -> None:
+    """Refuse to go on with a run under another configuration: its first and second half would not belong together.
+
+    Raises:
+        RunError: There is no such run, or another command made it.
+        ConfigError: Options differ that may not; each is named with both values.
+    """
+    different = differences(config, stored_config(type(config), path, verb), (*PLACES, *may_differ))
+    if different:
+        raise ConfigError(
+            f"run {path} has another configuration: {'; '.join(different)}. Leave these options out, or start anew."
+        )
+
+
+def stored_config(kind: type[Config], path: Path, verb: str) -> Config:
+    """The configuration that a run was made with.
+
+    Raises:
+        RunError: There is no such run, or another command made it.
+        ConfigError: Another version made it.
+    """
+    info = read_run(path)
+    if info["verb"] != verb:
+        raise RunError(f"run folder {path} was made by {info['verb']!r}, and {verb!r} cannot go on with it.")
+    return rebuild(kind, info["config"])
+
+
+class Command(Generic[Config]):
+    """A verb that can be called with arguments; made by `command`."""
+
+    def __init__(
+        self,
+        kind: type[Config],
+        function: Callable[[Config, Session], int | None],
+        description: str,
+        *,
+        presets: Presets[Config] | None = None,
+        renamed: Mapping[str, Rename] | None = None,
+        may_differ: Collection[str] = (),
+    ) -> None:
+        """Keep what `command` was told."""
+        self.kind, self.run, self.description = kind, function, description
+        self.presets, self.renamed, self.may_differ = presets, dict(renamed or {}), may_differ
+        self.verb = function.__module__.rpartition(".")[2]
+        if self.verb == "__main__" and (spec := sys.modules["__main__"].__spec__) is not None:
+            self.verb = spec.name.rpartition(".")[2]
+
+    def parse(self, arguments: Sequence[str], session: Session | None = None) -> Config:
+        """The configuration that arguments give; with `--resume`, on top of the run's own.
+
+        Raises:
+            ConfigError: An option cannot work, or an old one has no single new spelling.
+            RunError: There is no run to go on with.
+        """
+        arguments = self._respelled(arguments, session or Session(self.verb))
+        path = _value_of("--resume", arguments)
+        if path is not None and not {"-h", "--help"} & set(arguments):
+            stored = replace(stored_config(self.kind, Path(path), self.verb), out=None, resume=None)
+            return tyro.cli(self.kind, args=arguments, default=stored, description=self.description)
+        if self.presets is not None:
+            return tyro.extras.overridable_config_cli(dict(self.presets), args=arguments, description=self.description)
+        return tyro.cli(self.kind, args=arguments, description=self.description)
+
+    def __call__(self, argv: Sequence[str] | None = None) -> None:
+        """Parse, run, exit where the code is not 0; a `GauntletError` becomes one line and exit code 2."""
+        session = Session(self.verb, may_differ=self.may_differ)
+        with reported(session):
+            config = self.parse(list(sys.argv[1:] if argv is None else argv), session)
+            code = self.run(config, session)
+        if code:
+            sys.exit(code)
+
+    def _respelled(self, arguments: Sequence[str], session: Session) -> list[str]:
+        """The arguments with old options in their new spelling, each with a warning."""
+        found: list[str] = []
+        rest = iter(arguments)
+        for text in rest:
+            name, equals, value = text.partition("=")
+            new = self.renamed.get(name)
+            if new is None:
+                found.append(text)
+                continue
+            if isinstance(new, str):
+                given = [new + equals + value]
+            else:
+                given = list(new(value if equals else next(rest, "")))
+            session.warn(f"{name} is an old spelling that goes with 0.3.0; write {' '.join(given)}.")
+            found += given
+        return found
+
+
+def command(
+    kind: type[Config],
+    description: str | None,
+    *,
+    presets: Presets[Config] | None = None,
+    renamed: Mapping[str, Rename] | None = None,
+    may_differ: Collection[str] = (),
+) -> Callable[[Callable[[Config, Session], int | None]], Command[Config]]:
+    """Make a command of a function.
+
+    Args:
+        kind: Its configuration, a frozen dataclass; with fields `out` and `resume` (`RunOptions`) it can be resumed.
+        description: Printed above the options: the module's docstring.
+        presets: Named configurations; the first argument then names one.
+        renamed: Old spellings of options.
+        may_differ: Fields (dotted where nested) in which a resumed run may differ from how it began.
+    """
+
+    def wrap(function: Callable[[Config, Session], int | None]) -> Command[Config]:
+        return Command(kind, function, description or "", presets=presets, renamed=renamed, may_differ=may_differ)
+
+    return wrap
+
+
+def refused(new: str) -> Rename:
+    """For an old option that has no single new spelling: say what to write instead."""
+
+    def refuse(value: str) -> Sequence[str]:
+        raise ConfigError(f"this option has another spelling now: write {new}.")
+
+    return refuse
+
+
+def part(name: str) -> Rename:
+    """For the old options `--train`, `--val`, …, which took a split's name or indices: `0:280,300`."""
+
+    def respell(value: str) -> Sequence[str]:
+        if not set(value) <= set("0123456789:, "):
+            return [f"--{name}-split", value]
+        items = [item.strip() for item in value.split(",")]
+        scenes = ",".join(item if ":" in item else f"#{item}" for item in items)
+        return [f"--{name}-split", "all", f"--{name}-scenes", scenes]
+
+    return respell
+
+
+class Group:
+    """Commands under one verb, named by the first argument (`scenarios list`)."""
+
+    def __init__(
+        self, name: str, description: str | None, members: Mapping[str, Callable[[Sequence[str]], None]]
+    ) -> None:
+        """Keep them; what a member is for is the first line of its description or docstring."""
+        self.name, self.description, self.members = name, description or "", dict(members)
+
+    def __call__(self, argv: Sequence[str] | None = None) -> None:
+        """Run the member that the first argument names."""
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        session = Session(self.name)
+        if not arguments or arguments[0] in ("-h", "--help"):
+            session.say(f"usage: gauntlet {self.name} COMMAND [options]   (COMMAND --help explains the options)\n")
+            session.say(self.description.strip() + "\n")
+            for name, member in self.members.items():
+                purpose = getattr(member, "description", None) or member.__doc__ or ""
+                session.say(f"  {name:14} {purpose.strip().splitlines()[0]}")
+            sys.exit(0 if arguments else BAD_INPUT)
+        with reported(session):
+            if arguments[0] not in self.members:
+                raise UnknownNameError(f"{self.name} command", arguments[0], self.members)
+            self.members[arguments[0]](arguments[1:])
+
+
+@contextmanager
+def reported(session: Session) -> Iterator[None]:
+    """Errors that a user can mend become one line; signals become their exit codes; warnings are shown."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=session.news, show_time=False, show_path=False, markup=False)],
+    )
+    before = _on_sigterm()
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, category, *_: (
+                session.warn(str(message)) if issubclass(category, FutureWarning) else None
+            )
+            yield
+    except GauntletError as error:
+        session.news.print("[red]error:[/] ", end="")
+        session.news.print(str(error), markup=False, soft_wrap=True)
+        sys.exit(BAD_INPUT)
+    except Terminated:
+        _stopped(session, TERMINATED)
+    except KeyboardInterrupt:
+        _stopped(session, INTERRUPTED)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _stopped(session: Session, code: int) -> NoReturn:
+    session.news.print("stopped; whatever was finished is kept. A run folder is gone on with by --resume FOLDER.")
+    sys.exit(code)
+
+
+def _on_sigterm() -> object:
+    """Let SIGTERM end the command as Ctrl-C does, so that files are closed; returns what was there before."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    try:
+        return signal.signal(signal.SIGTERM, handler)
+    except ValueError:
+        return None  # Only the main thread may set handlers; elsewhere somebody else runs the program.
+
+
+def _value_of(name: str, arguments: Sequence[str]) -> str | None:
+    """What follows an option, or None where it is not given."""
+    for position, text in enumerate(arguments):
+        head, equals, value = text.partition("=")
+        if head == name:
+            return value if equals else next(iter(arguments[position + 1 :]), None)
+    return None

@@ -1,0 +1,38 @@
+"""The grammar of `--scenes`."""
+
+import pytest
+
+from harness.errors import ConfigError
+from scenarios.selection import selected
+
+IDS = ("a", "b", "7", "d", "e,f")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2", [0, 1]),
+        ("20", [0, 1, 2, 3, 4]),
+        ("1:3", [1, 2]),
+        ("3:", [3, 4]),
+        (":2", [0, 1]),
+        ("#3", [3]),
+        ("#3,0:2,b", [3, 0, 1, 1]),
+        ("d", [3]),
+        ("7", [2]),
+        ("e,f", [4]),
+    ],
+)
+def test_selections(text, expected):
+    assert selected(text, IDS) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "#5", "3:3", "2:9", "c", "0:2,4", "#x", "-1"])
+def test_what_names_no_scene_is_refused(text):
+    with pytest.raises(ConfigError, match="scenes"):
+        selected(text, IDS)
+
+
+def test_a_number_in_a_list_is_told_how_to_be_one_scene():
+    with pytest.raises(ConfigError, match="#4"):
+        selected("0:2,4", IDS)
