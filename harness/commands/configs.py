@@ -79,7 +79,7 @@ def _pairs(
     """Leaves whose values are not the same, with their dotted names."""
     for item in fields(mine):
         ours, other = getattr(mine, item.name), getattr(theirs, item.name)
-        if is_dataclass(ours) and type(ours) is type(other) and not isinstance(ours, type):
+        if is_dataclass(ours) and is_dataclass(other) and not isinstance(ours, type) and not isinstance(other, type):
             yield from _pairs(ours, other, f"{prefix}{item.name}.")
         elif ours != other:
             yield prefix + item.name, ours, other

@@ -284,7 +284,7 @@ def _stopped(session: Session, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _on_sigterm() -> object:
+def _on_sigterm() -> signal.Handlers | int | Callable[[int, FrameType | None], object] | None:
     """Let SIGTERM end the command as Ctrl-C does, so that files are closed; returns what was there before."""
 
     def handler(number: int, frame: FrameType | None) -> None:
