@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import tyro
 from rich.console import Console
@@ -29,10 +29,13 @@ from harness.exports.openscenario import write_openscenario
 from harness.files import write_atomically, write_json
 from harness.interfaces import Adversary, AttackPlan
 from harness.metrics.intervals import Interval
-from harness.registry import make_with
+from harness.specs import build, parse
 from scenarios import open_source
 from scenarios.export import write_folder
 from scenarios.scenario import Scenario, ScenarioSource
+
+STEERED: Final = ("sage", "sage_smart")
+"""Adversaries that take `--experts`."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class AttackConfig:
     split: str = "test"
     """Name of a split (`train`, `val`, `test`), or `all` for every scene."""
     adversary: tuple[str, ...] = ("cat", "rule")
-    """Registry names; `none` judges the logged opponent itself."""
+    """`NAME[:FILE][?key=value&…]`, as in `cat` or `sage:EXPERTS?spacing=4`, or `module:Class`; `none` judges the logged
+    opponent itself."""
     protocol: Literal["corrected", "as-published"] = "corrected"
     """`corrected`, or `as-published` to compare with the papers' tables; never both in one table."""
     intensity: float = 1.0
@@ -75,7 +79,7 @@ class AttackConfig:
         """Reject what cannot work before anything is loaded."""
         if not self.adversary:
             raise ConfigError("attack: name at least one adversary (--adversary cat rule none).")
-        if self.experts is not None and len({"sage", "sage_smart"} & set(self.adversary)) != 1:
+        if self.experts is not None and sum(parse(name).name in STEERED for name in self.adversary) != 1:
             raise ConfigError("attack: --experts are those of `sage` or of `sage_smart`: name one of the two.")
         if (self.scenes is not None and self.scenes < 1) or self.pictures < 0:
             raise ConfigError(f"attack: expected scenes >= 1 and pictures >= 0, got {self.scenes}, {self.pictures}.")
@@ -232,9 +236,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _build(name: str, config: AttackConfig) -> Adversary:
     # `--experts` belong to whichever steered adversary is named; `--prior` to everybody who has one.
-    experts = config.experts if name in ("sage", "sage_smart") else None
+    spec = parse(name)
+    experts = config.experts if spec.name in STEERED else None
     options = {"protocol": config.protocol, "prior": config.prior, "experts": experts}
-    adversary: Adversary = make_with("adversary", name, **options)
+    adversary: Adversary = build("adversary", spec, **options)
     return adversary
 
 

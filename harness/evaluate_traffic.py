@@ -23,8 +23,8 @@ from harness.commands.runs import provenance
 from harness.errors import ConfigError, GauntletError
 from harness.files import write_json
 from harness.metrics.wosac import FEATURES
-from harness.specs import make_traffic
 from harness.traffic.evaluation import RATES, SUMMARY, RealismTable, evaluate, summarise
+from harness.traffic.make import make_traffic
 from harness.traffic.reactivity import Reaction, find_case, react
 from harness.traffic.reactivity import summarise as summarise_reactions
 from harness.traffic.simulators import make_simulator

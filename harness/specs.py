@@ -1,66 +1,164 @@
-"""How a user names a traffic model, traffic policy or backbone: `NAME`, `NAME:FILE`, `NAME:FILE?option=value&…`."""
+"""The grammar of names: how a user writes a component on a command line, in a configuration or in code.
+
+    NAME[:FILE][?key=value&key=value…][@λ]
+
+`NAME` is a registered name, or `module:Class` for a class of one's own. `FILE` is a file or folder of weights. The
+options behind the question mark go to the component's constructor. `@λ` sets the intensity of an adversary. Examples:
+`smart:FILE?temperature=0.9`, `sage:EXPERTS?spacing=4@0.5`, `cat@0.3`, `td3:FILE`, `my.module:Class?gain=2`.
+"""
 
 from __future__ import annotations
 
 import ast
-from typing import Any, NamedTuple
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from harness import registry
 from harness.errors import ConfigError
-from harness.interfaces import TrafficPolicy
+
+FILE_PARAMETERS: Final = ("experts", "prior", "weights", "path")
+"""`FILE` is passed as the first of these parameters that the component has."""
+EXAMPLES: Final[dict[registry.RegistryKind, str]] = {
+    "adversary": "sage:EXPERTS?spacing=4@0.5",
+    "policy": "td3:FILE",
+    "curriculum": "dual_axis?frequency_end=1.0",
+    "traffic": "smart:FILE?temperature=0.9",
+    "backbone": "smart:FILE?temperature=0.9",
+}
+"""A specification of each kind, for error messages."""
 
 
 class Spec(NamedTuple):
     """A specification in its parts.
 
     Attributes:
-        head: Everything before the question mark.
-        name: The head up to its first colon.
-        file: What follows that colon; empty if nothing does.
+        name: The registered name, or the module of `module:Class`.
+        file: What follows the colon; empty if nothing does.
         options: By name; numbers, booleans and None as such, everything else as text.
+        intensity: λ, or None where it is not given.
+        text: All of it as written.
     """
 
-    head: str
     name: str
     file: str
-    options: dict[str, Any]
+    options: Mapping[str, Any]
+    intensity: float | None
+    text: str
+
+    @property
+    def head(self) -> str:
+        """`NAME`, `NAME:FILE` or `module:Class`, without options and intensity."""
+        return f"{self.name}:{self.file}" if self.file else self.name
 
 
-def split_spec(spec: str) -> Spec:
-    """Take a specification apart."""
-    head, _, query = spec.partition("?")
+def parse(text: str) -> Spec:
+    """Take a specification apart.
+
+    What follows the last `@` is an intensity if it is a number; a file name may hold other `@`. A file name that ends
+    in `@` and a number is written with a `?` behind it (`smart:weights@2?`).
+
+    Raises:
+        ConfigError: The intensity of a name is not a finite number, or an option has no name or is given twice.
+    """
+    rest, at, tail = text.rpartition("@")
+    intensity = _number(tail) if at else None
+    if intensity is None:
+        if at and not set(rest) & {":", "?"}:
+            raise ConfigError(f"{text!r}: expected a finite number after @, such as {rest or 'sage'}@0.5.")
+        rest = text
+    head, _, query = rest.partition("?")
     name, _, file = head.partition(":")
-    return Spec(head, name, file, {key: _value(text) for key, text in parse_qsl(query, keep_blank_values=True)})
+    pairs = parse_qsl(query, keep_blank_values=True)
+    options = {key: _value(word) for key, word in pairs}
+    if len(options) < len(pairs) or "" in options:
+        raise ConfigError(
+            f"{text!r}: expected options as NAME?key=value&other=value, every key once, found {query!r}. "
+            f"For example {EXAMPLES['traffic']}."
+        )
+    return Spec(name, file, options, intensity, text)
 
 
-def make_traffic(spec: str) -> TrafficPolicy:
-    """Build the policy that moves the background.
+def build(kind: registry.RegistryKind, spec: str | Spec, **offered: Any) -> Any:
+    """Build the component that a specification names.
 
     Args:
-        spec: A registry name (`log`, `idm`, `smart`, or a third party's), a name and a weights file (`smart:FILE`), or
-            `module:Class`; options behind a question mark, as in `smart:FILE?temperature=0.8&top_k=20`.
+        kind: Kind of component.
+        spec: A specification (see the module) or its parts. Its intensity is the caller's to use.
+        offered: Options of the command, for all components alike: each is passed to a component that has a parameter
+            of that name, None stands for the component's own default, and the specification's own options and file
+            come first.
 
     Raises:
         UnknownNameError: No such name.
-        ConfigError: It cannot be imported or built, takes no file, or has no such option.
-        WeightsError: The file cannot be used.
+        ConfigError: The component cannot be imported or built, reads no file, has no such option, or is no adversary
+            and was given an intensity.
+        GauntletError: What the component itself raises, `WeightsError` for an unusable file above all.
     """
-    policy: TrafficPolicy = make_from_spec("traffic", spec)
-    return policy
+    spec = parse(spec) if isinstance(spec, str) else spec
+    if spec.intensity is not None and kind != "adversary":
+        raise ConfigError(
+            f"{kind} {spec.text!r}: only adversaries have an intensity (@λ). A file name that ends in @ and a number "
+            "needs a question mark behind it."
+        )
+    registered = spec.name in registry.targets(kind)
+    target = registry.resolve(kind, spec.name if registered else spec.head)
+    known = inspect.signature(target).parameters
+    own = dict(spec.options)
+    if registered and spec.file:
+        own[_file_parameter(kind, spec, known)] = spec.file
+    _check_options(kind, spec, own, known)
+    _check_protocol(spec, offered)
+    common = {key: value for key, value in offered.items() if key in known and value is not None}
+    return _call(target, kind, spec, {**common, **own})
 
 
-def make_from_spec(kind: registry.RegistryKind, spec: str) -> Any:
-    """Build what a specification names; errors as of `make_traffic`."""
-    head, name, file, options = split_spec(spec)
-    if name in registry.targets(kind):
-        if file:
-            options["weights"] = file
-        head = name
+def _call(target: Callable[..., Any], kind: registry.RegistryKind, spec: Spec, options: dict[str, Any]) -> Any:
     try:
-        return registry.make(kind, head, **options)
+        return target(**options)
     except TypeError as error:
-        raise ConfigError(f"{kind} {spec!r}: {error}. Check its file and options.") from error
+        raise ConfigError(
+            f"{kind} {spec.text!r}: {error}. Check its file and options; an example is {EXAMPLES[kind]}."
+        ) from error
+
+
+def _file_parameter(kind: registry.RegistryKind, spec: Spec, known: Mapping[str, inspect.Parameter]) -> str:
+    found = next((name for name in FILE_PARAMETERS if name in known), None)
+    if found is None:
+        raise ConfigError(f"{kind} {spec.text!r}: {spec.name!r} reads no file, but was given {spec.file!r}.")
+    if found in spec.options:
+        raise ConfigError(f"{kind} {spec.text!r}: {found!r} is given twice, as a file and as an option.")
+    return found
+
+
+def _check_options(
+    kind: registry.RegistryKind, spec: Spec, own: Mapping[str, Any], known: Mapping[str, inspect.Parameter]
+) -> None:
+    """Refuse options that the component does not name, unless it takes any."""
+    if any(item.kind is item.VAR_KEYWORD for item in known.values()):
+        return
+    named = [name for name, item in known.items() if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)]
+    if unknown := sorted(set(own) - set(named)):
+        raise ConfigError(
+            f"{kind} {spec.text!r}: {spec.name!r} has no option {unknown[0]!r}; it has {', '.join(named) or 'none'}. "
+            f"An example is {EXAMPLES[kind]}."
+        )
+
+
+def _check_protocol(spec: Spec, offered: Mapping[str, Any]) -> None:
+    """Readings of the published numbers are never mixed in one run, so a component has none of its own."""
+    if offered.get("protocol") is not None and "protocol" in spec.options:
+        raise ConfigError(f"{spec.text!r}: the protocol is that of the whole run; set it with --protocol.")
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _value(text: str) -> Any:

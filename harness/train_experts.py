@@ -24,7 +24,7 @@ from adversaries.sage.make import ExpertsConfig, load_goals, make_experts
 from harness.commands.runs import RunDirectory, default_folder
 from harness.errors import ConfigError, GauntletError
 from harness.files import write_atomically, write_json
-from harness.specs import make_from_spec, split_spec
+from harness.specs import build, parse
 from scenarios.selection import open_part
 
 VERB: Final = "train_experts"
@@ -186,7 +186,7 @@ def run(config: TrainExpertsConfig, console: Console) -> Path:
         draw_curves(histories, record.path / "curves.png")
     console.print(table(histories))
     minutes = (time.perf_counter() - begin) / 60
-    adversary = {"goals": "sage", "smart": "sage_smart"}.get(split_spec(config.backbone).name)
+    adversary = {"goals": "sage", "smart": "sage_smart"}.get(parse(config.backbone).name)
     use = f"; use it as: --adversary {adversary} --experts {record.path.resolve()}" if adversary else ""
     console.print(f"{minutes:.1f} min{use}", highlight=False)
     return record.path
@@ -203,7 +203,7 @@ def open_backbone(config: TrainExpertsConfig) -> Any:
         return load_goals(config.prior, config.make.draw)
     if config.prior is not None:
         raise ConfigError("--prior holds weights of the goal-conditioned prior; others are named by --backbone.")
-    return make_from_spec("backbone", config.backbone)
+    return build("backbone", config.backbone)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

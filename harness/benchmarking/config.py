@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from harness import registry
 from harness.benchmarking.protocols import ProtocolName
 from harness.episodes.records import UNDISTURBED
 from harness.errors import ConfigError
 from harness.executors import Executor
 from harness.interfaces import Adversary
+from harness.specs import Spec, build, parse
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.+-]+")
 FREE: Final = ("executor", "workers", "timeout", "json", "out", "resume", "retry_failures")
@@ -34,8 +34,8 @@ class BenchmarkConfig:
     sut: tuple[str, ...] = ("replay", "idm")
     """Systems under test: registry names, `td3:FILE`, `FILE.zip|.pt|.onnx`, `module:Class`; `LABEL=…` gives a name."""
     adversary: tuple[str, ...] = ("rule", "cat")
-    """Registry names or `module:Class`; `NAME@λ` sets another intensity (`sage@0.5`), `LABEL=…` another name in tables.
-    The undisturbed scene (`none`) is always there."""
+    """`NAME[:FILE][?key=value&…][@λ]`, as in `cat`, `sage@0.5` (another intensity), `sage:EXPERTS?spacing=4`, or
+    `module:Class`; `LABEL=…` gives another name in tables. The undisturbed scene (`none`) is always there."""
     protocol: ProtocolName = "corrected"
     """`corrected`, or `as-published` to compare with the papers' tables; never both in one run."""
     intensity: float = 1.0
@@ -84,7 +84,7 @@ class BenchmarkConfig:
     def attackers(self) -> tuple[Attacker, ...]:
         """The adversaries, `none` left out (it is stage 1)."""
         found = [Attacker.parse(text, self.intensity) for text in self.adversary]
-        return tuple(item for item in found if item.name != UNDISTURBED)
+        return tuple(item for item in found if item.spec.head != UNDISTURBED)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -124,39 +124,38 @@ class Attacker:
 
     Attributes:
         label: In tables and file names: what the user wrote.
-        name: Registry name.
+        spec: What it is built from.
         intensity: λ.
     """
 
     label: str
-    name: str
+    spec: Spec
     intensity: float
 
     @classmethod
     def parse(cls, text: str, intensity: float) -> Attacker:
-        """From `NAME`, `NAME@λ`, `LABEL=NAME` or `LABEL=NAME@λ`.
+        """From a specification (see `harness.specs`) or `LABEL=` and a specification.
+
+        Args:
+            text: What the user wrote.
+            intensity: λ where the specification has none.
 
         Raises:
-            ConfigError: λ is not a number.
+            ConfigError: The specification is malformed.
         """
         label, rest = _labelled(text)
-        name, at, dial = rest.partition("@")
-        try:
-            value = float(dial) if at else intensity
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise ConfigError(f"adversary {text!r}: expected a number after @, such as sage@0.5.")
-        return cls(label or rest, name, value)
+        spec = parse(rest)
+        return cls(label or rest, spec, intensity if spec.intensity is None else spec.intensity)
 
     def build(self, protocol: ProtocolName, prior: Path | None) -> Adversary:
         """Make the adversary, with those of the options that it knows.
 
         Raises:
             UnknownNameError: No such adversary.
+            ConfigError: It reads no file, or has no such option.
             WeightsError: Its weights are missing.
         """
-        made: Adversary = registry.make_with("adversary", self.name, protocol=protocol, prior=prior)
+        made: Adversary = build("adversary", self.spec, protocol=protocol, prior=prior)
         return made
 
 

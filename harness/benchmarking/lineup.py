@@ -13,7 +13,7 @@ from harness.benchmarking.protocols import describe
 from harness.benchmarking.worker import open_scenes
 from harness.episodes.policies import load_policy
 from harness.errors import ConfigError, RunError
-from harness.specs import make_traffic
+from harness.traffic.make import make_traffic
 
 FILE: Final = "lineup.json"
 

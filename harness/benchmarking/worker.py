@@ -20,6 +20,7 @@ from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore, Score
 from harness.episodes.rollout import EpisodeJob, failed_episode, run_episode
 from harness.errors import AdversaryError, GauntletError, PolicyError, RunError, ScenarioError
 from harness.interfaces import EgoPolicy, Episode
+from harness.specs import parse
 from scenarios import Subset, open_source
 from scenarios.scenario import ScenarioSource
 
@@ -191,7 +192,7 @@ class BenchmarkWorker:
 
     def _failed(self, unit: Unit, adversary: str, error: GauntletError) -> Episode:
         attackers = {item.label: item for item in self._config.attackers}
-        attacker = attackers.get(adversary, Attacker(adversary, adversary, 0.0))
+        attacker = attackers.get(adversary, Attacker(adversary, parse(UNDISTURBED), 0.0))
         return failed_episode(unit.scenario_id, self._job(unit, attacker), f"{kind_of(error)}: {error}")
 
     @staticmethod

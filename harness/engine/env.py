@@ -24,7 +24,7 @@ from harness.engine.traffic import TrafficManager
 from harness.errors import ConfigError, EngineError, PolicyError
 from harness.geometry import boxes_overlap
 from harness.interfaces import STATE, AttackPlan, EgoView
-from harness.specs import make_traffic
+from harness.traffic.make import make_traffic
 from scenarios.scenario import Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]

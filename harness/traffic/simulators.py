@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from harness.errors import ConfigError, UnknownNameError
-from harness.specs import split_spec
+from harness.specs import parse
 from harness.traffic.rollouts import SceneSimulator
 
 SIMULATORS: Final[dict[str, str]] = {
@@ -31,7 +31,8 @@ def make_simulator(spec: str, *, parity: bool = False) -> SceneSimulator:
         UnknownNameError: No such name.
         ConfigError: It cannot be imported or built.
     """
-    head, name, file, options = split_spec(spec)
+    parsed = parse(spec)
+    head, name, file, options = parsed.head, parsed.name, parsed.file, dict(parsed.options)
     if name not in SIMULATORS and "." not in name:
         raise UnknownNameError("traffic simulator", name, SIMULATORS)
     target, arguments = (SIMULATORS[name], [file] if file else []) if name in SIMULATORS else (head, [])

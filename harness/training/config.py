@@ -70,13 +70,14 @@ class TrainConfig:
     on_error: Literal["raise", "skip"] = "raise"
     """At a scene that cannot be used: `raise`, or `skip` it (counted, and listed in the run folder)."""
     adversary: str = "cat"
-    """Registry name of what attacks in training; `none` never attacks."""
+    """What attacks in training: `NAME[:FILE][?key=value&…]`, as in `cat` or `sage:EXPERTS?spacing=4`, or
+    `module:Class`; `none` never attacks. The curriculum sets the intensity."""
     prior_weights: Path | None = None
     """Motion prior (safetensors) of `cat`, in training and evaluation; the shipped one by default."""
     curriculum: str = "dual_axis"
     """Registry name of the schedule of attacks."""
     eval_adversary: str = "cat"
-    """Registry name of what attacks in evaluation: the same for every run that is to be compared."""
+    """What attacks in evaluation, written like `adversary`: the same for every run that is to be compared."""
     eval_intensity: float = 1.0
     """Intensity of the attacks in evaluation, 0 natural … 1 vicious (SAGE B.1: 1)."""
     protocol: Literal["corrected", "as-published"] = "corrected"

@@ -10,6 +10,8 @@ from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError
 from harness.files import write_json
 from harness.interfaces import Adversary
+from harness.specs import build as build_component
+from harness.specs import parse
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator
 from harness.training.learner import Learner, LivePolicy
@@ -73,11 +75,22 @@ def make_learner(config: TrainConfig, env: Any) -> Learner:
 
 
 def make_adversary(name: str, config: TrainConfig) -> Adversary | None:
-    """The adversary called `name`, with those of the run's options that it understands; None for `none`."""
-    if name == "none":
+    """The adversary that a specification names (see `harness.specs`), with those of the run's options that it
+    understands; None for `none`.
+
+    Raises:
+        ConfigError: The specification sets an intensity, which is the curriculum's (or `--eval-intensity`'s) to set.
+    """
+    spec = parse(name)
+    if spec.head == "none":
         return None
+    if spec.intensity is not None:
+        raise ConfigError(
+            f"adversary {name!r}: the curriculum sets the intensity in training, and --eval-intensity in evaluation. "
+            "Leave out what follows @."
+        )
     options = {"protocol": config.protocol, "prior": config.prior_weights, "cache_scenes": CACHED_SCENES}
-    adversary: Adversary = registry.make_with("adversary", name, **options)
+    adversary: Adversary = build_component("adversary", spec, **options)
     return adversary
 
 

@@ -8,7 +8,7 @@ import torch
 
 from harness.checks import check_traffic
 from harness.errors import ConfigError, ScenarioError, UnknownNameError, WeightsError
-from harness.specs import make_traffic, split_spec
+from harness.traffic.make import make_traffic
 from harness.traffic.policy import SmartTraffic
 from tests.scenes import Agent, straight_road
 from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
@@ -148,12 +148,6 @@ def test_things_follow_the_log(weights):
 
 
 def test_specs(weights):
-    assert split_spec("smart:a/b.safetensors?temperature=0.5&method=warm_k&rule=none") == (
-        "smart:a/b.safetensors",
-        "smart",
-        "a/b.safetensors",
-        {"temperature": 0.5, "method": "warm_k", "rule": None},
-    )
     policy = make_traffic(f"smart:{weights}?temperature=0.5&top_k=7")
     assert policy.model.sampling.temperature == 0.5
     assert policy.model.sampling.k == 7
