@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Literal
 
 from harness.errors import ConfigError
 from scenarios.scenario import ScenarioSource
@@ -48,14 +48,6 @@ def _item(item: str, text: str, ids: Sequence[str]) -> list[int]:
     return found
 
 
-class _Counts(TypedDict, total=False):
-    """Procedural scenes per split."""
-
-    train: int
-    val: int
-    test: int
-
-
 def open_scenes(
     data: str,
     split: str | None = None,
@@ -80,9 +72,9 @@ def open_scenes(
     """
     kept = CACHE_SCENES if cache_scenes is None else cache_scenes
     # Of procedural scenes, no more are generated than are asked for.
-    counted = data == PROCEDURAL and split in SPLITS and scenes is not None and scenes.strip().isdecimal()
-    counts = _Counts(**{str(split): int(scenes or 0)}) if counted else _Counts()  # type: ignore[typeddict-item]
-    source = open_source(data, split, cache_scenes=kept, on_error=on_error, **counts)
+    counted = data == PROCEDURAL and scenes is not None and scenes.strip().isdecimal()
+    train, val, test = (int(scenes or 0) if counted and split == name else None for name in SPLITS)
+    source = open_source(data, split, cache_scenes=kept, on_error=on_error, train=train, val=val, test=test)
     if scenes is None:
         return source
     chosen = selected(scenes, source.ids)
