@@ -13,8 +13,8 @@ FOUNDATION = ("harness.errors", "harness.geometry", "harness.files", "harness.ca
 CONTRACTS = (*FOUNDATION, "harness.interfaces", "harness.metrics")
 ALLOWED = {
     "scenarios": ("scenarios", *FOUNDATION),
-    # SAGE's token backbone lives with SAGE, over the public models of the traffic package.
-    "adversaries": ("adversaries", "scenarios", "harness.traffic", *CONTRACTS),
+    # SAGE's token backbone lives with SAGE, over the public models of the traffic package; one loop fits all.
+    "adversaries": ("adversaries", "scenarios", "harness.traffic", "harness.fitting", *CONTRACTS),
     "ego_policies": ("ego_policies", "scenarios", *CONTRACTS),
     "curricula": ("curricula", "scenarios", *CONTRACTS),
     "harness": ("harness", "scenarios"),
