@@ -22,8 +22,9 @@ from rich.table import Table
 
 from adversaries.sage.make import ExpertsConfig, load_goals, make_experts
 from harness.commands.runs import RunDirectory, default_folder
+from harness.drawing.curves import draw_experts
 from harness.errors import ConfigError, GauntletError
-from harness.files import write_atomically, write_json
+from harness.files import write_json
 from harness.specs import build, parse
 from scenarios.selection import open_part
 
@@ -109,46 +110,6 @@ class Display:
         self.progress.update(self._tasks[name], completed=done)
 
 
-def draw_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Loss, feasibility, R_adv, P_real, reward and success of every expert over epochs, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 6.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 3).flat
-    panels = [
-        ("loss", "HGPO loss"),
-        ("feasible", "feasible share of the group\n(x: of one sample, held out)"),
-        ("adversarial", "R_adv, group mean"),
-        ("realism", "P_real, group mean"),
-        ("chosen_reward", "R_pref of the choice"),
-        ("success", "contacts of the choice"),
-    ]
-    for axis, (key, label) in zip(axes, panels, strict=True):
-        for number, (name, rows) in enumerate(histories.items()):
-            colour = f"C{number}"
-            if key == "loss":
-                points = [(row["epoch"], row["loss"]) for row in rows if row["loss"] is not None]
-                axis.plot(*zip(*points, strict=True), color=colour, label=name) if points else None
-                continue
-            axis.plot([row["epoch"] for row in rows], [row["train"][key] for row in rows], color=colour, label=name)
-            held = [(row["epoch"], row["held_out"][key]) for row in rows if "held_out" in row]
-            if held:
-                axis.plot(*zip(*held, strict=True), color=colour, linestyle="--", marker=".")
-            if key == "feasible":
-                one = [
-                    (row["epoch"], row["held_out"]["expected_feasible"])
-                    for row in rows
-                    if "expected_feasible" in row.get("held_out", {})
-                ]
-                axis.plot(*zip(*one, strict=True), color=colour, linestyle=":", marker="x") if one else None
-        axis.set(xlabel="epoch", ylabel=label)
-        axis.grid(alpha=0.3)
-    figure.axes[1].legend(title="solid: train, dashed: held out", fontsize=8)
-    write_atomically(path, lambda beside: figure.savefig(beside, dpi=110))
-
-
 def table(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
     """Before and after, per expert."""
     shown = Table(title="Experts: the prior's groups before and after alignment")
@@ -183,7 +144,7 @@ def run(config: TrainExpertsConfig, console: Console) -> Path:
         histories = make_experts(config.make, reference, train, held_out, record.path, info=info, report=display)
         display.close()
         write_json(record.path / "curves.json", histories)
-        draw_curves(histories, record.path / "curves.png")
+        draw_experts(histories, record.path / "curves.png")
     console.print(table(histories))
     minutes = (time.perf_counter() - begin) / 60
     adversary = {"goals": "sage", "smart": "sage_smart"}.get(parse(config.backbone).name)

@@ -21,8 +21,9 @@ from rich.table import Table
 
 from adversaries.prior.training import PriorTraining, train_prior
 from harness.commands.runs import RunDirectory, default_folder
+from harness.drawing.curves import draw_prior_training
 from harness.errors import GauntletError
-from harness.files import write_atomically, write_text
+from harness.files import write_text
 from scenarios.selection import open_part
 
 VERB: Final = "train_prior"
@@ -82,30 +83,6 @@ class Display:
         if name not in self.tasks:
             self.tasks[name] = self.progress.add_task(name, total=total)
         self.progress.update(self.tasks[name], completed=done)
-
-
-def draw_curve(rows: Sequence[dict[str, float]], baseline: dict[str, float], path: Path) -> None:
-    """Losses and held-out errors over epochs, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in rows]
-    for name in ("goal", "position", "reach"):
-        left.plot(epochs, [row[name] for row in rows], label=name)
-    left.set(xlabel="epoch", ylabel="training loss", yscale="log")
-    for name in ("minADE_32", "minFDE_32", "minADE_6"):
-        right.plot(epochs, [row[name] for row in rows], label=f"{name} (m)")
-    right.plot(epochs, [row["miss_32"] for row in rows], label="miss_32")
-    if "minADE_32" in baseline:
-        right.axhline(baseline["minADE_32"], color="grey", linestyle=":", label="lane following minADE_32 (m)")
-    right.set(xlabel="epoch", ylabel="held-out error, moving vehicles", ylim=(0, None))
-    for axis in (left, right):
-        axis.legend(fontsize=8)
-        axis.grid(alpha=0.3)
-    write_atomically(path, lambda beside: figure.savefig(beside, dpi=110))
 
 
 def write_table(results: dict[str, Any], path: Path) -> None:
@@ -173,7 +150,7 @@ def run(config: TrainPriorConfig, console: Console) -> Path:
         )
         rows = outcome.pop("history")
         baseline = outcome["val"].get("moving", {}).get("lane following", {})
-        draw_curve(rows, baseline, record.path / "curve.png")
+        draw_prior_training(rows, baseline, record.path / "curve.png")
         write_table(outcome, record.path / "table.csv")
     console.print(table(outcome))
     console.print(f"weights: {(record.path / 'prior.safetensors').resolve()}", highlight=False)

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from harness.commands.runs import RunDirectory, default_folder
+from harness.drawing.curves import draw_traffic_training
 from harness.errors import ConfigError, GauntletError
 from harness.files import write_json
 from harness.traffic.tokens.build import VocabularyConfig, build_vocabulary, measure
@@ -202,29 +203,9 @@ def run(config: TrainTrafficConfig, console: Console) -> Path:
         finally:
             display.close()
         write_json(record.path / "history.json", rows)
-        draw_curves(rows, record.path / "curve.png")
+        draw_traffic_training(rows, record.path / "curve.png")
     console.print(f"weights: {weights.resolve()}", highlight=False)
     return record.path
-
-
-def draw_curves(rows: dict[str, list[dict[str, float]]], path: Path) -> None:
-    """Training loss and validation value of every stage over epochs, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from harness.files import write_atomically
-
-    figure = Figure(figsize=(4.5 * max(len(rows), 1), 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, max(len(rows), 1), squeeze=False)[0]
-    for axis, (name, values) in zip(axes, rows.items(), strict=False):
-        epochs = [row["epoch"] for row in values]
-        axis.plot(epochs, [row["val"] for row in values], label="validation")
-        axis.plot(epochs, [row["loss"] for row in values], label="training loss")
-        axis.set(title=name, xlabel="epoch")
-        axis.legend(fontsize=8)
-        axis.grid(alpha=0.3)
-    write_atomically(path, lambda beside: figure.savefig(beside, dpi=110))
 
 
 def build(config: VocabularyCommand, console: Console) -> Path:

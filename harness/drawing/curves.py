@@ -1,52 +1,236 @@
-"""Learning curves as a picture."""
+"""Curves of every training run, from one function: series over a number, with intervals and reference lines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from harness.files import write_atomically
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from harness.drawing.figure import legend_below, panels, save_figure
+from harness.drawing.palette import LIGHT, series_colour, series_marker
 from harness.training.evaluation import Summary
 
-PANELS: Final = (("completion", "route completion"), ("collision", "collision rate"))
-COLOURS: Final = {"normal": "#2a7f62", "adversarial": "#c0392b"}
-LABELS: Final = {"normal": "as recorded", "adversarial": "attacked"}
+Numbers = Sequence[float]
+Row = Mapping[str, Any]
+"""One line of a run's history."""
+
+EPOCH: Final = "epoch"
+"""Label of an x axis that has ticks at whole numbers only."""
+LEARNING: Final = {"completion": "route completion", "collision": "collision rate"}
+STAGES: Final = {"normal": "as recorded", "adversarial": "attacked"}
+EXPERTS: Final = {
+    "loss": "HGPO loss",
+    "feasible": "feasible share of the group",
+    "adversarial": "R_adv, group mean",
+    "realism": "P_real, group mean",
+    "chosen_reward": "R_pref of the choice",
+    "success": "contacts of the choice",
+}
+"""What is drawn of an expert's alignment, with its label."""
 
 
-def draw_curves(summaries: Sequence[Summary], path: Path, title: str) -> None:
-    """Completion and collision over training steps, normal and attacked, with 95 % bands.
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One curve of a panel.
+
+    Attributes:
+        x, y: The points; a curve without points is left out.
+        label: In the legend; none without.
+        number: Says colour and marker.
+        low, high: Ends of the interval at each point, or empty.
+        style: As matplotlib has it: `-`, `--`, `:`, or empty for points alone.
+        marker: Another marker than the series' own; empty for none.
+    """
+
+    x: Numbers
+    y: Numbers
+    label: str = ""
+    number: int = 0
+    low: Numbers = ()
+    high: Numbers = ()
+    style: str = "-"
+    marker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One diagram.
+
+    Attributes:
+        x, y: Labels of the axes, with units.
+        series: Curves.
+        title: Heading.
+        references: Level → label, drawn as dotted horizontal lines.
+        shaded: Part of the x axis that is set off, or None.
+        logarithmic: Whether y is.
+        limits: Of y, or None for what the curves need.
+        steps: Whether x counts many steps (10 k, 1 M).
+    """
+
+    x: str
+    y: str
+    series: Sequence[Series]
+    title: str = ""
+    references: Mapping[float, str] = field(default_factory=dict)
+    shaded: tuple[float, float] | None = None
+    logarithmic: bool = False
+    limits: tuple[float | None, float | None] | None = None
+    steps: bool = False
+
+
+def draw_panel(axis: Axes, panel: Panel) -> None:
+    """Draw a panel with its legend into given axes."""
+    for one in panel.series:
+        if not len(one.x):
+            continue
+        colour = series_colour(one.number)
+        marker = series_marker(one.number) if one.marker is None else one.marker
+        axis.plot(
+            one.x, one.y, one.style or "none", color=colour, marker=marker, ms=3.5, lw=1.4, label=one.label or "_"
+        )
+        if len(one.low):
+            axis.fill_between(one.x, one.low, one.high, color=colour, alpha=0.15, lw=0)
+    for level, label in panel.references.items():
+        axis.axhline(level, color=LIGHT.soft, linestyle=":", label=label)
+    if panel.shaded is not None:
+        axis.axvspan(*panel.shaded, color=LIGHT.ink, alpha=0.06, lw=0)
+    axis.set(xlabel=panel.x, ylabel=panel.y, title=panel.title)
+    if panel.logarithmic:
+        axis.set_yscale("log")
+    if panel.limits is not None:
+        axis.set_ylim(*panel.limits)
+    if panel.steps:
+        axis.set_xlim(0, None)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.xaxis.set_major_formatter(EngFormatter())
+    elif panel.x == EPOCH:
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    legend_below(axis)
+
+
+def draw_panels(
+    path: Path, shown: Sequence[Panel], *, columns: int = 3, width: float = 4.6, height: float = 4.0, title: str = ""
+) -> None:
+    """Draw panels row by row to a PNG file.
+
+    Args:
+        path: Where to write.
+        shown: At least one panel.
+        columns: Most panels side by side.
+        width, height: Of a panel, inches.
+        title: Heading of the whole picture.
 
     Raises:
         RunError: The picture cannot be written.
     """
-    # The object-oriented interface: no global state, no window, safe beside the simulator.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter, MaxNLocator
+    columns = min(columns, len(shown))
+    figure, axes = panels(-(-len(shown) // columns), columns, width=width, height=height)
+    for axis, panel in zip(axes, shown, strict=False):
+        draw_panel(axis, panel)
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=10, wrap=True)
+    save_figure(figure, path)
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(PANELS))
-    for axis, (name, label) in zip(axes, PANELS, strict=True):
-        for stage, colour in COLOURS.items():
+
+def draw_learning(summaries: Sequence[Summary], path: Path, title: str) -> None:
+    """Completion and collision of an ego over training steps, normal and attacked, with 95 % bands.
+
+    Raises:
+        RunError: The picture cannot be written.
+    """
+    shown = []
+    for name, label in LEARNING.items():
+        series = []
+        for number, (stage, words) in enumerate(STAGES.items()):
             rows = [row for row in summaries if row.stage == stage]
-            steps = [row.step for row in rows]
-            intervals = [row.columns[name] for row in rows]
-            axis.plot(steps, [item.mean for item in intervals], "o-", ms=3, color=colour, label=LABELS[stage])
-            axis.fill_between(
-                steps,
-                [item.low for item in intervals],
-                [item.high for item in intervals],
-                color=colour,
-                alpha=0.18,
-                lw=0,
-            )
-        axis.xaxis.set_major_locator(MaxNLocator(5))
-        axis.xaxis.set_major_formatter(EngFormatter())
-        axis.set(xlabel="environment steps", ylabel=label, ylim=(0, 1), xlim=(0, None))
-        axis.grid(alpha=0.25)
-    axes[0].legend(frameon=False)
+            found = [row.columns[name] for row in rows]
+            mean, low, high = ([item[part] for item in found] for part in range(3))
+            series.append(Series([row.step for row in rows], mean, words, number, low, high))
+        shown.append(Panel("environment steps", label, series, limits=(0, 1), steps=True))
     scenes = max((row.scenes for row in summaries), default=0)
-    figure.suptitle(f"{title} – {scenes} test scenes, 95 % intervals", fontsize=10)
-    write_atomically(path, lambda beside: figure.savefig(beside, dpi=110))
+    draw_panels(path, shown, width=5.0, title=f"{title} – {scenes} test scenes, 95 % intervals")
+
+
+def draw_prior_training(rows: Sequence[Row], baseline: Mapping[str, float], path: Path) -> None:
+    """Losses and held-out errors of the motion prior over epochs; `baseline` holds those of lane following.
+
+    Raises:
+        RunError: The picture cannot be written.
+    """
+
+    def series(names: Mapping[str, str]) -> list[Series]:
+        epochs = [row["epoch"] for row in rows]
+        return [
+            Series(epochs, [row[name] for row in rows], label, number)
+            for number, (name, label) in enumerate(names.items())
+        ]
+
+    losses = series({name: name for name in ("goal", "position", "reach")})
+    errors = series({**{name: f"{name} (m)" for name in ("minADE_32", "minFDE_32", "minADE_6")}, "miss_32": "miss_32"})
+    lanes = {baseline["minADE_32"]: "lane following minADE_32 (m)"} if "minADE_32" in baseline else {}
+    shown = [
+        Panel(EPOCH, "training loss", losses, logarithmic=True),
+        Panel(EPOCH, "held-out error, moving vehicles", errors, references=lanes, limits=(0, None)),
+    ]
+    draw_panels(path, shown)
+
+
+def draw_traffic_training(stages: Mapping[str, Sequence[Row]], path: Path) -> None:
+    """Training loss and validation value of every stage of a traffic model over epochs.
+
+    Raises:
+        RunError: The picture cannot be written.
+    """
+    shown = [
+        Panel(
+            EPOCH,
+            "loss, validation value",
+            [
+                Series([row["epoch"] for row in rows], [row[name] for row in rows], label, number)
+                for number, (name, label) in enumerate((("val", "validation"), ("loss", "training loss")))
+            ],
+            title=stage,
+        )
+        for stage, rows in stages.items()
+    ]
+    draw_panels(path, shown or [Panel(EPOCH, "", [])], columns=max(len(shown), 1))
+
+
+def draw_experts(histories: Mapping[str, Sequence[Row]], path: Path) -> None:
+    """Loss, feasibility, R_adv, P_real, reward and success of every expert over epochs.
+
+    Solid curves are of training scenes, dashed ones held out, dotted ones the feasibility of one sample, held out.
+
+    Raises:
+        RunError: The picture cannot be written.
+    """
+    shown = []
+    for key, label in EXPERTS.items():
+        series = []
+        for number, (name, rows) in enumerate(histories.items()):
+            if key == "loss":
+                series.append(_over_epochs([(row["epoch"], row["loss"]) for row in rows], name, number))
+                continue
+            series.append(_over_epochs([(row["epoch"], row["train"][key]) for row in rows], name, number))
+            held = [(row["epoch"], row["held_out"]) for row in rows if "held_out" in row]
+            series.append(_over_epochs([(epoch, part[key]) for epoch, part in held], f"{name}, held out", number, "--"))
+            if key == "feasible":
+                one = [(epoch, part.get("expected_feasible")) for epoch, part in held]
+                series.append(_over_epochs(one, f"{name}, one sample", number, ":", "x"))
+        shown.append(Panel(EPOCH, label, series))
+    draw_panels(path, shown, height=4.2)
+
+
+def _over_epochs(
+    points: Sequence[tuple[float, float | None]], label: str, number: int, style: str = "-", marker: str | None = None
+) -> Series:
+    """A curve of what was measured: epochs without a number are left out."""
+    known = [(epoch, value) for epoch, value in points if value is not None]
+    shown = "" if style == "-" and marker is None else marker
+    return Series([x for x, _ in known], [y for _, y in known], label, number, style=style, marker=shown)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from harness.commands.runs import RunDirectory
-from harness.drawing.curves import draw_curves
+from harness.drawing.curves import draw_learning
 from harness.drawing.playback import save_playback
 from harness.report.tables import terminal_table, write_tables
 from harness.training.config import TrainConfig
@@ -77,7 +77,7 @@ def draw(config: TrainConfig, run: RunDirectory, trainer: Any, summaries: list[S
     Raises:
         RunError: The folder cannot be written.
     """
-    draw_curves(summaries, run.path / CURVE, title_of(config))
+    draw_learning(summaries, run.path / CURVE, title_of(config))
     scene = telling_scene(run.records("evaluation"))
     if scene is None:
         return

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from harness.drawing.curves import draw_curves
+from harness.drawing.curves import draw_learning
 from harness.drawing.playback import CANDIDATE, EGO, OPPONENT, View, frames, save_playback
 from harness.interfaces import AttackPlan, Trajectory
 from harness.report.run_report import telling_scene
@@ -64,7 +64,7 @@ def test_files_hold_every_evaluation(tmp_path) -> None:
 
 
 def test_the_curve_is_a_picture(tmp_path) -> None:
-    draw_curves(summarise(rows()), tmp_path / "curve.png", "A run")
+    draw_learning(summarise(rows()), tmp_path / "curve.png", "A run")
     assert Image.open(tmp_path / "curve.png").size[0] > 800
 
 

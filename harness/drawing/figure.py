@@ -1,0 +1,89 @@
+"""One way to make a figure, give it a legend and save it: no global state, no window, whole files only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from harness.drawing.palette import LIGHT
+from harness.files import explained, write_atomically
+
+DPI: Final = 110
+"""Dots per inch of every saved figure."""
+SMALL: Final = 8.0
+"""Size of letters in legends and notes, points."""
+_LETTER: Final = 0.075
+"""Width of a small letter, inches."""
+_HANDLE: Final = 0.6
+"""Width of a legend's sample line with its gaps, inches."""
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure whose parts make room for one another.
+
+    Args:
+        width: Inches.
+        height: Inches.
+    """
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor=LIGHT.card)
+    # The object-oriented interface: safe beside the simulator and in threads.
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def panels(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of panels with a faint grid, row by row.
+
+    Args:
+        rows: Panels one below the other.
+        columns: Panels side by side.
+        width: Of a panel, inches.
+        height: Of a panel, inches.
+    """
+    figure = new_figure(width * columns, height * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    return figure, axes
+
+
+def legend_below(axis: Axes, handles: Sequence[Artist] | None = None) -> None:
+    """Write the legend under a panel, where it covers nothing, in as many columns as fit.
+
+    Args:
+        axis: The panel.
+        handles: What is explained; everything that has a label by default.
+    """
+    shown = list(axis.get_legend_handles_labels()[0] if handles is None else handles)
+    if not shown:
+        return
+    figure = axis.figure.get_figure(root=True) if hasattr(axis.figure, "get_figure") else axis.figure
+    columns = axis.get_gridspec().ncols if axis.get_subplotspec() is not None else 1
+    longest = max(len(str(handle.get_label())) for handle in shown)
+    fitting = int(figure.get_figwidth() / columns / (longest * _LETTER + _HANDLE))
+    axis.legend(
+        handles=shown,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.16),
+        ncols=min(max(fitting, 1), len(shown)),
+        fontsize=SMALL,
+        frameon=False,
+    )
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure to a PNG file, whole or not at all; its folder is made where it is missing.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    with explained(path.parent, "make the folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda beside: figure.savefig(beside, dpi=DPI))
+    return path
