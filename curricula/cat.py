@@ -14,7 +14,7 @@ RAMP_END: Final = 0.5
 
 
 class CatCurriculum(OpenLoopCurriculum):
-    """p(attack) = min(0.9, 1.8·t/T), intensity 1.
+    """Attacks with probability min(0.9, 1.8·t/T), intensity 1.
 
     Paper: Zhang et al., CAT (CoRL 2023); the numbers are those of its released training script.
     """

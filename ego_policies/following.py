@@ -19,13 +19,13 @@ class IDMConfig:
     """Constants of the driver (Treiber, Hennecke and Helbing 2000, table I, unless noted)."""
 
     desired_speed: float | None = None
-    """m/s; None takes the speed limit where known, else the highest speed of the ego's own log."""
+    """Speed on a free road, m/s; None takes the speed limit where known, else the highest speed of the ego's log."""
     min_desired_speed: float = 3.0
     """Floor of the desired speed taken from a log, m/s (a log may stand still)."""
     time_headway: float = 1.5
-    """s."""
+    """Desired time gap to the leader, s."""
     standstill_gap: float = 2.0
-    """m, bumper to bumper."""
+    """Gap to a standing leader, bumper to bumper, m."""
     acceleration: float = 2.0
     """Comfortable acceleration, m/s² (paper: 0.73, too timid to get through a 9 s scene)."""
     deceleration: float = 3.0
@@ -43,7 +43,7 @@ class IDMConfig:
     lookahead_time: float = 0.6
     """Pure-pursuit look-ahead, s."""
     min_lookahead: float = 4.0
-    """m."""
+    """Shortest pure-pursuit look-ahead, m."""
 
     def __post_init__(self) -> None:
         """Reject values that cannot work."""

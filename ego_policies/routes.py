@@ -65,7 +65,7 @@ class SampledRoute:
     """
 
     SPACING: Final = 0.25
-    """m."""
+    """Distance between two points, m."""
     WINDOW: Final = 10.0
     """How far from the last place the next one is looked for, m (0.1 s at 80 m/s is 8 m)."""
 

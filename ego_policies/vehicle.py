@@ -17,7 +17,7 @@ MAX_STEERING: Final = np.deg2rad(40.0)
 REAR_AXLE: Final = 1.4166
 """From the car's centre back to the rear axle, m (`REAR_WHEELBASE`)."""
 WHEELBASE: Final = 2.469
-"""m (`REAR_WHEELBASE` + `FRONT_WHEELBASE`)."""
+"""Distance of the axles, m (`REAR_WHEELBASE` + `FRONT_WHEELBASE`)."""
 WHEELBASE_RATIO: Final = 0.547
 """Wheelbase over length (2.469 m / 4.515 m)."""
 FULL_THROTTLE: Final = 2.9

@@ -42,7 +42,7 @@ class TrainExpertsConfig:
     train: str = "train"
     """Scenes to align on: a split name, or indices such as `0:280` or `0:100,120,130:140`."""
     held_out: str = "test"
-    """Scenes for the held-out curves (nothing is chosen by them): likewise; empty for none."""
+    """Scenes for the held-out curves, by which nothing is chosen: a split name, or indices; empty for none."""
     backbone: str = "goals"
     """Motion model to align: `goals`, the goal-conditioned prior that `sage` uses; `smart` (or `smart:FILE`,
     `smart:FILE?k=48&agents=8&temperature=1.0`), the traffic model's roll-outs, for `sage_smart`; or a registered

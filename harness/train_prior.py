@@ -38,9 +38,9 @@ class TrainPriorConfig:
     train: str = "train"
     """Scenes to learn from: a split name, or indices such as `0:280` or `0:100,120,130:140`."""
     val: str = "val"
-    """Scenes for early stopping: likewise."""
+    """Scenes for early stopping: a split name, or indices such as `280:320`."""
     test: str = "test"
-    """Scenes of the final table: likewise; empty for none."""
+    """Scenes of the final table: a split name, or indices; empty for none."""
     out: Path | None = None
     """Run folder; a new one under `runs/` by default."""
     resume: Path | None = None

@@ -43,7 +43,7 @@ class TrainTrafficConfig:
     train: str = "train"
     """Scenes to learn from: a split name, or indices such as `0:280`."""
     val: str = "val"
-    """Scenes for validation and early stopping: likewise."""
+    """Scenes for validation and early stopping: a split name, or indices such as `280:320`."""
     test: str = "test"
     """Scenes of `data` that are never trained on; only used to choose among `extra`."""
     stage: str = "bc"

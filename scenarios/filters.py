@@ -17,7 +17,7 @@ from scenarios.scenario import CURRENT_STEP, Scenario
 MIN_OPPONENT_STEPS: Final = 30
 """3 s: SAGE does not say how short is too short; in the 400 WOMD scenes the shortest opponent lasts 67 steps."""
 MIN_EGO_PATH: Final = 5.0
-"""m in the whole scene (9.1 s)."""
+"""Shortest way of an ego in the whole scene (9.1 s), m."""
 
 
 def reject_reason(

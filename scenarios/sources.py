@@ -16,7 +16,7 @@ PROCEDURAL: Final = "procedural"
 DEFAULT_COUNTS: Final = {"train": 200, "val": 0, "test": 50}
 """Procedural scenes that are generated where the caller does not say how many."""
 DEFAULT_VAL: Final = 40
-"""Likewise, where the caller asks for the validation split by name."""
+"""Validation scenes that are generated where the caller asks for that split by name."""
 
 
 def open_source(

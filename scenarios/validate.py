@@ -13,9 +13,9 @@ from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 from scenarios.source_format import FORMAT_KEY, SourceFormat
 
 MAX_SPEED: Final = 70.0
-"""m/s (250 km/h): a faster agent is a tracking error."""
+"""A faster agent is a tracking error, m/s (250 km/h)."""
 MAX_JUMP: Final = 10.0
-"""m in one step beyond what the recorded speed explains: the ego is teleported."""
+"""An ego that moves farther in one step than its recorded speed explains is teleported, m."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ as much per second at 10 Hz as at KING's 4 Hz."""
 BETAS: Final = (0.8, 0.999)
 """Adam's, KING's published setting for one opponent."""
 ROAD_WEIGHT: Final = 20.0
-"""w_rd, KING's published setting for one opponent."""
+"""KING's published w_rd for one opponent."""
 ROAD_SPREAD: Final = 1.0
 """Width of KING's Gaussian around each corner, m (5 pixels at 5 pixels a metre)."""
 MARGIN: Final = 20.0

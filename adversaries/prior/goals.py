@@ -25,7 +25,7 @@ DURATION: Final = HORIZON * DT
 START_DISTANCE: Final = 6.0
 """A lane is a start lane when it passes within this distance of the agent, m."""
 START_ANGLE: Final = 1.2
-"""… and points this close to the agent's heading, rad."""
+"""A start lane points this close to the agent's heading, rad."""
 MAX_STARTS: Final = 5
 MAX_VISITS: Final = 48
 """Lanes that one agent's goals lie on, nearest along the graph first."""

@@ -50,7 +50,7 @@ class PriorTraining:
     learning_rate: float = 1.5e-3
     """Peak of the cosine schedule (AdamW)."""
     weight_decay: float = 0.02
-    """AdamW's."""
+    """Weight decay of AdamW."""
     warmup: int = 100
     """Updates of linear warm-up."""
     average: float = 0.998
@@ -62,11 +62,11 @@ class PriorTraining:
     minutes: float = 0.0
     """Stop after this much training time and keep the best so far (0: no limit)."""
     seed: int = 0
-    """Of everything."""
+    """Seed of everything random."""
     threads: int = 1
     """Torch threads; with one the result is the same on every run."""
     model: PriorConfig = field(default_factory=PriorConfig)
-    """Architecture."""
+    """Architecture of the network."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without data."""

@@ -26,10 +26,10 @@ GROUP: Final = 32
 BETA: Final = 0.05
 """Strength of the regularisation towards the reference (appendix B.1)."""
 EXTREME: Final = 0.9
-"""w* of eq. 5 (appendix B.1)."""
+"""Weight w* of equation 5 (appendix B.1)."""
 MAP_WEIGHT: Final = 0.1
-"""w_map of the weighted-penalty ablation, which the paper does not give: a boundary costs 5, an object 1, the scale
-of the other terms."""
+"""Weight w_map of the weighted-penalty ablation, which the paper does not give: a boundary costs 5, an object 1, the
+scale of the other terms."""
 
 
 @dataclass(frozen=True, slots=True)

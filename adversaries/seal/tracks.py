@@ -19,7 +19,7 @@ SCALE: Final = 8.0
 HARDEST: Final = 9.0
 """No ego is expected to accelerate or brake harder, m/s²."""
 SHARPEST: Final = 1.0
-"""… or to turn faster, rad/s."""
+"""No ego is expected to turn faster, rad/s."""
 
 
 def relative_track(ego: Floats, ego_valid: Bools, opponent: Floats, opponent_valid: Bools) -> Singles:

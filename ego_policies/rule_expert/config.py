@@ -40,11 +40,11 @@ class RuleExpertConfig:
     free_speed: float = 15.0
     """Target speed without traffic, m/s."""
     flow_radius: float = 20.0
-    """m."""
+    """Vehicles farther away do not count as flow, m."""
     flow_width: float = 7.8
     """1.2 lane widths of the published reference lane (6.5 m), m."""
     flow_limits: tuple[float, float] = (5.0, 25.0)
-    """m/s."""
+    """Slowest and fastest speed that flow may ask for, m/s."""
     bend: float = 0.1734
     """Turn between two successive 2 m chords of the route that counts as an intersection, rad (cosine 0.985)."""
     cornering: float = 4.0

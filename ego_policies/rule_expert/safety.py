@@ -88,7 +88,7 @@ def choose(careful: NDArray[np.intp], bare: NDArray[np.intp], speeds: Floats, st
 
     Args:
         careful: [K] first step at which the margin is lost, `steps` where never; candidates in order of preference.
-        bare: [K] first step at which the boxes themselves meet, likewise.
+        bare: [K] first step at which the boxes themselves meet, `steps` where never.
         speeds: [K] speeds of the ego when they do, m/s.
         steps: Length of the forecast.
     """

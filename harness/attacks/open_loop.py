@@ -48,7 +48,7 @@ class AttackRecord:
         closest_m: Smallest distance of the centres, m.
         reward: R_adv, equation 11.
         kinematic: P_kin, equation 12, of the opponent from the current step on.
-        behavioural: P_beh, equation 13, likewise.
+        behavioural: P_beh, equation 13, of the opponent from the current step on.
         off_road: Whether the opponent's box crosses a road edge.
         hits_traffic: Whether the opponent's box meets another agent's logged track.
         milliseconds: Time to plan, ms.

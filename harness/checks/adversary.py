@@ -17,9 +17,9 @@ from scenarios.scenario import CURRENT_STEP, Scenario
 POSITION_TOLERANCE: Final = 1e-6
 """History rows must be the log's, m."""
 SPEED_TOLERANCE: Final = 1.0
-"""Velocity against differenced positions, m/s: half a step at 20 m/s² …"""
+"""Velocity against differenced positions, m/s: half a step at 20 m/s²."""
 RELATIVE_SPEED_TOLERANCE: Final = 0.1
-"""… plus this share of the speed."""
+"""Share of the speed by which the velocity may differ on top."""
 HEADING_TOLERANCE: Final = np.deg2rad(45.0)
 """Heading against direction of travel, rad (either way round: cars may reverse)."""
 HEADING_SPEED: Final = 3.0

@@ -98,7 +98,7 @@ class EgoVehicle(DefaultVehicle):
         self.forward = (matrix.getCell(1, 0), matrix.getCell(1, 1))
 
     def world_state(self, origin: Any) -> tuple[float, float, float, float, float]:
-        """x, y, heading, vx, vy in the scenario's own frame, whose `origin` [2] is given."""
+        """The car's x, y, heading, vx and vy in the scenario's own frame, whose `origin` [2] is given."""
         return self.x + origin[0], self.y + origin[1], self.theta, self.vx, self.vy
 
     @property

@@ -94,7 +94,7 @@ class Avoidability:
         visible_step: First step at which the ego could act.
         contact_step: The recorded contact.
         unavoidable_from_step: First step from which no manoeuvre was found any more; None if there was none at all.
-        seconds_before_impact: From that step to the contact, s; None likewise.
+        seconds_before_impact: From that step to the contact, s; None if there was none at all.
         witness: [n, 5] states of the latest successful manoeuvre; row 0 is the recorded state at `witness_step`.
         witness_step: Absolute step of its first row (the last step at which the contact was avoidable).
         manoeuvre: The witness in words; empty without one.

@@ -20,15 +20,15 @@ Floats = NDArray[np.float64]
 Party = Literal["ego", "opponent", "both", "none"]
 
 STANDING_SPEED: Final = 0.5
-"""m/s."""
+"""A slower vehicle stands, m/s."""
 STANDING_TIME: Final = 1.0
-"""s."""
+"""A vehicle stands once it has been slow for this long, s."""
 BRAKING_TIME: Final = 0.3
 """Braking is averaged over this time, s."""
 TURN_WINDOW: Final = 6.0
 """A turn is looked for over this time, s: vehicles wait in the middle of it."""
 LANE_AHEAD: Final = 15.0
-"""m."""
+"""Way ahead along the lane that is looked at, m."""
 SAME_ROUTE: Final = 0.3
 """Ways on from a lane that the vehicle kept to equally well, within this many metres, cannot be told apart."""
 SAME_WAY: Final = np.deg2rad(45.0)

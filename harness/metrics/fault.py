@@ -53,7 +53,7 @@ WINDOW: Final = 3.0
 WANDERING: Final = 0.375
 """Lateral movement that is still normal, m (UN R157)."""
 HARD_BRAKING: Final = 5.0
-"""m/s² (UN R157: perceived as a risk)."""
+"""Deceleration that others perceive as a risk (UN R157), m/s²."""
 FIRST_COME: Final = 1.0
 """Who is this much earlier (s) at a crossing was there first."""
 TURNING: Final = np.deg2rad(20.0)

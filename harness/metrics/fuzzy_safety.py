@@ -34,7 +34,7 @@ from harness.metrics.reference_driver import (
 Floats = NDArray[np.float64]
 
 GRAVITY: Final = 9.81
-"""m/s²."""
+"""Acceleration of free fall, m/s²."""
 
 
 @dataclass(frozen=True, slots=True)

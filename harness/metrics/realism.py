@@ -22,7 +22,7 @@ ACCELERATION_LIMIT: Final = 7.0
 LATERAL_LIMIT: Final = 6.0
 """Lateral acceleration, m/s²."""
 YAW_RATE_LIMIT: Final = 0.8
-"""rad/s."""
+"""Yaw rate above which the penalty grows, rad/s."""
 TURN_LIMIT: Final = np.pi
 """Change of heading over the whole trajectory, rad."""
 ACCELERATION_WEIGHT: Final = 5.0

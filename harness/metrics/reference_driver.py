@@ -28,7 +28,7 @@ from harness.metrics.obstacles import extended
 Floats = NDArray[np.float64]
 
 AFTER: Final = 4.0
-"""s."""
+"""Time after the contact that is simulated, s."""
 SLACK: Final = 0.1
 """Time by which a crossing vehicle must miss the ego to be no conflict, s (JRC-FSM's lateral check)."""
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 GRAVITY: Final = 9.81
-"""m/s²."""
+"""Acceleration of free fall, m/s²."""
 MIN_SPEED: Final = 0.5
 """Below this (m/s) a recorded yaw rate says nothing about the steering."""
 SUBSTEPS: Final = 2

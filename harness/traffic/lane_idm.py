@@ -35,7 +35,7 @@ _EVERY: Final = 2
 """Steps between two looks ahead (0.2 s)."""
 _FREE: Final = 1e6
 _AT_REST: Final = 0.1
-"""m/s; slower is standing."""
+"""A slower vehicle stands, m/s."""
 _CURB: Final = 1.5
 """Who stands this far from the centre of its lane (m) is parked, not queueing."""
 

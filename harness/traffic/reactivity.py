@@ -30,9 +30,9 @@ SLOWEST: Final = 3.0
 REACH: Final = 40.0
 """Followers begin at most so far behind the ego (centres, m): 2.9 s at 50 km/h."""
 LANE: Final = 1.75
-"""... so far aside (m): half a lane of 3.5 m ..."""
+"""Followers begin at most so far aside of the ego (m): half a lane of 3.5 m."""
 ALIGNED: Final = np.radians(30.0)
-"""... and turned by at most this much."""
+"""Followers are turned against the ego by at most this much, rad."""
 SPARE: Final = 5.0
 """The logged path goes on at least this far beyond where the braking ego stops (m): the recorded ego drove on."""
 

@@ -41,9 +41,9 @@ MAP_TYPES: Final = {
 """MetaDrive type by `map_element_id` (WOMD's roadgraph types); edges of unknown type (14) are edges all the same."""
 POLYGONS: Final = ("CROSSWALK", "SPEED_BUMP", "DRIVEWAY")
 JOINT: Final = 0.3
-"""m; farther apart, two lanes are not connected."""
+"""Two lanes whose ends lie farther apart are not connected, m."""
 BEND: Final = np.pi / 4
-"""rad; turning more at a joint, two lanes are not connected."""
+"""Two lanes that turn more at their joint are not connected, rad."""
 
 
 def load(path: str | Path) -> Scenario:

@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 
 CONNECTED: Final = 0.35
-"""A lane leads into another if its end is this near to the other's start, m …"""
+"""A lane leads into another if its end is this near to the other's start, m."""
 ALIGNED: Final = np.cos(np.deg2rad(25.0))
-"""… and their headings agree within 25°."""
+"""The headings of two connected lanes agree within 25°: their cosine is larger than this."""
 PLUG_TRIALS: Final = 6
 """How often a block that overlaps what is already there is drawn again."""
 

@@ -28,15 +28,15 @@ MAX_GAP: Final = {"crossing": 3.0, "merge": 3.0, "cut_in": 2.5, "follow": 1.6}
 SHARE: Final = {"crossing": 1.0, "merge": 1.0, "cut_in": 0.6, "oncoming": 0.6, "follow": 0.35, "adjacent": 0.6}
 """Preference among interactions of equal strength: crossings and merges are what attacks are made of."""
 WEAK: Final = ("oncoming", "adjacent")
-"""Interactions in which nobody need give way …"""
+"""Interactions in which nobody need give way."""
 WEAK_SHARE: Final = 0.3
-"""… and the share of simulations that may give them, so that they do not crowd out the others."""
+"""Share of simulations that may give a weak interaction, so that they do not crowd out the others."""
 TURNING: Final = 1.3
 """Preference for egos that turn: most vehicles go straight on."""
 HARDEST: Final = 4.0
 """An ego or opponent that brakes harder than this in the recorded window was pushed by the simulation, m/s²."""
 SHARPEST: Final = 4.5
-"""Likewise for lateral acceleration, m/s²."""
+"""An ego or opponent with more lateral acceleration in the recorded window was pushed as well, m/s²."""
 ONCOMING_DISTANCE: Final = 6.0
 """Largest distance of centres at which opposite vehicles pass and count as interacting, m."""
 ADJACENT_DISTANCE: Final = 7.0

@@ -15,9 +15,9 @@ ROUNDING: Final = 0.7
 MAX_HEADING: Final = math.radians(75.0)
 MAX_HEADING_SMALL_OVERLAP: Final = math.radians(10.0)
 SMALL_OVERLAP: Final = 0.5
-"""m; with less lateral overlap the headings must agree within `MAX_HEADING_SMALL_OVERLAP`."""
+"""With less lateral overlap (m) the headings must agree within `MAX_HEADING_SMALL_OVERLAP`."""
 MAX_TIME: Final = 5.0
-"""s; larger times are cut, and nothing ahead counts as this."""
+"""Larger times (s) are cut, and nothing ahead counts as this."""
 _PAIRS: Final = 8_000_000
 """Pairs of objects that are looked at at once: bounds the memory (about 0.5 GB)."""
 

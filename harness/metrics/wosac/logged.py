@@ -14,9 +14,9 @@ from harness.metrics.wosac.config import Quirks
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 STEP: float = 0.1
-"""s; the metrics are defined at 10 Hz."""
+"""Time step at which the metrics are defined, s (10 Hz)."""
 JITTER: float = 0.005
-"""s; WOMD's time stamps wander by a few ms, and the metrics take every step for 0.1 s."""
+"""Tolerance of a time step, s: WOMD's time stamps wander by a few ms, and the metrics take every step for 0.1 s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 Z_STRETCH: Final = 3.0
 """Heights count threefold in choosing the nearest edge: no association with the road above or below."""
 CLOSED: Final = 1.0
-"""m²: squared distance of its ends below which an edge is closed."""
+"""Squared distance of its ends below which an edge is closed, m²."""
 CELL: Final = (2.0, 2.0, 0.5)
 """Cell of the candidate table, m."""
 _LIMIT: Final = 4_000_000

@@ -33,7 +33,7 @@ class SmartConfig:
     lanes: int = 8
     """Lane pieces seen around the place that the agent reaches soon; around itself it sees all that the grid lists."""
     edges: int = 4
-    """Likewise, road-edge pieces."""
+    """Road-edge pieces seen around the place that the agent reaches soon."""
     lookahead: float = 1.5
     """The map is also seen around the place that the agent reaches in this time at its speed, s."""
     map_radius: float = 45.0

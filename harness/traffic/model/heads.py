@@ -23,7 +23,7 @@ _KERNEL_WIDTH: Final = (0.3, 0.1, 0.03)
 SCALE_POSITION: Final = 1.0
 """Fixed standard deviation of x and y, m (CAT-K's ego policy)."""
 SCALE_DIRECTION: Final = 0.1
-"""Fixed standard deviation of the heading's cosine and sine (likewise)."""
+"""Fixed standard deviation of the heading's cosine and sine (CAT-K's ego policy)."""
 
 
 class TokenHead(nn.Module):

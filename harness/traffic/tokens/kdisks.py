@@ -1,4 +1,4 @@
-"""k-disks: centres picked at random among the samples that no earlier centre covers.
+"""Centres of k-disks: picked at random among the samples that no earlier centre covers.
 
 Paper: 'Trajeglish: Learning the Language of Driving Scenarios', as used by SMART and CAT-K for motion tokens.
 """

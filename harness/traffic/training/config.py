@@ -9,7 +9,7 @@ from harness.errors import ConfigError
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """The training loop, the same for every stage. Zeros mean: the stage's own default."""
+    """The training loop, the same for every stage; 0 takes the stage's own default."""
 
     epochs: int = 40
     """Passes; the learning rate reaches its end at the last."""
@@ -22,9 +22,9 @@ class LoopConfig:
     final_rate: float = 0.01
     """Share of the peak at the end (CAT-K: 1 % for cloning, 5 % for fine-tuning)."""
     weight_decay: float = 0.02
-    """AdamW's, on matrices."""
+    """Weight decay of AdamW, on matrices only."""
     clip: float = 0.5
-    """Gradient norm (CAT-K)."""
+    """Gradients are scaled down to this norm (CAT-K)."""
     warmup: int = 100
     """Updates of linear warm-up."""
     average: float = 0.998
@@ -34,11 +34,11 @@ class LoopConfig:
     minutes: float = 0.0
     """Stop after this much training time and keep the best so far; 0 for no limit."""
     seed: int = 0
-    """Of everything."""
+    """Seed of everything random."""
     threads: int = 1
     """Torch threads; with one the result is the same on every run."""
     amp: bool = False
-    """bfloat16 autocast."""
+    """Whether to compute in bfloat16 where autocast allows it."""
     device: str = "auto"
     """`auto` takes a GPU where there is one."""
 
