@@ -21,6 +21,21 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def at_least(least: float, **values: float) -> None:
+    """Refuse values of options that are too small.
+
+    Args:
+        least: The smallest value that works.
+        values: Values by field name.
+
+    Raises:
+        ConfigError: One is smaller, or not a number; the message names the option as it is typed.
+    """
+    for name, value in values.items():
+        if not value >= least:
+            raise ConfigError(f"{option(name)} {value}: expected at least {least}.")
+
+
 def rebuild(kind: type[Config], stored: Mapping[str, object], where: str = "") -> Config:
     """A configuration from the plain values of `run.json`; fields that it lacks keep their defaults.
 

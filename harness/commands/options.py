@@ -25,8 +25,8 @@ class DataOptions:
     """Which scenes."""
 
     data: str = "procedural"
-    """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2), or
-    `procedural` for the generated scenes."""
+    """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2); or the
+    word `procedural` for the generated scenes."""
     split: str = "test"
     """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
     scenes: str | None = None

@@ -8,7 +8,9 @@ import pytest
 
 from harness.engine import EngineConfig, GauntletEnv
 from harness.engine.stock import StockProcess, drive
-from harness.perf import PerfConfig, measure_differences, measure_speed, pick
+from harness.performance.against_stock import measure_differences, measure_speed
+from harness.performance.config import PerfConfig
+from harness.performance.sample import spread
 from scenarios import open_source
 from scenarios.scenario import Kind
 from tests.scenes import LANE_WIDTH, Agent, crossing, straight_road
@@ -76,7 +78,7 @@ def test_faster_than_stock():
 @pytest.mark.skipif("GAUNTLET_WOMD" not in os.environ, reason="GAUNTLET_WOMD names no folder of WOMD scenes")
 def test_equal_to_stock_on_real_scenes():
     source = open_source(os.environ["GAUNTLET_WOMD"])
-    result = measure_differences(pick(source, 8), PerfConfig())
+    result = measure_differences(spread(source, 8), PerfConfig())
     assert result["contact_disagreements"] == 0
     assert result["max_reward_difference"] <= 1e-4
     assert result["max_observation_difference"] <= 1e-4

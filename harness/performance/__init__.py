@@ -1,0 +1,1 @@
+"""Measurements of speed, equality with stock MetaDrive, attack latency and memory."""

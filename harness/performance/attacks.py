@@ -1,0 +1,60 @@
+"""Latency of the attacks: milliseconds per plan on one core."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from harness import registry
+from harness.errors import AdversaryError, GauntletError
+from harness.interfaces import Adversary, AttackContext, Trajectory
+from harness.performance.config import PerfConfig
+from harness.performance.sample import spread
+from scenarios.scenario import Scenario, ScenarioSource
+
+AttackTimes = dict[str, dict[str, float | str]]
+"""By adversary: `median` and `slowest` (ms) and `scenes`, or `error` where it cannot be built."""
+
+
+def measure_attacks(source: ScenarioSource, config: PerfConfig) -> dict[str, AttackTimes]:
+    """Milliseconds per attack on one core, for every registered adversary; parsing is not counted: `attack_ms`."""
+    torch.set_num_threads(1)
+    scenes = [scene for scene in spread(source, 2 * config.attack_sample) if scene.opponent is not None]
+    found: AttackTimes = {}
+    for name in registry.names("adversary"):
+        try:
+            adversary = registry.make("adversary", name)
+        except (GauntletError, TypeError) as error:
+            found[name] = {"error": str(error)}
+            continue
+        tried = _times(adversary, scenes[: config.attack_sample + 1], config.seed)
+        # The first call loads weights.
+        times = [duration for duration in tried[1:] if duration is not None]
+        if times:
+            found[name] = {"median": float(np.median(times)), "slowest": max(times), "scenes": len(times)}
+    return {"attack_ms": found}
+
+
+def _times(adversary: Adversary, scenes: Sequence[Scenario], seed: int) -> list[float | None]:
+    """Milliseconds per scene; None where the scene cannot be attacked."""
+    times: list[float | None] = []
+    for scene in scenes:
+        begin = time.perf_counter()
+        try:
+            adversary.plan(_context(scene, seed))
+        except AdversaryError:
+            times.append(None)
+            continue
+        times.append(1e3 * (time.perf_counter() - begin))
+    return times
+
+
+def _context(scene: Scenario, seed: int) -> AttackContext:
+    """Full intensity against the recorded ego."""
+    assert scene.opponent is not None, "only scenes with an opponent are attacked"
+    logged = Trajectory(scene.states(scene.ego), scene.valid[scene.ego])
+    rng = np.random.default_rng(seed)
+    return AttackContext(scene, scene.opponent, (logged,), 1.0, rng, scene.box(scene.ego))

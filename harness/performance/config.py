@@ -1,0 +1,47 @@
+"""What `perf` measures, and on which scenes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.commands.configs import at_least
+from harness.commands.options import DataOptions
+
+
+@dataclass(frozen=True)
+class PerfConfig(DataOptions):
+    """What to measure, on which scenes."""
+
+    split: str = "all"
+    """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
+    sample: int = 20
+    """Number of scenes for speed, training and memory, spread evenly over the chosen scenes."""
+    blocks: int = 5
+    """Alternating passes over the scenes for the speed ratios."""
+    exact_sample: int = 40
+    """Number of scenes for the differences in observation and reward; 0 skips them."""
+    horizon: int = 90
+    """Steps per episode, 0.1 s each."""
+    train_steps: int = 3_000
+    """Environment steps (one TD3 update each) for the training rate; 0 skips it."""
+    attack_sample: int = 20
+    """Number of scenes to attack per adversary; 0 skips the attacks."""
+    episodes: int = 2_000
+    """Episodes for the memory growth; 0 skips it."""
+    episode_steps: int = 20
+    """Steps of each of those episodes, 0.1 s each."""
+    seed: int = 0
+    """Seed of everything random."""
+    json: Path | None = None
+    """File for the numbers."""
+
+    def __post_init__(self) -> None:
+        """Reject counts that cannot work.
+
+        Raises:
+            ConfigError: A number is too small.
+        """
+        at_least(1, sample=self.sample, blocks=self.blocks, horizon=self.horizon, episode_steps=self.episode_steps)
+        at_least(0, exact_sample=self.exact_sample, train_steps=self.train_steps, attack_sample=self.attack_sample)
+        at_least(0, episodes=self.episodes, seed=self.seed)

@@ -1,0 +1,90 @@
+"""`perf`: which scenes are measured, the parts that need no simulator, and the command around them."""
+
+import json
+
+import pytest
+
+from harness import perf, registry
+from harness.errors import AdversaryError, ConfigError
+from harness.performance import attacks, stages
+from harness.performance.config import PerfConfig
+from harness.performance.memory import rss_mb
+from harness.performance.sample import LoadedScenes, spread
+from harness.report.performance_table import performance_table
+from tests.scenes import crossing, straight_road
+from tests.sources import ListSource
+
+
+def roads(count):
+    return ListSource([straight_road(scene_id=str(number)) for number in range(count)])
+
+
+def test_scenes_are_spread_over_the_source():
+    assert [scene.id for scene in spread(roads(9), 3)] == ["0", "4", "8"]
+    assert [scene.id for scene in spread(roads(2), 5)] == ["0", "1"]
+    with pytest.raises(ConfigError, match="no scenes"):
+        spread(ListSource([]), 3)
+
+
+def test_equal_ids_stay_apart():
+    source = LoadedScenes([crossing(), crossing()])
+    assert len(set(source.ids)) == len(source) == 2
+
+
+def test_every_adversary_is_timed_but_for_its_first_plan(monkeypatch):
+    class Refuses:
+        def __init__(self):
+            self.left = 2
+
+        def plan(self, context):
+            assert context.intensity == 1.0
+            self.left -= 1
+            if self.left < 0:
+                raise AdversaryError("no plan")
+
+    def make(kind, name):
+        if name == "broken":
+            raise TypeError("needs a file")
+        return Refuses()
+
+    monkeypatch.setattr(registry, "names", lambda kind: ("broken", "refuses"))
+    monkeypatch.setattr(registry, "make", make)
+    found = attacks.measure_attacks(roads(5), PerfConfig(attack_sample=3))["attack_ms"]
+    assert found["broken"] == {"error": "needs a file"}
+    # Of two plans that come about, the first is not counted.
+    assert found["refuses"]["scenes"] == 1
+    assert found["refuses"]["slowest"] >= found["refuses"]["median"] > 0
+
+
+def test_resident_memory_is_measured():
+    assert 10 < rss_mb() < 1e6
+
+
+def test_the_command_writes_the_numbers_after_every_measurement(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(PerfConfig, "open", lambda self: roads(4))
+    monkeypatch.setattr(stages, "measure_speed", lambda scenes, config: {"step_ratio": float(len(scenes))})
+    monkeypatch.setattr(stages, "measure_differences", lambda scenes, config: {"contacts": len(scenes)})
+    skipped = ["--train-steps", "0", "--attack-scenes", "0", "--episodes", "0"]
+    path = tmp_path / "perf.json"
+    perf.main(["--json", str(path), "--sample", "3", "--exact-sample", "2", *skipped])
+    found = json.loads(path.read_text())
+    assert (found["scenes"], found["step_ratio"], found["contacts"]) == (3, 3.0, 2)
+    assert found["config"]["attack_sample"] == 0
+    printed = capsys.readouterr()
+    assert "≥ 2.5" in printed.out
+    assert "--attack-sample" in printed.err
+
+
+def test_the_table_shows_goals_and_errors():
+    measured = {"scenes": 3, "attack_ms": {"cat": {"median": 12.34, "slowest": 20.0}, "own": {"error": "no file"}}}
+    table = performance_table(measured)
+    assert list(table.columns[0].cells) == ["scenes", "attack_ms cat", "attack_ms own"]
+    assert list(table.columns[1].cells) == ["3", "12.3", "no file"]
+    assert list(table.columns[2].cells) == ["", "≤ 40", ""]
+
+
+def test_numbers_that_cannot_work_are_refused_as_they_are_typed():
+    with pytest.raises(ConfigError, match="--attack-sample -1: expected at least 0"):
+        PerfConfig(attack_sample=-1)
+    with pytest.raises(ConfigError, match="--blocks 0: expected at least 1"):
+        PerfConfig(blocks=0)
