@@ -22,7 +22,6 @@ LONG_VERBS = {
     "benchmark": 163,
     "doctor": 127,
     "evaluate_traffic": 199,
-    "perf": 345,
     "sage_analysis": 234,
     "scenarios": 281,
     "simulate": 162,
