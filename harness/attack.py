@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from harness.attacks.closed_loop import SimulatedAttack, rates, simulate
+from harness.attacks.closed_loop import SimulatedAttack, simulate
 from harness.attacks.export import attacked_scene
 from harness.attacks.open_loop import AttackRecord, AttackSummary, attack_all, logged_context, summarise
+from harness.attacks.tables import open_loop_table, simulation_table
 from harness.commands.runs import RunDirectory, default_folder
 from harness.drawing.attacks import draw_attack
 from harness.episodes.policies import load_policy
 from harness.errors import ConfigError, GauntletError
 from harness.exports.library import library
 from harness.exports.openscenario import write_openscenario
-from harness.files import write_atomically, write_json
+from harness.files import write_json, write_text
 from harness.interfaces import Adversary, AttackPlan
-from harness.metrics.intervals import Interval
+from harness.report.tables import csv_text
 from harness.specs import build, parse
 from scenarios import open_source
 from scenarios.export import write_folder
@@ -108,13 +107,13 @@ def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Pa
             adversaries, progress, config.protocol, intensity=config.intensity, seed=config.seed, on_plan=keep
         )
         summaries = summarise(records, config.seed)
-        write_csv(folder.path / "attacks.csv", records)
+        write_text(folder.path / "attacks.csv", csv_text(asdict(record) for record in records))
         write_json(folder.path / "summary.json", [asdict(row) for row in summaries])
-        console.print(table(summaries))
+        console.print(open_loop_table(summaries).rich(turned=True))
         if config.policy is not None:
             episodes = _simulate(config, source, count, adversaries, console)
-            write_csv(folder.path / "simulated.csv", episodes)
-            console.print(simulation_table(episodes))
+            write_text(folder.path / "simulated.csv", csv_text(asdict(episode) for episode in episodes))
+            console.print(simulation_table(episodes).rich(turned=True))
         return summaries, folder.path
 
 
@@ -165,62 +164,6 @@ class _Keeper:
             write_openscenario(attacked, self._folder / "openscenario" / adversary, _file_name(attacked.id))
 
 
-def table(summaries: Sequence[AttackSummary]) -> Table:
-    """The summaries as a table, one column per adversary: percentages and means with 95 % intervals."""
-    published = summaries[0].protocol == "as-published"
-    shown = Table(title=f"Attacks on the logged ego, {summaries[0].protocol} (95 % intervals)")
-    shown.add_column("")
-    for row in summaries:
-        shown.add_column(row.adversary, justify="right")
-    lines: dict[str, Callable[[AttackSummary], str]] = {
-        "scenes attacked (failed)": lambda row: f"{row.scenes} ({row.failed})",
-        "success %, CAT's check" if published else "success %": lambda row: _percent(row.success),
-    }
-    if published:
-        lines["success %, SAGE's script"] = lambda row: _percent(row.success_sage) if row.success_sage else ""
-    lines |= {
-        "adversarial reward": lambda row: _number(row.reward),
-        "kinematic penalty": lambda row: _number(row.kinematic),
-        "behavioural penalty": lambda row: _number(row.behavioural),
-        "crosses road edge %": lambda row: _percent(row.off_road),
-        "hits other traffic %": lambda row: _percent(row.hits_traffic),
-        "time to plan, median ms": lambda row: f"{row.milliseconds:.1f}",
-    }
-    for label, cell in lines.items():
-        shown.add_row(label, *(cell(row) for row in summaries))
-    return shown
-
-
-def simulation_table(episodes: Sequence[SimulatedAttack]) -> Table:
-    """Contacts in the engine, one column per adversary."""
-    shown = Table(title=f"The same attacks in the engine against {episodes[0].policy} (95 % intervals)")
-    shown.add_column("")
-    names = list(dict.fromkeys(episode.adversary for episode in episodes))
-    for name in names:
-        shown.add_column(name, justify="right")
-    found = [rates([episode for episode in episodes if episode.adversary == name]) for name in names]
-    for label, key in (
-        ("contact reported by the engine %", "contact"),
-        ("boxes overlap, any vehicle %", "geometry"),
-        ("boxes overlap, the opponent %", "opponent"),
-        ("undisturbed: boxes overlap %", "normal_geometry"),
-    ):
-        shown.add_row(label, *(_percent(rate[key]) for rate in found))
-    return shown
-
-
-def write_csv(path: Path, records: Sequence[AttackRecord] | Sequence[SimulatedAttack]) -> None:
-    """One line per attack, columns as in the records' class."""
-
-    def write(beside: Path) -> None:
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow([field.name for field in fields(records[0])])
-            writer.writerows(astuple(record) for record in records)
-
-    write_atomically(path, write)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, run, print the table and where everything lies."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -245,14 +188,6 @@ def _build(name: str, config: AttackConfig) -> Adversary:
 
 def _file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
-
-
-def _percent(value: Interval) -> str:
-    return f"{100 * value.mean:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
-
-
-def _number(value: Interval) -> str:
-    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
 if __name__ == "__main__":

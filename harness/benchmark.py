@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         Console(stderr=True).print("stopped; every finished episode is kept: go on with --resume and the run folder.")
         sys.exit(INTERRUPTED)
     for table in terminal(cells, config):
-        console.print(table)
+        console.print(table.rich(compact=True))
     repeated = deviations(config.protocol).names()
     if repeated:
         console.print(f"repeats of the published code: {', '.join(repeated)}", highlight=False)

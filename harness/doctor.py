@@ -15,7 +15,8 @@ from typing import Final
 import platformdirs
 import tyro
 from rich.console import Console
-from rich.table import Table
+
+from harness.report.command_tables import findings_table
 
 REQUIRED: Final = (
     "metadrive-simulator",
@@ -45,6 +46,11 @@ class Finding:
     found: str
     ok: bool
     remedy: str = ""
+
+    def as_row(self) -> dict[str, str]:
+        """As a row of the table: `check`, `found`, `state` and what to do."""
+        state = "ok" if self.ok else ("optional" if self.name in OPTIONAL else "FIX")
+        return {"check": self.name, "found": self.found, "state": state, "remedy": "" if self.ok else self.remedy}
 
 
 def check_python() -> Finding:
@@ -114,12 +120,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the report; exit code 1 if anything that is needed is missing."""
     tyro.cli(DoctorConfig, args=argv)
     console = Console()
-    table = Table("check", "found", "", "what to do", title="gauntlet doctor")
     findings = diagnose()
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else ("[yellow]optional[/]" if finding.name in OPTIONAL else "[red]FIX[/]")
-        table.add_row(finding.name, finding.found, mark, "" if finding.ok else finding.remedy)
-    console.print(table)
+    console.print(findings_table([finding.as_row() for finding in findings]).rich())
     sys.exit(any(not finding.ok and finding.name not in OPTIONAL for finding in findings))
 
 

@@ -10,34 +10,25 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import torch
 import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
 
 from harness.commands.runs import provenance
 from harness.errors import ConfigError, GauntletError
 from harness.files import write_json
-from harness.metrics.wosac import FEATURES
-from harness.traffic.evaluation import RATES, SUMMARY, RealismTable, evaluate, summarise
+from harness.report.traffic_tables import paired_table, reactivity_table, realism_table
+from harness.traffic.evaluation import RealismTable, evaluate, summarise
 from harness.traffic.make import make_traffic
 from harness.traffic.reactivity import Reaction, find_case, react
 from harness.traffic.reactivity import summarise as summarise_reactions
 from harness.traffic.simulators import make_simulator
 from scenarios import open_source
 from scenarios.scenario import Scenario
-
-SHORT: Final = {
-    "simulated_collision_rate": "collided",
-    "simulated_offroad_rate": "off road",
-    "simulated_traffic_light_violation_rate": "red lights",
-    "min_ade": "min_ade, m",
-    "ade": "ade, m",
-}
 
 
 @dataclass(frozen=True)
@@ -121,19 +112,10 @@ def show(config: EvaluateTrafficConfig, result: dict[str, Any], found: RealismTa
     reading = "as the official code" if config.parity else "corrected reading"
     rules = ", ".join(f"{rule} ({count})" for rule, count in found.rules.items())
     title = f"realism {config.config}, {reading}: {len(found.scenes)} scenes × {config.rollouts} roll-outs"
-    table = Table("", *(escape(name) for name in result["models"]), title=title)
-    for metric in (*SUMMARY, *FEATURES, *RATES):
-        cells = [_cell(numbers[metric], *numbers["intervals"][metric]) for numbers in result["models"].values()]
-        table.add_row(SHORT.get(metric, metric), *cells, end_section=metric in (SUMMARY[-1], FEATURES[-1], RATES[-1]))
-    table.add_row("s / scene", *(f"{sum(numbers['seconds'].values()):.2f}" for numbers in result["models"].values()))
-    console.print(table)
+    console.print(realism_table(result["models"], title).rich(turned=True))
     console.print(f"scored agents: the AV and {rules}; 95 % bootstrap intervals over scenes", highlight=False)
     if result["paired"]:
-        paired = Table("paired difference", *SUMMARY[:4], title="same scenes, first minus second")
-        for name, metrics in result["paired"].items():
-            gaps = [metrics[metric] for metric in SUMMARY[:4]]
-            paired.add_row(escape(name), *(_cell(gap["mean"], gap["low"], gap["high"], "+") for gap in gaps))
-        console.print(paired)
+        console.print(paired_table(result["paired"]).rich())
 
 
 def run_reactivity(config: EvaluateTrafficConfig, console: Console) -> dict[str, Any]:
@@ -152,20 +134,8 @@ def run_reactivity(config: EvaluateTrafficConfig, console: Console) -> dict[str,
             for name, traffic in traffics.items():
                 found[name].append(react(case, traffic, config.seed))
     rates = summarise_reactions(found)
-    table = Table(
-        "traffic",
-        "followers hit the braking ego",
-        "closing speed, m/s",
-        "speed lost by followers, m/s",
-        f"p against {escape(config.reactivity[0])}",
-        title=f"ego brakes at {config.deceleration:g} m/s²: {len(scenes)} of {count} scenes",
-    )
-    for name, row in rates.items():
-        low, high = row["interval"]
-        rate = f"{row['hits']}/{row['scenes']} = {row['rate']:.1%} [dim]({low:.1%} … {high:.1%})[/]"
-        numbers = (f"{row['closing_speed']:.1f}", f"{row['speed_lost']:.1f}", f"{row['p_against_first']:.3f}")
-        table.add_row(escape(name), rate, *numbers)
-    console.print(table)
+    title = f"ego brakes at {config.deceleration:g} m/s²: {len(scenes)} of {count} scenes"
+    console.print(reactivity_table(rates, title).rich())
     console.print("95 % Wilson intervals over scenes; exact McNemar tests on the same scenes", highlight=False)
     result = {
         "settings": asdict(config),
@@ -178,10 +148,6 @@ def run_reactivity(config: EvaluateTrafficConfig, console: Console) -> dict[str,
         write_json(config.json, result)
         console.print(f"numbers: {config.json}")
     return result
-
-
-def _cell(mean: float, low: float, high: float, sign: str = "") -> str:
-    return f"{mean:{sign}.4f} [dim]({low:{sign}.3f} … {high:{sign}.3f})[/]"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -21,7 +21,7 @@ def main(config: PerfConfig, session: Session) -> None:
     from harness.report.performance_table import performance_table
 
     measured = measure(config, lambda name: session.say(f"{name} …"))
-    session.console.print(performance_table(measured))
+    session.console.print(performance_table(measured).rich())
     if config.json is not None:
         session.say(f"numbers: {config.json.resolve()}")
 

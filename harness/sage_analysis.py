@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +17,13 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.progress import Progress, TaskID
-from rich.table import Table
 
 from adversaries.sage.analysis import analyse
 from harness.commands.runs import RunDirectory, default_folder
 from harness.drawing.sage import draw_analysis
 from harness.errors import ConfigError, GauntletError
 from harness.files import write_json
+from harness.report.sage_tables import tables
 from scenarios.selection import open_part
 
 VERB: Final = "sage_analysis"
@@ -83,32 +83,6 @@ def run(config: SageAnalysisConfig, console: Console) -> tuple[dict[str, Any], P
     return result, record.path
 
 
-def tables(result: Mapping[str, Any]) -> list[Table]:
-    """The response to λ, and what the strategies are worth."""
-    response = Table(title=f"sage against the logged ego, {result['scenes']} scenes (95 % intervals)")
-    heads = ("λ", "success %", "R_adv", "P_kin", "P_beh", "off road %", "hits traffic %")
-    for head in heads:
-        response.add_column(head, justify="right")
-    rows = [*result["fronts"]["weights"], *result["extrapolation"]["vector"]]
-    for row in sorted(rows, key=lambda row: row["intensity"]):
-        cells = [_cell(row["success"], 100, 1)]
-        cells += [_cell(row[key], 1, 3) for key in ("adversarial", "kinematic", "behavioural")]
-        cells += [_cell(row[key], 100, 1) for key in ("off_road", "contact")]
-        response.add_row(f"{row['intensity']:g}", *cells)
-    worth = Table(title="strategies")
-    for head in ("mixing", "hypervolume", "λ at which weights are dominated by it"):
-        worth.add_column(head, justify="right")
-    for mixing, area in result["hypervolume"].items():
-        lost = [f"{row['intensity']:g}" for row in result["dominated"] if row["by"] == mixing]
-        worth.add_row(mixing, f"{area:.3f}", ", ".join(lost) or "none")
-    return [response, worth]
-
-
-def _cell(interval: Sequence[float], scale: float, digits: int) -> str:
-    mean, low, high = (scale * value for value in interval)
-    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, analyse, print the tables and where everything lies."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -120,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
         sys.exit(2)
     for shown in tables(result):
-        console.print(shown)
+        console.print(shown.rich())
     rho = ", ".join(f"{key} {value:.2f}" for key, value in result["monotone"].items())
     found = result["vectors"]
     console.print(f"Spearman's ρ with λ: {rho}", highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,11 +13,11 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, track
-from rich.table import Table
 
 from harness.drawing.scenes import draw_scenario
 from harness.errors import ConfigError, GauntletError, ScenarioError
-from harness.files import write_atomically
+from harness.files import write_text
+from harness.report.command_tables import scenes_table
 from scenarios import export, open_source, splits
 from scenarios.filters import reject_reason
 from scenarios.opponents import path_lengths
@@ -27,8 +26,6 @@ from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
 from scenarios.store import ScenarioStore, examine
 from scenarios.training_pool import training_pool
 from scenarios.validate import Needs, duplicates
-
-COLUMNS: Final = ("scene", "steps", "agents", "ego path m", "opponent", "split", "left out because")
 
 
 @dataclass(frozen=True)
@@ -116,19 +113,12 @@ def list_scenes(config: ListConfig, console: Console) -> int:
         _row(source, index, chosen[index] or "")
         for index in track(range(count), "reading", console=Console(stderr=True), transient=True)
     ]
-    table = Table(*COLUMNS, title=f"{config.data}: {count} of {len(source)} scenes")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)
+    table = scenes_table(rows, f"{config.data}: {count} of {len(source)} scenes")
+    console.print(table.rich())
     fit = sum(not row[-1] for row in rows)
     console.print(f"{fit} of {count} are fit for attacks.")
     if config.csv is not None:
-
-        def write(beside: Path) -> None:
-            with beside.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([COLUMNS, *rows])
-
-        write_atomically(config.csv, write)
+        write_text(config.csv, table.csv())
         console.print(f"table: {config.csv}")
     return 0
 

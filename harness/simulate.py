@@ -15,13 +15,13 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
 
 from harness.commands.runs import default_folder, provenance
 from harness.drawing.playback import View, save_playback
 from harness.drawing.rollouts import draw_fan
 from harness.errors import ConfigError, GauntletError
 from harness.files import write_json
+from harness.report.traffic_tables import rollouts_table
 from harness.traffic.recording import as_episode, save_rollouts, summary
 from harness.traffic.simulators import make_simulator
 from scenarios import open_source
@@ -120,27 +120,8 @@ def find_scene(source: ScenarioSource, name: str) -> int:
 
 def show(config: SimulateConfig, results: list[dict[str, Any]], console: Console) -> None:
     """Print a row per scene."""
-    title = f"{escape(config.model)}: {config.rollouts} roll-outs of 8 s, seed {config.seed}"
-    columns = ("agents", "roll-outs with ego contact", "agents in contact", "ego drives, m", "all drive, m", "s")
-    table = Table("scene", *columns, title=title)
-    for result in results:
-        rows = result["rollouts"]
-        hits = sum(row["ego_contact_step"] is not None for row in rows)
-        ego = [row["ego_distance_m"] for row in rows if row["ego_distance_m"] is not None]
-        table.add_row(
-            escape(result["scene"]),
-            str(result["agents"]),
-            f"{hits} of {len(rows)}",
-            f"{_mean([row['agents_in_contact'] for row in rows]):.1f}",
-            f"{min(ego):.0f} … {max(ego):.0f}" if ego else "",
-            f"{_mean([row['mean_distance_m'] for row in rows]):.0f}",
-            f"{result['seconds']:.1f}",
-        )
-    console.print(table)
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+    title = f"{config.model}: {config.rollouts} roll-outs of 8 s, seed {config.seed}"
+    console.print(rollouts_table(results, title).rich())
 
 
 def _safe(name: str) -> str:

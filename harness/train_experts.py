@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,13 +18,13 @@ from typing import Any, Final
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from adversaries.sage.make import ExpertsConfig, load_goals, make_experts
 from harness.commands.runs import RunDirectory, default_folder
 from harness.drawing.curves import draw_experts
 from harness.errors import ConfigError, GauntletError
 from harness.files import write_json
+from harness.report.training_tables import experts_table
 from harness.specs import build, parse
 from scenarios.selection import open_part
 
@@ -110,19 +110,6 @@ class Display:
         self.progress.update(self._tasks[name], completed=done)
 
 
-def table(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    """Before and after, per expert."""
-    shown = Table(title="Experts: the prior's groups before and after alignment")
-    for head in ("expert", "scenes", *CURVES):
-        shown.add_column(head, justify="left" if head in ("expert", "scenes") else "right")
-    for name, rows in histories.items():
-        for part in ("train", "held_out"):
-            seen = [row[part] for row in rows if part in row]
-            if seen:
-                shown.add_row(name, part, *(f"{seen[0][key]:.3f} → {seen[-1][key]:.3f}" for key in CURVES))
-    return shown
-
-
 def run(config: TrainExpertsConfig, console: Console) -> Path:
     """Align; return the run folder.
 
@@ -145,7 +132,7 @@ def run(config: TrainExpertsConfig, console: Console) -> Path:
         display.close()
         write_json(record.path / "curves.json", histories)
         draw_experts(histories, record.path / "curves.png")
-    console.print(table(histories))
+    console.print(experts_table(histories, CURVES).rich())
     minutes = (time.perf_counter() - begin) / 60
     adversary = {"goals": "sage", "smart": "sage_smart"}.get(parse(config.backbone).name)
     use = f"; use it as: --adversary {adversary} --experts {record.path.resolve()}" if adversary else ""

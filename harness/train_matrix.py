@@ -101,7 +101,7 @@ def report(done: Sequence[Cell], config: MatrixConfig, out: Path, console: Conso
         GauntletError: A policy, an adversary or the scenes cannot be used.
     """
     # Imported late: `--help` should not wait for torch and the simulator.
-    from harness.report.matrix_tables import markdown, rich_table
+    from harness.report.matrix_tables import markdown, matrix_table
     from harness.training.matrix_evaluation import as_json, evaluate, scores
 
     with bar(console) as progress:
@@ -118,7 +118,7 @@ def report(done: Sequence[Cell], config: MatrixConfig, out: Path, console: Conso
     write_text(out / "tables.md", text)
     write_json(out / "tables.json", [row for table in tables for row in as_json(table)])
     for table in tables:
-        console.print(rich_table(table))
+        console.print(matrix_table(table).rich())
     console.print(f"tables with paired differences: {out / 'tables.md'}", highlight=False)
 
 

@@ -5,8 +5,6 @@ The weights that ship with the package were made by this command with its defaul
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -17,13 +15,14 @@ from typing import Any, Final
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from adversaries.prior.training import PriorTraining, train_prior
 from harness.commands.runs import RunDirectory, default_folder
 from harness.drawing.curves import draw_prior_training
 from harness.errors import GauntletError
 from harness.files import write_text
+from harness.report.tables import csv_text
+from harness.report.training_tables import prior_records, prior_table
 from scenarios.selection import open_part
 
 VERB: Final = "train_prior"
@@ -85,36 +84,6 @@ class Display:
         self.progress.update(self.tasks[name], completed=done)
 
 
-def write_table(results: dict[str, Any], path: Path) -> None:
-    """All numbers as CSV: split, subset of vehicles, method, and a column per metric."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    header: list[str] | None = None
-    for split, subsets in results.items():
-        for subset, methods in subsets.items():
-            for method, values in methods.items():
-                if header is None:
-                    header = ["split", "vehicles", "method", *values]
-                    writer.writerow(header)
-                writer.writerow([split, subset, method, *values.values()])
-    write_text(path, text.getvalue())
-
-
-def table(results: dict[str, Any]) -> Table:
-    """The numbers that matter, as a table."""
-    shown = Table(title="Motion prior beside baselines (m; miss: no mode within 2 m after 8 s)")
-    columns = [f"{name}_{k}" for k in (6, 32) for name in ("minADE", "minFDE", "miss")]
-    for head in ("split", "vehicles", "method", "samples", *columns):
-        shown.add_column(head, justify="right" if head in columns or head == "samples" else "left", no_wrap=True)
-    for split, subsets in results.items():
-        for subset, methods in subsets.items():
-            for method, values in methods.items():
-                cells = [f"{values[name]:.3f}" for name in columns]
-                shown.add_row(split, subset, method, f"{values['samples']:.0f}", *cells)
-            shown.add_section()
-    return shown
-
-
 def run(config: TrainPriorConfig, console: Console) -> Path:
     """Train; return the run folder.
 
@@ -151,8 +120,8 @@ def run(config: TrainPriorConfig, console: Console) -> Path:
         rows = outcome.pop("history")
         baseline = outcome["val"].get("moving", {}).get("lane following", {})
         draw_prior_training(rows, baseline, record.path / "curve.png")
-        write_table(outcome, record.path / "table.csv")
-    console.print(table(outcome))
+        write_text(record.path / "table.csv", csv_text(prior_records(outcome)))
+    console.print(prior_table(outcome).rich())
     console.print(f"weights: {(record.path / 'prior.safetensors').resolve()}", highlight=False)
     return record.path
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,6 @@ from typing import Any, Final
 import tyro
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from adversaries.prior import MotionPrior
 from adversaries.seal.make import make_model, recorded_skills
@@ -29,6 +28,7 @@ from harness.episodes.policies import load_policy
 from harness.errors import GauntletError
 from harness.files import write_json
 from harness.interfaces import AttackContext
+from harness.report.training_tables import seal_table
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import open_part
 
@@ -80,7 +80,7 @@ def run(config: TrainSealConfig, console: Console) -> Path:
         model.save(record.path / "seal.safetensors")
         prior.save(record.path / "prior.safetensors")
         write_json(record.path / "history.json", history)
-    console.print(table(history))
+    console.print(seal_table(history).rich())
     minutes = (time.perf_counter() - begin) / 60
     place = record.path.resolve() / "prior.safetensors"
     console.print(f"{minutes:.1f} min; use it as: --adversary seal --prior {place}", highlight=False)
@@ -120,18 +120,6 @@ def _make(
     info = {"data": "procedural" if config.data == "procedural" else "own", "policy": config.policy}
     model = make_model(load_all(place, names), skills, config.fit, config.seed, info=info, report=report)
     return model, history
-
-
-def table(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    """The best epoch of every network."""
-    shown = Table(title="SEAL: best held-out epochs")
-    for head in ("network", "epoch", "held-out loss", "more"):
-        shown.add_column(head)
-    for name, rows in history.items():
-        best = min(rows, key=lambda row: row["held_out"])
-        more = ", ".join(f"{k} {v:.3f}" for k, v in best.items() if k not in ("epoch", "held_out", "loss"))
-        shown.add_row(name, str(best["epoch"]), f"{best['held_out']:.4f}", more)
-    return shown
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -16,12 +16,12 @@ from typing import Any, Final, Literal
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from harness.commands.runs import RunDirectory, default_folder
 from harness.drawing.curves import draw_traffic_training
 from harness.errors import ConfigError, GauntletError
 from harness.files import write_json
+from harness.report.training_tables import tokens_table
 from harness.traffic.tokens.build import VocabularyConfig, build_vocabulary, measure
 from harness.traffic.tokens.scene import SceneOptions
 from harness.traffic.training.config import LoopConfig
@@ -225,18 +225,8 @@ def build(config: VocabularyCommand, console: Console) -> Path:
     console.print(json.dumps(vocabulary.info["radius"]), highlight=False)
     if config.measure_data or config.data != "none":
         held_out = open_part(config.measure_data or config.data, config.measure_split)
-        console.print(errors_table(measure(held_out, vocabulary)))
+        console.print(tokens_table(measure(held_out, vocabulary)).rich())
     return config.out
-
-
-def errors_table(errors: dict[str, dict[str, float]]) -> Table:
-    """Reconstruction errors per kind."""
-    shown = Table(title="Reconstruction of 10 Hz logs: mean distance of box corners, m")
-    for head in ("kind", "mean", "p95", "max", "steps"):
-        shown.add_column(head, justify="left" if head == "kind" else "right")
-    for kind, row in errors.items():
-        shown.add_row(kind, *(f"{row[name]:.3f}" for name in ("mean", "p95", "max")), f"{row['steps']:.0f}")
-    return shown
 
 
 def main(argv: Sequence[str] | None = None) -> None:

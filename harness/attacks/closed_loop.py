@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 from harness.engine.config import EngineConfig, ObservationName
 from harness.episodes.rollout import run_two_stage
@@ -14,6 +14,15 @@ from harness.metrics.intervals import Interval, wilson
 from scenarios.scenario import ScenarioSource
 
 Protocol = Literal["corrected", "as-published"]
+
+
+JUDGES: Final = {
+    "contact": "contact reported by the engine",
+    "geometry": "boxes overlap, any vehicle",
+    "opponent": "boxes overlap, the opponent",
+    "normal_geometry": "undisturbed: boxes overlap",
+}
+"""Who says that there was contact: fields of `SimulatedAttack`, and what tables call them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +115,7 @@ def simulate(
 def rates(episodes: Sequence[SimulatedAttack]) -> dict[str, Interval]:
     """Shares of attacked episodes with contact, by every judge, each with Wilson's interval."""
     good = [episode for episode in episodes if not episode.error]
-    return {
-        name: wilson(sum(getattr(episode, name) >= 0 for episode in good), len(good))
-        for name in ("contact", "geometry", "opponent", "normal_geometry")
-    }
+    return {name: wilson(sum(getattr(episode, name) >= 0 for episode in good), len(good)) for name in JUDGES}
 
 
 def _step(step: int | None) -> int:

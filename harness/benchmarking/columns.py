@@ -3,53 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-Kind = Literal["rate", "mean", "distance"]
-"""`rate`: share of scenes, Wilson's interval; `mean`: bootstrap over scenes; `distance`: pooled, Wasserstein."""
+from harness.report.tables import Column
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column.
+class ScoreColumn(Column):
+    """A column that is made of one score of every episode.
 
     Attributes:
-        name: In JSON and CSV.
-        title: In tables.
-        kind: How scenes are put together.
-        source: Score of an episode that it is made of (`distance`: name of the samples); empty: `name`.
+        source: Score of an episode that it is made of (`distance`: name of the samples); empty: the key.
         equals: The score counts where it has this value (`rate` of a category), or None.
-        group: Head above several columns.
-        factor: What the number is multiplied with in tables (100 for percentages); JSON holds the plain number.
-        digits: After the point, in tables.
-        arrow: `up` or `down` where higher or lower is better for the attacker (SAGE's arrows), or empty.
-        unit: Of the number in tables.
-        about: What it means.
     """
 
-    name: str
-    title: str
-    kind: Kind
-    about: str
     source: str = ""
     equals: str | None = None
-    group: str = ""
-    factor: float = 1.0
-    digits: int = 3
-    arrow: Literal["up", "down", ""] = ""
-    unit: str = ""
 
     @property
-    def key(self) -> str:
+    def score(self) -> str:
         """Name of the score."""
-        return self.source or self.name
+        return self.source or self.key
 
 
-def _percent(name: str, title: str, about: str, group: str = "", **more: str) -> Column:
-    return Column(name, title, "rate", about, group=group, factor=100.0, digits=1, unit="%", **more)  # type: ignore[arg-type]
+_percent: Final = ScoreColumn.percent
 
-
-SAGE_COLUMNS: Final[tuple[Column, ...]] = (
+SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     _percent(
         "success",
         "Attack Succ. Rate",
@@ -57,10 +36,10 @@ SAGE_COLUMNS: Final[tuple[Column, ...]] = (
         "planned opponent's box overlaps the re-simulated ego's",
         arrow="up",
     ),
-    Column("reward", "Adv. Reward", "mean", "equation 11 of SAGE", arrow="up"),
-    Column("behavioural", "Behav.", "mean", "P_beh, equation 13", group="Real. Pen.", arrow="down"),
-    Column("kinematic", "Kine.", "mean", "P_kin, equation 12", group="Real. Pen.", arrow="down"),
-    Column(
+    ScoreColumn("reward", "Adv. Reward", "mean", "equation 11 of SAGE", arrow="up"),
+    ScoreColumn("behavioural", "Behav.", "mean", "P_beh, equation 13", group="Real. Pen.", arrow="down"),
+    ScoreColumn("kinematic", "Kine.", "mean", "P_kin, equation 12", group="Real. Pen.", arrow="down"),
+    ScoreColumn(
         "map_objects",
         "Crash Obj.",
         "rate",
@@ -70,7 +49,7 @@ SAGE_COLUMNS: Final[tuple[Column, ...]] = (
         factor=10.0,
         arrow="down",
     ),
-    Column(
+    ScoreColumn(
         "map_edges",
         "Cross Line",
         "rate",
@@ -80,13 +59,13 @@ SAGE_COLUMNS: Final[tuple[Column, ...]] = (
         factor=50.0,
         arrow="down",
     ),
-    Column("wd_acceleration", "Accel.", "distance", "m/s²", source="acceleration", group="Dist. Diff. (WD)"),
-    Column("wd_speed", "Vel.", "distance", "m/s", source="speed", group="Dist. Diff. (WD)"),
-    Column("wd_yaw_rate", "Yaw", "distance", "rad/s", source="yaw_rate", group="Dist. Diff. (WD)"),
+    ScoreColumn("wd_acceleration", "Accel.", "distance", "m/s²", source="acceleration", group="Dist. Diff. (WD)"),
+    ScoreColumn("wd_speed", "Vel.", "distance", "m/s", source="speed", group="Dist. Diff. (WD)"),
+    ScoreColumn("wd_yaw_rate", "Yaw", "distance", "rad/s", source="yaw_rate", group="Dist. Diff. (WD)"),
 )
 """The columns of SAGE's tables 1, 2, 6 and 7, in their order."""
 
-SUCCESS_COLUMNS: Final[tuple[Column, ...]] = (
+SUCCESS_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     _percent("success_geometry", "opponent, boxes", "the boxes of ego and opponent met in the simulation", "Contact"),
     _percent(
         "success_contact",
@@ -111,9 +90,9 @@ SUCCESS_COLUMNS: Final[tuple[Column, ...]] = (
 )
 """Every reading of success, side by side."""
 
-ENCOUNTER_COLUMNS: Final[tuple[Column, ...]] = (
-    Column("min_distance", "min. distance", "mean", "smallest distance of the boxes", digits=2, unit="m"),
-    Column(
+ENCOUNTER_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
+    ScoreColumn("min_distance", "min. distance", "mean", "smallest distance of the boxes", digits=2, unit="m"),
+    ScoreColumn(
         "min_ttc",
         "min. TTC",
         "mean",
@@ -121,15 +100,15 @@ ENCOUNTER_COLUMNS: Final[tuple[Column, ...]] = (
         digits=2,
         unit="s",
     ),
-    Column(
+    ScoreColumn(
         "impact_speed", "impact speed", "mean", "relative speed before contact, over contacts", digits=2, unit="m/s"
     ),
 )
 """How close and how hard."""
 
-VERDICT_COLUMNS: Final[tuple[Column, ...]] = (
+VERDICT_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     _percent("avoidable", "avoidable", "a feasible motion of the ego, begun once the attack was visible, avoids it"),
-    Column(
+    ScoreColumn(
         "seconds_before_impact",
         "lost before impact",
         "mean",
@@ -145,8 +124,8 @@ VERDICT_COLUMNS: Final[tuple[Column, ...]] = (
 )
 """Shares of the contacts: the first one of an episode, if it is with the opponent (undisturbed: with any vehicle)."""
 
-DRIVE_COLUMNS: Final[tuple[Column, ...]] = (
-    Column(
+DRIVE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
+    ScoreColumn(
         "completion",
         "route completion",
         "mean",
@@ -158,18 +137,18 @@ DRIVE_COLUMNS: Final[tuple[Column, ...]] = (
     _percent("off_road_ego", "off road", "the ego left the road"),
     _percent("crashed_geometry", "collision, boxes", "the ego's box met any vehicle's"),
     _percent("crashed_contact", "collision, engine", "the engine reported a contact of the ego with a vehicle"),
-    Column("speed", "speed", "mean", "mean speed of the ego", digits=2, unit="m/s"),
-    Column("jerk", "jerk", "mean", "mean absolute longitudinal jerk of the ego", digits=2, unit="m/s³"),
+    ScoreColumn("speed", "speed", "mean", "mean speed of the ego", digits=2, unit="m/s"),
+    ScoreColumn("jerk", "jerk", "mean", "mean absolute longitudinal jerk of the ego", digits=2, unit="m/s³"),
 )
 """How the system under test drove; in the row `none`, undisturbed."""
 
-RATE_COLUMNS: Final[tuple[Column, ...]] = (
+RATE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     _percent("hits_objects", "meets others", "share of attacks that meet the track of anyone but the ego", "Map"),
     _percent("crosses_edge", "crosses edge", "share of attacks that cross a road edge", "Map"),
 )
 """Map compliance as plain rates."""
 
-COLUMNS: Final[tuple[Column, ...]] = (
+COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     *SAGE_COLUMNS,
     *SUCCESS_COLUMNS,
     *RATE_COLUMNS,
@@ -179,7 +158,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
 )
 """Every column, as in JSON and CSV."""
 
-TABLES: Final[tuple[tuple[str, tuple[Column, ...]], ...]] = (
+TABLES: Final[tuple[tuple[str, tuple[ScoreColumn, ...]], ...]] = (
     ("attack", SAGE_COLUMNS),
     ("success by every reading", (*SUCCESS_COLUMNS, *RATE_COLUMNS)),
     ("encounter", ENCOUNTER_COLUMNS),

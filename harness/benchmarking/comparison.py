@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,11 +55,6 @@ def compare(cells: Sequence[Cell]) -> list[Comparison]:
         for score in TESTED:
             found += _family(label, [cell for cell in own if score in cell.outcomes], score)
     return found
-
-
-def as_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """JSON-able."""
-    return [asdict(item) for item in comparisons]
 
 
 def _family(label: str, cells: Sequence[Cell], score: str) -> list[Comparison]:

@@ -11,27 +11,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmarking.columns import COLUMNS, Column
+from harness.benchmarking.columns import COLUMNS, ScoreColumn
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import seed_store
 from harness.benchmarking.lineup import Lineup, SystemInfo
 from harness.benchmarking.protocols import deviations
 from harness.episodes.records import UNDISTURBED, CellKey, Scored
 from harness.metrics.distribution import KinematicSamples, pool, wasserstein_over_scenes
-from harness.metrics.intervals import Interval, bootstrap_mean, wilson
+from harness.metrics.intervals import Estimate, Interval, bootstrap_mean, wilson
 
 Floats = NDArray[np.float64]
 
 TIMINGS: Final = ("seconds_episode", "seconds_planning", "seconds_scoring")
 """Scores that differ from run to run; kept apart from the columns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A column of a cell: its interval, and the number of scenes where it is defined."""
-
-    interval: Interval
-    scenes: int
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class Cell:
     failures: int
     reasons: Mapping[str, int]
     examples: tuple[str, ...]
-    columns: Mapping[str, Value]
+    columns: Mapping[str, Estimate]
     seconds: Mapping[str, float]
     outcomes: Mapping[str, Floats]
 
@@ -127,7 +119,7 @@ def _cell(
     for column in COLUMNS:
         value = _distance(records, column) if column.kind == "distance" else _value(outcomes, records, column)
         if value is not None:
-            columns[column.name] = value
+            columns[column.key] = value
     return Cell(
         system=system,
         adversary=adversary,
@@ -151,24 +143,24 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, bool | int | float) else float("nan")
 
 
-def _value(outcomes: Mapping[str, Floats], records: Sequence[Sequence[Scored]], column: Column) -> Value | None:
+def _value(outcomes: Mapping[str, Floats], records: Sequence[Sequence[Scored]], column: ScoreColumn) -> Estimate | None:
     """A rate or a mean; None where no episode of the cell has the score at all."""
-    if column.key not in outcomes:
+    if column.score not in outcomes:
         return None
-    values = outcomes[column.key]
+    values = outcomes[column.score]
     if column.equals is not None:
-        words = [[record.scores.get(column.key) for record in row] for row in records]
+        words = [[record.scores.get(column.score) for record in row] for row in records]
         values = np.array([[np.nan if word is None else float(word == column.equals) for word in row] for row in words])
     known = np.isfinite(values)
     scenes = int(known.any(-1).sum())
     if column.kind == "rate" and values.shape[1] == 1:
-        return Value(wilson(int(values[known].sum()), scenes), scenes)
+        return Estimate(wilson(int(values[known].sum()), scenes), scenes)
     interval = bootstrap_mean(values)
     # A single scene says nothing about how scenes vary.
-    return Value(interval if scenes > 1 else Interval(interval.mean, float("nan"), float("nan")), scenes)
+    return Estimate(interval if scenes > 1 else Interval(interval.mean, float("nan"), float("nan")), scenes)
 
 
-def _distance(records: Sequence[Sequence[Scored]], column: Column) -> Value | None:
+def _distance(records: Sequence[Sequence[Scored]], column: ScoreColumn) -> Estimate | None:
     """A pooled Wasserstein distance; repeats of a scene stay together."""
     sides: dict[str, list[KinematicSamples]] = {"attack": [], "log": []}
     for row in records:
@@ -179,8 +171,8 @@ def _distance(records: Sequence[Sequence[Scored]], column: Column) -> Value | No
     if not sides["attack"]:
         return None
     intervals = wasserstein_over_scenes(sides["attack"], sides["log"])
-    interval, scenes = getattr(intervals, column.key), len(sides["attack"])
-    return Value(interval if scenes > 1 else Interval(interval.mean, float("nan"), float("nan")), scenes)
+    interval, scenes = getattr(intervals, column.score), len(sides["attack"])
+    return Estimate(interval if scenes > 1 else Interval(interval.mean, float("nan"), float("nan")), scenes)
 
 
 def _samples(arrays: Mapping[str, NDArray[Any]], side: str) -> KinematicSamples:

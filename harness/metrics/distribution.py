@@ -6,7 +6,7 @@ Samples of every scene are pooled, then compared, as SAGE does: one distance per
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from harness.errors import ConfigError
-from harness.metrics.intervals import CONFIDENCE, Interval
+from harness.metrics.intervals import CONFIDENCE, Interval, Picks, percentile_interval, resampled
 from harness.metrics.profiles import path_headings, profile
 
 Floats = NDArray[np.float64]
@@ -142,22 +142,19 @@ def wasserstein_over_scenes(
     if len(generated) != len(logged):
         raise ConfigError(f"expected as many generated as logged scenes, got {len(generated)} and {len(logged)}.")
     exact = wasserstein(pool(generated), pool(logged))
-    rng = np.random.default_rng(seed)
-    draws = np.full((resamples, 3), np.nan)
-    for row in range(resamples if len(generated) else 0):
-        picks = rng.integers(len(generated), size=len(generated))
-        found = wasserstein(pool([generated[i] for i in picks]), pool([logged[i] for i in picks]))
-        draws[row] = found.acceleration, found.speed, found.yaw_rate
-    tail = (1 - confidence) / 2
+    draws = np.full((0, 3), np.nan)
+    if generated:
 
-    def interval(value: float, column: int) -> Interval:
-        drawn = draws[np.isfinite(draws[:, column]), column]
-        if len(drawn) == 0:
-            return Interval(value, float("nan"), float("nan"))
-        low, high = np.quantile(drawn, [tail, 1 - tail])
-        return Interval(value, float(low), float(high))
+        def distances(picks: Picks) -> Floats:
+            rows = [wasserstein(pool([generated[i] for i in row]), pool([logged[i] for i in row])) for row in picks]
+            return np.array([astuple(row) for row in rows])
 
-    return WassersteinIntervals(interval(exact.acceleration, 0), interval(exact.speed, 1), interval(exact.yaw_rate, 2))
+        draws = resampled(distances, [len(generated)], seed, resamples=resamples)
+    ends = [
+        percentile_interval(value, drawn, confidence=confidence)
+        for value, drawn in zip(astuple(exact), draws.T, strict=True)
+    ]
+    return WassersteinIntervals(*ends)
 
 
 def _distance(a: Floats, b: Floats) -> float:

@@ -1,14 +1,18 @@
-"""Confidence intervals: bootstrap over scenes, and Wilson's for rates. Seeded, so tables repeat exactly."""
+"""Confidence intervals: one bootstrap over scenes, and Wilson's for rates. Seeded, so tables repeat exactly."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import ConfigError
+
+Floats = NDArray[np.float64]
+Picks = NDArray[np.int64]
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 2000
@@ -23,6 +27,50 @@ class Interval(NamedTuple):
     high: float
 
 
+class Estimate(NamedTuple):
+    """A mean or a rate with what a table says beside it.
+
+    Attributes:
+        interval: The number with its ends.
+        scenes: Where it is defined.
+        spread: Standard deviation over training seeds, NaN where there is only one.
+    """
+
+    interval: Interval
+    scenes: int
+    spread: float = float("nan")
+
+
+def resampled(
+    statistic: Callable[..., Floats], sizes: Sequence[int], seed: int = 0, *, resamples: int = RESAMPLES
+) -> Floats:
+    """A statistic of bootstrap resamples: every bootstrap of this code base draws here.
+
+    Args:
+        statistic: Gets one array of indices [resamples, size] per size and returns [resamples, …].
+        sizes: Numbers of units that vary independently: scenes, or seeds and scenes.
+        seed: Of the drawing.
+        resamples: Number of resamples.
+    """
+    rng = np.random.default_rng(seed)
+    return statistic(*(rng.integers(size, size=(resamples, size)) for size in sizes))
+
+
+def percentile_interval(value: float, drawn: Floats, *, confidence: float = CONFIDENCE) -> Interval:
+    """A value with the percentiles of its resamples [R] as ends (NaN resamples are left out).
+
+    Raises:
+        ConfigError: The confidence is no probability.
+    """
+    _check(confidence)
+    known = drawn[np.isfinite(drawn)]
+    if len(known) == 0:
+        return Interval(value, np.nan, np.nan)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
+
+
 def bootstrap_mean(
     values: ArrayLike, seed: int = 0, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES
 ) -> Interval:
@@ -35,30 +83,39 @@ def bootstrap_mean(
         confidence: Probability mass of the interval, 0 … 1.
         resamples: Number of resamples.
     """
-    _check(confidence)
     scenes = np.asarray(values, dtype=np.float64)
     if scenes.ndim == 1:
         scenes = scenes[:, None]
     scenes = scenes[np.isfinite(scenes).any(-1)]
     if len(scenes) == 0:
-        return Interval(np.nan, np.nan, np.nan)
+        return percentile_interval(np.nan, np.zeros(0), confidence=confidence)
     means = np.nanmean(scenes, axis=-1)
-    picks = np.random.default_rng(seed).integers(len(means), size=(resamples, len(means)))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means[picks].mean(-1), [tail, 1 - tail])
-    return Interval(float(means.mean()), float(low), float(high))
+    drawn = resampled(lambda picks: means[picks].mean(-1), [len(means)], seed, resamples=resamples)
+    return percentile_interval(float(means.mean()), drawn, confidence=confidence)
 
 
-def bootstrap_difference(
-    first: ArrayLike, second: ArrayLike, seed: int = 0, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES
+def bootstrap_crossed_mean(
+    values: ArrayLike, seed: int = 0, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES
 ) -> Interval:
-    """Mean of `first - second` over the same scenes [S], with its interval (paired, hence narrower)."""
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if a.shape != b.shape:
-        raise ConfigError(
-            f"bootstrap_difference: expected one number per scene on both sides, got {a.shape}, {b.shape}."
-        )
-    return bootstrap_mean(a - b, seed, confidence=confidence, resamples=resamples)
+    """Mean over training seeds and scenes [K, S] with an interval: both are resampled.
+
+    Args:
+        values: One number per training seed and scene; scenes where all are NaN are left out.
+        seed: Of the resampling.
+        confidence: Probability mass of the interval, 0 … 1.
+        resamples: Number of resamples.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    table = table[:, ~np.isnan(table).all(0)]
+    if not table.size:
+        return percentile_interval(np.nan, np.zeros(0), confidence=confidence)
+
+    def means(runs: Picks, scenes: Picks) -> Floats:
+        drawn: Floats = np.nanmean(table[runs[:, :, None], scenes[:, None, :]], axis=(1, 2))
+        return drawn
+
+    drawn = resampled(means, table.shape, seed, resamples=resamples)
+    return percentile_interval(float(np.nanmean(table)), drawn, confidence=confidence)
 
 
 def wilson(successes: int, total: int, *, confidence: float = CONFIDENCE) -> Interval:

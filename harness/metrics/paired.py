@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import ConfigError
-from harness.metrics.intervals import CONFIDENCE, Interval, bootstrap_difference
+from harness.metrics.intervals import CONFIDENCE, Interval, bootstrap_mean, resampled
 
 Floats = NDArray[np.float64]
 
@@ -75,13 +75,13 @@ def paired_difference(
     a, b = _pair(first, second)
     gap = a - b
     gap = gap[np.isfinite(gap)]
-    interval = bootstrap_difference(a, b, seed, confidence=confidence, resamples=resamples)
+    interval = bootstrap_mean(gap, seed, confidence=confidence, resamples=resamples)
     if len(gap) == 0:
         return PairedDifference(interval, float("nan"), 0)
     observed, centred = gap.mean(), gap - gap.mean()
-    picks = np.random.default_rng(seed).integers(len(gap), size=(resamples, len(gap)))
+    drawn = resampled(lambda picks: centred[picks].mean(-1), [len(gap)], seed, resamples=resamples)
     # The tolerance keeps rounding from turning a tie into a smaller value (identical inputs must give p = 1).
-    extreme = np.abs(centred[picks].mean(-1)) >= abs(observed) - 1e-12
+    extreme = np.abs(drawn) >= abs(observed) - 1e-12
     return PairedDifference(interval, float((1 + extreme.sum()) / (resamples + 1)), len(gap))
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Final
 
-from rich.table import Table
-
-from harness.report.tables import cell
+from harness.report.tables import Column, Table, TableRow
 from harness.training.evaluation import COLUMNS
 from harness.training.matrix_evaluation import ENDINGS, Scores, difference
 
-TESTED = {"completion": "completion", "collision": "collision", "collision_or_off_road": "collision or off the road"}
+TESTED: Final = {
+    "completion": "completion",
+    "collision": "collision",
+    "collision_or_off_road": "collision or off the road",
+}
+_TESTED: Final = tuple(
+    column
+    for key, name in TESTED.items()
+    for column in (Column(key, name, "mean", digits=2), Column(f"{key}_p", "p", "number"))
+)
 
 
 def title(table: Scores) -> str:
@@ -21,47 +28,31 @@ def title(table: Scores) -> str:
     return f"Trained egos on test scenes attacked by {table.adversary} (SAGE table 3)"
 
 
-def rich_table(tables: Sequence[Scores]) -> Table:
-    """One table for the terminal; its rows are the egos."""
-    shown = Table(title=title(tables[0]), title_justify="left")
-    shown.add_column("trained against")
-    for head in COLUMNS.values():
-        shown.add_column(head, justify="right")
-    for table in tables:
-        shown.add_row(table.row, *(_cell(table, column) for column in COLUMNS))
-    return shown
+def matrix_table(tables: Sequence[Scores], columns: Sequence[Column] = COLUMNS) -> Table:
+    """One row per ego."""
+    rows = [{"row": table.row, **{column.key: table.estimate(column.key) for column in columns}} for table in tables]
+    return Table((Column("row", "trained against"), *columns), rows, title(tables[0]))
 
 
 def markdown(tables: Sequence[Scores]) -> str:
     """The same as Markdown, with how episodes ended and every row's paired differences from the others."""
-    lines = [f"## {title(tables[0])}", "", *_rows(tables, COLUMNS), "", *_rows(tables, ENDINGS)]
+    shown = [matrix_table(tables, columns).markdown() for columns in (COLUMNS, ENDINGS)]
+    lines = [f"## {title(tables[0])}", "", *shown[0], "", *shown[1]]
     seeds, scenes = tables[0].values["reward"].shape
     lines += ["", f"{scenes} scenes, {seeds} seed(s); 95 % bootstrap intervals over scenes (and seeds).", ""]
     return "\n".join(lines) + "\n" + differences(tables)
-
-
-def _rows(tables: Sequence[Scores], columns: Mapping[str, str]) -> list[str]:
-    heads = ["trained against", *columns.values()]
-    body = [[table.row, *(_cell(table, column) for column in columns)] for table in tables]
-    return [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(f"| {' | '.join(row)} |" for row in body)]
 
 
 def differences(tables: Sequence[Scores]) -> str:
     """Every pair of rows, paired over the same scenes, as Markdown; empty with fewer than two rows."""
     if len(tables) < 2:
         return ""
-    heads = "".join(f" {name} | p |" for name in TESTED.values())
-    lines = [f"| first − second, paired over scenes |{heads}", f"|---|{'---|---|' * len(TESTED)}"]
-    for number, first in enumerate(tables):
-        for second in tables[:number]:
-            cells = [f"{first.row} − {second.row}"]
-            for column in TESTED:
-                found = difference(first, second, column)
-                cells += [cell(column, found.difference), f"{found.p_value:.3f}"]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+    pairs = [(first, second) for number, first in enumerate(tables) for second in tables[:number]]
+    columns = (Column("pair", "first − second, paired over scenes"), *_TESTED)
+    return "\n".join([*Table(columns, [_difference(*pair) for pair in pairs]).markdown(), ""])
 
 
-def _cell(table: Scores, column: str) -> str:
-    text, spread = cell(column, table.interval(column)), table.spread(column)
-    return text if math.isnan(spread) else f"{text} ± {spread:.2f}"
+def _difference(first: Scores, second: Scores) -> TableRow:
+    found = {key: difference(first, second, key) for key in TESTED}
+    row: dict[str, str | float] = {f"{key}_p": gap.p_value for key, gap in found.items()}
+    return {"pair": f"{first.row} − {second.row}", **row, **{key: gap.difference for key, gap in found.items()}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from rich.table import Table
+from harness.report.tables import Column, Table, Value
 
 GOALS: Final = {
     "step_ratio": "≥ 2.5",
@@ -17,20 +17,18 @@ GOALS: Final = {
     "rss_growth_mb": "≤ 100",
 }
 """What the measurements should reach."""
+COLUMNS: Final = (Column("measurement"), Column("value", form="g"), Column("goal"))
 
 
 def performance_table(measured: Mapping[str, object]) -> Table:
-    """Every measured number with its goal, for a terminal.
+    """Every measured number with its goal.
 
     Args:
         measured: As of `harness.performance.stages.measure`.
     """
-    table = Table("measurement", "value", "goal")
-    for name, value in measured.items():
-        if isinstance(value, float | int):
-            table.add_row(name, f"{value:.3g}" if isinstance(value, float) else str(value), GOALS.get(name, ""))
+    values: dict[str, Value] = {name: value for name, value in measured.items() if isinstance(value, float | int)}
     attacks = measured.get("attack_ms")
     for name, times in attacks.items() if isinstance(attacks, Mapping) else ():
-        found = times.get("error") or f"{times['median']:.1f}"
-        table.add_row(f"attack_ms {name}", found, GOALS.get(f"attack_ms {name}", ""))
-    return table
+        values[f"attack_ms {name}"] = times.get("error") or f"{times['median']:.1f}"
+    rows = [{"measurement": name, "value": value, "goal": GOALS.get(name, "")} for name, value in values.items()]
+    return Table(COLUMNS, rows)

@@ -10,7 +10,7 @@ from rich.console import Console
 from harness.commands.runs import RunDirectory
 from harness.drawing.curves import draw_learning
 from harness.drawing.playback import save_playback
-from harness.report.tables import terminal_table, write_tables
+from harness.report.training_tables import terminal_table, write_tables
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Summary, summarise
 
@@ -59,7 +59,7 @@ def report(config: TrainConfig, run: RunDirectory, trainer: Any, console: Consol
     if config.pictures:
         draw(config, run, trainer, summaries, console)
     last = [row for row in summaries if row.step == summaries[-1].step]
-    console.print(terminal_table(last, title))
+    console.print(terminal_table(last, title).rich(turned=True))
     for row in last:
         if row.failed:
             console.print(

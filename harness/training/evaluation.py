@@ -11,21 +11,25 @@ from harness.episodes.ego_buffer import EgoBuffer
 from harness.errors import GauntletError, PolicyError
 from harness.interfaces import Adversary, EgoPolicy, Episode
 from harness.metrics.intervals import Interval, bootstrap_mean
+from harness.report.tables import Column
 
 logger = logging.getLogger(__name__)
 
 Stage = Literal["normal", "adversarial"]
 STAGES: Final[tuple[Stage, Stage]] = ("normal", "adversarial")
-COLUMNS: Final[dict[str, str]] = {
-    "reward": "Reward ↑",
-    "cost": "Cost ↓",
-    "completion": "Completion ↑",
-    "collision": "Collision ↓",
-    "speed": "Speed m/s ↑",
-    "jerk": "Jerk m/s³ ↓",
-}
+COLUMNS: Final = (
+    Column("reward", "Reward", "mean", digits=1, arrow="up"),
+    Column("cost", "Cost", "mean", digits=2, arrow="down"),
+    Column("completion", "Completion", "mean", digits=2, arrow="up"),
+    Column("collision", "Collision", "mean", digits=2, arrow="down"),
+    Column("speed", "Speed m/s", "mean", digits=2, arrow="up"),
+    Column("jerk", "Jerk m/s³", "mean", digits=1, arrow="down"),
+)
 """The six columns of SAGE's tables 3 and 8, in their order."""
-EXTRA_COLUMNS: Final = ("contact", "geometry", "opponent_hit", "arrived", "off_road")
+EXTRA_COLUMNS: Final = tuple(
+    Column(name, kind="mean") for name in ("contact", "geometry", "opponent_hit", "arrived", "off_road")
+)
+"""What files hold besides."""
 
 
 class RunEpisode(Protocol):
@@ -225,7 +229,8 @@ def summarise(records: Sequence[dict[str, Any]], seed: int = 0) -> list[Summary]
     for (step, stage), rows in sorted(groups.items(), key=lambda item: (item[0][0], STAGES.index(item[0][1]))):
         good = [row for row in rows if not row["error"]]
         columns = {
-            name: bootstrap_mean([_number(row[name]) for row in good], seed) for name in (*COLUMNS, *EXTRA_COLUMNS)
+            column.key: bootstrap_mean([_number(row[column.key]) for row in good], seed)
+            for column in (*COLUMNS, *EXTRA_COLUMNS)
         }
         attacked = sum(bool(row["attacked"]) for row in good)
         summaries.append(Summary(step, stage, len(good), len(rows) - len(good), attacked, columns))

@@ -14,25 +14,25 @@ from harness import registry
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError
 from harness.files import read_json, write_json
-from harness.metrics.intervals import Interval
-from harness.metrics.paired import PairedDifference, paired_difference
+from harness.metrics.intervals import Estimate, Interval, bootstrap_crossed_mean
+from harness.metrics.paired import RESAMPLES, PairedDifference, paired_difference
+from harness.report.tables import Column
 from harness.training.config import TrainConfig
 from harness.training.evaluation import COLUMNS, Evaluator, Row, Stage
 from harness.training.matrix import Cell
 from harness.training.setup import CACHED_SCENES, make_adversary, open_scenes
 
-RESAMPLES: Final = 10_000
 EVALUATION_SEED: Final = 0
 """One for all egos, so that they meet the same attacks on the same terms."""
-ENDINGS: Final[dict[str, str]] = {
-    "collision": "Collision ↓",
-    "off_road": "Left the road ↓",
-    "collision_or_off_road": "Either ↓",
-    "arrived": "Arrived ↑",
-}
+ENDINGS: Final = (
+    Column("collision", "Collision", "mean", digits=2, arrow="down"),
+    Column("off_road", "Left the road", "mean", digits=2, arrow="down"),
+    Column("collision_or_off_road", "Either", "mean", digits=2, arrow="down"),
+    Column("arrived", "Arrived", "mean", digits=2, arrow="up"),
+)
 """How episodes end, as shares of scenes. The papers' six columns lack this: a policy that swerves off the road ends its
 episode, and so has fewer collisions."""
-MEASURED: Final = tuple({**COLUMNS, **ENDINGS})
+MEASURED: Final = tuple(dict.fromkeys(column.key for column in (*COLUMNS, *ENDINGS)))
 
 
 def evaluate(
@@ -146,16 +146,11 @@ class Scores:
 
     def interval(self, column: str) -> Interval:
         """Mean over seeds and scenes with a 95 % interval: both are resampled (the seeds where there are several)."""
-        values = self.values[column]
-        values = values[:, ~np.isnan(values).all(0)]
-        if not values.size:
-            return Interval(math.nan, math.nan, math.nan)
-        rng = np.random.default_rng(EVALUATION_SEED)
-        seeds, scenes = values.shape
-        drawn = rng.integers(seeds, size=(RESAMPLES, seeds, 1)), rng.integers(scenes, size=(RESAMPLES, 1, scenes))
-        means = np.nanmean(values[drawn], axis=(1, 2))
-        low, high = np.quantile(means, (0.025, 0.975))
-        return Interval(float(np.nanmean(values)), float(low), float(high))
+        return bootstrap_crossed_mean(self.values[column], EVALUATION_SEED, resamples=RESAMPLES)
+
+    def estimate(self, column: str) -> Estimate:
+        """The interval with the spread over seeds, as tables show it."""
+        return Estimate(self.interval(column), len(self.scenes), self.spread(column))
 
     def spread(self, column: str) -> float:
         """Standard deviation over seeds (NaN with one): the papers' ±."""

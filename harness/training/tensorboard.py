@@ -37,8 +37,8 @@ class TensorBoardWatcher(Watcher):
         from dataclasses import asdict
 
         for summary in summarise([asdict(row) for row in rows]):
-            for name in COLUMNS:
-                self._writer.add_scalar(f"{summary.stage}/{name}", summary.columns[name].mean, step)
+            for column in COLUMNS:
+                self._writer.add_scalar(f"{summary.stage}/{column.key}", summary.columns[column.key].mean, step)
         self._writer.flush()
 
     def close(self) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from harness.benchmarking.columns import COLUMNS, TABLES, Column
+from harness.benchmarking.columns import COLUMNS, TABLES
 from harness.benchmarking.lineup import FILE as LINEUP
 from harness.commands.runs import read_run
 from harness.episodes.records import UNDISTURBED
 from harness.errors import RunError
 from harness.files import read_json
+from harness.report.tables import DASH, Column, grouped
 
 SUMMARY: Final = "summary.json"
-ARROWS: Final = {"up": " ↑", "down": " ↓", "": ""}
 EPISODE_TITLES: Final = {
     "success": "counts as a success",
     "reward": "adversarial reward (eq. 11)",
@@ -27,6 +26,7 @@ EPISODE_TITLES: Final = {
 """Names of an episode's numbers where the table's column speaks of many."""
 PLOTTED: Final = ("success", "kinematic", "behavioural", "reward")
 """Columns that the plot of success against realism is made of."""
+SECONDS: Final = Column("seconds_per_scene", kind="number", digits=2)
 FACTS: Final = ("data", "split", "scenes", "seed", "traffic", "intensity", "sut", "adversary", "executor")
 
 
@@ -76,7 +76,7 @@ def context(run: Mapping[str, Any], lineup: Mapping[str, Any], summary: Mapping[
             if cell["failures"] and (examples := cell.get("failure_examples", [])) is not None
         ],
         "comparisons": summary.get("comparisons", []),
-        "columns": [{"heading": _heading(column), "about": column.about} for column in COLUMNS],
+        "columns": [{"heading": column.heading(), "about": column.about} for column in COLUMNS],
     }
 
 
@@ -100,13 +100,13 @@ def score_titles() -> list[dict[str, Any]]:
     for column in COLUMNS:
         # Some rates stand in two columns; the one in the paper's scaling means nothing for a single episode.
         scaled = column.kind == "rate" and column.unit != "%"
-        if column.kind == "distance" or scaled or column.key in found:
+        if column.kind == "distance" or scaled or column.score in found:
             continue
         plain = column.kind == "rate"
         head = f"{column.group}: " if column.group and column.equals is None else ""
-        found[column.key] = {
-            "name": column.key,
-            "title": EPISODE_TITLES.get(column.key, f"{head}{column.title}"),
+        found[column.score] = {
+            "name": column.score,
+            "title": EPISODE_TITLES.get(column.score, f"{head}{column.title}"),
             "about": column.about if column.equals is None else column.group,
             "unit": "" if plain else column.unit,
             "factor": 1.0 if plain else column.factor,
@@ -118,7 +118,7 @@ def score_titles() -> list[dict[str, Any]]:
 def _matrix(cells: Sequence[Mapping[str, Any]], systems: Sequence[str], adversaries: Sequence[str]) -> dict[str, Any]:
     """Success of every adversary against every system."""
     by_pair = {(cell["adversary"], cell["sut"]): cell for cell in cells}
-    column = next(item for item in COLUMNS if item.name == "success")
+    column = next(item for item in COLUMNS if item.key == "success")
     rows = []
     for adversary in adversaries:
         if adversary == UNDISTURBED:
@@ -147,7 +147,7 @@ def _system(system: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> di
     """Every table of one system under test."""
     tables = []
     for title, columns in TABLES:
-        kept = [column for column in columns if any(column.name in cell["columns"] for cell in cells)]
+        kept = [column for column in columns if any(column.key in cell["columns"] for cell in cells)]
         if not kept:
             continue
         rows = [
@@ -155,12 +155,12 @@ def _system(system: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> di
                 "adversary": cell["adversary"],
                 "n": cell["n"],
                 "failed": cell["failures"],
-                "entries": [_entry(column, cell["columns"].get(column.name)) for column in kept],
-                "seconds": _fixed(cell["seconds_per_scene"].get("episode"), 2),
+                "entries": [_entry(column, cell["columns"].get(column.key)) for column in kept],
+                "seconds": SECONDS.number(cell["seconds_per_scene"].get("episode")),
             }
             for cell in cells
         ]
-        heads = [{"text": _heading(column, group=False), "about": column.about} for column in kept]
+        heads = [{"text": column.heading(group=False), "about": column.about} for column in kept]
         tables.append({"title": title, "groups": _groups(kept), "heads": heads, "rows": rows})
     notes = []
     if system.get("sees_futures"):
@@ -179,31 +179,16 @@ def _system(system: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> di
 
 def _groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
     """Heads above neighbouring columns, with the number of columns each spans."""
-    found: list[tuple[str, int]] = []
-    for column in columns:
-        if found and column.group and found[-1][0] == column.group:
-            found[-1] = (column.group, found[-1][1] + 1)
-        else:
-            found.append((column.group, 1))
+    found = [(name, len(group)) for name, group in grouped(columns)]
     return found if any(name for name, _ in found) else []
 
 
 def _entry(column: Column, value: Mapping[str, Any] | None) -> dict[str, Any]:
     """A number with its interval and the scenes where it is defined; a dash where there is none."""
     if value is None or value["value"] is None:
-        return {"text": "–", "interval": "", "defined": 0}
-    mean, low, high = (_fixed(value[end], column.digits, column.factor) for end in ("value", "low", "high"))
+        return {"text": DASH, "interval": "", "defined": 0}
+    mean, low, high = (column.number(value[end]) for end in ("value", "low", "high"))
     return {"text": mean, "interval": f"{low} to {high}", "defined": value["n"]}
-
-
-def _fixed(value: Any, digits: int, factor: float = 1.0) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{factor * value:.{digits}f}"
-
-
-def _heading(column: Column, *, group: bool = True) -> str:
-    head = f"{column.group}: " if column.group and group else ""
-    unit = f" ({column.unit})" if column.unit else ""
-    return f"{head}{column.title}{unit}{ARROWS[column.arrow]}"
 
 
 def _provenance(run: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,0 +1,50 @@
+"""Tables of `sage_analysis`: the response to the intensity, and what the mixing strategies are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from harness.metrics.intervals import Interval
+from harness.report.tables import Column, Table
+
+_INTENSITY: Final = Column("intensity", "λ", "number", digits=6, form="g")
+_RESPONSE: Final = (
+    Column.percent("success"),
+    Column("adversarial", "R_adv", "mean"),
+    Column("kinematic", "P_kin", "mean"),
+    Column("behavioural", "P_beh", "mean"),
+    Column.percent("off_road", "off road"),
+    Column.percent("contact", "hits traffic"),
+)
+_STRATEGIES: Final = (
+    Column("mixing"),
+    Column("hypervolume", kind="number"),
+    Column("dominated", "λ at which weights are dominated by it"),
+)
+
+
+def tables(result: Mapping[str, Any]) -> list[Table]:
+    """The response to λ, and what the strategies are worth.
+
+    Args:
+        result: Of `adversaries.sage.analysis.analyse`; intervals are lists of mean, low and high.
+    """
+    rows = sorted([*result["fronts"]["weights"], *result["extrapolation"]["vector"]], key=lambda row: row["intensity"])
+    response = [
+        {"intensity": float(row["intensity"]), **{column.key: Interval(*row[column.key]) for column in _RESPONSE}}
+        for row in rows
+    ]
+    worth = [
+        {
+            "mixing": mixing,
+            "hypervolume": area,
+            "dominated": ", ".join(
+                _INTENSITY.number(row["intensity"]) for row in result["dominated"] if row["by"] == mixing
+            )
+            or "none",
+        }
+        for mixing, area in result["hypervolume"].items()
+    ]
+    title = f"sage against the logged ego, {result['scenes']} scenes (95 % intervals)"
+    return [Table((_INTENSITY, *_RESPONSE), response, title), Table(_STRATEGIES, worth, "strategies")]

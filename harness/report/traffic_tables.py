@@ -1,0 +1,118 @@
+"""Tables of simulated traffic: realism, reactions to a braking ego, and roll-outs of single scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from harness.metrics.intervals import Interval
+from harness.metrics.wosac import FEATURES
+from harness.report.tables import Column, Table
+from harness.traffic.evaluation import RATES, SUMMARY
+
+_TITLES: Final = {
+    "simulated_collision_rate": "collided",
+    "simulated_offroad_rate": "off road",
+    "simulated_traffic_light_violation_rate": "red lights",
+    "min_ade": "min_ade, m",
+    "ade": "ade, m",
+}
+_REALISM: Final = (
+    Column("model", ""),
+    *(
+        Column(key, _TITLES.get(key), "mean", digits=4, group=group)
+        for group, keys in (("summary", SUMMARY), ("features", FEATURES), ("rates", RATES))
+        for key in keys
+    ),
+    Column("seconds", "s / scene", "number", digits=2),
+)
+_PAIRED: Final = (
+    Column("pair", "paired difference"),
+    *(Column(key, kind="mean", digits=4, signed=True) for key in SUMMARY[:4]),
+)
+_ROLLOUTS: Final = (
+    Column("scene"),
+    Column("agents", kind="number"),
+    Column("ego_contact", "roll-outs with ego contact"),
+    Column("in_contact", "agents in contact", "number", digits=1),
+    Column("ego_distance", "ego drives, m"),
+    Column("distance", "all drive, m", "number", digits=0),
+    Column("seconds", "s", "number", digits=1),
+)
+
+
+def realism_table(models: Mapping[str, Any], title: str) -> Table:
+    """One row per model.
+
+    Args:
+        models: `models` of `harness.traffic.evaluation.summarise`.
+        title: What was measured on what.
+    """
+    rows = [
+        {
+            "model": name,
+            "seconds": float(sum(numbers["seconds"].values())),
+            **{key: Interval(numbers[key], *ends) for key, ends in numbers["intervals"].items()},
+        }
+        for name, numbers in models.items()
+    ]
+    return Table(_REALISM, rows, title)
+
+
+def paired_table(pairs: Mapping[str, Any]) -> Table:
+    """One row per pair of models.
+
+    Args:
+        pairs: `paired` of `harness.traffic.evaluation.summarise`.
+    """
+    rows = [
+        {"pair": name, **{key: Interval(gap["mean"], gap["low"], gap["high"]) for key, gap in metrics.items()}}
+        for name, metrics in pairs.items()
+    ]
+    return Table(_PAIRED, rows, "same scenes, first minus second")
+
+
+def reactivity_table(rates: Mapping[str, Any], title: str) -> Table:
+    """One row per kind of traffic.
+
+    Args:
+        rates: Of `harness.traffic.reactivity.summarise`.
+        title: How hard the ego braked in how many scenes.
+    """
+    columns = (
+        Column("traffic"),
+        Column("scenes", "followers", "number"),
+        Column("hits", "hit the braking ego", "number"),
+        Column.percent("share", "share"),
+        Column("closing_speed", "closing speed", "number", digits=1, unit="m/s"),
+        Column("speed_lost", "speed lost by followers", "number", digits=1, unit="m/s"),
+        Column("p_against_first", f"p against {next(iter(rates))}", "number"),
+    )
+    rows = [{**row, "traffic": name, "share": Interval(row["rate"], *row["interval"])} for name, row in rates.items()]
+    return Table(columns, rows, title)
+
+
+def rollouts_table(results: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """One row per scene.
+
+    Args:
+        results: As `simulate` writes them to `summary.json`.
+        title: What was simulated how often.
+    """
+    rows = []
+    for result in results:
+        rollouts = result["rollouts"]
+        hits = sum(row["ego_contact_step"] is not None for row in rollouts)
+        ego = [row["ego_distance_m"] for row in rollouts if row["ego_distance_m"] is not None]
+        rows.append(
+            {
+                "scene": result["scene"],
+                "agents": result["agents"],
+                "ego_contact": f"{hits} of {len(rollouts)}",
+                "in_contact": sum(row["agents_in_contact"] for row in rollouts) / len(rollouts),
+                "ego_distance": f"{min(ego):.0f} … {max(ego):.0f}" if ego else "",
+                "distance": sum(row["mean_distance_m"] for row in rollouts) / len(rollouts),
+                "seconds": result["seconds"],
+            }
+        )
+    return Table(_ROLLOUTS, rows, title)

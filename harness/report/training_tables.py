@@ -1,0 +1,123 @@
+"""Tables of training: evaluations of an ego, and what the networks of priors, experts and scorers have learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from harness.files import write_json, write_text
+from harness.report.tables import Column, Table, TableRow
+from harness.training.evaluation import COLUMNS, EXTRA_COLUMNS, Summary
+
+TITLES: Final = {"normal": "as recorded", "adversarial": "attacked"}
+_EVALUATION: Final = (
+    Column("step", kind="number"),
+    Column("test_scenes", "test scenes"),
+    Column("scenes", "n", "number"),
+    Column("failed", kind="number"),
+    *COLUMNS,
+)
+_CURVE: Final = tuple(Column(key) for key in ("step", "stage", "scenes", "failed", "attacked"))
+
+
+def evaluation_table(summaries: Sequence[Summary], title: str) -> Table:
+    """The six columns of an evaluation, with the step."""
+    return Table(_EVALUATION, [_row(summary) for summary in summaries], title)
+
+
+def terminal_table(summaries: Sequence[Summary], title: str) -> Table:
+    """The same with its counts in one head, to be turned on its side so that 80 characters suffice."""
+    caption = "means over scenes with 95 % bootstrap intervals"
+    return Table((Column("head", ""), *COLUMNS), [_row(summary) for summary in summaries], title, caption)
+
+
+def _row(summary: Summary) -> TableRow:
+    failed = f", {summary.failed} failed" if summary.failed else ""
+    place = TITLES[summary.stage]
+    return {
+        "step": summary.step,
+        "stage": summary.stage,
+        "scenes": summary.scenes,
+        "failed": summary.failed,
+        "attacked": summary.attacked,
+        "test_scenes": place,
+        "head": f"{place} (n = {summary.scenes}{failed})",
+        **summary.columns,
+    }
+
+
+def write_tables(folder: Path, summaries: Sequence[Summary], title: str, about: Mapping[str, Any]) -> None:
+    """Write `results.md` (the last evaluation), `curve.csv` (all) and `results.json` (all, with `about`).
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    last = [row for row in summaries if row.step == summaries[-1].step] if summaries else []
+    lines = [f"# {title}", "", *evaluation_table(last, title).markdown(), ""]
+    write_text(folder / "results.md", "\n".join([*lines, "Means over scenes with 95 % bootstrap intervals.", ""]))
+    curve = Table((*_CURVE, *COLUMNS, *EXTRA_COLUMNS), [_row(summary) for summary in summaries])
+    write_text(folder / "curve.csv", curve.csv())
+    write_json(folder / "results.json", {"about": about, "evaluations": [row.as_dict() for row in summaries]})
+
+
+def prior_records(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every number of `train_prior`: split, subset of vehicles, method, then the metrics."""
+    return [
+        {"split": split, "vehicles": subset, "method": method, **values}
+        for split, subsets in results.items()
+        for subset, methods in subsets.items()
+        for method, values in methods.items()
+    ]
+
+
+def prior_table(results: Mapping[str, Any]) -> Table:
+    """The numbers of `train_prior` that matter."""
+    metrics = [f"{name}_{k}" for k in (6, 32) for name in ("minADE", "minFDE", "miss")]
+    columns = (
+        *(Column(key) for key in ("split", "vehicles", "method")),
+        Column("samples", kind="number", digits=0),
+        *(Column(key, kind="number") for key in metrics),
+    )
+    title = "Motion prior beside baselines (m; miss: no mode within 2 m after 8 s)"
+    return Table(columns, prior_records(results), title)
+
+
+def experts_table(histories: Mapping[str, Sequence[Mapping[str, Any]]], keys: Sequence[str]) -> Table:
+    """What the groups of every expert were worth before and after alignment."""
+    rows = []
+    for name, epochs in histories.items():
+        for part in ("train", "held_out"):
+            seen = [epoch[part] for epoch in epochs if part in epoch]
+            if seen:
+                changes = {key: f"{seen[0][key]:.3f} → {seen[-1][key]:.3f}" for key in keys}
+                rows.append({"expert": name, "scenes": part, **changes})
+    columns = [Column(key) for key in ("expert", "scenes", *keys)]
+    return Table(columns, rows, "Experts: the prior's groups before and after alignment")
+
+
+def seal_table(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """The best held-out epoch of every network of SEAL."""
+    rows = []
+    for name, epochs in history.items():
+        best = min(epochs, key=lambda epoch: epoch["held_out"])
+        more = ", ".join(f"{key} {v:.3f}" for key, v in best.items() if key not in ("epoch", "held_out", "loss"))
+        rows.append({**best, "network": name, "more": more})
+    columns = (
+        Column("network"),
+        Column("epoch", kind="number"),
+        Column("held_out", "held-out loss", "number", digits=4),
+        Column("more"),
+    )
+    return Table(columns, rows, "SEAL: best held-out epochs")
+
+
+def tokens_table(errors: Mapping[str, Mapping[str, float]]) -> Table:
+    """Reconstruction errors of a motion vocabulary per kind of agent."""
+    columns = (
+        Column("kind"),
+        *(Column(key, kind="number") for key in ("mean", "p95", "max")),
+        Column("steps", kind="number", digits=0),
+    )
+    rows = [{"kind": kind, **row} for kind, row in errors.items()]
+    return Table(columns, rows, "Reconstruction of 10 Hz logs: mean distance of box corners, m")
