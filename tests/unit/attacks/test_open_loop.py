@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from harness import attack
-from harness.attack import AttackConfig, main, run, table
+from harness.attack import AttackConfig, main, run
 from harness.attacks.export import attacked_scene
 from harness.attacks.open_loop import AttackRecord, attack_all, attack_logged, logged_context, summarise
+from harness.attacks.tables import open_loop_table
 from harness.errors import ConfigError, RunError, WeightsError
 from harness.interfaces import AttackContext, AttackPlan
 from harness.registry import make, make_with
@@ -97,9 +98,9 @@ def test_summaries_keep_the_two_readings_apart() -> None:
     (corrected,) = summarise([replace(hit, protocol="corrected")])
     assert corrected.success.mean == 1.0
     assert corrected.success_sage is None
-    heads = list(table([published]).columns[0].cells)
-    assert "success %, SAGE's script" in heads
-    assert "success %, SAGE's script" not in list(table([corrected]).columns[0].cells)
+    heads = [column.heading() for column in open_loop_table([published]).columns]
+    assert "success, SAGE's script, %" in heads
+    assert "success, SAGE's script, %" not in [column.heading() for column in open_loop_table([corrected]).columns]
 
 
 class Listed:

@@ -6,7 +6,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.metrics.compliance import off_road_steps, traffic_contact_steps
 from harness.metrics.driving import mean_jerk, mean_speed, route_completion
-from harness.metrics.intervals import bootstrap_difference, bootstrap_mean, wilson
+from harness.metrics.intervals import bootstrap_crossed_mean, bootstrap_mean, percentile_interval, resampled, wilson
 from tests.scenes import Agent, straight_road
 
 
@@ -64,14 +64,6 @@ def test_undefined_numbers_are_left_out() -> None:
     assert np.isnan(wilson(0, 0).mean)
 
 
-def test_paired_difference() -> None:
-    base = np.random.default_rng(0).normal(0, 10, 50)
-    mean, low, high = bootstrap_difference(base + 1.0, base)
-    assert (mean, low, high) == (pytest.approx(1.0), pytest.approx(1.0), pytest.approx(1.0))
-    with pytest.raises(ConfigError):
-        bootstrap_difference([1.0], [1.0, 2.0])
-
-
 @pytest.mark.parametrize("arguments", [(3, 2), (-1, 2)])
 def test_impossible_counts_are_refused(arguments: tuple[int, int]) -> None:
     with pytest.raises(ConfigError):
@@ -108,3 +100,26 @@ def test_contact_with_traffic_spares_those_who_are_ignored() -> None:
     assert not traffic_contact_steps(scene, ego, scene.valid[scene.ego], size, ignore=(scene.ego, parked)).any()
     alone = straight_road(with_opponent=False)
     assert not traffic_contact_steps(alone, ego, alone.valid[0], size, ignore=(0,)).any()
+
+
+def test_both_bootstraps_by_hand() -> None:
+    # One scene of two has 1: means of two draws are 0, 1/2, 1 with chances 1/4, 1/2, 1/4, so the ends are 0 and 1.
+    assert bootstrap_mean([0.0, 1.0]) == (0.5, 0.0, 1.0)
+    # Seeds and scenes are drawn independently: with one seed that is the bootstrap over scenes.
+    values = np.random.default_rng(4).normal(0, 1, 30)
+    crossed = bootstrap_crossed_mean([values], 2)
+    assert crossed == pytest.approx(bootstrap_mean(values, 2))
+    # Where only seeds differ, only they count, and the interval does not shrink with more scenes.
+    table = np.array([[0.0] * 50, [1.0] * 50])
+    assert bootstrap_crossed_mean(table) == (0.5, 0.0, 1.0)
+    assert np.isnan(bootstrap_crossed_mean(np.full((2, 3), np.nan)).mean)
+
+
+def test_resamples_are_drawn_per_unit_and_percentiles_leave_out_nan() -> None:
+    assert (resampled(lambda picks: picks[:, 0], [1], resamples=3) == 0).all()
+    shapes = resampled(lambda a, b: np.array([a.shape, b.shape]), [2, 5], resamples=7)
+    assert shapes.tolist() == [[7, 2], [7, 5]]
+    # 2.5 and 97.5 % of 0 … 40 lie at 1 and 39.
+    drawn = np.append(np.arange(41.0), np.nan)
+    assert percentile_interval(20.0, drawn) == pytest.approx((20.0, 1.0, 39.0))
+    assert np.isnan(percentile_interval(1.0, np.array([np.nan])).low)

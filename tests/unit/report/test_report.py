@@ -15,7 +15,7 @@ from harness.drawing.curves import draw_learning
 from harness.drawing.playback import CANDIDATE, EGO, OPPONENT, View, frames, save_playback
 from harness.interfaces import AttackPlan, Trajectory
 from harness.report.run_report import telling_scene
-from harness.report.tables import markdown_table, terminal_table, write_tables
+from harness.report.training_tables import evaluation_table, terminal_table, write_tables
 from harness.training.evaluation import Row, summarise
 from tests.scenes import straight_road
 from tests.unit.training.test_evaluation import episode
@@ -37,11 +37,11 @@ def rows() -> list[dict]:
 def test_tables_show_means_intervals_and_failures(tmp_path) -> None:
     summaries = summarise(rows())
     last = [row for row in summaries if row.step == 200]
-    text = markdown_table(last, "A run")
+    text = "\n".join(evaluation_table(last, "A run").markdown())
     assert "| 200 | as recorded | 4 | 0 | 11.5 [" in text
     assert "| 200 | attacked | 4 | 1 | 11.5 [" in text
     console = Console(width=80, record=True, file=open(tmp_path / "out", "w"))
-    console.print(terminal_table(last, "A run"))
+    console.print(terminal_table(last, "A run").rich(turned=True))
     shown = console.export_text()
     assert "11.5 [" in shown
     assert "1 failed" in shown

@@ -130,7 +130,7 @@ def test_summaries_are_means_with_intervals_by_step_and_stage() -> None:
     assert (first.step, second.step) == (100, 200)
     assert first.columns["reward"].mean == pytest.approx(3.0)
     assert first.columns["reward"].low < 3.0 < first.columns["reward"].high
-    assert set(COLUMNS) <= set(first.columns)
+    assert {column.key for column in COLUMNS} <= set(first.columns)
     # What a JSON file makes of an undefined number is None, and it is left out of the mean.
     rows[-1]["jerk"] = None
     assert summarise(rows)[1].columns["jerk"].mean == pytest.approx(2.0)
