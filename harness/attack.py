@@ -25,7 +25,7 @@ from harness.episodes.policies import load_policy
 from harness.errors import ConfigError, GauntletError
 from harness.exports.library import library
 from harness.exports.openscenario import write_openscenario
-from harness.files import write_json, write_text
+from harness.files import file_name, write_json, write_text
 from harness.interfaces import Adversary, AttackPlan
 from harness.report.tables import csv_text
 from harness.specs import build, parse
@@ -151,7 +151,7 @@ class _Keeper:
         if self._drawn[record.adversary] >= self._config.pictures:
             return
         self._drawn[record.adversary] += 1
-        path = self._folder / "pictures" / f"{record.adversary}_{_file_name(scenario.id)}.png"
+        path = self._folder / "pictures" / f"{record.adversary}_{file_name(scenario.id)}.png"
         step = record.contact_step if record.protocol == "corrected" else record.contact_step_cat
         ego = logged_context(scenario).ego_trajectories[-1]
         title = f"{record.adversary} ({record.protocol}), scene {scenario.id}"
@@ -161,7 +161,7 @@ class _Keeper:
         if self._config.export:
             write_folder([attacked], self._folder / "scenes" / adversary)
         if self._config.export_openscenario:
-            write_openscenario(attacked, self._folder / "openscenario" / adversary, _file_name(attacked.id))
+            write_openscenario(attacked, self._folder / "openscenario" / adversary, file_name(attacked.id))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -184,10 +184,6 @@ def _build(name: str, config: AttackConfig) -> Adversary:
     options = {"protocol": config.protocol, "prior": config.prior, "experts": experts}
     adversary: Adversary = build("adversary", spec, **options)
     return adversary
-
-
-def _file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
 
 
 if __name__ == "__main__":

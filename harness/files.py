@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.errors import RunError
 
 
@@ -79,6 +82,42 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
     write_atomically(path, write)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes atomically.
+
+    Raises:
+        RunError: They cannot be written.
+    """
+
+    def write(beside: Path) -> None:
+        beside.write_bytes(data)
+
+    write_atomically(path, write)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a compressed npz atomically.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+
+    def write(beside: Path) -> None:
+        # An open file, because numpy appends a suffix to names that it does not like.
+        with beside.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    write_atomically(path, write)
+
+
+def file_name(text: str, also: str = "-_") -> str:
+    """`text` as one part of a path: letters, digits and the characters of `also`, all others replaced by `_`.
+
+    Different texts can give the same name; where that matters, the caller tells them apart.
+    """
+    return "".join(letter if letter.isalnum() or letter in also else "_" for letter in text)
 
 
 def plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ from harness.commands.runs import default_folder, provenance
 from harness.drawing.playback import View, save_playback
 from harness.drawing.rollouts import draw_fan
 from harness.errors import ConfigError, GauntletError
-from harness.files import write_json
+from harness.files import file_name, write_json
 from harness.report.traffic_tables import rollouts_table
 from harness.traffic.recording import as_episode, save_rollouts, summary
 from harness.traffic.simulators import make_simulator
@@ -81,7 +81,7 @@ def run(config: SimulateConfig, console: Console) -> list[dict[str, Any]]:
         begin = time.perf_counter()
         simulated = simulator.simulate(scenario, config.rollouts, config.seed)
         seconds = time.perf_counter() - begin
-        where = folder / _safe(scenario.id)
+        where = folder / file_name(scenario.id, "-_.")
         where.mkdir(parents=True, exist_ok=True)
         save_rollouts(scenario, simulated, where / "rollouts.npz")
         title = f"{scenario.id}: {config.rollouts} roll-outs of {config.model.partition(':')[0]}"
@@ -122,11 +122,6 @@ def show(config: SimulateConfig, results: list[dict[str, Any]], console: Console
     """Print a row per scene."""
     title = f"{config.model}: {config.rollouts} roll-outs of 8 s, seed {config.seed}"
     console.print(rollouts_table(results, title).rich())
-
-
-def _safe(name: str) -> str:
-    """A scene's id as the name of a folder."""
-    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -22,11 +22,11 @@ from adversaries.prior import MotionPrior
 from adversaries.seal.make import make_model, recorded_skills
 from adversaries.seal.rollouts import Play, Rollouts, load_all, roll_out
 from adversaries.seal.training import FitConfig
-from harness.attacks.every_candidate import collect, file_name
+from harness.attacks.every_candidate import collect
 from harness.commands.runs import RunDirectory, default_folder
 from harness.episodes.policies import load_policy
 from harness.errors import GauntletError
-from harness.files import write_json
+from harness.files import file_name, write_json
 from harness.interfaces import AttackContext
 from harness.report.training_tables import seal_table
 from scenarios.scenario import ScenarioSource

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from harness.errors import ScenarioError
+from harness.errors import RunError, ScenarioError
+from harness.files import explained, write_atomically
 from scenarios import safe_pickle
 from scenarios.description import to_description
 from scenarios.scenario import Kind, Scenario
@@ -81,25 +80,24 @@ def summarise(document: Mapping[str, Any], scenario: Scenario) -> dict[str, Any]
 
 
 def write_pickle(value: Any, path: str | Path) -> Path:
-    """Pickle plain data beside its place, then rename.
+    """Pickle plain data, all or nothing.
 
     Raises:
         ScenarioError: The file cannot be written.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(beside: Path) -> None:
         with beside.open("wb") as file:
             # Protocol 4 is what MetaDrive and ScenarioNet write, and every Python 3.4 and later reads.
             pickle.dump(value, file, protocol=4)
-        os.replace(beside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise ScenarioError(
-            f"{path}: cannot be written ({error.strerror}). Free some space or choose another folder."
-        ) from error
+
+    try:
+        with explained(path.parent, "make"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, write)
+    except RunError as error:
+        raise ScenarioError(str(error)) from error
     return path
 
 

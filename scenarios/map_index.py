@@ -6,7 +6,6 @@ road", lanes answer "which lane is this, how far along, and where does it lead".
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -16,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from harness.caching import Lru
 from harness.geometry import arc_lengths, box_corners, interpolate_polyline, segments_cross_boxes, wrap_angle
 from scenarios.scenario import MapFeature, Scenario
 
@@ -33,7 +33,7 @@ HEADING_WEIGHT: Final = 2.0
 CACHE_SIZE: Final = 16
 """Indices kept by `MapIndex.of`; a WOMD map with its search trees takes about 3 MB."""
 
-_CACHE: OrderedDict[int, tuple[tuple[MapFeature, ...], MapIndex]] = OrderedDict()
+_CACHE: Lru[int, tuple[tuple[MapFeature, ...], MapIndex]] = Lru(CACHE_SIZE)
 
 
 class LanePosition(NamedTuple):
@@ -98,16 +98,8 @@ class MapIndex:
     @classmethod
     def of(cls, scenario: Scenario) -> MapIndex:
         """The index of this scene, made once per map and kept for the most recent 16."""
-        key = id(scenario.features)
-        entry = _CACHE.get(key)
-        # The entry holds the features, so a live key cannot belong to another map; the check is for evicted ones.
-        if entry is None or entry[0] is not scenario.features:
-            entry = (scenario.features, cls(scenario))
-            _CACHE[key] = entry
-            while len(_CACHE) > CACHE_SIZE:
-                _CACHE.popitem(last=False)
-        _CACHE.move_to_end(key)
-        return entry[1]
+        # The entry holds the features, so a live key cannot belong to another map.
+        return _CACHE.get(id(scenario.features), lambda: (scenario.features, cls(scenario)))[1]
 
     # ---- road edges
 

@@ -13,6 +13,8 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from harness.errors import RunError
+from harness.files import explained, write_text
 from scenarios.scenario import Scenario, ScenarioSource
 
 SKETCH_SIZE: Final = 256
@@ -105,11 +107,10 @@ def _read(path: Path, count: int) -> list[int] | None:
 
 
 def _write(path: Path, groups: list[int]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(groups), encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
+        with explained(path.parent, "make"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(groups))
+    except RunError as error:
         # Only a convenience: the next run reads the scenes again.
         _LOG.info("cannot keep %s: %s", path, error)

@@ -25,6 +25,7 @@ from typing import Any, Final
 import numpy as np
 
 from harness.errors import ConfigError, ScenarioError
+from harness.files import write_text
 from scenarios.same_map import map_groups
 from scenarios.scenario import Scenario, ScenarioSource
 
@@ -217,13 +218,14 @@ def by_hash(names: Sequence[str], groups: Sequence[int], ratios: Ratios) -> tupl
 
 
 def write_split_file(source: ScenarioSource, path: str | Path, ratios: Ratios | None = None) -> None:
-    """Freeze the split of a source in a file."""
+    """Freeze the split of a source in a file.
+
+    Raises:
+        RunError: It cannot be written.
+    """
     chosen = assign(source, ratios=ratios)
     table = {split: [name for name, own in zip(source.ids, chosen, strict=True) if own == split] for split in SPLITS}
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_text(Path(path), json.dumps(table, indent=1) + "\n")
 
 
 def _from_file(source: ScenarioSource, path: Path) -> tuple[str | None, ...]:

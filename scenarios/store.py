@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
+from harness.caching import Lru
 from harness.errors import ConfigError, ScenarioError
 from scenarios import safe_pickle
 from scenarios.description import from_description
@@ -74,8 +74,7 @@ class ScenarioStore:
         self.folder = Path(folder)
         self.needs = needs
         self.rejected: list[Rejected] = []
-        self._cache: OrderedDict[int, Scenario] = OrderedDict()
-        self._cache_scenes = cache_scenes
+        self._cache: Lru[int, Scenario] = Lru(cache_scenes)
         self.paths = self._list(on_error)
         self._ids = _unique_ids(self.paths, self.folder)
         if on_error == "skip":
@@ -99,16 +98,7 @@ class ScenarioStore:
         if not -len(self) <= index < len(self):
             raise IndexError(f"scene {index} of {len(self)} in {self.folder}")
         index %= len(self)
-        found = self._cache.get(index)
-        if found is None:
-            found = load_scene(self.paths[index], self._ids[index], self.needs)
-            if self._cache_scenes:
-                self._cache[index] = found
-                while len(self._cache) > self._cache_scenes:
-                    self._cache.popitem(last=False)
-        else:
-            self._cache.move_to_end(index)
-        return found
+        return self._cache.get(index, lambda: load_scene(self.paths[index], self._ids[index], self.needs))
 
     def __iter__(self) -> Iterator[Scenario]:
         return (self[index] for index in range(len(self)))

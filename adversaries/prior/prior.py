@@ -23,6 +23,7 @@ from adversaries.prior.kinematics import RollOut
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
 from adversaries.prior.roads import RoadsCache
 from harness.errors import WeightsError
+from harness.files import write_bytes
 from harness.geometry import from_frame, wrap_angle
 from scenarios.scenario import CURRENT_STEP, Scenario
 
@@ -111,19 +112,13 @@ class MotionPrior:
 
     def save(self, path: str | os.PathLike[str], info: dict[str, Any] | None = None) -> None:
         """Write weights, configuration and `info` (JSON-able) to a safetensors file, all or nothing."""
-        file = Path(path)
         header = {
             "architecture": ARCHITECTURE,
             "config": json.dumps(self.config.to_dict()),
             "info": json.dumps(info if info is not None else self.info),
         }
         tensors = {name: value.detach().contiguous() for name, value in self.network.state_dict().items()}
-        beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        try:
-            beside.write_bytes(save(tensors, metadata=header))
-            os.replace(beside, file)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_bytes(Path(path), save(tensors, metadata=header))
 
     def features(self, scenario: Scenario, agent: int, step: int = CURRENT_STEP) -> Features:
         """Features of one agent, cached."""

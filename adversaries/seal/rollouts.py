@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from adversaries.common.candidates import Decode, Drawn, Prior, draw_candidates
 from adversaries.common.plans import check_context, with_history
 from harness.errors import RunError
+from harness.files import write_arrays
 from harness.interfaces import AttackContext, AttackPlan, Trajectory
 
 Floats = NDArray[np.float64]
@@ -48,13 +48,7 @@ class Rollouts:
 
     def save(self, file: Path) -> None:
         """Write an npz, all or nothing."""
-        beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        try:
-            with beside.open("wb") as stream:
-                np.savez_compressed(stream, **{field.name: getattr(self, field.name) for field in fields(self)})
-            os.replace(beside, file)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_arrays(file, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, file: Path) -> Rollouts:

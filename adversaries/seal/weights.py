@@ -15,6 +15,7 @@ from torch import nn
 
 from adversaries.seal.networks import SkillModel, SkillPrior, TrackScorer
 from harness.errors import WeightsError
+from harness.files import write_bytes
 
 ARCHITECTURE: Final = "gauntlet-seal-1"
 FILE: Final = "seal.safetensors"
@@ -69,13 +70,8 @@ class SealModel:
 
     def save(self, file: Path) -> None:
         """Write all or nothing."""
-        beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
         header = {"architecture": ARCHITECTURE, "info": json.dumps(self.info)}
-        try:
-            beside.write_bytes(save(self.tensors(), metadata=header))
-            os.replace(beside, file)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_bytes(file, save(self.tensors(), metadata=header))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> SealModel:

@@ -14,6 +14,7 @@ from harness.attacks.open_loop import logged_context
 from harness.engine.config import EngineConfig, ObservationName
 from harness.episodes.rollout import run_episode
 from harness.errors import AdversaryError
+from harness.files import file_name
 from harness.geometry import box_separation
 from harness.interfaces import AttackContext, AttackPlan, EgoPolicy, Episode, Trajectory
 from scenarios.scenario import ScenarioSource
@@ -49,11 +50,6 @@ class FixedPlan:
     def plan(self, context: AttackContext) -> AttackPlan:
         """The given plan."""
         return self.given
-
-
-def file_name(scenario_id: str) -> str:
-    """A scene's name as a file name."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in scenario_id)
 
 
 def collect(

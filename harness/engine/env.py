@@ -11,13 +11,14 @@ from metadrive.engine.engine_utils import close_engine
 from metadrive.envs.scenario_env import ScenarioEnv
 from numpy.typing import NDArray
 
+from harness.caching import Lru
 from harness.engine import rewards
 from harness.engine.config import REWARDS, SENSORS, EngineConfig
 from harness.engine.ego import EgoVehicle
 from harness.engine.headless import ensure_free, start_engine
 from harness.engine.recording import Recorder, Recording
 from harness.engine.render import draw_scene
-from harness.engine.scene import Scene, SceneCache, parse_scene
+from harness.engine.scene import Scene, parse_scene
 from harness.engine.sensing import Sensors
 from harness.engine.settling import Settler
 from harness.engine.traffic import TrafficManager
@@ -76,7 +77,7 @@ class GauntletEnv(ScenarioEnv):
         self._action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._sensors = Sensors(preset)
         self._rewards = REWARDS[self.options.reward]
-        self._cache = SceneCache(self.options.cache_scenes)
+        self._cache: Lru[int, Scene] = Lru(self.options.cache_scenes, dropped=Scene.close)
         self._settler = Settler() if self.options.settle else None
         self._recorder = Recorder()
         self._rng = np.random.default_rng(self.options.seed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -230,33 +228,3 @@ def _may_appear(scenario: Scenario, *, static_vehicles: bool) -> NDArray[np.bool
             seen = np.maximum.accumulate(valid)
             allowed[agent] = seen if valid.sum() >= _MIN_OBJECT_STEPS else False
     return allowed
-
-
-class SceneCache:
-    """Parsed scenes, least recently used dropped first."""
-
-    def __init__(self, capacity: int) -> None:
-        """Keep at most `capacity` scenes."""
-        self._capacity = capacity
-        self._scenes: OrderedDict[int, Scene] = OrderedDict()
-
-    def __len__(self) -> int:
-        """Number of scenes held."""
-        return len(self._scenes)
-
-    def get(self, index: int, build: Callable[[], Scene]) -> Scene:
-        """The scene at `index`, built on a miss."""
-        scene = self._scenes.get(index)
-        if scene is None:
-            scene = self._scenes[index] = build()
-            while len(self._scenes) > self._capacity:
-                _, oldest = self._scenes.popitem(last=False)
-                oldest.close()
-        self._scenes.move_to_end(index)
-        return scene
-
-    def clear(self) -> None:
-        """Drop everything."""
-        for scene in self._scenes.values():
-            scene.close()
-        self._scenes.clear()

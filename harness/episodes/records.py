@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import RunError
-from harness.files import explained, plain, write_atomically
+from harness.files import explained, plain, write_arrays
 from harness.interfaces import STATE, AttackPlan, Episode, Trajectory
 
 FOLDER: Final = "episodes"
@@ -104,15 +104,9 @@ class EpisodeStore:
         """
         path = self.path(key)
         packed = _pack(key, episode, scores, arrays or {})
-
-        def write(beside: Path) -> None:
-            # An open file, because numpy appends a suffix to names that it does not like.
-            with beside.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **packed)
-
         with explained(path.parent, "make"):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, write)
+        write_arrays(path, packed)
 
     def read(self, key: CellKey) -> Record:
         """One record.

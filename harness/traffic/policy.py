@@ -7,7 +7,6 @@ barriers and unknown objects follow the log.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from harness.caching import Lru
 from harness.errors import ConfigError
 from harness.geometry import wrap_angle
 from harness.interfaces import HEADING, VX, VY
@@ -83,7 +83,7 @@ class SmartTraffic:
         self.model = SmartSimulator(weights, device=device, **options).model
         if self.model.network.mixture is not None:
             raise ConfigError("traffic 'smart': these weights are of an ego policy (GMM head); give a token model.")
-        self._maps: OrderedDict[str, _Map] = OrderedDict()
+        self._maps: Lru[str, _Map] = Lru(_MAPS)
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
         """Begin an episode.
@@ -125,18 +125,16 @@ class SmartTraffic:
 
     def _encoded(self, scenario: Scenario) -> _Map:
         """The scene's map, encoded once."""
-        found = self._maps.pop(scenario.id, None)
-        if found is None or found.features is not scenario.features:
+
+        def encode() -> _Map:
             scene = self.model.tokens(scenario)
             batch = join_maps([scene], self.model.options.lanes).to(self.model.device)
             with torch.no_grad():
                 encoded = self.model.network.encode_map(batch)
             near = cKDTree(scene.map_pose[:, :2]) if len(scene.map_pose) else None
-            found = _Map(scenario.features, scene.frame, encoded, near)
-        self._maps[scenario.id] = found
-        while len(self._maps) > _MAPS:
-            self._maps.popitem(last=False)
-        return found
+            return _Map(scenario.features, scene.frame, encoded, near)
+
+        return self._maps.get(scenario.id, encode, lambda found: found.features is scenario.features)
 
     def _nobody(self, scenario: Scenario) -> AgentBatch:
         """All agents of the scene, none of them present yet."""

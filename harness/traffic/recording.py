@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.files import write_atomically
+from harness.files import write_arrays
 from harness.interfaces import HEADING, STATE, VX, VY, Episode, Trajectory
 from harness.metrics.collision import first_overlap
 from harness.traffic.rollouts import SimulatedScene
@@ -123,12 +123,7 @@ def save_rollouts(scenario: Scenario, simulated: SimulatedScene, path: Path) -> 
         "steps": START + np.arange(simulated.steps),
         "dt": np.array(scenario.dt),
     }
-
-    def write(beside: Path) -> None:
-        with open(beside, "wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_atomically(path, write)
+    write_arrays(path, arrays)
 
 
 def _boxes(scenario: Scenario) -> Floats:

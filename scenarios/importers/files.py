@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from harness.caching import Lru
 from harness.errors import ConfigError, ScenarioError
 from scenarios.importers import argoverse2, gpudrive, womd
 from scenarios.opponents import select_opponent
@@ -93,8 +93,7 @@ class ImportedStore:
         self.paths = tuple(sorted(paths, key=natural_key))
         self.needs = needs
         self.rejected: list[Rejected] = []
-        self._cache: OrderedDict[int, Scenario] = OrderedDict()
-        self._cache_scenes = cache_scenes
+        self._cache: Lru[int, Scenario] = Lru(cache_scenes)
         self._entries = [entry for path in self.paths for entry in self._list(path, on_error)]
         if on_error == "skip":
             self._drop_bad()
@@ -124,14 +123,7 @@ class ImportedStore:
         if not -len(self) <= index < len(self):
             raise IndexError(f"scene {index} of {len(self)}")
         index %= len(self)
-        found = self._cache.pop(index, None)
-        if found is None:
-            found = load_file(self._entries[index], self.needs)
-        if self._cache_scenes:
-            self._cache[index] = found
-            while len(self._cache) > self._cache_scenes:
-                self._cache.popitem(last=False)
-        return found
+        return self._cache.get(index, lambda: load_file(self._entries[index], self.needs))
 
     def index_of(self, name: str) -> int:
         """Index of a scene by its id (KeyError if there is none)."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 import platformdirs
 
 from harness.errors import ConfigError, GauntletError, ScenarioError
+from harness.files import write_bytes
 from scenarios import safe_pickle
 from scenarios.procedural.config import SPLITS, ProceduralConfig
 from scenarios.procedural.pool import Outcome, Pool, Task, canonical_pickle, file_name
@@ -217,7 +218,7 @@ class _Library:
             self.failures[f"{task.split}/{task.number}"] = failure
         kept = scenes[: wanted - self.count(task.split)]
         for name, data, metadata in kept:
-            _write(self.folder / name, data)
+            write_bytes(self.folder / name, data)
             self.metadata[name] = metadata
         self.given[task.split].append(len(kept))
         self.cut[task.split] = len(kept) < len(scenes)
@@ -232,8 +233,8 @@ class _Library:
         """Write summary, mapping and index; the index last, for it vouches for the others."""
         names = sorted(self.metadata)
         summary = {name: self.metadata[name] for name in names}
-        _write(self.folder / SUMMARY, canonical_pickle(summary))
-        _write(self.folder / MAPPING, canonical_pickle(dict.fromkeys(names, "")))
+        write_bytes(self.folder / SUMMARY, canonical_pickle(summary))
+        write_bytes(self.folder / MAPPING, canonical_pickle(dict.fromkeys(names, "")))
         index = {
             "digest": self.config.digest,
             "generator": self.config.identity(),
@@ -241,17 +242,4 @@ class _Library:
             "cut": self.cut,
             "failures": self.failures,
         }
-        _write(self.folder / INDEX, json.dumps(index, indent=1, sort_keys=True).encode())
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write beside, then rename: a file is there in full or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise GauntletError(
-            f"procedural: cannot write {path}: {error.strerror}; free space or give another folder"
-        ) from error
+        write_bytes(self.folder / INDEX, json.dumps(index, indent=1, sort_keys=True).encode())

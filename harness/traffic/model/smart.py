@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from harness.errors import WeightsError
-from harness.files import write_atomically
+from harness.files import write_bytes
 from harness.traffic.model.batch import AgentBatch, join_agents, join_maps
 from harness.traffic.model.config import ARCHITECTURE, SmartConfig
 from harness.traffic.model.network import MapFeatures, SmartNetwork
@@ -117,11 +117,7 @@ class SmartModel:
         }
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         data = save(tensors, header)
-
-        def write(beside: Path) -> None:
-            beside.write_bytes(data)
-
-        write_atomically(Path(path), write)
+        write_bytes(Path(path), data)
 
     # ---- scenes
 

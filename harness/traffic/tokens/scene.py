@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 from scipy.spatial import cKDTree
 
-from harness.files import write_atomically
+from harness.files import write_bytes
 from harness.traffic.tokens.pieces import EDGES, PieceKind, Pieces, map_pieces, thin
 from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
 from harness.traffic.tokens.tokeniser import relative_poses, tokenise
@@ -99,11 +99,7 @@ class SceneTokens:
     def save(self, path: Path) -> None:
         """Write to a safetensors file, all or nothing."""
         data = save({item.name: np.ascontiguousarray(getattr(self, item.name)) for item in fields(self)})
-
-        def write(beside: Path) -> None:
-            beside.write_bytes(data)
-
-        write_atomically(path, write)
+        write_bytes(path, data)
 
     @classmethod
     def load(cls, path: Path) -> SceneTokens:

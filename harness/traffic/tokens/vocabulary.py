@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from harness.errors import WeightsError
-from harness.files import write_atomically
+from harness.files import write_bytes
 from harness.traffic.tokens.shapes import KIND_SIZES, TOKEN_KINDS, TOKEN_STEPS
 
 FORMAT: Final = "gauntlet-motion-vocabulary-1"
@@ -69,11 +69,7 @@ class Vocabulary:
         data = save(
             {"motions": np.ascontiguousarray(self.motions), "pieces": np.ascontiguousarray(self.pieces)}, header
         )
-
-        def write(beside: Path) -> None:
-            beside.write_bytes(data)
-
-        write_atomically(path, write)
+        write_bytes(path, data)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> Vocabulary:

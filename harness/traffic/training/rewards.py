@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from harness.caching import Lru
 from harness.metrics.wosac import Scorer
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.network import SmartNetwork
@@ -61,16 +61,11 @@ class Judge:
 
     def __init__(self, everyone: bool) -> None:
         self._everyone = everyone
-        self._scorers: OrderedDict[str, Scorer] = OrderedDict()
+        self._scorers: Lru[str, Scorer] = Lru(_SCORERS)
 
     def _scorer(self, scenario: Scenario, scene: SceneTokens) -> Scorer:
-        if scenario.id not in self._scorers:
-            agents = scene.agents[scene.trained].tolist() if self._everyone else None
-            self._scorers[scenario.id] = Scorer(scenario, agents=agents)
-            while len(self._scorers) > _SCORERS:
-                self._scorers.popitem(last=False)
-        self._scorers.move_to_end(scenario.id)
-        return self._scorers[scenario.id]
+        agents = scene.agents[scene.trained].tolist() if self._everyone else None
+        return self._scorers.get(scenario.id, lambda: Scorer(scenario, agents=agents))
 
     def __call__(self, scenario: Scenario, scene: SceneTokens, poses: Tensor, groups: int) -> Outcome:
         """Score roll-outs.

@@ -175,7 +175,7 @@ def test_export_is_read_back_and_has_a_summary(tmp_path):
 
 def test_export_to_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ScenarioError, match="cannot be written"):
+    with pytest.raises(ScenarioError, match="cannot make"):
         export.write_scene(straight_road(), tmp_path / "file" / "x.pkl")
 
     def full(*args):

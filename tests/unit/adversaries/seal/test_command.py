@@ -7,8 +7,8 @@ import pytest
 
 from adversaries.seal.adversary import SealAdversary
 from harness import train_seal
-from harness.attacks.every_candidate import file_name
 from harness.errors import ConfigError
+from harness.files import file_name
 from harness.registry import resolve
 from tests.scenes import straight_road
 from tests.sources import ListSource

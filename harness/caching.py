@@ -1,0 +1,60 @@
+"""One bounded cache: the least recently used value goes first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Lru(Generic[K, V]):
+    """Values by key, at most `size` of them; the least recently used is dropped first.
+
+    Args:
+        size: Values that are kept; 0 keeps none, and every value is built anew.
+        dropped: Called with each value that leaves the cache, for those that hold resources.
+    """
+
+    def __init__(self, size: int, dropped: Callable[[V], None] | None = None) -> None:
+        self._size = size
+        self._dropped = dropped
+        self._values: OrderedDict[K, V] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Number of values held."""
+        return len(self._values)
+
+    def get(self, key: K, build: Callable[[], V], fits: Callable[[V], bool] | None = None) -> V:
+        """The value for `key`.
+
+        Args:
+            key: Where the value lies.
+            build: Makes the value where there is none. What it raises is passed on, and nothing is kept.
+            fits: Says whether a value that is found still belongs to this key; one that does not is built anew.
+
+        Returns:
+            The value, which is now the most recently used.
+        """
+        if self._size < 1:
+            return build()
+        if key in self._values and fits is not None and not fits(self._values[key]):
+            self._drop(self._values.pop(key))
+        if key not in self._values:
+            self._values[key] = build()
+        self._values.move_to_end(key)
+        value = self._values[key]
+        while len(self._values) > self._size:
+            self._drop(self._values.popitem(last=False)[1])
+        return value
+
+    def clear(self) -> None:
+        """Drop everything."""
+        while self._values:
+            self._drop(self._values.popitem(last=False)[1])
+
+    def _drop(self, value: V) -> None:
+        if self._dropped is not None:
+            self._dropped(value)
