@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from harness.errors import ConfigError
 from harness.geometry import box_corners, project_to_polyline
 from harness.interfaces import VX, VY, EgoView, Floats
+from scenarios.idm import acceleration, desired_gap
 
 Bools = NDArray[np.bool_]
 
@@ -161,9 +162,15 @@ def idm_acceleration(speed: float, desired: float, leader: Leader | None, config
         leader: What is ahead, or None.
         config: Constants.
     """
-    free = 1.0 - (speed / max(desired, 0.1)) ** config.exponent
-    if leader is None:
-        return config.acceleration * free
-    approach = speed * (speed - leader.speed) / (2.0 * np.sqrt(config.acceleration * config.deceleration))
-    wanted = config.standstill_gap + max(0.0, speed * config.time_headway + approach)
-    return float(config.acceleration * (free - (wanted / max(leader.gap, 0.1)) ** 2))
+    leader = Leader(np.inf, speed) if leader is None else leader
+    wanted = desired_gap(
+        speed,
+        leader.speed,
+        headway=config.time_headway,
+        standstill=config.standstill_gap,
+        top=config.acceleration,
+        braking=config.deceleration,
+    )
+    # Boxes may meet, and a log may stand still: neither gap nor desired speed is ever nought.
+    gap, desired = max(leader.gap, 0.1), max(desired, 0.1)
+    return float(acceleration(speed, gap, wanted, desired, top=config.acceleration, exponent=config.exponent))

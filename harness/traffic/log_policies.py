@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.interfaces import HEADING, VX, VY
+from scenarios.idm import acceleration, desired_gap
 from scenarios.scenario import Kind, Scenario
 
 Floats = NDArray[np.float64]
@@ -153,9 +154,16 @@ class IDMTraffic:
         if len(obstacles):
             gap, leader = self._gaps(agents, obstacles, states)
         speed = self._speed[agents]
-        dynamic = speed * (speed - leader) / (2 * np.sqrt(self._acceleration * self._braking))
-        wanted = self._standstill + np.maximum(self._headway * speed + dynamic, 0.0)
-        change = self._acceleration * (1 - (wanted / gap) ** 2)
+        wanted = desired_gap(
+            speed,
+            leader,
+            headway=self._headway,
+            standstill=self._standstill,
+            top=self._acceleration,
+            braking=self._braking,
+        )
+        # The log is the speed limit, so that no speed is desired beyond it.
+        change = acceleration(speed, gap, wanted, np.inf, top=self._acceleration)
         possible = np.maximum(speed + np.clip(change, -self._hardest, self._acceleration) * self._dt, 0.0)
         rows = np.minimum(self._clock[agents].astype(int) + 1, self._log.shape[1] - 1)
         logged = np.hypot(self._log[agents, rows, VX], self._log[agents, rows, VY])

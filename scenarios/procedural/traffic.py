@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.idm import desired_gap, improved_acceleration
 from scenarios.procedural.routes import CROSS, MERGE, SPACING, Routes
 
 Floats = NDArray[np.float64]
@@ -224,7 +225,8 @@ class Traffic:
         np.fill_diagonal(near, False)
         ratio = self._ratio(who, np.where(near, gap, FAR), other)
         merge_ratio, limit = self._conflicts(who, wish)
-        accel = self._idm(who, wish, np.maximum(ratio.max(1), merge_ratio))
+        ratio = np.maximum(ratio.max(1), merge_ratio)
+        accel = improved_acceleration(speed, ratio, wish, top=d.accel[who], braking=d.brake[who])
         target = np.clip(np.minimum(accel, limit), HARDEST_BRAKING, d.accel[who])
         change = np.clip(target - self.accel[who], -JERK_DOWN * DT, JERK_UP * DT)
         accel = self.accel[who] + change
@@ -239,24 +241,9 @@ class Traffic:
     def _ratio(self, who: NDArray[np.intp], gap: Floats, other: Floats) -> Floats:
         """IDM's desired gap over the actual gap [W, W] (rows: followers)."""
         d, speed = self.drivers, self.speed[who][:, None]
-        approach = speed * (speed - other) / (2 * np.sqrt(d.accel[who] * d.brake[who]))[:, None]
-        desired = STANDSTILL + np.maximum(speed * d.headway[who][:, None] + approach, 0.0)
+        headway, top, braking = (values[who][:, None] for values in (d.headway, d.accel, d.brake))
+        desired = desired_gap(speed, other, headway=headway, standstill=STANDSTILL, top=top, braking=braking)
         return desired / np.maximum(gap, 0.3)
-
-    def _idm(self, who: NDArray[np.intp], wish: Floats, ratio: Floats) -> Floats:
-        """Acceleration of the improved IDM [W], given the largest ratio of desired to actual gap."""
-        top, brake, speed = self.drivers.accel[who], self.drivers.brake[who], self.speed[who]
-        slower = speed <= wish
-        free = np.where(
-            slower,
-            top * (1 - (speed / wish) ** 4),
-            -brake * (1 - (wish / np.maximum(speed, 0.1)) ** (4 * top / brake)),
-        )
-        ratio = np.minimum(ratio, 50.0)
-        with np.errstate(over="ignore", divide="ignore"):
-            relaxed = free * (1 - ratio ** (2 * top / np.maximum(np.abs(free), 1e-3)))
-        pushed = np.where(slower, top, 0.0) * (1 - ratio**2) + np.where(slower, 0.0, free + top * (1 - ratio**2))
-        return np.where(ratio >= 1.0, pushed, np.where(slower, relaxed, free))
 
     def _conflicts(self, who: NDArray[np.intp], wish: Floats) -> tuple[Floats, Floats]:
         """What the right of way asks for: IDM ratios from merging [W] and upper bounds of acceleration [W]."""
