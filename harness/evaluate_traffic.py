@@ -1,6 +1,6 @@
 """`python -m harness.evaluate_traffic`: realism of traffic models by the sim-agents metrics, with intervals.
 
-With `--reactivity log idm smart` it measures instead how often followers hit an ego that brakes hard in its lane.
+With `--reactivity log idm-path smart` it measures instead how often followers hit an ego that brakes hard in its lane.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from harness.errors import ConfigError, GauntletError
 from harness.files import write_json
 from harness.report.traffic_tables import paired_table, reactivity_table, realism_table
 from harness.traffic.evaluation import RealismTable, evaluate, summarise
-from harness.traffic.make import make_traffic
+from harness.traffic.make import make_simulator, make_traffic
 from harness.traffic.reactivity import Reaction, find_case, react
 from harness.traffic.reactivity import summarise as summarise_reactions
-from harness.traffic.simulators import make_simulator
 from scenarios import open_source
 from scenarios.scenario import Scenario
 
@@ -37,8 +36,9 @@ class EvaluateTrafficConfig:
 
     data: str = "procedural"
     """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON), or `procedural`."""
-    models: tuple[str, ...] = ("log", "constant_velocity", "idm")
-    """`log`, `constant_velocity`, `idm`, `smart:FILE`, `module:Class`; options as in `smart:FILE?temperature=0.9`."""
+    models: tuple[str, ...] = ("log", "constant_velocity", "idm-lane")
+    """`log`, `constant_velocity`, `idm-lane`, `idm-path`, `smart:FILE`, `module:Class`; options as in
+    `smart:FILE?temperature=0.9`."""
     split: str | None = None
     """`train`, `val` or `test`; every scene by default."""
     scenes: int | None = None
@@ -56,7 +56,7 @@ class EvaluateTrafficConfig:
     json: Path | None = None
     """Write means, intervals, paired differences and the numbers of every scene to this file."""
     reactivity: tuple[str, ...] = ()
-    """Instead of realism: how often followers hit a braking ego if the background is `log`, `idm`, `smart`,
+    """Instead of realism: how often followers hit a braking ego if the background is `log`, `idm-path`, `smart`,
     `smart:FILE` … (traffic policies, as in `benchmark --traffic`); the first is what the others are compared with."""
     deceleration: float = 6.0
     """Of the braking ego, m/s² (6: hard, on a dry road)."""

@@ -57,6 +57,12 @@ def boxes_overlap(poses_a: Floats, sizes_a: Floats, poses_b: Floats, sizes_b: Fl
     return box_separation(poses_a, sizes_a, poses_b, sizes_b) <= 0.0
 
 
+def box_reach(turn: Floats, half_length: Floats, half_width: Floats) -> tuple[Floats, Floats]:
+    """How far a box reaches from its centre along and across an axis that it is turned away from by `turn` rad, m."""
+    cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
+    return cos * half_length + sin * half_width, sin * half_length + cos * half_width
+
+
 def box_separation(poses_a: Floats, sizes_a: Floats, poses_b: Floats, sizes_b: Floats) -> Floats:
     """Largest gap along the four face normals, m: ≤ 0 exactly when the boxes overlap (then minus the penetration).
 

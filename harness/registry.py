@@ -48,7 +48,9 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
     },
     "traffic": {
         "log": "harness.traffic.log_policies:LogTraffic",
-        "idm": "harness.traffic.log_policies:IDMTraffic",
+        "constant_velocity": "harness.traffic.log_policies:ConstantVelocityTraffic",
+        "idm-path": "harness.traffic.log_policies:PathIDMTraffic",
+        "idm-lane": "harness.traffic.lane_idm:LaneIDMTraffic",
         "smart": "harness.traffic.policy:SmartTraffic",
     },
     "backbone": {

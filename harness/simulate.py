@@ -22,8 +22,8 @@ from harness.drawing.rollouts import draw_fan
 from harness.errors import ConfigError, GauntletError
 from harness.files import file_name, write_json
 from harness.report.traffic_tables import rollouts_table
+from harness.traffic.make import make_simulator
 from harness.traffic.recording import as_episode, save_rollouts, summary
-from harness.traffic.simulators import make_simulator
 from scenarios import open_source
 from scenarios.scenario import ScenarioSource
 
@@ -41,8 +41,9 @@ class SimulateConfig:
     scene: tuple[str, ...] = ("0",)
     """One or more scenes: index in the split, or id."""
     model: str = "smart"
-    """`smart`, `smart:FILE`, `log`, `constant_velocity`, `idm`, `module:Class`; options: `smart:FILE?temperature=0.9`
-    (smart: temperature, top_k, method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, device)."""
+    """`smart`, `smart:FILE`, `log`, `constant_velocity`, `idm-lane`, `idm-path`, `module:Class`; options as in
+    `smart:FILE?temperature=0.9` (smart: temperature, top_k, method=top_k|warm_k, continuity, choices,
+    rule=likelihood|overlaps, device)."""
     rollouts: int = 16
     """Independent roll-outs of each scene."""
     seed: int = 0

@@ -98,30 +98,41 @@ def build(kind: registry.RegistryKind, spec: str | Spec, **offered: Any) -> Any:
         GauntletError: What the component itself raises, `WeightsError` for an unusable file above all.
     """
     spec = parse(spec) if isinstance(spec, str) else spec
+    return construct(kind, spec, resolve(kind, spec), **offered)
+
+
+def resolve(kind: registry.RegistryKind, spec: Spec) -> Callable[..., Any]:
+    """The class (or function) that a specification names; errors as of `build`."""
     if spec.intensity is not None and kind != "adversary":
         raise ConfigError(
             f"{kind} {spec.text!r}: only adversaries have an intensity (@λ). A file name that ends in @ and a number "
             "needs a question mark behind it."
         )
-    registered = spec.name in registry.targets(kind)
-    target = registry.resolve(kind, spec.name if registered else spec.head)
-    known = inspect.signature(target).parameters
+    return registry.resolve(kind, spec.name if spec.name in registry.targets(kind) else spec.head)
+
+
+def construct(kind: registry.RegistryKind, spec: Spec, target: Callable[..., Any], **offered: Any) -> Any:
+    """Call `target` with the file and the options of a specification and what is offered; errors as of `build`."""
+    known = _parameters(target)
     own = dict(spec.options)
-    if registered and spec.file:
+    if spec.file and spec.name in registry.targets(kind):
         own[_file_parameter(kind, spec, known)] = spec.file
     _check_options(kind, spec, own, known)
     _check_protocol(spec, offered)
     common = {key: value for key, value in offered.items() if key in known and value is not None}
-    return _call(target, kind, spec, {**common, **own})
-
-
-def _call(target: Callable[..., Any], kind: registry.RegistryKind, spec: Spec, options: dict[str, Any]) -> Any:
     try:
-        return target(**options)
+        return target(**{**common, **own})
     except TypeError as error:
         raise ConfigError(
             f"{kind} {spec.text!r}: {error}. Check its file and options; an example is {EXAMPLES[kind]}."
         ) from error
+
+
+def _parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(target).parameters
+    except ValueError:  # some classes written in C do not say
+        return {}
 
 
 def _file_parameter(kind: registry.RegistryKind, spec: Spec, known: Mapping[str, inspect.Parameter]) -> str:

@@ -56,7 +56,7 @@ def acceleration(
 
 
 def improved_acceleration(speed: Floats, ratio: Floats, desired: Floats, *, top: Floats, braking: Floats) -> Floats:
-    """The acceleration of the improved model, m/s²: the desired gap is kept exactly, and no one brakes hard for a limit.
+    """The acceleration of the improved model, m/s²: the wanted gap is kept exactly, and speed limits are met gently.
 
     Args:
         speed: Of the driver, m/s.
@@ -72,7 +72,7 @@ def improved_acceleration(speed: Floats, ratio: Floats, desired: Floats, *, top:
         -braking * (1 - (desired / np.maximum(speed, 0.1)) ** (4 * top / braking)),
     )
     ratio = np.minimum(ratio, 50.0)
-    with np.errstate(over="ignore", divide="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         relaxed = free * (1 - ratio ** (2 * top / np.maximum(np.abs(free), 1e-3)))
     pushed = np.where(slower, top, 0.0) * (1 - ratio**2) + np.where(slower, 0.0, free + top * (1 - ratio**2))
     return np.where(ratio >= 1.0, pushed, np.where(slower, relaxed, free))

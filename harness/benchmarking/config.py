@@ -44,7 +44,8 @@ class BenchmarkConfig:
     """Motion prior weights (safetensors) for adversaries that use one; SAGE's experts lie beside it. Default: the
     shipped ones."""
     traffic: str = "log"
-    """Who moves the background: `log`, `idm`, `smart` (learned), `smart:FILE`, `smart:FILE?temperature=0.9`."""
+    """Who moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
+    `smart:FILE?temperature=0.9`, or `module:Class`."""
     seed: tuple[int, ...] = (0,)
     """One or more; each repeats every episode, and intervals resample scenes with their repeats together."""
     executor: Executor = "process"

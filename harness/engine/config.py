@@ -131,8 +131,8 @@ class EngineConfig:
         horizon: Steps (0.1 s each) after which an episode is truncated. CAT trains with 50 and attacks with 90.
         observation: `cat` or `metadrive`, see `SENSORS`; `none` where nobody needs one (steps are much faster).
         reward: `cat` or `metadrive`, see `REWARDS`.
-        traffic: What moves the background: `log`, `idm`, `smart`, `smart:FILE` (see `harness.specs`), or a
-            third party's name.
+        traffic: What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart`,
+            `smart:FILE` (see `harness.traffic.make`), or a third party's name.
         crash_vehicle_done: Whether a contact with a vehicle ends the episode.
         static_vehicles: Whether vehicles that never move are present (CAT and SAGE drop them).
         filter_overlapping: Whether a logged vehicle waits to appear while the driven ego is where it would be

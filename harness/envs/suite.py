@@ -185,10 +185,10 @@ class ReactiveEnv(_SuiteEnv):
     {spaces}
 
     ## Arguments
-    `gymnasium.make("Gauntlet/Reactive-v0", traffic="idm")`
+    `gymnasium.make("Gauntlet/Reactive-v0", traffic="idm-path")`
 
     {arguments}
-    - `traffic` (default `"idm"`): the background policy: a registry name, or `smart:FILE` for learned traffic.
+    - `traffic` (default `"idm-path"`): the background policy: a registry name, or `smart:FILE` for learned traffic.
 
     `reset(options=...)` knows `scenario`: index or id.
 
@@ -201,7 +201,7 @@ class ReactiveEnv(_SuiteEnv):
         data: Data = "procedural",
         split: str | None = None,
         *,
-        traffic: str = "idm",
+        traffic: str = "idm-path",
         observation: Preset = "cat",
         reward: Preset = "cat",
         horizon: int = 90,

@@ -1,4 +1,4 @@
-"""Simple traffic simulators to compare learned ones with: the log itself, constant velocity, and IDM."""
+"""Simple traffic simulators to compare learned ones with: the log itself, and constant velocity."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
-from harness.traffic.lane_idm import IDMSimulator
 from harness.traffic.rollouts import FUTURE_STEPS, SimulatedScene, simulated_agents
 from scenarios.scenario import CURRENT_STEP, Scenario
-
-__all__ = ["ConstantVelocitySimulator", "IDMSimulator", "LogSimulator"]
 
 
 class LogSimulator:

@@ -1,108 +1,50 @@
 """Closed-loop traffic on map lanes by the intelligent driver model: no engine, batched over roll-outs and vehicles.
 
 A vehicle drives on the lane it is on; where the road forks every roll-out draws a branch. It brakes for whatever
-stands or drives on its path, for red lights as they are at the current step, and for bends. Vehicles off the lanes
-keep their heading, parked ones stay. Pedestrians and cyclists keep their velocity.
-
-Source of the model: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805.
+stands or drives on its path, for lights that are red at step 10, and for bends. Vehicles off the lanes keep their
+heading, parked ones stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+import math
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import ConfigError
-from harness.geometry import arc_lengths, interpolate_polyline, project_to_polyline, wrap_angle
+from harness.geometry import box_reach, wrap_angle
+from harness.interfaces import HEADING, VX, VY
 from harness.traffic.heights import follow_ground
+from harness.traffic.lane_paths import AT_REST, FREE, POINTS, SPACING, LaneIDMConfig, prepare_paths
 from harness.traffic.rollouts import FUTURE_STEPS, SimulatedScene, simulated_agents
-from scenarios.map_index import MapIndex
+from scenarios.idm import acceleration, desired_gap
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
 
-_PATH: Final = 300.0
-"""Length of prepared paths, m: 8 s at 37 m/s."""
-_SPACING: Final = 1.0
 _LOOK: Final = np.arange(0.0, 61.0, 2.0)
 """Where on its path ahead a vehicle looks for others, m."""
-_RED: Final = ("LANE_STATE_STOP", "LANE_STATE_ARROW_STOP")
 _EVERY: Final = 2
 """Steps between two looks ahead (0.2 s)."""
-_FREE: Final = 1e6
-_AT_REST: Final = 0.1
-"""A slower vehicle stands, m/s."""
-_CURB: Final = 1.5
-"""Who stands this far from the centre of its lane (m) is parked, not queueing."""
 
 
-@dataclass(frozen=True)
-class IDMTrafficConfig:
-    """Drivers.
+class LaneIDMSimulator:
+    """`SceneSimulator`: every vehicle drives along the lanes; people and cyclists keep their velocity."""
 
-    Attributes:
-        headway: Time gap, s.
-        standstill: Gap at rest, m.
-        acceleration: Strongest acceleration, m/s².
-        braking: Comfortable deceleration, m/s².
-        hardest: Hardest braking, m/s².
-        speed: Desired speed where the map gives no limit, m/s (50 km/h).
-        lateral: Largest lateral acceleration in bends, m/s².
-        spread: Standard deviation of the drivers' desired speeds, as a share.
-        margin: Lateral clearance, m.
-        branches: Most ways on that are considered per vehicle.
-        return_length: Distance over which a vehicle comes back to the centre of its lane, m.
-    """
+    name = "idm-lane"
 
-    headway: float = 1.5
-    standstill: float = 2.0
-    acceleration: float = 2.0
-    braking: float = 3.0
-    hardest: float = 8.0
-    speed: float = 13.9
-    lateral: float = 2.5
-    spread: float = 0.1
-    margin: float = 0.2
-    branches: int = 6
-    return_length: float = 15.0
+    def __init__(self, config: LaneIDMConfig | None = None, **options: Any) -> None:
+        """Choose the drivers.
 
-    def __post_init__(self) -> None:
-        """Reject what cannot drive."""
-        if min(self.headway, self.acceleration, self.braking, self.hardest, self.speed) <= 0 or self.branches < 1:
-            raise ConfigError(
-                f"idm traffic: {self}: expected positive headway, accelerations and speed, branches >= 1."
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _Paths:
-    """Every way on of every vehicle: V vehicles, B branches, N points.
-
-    Attributes:
-        points: [V, B, N, 3] x, y, heading at equal spacing.
-        count: [V] branches.
-        limit: [V, B, N] speed allowed by bends and limits, m/s.
-        red: [V, B] distance to the first red light, m (`_FREE`: none).
-    """
-
-    points: Floats
-    count: NDArray[np.intp]
-    limit: Floats
-    red: Floats
-
-
-class IDMSimulator:
-    """`SceneSimulator`: everybody drives by the intelligent driver model. See the module."""
-
-    name = "idm"
-
-    def __init__(self, config: IDMTrafficConfig | None = None) -> None:
-        """Choose the drivers."""
-        self.config = config or IDMTrafficConfig()
+        Args:
+            config: All of their numbers.
+            options: Single fields of `LaneIDMConfig`, instead of those of `config`.
+        """
+        self.config = replace(config or LaneIDMConfig(), **options)
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
         """Roll out from step 10; see `SceneSimulator`."""
@@ -112,10 +54,9 @@ class IDMSimulator:
             [scenario.position[agents, CURRENT_STEP, :2], scenario.heading[agents, CURRENT_STEP, None]], -1
         )
         velocity = scenario.velocity[agents, CURRENT_STEP]
-        driving = np.flatnonzero(scenario.kinds[agents] == Kind.VEHICLE)
-        paths = _prepare(scenario, pose[driving], velocity[driving], self.config)
         half = scenario.size[agents, CURRENT_STEP, :2] / 2
-        run = _Run(self.config, paths, pose, velocity, half, driving, rollouts, rng, scenario.dt)
+        run = _Run(self.config, pose, velocity, half, rollouts, rng, scenario.dt)
+        run.join(scenario, np.flatnonzero(scenario.kinds[agents] == Kind.VEHICLE))
         states = np.zeros((rollouts, len(agents), FUTURE_STEPS, 4))
         for step in range(FUTURE_STEPS):
             states[:, :, step, [0, 1, 3]] = run.advance(step)
@@ -123,58 +64,144 @@ class IDMSimulator:
         return SimulatedScene(states, agents)
 
 
+class LaneIDMTraffic:
+    """`TrafficPolicy`: from step 10 on vehicles leave their logs and drive along the lanes, whatever the ego does.
+
+    Who is moved: every vehicle but ego and opponent, from step 10 or its first step after it. A moved vehicle stays,
+    even where its log ends, until it has come to the end of its path, 300 m on. People, cyclists and objects follow
+    the log.
+    """
+
+    name = "idm-lane"
+    simulator = LaneIDMSimulator
+    """Rolls out whole scenes, many times at once."""
+
+    def __init__(self, config: LaneIDMConfig | None = None, **options: Any) -> None:
+        """Choose the drivers; see `LaneIDMSimulator`."""
+        self.config = replace(config or LaneIDMConfig(), **options)
+
+    def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
+        """Begin an episode.
+
+        Raises:
+            ScenarioError: The scene ends before step 10.
+        """
+        simulated_agents(scenario)
+        self._scenario = scenario
+        agents = range(scenario.num_agents)
+        self._log = np.stack([scenario.states(agent) for agent in agents])
+        self._movable = scenario.kinds == Kind.VEHICLE
+        self._movable[[agent for agent in (scenario.ego, scenario.opponent) if agent is not None]] = False
+        self._gone = np.zeros(len(agents), bool)
+        half = np.array([scenario.box(agent) for agent in agents]) / 2
+        self._run = _Run(self.config, self._log[:, 0, :3], self._log[:, 0, VX:], half, 1, rng, scenario.dt)
+
+    def step(self, step: int, states: Floats, valid: Bools) -> tuple[Floats, Bools]:
+        """Everybody at `step + 1`; see `TrafficPolicy`."""
+        row = min(step + 1, self._log.shape[1] - 1)
+        following = self._log[:, row].copy()
+        present = self._scenario.valid[:, row] & (step + 1 < self._log.shape[1])
+        if step < CURRENT_STEP:
+            return following, present
+        run = self._run
+        run.observe(states, valid)
+        self._gone[run.driving] |= ~valid[run.driving] | run.at_the_end
+        run.join(self._scenario, np.setdiff1d(np.flatnonzero(self._movable & valid), run.driving))
+        poses = run.advance(step - CURRENT_STEP)[0, run.driving]
+        speed = run.speed[0]
+        following[run.driving, : HEADING + 1] = poses
+        following[run.driving, VX] = speed * np.cos(poses[:, 2])
+        following[run.driving, VY] = speed * np.sin(poses[:, 2])
+        present[run.driving] = True
+        return following, present & ~self._gone
+
+
 class _Run:
-    """All roll-outs of one scene, stepped together."""
+    """R roll-outs of one scene of A agents, stepped together; V of the agents drive.
+
+    Attributes:
+        driving: [V] agents that drive, in the order in which they have joined.
+        speed: [R, V] m/s.
+    """
 
     def __init__(
         self,
-        config: IDMTrafficConfig,
-        paths: _Paths,
+        config: LaneIDMConfig,
         pose: Floats,
         velocity: Floats,
         half: Floats,
-        driving: NDArray[np.intp],
         rollouts: int,
         rng: np.random.Generator,
         dt: float,
     ) -> None:
-        self._config, self._half, self._driving, self._dt = config, half, driving, dt
-        self._velocity = velocity
-        heading = pose[driving, 2]
-        forward = np.cos(heading) * velocity[driving, 0] + np.sin(heading) * velocity[driving, 1]
-        vehicles = np.arange(len(driving))
-        branch = (rng.random((rollouts, len(driving))) * paths.count).astype(int)
-        # [R, V, …] the path that each roll-out takes.
-        self._points = paths.points[vehicles, branch]
-        self._limit = paths.limit[vehicles, branch]
-        self._red = paths.red[vehicles, branch]
-        self._factor = np.clip(1 + config.spread * rng.standard_normal(branch.shape), 0.5, 1.5)
+        self._config, self._half, self._dt, self._rng = config, half, dt, rng
+        self._velocity, self._present = velocity.copy(), np.ones(len(pose), bool)
         self._poses = np.repeat(pose[None], rollouts, 0)
-        self._speed = np.repeat(np.maximum(forward, 0.0)[None], rollouts, 0)
-        self._along = np.zeros(branch.shape)
-        self._change = np.zeros(branch.shape)
-        self._parked = np.hypot(*velocity[driving].T) < _AT_REST
-        self._parked &= ~np.isfinite(paths.limit[:, 0, 0]) | (paths.limit[:, 0, 0] <= 0)
+        none = np.zeros((rollouts, 0))
+        self.driving: Ints = np.zeros(0, np.intp)
+        self.speed, self._along, self._change, self._red, self._factor = none, none, none, none, none
+        self._points, self._limit = np.zeros((rollouts, 0, POINTS, 3)), np.zeros((rollouts, 0, POINTS))
+        self._parked = np.zeros(0, bool)
+
+    @property
+    def at_the_end(self) -> Bools:
+        """[V] who has come to the end of its path, in the first roll-out."""
+        ended: Bools = self._along[0] >= (POINTS - 1) * SPACING
+        return ended
+
+    def join(self, scenario: Scenario, agents: Ints) -> None:
+        """Let `agents` drive from where they are."""
+        if not len(agents):
+            return
+        pose, velocity = self._poses[0, agents], self._velocity[agents]
+        paths = prepare_paths(scenario, pose, velocity, self._config)
+        rollouts, vehicles = len(self._poses), np.arange(len(agents))
+        # [R, V] the way on that each roll-out takes.
+        branch = (self._rng.random((rollouts, len(agents))) * paths.count).astype(int)
+        factor = np.clip(1 + self._config.spread * self._rng.standard_normal(branch.shape), 0.5, 1.5)
+        forward = np.cos(pose[:, 2]) * velocity[:, 0] + np.sin(pose[:, 2]) * velocity[:, 1]
+        parked = np.hypot(*velocity.T) < AT_REST
+        parked &= ~np.isfinite(paths.limit[:, 0, 0]) | (paths.limit[:, 0, 0] <= 0)
+
+        def put(old: Floats, new: Floats) -> Floats:
+            return np.concatenate([old, new], axis=1)
+
+        self.driving = np.concatenate([self.driving, agents])
+        self._parked = np.concatenate([self._parked, parked])
+        self._points = put(self._points, paths.points[vehicles, branch])
+        self._limit = put(self._limit, paths.limit[vehicles, branch])
+        self._red = put(self._red, paths.red[vehicles, branch])
+        self._factor = put(self._factor, factor)
+        self.speed = put(self.speed, np.repeat(np.maximum(forward, 0.0)[None], rollouts, 0))
+        self._along = put(self._along, np.zeros(branch.shape))
+        self._change = put(self._change, np.zeros(branch.shape))
+
+    def observe(self, states: Floats, valid: Bools) -> None:
+        """Take note of where everybody else truly is: states [A, STATE], present [A]."""
+        others = np.setdiff1d(np.arange(len(valid)), self.driving)
+        self._poses[:, others] = states[others, : HEADING + 1]
+        self._velocity[others] = states[others, VX:]
+        self._present = valid
 
     def advance(self, step: int) -> Floats:
         """Poses [R, A, 3] after one more step."""
         if step % _EVERY == 0:
             self._change = self._accelerations()
-        new = np.maximum(self._speed + self._change * self._dt, 0.0)
+        new = np.maximum(self.speed + self._change * self._dt, 0.0)
         new[:, self._parked] = 0.0
-        self._along += (self._speed + new) / 2 * self._dt
-        self._speed = new
+        self._along += (self.speed + new) / 2 * self._dt
+        self.speed = new
         self._poses[..., :2] += self._velocity * self._dt
-        self._poses[:, self._driving] = self._at(self._along)
+        self._poses[:, self.driving] = self._at(self._along)
         return self._poses
 
     def _at(self, along: Floats) -> Floats:
         """Poses [..., 3] at arc lengths [R, V] or [R, V, K] of the chosen paths."""
         last = self._points.shape[2] - 1
-        place = np.clip(along / _SPACING, 0, last - 1e-6)
+        place = np.clip(along / SPACING, 0, last - 1e-6)
         low = place.astype(int)
         ratio = (place - low)[..., None]
-        rows = low.reshape(*along.shape[:2], -1)
+        rows = low.reshape(*along.shape[:2], math.prod(along.shape[2:]))
         start = np.take_along_axis(self._points, rows[..., None], 2).reshape(*along.shape, 3)
         end = np.take_along_axis(self._points, rows[..., None] + 1, 2).reshape(*along.shape, 3)
         turn = wrap_angle(end[..., 2] - start[..., 2])
@@ -186,18 +213,25 @@ class _Run:
         """Of each vehicle [R, V], m/s²."""
         config = self._config
         gap, leader = self._ahead()
-        stop = self._red - self._along - self._half[self._driving, 0]
+        stop = self._red - self._along - self._half[self.driving, 0]
         red = (stop > -1.0) & (stop < gap)
         gap, leader = np.where(red, stop, gap), np.where(red, 0.0, leader)
-        rows = np.clip((self._along[..., None] + _LOOK[:15]) / _SPACING, 0, self._limit.shape[2] - 1).astype(int)
+        rows = np.clip((self._along[..., None] + _LOOK[:15]) / SPACING, 0, self._limit.shape[2] - 1).astype(int)
         allowed = np.take_along_axis(self._limit, rows, 2)
         # Slow down in time for what lies ahead: v² = limit² + 2 b distance.
         desired = np.sqrt(allowed**2 + 2 * config.braking * 0.5 * _LOOK[:15]).min(-1) * self._factor
         desired = np.maximum(desired, 0.5)
-        speed = self._speed
-        closing = speed * (speed - leader) / (2 * np.sqrt(config.acceleration * config.braking))
-        wanted = config.standstill + np.maximum(config.headway * speed + closing, 0.0)
-        change = config.acceleration * (1 - (speed / desired) ** 4 - (wanted / np.maximum(gap, 0.1)) ** 2)
+        speed = self.speed
+        wanted = desired_gap(
+            speed,
+            leader,
+            headway=config.headway,
+            standstill=config.standstill,
+            top=config.acceleration,
+            braking=config.braking,
+        )
+        # Boxes may meet: the gap is never nought.
+        change = acceleration(speed, np.maximum(gap, 0.1), wanted, desired, top=config.acceleration)
         # Above the desired speed the free-road term alone would brake harder than anyone does.
         floor = np.where(wanted < gap, -config.braking, -config.hardest)
         return np.clip(change, floor, config.acceleration)
@@ -209,11 +243,11 @@ class _Run:
         half = self._half.astype(np.float32)
         cos, sin = np.cos(look[..., 2]), np.sin(look[..., 2])
         speed = np.repeat(self._velocity[None], len(others), 0)
-        driven = self._poses[:, self._driving, 2]
-        speed[:, self._driving] = self._speed[..., None] * np.stack([np.cos(driven), np.sin(driven)], -1)
-        gap = np.full(self._along.shape, _FREE)
+        driven = self._poses[:, self.driving, 2]
+        speed[:, self.driving] = self.speed[..., None] * np.stack([np.cos(driven), np.sin(driven)], -1)
+        gap = np.full(self._along.shape, FREE)
         leader = np.zeros(self._along.shape)
-        for vehicle, agent in enumerate(self._driving):
+        for vehicle, agent in enumerate(self.driving):
             near = self._near(agent, others)
             if len(near) == 0:
                 continue
@@ -222,13 +256,11 @@ class _Run:
             along = c * offset[..., 0] + s * offset[..., 1]
             across = np.abs(c * offset[..., 1] - s * offset[..., 0])
             turn = others[:, None, near, 2] - look[:, vehicle, :, None, 2]
-            ct, st = np.abs(np.cos(turn)), np.abs(np.sin(turn))
-            reach = ct * half[near, 0] + st * half[near, 1]
-            wide = st * half[near, 0] + ct * half[near, 1]
+            reach, wide = box_reach(turn, half[near, 0], half[near, 1])
             # Only who is ahead now: nobody brakes for the car that follows.
             met = (across < wide + half[agent, 1] + self._config.margin) & (np.abs(along) < reach + half[agent, 0])
             met &= along[:, :1] > 0
-            free = np.where(met, _LOOK[None, :, None] + along - reach - half[agent, 0], _FREE)
+            free = np.where(met, _LOOK[None, :, None] + along - reach - half[agent, 0], FREE)
             flat = free.reshape(len(free), -1)
             best = flat.argmin(-1)
             roll = np.arange(len(free))
@@ -243,87 +275,5 @@ class _Run:
         distance = np.square(others[..., :2] - others[:, agent, None, :2]).sum(-1).min(0)
         near = distance < (_LOOK[-1] + 10.0) ** 2
         near[agent] = False
+        near &= self._present
         return np.flatnonzero(near)
-
-
-def _prepare(scenario: Scenario, poses: Floats, velocity: Floats, config: IDMTrafficConfig) -> _Paths:
-    """Paths of all vehicles [V, 3]."""
-    index = MapIndex.of(scenario)
-    place = index.locate(poses[:, :2], poses[:, 2], max_distance=4.0)
-    limits = _speed_limits(scenario, index)
-    stops = _red_stops(scenario)
-    number = int(_PATH / _SPACING) + 1
-    ways: list[list[tuple[Floats, Floats, float]]] = []
-    for row, pose in enumerate(poses):
-        lane = int(place.lane[row])
-        moving = float(np.hypot(*velocity[row]))
-        aligned = lane >= 0 and abs(float(wrap_angle(place.heading[row] - pose[2]))) < np.pi / 3
-        parked = moving < _AT_REST and abs(float(place.offset[row])) > _CURB
-        if aligned and not parked:
-            lines = index.lane_paths(lane, float(place.along[row]), _PATH, config.branches)
-            made = [_lane_way(line, pose, limits[lane], number, stops, config) for line in lines if len(line) > 1]
-        else:
-            made = []
-        if not made:
-            straight = pose[:2] + np.arange(number)[:, None] * _SPACING * np.array([np.cos(pose[2]), np.sin(pose[2])])
-            points = np.concatenate([straight, np.full((number, 1), pose[2])], -1)
-            # Off the lanes nobody accelerates; who stands there is parked.
-            made = [(points, np.full(number, moving if moving >= _AT_REST else 0.0), _FREE)]
-        ways.append(made)
-    most = max((len(way) for way in ways), default=1)
-    filled = [way + way[:1] * (most - len(way)) for way in ways]
-    shape = (len(poses), most, number)
-    return _Paths(
-        np.array([[branch[0] for branch in way] for way in filled]).reshape(*shape, 3),
-        np.array([len(way) for way in ways], dtype=np.intp),
-        np.array([[branch[1] for branch in way] for way in filled]).reshape(shape),
-        np.array([[branch[2] for branch in way] for way in filled]).reshape(shape[:2]),
-    )
-
-
-def _lane_way(
-    line: Floats, pose: Floats, limit: float, number: int, stops: Floats, config: IDMTrafficConfig
-) -> tuple[Floats, Floats, float]:
-    """Poses, speed limits and distance to the first red light along one lane line, from a vehicle's own pose."""
-    along = np.arange(number) * _SPACING
-    length = arc_lengths(line)[-1]
-    points, heading = interpolate_polyline(line, np.asarray(along, dtype=np.float64))
-    # Beyond a dead end (the edge of the map) it goes straight on.
-    beyond = np.maximum(along - length, 0.0)[:, None]
-    points = points + beyond * np.stack([np.cos(heading[-1:]), np.sin(heading[-1:])], -1)
-    _, offset, _ = project_to_polyline(pose[None, :2], line)
-    fade = float(offset[0]) * np.exp(-along / config.return_length)
-    normal = np.stack([-np.sin(heading), np.cos(heading)], -1)
-    centre = points + fade[:, None] * normal
-    slope = np.gradient(centre, axis=0)
-    smooth = np.arctan2(slope[:, 1], slope[:, 0])
-    turned = wrap_angle(pose[2] - smooth[0]) * np.exp(-along / 5.0)
-    bend = np.abs(wrap_angle(np.diff(smooth, append=smooth[-1:]))) / _SPACING
-    bend = np.convolve(bend, np.full(5, 0.2), mode="same")
-    allowed = np.minimum(limit, np.sqrt(config.lateral / np.maximum(bend, 1e-4)))
-    red = _FREE
-    if len(stops):
-        where, side, _ = project_to_polyline(stops, line)
-        near = (np.abs(side) < 1.0) & (where > 0.5)
-        red = float(where[near].min()) if near.any() else _FREE
-    return np.concatenate([centre, (smooth + turned)[:, None]], -1), allowed, red
-
-
-def _speed_limits(scenario: Scenario, index: MapIndex) -> Floats:
-    """Speed limit per lane of the index, m/s; the default where the map says none."""
-    given = {feature.id: feature.extras.get("speed_limit_kmh") for feature in scenario.features if feature.is_lane}
-    values = [given.get(name) for name in index.lane_ids]
-    default = IDMTrafficConfig.speed
-    return np.array([float(v) / 3.6 if isinstance(v, int | float) and v > 1 else default for v in values])
-
-
-def _red_stops(scenario: Scenario) -> Floats:
-    """Stop points [L, 2] of the lights that are red at the current step."""
-    found = []
-    for light in scenario.lights.values():
-        state = light.get("state", {})
-        states: Sequence[str] = state.get("object_state", ()) if isinstance(state, dict) else ()
-        point = light.get("stop_point")
-        if point is not None and len(states) > CURRENT_STEP and states[CURRENT_STEP] in _RED:
-            found.append(np.asarray(point, dtype=np.float64).flatten()[:2])
-    return np.array(found, dtype=np.float64).reshape(-1, 2)

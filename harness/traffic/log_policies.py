@@ -7,9 +7,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.geometry import box_reach
 from harness.interfaces import HEADING, VX, VY
+from harness.traffic.baselines import ConstantVelocitySimulator, LogSimulator
 from scenarios.idm import acceleration, desired_gap
-from scenarios.scenario import Kind, Scenario
+from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -32,6 +34,8 @@ class LogTraffic:
     """Everybody follows the log. The engine knows this one and does it without calling it."""
 
     name = "log"
+    simulator = LogSimulator
+    """Replays whole scenes."""
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
         """Begin an episode."""
@@ -45,7 +49,31 @@ class LogTraffic:
         return self._states[:, following].copy(), self._valid[:, following].copy()
 
 
-class IDMTraffic:
+class ConstantVelocityTraffic:
+    """From step 10 on whoever moves keeps its velocity and heading, through everybody; objects follow the log."""
+
+    name = "constant_velocity"
+    simulator = ConstantVelocitySimulator
+    """Extrapolates whole scenes."""
+
+    def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
+        """Begin an episode."""
+        self._log, self._dt = LogTraffic(), scenario.dt
+        self._log.reset(scenario, rng)
+        self._moves = np.isin(scenario.kinds, (Kind.VEHICLE, Kind.PEDESTRIAN, Kind.CYCLIST))
+
+    def step(self, step: int, states: Floats, valid: Bools) -> tuple[Floats, Bools]:
+        """Up to step 10 the log's next row; then everybody who is there goes on."""
+        following, present = self._log.step(step, states, valid)
+        if step >= CURRENT_STEP:
+            goes_on = self._moves & valid
+            following[goes_on] = states[goes_on]
+            following[goes_on, :2] += states[goes_on, VX:] * self._dt
+            present |= goes_on
+        return following, present
+
+
+class PathIDMTraffic:
     """Vehicles follow their log, never faster than it, and brake for obstacles by the intelligent driver model.
 
     Every vehicle has its own clock on its own log. An undisturbed clock runs at the speed of time, so undisturbed
@@ -57,7 +85,7 @@ class IDMTraffic:
     Source of the model: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805, with their city parameters.
     """
 
-    name = "idm"
+    name = "idm-path"
 
     def __init__(
         self,
@@ -132,8 +160,7 @@ class IDMTraffic:
         across = np.abs(cos * offset[..., 1] - sin * offset[..., 0])
         turn = np.abs(states[obstacles, HEADING] - ahead[..., HEADING][..., None])
         length, width = self._size[obstacles, 0] / 2, self._size[obstacles, 1] / 2
-        reach_along = np.abs(np.cos(turn)) * length + np.abs(np.sin(turn)) * width
-        reach_across = np.abs(np.sin(turn)) * length + np.abs(np.cos(turn)) * width
+        reach_along, reach_across = box_reach(turn, length, width)
         own = self._size[agents, None, None] / 2
         met = (across < reach_across + own[..., 1] + _MARGIN) & (np.abs(along) < reach_along + own[..., 0])
         front = states[obstacles, :2] - states[agents, None, :2]

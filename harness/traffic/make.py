@@ -1,22 +1,79 @@
-"""From a specification to background traffic."""
+"""From a specification to traffic: the background of an environment, or whole scenes.
+
+Every registered name serves as both. A class that is a `TrafficPolicy` moves the background step by step; where whole
+scenes are asked for, it is rolled out, or its attribute `simulator` (a class with the same options) does that faster.
+A class that is a `SceneSimulator` alone moves whole scenes only.
+"""
 
 from __future__ import annotations
 
-from harness import specs
+import warnings
+from typing import Final
+
+from harness import registry, specs
+from harness.errors import ConfigError
 from harness.interfaces import TrafficPolicy
+from harness.traffic.rollouts import PolicySimulator, SceneSimulator
+
+OLD_NAME: Final = "idm"
+"""Was two drivers; goes with 0.3.0."""
 
 
 def make_traffic(spec: str) -> TrafficPolicy:
     """Build the policy that moves the background.
 
     Args:
-        spec: A registered name, a name and a weights file (`smart:FILE`), or `module:Class`; options behind a question
-            mark, as in `smart:FILE?temperature=0.8&top_k=20`. See `harness.specs`.
+        spec: `NAME[:FILE][?key=value&…]`, as in `idm-path` or `smart:FILE?temperature=0.8&top_k=20`, or `module:Class`.
+            See `harness.specs`.
 
     Raises:
         UnknownNameError: No such name.
-        ConfigError: It cannot be imported or built, takes no file, or has no such option.
+        ConfigError: It cannot be imported or built, takes no file, has no such option, or moves only whole scenes.
         WeightsError: The file cannot be used.
     """
-    policy: TrafficPolicy = specs.build("traffic", spec)
-    return policy
+    made = specs.build("traffic", _present_name(spec, "idm-path"))
+    if not isinstance(made, TrafficPolicy):
+        raise ConfigError(
+            f"traffic {spec!r}: {type(made).__name__} has no `reset` and `step`, so it cannot move the background of "
+            "an environment step by step. See TrafficPolicy in harness.interfaces."
+        )
+    return made
+
+
+def make_simulator(spec: str, *, parity: bool = False) -> SceneSimulator:
+    """Build what simulates whole scenes.
+
+    Args:
+        spec: As for `make_traffic`; the class may be a `TrafficPolicy` or a `SceneSimulator`.
+        parity: Whether the log replays invalid rows as recorded, as the official baseline does.
+
+    Raises:
+        UnknownNameError: No such name.
+        ConfigError: It cannot be imported or built, takes no file, has no such option, or moves no traffic.
+        WeightsError: The file cannot be used.
+    """
+    parsed = _present_name(spec, "idm-lane")
+    target = specs.resolve("traffic", parsed)
+    made = specs.construct("traffic", parsed, getattr(target, "simulator", target), as_recorded=parity)
+    if isinstance(made, SceneSimulator):
+        return made
+    if isinstance(made, TrafficPolicy):
+        return PolicySimulator(made)
+    raise ConfigError(
+        f"traffic {spec!r}: {type(made).__name__} is neither a TrafficPolicy (`reset` and `step`) nor a SceneSimulator "
+        "(`simulate`); both have a `name`."
+    )
+
+
+def _present_name(text: str, driver: str) -> specs.Spec:
+    """The specification, `idm` replaced by the driver that it has been in the command at hand, with a warning."""
+    spec = specs.parse(text)
+    if spec.name != OLD_NAME or spec.name in registry.targets("traffic"):
+        return spec
+    warnings.warn(
+        f"traffic {text!r}: `idm` is `{driver}` here; write that. The old name, which is also another driver "
+        "elsewhere, goes with 0.3.0.",
+        FutureWarning,
+        stacklevel=3,
+    )
+    return spec._replace(name=driver, text=text.replace(OLD_NAME, driver, 1))

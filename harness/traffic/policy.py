@@ -76,6 +76,8 @@ class SmartTraffic:
     """
 
     name = "smart"
+    simulator = SmartSimulator
+    """Rolls out whole scenes, many times at once."""
 
     def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
         if "choices" in options or "rule" in options:

@@ -6,13 +6,15 @@ is simulated for the 8 s that follow, many times over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ConfigError, ScenarioError
+from harness.interfaces import HEADING, VX, TrafficPolicy
+from harness.traffic.heights import follow_ground
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 FUTURE_STEPS: Final = 80
@@ -73,6 +75,66 @@ class SceneSimulator(Protocol):
             seed: Same seed, same result.
         """
         ...
+
+
+class PolicySimulator:
+    """A `TrafficPolicy` as a `SceneSimulator`: it moves everybody in the scene, and no ego is there to react to.
+
+    Whom the policy removes goes on at constant velocity, because a simulated scene keeps everybody.
+    """
+
+    def __init__(self, policy: TrafficPolicy) -> None:
+        """Take the policy."""
+        self.policy, self.name = policy, policy.name
+
+    def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
+        """Roll out from step 10; see `SceneSimulator`."""
+        agents, scene = simulated_agents(scenario), _with_absent_ego(scenario)
+        states = np.zeros((rollouts, len(agents), FUTURE_STEPS, POSE))
+        for number in range(rollouts):
+            states[number, ..., [0, 1, 3]] = self._roll(scene, agents, np.random.default_rng([seed, number]))
+        states[..., 2] = follow_ground(scenario, agents, states)
+        return SimulatedScene(states, agents)
+
+    def _roll(self, scene: Scenario, agents: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Poses [3, A, S] of one roll-out."""
+        log = np.stack([scene.states(agent) for agent in range(scene.num_agents)])
+        states, valid = log[:, 0], scene.valid[:, 0]
+        rows = []
+        self.policy.reset(scene, rng)
+        for step in range(CURRENT_STEP + FUTURE_STEPS):
+            following, present = self.policy.step(step, states.copy(), valid.copy())
+            if step < CURRENT_STEP:
+                following, present = log[:, step + 1], scene.valid[:, step + 1]
+            else:
+                gone = agents[~present[agents]]
+                following[gone] = states[gone]
+                following[gone, :2] += states[gone, VX:] * scene.dt
+                rows.append(following[agents, : HEADING + 1])
+            states, valid = following, present
+        return np.moveaxis(np.array(rows), -1, 0).swapaxes(1, 2)
+
+
+def _with_absent_ego(scenario: Scenario) -> Scenario:
+    """The scene with no opponent and one agent more, never there, as its ego: a policy moves all the others."""
+
+    def again(values: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([values, values[scenario.ego : scenario.ego + 1]])
+
+    valid = again(scenario.valid)
+    valid[-1] = False
+    return replace(
+        scenario,
+        agent_ids=(*scenario.agent_ids, "nobody"),
+        kinds=again(scenario.kinds),
+        position=again(scenario.position),
+        heading=again(scenario.heading),
+        velocity=again(scenario.velocity),
+        size=again(scenario.size),
+        valid=valid,
+        ego=scenario.num_agents,
+        opponent=None,
+    )
 
 
 def simulated_agents(scenario: Scenario) -> NDArray[np.intp]:

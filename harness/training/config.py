@@ -102,7 +102,8 @@ class TrainConfig:
     reward: Literal["cat", "metadrive"] = "cat"
     """Reward preset."""
     traffic: str = "log"
-    """What moves the background: `log`, `idm`, `smart` (learned), `smart:FILE`, `smart:FILE?temperature=0.9`."""
+    """What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
+    `smart:FILE?temperature=0.9`, or `module:Class`."""
     ego_drives: int = 5
     """Recent ego trajectories per scene that an attack is tailored to (CAT: 5)."""
     pictures: bool = True

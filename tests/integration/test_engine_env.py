@@ -138,7 +138,7 @@ def test_leaving_the_road_costs_ten_in_the_cat_preset(make):
 def test_idm_traffic_is_the_log_until_the_ego_is_in_the_way(make):
     """The follower, 14 m behind at 10 m/s, hits a braking ego if it only follows its log."""
     crashed = {}
-    for traffic in ("log", "idm"):
+    for traffic in ("log", "idm-path"):
         env = make(EngineConfig(traffic=traffic))
         env.reset(options={"scenario": 0, "ego": "replay"})
         for _ in range(60):
@@ -151,7 +151,7 @@ def test_idm_traffic_is_the_log_until_the_ego_is_in_the_way(make):
         crashed[traffic] = env.recording().crash_geometry
         env.close()
     assert crashed["log"] is not None
-    assert crashed["idm"] is None
+    assert crashed["idm-path"] is None
 
 
 def test_render_shows_the_scene_from_above(make):

@@ -6,15 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness import registry
 from harness.errors import ConfigError, ScenarioError, UnknownNameError
 from harness.evaluate_traffic import main
 from harness.geometry import boxes_overlap
+from harness.interfaces import TrafficPolicy
 from harness.metrics.wosac import FEATURES
-from harness.traffic.baselines import ConstantVelocitySimulator, IDMSimulator, LogSimulator
+from harness.traffic.baselines import ConstantVelocitySimulator, LogSimulator
 from harness.traffic.evaluation import METRICS, evaluate, summarise
 from harness.traffic.heights import follow_ground
-from harness.traffic.rollouts import FUTURE_STEPS, SceneSimulator, SimulatedScene, simulated_agents
-from harness.traffic.simulators import SIMULATORS, make_simulator
+from harness.traffic.lane_idm import LaneIDMSimulator, LaneIDMTraffic
+from harness.traffic.log_policies import ConstantVelocityTraffic
+from harness.traffic.make import make_simulator, make_traffic
+from harness.traffic.rollouts import FUTURE_STEPS, PolicySimulator, SceneSimulator, SimulatedScene, simulated_agents
 from scenarios.scenario import Kind, MapFeature, Scenario
 from tests.scenes import Agent, crossing, make_scene, straight_road
 
@@ -36,7 +40,7 @@ def road(*agents: Agent, slope: float = 0.0, lights: bool = False) -> Scenario:
     return replace(scene, lights={"lane": light} if lights else {})
 
 
-@pytest.mark.parametrize("make", [LogSimulator, ConstantVelocitySimulator, IDMSimulator])
+@pytest.mark.parametrize("make", [LogSimulator, ConstantVelocitySimulator, LaneIDMSimulator])
 def test_every_baseline_keeps_the_contract(make):
     scene = crossing(extra=[Agent("walker", 5, 5, 1.0, 1.5, Kind.PEDESTRIAN), Agent("late", 60, 0, first=11)])
     simulator = make()
@@ -74,7 +78,7 @@ def test_constant_velocity():
 
 def test_idm_follows_and_does_not_run_into_the_one_ahead():
     scene = road(Agent("slow", 40, 0, speed=3.0))
-    states = IDMSimulator().simulate(scene, 8, 0).states
+    states = LaneIDMSimulator().simulate(scene, 8, 0).states
     assert not boxes_overlap(states[:, 0][..., [0, 1, 3]], (4.5, 2.0), states[:, 1][..., [0, 1, 3]], (4.5, 2.0)).any()
     constant = ConstantVelocitySimulator().simulate(scene, 1, 0).states
     assert constant[0, 0, -1, 0] > constant[0, 1, -1, 0]
@@ -87,17 +91,17 @@ def test_idm_follows_and_does_not_run_into_the_one_ahead():
 
 def test_idm_stops_at_a_red_light_and_parked_cars_stay():
     parked = road(Agent("parked", 30, 3.0, speed=0.0, heading=0.1), lights=True)
-    states = IDMSimulator().simulate(parked, 4, 0).states
+    states = LaneIDMSimulator().simulate(parked, 4, 0).states
     assert states[:, 1] == pytest.approx(np.broadcast_to([30.0, 3.0, 0.0, 0.1], states[:, 1].shape))
     assert (states[:, 0, -1, 0] + 2.25 < 60.0).all()
     assert (states[:, 0, -1, 0] > 40.0).all()
-    green = IDMSimulator().simulate(replace(parked, lights={}), 4, 0).states
+    green = LaneIDMSimulator().simulate(replace(parked, lights={}), 4, 0).states
     assert (green[:, 0, -1, 0] > 70.0).all()
 
 
 def test_idm_takes_every_branch():
     scene = crossing(ego_speed=8.0)
-    states = IDMSimulator().simulate(scene, 16, 0).states
+    states = LaneIDMSimulator().simulate(scene, 16, 0).states
     ended = states[:, 0, -1, 1]
     assert (np.abs(ended) < 1.0).any()
     assert (ended > 3.0).any()
@@ -139,13 +143,75 @@ def test_simulators_by_name():
     assert make_simulator("log").name == "log"
     own = make_simulator(f"{Shifted.__module__}:Shifted?by=2.5")
     assert own.by == 2.5
-    assert set(SIMULATORS) >= {"log", "constant_velocity", "idm", "smart"}
     with pytest.raises(UnknownNameError, match="constant_velocity"):
         make_simulator("constant")
-    with pytest.raises(ConfigError, match="speed"):
-        make_simulator("idm?speed=3")
+    assert make_simulator("idm-lane?speed=3").config.speed == 3
+    with pytest.raises(ConfigError, match="colour"):
+        make_simulator("idm-lane?colour=3")
+    with pytest.warns(FutureWarning, match="`idm` is `idm-lane` here"):
+        assert isinstance(make_simulator("idm"), LaneIDMSimulator)
+    with pytest.raises(ConfigError, match="no `reset` and `step`"):
+        make_traffic(f"{Shifted.__module__}:Shifted")
+    with pytest.raises(ConfigError, match="neither a TrafficPolicy"):
+        make_simulator("collections:OrderedDict")
     with pytest.raises(ConfigError, match="cannot be loaded"):
         make_simulator("no.such:Thing")
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.names("traffic")) - {"smart"}))  # it has tests of its own
+def test_every_registered_name_is_background_and_simulates_scenes(name):
+    scene = crossing(extra=[Agent("late", 60, 0, first=11)])
+    assert isinstance(make_traffic(name), TrafficPolicy)
+    found = make_simulator(name).simulate(scene, 2, 3)
+    assert found.states.shape == (2, 2, FUTURE_STEPS, 4)
+    assert np.isfinite(found.states).all()
+    first = found.states[:, :, 0, :2] - scene.position[found.agents, 10, :2]
+    assert np.hypot(first[..., 0], first[..., 1]).max() < 1.2
+
+
+def test_a_policy_is_rolled_out_for_everybody_and_nobody_is_lost():
+    scene = road(Agent("other", 20, 0, speed=5.0, last=50))
+    along_the_log = make_simulator("idm-path").simulate(scene, 2, 0).states
+    logged = LogSimulator().simulate(scene, 2, 0).states
+    assert along_the_log == pytest.approx(logged)
+    straight = PolicySimulator(ConstantVelocityTraffic()).simulate(scene, 2, 0).states
+    assert straight == pytest.approx(ConstantVelocitySimulator().simulate(scene, 2, 0).states)
+
+
+def play(traffic, scene, ego):
+    """Everybody's states [T, A, 5], and who is there [T, A], around an ego that drives as `ego` [T, 5] says."""
+    states, valid = [np.stack([scene.states(agent)[0] for agent in range(scene.num_agents)])], [scene.valid[:, 0]]
+    traffic.reset(scene, np.random.default_rng(0))
+    for step in range(scene.num_steps - 1):
+        following, present = traffic.step(step, states[-1].copy(), valid[-1].copy())
+        following[scene.ego], present[scene.ego] = ego[step + 1], True
+        states.append(following)
+        valid.append(present)
+    return np.array(states), np.array(valid)
+
+
+def test_traffic_on_the_lanes_follows_the_log_for_a_second_and_then_brakes_for_the_ego():
+    scene = road(Agent("behind", -30, 0, speed=10.0), Agent("late", -60, 0, speed=10.0, first=20, last=60))
+    ego = scene.states(0).copy()
+    ego[11:, :2], ego[11:, 3:] = ego[10, :2], 0.0
+    states, valid = play(LaneIDMTraffic(), scene, ego)
+    log = scene.states(1)
+    assert np.array_equal(states[:11, 1], log[:11])
+    assert (states[:, 1, 0] + 2.25 < ego[:, 0] - 2.25).all()
+    assert states[-1, 1, 3] < 1.0
+    # Who appears later joins then, and stays where its log ends.
+    assert not valid[:20, 2].any()
+    assert valid[20:, 2].all()
+    assert (states[20:, 2, 0] + 4.5 < states[20:, 1, 0]).all()
+    free, _ = play(LaneIDMTraffic(), scene, scene.states(0))
+    assert free[-1, 1, 0] > states[-1, 1, 0] + 20.0
+
+
+def test_the_same_driver_in_the_background_and_in_whole_scenes():
+    scene = road(Agent("slow", 40, 0, speed=3.0))
+    background, _ = play(LaneIDMTraffic(spread=0), scene, scene.states(0))
+    simulated = LaneIDMSimulator(spread=0).simulate(scene, 1, 0).states
+    assert background[11:, 1, 0] == pytest.approx(simulated[0, 1, :, 0])
 
 
 def test_evaluate_leaves_unusable_scenes_out_for_every_model():

@@ -8,7 +8,8 @@ import torch
 
 from harness.checks import check_traffic
 from harness.errors import ConfigError, ScenarioError, UnknownNameError, WeightsError
-from harness.traffic.make import make_traffic
+from harness.traffic.make import make_simulator, make_traffic
+from harness.traffic.model.simulator import SmartSimulator
 from harness.traffic.policy import SmartTraffic
 from tests.scenes import Agent, straight_road
 from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
@@ -151,11 +152,15 @@ def test_specs(weights):
     policy = make_traffic(f"smart:{weights}?temperature=0.5&top_k=7")
     assert policy.model.sampling.temperature == 0.5
     assert policy.model.sampling.k == 7
-    assert make_traffic("idm?headway=2.5")._headway == 2.5
+    simulator = make_simulator(f"smart:{weights}?temperature=0.5&choices=4&rule=overlaps")
+    assert (type(simulator), simulator.model.sampling.choices) == (SmartSimulator, 4)
+    assert make_traffic("idm-path?headway=2.5")._headway == 2.5
+    with pytest.warns(FutureWarning, match="idm-path"):
+        assert make_traffic("idm?headway=2.5").name == "idm-path"
     with pytest.raises(UnknownNameError):
         make_traffic("smrt")
-    with pytest.raises(ConfigError, match="idm:file"):
-        make_traffic("idm:file")
+    with pytest.raises(ConfigError, match="idm-path:file"):
+        make_traffic("idm-path:file")
     with pytest.raises(ConfigError, match="choices"):
         SmartTraffic(weights, choices=4)
     with pytest.raises(WeightsError):

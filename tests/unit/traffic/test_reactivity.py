@@ -12,7 +12,7 @@ from harness import evaluate_traffic
 from harness.errors import ConfigError
 from harness.evaluate_traffic import EvaluateTrafficConfig
 from harness.files import read_json
-from harness.traffic.log_policies import IDMTraffic, LogTraffic
+from harness.traffic.log_policies import LogTraffic, PathIDMTraffic
 from harness.traffic.reactivity import braking, find_case, react, summarise
 from tests.scenes import Agent, straight_road
 from tests.sources import ListSource
@@ -65,14 +65,14 @@ def test_replayed_followers_hit_and_reacting_ones_do_not():
     assert logged.step == 10 + int(np.ceil((15.0 - length + 100 / 12) / 1.0 - 1e-9))
     assert logged.closing == pytest.approx(10.0)
     assert logged.slowed == pytest.approx(0.0, abs=1e-9)
-    careful = react(case, IDMTraffic(), 0)
+    careful = react(case, PathIDMTraffic(), 0)
     assert not careful.hit
     assert careful.slowed > 8.0
-    rows = summarise({"log": [logged] * 6, "idm": [careful] * 6})
+    rows = summarise({"log": [logged] * 6, "idm-path": [careful] * 6})
     assert rows["log"]["rate"] == 1.0
-    assert rows["idm"]["hits"] == 0
-    assert rows["idm"]["interval"][1] < 0.5
-    assert rows["idm"]["p_against_first"] == pytest.approx(2 / 2**6)
+    assert rows["idm-path"]["hits"] == 0
+    assert rows["idm-path"]["interval"][1] < 0.5
+    assert rows["idm-path"]["p_against_first"] == pytest.approx(2 / 2**6)
     with pytest.raises(ConfigError, match="in none"):
         summarise({"log": []})
 
@@ -81,12 +81,12 @@ def test_the_command(tmp_path, monkeypatch):
     scenes = [road(scene_id="a"), road(gap=50.0, scene_id="b"), road(gap=20.0, scene_id="c")]
     monkeypatch.setattr(evaluate_traffic, "open_source", lambda *_, **__: ListSource(scenes))
     out = io.StringIO()
-    config = EvaluateTrafficConfig(reactivity=("log", "idm"), json=tmp_path / "r.json")
+    config = EvaluateTrafficConfig(reactivity=("log", "idm-path"), json=tmp_path / "r.json")
     evaluate_traffic.run(config, Console(file=out, width=160))
     assert "2 of 3 scenes" in out.getvalue()
     found = read_json(tmp_path / "r.json")
     assert found["traffic"]["log"]["hits"] == 2
-    assert found["traffic"]["idm"]["hits"] == 0
+    assert found["traffic"]["idm-path"]["hits"] == 0
     assert [scene for scene, _ in found["scenes"]] == ["a", "c"]
     with pytest.raises(ConfigError):
         evaluate_traffic.run(EvaluateTrafficConfig(reactivity=("log",), deceleration=0.0), Console(file=out))
