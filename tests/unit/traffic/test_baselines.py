@@ -16,6 +16,7 @@ from harness.traffic.baselines import ConstantVelocitySimulator, LogSimulator
 from harness.traffic.evaluation import METRICS, evaluate, summarise
 from harness.traffic.heights import follow_ground
 from harness.traffic.lane_idm import LaneIDMSimulator, LaneIDMTraffic
+from harness.traffic.lane_paths import FREE, LaneIDMConfig, prepare_paths
 from harness.traffic.log_policies import ConstantVelocityTraffic
 from harness.traffic.make import make_simulator, make_traffic
 from harness.traffic.rollouts import FUTURE_STEPS, PolicySimulator, SceneSimulator, SimulatedScene, simulated_agents
@@ -105,6 +106,24 @@ def test_idm_takes_every_branch():
     ended = states[:, 0, -1, 1]
     assert (np.abs(ended) < 1.0).any()
     assert (ended > 3.0).any()
+
+
+def test_ways_on_along_a_lane_with_its_red_light():
+    scene, config = road(lights=True), LaneIDMConfig(speed=9.0)
+    poses, velocity = np.array([[0.0, 1.0, 0.0], [0.0, 60.0, 1.0]]), np.array([[10.0, 0.0], [0.0, 4.0]])
+    paths = prepare_paths(scene, poses, velocity, config)
+    assert paths.count.tolist() == [1, 1]
+    # On the lane: back to its centre, at most at the default limit, up to the light.
+    assert paths.points[0, 0, 0] == pytest.approx([0.0, 1.0, 0.0])
+    assert paths.points[0, 0, -1] == pytest.approx([300.0, 0.0, 0.0], abs=1e-3)
+    assert paths.limit[0, 0, 100:].max() == 9.0
+    assert paths.red[0, 0] == pytest.approx(60.0)
+    # Off the lanes: straight on, as fast as now.
+    assert paths.points[1, 0, 10] == pytest.approx([10 * np.cos(1.0), 60 + 10 * np.sin(1.0), 1.0])
+    assert paths.limit[1, 0, 0] == pytest.approx(4.0)
+    assert paths.red[1, 0] == FREE
+    with pytest.raises(ConfigError, match="idm-lane"):
+        LaneIDMConfig(headway=0.0)
 
 
 def test_heights_follow_the_road():
