@@ -18,17 +18,17 @@ def selected(text: str, ids: Sequence[str]) -> list[int]:
     """Indices of the scenes that a selection names, in its order.
 
     Args:
-        text: A number n (the first n scenes), or items with commas between: `A:B` (from A up to, not including, B; `A:`
-            to the end), `#N` (one index), or an id.
+        text: A number n (the first n scenes, even where scenes have numbers for ids), or items with commas between:
+            `A:B` (from A up to, not including, B; `A:` to the end), `#N` (one index), or an id.
         ids: Names of the scenes there are.
 
     Raises:
         ConfigError: An index beyond the scenes, an empty range, an unknown id, or an item that is none of these.
     """
-    if text in ids:
-        return [ids.index(text)]
     if text.strip().isdecimal() and int(text) > 0:
         return list(range(min(int(text), len(ids))))
+    if text in ids:
+        return [ids.index(text)]
     return [index for item in text.split(",") for index in _item(item.strip(), text, ids)]
 
 

@@ -15,7 +15,7 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from harness.commands.configs import Config, differences, rebuild
-from harness.commands.printing import make_console
+from harness.commands.printing import Item, bars, make_console, tracked
 from harness.commands.runs import RunDirectory, default_folder, read_run
 from harness.errors import ConfigError, GauntletError, RunError, UnknownNameError
 
@@ -62,9 +62,20 @@ class Session:
     news: Console = field(default_factory=lambda: make_console(errors=True))
     may_differ: Collection[str] = ()
 
-    def say(self, text: str) -> None:
-        """Print a line of results as it stands: no markup, no wrapping."""
-        self.console.print(text, markup=False, soft_wrap=True)
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line of results as it stands, perhaps in a colour: no markup, no wrapping."""
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
+
+    def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
+        """The items, with a bar that counts them."""
+        return tracked(items, description, self.news, total)
+
+    @contextmanager
+    def counter(self, description: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar for what counts by itself: a function of the number done and the number in all."""
+        with bars(self.news) as progress:
+            task = progress.add_task(description, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
 
     def warn(self, text: str) -> None:
         """Print a line that should not be missed."""
@@ -134,6 +145,7 @@ class Command(Generic[Config]):
         self.verb = function.__module__.rpartition(".")[2]
         if self.verb == "__main__" and (spec := sys.modules["__main__"].__spec__) is not None:
             self.verb = spec.name.rpartition(".")[2]
+        self.usage = f"gauntlet {self.verb}"
 
     def parse(self, arguments: Sequence[str], session: Session | None = None) -> Config:
         """The configuration that arguments give; with `--resume`, on top of the run's own.
@@ -146,10 +158,13 @@ class Command(Generic[Config]):
         path = _value_of("--resume", arguments)
         if path is not None and not {"-h", "--help"} & set(arguments):
             stored = replace(stored_config(self.kind, Path(path), self.verb), out=None, resume=None)
-            return tyro.cli(self.kind, args=arguments, default=stored, description=self.description)
+            return tyro.cli(self.kind, prog=self.usage, args=arguments, default=stored, description=self.description)
         if self.presets is not None:
-            return tyro.extras.overridable_config_cli(dict(self.presets), args=arguments, description=self.description)
-        return tyro.cli(self.kind, args=arguments, description=self.description)
+            presets = dict(self.presets)
+            return tyro.extras.overridable_config_cli(
+                presets, prog=self.usage, args=arguments, description=self.description
+            )
+        return tyro.cli(self.kind, prog=self.usage, args=arguments, description=self.description)
 
     def __call__(self, argv: Sequence[str] | None = None) -> None:
         """Parse, run, exit where the code is not 0; a `GauntletError` becomes one line and exit code 2."""
@@ -233,6 +248,9 @@ class Group:
     ) -> None:
         """Keep them; what a member is for is the first line of its description or docstring."""
         self.name, self.description, self.members = name, description or "", dict(members)
+        for word, member in self.members.items():
+            if isinstance(member, Command):
+                member.usage = f"gauntlet {name} {word}"
 
     def __call__(self, argv: Sequence[str] | None = None) -> None:
         """Run the member that the first argument names."""

@@ -23,7 +23,6 @@ LONG_VERBS = {
     "doctor": 127,
     "evaluate_traffic": 199,
     "sage_analysis": 234,
-    "scenarios": 281,
     "simulate": 162,
     "train_ego": 157,
     "train_experts": 222,

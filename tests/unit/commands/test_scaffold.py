@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.configs import differences, rebuild
+from harness.commands.configs import at_least, differences, rebuild
 from harness.commands.options import RunOptions
 from harness.commands.printing import clean, make_console
 from harness.commands.runs import RunDirectory
@@ -175,9 +175,34 @@ def test_a_group_names_its_members(capsys):
         group(["--help"])
     assert stop.value.code == 0
     assert "one" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        group(["one", "--help"])
+    assert "usage: gauntlet things one" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
         group(["other"])
     assert stop.value.code == 2
+
+
+def test_what_is_told_while_it_happens(capsys):
+    @command(Config, "")
+    def main(config, session):
+        session.say(str(list(session.track(iter("ab"), "reading"))))
+        with session.counter("generating") as count:
+            count(1, 2)
+        session.say("[bold]late", "red")
+
+    main([])
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == ["['a', 'b']", "[bold]late"]
+    assert not printed.err
+
+
+def test_numbers_that_are_too_small_are_refused_as_they_are_typed():
+    at_least(1, batch_size=1, rate=1.5)
+    with pytest.raises(ConfigError, match="--batch-size 0: expected at least 1"):
+        at_least(1, batch_size=0)
+    with pytest.raises(ConfigError, match="--rate nan"):
+        at_least(0, rate=float("nan"))
 
 
 def test_configurations_survive_json():

@@ -8,8 +8,14 @@ import pytest
 from PIL import Image
 
 from harness import scenarios as command
+from harness.commands.scenes import DrawConfig
+from scenarios import procedural
 from scenarios.description import to_description
+from scenarios.examination import examine_files, scene_files
+from scenarios.importing import import_folder
+from scenarios.listing import SceneRow, rows_of, splits_of
 from scenarios.store import ScenarioStore
+from scenarios.validate import Needs
 from tests.scenes import crossing, straight_road
 
 
@@ -25,9 +31,11 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    with pytest.raises(SystemExit) as caught:
+    try:
         command.main([str(argument) for argument in arguments])
-    return caught.value.code
+    except SystemExit as done:
+        return done.code
+    return 0
 
 
 def test_list_writes_the_table(folder, tmp_path, capsys):
@@ -37,6 +45,41 @@ def test_list_writes_the_table(folder, tmp_path, capsys):
     assert [row["left out because"] for row in rows] == ["", "logged opponent crosses a road boundary"]
     assert [row["ego path m"] for row in rows] == ["90.0", "90.0"]
     assert "1 of 2 are fit" in capsys.readouterr().out
+
+
+def test_list_takes_a_selection(folder, capsys):
+    assert run("list", folder, "--scenes", "#1") == 0
+    assert "0 of 1 are fit" in capsys.readouterr().out
+    assert run("list", folder, "--limit", "1") == 0
+    printed = capsys.readouterr()
+    assert "1 of 1 are fit" in printed.out
+    assert "write --scenes" in printed.err
+    assert run("list", folder, "--scenes", "#2") == 2
+
+
+def test_a_list_names_splits_and_what_cannot_be_read(folder):
+    (folder / "2.pkl").write_bytes(b"")
+    source = ScenarioStore(folder)
+    rows = list(rows_of(source, splits_of(source, "val"), [2, 0]))
+    assert rows[0] == SceneRow("2", split="val", left_out=rows[0].left_out)
+    assert rows[0].left_out.startswith("cannot be read: ")
+    assert (rows[1].steps, rows[1].opponent, rows[1].split) == ("91", "opponent", "val")
+
+
+def test_an_examination_finds_scenes_that_two_files_hold(folder):
+    (folder / "3.pkl").write_bytes((folder / "0.pkl").read_bytes())
+    reports = list(examine_files(scene_files(folder), Needs()))
+    assert [report.name for report in reports] == ["0.pkl", "1.pkl", "3.pkl", "0.pkl, 3.pkl"]
+    assert [report.worst for report in reports][-1] == "warning"
+    assert "all hold scene" in reports[-1].findings[0].reason
+
+
+def test_an_import_tells_what_it_left_out_and_why(folder, tmp_path):
+    (folder / "2.pkl").write_bytes(b"")
+    done = import_folder(folder, tmp_path / "out", fit_only=True)
+    assert [path.name for path in done.written] == ["0.pkl"]
+    assert [name for name, _ in done.left_out] == ["1", "2"]
+    assert done.count == 3
 
 
 def test_validate_tells_by_its_exit_code(folder, capsys):
@@ -63,14 +106,18 @@ def test_import_leaves_out_what_is_bad(folder, tmp_path, capsys):
 
 
 def test_draw_makes_a_picture_with_ego_and_opponent(folder, tmp_path):
-    assert run("draw", folder, "--scenes", "0", "#1", "--out", tmp_path / "p") == 0
+    assert run("draw", folder, "--scenes", "#0,1", "--out", tmp_path / "p") == 0
     image = np.asarray(Image.open(tmp_path / "p" / "0.png").convert("RGB")).astype(int)
     for colour in ((31, 119, 180), (214, 39, 40)):
         assert (np.abs(image - colour).sum(-1) < 20).sum() > 200
     assert (tmp_path / "p" / "1.png").is_file()
-    assert run("draw", folder, "--scenes", "9", "--out", tmp_path / "p") == 2
+    assert run("draw", folder, "--scenes", "#9", "--out", tmp_path / "p") == 2
     (tmp_path / "file").write_text("")
     assert run("draw", folder, "--out", tmp_path / "file" / "p") == 2
+
+
+def test_draw_takes_the_first_scene_by_default(folder):
+    assert DrawConfig(data=str(folder)).open().ids == ("0",)
 
 
 def test_generate_fills_a_folder(tmp_path, monkeypatch):
@@ -82,7 +129,7 @@ def test_generate_fills_a_folder(tmp_path, monkeypatch):
         (folder / "0.pkl").write_bytes(pickle.dumps(to_description(crossing()), 4))
         progress(1, 1)
 
-    monkeypatch.setattr(command, "generate", generate)
+    monkeypatch.setattr(procedural, "generate", generate)
     out = tmp_path / "out"
     assert run("generate", "--out", out, "--train", "3", "--test", "1", "--seed", "5", "--workers", "1") == 0
     assert seen == [(3, 1, 5, 1)]

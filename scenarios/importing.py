@@ -1,0 +1,91 @@
+"""Copies of good scenes, in ScenarioNet's format: the bad, the unfit and the held-out ones stay behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.errors import ConfigError, ScenarioError
+from scenarios.export import write_folder
+from scenarios.filters import reject_reason
+from scenarios.scenario import Scenario, ScenarioSource
+from scenarios.sources import open_source
+from scenarios.training_pool import training_pool
+
+Watch = Callable[[Iterable[int]], Iterable[int]]
+"""Passes indices on, and may count them for whoever waits."""
+
+
+class LeftOut(NamedTuple):
+    """A scene that was not copied, and why."""
+
+    scene: str
+    reason: str
+
+
+class Imported(NamedTuple):
+    """What came of an import: the files written, the scenes left out, and the number of scenes there were."""
+
+    written: Sequence[Path]
+    left_out: Sequence[LeftOut]
+    count: int
+
+
+def import_folder(
+    source: Path,
+    out: Path,
+    *,
+    fit_only: bool = False,
+    strict: bool = False,
+    not_in: Sequence[str] = (),
+    watch: Watch = iter,
+) -> Imported:
+    """Check scenes and write the good ones.
+
+    Args:
+        source: A folder of scenes in any format, or one file.
+        out: Folder to write; files of the same name are replaced.
+        fit_only: Leave out scenes that are unfit for attacks.
+        strict: Raise at the first scene that cannot be read, instead of leaving it out.
+        not_in: Leave out what shares a drive with these scenes: folders or files, with `@val` or `@test` for a split.
+        watch: Sees the scenes go by.
+
+    Raises:
+        ConfigError: `out` is the source itself, or an unknown split is named.
+        ScenarioError: There is nothing to read, the folder cannot be written, or a scene is bad and `strict` is set.
+    """
+    if out.resolve() == source.resolve():
+        raise ConfigError(f"import: {out} is the source itself. Choose another folder.")
+    scenes: ScenarioSource = open_source(source, cache_scenes=0)
+    count = len(scenes)
+    left_out: list[LeftOut] = []
+    if not_in:
+        scenes = pool = training_pool(scenes, [_held_out(text) for text in not_in])
+        left_out += [LeftOut(name, f"{reason}: {held_out}") for name, held_out, reason in pool.dropped]
+    written = write_folder(_good(scenes, watch(range(len(scenes))), fit_only, strict, left_out), out)
+    return Imported(written, left_out, count)
+
+
+def _good(
+    source: ScenarioSource, indices: Iterable[int], fit_only: bool, strict: bool, left_out: list[LeftOut]
+) -> Iterator[Scenario]:
+    """The scenes that are copied; the others are noted in `left_out`."""
+    for index in indices:
+        try:
+            scenario = source[index]
+        except ScenarioError as error:
+            if strict:
+                raise
+            left_out.append(LeftOut(source.ids[index], str(error)))
+            continue
+        reason = reject_reason(scenario) if fit_only else None
+        if reason is None:
+            yield scenario
+        else:
+            left_out.append(LeftOut(scenario.id, reason))
+
+
+def _held_out(text: str) -> ScenarioSource:
+    data, _, split = text.partition("@")
+    return open_source(data, split or None, cache_scenes=0)

@@ -1,0 +1,70 @@
+"""What a list of scenes tells about each: size, path of the ego, opponent, split, and why it is unfit for attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from harness.errors import ScenarioError
+from scenarios.filters import reject_reason
+from scenarios.opponents import path_lengths
+from scenarios.scenario import ScenarioSource
+from scenarios.splits import assign
+
+
+class SceneRow(NamedTuple):
+    """One scene of a list, as text; what is unknown is empty.
+
+    Attributes:
+        scene: Its id.
+        steps: Number of steps, 0.1 s each.
+        agents: Number of agents.
+        ego_path: Length of the ego's recorded path, m.
+        opponent: Id of the opponent.
+        split: `train`, `val` or `test`.
+        left_out: Why it is unfit for attacks, or why it cannot be read.
+    """
+
+    scene: str
+    steps: str = ""
+    agents: str = ""
+    ego_path: str = ""
+    opponent: str = ""
+    split: str = ""
+    left_out: str = ""
+
+
+def splits_of(source: ScenarioSource, split: str) -> Sequence[str]:
+    """The split of every scene of a source.
+
+    Args:
+        source: All scenes of `split`.
+        split: What was asked for; where it is `all`, the splits are looked up.
+    """
+    return [name or "" for name in assign(source)] if split == "all" else [split] * len(source)
+
+
+def rows_of(source: ScenarioSource, splits: Sequence[str], indices: Iterable[int]) -> Iterator[SceneRow]:
+    """A row per scene; scenes that cannot be read have one too.
+
+    Args:
+        source: The scenes.
+        splits: The split of each scene of the source.
+        indices: Which scenes, in which order.
+    """
+    for index in indices:
+        name = source.ids[index]
+        try:
+            scene = source[index]
+        except ScenarioError as error:
+            yield SceneRow(name, split=splits[index], left_out=f"cannot be read: {error}")
+            continue
+        yield SceneRow(
+            name,
+            str(scene.num_steps),
+            str(scene.num_agents),
+            f"{path_lengths(scene)[scene.ego]:.1f}",
+            "" if scene.opponent is None else scene.agent_ids[scene.opponent],
+            splits[index],
+            reject_reason(scene) or "",
+        )
