@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -58,10 +58,3 @@ def summarise(ade: Floats, fde: Floats, modes: Sequence[int] = MODES) -> dict[st
         out[f"minFDE_{k}"] = float(last.mean()) if len(last) else float("nan")
         out[f"miss_{k}"] = float((last > MISS).mean()) if len(last) else float("nan")
     return out
-
-
-def as_rows(results: Mapping[str, Mapping[str, float]]) -> tuple[list[str], list[list[str]]]:
-    """A table: column names, and one row of strings per method."""
-    columns = [f"{name}_{k}" for k in MODES for name in ("minADE", "minFDE", "miss")]
-    rows = [[method, *(f"{values[c]:.3f}" for c in columns)] for method, values in results.items()]
-    return ["method", *columns], rows

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from harness.drawing.figure import legend_below, panels, save_figure
 from harness.drawing.palette import LIGHT, series_colour, series_marker
-from harness.training.evaluation import Summary
+from harness.training.evaluation import STAGES, Summary
 
 Numbers = Sequence[float]
 Row = Mapping[str, Any]
@@ -21,7 +21,6 @@ Row = Mapping[str, Any]
 EPOCH: Final = "epoch"
 """Label of an x axis that has ticks at whole numbers only."""
 LEARNING: Final = {"completion": "route completion", "collision": "collision rate"}
-STAGES: Final = {"normal": "as recorded", "adversarial": "attacked"}
 EXPERTS: Final = {
     "loss": "HGPO loss",
     "feasible": "feasible share of the group",

@@ -72,14 +72,21 @@ def percentile_interval(value: float, drawn: Floats, *, confidence: float = CONF
 
 
 def bootstrap_mean(
-    values: ArrayLike, seed: int = 0, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES
+    values: ArrayLike,
+    seed: int = 0,
+    *,
+    crossed: bool = False,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
 ) -> Interval:
     """Mean with a percentile-bootstrap interval over scenes.
 
     Args:
-        values: [S], one number per scene, or [S, R] with repeats: scenes are resampled, repeats stay together.
-            NaN (undefined) numbers are left out; count them beside the table.
+        values: [S], one number per scene, or [S, R] with repeats. NaN (undefined) numbers are left out; count them
+            beside the table.
         seed: Of the resampling.
+        crossed: Whether repeats vary independently too (one per training seed) and are resampled as well. Otherwise
+            the repeats of a scene stay together.
         confidence: Probability mass of the interval, 0 … 1.
         resamples: Number of resamples.
     """
@@ -89,33 +96,20 @@ def bootstrap_mean(
     scenes = scenes[np.isfinite(scenes).any(-1)]
     if len(scenes) == 0:
         return percentile_interval(np.nan, np.zeros(0), confidence=confidence)
-    means = np.nanmean(scenes, axis=-1)
-    drawn = resampled(lambda picks: means[picks].mean(-1), [len(means)], seed, resamples=resamples)
-    return percentile_interval(float(means.mean()), drawn, confidence=confidence)
-
-
-def bootstrap_crossed_mean(
-    values: ArrayLike, seed: int = 0, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES
-) -> Interval:
-    """Mean over training seeds and scenes [K, S] with an interval: both are resampled.
-
-    Args:
-        values: One number per training seed and scene; scenes where all are NaN are left out.
-        seed: Of the resampling.
-        confidence: Probability mass of the interval, 0 … 1.
-        resamples: Number of resamples.
-    """
-    table = np.asarray(values, dtype=np.float64)
-    table = table[:, ~np.isnan(table).all(0)]
-    if not table.size:
-        return percentile_interval(np.nan, np.zeros(0), confidence=confidence)
-
-    def means(runs: Picks, scenes: Picks) -> Floats:
-        drawn: Floats = np.nanmean(table[runs[:, :, None], scenes[:, None, :]], axis=(1, 2))
-        return drawn
-
-    drawn = resampled(means, table.shape, seed, resamples=resamples)
-    return percentile_interval(float(np.nanmean(table)), drawn, confidence=confidence)
+    if crossed:
+        table = scenes.T.copy()
+        mean = np.nanmean(table)
+        drawn = resampled(
+            lambda repeats, picks: np.nanmean(table[repeats[:, :, None], picks[:, None, :]], axis=(1, 2)),
+            table.shape,
+            seed,
+            resamples=resamples,
+        )
+    else:
+        means = np.nanmean(scenes, axis=-1)
+        mean = means.mean()
+        drawn = resampled(lambda picks: means[picks].mean(-1), means.shape, seed, resamples=resamples)
+    return percentile_interval(float(mean), drawn, confidence=confidence)
 
 
 def wilson(successes: int, total: int, *, confidence: float = CONFIDENCE) -> Interval:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from harness.metrics.intervals import Interval
-from harness.report.tables import Column, Table
+from harness.report.tables import Column, Table, TableRow
 
 _INTENSITY: Final = Column("intensity", "λ", "number", digits=6, form="g")
 _RESPONSE: Final = (
@@ -31,7 +31,7 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
         result: Of `adversaries.sage.analysis.analyse`; intervals are lists of mean, low and high.
     """
     rows = sorted([*result["fronts"]["weights"], *result["extrapolation"]["vector"]], key=lambda row: row["intensity"])
-    response = [
+    response: list[TableRow] = [
         {"intensity": float(row["intensity"]), **{column.key: Interval(*row[column.key]) for column in _RESPONSE}}
         for row in rows
     ]

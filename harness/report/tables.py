@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, TypeAlias
 
-import rich.table
 from rich.markup import escape
+from rich.table import Table as RichTable
 
 from harness.metrics.intervals import Estimate, Interval
 
@@ -124,16 +124,14 @@ class Table:
         """A row as texts."""
         return [column.show(row.get(column.key)) for column in self.columns]
 
-    def rich(self, *, turned: bool = False, compact: bool = False) -> rich.table.Table:
+    def rich(self, *, turned: bool = False, compact: bool = False) -> RichTable:
         """For the terminal.
 
         Args:
             turned: One column per row and one line per column, for few rows of many numbers.
             compact: No space between columns.
         """
-        shown = rich.table.Table(
-            title=escape(self.title) or None, title_justify="left", caption=escape(self.caption) or None
-        )
+        shown = RichTable(title=escape(self.title) or None, title_justify="left", caption=escape(self.caption) or None)
         if compact:
             shown.padding, shown.pad_edge = (0, 0), False
         if turned:
@@ -147,7 +145,7 @@ class Table:
             shown.add_row(*self._styled(row))
         return shown
 
-    def _turn(self, shown: rich.table.Table) -> None:
+    def _turn(self, shown: RichTable) -> None:
         lines = [self._styled(row) for row in self.rows]
         shown.add_column(escape(self.columns[0].heading()))
         for line in lines:

@@ -8,9 +8,8 @@ from typing import Any, Final
 
 from harness.files import write_json, write_text
 from harness.report.tables import Column, Table, TableRow
-from harness.training.evaluation import COLUMNS, EXTRA_COLUMNS, Summary
+from harness.training.evaluation import COLUMNS, EXTRA_COLUMNS, STAGES, Summary
 
-TITLES: Final = {"normal": "as recorded", "adversarial": "attacked"}
 _EVALUATION: Final = (
     Column("step", kind="number"),
     Column("test_scenes", "test scenes"),
@@ -34,7 +33,7 @@ def terminal_table(summaries: Sequence[Summary], title: str) -> Table:
 
 def _row(summary: Summary) -> TableRow:
     failed = f", {summary.failed} failed" if summary.failed else ""
-    place = TITLES[summary.stage]
+    place = STAGES[summary.stage]
     return {
         "step": summary.step,
         "stage": summary.stage,
@@ -119,5 +118,5 @@ def tokens_table(errors: Mapping[str, Mapping[str, float]]) -> Table:
         *(Column(key, kind="number") for key in ("mean", "p95", "max")),
         Column("steps", kind="number", digits=0),
     )
-    rows = [{"kind": kind, **row} for kind, row in errors.items()]
+    rows: list[TableRow] = [{"kind": kind, **row} for kind, row in errors.items()]
     return Table(columns, rows, "Reconstruction of 10 Hz logs: mean distance of box corners, m")

@@ -16,7 +16,8 @@ from harness.report.tables import Column
 logger = logging.getLogger(__name__)
 
 Stage = Literal["normal", "adversarial"]
-STAGES: Final[tuple[Stage, Stage]] = ("normal", "adversarial")
+STAGES: Final[dict[Stage, str]] = {"normal": "as recorded", "adversarial": "attacked"}
+"""In the order in which they are played, with what tables and pictures call them."""
 COLUMNS: Final = (
     Column("reward", "Reward", "mean", digits=1, arrow="up"),
     Column("cost", "Cost", "mean", digits=2, arrow="down"),
@@ -226,7 +227,7 @@ def summarise(records: Sequence[dict[str, Any]], seed: int = 0) -> list[Summary]
     for record in records:
         groups.setdefault((record["step"], record["stage"]), []).append(record)
     summaries = []
-    for (step, stage), rows in sorted(groups.items(), key=lambda item: (item[0][0], STAGES.index(item[0][1]))):
+    for (step, stage), rows in sorted(groups.items(), key=lambda item: (item[0][0], list(STAGES).index(item[0][1]))):
         good = [row for row in rows if not row["error"]]
         columns = {
             column.key: bootstrap_mean([_number(row[column.key]) for row in good], seed)

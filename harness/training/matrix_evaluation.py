@@ -14,7 +14,7 @@ from harness import registry
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError
 from harness.files import read_json, write_json
-from harness.metrics.intervals import Estimate, Interval, bootstrap_crossed_mean
+from harness.metrics.intervals import Estimate, Interval, bootstrap_mean
 from harness.metrics.paired import RESAMPLES, PairedDifference, paired_difference
 from harness.report.tables import Column
 from harness.training.config import TrainConfig
@@ -146,7 +146,7 @@ class Scores:
 
     def interval(self, column: str) -> Interval:
         """Mean over seeds and scenes with a 95 % interval: both are resampled (the seeds where there are several)."""
-        return bootstrap_crossed_mean(self.values[column], EVALUATION_SEED, resamples=RESAMPLES)
+        return bootstrap_mean(self.values[column].T, EVALUATION_SEED, crossed=True, resamples=RESAMPLES)
 
     def estimate(self, column: str) -> Estimate:
         """The interval with the spread over seeds, as tables show it."""

@@ -6,7 +6,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.metrics.compliance import off_road_steps, traffic_contact_steps
 from harness.metrics.driving import mean_jerk, mean_speed, route_completion
-from harness.metrics.intervals import bootstrap_crossed_mean, bootstrap_mean, percentile_interval, resampled, wilson
+from harness.metrics.intervals import bootstrap_mean, percentile_interval, resampled, wilson
 from tests.scenes import Agent, straight_road
 
 
@@ -107,12 +107,12 @@ def test_both_bootstraps_by_hand() -> None:
     assert bootstrap_mean([0.0, 1.0]) == (0.5, 0.0, 1.0)
     # Seeds and scenes are drawn independently: with one seed that is the bootstrap over scenes.
     values = np.random.default_rng(4).normal(0, 1, 30)
-    crossed = bootstrap_crossed_mean([values], 2)
+    crossed = bootstrap_mean(values[:, None], 2, crossed=True)
     assert crossed == pytest.approx(bootstrap_mean(values, 2))
     # Where only seeds differ, only they count, and the interval does not shrink with more scenes.
     table = np.array([[0.0] * 50, [1.0] * 50])
-    assert bootstrap_crossed_mean(table) == (0.5, 0.0, 1.0)
-    assert np.isnan(bootstrap_crossed_mean(np.full((2, 3), np.nan)).mean)
+    assert bootstrap_mean(table.T, crossed=True) == (0.5, 0.0, 1.0)
+    assert np.isnan(bootstrap_mean(np.full((2, 3), np.nan), crossed=True).mean)
 
 
 def test_resamples_are_drawn_per_unit_and_percentiles_leave_out_nan() -> None:
