@@ -15,6 +15,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
+from harness.attacks.attackers import Attacker, Dialled
 from harness.attacks.closed_loop import SimulatedAttack, simulate
 from harness.attacks.export import attacked_scene
 from harness.attacks.open_loop import AttackRecord, AttackSummary, attack_all, logged_context, summarise
@@ -28,7 +29,6 @@ from harness.exports.openscenario import write_openscenario
 from harness.files import file_name, write_json, write_text
 from harness.interfaces import Adversary, AttackPlan
 from harness.report.tables import csv_text
-from harness.specs import build, parse
 from scenarios import open_source
 from scenarios.export import write_folder
 from scenarios.scenario import Scenario, ScenarioSource
@@ -46,8 +46,8 @@ class AttackConfig:
     split: str = "test"
     """Name of a split (`train`, `val`, `test`), or `all` for every scene."""
     adversary: tuple[str, ...] = ("cat", "rule")
-    """`NAME[:FILE][?key=value&…]`, as in `cat` or `sage:EXPERTS?spacing=4`, or `module:Class`; `none` judges the logged
-    opponent itself."""
+    """`NAME[:FILE][?key=value&…][@λ]`, as in `cat`, `sage@0.5` (another intensity), `sage:EXPERTS?spacing=4`, or
+    `module:Class`; `LABEL=…` gives another name in tables. `none` judges the logged opponent itself."""
     protocol: Literal["corrected", "as-published"] = "corrected"
     """`corrected`, or `as-published` to compare with the papers' tables; never both in one table."""
     intensity: float = 1.0
@@ -78,12 +78,20 @@ class AttackConfig:
         """Reject what cannot work before anything is loaded."""
         if not self.adversary:
             raise ConfigError("attack: name at least one adversary (--adversary cat rule none).")
-        if self.experts is not None and sum(parse(name).name in STEERED for name in self.adversary) != 1:
+        if self.experts is not None and len({item.spec.name for item in self.attackers} & set(STEERED)) != 1:
             raise ConfigError("attack: --experts are those of `sage` or of `sage_smart`: name one of the two.")
         if (self.scenes is not None and self.scenes < 1) or self.pictures < 0:
             raise ConfigError(f"attack: expected scenes >= 1 and pictures >= 0, got {self.scenes}, {self.pictures}.")
         if not math.isfinite(self.intensity):
             raise ConfigError(f"attack: expected a finite intensity, got {self.intensity}.")
+        labels = [item.label for item in self.attackers]
+        if len(set(labels)) != len(labels):
+            raise ConfigError(f"attack: two adversaries are called the same among {', '.join(labels)}.")
+
+    @property
+    def attackers(self) -> tuple[Attacker, ...]:
+        """The adversaries, each with its label and intensity."""
+        return tuple(Attacker.parse(text, self.intensity) for text in self.adversary)
 
 
 def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Path]:
@@ -94,7 +102,7 @@ def run(config: AttackConfig, console: Console) -> tuple[list[AttackSummary], Pa
     """
     if config.export_openscenario:
         library()  # missing libraries are found now, not after the first attack
-    adversaries = [_build(name, config) for name in config.adversary]
+    adversaries = [_build(attacker, config) for attacker in config.attackers]
     source = open_source(config.data, split=config.split)
     count = len(source) if config.scenes is None else min(config.scenes, len(source))
     if count == 0:
@@ -147,11 +155,11 @@ class _Keeper:
         if record.error:
             return
         if plan is not None and (self._config.export or self._config.export_openscenario):
-            self._export(attacked_scene(scenario, plan, f"{scenario.id}-{record.adversary}"), record.adversary)
+            self._export(attacked_scene(scenario, plan, f"{scenario.id}-{record.adversary}"), _folder(record.adversary))
         if self._drawn[record.adversary] >= self._config.pictures:
             return
         self._drawn[record.adversary] += 1
-        path = self._folder / "pictures" / f"{record.adversary}_{file_name(scenario.id)}.png"
+        path = self._folder / "pictures" / f"{_folder(record.adversary)}_{file_name(scenario.id)}.png"
         step = record.contact_step if record.protocol == "corrected" else record.contact_step_cat
         ego = logged_context(scenario).ego_trajectories[-1]
         title = f"{record.adversary} ({record.protocol}), scene {scenario.id}"
@@ -177,13 +185,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.print(f"written to {folder.resolve()}", highlight=False)
 
 
-def _build(name: str, config: AttackConfig) -> Adversary:
+def _folder(adversary: str) -> str:
+    """An adversary's label as part of a path."""
+    return file_name(adversary, "-_@.")
+
+
+def _build(attacker: Attacker, config: AttackConfig) -> Adversary:
     # `--experts` belong to whichever steered adversary is named; `--prior` to everybody who has one.
-    spec = parse(name)
-    experts = config.experts if spec.name in STEERED else None
-    options = {"protocol": config.protocol, "prior": config.prior, "experts": experts}
-    adversary: Adversary = build("adversary", spec, **options)
-    return adversary
+    experts = config.experts if attacker.spec.name in STEERED else None
+    adversary = attacker.build(protocol=config.protocol, prior=config.prior, experts=experts)
+    return Dialled(adversary, attacker.label, attacker.intensity)
 
 
 if __name__ == "__main__":

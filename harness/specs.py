@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -29,6 +30,7 @@ EXAMPLES: Final[dict[registry.RegistryKind, str]] = {
     "backbone": "smart:FILE?temperature=0.9",
 }
 """A specification of each kind, for error messages."""
+_LABEL: Final = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
 class Spec(NamedTuple):
@@ -79,6 +81,15 @@ def parse(text: str) -> Spec:
             f"For example {EXAMPLES['traffic']}."
         )
     return Spec(name, file, options, intensity, text)
+
+
+def labelled(text: str) -> tuple[str | None, str]:
+    """A label of the user's own in front of a specification, `LABEL=SPEC`, and the specification.
+
+    The label is None where there is none: an `=` within a path or an option makes no label.
+    """
+    label, equals, rest = text.partition("=")
+    return (label, rest) if equals and _LABEL.fullmatch(label) else (None, text)
 
 
 def build(kind: registry.RegistryKind, spec: str | Spec, **offered: Any) -> Any:

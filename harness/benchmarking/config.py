@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from harness.attacks.attackers import Attacker
 from harness.benchmarking.protocols import ProtocolName
 from harness.episodes.records import UNDISTURBED
 from harness.errors import ConfigError
 from harness.executors import Executor
-from harness.interfaces import Adversary
-from harness.specs import Spec, build, parse
+from harness.specs import labelled
 
-_LABEL: Final = re.compile(r"[A-Za-z0-9_.+-]+")
 FREE: Final = ("executor", "workers", "timeout", "json", "out", "resume", "retry_failures")
 """Options that do not change a result, so that a resumed run may have others."""
 
@@ -120,47 +118,6 @@ class BenchmarkConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Attacker:
-    """One row of the table: a registered adversary at one intensity.
-
-    Attributes:
-        label: In tables and file names: what the user wrote.
-        spec: What it is built from.
-        intensity: λ.
-    """
-
-    label: str
-    spec: Spec
-    intensity: float
-
-    @classmethod
-    def parse(cls, text: str, intensity: float) -> Attacker:
-        """From a specification (see `harness.specs`) or `LABEL=` and a specification.
-
-        Args:
-            text: What the user wrote.
-            intensity: λ where the specification has none.
-
-        Raises:
-            ConfigError: The specification is malformed.
-        """
-        label, rest = _labelled(text)
-        spec = parse(rest)
-        return cls(label or rest, spec, intensity if spec.intensity is None else spec.intensity)
-
-    def build(self, protocol: ProtocolName, prior: Path | None) -> Adversary:
-        """Make the adversary, with those of the options that it knows.
-
-        Raises:
-            UnknownNameError: No such adversary.
-            ConfigError: It reads no file, or has no such option.
-            WeightsError: Its weights are missing.
-        """
-        made: Adversary = build("adversary", self.spec, protocol=protocol, prior=prior)
-        return made
-
-
-@dataclass(frozen=True, slots=True)
 class System:
     """A system under test as written on the command line.
 
@@ -175,11 +132,5 @@ class System:
     @classmethod
     def parse(cls, text: str) -> System:
         """From `SPEC` or `LABEL=SPEC`."""
-        label, spec = _labelled(text)
+        label, spec = labelled(text)
         return cls(spec, label)
-
-
-def _labelled(text: str) -> tuple[str | None, str]:
-    """A label and what it stands for; an `=` within a path makes no label."""
-    label, equals, rest = text.partition("=")
-    return (label, rest) if equals and _LABEL.fullmatch(label) else (None, text)

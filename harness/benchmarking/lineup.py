@@ -107,7 +107,7 @@ def assemble(config: BenchmarkConfig) -> Lineup:
         )
     make_traffic(config.traffic)
     for attacker in config.attackers:
-        attacker.build(config.protocol, config.prior)
+        attacker.build(protocol=config.protocol, prior=config.prior)
     source = open_scenes(config)
     if len(source) == 0:
         raise ConfigError(f"benchmark: {config.data} has no scene in split {config.split!r}. Try --split all.")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from harness.benchmarking.config import Attacker, BenchmarkConfig
+from harness.attacks.attackers import Attacker
+from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import Unit, episode_seed
 from harness.benchmarking.planning import Planner
 from harness.benchmarking.protocols import deviations
@@ -207,7 +208,7 @@ class BenchmarkWorker:
 
     def _planner(self, attacker: Attacker) -> Planner:
         if attacker.label not in self._planners:
-            adversary = attacker.build(self._config.protocol, self._config.prior)
+            adversary = attacker.build(protocol=self._config.protocol, prior=self._config.prior)
             self._planners[attacker.label] = Planner(adversary, late=self._deviations.plan_one_step_late)
         return self._planners[attacker.label]
 
