@@ -96,9 +96,9 @@ def test_way_points_of_a_curve_fall_back_by_the_cosine():
 
 
 def test_far_way_points_are_clipped_at_thirty_metres():
-    # The car stands 100 m before the route: every way point is seen 30 m ahead.
-    ways = observe(FakeEgo(straight(), x=-100.0))[WAY]
-    assert ways == pytest.approx(np.ones(18))
+    # The car stands 100 m before the route and looks 60 degrees aside: every way point is 30 m · cos 60° ahead.
+    ways = observe(FakeEgo(straight(), x=-100.0, theta=math.pi / 3))[WAY]
+    assert ways == pytest.approx(np.full(18, (15 / 30 + 1) / 2))
 
 
 def test_neighbours_are_sorted_by_distance_and_seen_in_the_cars_frame():
