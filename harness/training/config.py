@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
+from harness.commands.options import RunOptions
 from harness.errors import ConfigError
-from harness.training.td3 import Precision
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -52,27 +54,26 @@ class TD3Config:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(RunOptions):
     """Train an ego with TD3 against attacks, and evaluate it on test scenes as recorded and attacked."""
 
-    run: Path | None = None
-    """Run folder; by default a new one under `runs/`."""
     data: str = "procedural"
     """Folder of ScenarioNet pickles, or `procedural` for generated scenes."""
     train_split: str = "train"
     """Split of the folder to train on. Procedural scenes have their own."""
     test_split: str = "test"
     """Split of the folder to evaluate on; must share no scene with the training split."""
-    train_scenes: int | None = None
-    """Use only the first so many training scenes; all by default."""
-    test_scenes: int | None = None
-    """Use only the first so many test scenes; all by default."""
+    train_scenes: str | None = None
+    """Scenes of the training split: `64` for the first 64, `10:20` for a range, `#3` for one, or several with commas;
+    all by default."""
+    test_scenes: str | None = None
+    """Scenes of the test split, written alike; all by default."""
     on_error: Literal["raise", "skip"] = "raise"
     """At a scene that cannot be used: `raise`, or `skip` it (counted, and listed in the run folder)."""
     adversary: str = "cat"
     """What attacks in training: `NAME[:FILE][?key=value&…]`, as in `cat` or `sage:EXPERTS?spacing=4`, or
     `module:Class`; `none` never attacks. The curriculum sets the intensity."""
-    prior_weights: Path | None = None
+    prior: Path | None = None
     """Motion prior (safetensors) of `cat`, in training and evaluation; the shipped one by default."""
     curriculum: str = "dual_axis"
     """Registry name of the schedule of attacks."""
@@ -125,9 +126,6 @@ class TrainConfig:
         for name in ("update_every", "threads", "policy_delay", "batch_size"):
             if getattr(self.td3, name) < 1:
                 raise ConfigError(f"--td3.{name.replace('_', '-')} {getattr(self.td3, name)}: expected at least 1.")
-        for name in ("train_scenes", "test_scenes"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least 1, or None.")
         if self.train_split == self.test_split:
             raise ConfigError(f"--train-split and --test-split are both {self.train_split!r}. Choose two splits.")
         if self.td3.warmup < self.td3.batch_size:
@@ -136,34 +134,12 @@ class TrainConfig:
                 "needs a batch."
             )
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for `run.json`."""
-        values = asdict(self)
-        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Back from `as_dict` (a run that is resumed).
-
-        Raises:
-            ConfigError: A field is unknown: the run belongs to another version.
-        """
-        values = dict(values)
-        td3 = values.get("td3", {})
-        known = {field.name for field in fields(cls)}, {field.name for field in fields(TD3Config)}
-        if unknown := sorted(set(values) - known[0]) + sorted(set(td3) - known[1]):
-            raise ConfigError(
-                f"the run's configuration has the unknown option {unknown[0]!r}: another version made it."
-            )
-        for name in ("run", "prior_weights"):
-            values[name] = Path(values[name]) if values.get(name) else None
-        values["td3"] = TD3Config(**td3)
-        return cls(**values)
-
-
+MAY_DIFFER: Final = ("on_error", "checkpoint_every", "pictures", "tensorboard", "td3.threads")
+"""Options that change no number of a run, so that a resumed run may have others."""
 QUICK: Final = TrainConfig(
-    train_scenes=64,
-    test_scenes=16,
+    train_scenes="64",
+    test_scenes="16",
     steps=60_000,
     eval_every=15_000,
     checkpoint_every=15_000,

@@ -6,55 +6,39 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from harness.commands.runs import RUN_FILE, RunDirectory, read_records, read_run
+from harness.commands.options import RunOptions
+from harness.commands.runs import RUN_FILE, RunDirectory, read_records
+from harness.commands.scaffold import check_same
 from harness.errors import ConfigError
-from harness.training.config import QUICK, TrainConfig
+from harness.training.config import MAY_DIFFER, QUICK, TrainConfig
 
 TRAIN_VERB: Final = "train_ego"
 AXES: Final = ("frequency_axis", "intensity_axis")
 """Curricula in which one axis of the dual-axis curriculum is held at its final value."""
-COMPARED: Final = (
-    "data",
-    "train_split",
-    "test_split",
-    "train_scenes",
-    "test_scenes",
-    "adversary",
-    "curriculum",
-    "protocol",
-    "steps",
-    "seed",
-    "train_horizon",
-    "observation",
-    "reward",
-    "traffic",
-)
-"""Options of a run found in the folder that must be those asked for."""
+MATRIX_MAY_DIFFER: Final = ("adversary", "ablate", "seed", "evaluate_against", "parallel")
+"""Options in which a resumed matrix may differ: only what is missing is trained and evaluated."""
 
 
 @dataclass(frozen=True)
-class MatrixConfig:
+class MatrixConfig(RunOptions):
     """Train one ego per adversary (and per ablated curriculum) and seed; evaluate all of them alike."""
 
-    out: Path | None = None
-    """Folder of the matrix: one run folder per ego, evaluations and tables. A folder that exists is gone on with:
-    finished runs are kept, killed ones resumed. By default a new one under `runs/`."""
-    adversaries: tuple[str, ...] = ("none", "rule", "cat", "sage")
+    adversary: tuple[str, ...] = ("none", "rule", "cat", "sage")
     """Registry names of what attacks in training."""
     ablate: tuple[str, ...] = ("sage",)
     """Adversaries that are also trained against with either axis of the curriculum held at its final value."""
-    seeds: tuple[int, ...] = (0,)
+    seed: tuple[int, ...] = (0,)
     """One run per seed and row of the tables. Seeds that are added later only train what is missing."""
     evaluate_against: tuple[str, ...] = ("sage", "cat")
     """Adversaries of the final evaluation, the same for every ego (SAGE: itself with w_adv = 1)."""
     parallel: int = 1
     """Runs at a time, each a process of its own."""
     train: TrainConfig = field(default_factory=lambda: replace(QUICK, pictures=False))
-    """What all runs share; `adversary`, `curriculum`, `seed` and `run` are set by the matrix."""
+    """What all runs share; `adversary`, `curriculum`, `seed` and `out` are set by the matrix."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work.
@@ -62,10 +46,10 @@ class MatrixConfig:
         Raises:
             ConfigError: Names the option.
         """
-        if not self.adversaries or not self.seeds or not self.evaluate_against:
-            raise ConfigError("--adversaries, --seeds and --evaluate-against: expected at least one each.")
-        if unknown := sorted(set(self.ablate) - set(self.adversaries)):
-            raise ConfigError(f"--ablate {unknown[0]}: not among --adversaries {' '.join(self.adversaries)}.")
+        if not self.adversary or not self.seed or not self.evaluate_against:
+            raise ConfigError("--adversary, --seed and --evaluate-against: expected at least one each.")
+        if unknown := sorted(set(self.ablate) - set(self.adversary)):
+            raise ConfigError(f"--ablate {unknown[0]}: not among --adversary {' '.join(self.adversary)}.")
         if "none" in self.ablate or "none" in self.evaluate_against:
             raise ConfigError("--ablate and --evaluate-against: `none` never attacks. Name another adversary.")
         if self.parallel < 1:
@@ -87,8 +71,8 @@ class Cell:
     @property
     def folder(self) -> Path:
         """Run folder."""
-        assert self.config.run is not None, "cells always have one"
-        return self.config.run
+        assert self.config.out is not None, "cells always have one"
+        return self.config.out
 
     @property
     def name(self) -> str:
@@ -98,7 +82,7 @@ class Cell:
 
 def cells(config: MatrixConfig, out: Path) -> list[Cell]:
     """Every run of the matrix: seeds outermost, so that whole tables come early."""
-    rows = [(name, name, config.train.curriculum) for name in config.adversaries]
+    rows = [(name, name, config.train.curriculum) for name in config.adversary]
     rows += [(f"{name}, {axis}", name, axis) for name in config.ablate for axis in AXES]
     return [
         Cell(
@@ -108,10 +92,10 @@ def cells(config: MatrixConfig, out: Path) -> list[Cell]:
                 adversary=adversary,
                 curriculum=curriculum,
                 seed=seed,
-                run=out / f"{row.replace(', ', '-')}-seed{seed}",
+                out=out / f"{row.replace(', ', '-')}-seed{seed}",
             ),
         )
-        for seed in config.seeds
+        for seed in config.seed
         for row, adversary, curriculum in rows
     ]
 
@@ -123,16 +107,10 @@ def prepare(cell: Cell) -> None:
         ConfigError: It was made with other options.
         RunError: It cannot be read or written.
     """
-    if not (cell.folder / RUN_FILE).exists():
-        RunDirectory.create(cell.folder, TRAIN_VERB, cell.config.as_dict()).close()
-        return
-    found, wanted = read_run(cell.folder)["config"], cell.config.as_dict()
-    for name in COMPARED:
-        if found.get(name) != wanted[name]:
-            raise ConfigError(
-                f"run folder {cell.folder} was made with {name} = {found.get(name)!r}, not {wanted[name]!r}. "
-                "Choose another --out, or the same options."
-            )
+    if (cell.folder / RUN_FILE).exists():
+        check_same(cell.config, cell.folder, TRAIN_VERB, MAY_DIFFER)
+    else:
+        RunDirectory.create(cell.folder, TRAIN_VERB, asdict(cell.config)).close()
 
 
 def finished(cell: Cell) -> bool:
@@ -198,9 +176,3 @@ def _reason(cell: Cell, code: int) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     last = lines[-1] if lines else "no output"
     return f"{cell.name} ended with exit code {code} at step {steps_done(cell):,}: {last} (all of it: {log})"
-
-
-def plain_config(config: MatrixConfig) -> dict[str, Any]:
-    """Plain values, for `matrix.json`."""
-    values = {entry.name: getattr(config, entry.name) for entry in fields(config)}
-    return values | {"out": str(config.out), "train": config.train.as_dict()}

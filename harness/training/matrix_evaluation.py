@@ -20,7 +20,7 @@ from harness.report.tables import Column
 from harness.training.config import TrainConfig
 from harness.training.evaluation import COLUMNS, Evaluator, Row, Stage
 from harness.training.matrix import Cell
-from harness.training.setup import CACHED_SCENES, make_adversary, open_scenes
+from harness.training.setup import CACHED_SCENES, make_adversary, train_and_test
 
 EVALUATION_SEED: Final = 0
 """One for all egos, so that they meet the same attacks on the same terms."""
@@ -58,7 +58,7 @@ def evaluate(
     missing = [(cell, name) for cell, name in wanted if found[cell.name, name] is None]
     if missing:
         config = missing[0][0].config
-        _, test = open_scenes(config)
+        _, test = train_and_test(config)
         env = _environment(config, test)
         attackers = {name: make_adversary(name, config) for name in adversaries}
         done, total = 0, 2 * len(test) * len(missing)

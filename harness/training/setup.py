@@ -17,8 +17,8 @@ from harness.training.evaluation import Evaluator
 from harness.training.learner import Learner, LivePolicy
 from harness.training.loop import Parts
 from scenarios.scenario import ScenarioSource
+from scenarios.selection import open_scenes
 
-PROCEDURAL: Final = "procedural"
 CACHED_SCENES: Final = 512
 """Scenes kept in memory (about 3 MB each), and scenes whose candidates an adversary with a `cache_scenes` option may
 keep: all of a usual experiment."""
@@ -40,7 +40,7 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     adversary = make_adversary(config.adversary, config)
     shared = config.eval_adversary == config.adversary
     eval_adversary = adversary if shared else make_adversary(config.eval_adversary, config)
-    train, test = open_scenes(config)
+    train, test = train_and_test(config)
     check_disjoint(train, test)
     source = Concat([train, test])
     options = EngineConfig(
@@ -89,27 +89,23 @@ def make_adversary(name: str, config: TrainConfig) -> Adversary | None:
             f"adversary {name!r}: the curriculum sets the intensity in training, and --eval-intensity in evaluation. "
             "Leave out what follows @."
         )
-    options = {"protocol": config.protocol, "prior": config.prior_weights, "cache_scenes": CACHED_SCENES}
+    options = {"protocol": config.protocol, "prior": config.prior, "cache_scenes": CACHED_SCENES}
     adversary: Adversary = build_component("adversary", spec, **options)
     return adversary
 
 
-def open_scenes(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]:
-    """Training and test scenes, cut to the numbers asked for.
+def train_and_test(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]:
+    """Training and test scenes.
 
     Raises:
-        ConfigError: A split is empty.
-        ScenarioError: The folder cannot be read.
+        ConfigError: A split is empty, or a selection names no scene.
+        ScenarioError: The data cannot be read.
     """
-    from scenarios import Subset, open_source
 
-    limits = {config.train_split: config.train_scenes, config.test_split: config.test_scenes}
-    counts: dict[str, Any] = limits if config.data == PROCEDURAL else {}
-    opened: list[ScenarioSource] = []
-    for split, limit in limits.items():
-        source = open_source(config.data, split=split, on_error=config.on_error, cache_scenes=CACHED_SCENES, **counts)
-        opened.append(source if limit is None or limit >= len(source) else Subset(source, range(limit)))
-    return opened[0], opened[1]
+    def opened(split: str, scenes: str | None) -> ScenarioSource:
+        return open_scenes(config.data, split, scenes, on_error=config.on_error, cache_scenes=CACHED_SCENES)
+
+    return opened(config.train_split, config.train_scenes), opened(config.test_split, config.test_scenes)
 
 
 def check_disjoint(train: ScenarioSource, test: ScenarioSource) -> None:

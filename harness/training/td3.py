@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from stable_baselines3 import TD3
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from harness.errors import ConfigError, WeightsError
 from harness.training import td3_kernel
+from harness.training.config import Precision
 
-Precision = Literal["auto", "float32", "bfloat16"]
 BLOCKS: Final = ("first.weight", "first.bias", "second.weight", "second.bias", "head.weight", "head.bias")
 """Order of the parameter blocks of a stack of networks; the first four are the hidden part."""
 HIDDEN_BLOCKS: Final = 4

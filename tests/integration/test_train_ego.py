@@ -63,7 +63,7 @@ def whole(data: Path, tmp_path_factory) -> Path:
     """A run that nobody disturbed."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     subprocess.run(
-        command("quick", "--data", str(data), "--run", str(run), *OPTIONS), cwd=ROOT, check=True, capture_output=True
+        command("quick", "--data", str(data), "--out", str(run), *OPTIONS), cwd=ROOT, check=True, capture_output=True
     )
     return run
 
@@ -89,7 +89,7 @@ def test_a_run_leaves_everything_that_it_promises(whole: Path) -> None:
 def test_a_killed_run_resumes_on_the_same_curve(data: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "killed"
     process = subprocess.Popen(
-        command("quick", "--data", str(data), "--run", str(run), *OPTIONS),
+        command("quick", "--data", str(data), "--out", str(run), *OPTIONS),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -114,7 +114,7 @@ def test_a_killed_run_resumes_on_the_same_curve(data: Path, whole: Path, tmp_pat
         (["quick", "--data", "/nowhere"], "no such folder"),
         (["quick", "--adversary", "catt"], "cat"),
         (["--resume", "/nowhere"], "not a run folder"),
-        (["quick", "--run", "/proc/nowhere"], "run folder"),
+        (["quick", "--out", "/proc/nowhere"], "run folder"),
     ],
     ids=["data", "name", "resume", "unwritable"],
 )
@@ -139,7 +139,7 @@ def test_a_matrix_trains_evaluates_and_repeats_nothing(data, tmp_path) -> None:
         del shared[place : place + 2]
     command = [
         sys.executable, "-m", "harness.train_matrix", "quick", "--out", str(tmp_path / "matrix"), "--parallel", "2",
-        "--adversaries", "none", "rule", "--ablate", "--evaluate-against", "rule", "--train.data", str(data), *shared,
+        "--adversary", "none", "rule", "--ablate", "--evaluate-against", "rule", "--train.data", str(data), *shared,
     ]  # fmt: skip
     first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert first.returncode == 0, first.stdout + first.stderr
@@ -150,7 +150,8 @@ def test_a_matrix_trains_evaluates_and_repeats_nothing(data, tmp_path) -> None:
     assert all(row["scenes"] == 2 and 0 <= row["columns"]["completion"]["mean"] <= 1 for row in tables)
     text = (tmp_path / "matrix" / "tables.md").read_text()
     made = (tmp_path / "matrix" / "none-seed0" / "policy.zip").stat().st_mtime_ns
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    resumed = [*command[:3], "--resume", str(tmp_path / "matrix")]
+    again = subprocess.run(resumed, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stdout + again.stderr
     assert (tmp_path / "matrix" / "none-seed0" / "policy.zip").stat().st_mtime_ns == made
     assert (tmp_path / "matrix" / "tables.md").read_text() == text

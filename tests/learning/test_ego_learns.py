@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 from harness.commands.runs import RunDirectory
@@ -16,7 +18,7 @@ from tests.unit.training.fakes import make_trainer, tiny_config
 )
 def test_the_ego_learns_to_arrive(tmp_path, td3: dict) -> None:
     config = tiny_config(adversary="none", steps=2000, eval_every=2000, checkpoint_every=2000, td3=td3)
-    with RunDirectory.create(tmp_path / "run", "train_ego", config.as_dict()) as run:
+    with RunDirectory.create(tmp_path / "run", "train_ego", asdict(config)) as run:
         trainer = make_trainer(config, run)
         untrained = summarise([vars_of(row) for row in trainer.evaluate()])[0].columns["completion"].mean
         trainer.run()

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 def finished(folder: Path, **changes) -> tuple[RunDirectory, object]:
     config = tiny_config(**changes)
-    run = RunDirectory.create(folder, "train_ego", config.as_dict())
+    run = RunDirectory.create(folder, "train_ego", asdict(config))
     trainer = make_trainer(config, run)
     trainer.run()
     return run, trainer
@@ -90,6 +91,7 @@ def test_runs_repeat_exactly_whatever_the_number_of_threads(tmp_path) -> None:
 
 KILLED_RUN = """
 import os, signal, sys
+from dataclasses import asdict
 from pathlib import Path
 from harness.commands.runs import RunDirectory
 from harness.training.loop import Watcher
@@ -101,7 +103,7 @@ class Killer(Watcher):
             os.kill(os.getpid(), signal.SIGKILL)
 
 config = tiny_config(curriculum="adaptive")
-run = RunDirectory.create(Path(sys.argv[1]), "train_ego", config.as_dict())
+run = RunDirectory.create(Path(sys.argv[1]), "train_ego", asdict(config))
 make_trainer(config, run, watcher=Killer()).run()
 """
 
@@ -128,7 +130,7 @@ def test_a_killed_run_goes_on_exactly_where_it_was(tmp_path) -> None:
 
 def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path) -> None:
     config = tiny_config()
-    run = RunDirectory.create(tmp_path / "run", "train_ego", config.as_dict())
+    run = RunDirectory.create(tmp_path / "run", "train_ego", asdict(config))
     run.append(EPISODES, {"step": 12, "episode": 0})
     trainer = make_trainer(config, run)
     trainer.resume()
@@ -138,7 +140,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path) -> None:
 
 def test_a_stop_request_ends_with_a_checkpoint(tmp_path) -> None:
     config = tiny_config()
-    run = RunDirectory.create(tmp_path / "run", "train_ego", config.as_dict())
+    run = RunDirectory.create(tmp_path / "run", "train_ego", asdict(config))
     trainer = make_trainer(config, run)
     trainer.stop_requested = True
     trainer.watcher.step = lambda progress: None
@@ -162,7 +164,7 @@ def test_a_damaged_checkpoint_says_so(tmp_path) -> None:
 
 def test_a_policy_that_diverges_stops_the_run_with_one_clear_error(tmp_path) -> None:
     config = tiny_config()
-    run = RunDirectory.create(tmp_path / "run", "train_ego", config.as_dict())
+    run = RunDirectory.create(tmp_path / "run", "train_ego", asdict(config))
     trainer = make_trainer(config, run)
     trainer.parts.learner.model.actor.mu[0].weight.data.fill_(float("nan"))
     with pytest.raises(PolicyError, match=r"nan.*updates"):
@@ -175,7 +177,7 @@ def test_an_observation_that_is_not_finite_stops_the_run(tmp_path) -> None:
             return super()._observation() * np.float32("nan")
 
     config = tiny_config(td3={"warmup": 40})
-    run = RunDirectory.create(tmp_path / "run", "train_ego", config.as_dict())
+    run = RunDirectory.create(tmp_path / "run", "train_ego", asdict(config))
     trainer = make_trainer(config, run, Broken(FakeSource(5)))
     with pytest.raises(PolicyError, match="observation is not finite"):
         trainer.run()
@@ -194,7 +196,7 @@ class Fragile(FakeEnv):
 
 def test_scenes_that_fail_are_counted_when_the_user_asked_to_skip(tmp_path) -> None:
     config = tiny_config(on_error="skip")
-    run = RunDirectory.create(tmp_path / "run", "train_ego", config.as_dict())
+    run = RunDirectory.create(tmp_path / "run", "train_ego", asdict(config))
     trainer = make_trainer(config, run, Fragile(FakeSource(5)))
     trainer.run()
     failed = [record for record in run.records(EPISODES) if record["error"]]
@@ -204,7 +206,7 @@ def test_scenes_that_fail_are_counted_when_the_user_asked_to_skip(tmp_path) -> N
 
 def test_scenes_that_fail_raise_otherwise(tmp_path) -> None:
     config = tiny_config()
-    run = RunDirectory.create(tmp_path / "run", "train_ego", config.as_dict())
+    run = RunDirectory.create(tmp_path / "run", "train_ego", asdict(config))
     trainer = make_trainer(config, run, Fragile(FakeSource(5)))
     with pytest.raises(EngineError, match="no road"):
         trainer.run()
@@ -214,7 +216,7 @@ def test_a_run_in_which_everything_fails_gives_up(tmp_path) -> None:
     env = Fragile(FakeSource(5))
     env.broken = env.source.ids
     config = tiny_config(on_error="skip")
-    run = RunDirectory.create(tmp_path / "run", "train_ego", config.as_dict())
+    run = RunDirectory.create(tmp_path / "run", "train_ego", asdict(config))
     trainer = make_trainer(config, run, env)
     with pytest.raises(RunError, match=str(MAX_FAILURES)):
         trainer.run()
@@ -228,7 +230,7 @@ def test_an_adversary_that_cannot_attack_leaves_a_normal_episode_and_a_reason(tm
             raise AdversaryError("no candidates")
 
     config = tiny_config(curriculum="constant")
-    run = RunDirectory.create(tmp_path / "run", "train_ego", config.as_dict())
+    run = RunDirectory.create(tmp_path / "run", "train_ego", asdict(config))
     trainer = make_trainer(config, run)
     object.__setattr__(trainer.parts, "adversary", Helpless())
     trainer.run()

@@ -22,7 +22,7 @@ def matrix(out: Path, **changes) -> list[Cell]:
 
 
 def test_a_matrix_has_a_run_per_adversary_ablated_axis_and_seed(tmp_path) -> None:
-    found = matrix(tmp_path, seeds=(0, 1))
+    found = matrix(tmp_path, seed=(0, 1))
     first = [(cell.row, cell.config.adversary, cell.config.curriculum) for cell in found[:6]]
     assert first == [
         ("none", "none", "dual_axis"),
@@ -42,7 +42,7 @@ def test_what_cannot_work_is_refused() -> None:
         ({"ablate": ("king",)}, "--ablate king"),
         ({"evaluate_against": ("none",)}, "never attacks"),
         ({"parallel": 0}, "--parallel 0"),
-        ({"seeds": ()}, "at least one"),
+        ({"seed": ()}, "at least one"),
     ):
         with pytest.raises(ConfigError, match=words):
             MatrixConfig(**changes)
@@ -63,12 +63,12 @@ def test_finished_runs_are_kept_and_foreign_ones_refused(tmp_path) -> None:
     assert finished(cell)
     assert list(train_all([cell], 1, lambda running: None)) == [], "nothing is left to train"
     other = Cell(cell.row, replace(cell.config, steps=200))
-    with pytest.raises(ConfigError, match="steps = 100, not 200"):
+    with pytest.raises(ConfigError, match=r"--steps: 200 \(the run has 100\)"):
         prepare(other)
 
 
 def test_a_run_that_fails_is_reported_with_its_last_words(tmp_path) -> None:
-    cell = Cell("none", replace(TrainConfig(), data=str(tmp_path / "nowhere"), run=tmp_path / "run", adversary="none"))
+    cell = Cell("none", replace(TrainConfig(), data=str(tmp_path / "nowhere"), out=tmp_path / "run", adversary="none"))
     prepare(cell)
     seen = []
     [(failed, reason)] = train_all([cell], 2, seen.append, poll_s=0.1)
@@ -88,7 +88,7 @@ def rows(collisions: list[float]) -> list[Row]:
 
 
 def test_tables_average_scenes_and_seeds_and_pair_by_scene(tmp_path) -> None:
-    found = [cell for cell in matrix(tmp_path, seeds=(0, 1)) if cell.row in ("none", "sage")]
+    found = [cell for cell in matrix(tmp_path, seed=(0, 1)) if cell.row in ("none", "sage")]
     outcomes = {"none-seed0": [1, 1, 0, 1], "none-seed1": [1, 1, 0, 0], "sage-seed0": [0, 1, 0, 0]}
     outcomes["sage-seed1"] = [0, 0, 0, 0]
     evaluated = {(name, "cat"): rows(values) for name, values in outcomes.items()}

@@ -1,0 +1,117 @@
+"""One training run, from its configuration to its report."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import FrameType
+
+from rich.progress import Progress as Bars
+
+from harness.commands.printing import bars
+from harness.commands.runs import RunDirectory
+from harness.commands.scaffold import INTERRUPTED, TERMINATED, Session
+from harness.report.run_report import report
+from harness.training import setup
+from harness.training.checkpoint import Progress
+from harness.training.config import TrainConfig
+from harness.training.evaluation import Row, summarise
+from harness.training.loop import Trainer, Watcher, Watchers
+from harness.training.tensorboard import TensorBoardWatcher
+
+
+def train(config: TrainConfig, session: Session) -> int:
+    """Run (or go on with) a training run, then report.
+
+    Returns:
+        The exit code: 0, or that of the signal which ended the run early, after a checkpoint.
+
+    Raises:
+        GauntletError: Anything that the user can do something about.
+    """
+    with session.open_run(config) as run:
+        with session.news.status("opening scenes, starting the simulator"):
+            parts = setup.build(config, run)
+        try:
+            with bars(session.console) as shown:
+                watchers = Watchers([BarWatcher(shown, config.steps, session)])
+                trainer = Trainer(config, run, parts, watchers)
+                code = _run(trainer, watchers, run, session)
+            report(config, run, trainer, session.console)
+        finally:
+            parts.env.close()
+    return code
+
+
+def _run(trainer: Trainer, watchers: Watchers, run: RunDirectory, session: Session) -> int:
+    """Train until the budget is spent or a signal comes."""
+    trainer.resume()
+    if trainer.config.tensorboard:
+        watchers.add(TensorBoardWatcher(run.path / "tensorboard", trainer.progress.step))
+    with stopping_politely(trainer, session) as signals:
+        trainer.run()
+    watchers.close()
+    if trainer.progress.step >= trainer.config.steps:
+        return 0
+    session.say(f"stopped at step {trainer.progress.step}; go on with --resume {run.path}")
+    return TERMINATED if signals == [signal.SIGTERM] else INTERRUPTED
+
+
+@contextmanager
+def stopping_politely(trainer: Trainer, session: Session) -> Iterator[list[int]]:
+    """Let the first Ctrl-C (or SIGTERM) end the run after a checkpoint, and the second end it at once.
+
+    Yields the signals that came.
+    """
+    came: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if trainer.stop_requested:
+            raise KeyboardInterrupt
+        trainer.stop_requested = True
+        session.say("stopping after this episode, with a checkpoint (again to stop at once)")
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
+class BarWatcher(Watcher):
+    """Moves a bar of steps, and prints a line per evaluation."""
+
+    def __init__(self, shown: Bars, steps: int, session: Session) -> None:
+        """Add the bar to those that are shown."""
+        self._bars, self._steps, self._session = shown, steps, session
+        self._task = shown.add_task("training", total=steps)
+
+    def step(self, progress: Progress) -> None:
+        """Move the bar."""
+        self._bars.update(self._task, completed=min(progress.step, self._steps), description="training")
+
+    def metrics(self, record: Mapping[str, float]) -> None:
+        """Show the speed."""
+        self._bars.update(self._task, note=f"{record['steps_per_second']:.0f} steps/s")
+
+    def evaluating(self, step: int, done: int, total: int) -> None:
+        """Show how far the evaluation is."""
+        self._bars.update(self._task, description=f"evaluating {done}/{total}")
+
+    def evaluated(self, step: int, rows: list[Row]) -> None:
+        """Print the evaluation's line."""
+        self._session.say(evaluation_line(step, rows))
+
+
+def evaluation_line(step: int, rows: Sequence[Row]) -> str:
+    """One line about an evaluation."""
+    words = [
+        f"{row.stage}: completion {row.columns['completion'].mean:.2f}, collision {row.columns['collision'].mean:.2f}"
+        + (f" ({row.failed} failed)" if row.failed else "")
+        for row in summarise([asdict(row) for row in rows])
+    ]
+    return f"step {step:>8,}  " + "  ·  ".join(words)
