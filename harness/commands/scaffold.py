@@ -189,7 +189,8 @@ class Command(Generic[Config]):
                 given = [new + equals + value]
             else:
                 given = list(new(value if equals else next(rest, "")))
-            session.warn(f"{name} is an old spelling that goes with 0.3.0; write {' '.join(given)}.")
+            if given[0] != name:
+                session.warn(f"{name} is an old spelling that goes with 0.3.0; write {' '.join(given)}.")
             found += given
         return found
 
@@ -225,6 +226,22 @@ def refused(new: str) -> Rename:
         raise ConfigError(f"this option has another spelling now: write {new}.")
 
     return refuse
+
+
+def now_flag(name: str, values: str) -> Rename:
+    """For an option that took values and takes none now: refuse them, and say which option takes them.
+
+    Args:
+        name: The option.
+        values: The option that its values are given to now.
+    """
+
+    def respell(value: str) -> Sequence[str]:
+        if value and not value.startswith("-"):
+            raise ConfigError(f"{name} takes no values now: write {name} {values} {value} and the others.")
+        return [name, value] if value else [name]
+
+    return respell
 
 
 def part(name: str) -> Rename:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+
+import rich.table
 
 from harness.metrics.intervals import Interval
 from harness.metrics.wosac import FEATURES
@@ -39,6 +41,31 @@ _ROLLOUTS: Final = (
     Column("distance", "all drive, m", "number", digits=0),
     Column("seconds", "s", "number", digits=1),
 )
+
+
+def comparison_tables(result: Mapping[str, Any], count: int) -> Iterator[rich.table.Table | str]:
+    """What `evaluate_traffic` prints: tables, and lines of text.
+
+    Args:
+        result: Of `harness.traffic.comparison.compare`.
+        count: Number of scenes that were looked at.
+    """
+    settings = result["settings"]
+    if settings["reactivity"]:
+        title = f"ego brakes at {settings['deceleration']:g} m/s²: {len(result['scenes'])} of {count} scenes"
+        yield reactivity_table(result["traffic"], title).rich()
+        yield "95 % Wilson intervals over scenes; exact McNemar tests on the same scenes"
+        return
+    for name, reason in result["left_out"].items():
+        yield f"left out {name}: {reason}"
+    reading = "as the official code" if settings["parity"] else "corrected reading"
+    scenes = f"{len(result['scenes']['ids'])} scenes × {settings['rollouts']} roll-outs"
+    title = f"realism {settings['config']}, {reading}: {scenes}"
+    yield realism_table(result["models"], title).rich(turned=True)
+    rules = ", ".join(f"{rule} ({number})" for rule, number in result["evaluated_agents"].items())
+    yield f"scored agents: the AV and {rules}; 95 % bootstrap intervals over scenes"
+    if result["paired"]:
+        yield paired_table(result["paired"]).rich()
 
 
 def realism_table(models: Mapping[str, Any], title: str) -> Table:

@@ -254,7 +254,7 @@ def test_command(tmp_path, capsys):
     )
     out = tmp_path / "out.json"
     models = ["log", "constant_velocity", f"{Shifted.__module__}:Shifted?by=8.0"]
-    main(["--data", str(tmp_path / "d"), "--models", *models, "--rollouts", "2", "--parity", "--json", str(out)])
+    main(["--data", str(tmp_path / "d"), "--traffic", *models, "--rollouts", "2", "--parity", "--json", str(out)])
     found = json.loads(out.read_text())
     for name in models:
         model = found["models"][name]
@@ -269,3 +269,4 @@ def test_command(tmp_path, capsys):
     assert "realism 2025" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["--data", str(tmp_path / "none"), "--models", "log"])
+    assert "write --traffic" in capsys.readouterr().err

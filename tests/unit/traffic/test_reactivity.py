@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from rich.console import Console
 
-from harness import evaluate_traffic
 from harness.errors import ConfigError
-from harness.evaluate_traffic import EvaluateTrafficConfig
+from harness.evaluate_traffic import main
 from harness.files import read_json
+from harness.traffic.comparison import compare
+from harness.traffic.config import EvaluateTrafficConfig
 from harness.traffic.log_policies import LogTraffic, PathIDMTraffic
 from harness.traffic.reactivity import braking, find_case, react, summarise
 from tests.scenes import Agent, straight_road
@@ -77,16 +75,28 @@ def test_replayed_followers_hit_and_reacting_ones_do_not():
         summarise({"log": []})
 
 
-def test_the_command(tmp_path, monkeypatch):
+def test_the_command(tmp_path, monkeypatch, capsys):
     scenes = [road(scene_id="a"), road(gap=50.0, scene_id="b"), road(gap=20.0, scene_id="c")]
-    monkeypatch.setattr(evaluate_traffic, "open_source", lambda *_, **__: ListSource(scenes))
-    out = io.StringIO()
-    config = EvaluateTrafficConfig(reactivity=("log", "idm-path"), json=tmp_path / "r.json")
-    evaluate_traffic.run(config, Console(file=out, width=160))
-    assert "2 of 3 scenes" in out.getvalue()
+    monkeypatch.setattr(EvaluateTrafficConfig, "open", lambda *_, **__: ListSource(scenes))
+    main(["--reactivity", "--traffic", "log", "idm-path", "--json", str(tmp_path / "r.json")])
+    assert "2 of 3 scenes" in capsys.readouterr().out
     found = read_json(tmp_path / "r.json")
     assert found["traffic"]["log"]["hits"] == 2
     assert found["traffic"]["idm-path"]["hits"] == 0
     assert [scene for scene, _ in found["scenes"]] == ["a", "c"]
-    with pytest.raises(ConfigError):
-        evaluate_traffic.run(EvaluateTrafficConfig(reactivity=("log",), deceleration=0.0), Console(file=out))
+    with pytest.raises(ConfigError, match="--deceleration"):
+        EvaluateTrafficConfig(deceleration=0.0)
+    with pytest.raises(ConfigError, match="each only once"):
+        EvaluateTrafficConfig(traffic=("log", "log"))
+
+
+def test_values_of_what_is_a_flag_now_are_refused_with_the_new_spelling(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--reactivity", "log", "idm-path"])
+    assert stop.value.code == 2
+    assert "write --reactivity --traffic log" in capsys.readouterr().err
+
+
+def test_scenes_without_a_case_are_no_comparison():
+    with pytest.raises(ConfigError, match="in none"):
+        compare(EvaluateTrafficConfig(traffic=("log",), reactivity=True), [road(gap=80.0)])

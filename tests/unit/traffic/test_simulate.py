@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
-from harness import simulate
 from harness.drawing.rollouts import draw_fan
+from harness.drawing.simulated import draw_simulated
 from harness.errors import ConfigError
 from harness.files import read_json
-from harness.simulate import SimulateConfig, find_scene
+from harness.simulate import main
 from harness.traffic.baselines import ConstantVelocitySimulator
+from harness.traffic.config import SimulateConfig
 from harness.traffic.recording import as_episode, ego_contact, summary, whole_states
 from harness.traffic.rollouts import SimulatedScene
+from harness.traffic.simulation import simulate
 from tests.scenes import Agent, straight_road
 from tests.sources import ListSource
-from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
+from tests.unit.traffic.scenes import small_model, tiny_vocabulary
 
 
 def meeting() -> tuple:
@@ -63,16 +62,20 @@ def test_the_fan_shows_every_roll_out(tmp_path):
     assert np.ptp(rows) > 200, "the opponent's second roll-out lies 50 m beside the first"
 
 
-def test_the_command_writes_files_and_repeats_itself(tmp_path, monkeypatch):
+def test_there_are_no_more_moving_pictures_than_roll_outs(tmp_path):
+    scene, simulated = meeting()
+    draw_simulated(scene, simulated, tmp_path, model="m", seed=0, gifs=5)
+    assert {path.name for path in tmp_path.iterdir()} == {"fan.png", "rollout_0.gif", "rollout_1.gif"}
+
+
+def test_the_command_writes_files_and_repeats_itself(tmp_path, monkeypatch, capsys):
     weights = tmp_path / "small.safetensors"
     small_model(vocabulary=tiny_vocabulary()).save(weights)
-    monkeypatch.setattr(simulate, "open_source", lambda *_, **__: ListSource([traffic(), straight_road()]))
-    console = Console(file=io.StringIO(), width=150)
+    monkeypatch.setattr(SimulateConfig, "open", lambda *_, **__: ListSource([straight_road()]))
     for folder in ("one", "two"):
-        config = SimulateConfig(
-            model=f"smart:{weights}?temperature=1.0", scene=("straight_road",), rollouts=3, out=tmp_path / folder
-        )
-        simulate.run(config, console)
+        spec = f"smart:{weights}?temperature=1.0"
+        main(["--traffic", spec, "--rollouts", "3", "--out", str(tmp_path / folder)])
+    assert "straight_road" in capsys.readouterr().out
     scene = tmp_path / "one" / "straight_road"
     assert {path.name for path in scene.iterdir()} == {"rollouts.npz", "fan.png", "rollout_0.gif", "summary.json"}
     found = read_json(scene / "summary.json")
@@ -87,11 +90,31 @@ def test_the_command_writes_files_and_repeats_itself(tmp_path, monkeypatch):
     assert Image.open(scene / "rollout_0.gif").n_frames == 91
 
 
-def test_scenes_by_index_and_id():
-    source = ListSource([traffic(), straight_road(scene_id="second")])
-    assert find_scene(source, "second") == 1
-    assert find_scene(source, "0") == 0
-    with pytest.raises(ConfigError, match="below 2"):
-        find_scene(source, "2")
-    with pytest.raises(ConfigError):
+def test_a_resumed_run_simulates_what_is_missing(tmp_path, monkeypatch, capsys):
+    scenes = [straight_road(scene_id="first"), straight_road(scene_id="second")]
+    monkeypatch.setattr(SimulateConfig, "open", lambda *_, **__: ListSource(scenes))
+    run = tmp_path / "run"
+    main(["--traffic", "log", "--rollouts", "1", "--gifs", "0", "--out", str(run)])
+    before = (run / "first" / "rollouts.npz").stat().st_mtime_ns
+    (run / "second" / "summary.json").unlink()
+    main(["--resume", str(run)])
+    assert (run / "second" / "summary.json").exists()
+    assert (run / "first" / "rollouts.npz").stat().st_mtime_ns == before
+    with pytest.raises(SystemExit):
+        main(["--resume", str(run), "--rollouts", "2"])
+    assert "--rollouts: 2 (the run has 1)" in capsys.readouterr().err
+
+
+def test_names_of_strangers_stay_in_the_folder(tmp_path):
+    scene = straight_road(scene_id="../a b")
+    config = SimulateConfig(traffic="log", rollouts=1, gifs=0)
+    list(simulate(config, [scene], tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [".._a_b"]
+
+
+def test_bad_options_are_refused_as_they_are_typed(capsys):
+    with pytest.raises(ConfigError, match="--rollouts 0: expected at least 1"):
         SimulateConfig(rollouts=0)
+    with pytest.raises(SystemExit):
+        main(["--scene", "0", "3"])
+    assert '--scenes "#0,#3"' in capsys.readouterr().err

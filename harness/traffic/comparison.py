@@ -1,0 +1,71 @@
+"""Traffic models on the same scenes: their realism, or how they react to an ego that brakes hard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import torch
+
+from harness.commands.runs import provenance
+from harness.errors import ConfigError
+from harness.traffic.config import EvaluateTrafficConfig
+from harness.traffic.evaluation import evaluate, summarise
+from harness.traffic.make import make_simulator, make_traffic
+from harness.traffic.reactivity import Reaction, find_case, react
+from harness.traffic.reactivity import summarise as summarise_reactions
+from scenarios.scenario import Scenario
+
+
+def compare(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[str, object]:
+    """Compare models as `config` says.
+
+    Args:
+        config: Its scenes are those of `scenes`.
+        scenes: Loaded one at a time.
+
+    Returns:
+        What the JSON file of `evaluate_traffic` holds.
+
+    Raises:
+        ConfigError: A model cannot be built, or no scene can be used.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    measured = _reactions(config, scenes) if config.reactivity else _realism(config, scenes)
+    return {"settings": asdict(config), "provenance": provenance(), **measured}
+
+
+def _realism(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[str, object]:
+    """Scores by the sim-agents metrics (WOSAC)."""
+    simulators = {name: make_simulator(name, parity=config.parity) for name in config.traffic}
+    found = evaluate(
+        simulators, scenes, rollouts=config.rollouts, seed=config.seed, config=config.config, parity=config.parity
+    )
+    if not found.scenes:
+        reason = next(iter(found.left_out.values()), "there are none")
+        raise ConfigError(f"none of the scenes of {config.data} can be scored: {reason}")
+    return {
+        "evaluated_agents": dict(found.rules),
+        "left_out": found.left_out,
+        **summarise(found, config.seed),
+        "scenes": {"ids": found.scenes, "scores": found.scores},
+    }
+
+
+def _reactions(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[str, object]:
+    """How often followers hit a braking ego."""
+    traffics = {name: make_traffic(name) for name in config.traffic}
+    found: dict[str, list[Reaction]] = {name: [] for name in traffics}
+    used = []
+    for scenario in scenes:
+        case = find_case(scenario, config.deceleration)
+        if case is not None:
+            used.append((case.scenario.id, case.scenario.agent_ids[case.scenario.ego]))
+            for name, traffic in traffics.items():
+                found[name].append(react(case, traffic, config.seed))
+    return {
+        "traffic": summarise_reactions(found),
+        "scenes": used,
+        "reactions": {name: [asdict(item) for item in items] for name, items in found.items()},
+    }

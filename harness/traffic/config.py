@@ -1,0 +1,88 @@
+"""What `simulate` and `evaluate_traffic` simulate, with which models, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.commands.configs import at_least
+from harness.commands.options import DataOptions, RunOptions
+from harness.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SimulateConfig(RunOptions, DataOptions):
+    """Which scenes are rolled out, by whom, and how often."""
+
+    split: str = "all"
+    """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
+    scenes: str | None = "1"
+    """Scenes of the split: `20` for the first 20, `10:20` for a range, `#3` for one, a scene's id, or several with
+    commas."""
+    traffic: str = "smart"
+    """The model that moves everybody: `smart`, `smart:FILE`, `log`, `constant_velocity`, `idm-lane`, `idm-path` or
+    `module:Class`. Options follow a question mark, as in `smart:FILE?temperature=0.9` (smart: temperature, top_k,
+    method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, device)."""
+    rollouts: int = 16
+    """Independent roll-outs of each scene."""
+    seed: int = 0
+    """Seed of the roll-outs: the same seed gives the same ones."""
+    gifs: int = 1
+    """Moving pictures of the first so many roll-outs of each scene (10 frames per second: real time); 0 for none."""
+    threads: int | None = None
+    """Threads of Torch; by default as many as Torch chooses."""
+
+    def __post_init__(self) -> None:
+        """Reject numbers that cannot work.
+
+        Raises:
+            ConfigError: A number is too small.
+        """
+        at_least(1, rollouts=self.rollouts)
+        at_least(0, gifs=self.gifs, seed=self.seed)
+        if self.threads is not None:
+            at_least(1, threads=self.threads)
+
+
+@dataclass(frozen=True)
+class EvaluateTrafficConfig(DataOptions):
+    """Which models are compared, on which scenes, and by what."""
+
+    split: str = "all"
+    """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
+    traffic: tuple[str, ...] = ("log", "constant_velocity", "idm-lane")
+    """The models: `log`, `constant_velocity`, `idm-lane`, `idm-path`, `smart`, `smart:FILE` or `module:Class`. Options
+    follow a question mark, as in `smart:FILE?temperature=0.9`."""
+    rollouts: int = 32
+    """Roll-outs per scene and model; the challenge has 32."""
+    config: Literal["2025", "2024"] = "2025"
+    """Year of the challenge whose weights are used."""
+    parity: bool = False
+    """Reproduce the official code with its quirks, bit for bit where it counts, instead of what it evidently means."""
+    reactivity: bool = False
+    """Measure, instead of realism, how often followers hit an ego that brakes hard in its lane if the models move the
+    background; the others are compared with the first."""
+    deceleration: float = 6.0
+    """Deceleration of that ego, m/s² (6: hard, on a dry road)."""
+    seed: int = 0
+    """Seed of the simulators and of the bootstrap."""
+    threads: int | None = None
+    """Threads of Torch; by default as many as Torch chooses."""
+    json: Path | None = None
+    """File for means, intervals, paired differences and the numbers of every scene."""
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work.
+
+        Raises:
+            ConfigError: A number is too small, or no model is named, or one twice.
+        """
+        at_least(1, rollouts=self.rollouts)
+        at_least(0, seed=self.seed)
+        if self.threads is not None:
+            at_least(1, threads=self.threads)
+        if not self.deceleration > 0:
+            raise ConfigError(f"--deceleration {self.deceleration}: expected more than 0 m/s².")
+        if not self.traffic or len(set(self.traffic)) != len(self.traffic):
+            raise ConfigError(f"--traffic {' '.join(self.traffic)}: expected at least one model, and each only once.")

@@ -1,0 +1,65 @@
+"""Scenes rolled out by a traffic model, each into a folder of its own: the roll-outs, pictures, and numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from harness.commands.runs import provenance
+from harness.drawing.simulated import draw_simulated
+from harness.files import file_name, read_json, write_json
+from harness.traffic.config import SimulateConfig
+from harness.traffic.make import make_simulator
+from harness.traffic.recording import save_rollouts, summary
+from scenarios.scenario import Scenario
+
+SUMMARY: Final = "summary.json"
+"""Written last: a scene that has it is done."""
+
+
+def simulate(config: SimulateConfig, scenes: Iterable[Scenario], folder: Path) -> Iterator[Mapping[str, object]]:
+    """Roll scenes out from their first second (step 10) for 8 s.
+
+    Args:
+        config: Its scenes are those of `scenes`.
+        scenes: Loaded one at a time.
+        folder: Gets one folder per scene: `rollouts.npz`, `fan.png`, `rollout_N.gif` and `summary.json`. A scene that
+            is there already is not simulated again.
+
+    Yields:
+        What `summary.json` of each scene holds.
+
+    Raises:
+        ConfigError: The model cannot be built.
+        ScenarioError: A scene cannot be simulated.
+        RunError: The folder cannot be written.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    simulator = make_simulator(config.traffic)
+    for scenario in scenes:
+        place = folder / file_name(scenario.id, "-_.")
+        if (place / SUMMARY).exists():
+            yield read_json(place / SUMMARY)
+            continue
+        begin = time.perf_counter()
+        simulated = simulator.simulate(scenario, config.rollouts, config.seed)
+        seconds = time.perf_counter() - begin
+        place.mkdir(parents=True, exist_ok=True)
+        save_rollouts(scenario, simulated, place / "rollouts.npz")
+        draw_simulated(scenario, simulated, place, model=simulator.name, seed=config.seed, gifs=config.gifs)
+        result = {
+            "settings": asdict(config),
+            "provenance": provenance(),
+            "scene": scenario.id,
+            "agents": len(simulated.agents),
+            "seconds": seconds,
+            "rollouts": summary(scenario, simulated),
+        }
+        write_json(place / SUMMARY, result)
+        yield result
