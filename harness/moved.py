@@ -26,6 +26,7 @@ MOVED: Final = {
     "harness.attack_picture": "harness.drawing.attacks",
     "harness.attack_simulation": "harness.attacks.closed_loop",
     "harness.benchmarking.records": "harness.episodes.records",
+    "harness.engine.render": "harness.drawing.live",
     "harness.engine.traffic_policies": "harness.traffic.log_policies",
     "harness.envs.ego_buffer": "harness.episodes.ego_buffer",
     "harness.envs.schedules": "harness.episodes.schedules",

@@ -10,6 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from harness.drawing.palette import LIGHT
 from harness.files import explained, write_atomically
@@ -18,7 +19,7 @@ DPI: Final = 110
 """Dots per inch of every saved figure."""
 SMALL: Final = 8.0
 """Size of letters in legends and notes, points."""
-_LETTER: Final = 0.075
+_LETTER: Final = 0.06
 """Width of a small letter, inches."""
 _HANDLE: Final = 0.6
 """Width of a legend's sample line with its gaps, inches."""
@@ -63,14 +64,16 @@ def legend_below(axis: Axes, handles: Sequence[Artist] | None = None) -> None:
     shown = list(axis.get_legend_handles_labels()[0] if handles is None else handles)
     if not shown:
         return
-    figure = axis.figure.get_figure(root=True) if hasattr(axis.figure, "get_figure") else axis.figure
-    columns = axis.get_gridspec().ncols if axis.get_subplotspec() is not None else 1
+    figure = axis.figure
+    columns = axis.get_gridspec().ncols
     longest = max(len(str(handle.get_label())) for handle in shown)
     fitting = int(figure.get_figwidth() / columns / (longest * _LETTER + _HANDLE))
     axis.legend(
         handles=shown,
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.16),
+        bbox_to_anchor=(0.5, 0.0),
+        # Below the numbers and the label of the x axis, however high the panel is.
+        bbox_transform=axis.transAxes + ScaledTranslation(0, -0.45, figure.dpi_scale_trans),
         ncols=min(max(fitting, 1), len(shown)),
         fontsize=SMALL,
         frameon=False,

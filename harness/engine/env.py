@@ -12,12 +12,12 @@ from metadrive.envs.scenario_env import ScenarioEnv
 from numpy.typing import NDArray
 
 from harness.caching import Lru
+from harness.drawing.live import draw_view
 from harness.engine import rewards
 from harness.engine.config import REWARDS, SENSORS, EngineConfig
 from harness.engine.ego import EgoVehicle
 from harness.engine.headless import ensure_free, start_engine
 from harness.engine.recording import Recorder, Recording
-from harness.engine.render import draw_scene
 from harness.engine.scene import Scene, parse_scene
 from harness.engine.sensing import Sensors
 from harness.engine.settling import Settler
@@ -376,7 +376,7 @@ class GauntletEnv(ScenarioEnv):
 
     def render(self, *args: Any, **kwargs: Any) -> NDArray[np.uint8]:  # type: ignore[override]
         """The present moment from above, RGB [H, W, 3] uint8; needs no 3D assets."""
-        return draw_scene(self.scenario, self.view(), self._plan, self._opponent_state(), **kwargs)
+        return draw_view(self.scenario, self.view(), self._plan, self._opponent_state(), **kwargs)
 
     def _opponent_state(self) -> Floats | None:
         present, opponent = self._traffic.present, self.scenario.opponent

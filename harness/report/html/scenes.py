@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from harness.drawing.canvas import layer_of
 from harness.report.html.encoding import pack, pack_track
 from scenarios.scenario import Kind, MapFeature, Scenario
 
@@ -77,7 +78,7 @@ def map_layers(scenario: Scenario, frame: Frame) -> dict[str, Any]:
     """Lines of the map by layer: `n` points of each, `xy` packed; clipped to the frame and thinned."""
     layers: dict[str, list[Floats]] = {name: [] for name in LAYERS}
     for feature in scenario.features:
-        layer = _layer(feature)
+        layer = layer_of(feature)
         if layer is not None and len(feature.points) > 1:
             layers[layer] += _clipped(feature, frame)
     return {
@@ -85,16 +86,6 @@ def map_layers(scenario: Scenario, frame: Frame) -> dict[str, Any]:
         for name, lines in layers.items()
         if lines
     }
-
-
-def _layer(feature: MapFeature) -> str | None:
-    if feature.is_road_edge:
-        return "median" if "MEDIAN" in feature.type else "edge"
-    if feature.closed:
-        return "area"
-    if feature.is_lane:
-        return "lane" if feature.is_vehicle_lane else "bike"
-    return "line" if "LINE" in feature.type else None
 
 
 def _clipped(feature: MapFeature, frame: Frame) -> list[Floats]:

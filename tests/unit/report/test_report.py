@@ -12,13 +12,17 @@ from PIL import Image
 from rich.console import Console
 
 from harness.drawing.curves import draw_learning
-from harness.drawing.playback import CANDIDATE, EGO, OPPONENT, View, frames, save_playback
+from harness.drawing.palette import LIGHT, blend, rgb
+from harness.drawing.playback import CANDIDATE_ALPHA, View, frames, save_playback
 from harness.interfaces import AttackPlan, Trajectory
 from harness.report.run_report import telling_scene
 from harness.report.training_tables import evaluation_table, terminal_table, write_tables
 from harness.training.evaluation import Row, summarise
 from tests.scenes import straight_road
 from tests.unit.training.test_evaluation import episode
+
+EGO, OPPONENT = rgb(LIGHT.ego), rgb(LIGHT.opponent)
+CANDIDATE = blend(LIGHT.candidate, LIGHT.lane, CANDIDATE_ALPHA)
 
 
 def rows() -> list[dict]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from harness import scenarios as command
 from harness.commands.scenes import DrawConfig
+from harness.drawing.palette import LIGHT, rgb
 from scenarios import procedural
 from scenarios.description import to_description
 from scenarios.examination import examine_files, scene_files
@@ -108,7 +109,7 @@ def test_import_leaves_out_what_is_bad(folder, tmp_path, capsys):
 def test_draw_makes_a_picture_with_ego_and_opponent(folder, tmp_path):
     assert run("draw", folder, "--scenes", "#0,1", "--out", tmp_path / "p") == 0
     image = np.asarray(Image.open(tmp_path / "p" / "0.png").convert("RGB")).astype(int)
-    for colour in ((31, 119, 180), (214, 39, 40)):
+    for colour in (rgb(LIGHT.ego), rgb(LIGHT.opponent)):
         assert (np.abs(image - colour).sum(-1) < 20).sum() > 200
     assert (tmp_path / "p" / "1.png").is_file()
     assert run("draw", folder, "--scenes", "#9", "--out", tmp_path / "p") == 2
