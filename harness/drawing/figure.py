@@ -64,10 +64,10 @@ def legend_below(axis: Axes, handles: Sequence[Artist] | None = None) -> None:
     shown = list(axis.get_legend_handles_labels()[0] if handles is None else handles)
     if not shown:
         return
-    figure = axis.figure
-    columns = axis.get_gridspec().ncols
+    figure, grid = axis.get_figure(), axis.get_gridspec()
+    assert isinstance(figure, Figure), "a panel stands in a figure"
     longest = max(len(str(handle.get_label())) for handle in shown)
-    fitting = int(figure.get_figwidth() / columns / (longest * _LETTER + _HANDLE))
+    fitting = int(figure.get_figwidth() / (grid.ncols if grid else 1) / (longest * _LETTER + _HANDLE))
     axis.legend(
         handles=shown,
         loc="upper center",

@@ -61,7 +61,7 @@ def _fronts(result: Result) -> list[Panel]:
 
     def response(*keys: str) -> list[Series]:
         return [
-            Series(places, _means(rows, key), key, number, *([row[key][end] for row in rows] for end in (1, 2)))
+            Series(places, _means(rows, key), key, number, [row[key][1] for row in rows], [row[key][2] for row in rows])
             for number, key in enumerate(keys)
         ]
 
@@ -127,8 +127,14 @@ def _draw_segment(axis: Axes, found: Row) -> None:
     lines = []
     for number, (name, label) in enumerate((("norm", "norm of θ(λ) − θ_ref"), ("cosine_adv", "cosine to Δ_adv"))):
         own = axis if number == 0 else axis.twinx()
-        style = {"color": series_colour(number), "marker": series_marker(number), "linestyle": ("-", "--")[number]}
-        lines += own.plot(places, [row[name] for row in found["path"]], label=label, **style)
+        lines += own.plot(
+            places,
+            [row[name] for row in found["path"]],
+            ("-", "--")[number],
+            color=series_colour(number),
+            marker=series_marker(number),
+            label=label,
+        )
         own.set_ylabel(label)
     axis.set(xlabel="λ", title="along the segment")
     legend_below(axis, lines)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import jinja2
 import numpy as np
 
+from harness.drawing.palette import DARK, LIGHT
 from harness.engine.config import EngineConfig
 from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore, Record
 from harness.errors import RunError
@@ -46,7 +47,7 @@ def write_report(run_folder: Path, source: ScenarioSource) -> Path:
     """
     run, lineup, summary = load(run_folder)
     folder = resources.files("harness.report.html") / "templates"
-    style = (folder / "page.css").read_text(encoding="utf-8")
+    style = themes() + (folder / "page.css").read_text(encoding="utf-8")
     # One strict function around all: the page has no global names.
     script = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     script = f'(() => {{\n"use strict";\n{script}\n}})();'
@@ -67,6 +68,11 @@ def write_report(run_folder: Path, source: ScenarioSource) -> Path:
     path = run_folder / FILE
     write_atomically(path, lambda beside: _dump(stream, beside))
     return path
+
+
+def themes() -> str:
+    """The palette of pictures as CSS variables, by day and by night."""
+    return f':root {{ {LIGHT.css()} }}\n:root[data-theme="dark"] {{ {DARK.css()} }}\n'
 
 
 def _dump(stream: Any, path: Path) -> None:

@@ -63,5 +63,5 @@ function colourOf(name) {
 }
 
 function adversaryColour(index) {
-  return `var(--a${(index - 1) % 8})`;
+  return `var(--series-${(index - 1) % 8})`;
 }

@@ -6,7 +6,7 @@ const COLOURS = {};
 
 function readColours() {
   for (const name of ["ground", "lane", "lane-centre", "bike", "mark", "edge", "median", "area", "ego", "opponent", "vehicle",
-    "person", "object", "candidate", "contact", "halo", "soft", "ink"]) COLOURS[name] = colourOf(name);
+    "pedestrian", "cyclist", "object", "candidate", "contact", "halo", "ink"]) COLOURS[name] = colourOf(name);
 }
 
 function resize() {
@@ -142,14 +142,12 @@ function box(pose, [length, width], fill, outline, pixel, dash) {
   context.restore();
 }
 
-const KIND_COLOURS = { vehicle: "vehicle", pedestrian: "person", cyclist: "person" };
-
 function drawOthers(now, time, pixel) {
   now.scene.agents.forEach((agent, row) => {
     if (row === now.scene.ego || row === now.scene.opponent || now.gone.has(row)) return;
     const own = now.moved.get(row) || now.scene.logs[row];
     const pose = own && own.pose(time);
-    if (pose) box(pose, agent.size, COLOURS[KIND_COLOURS[agent.kind] || "object"], COLOURS.halo, 0.5 * pixel);
+    if (pose) box(pose, agent.size, COLOURS[agent.kind] || COLOURS.object, COLOURS.halo, 0.5 * pixel);
   });
 }
 
