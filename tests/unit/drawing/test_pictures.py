@@ -1,0 +1,127 @@
+"""Figures: written whole, with every series, and with a legend that covers nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.drawing.attacks import draw_attack
+from harness.drawing.curves import Panel, Series, draw_experts, draw_panel, draw_panels, draw_traffic_training
+from harness.drawing.figure import DPI, legend_below, new_figure, panels, save_figure
+from harness.drawing.palette import LIGHT, rgb, series_colour
+from harness.drawing.sage import draw_analysis
+from harness.drawing.scenes import draw_scenario
+from harness.errors import AdversaryError, RunError
+from harness.interfaces import AttackPlan, Trajectory
+from tests.scenes import straight_road
+
+
+def colours(path) -> set[tuple[int, ...]]:
+    return {colour for _, colour in Image.open(path).convert("RGB").getcolors(1 << 22)}
+
+
+def test_a_figure_is_whole_or_not_there(tmp_path, monkeypatch):
+    figure = new_figure(2.0, 1.0)
+    path = save_figure(figure, tmp_path / "new" / "a.png")
+    assert Image.open(path).size == (2 * DPI, DPI)
+    before = path.read_bytes()
+
+    def fail(beside, **_):
+        beside.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figure, "savefig", fail)
+    with pytest.raises(RunError, match="disk is full"):
+        save_figure(figure, path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError):
+        save_figure(figure, tmp_path / "file" / "b.png")
+
+
+def test_a_panel_shows_series_interval_and_reference():
+    figure, (axis,) = panels(1, 1, width=4.0, height=3.0)
+    curves = [
+        Series([0, 1], [1.0, 2.0], "first", 0, [0.5, 1.5], [1.5, 2.5]),
+        Series([0, 1], [2.0, 1.0], "second", 1, style="--", marker=""),
+        Series([], [], "empty", 2),
+    ]
+    draw_panel(axis, Panel("epoch", "loss", curves, title="T", references={1.2: "base"}, limits=(0, None)))
+    assert [line.get_label() for line in axis.lines] == ["first", "second", "base"]
+    assert [line.get_color() for line in axis.lines[:2]] == [series_colour(0), series_colour(1)]
+    assert [line.get_linestyle() for line in axis.lines] == ["-", "--", ":"]
+    assert len(axis.collections) == 1
+    assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title()) == ("epoch", "loss", "T")
+    assert axis.get_ylim()[0] == 0
+    figure.canvas.draw()
+    legend, axes = axis.get_legend().get_window_extent(), axis.get_window_extent()
+    assert legend.y1 < axes.y0, "the legend covers the data"
+    assert legend.y0 > 0, "the legend is cut"
+    assert axis.title.get_window_extent().y1 <= figure.bbox.y1
+
+
+def test_no_legend_without_labels():
+    _, (axis,) = panels(1, 1, width=2.0, height=2.0)
+    legend_below(axis)
+    assert axis.get_legend() is None
+
+
+def test_panels_stand_in_rows(tmp_path):
+    panel = Panel("x", "y", [Series([0, 1], [0, 1], "a")])
+    draw_panels(tmp_path / "p.png", [panel] * 4, width=2.0, height=2.0, title="All")
+    assert Image.open(tmp_path / "p.png").size == (6 * DPI, 4 * DPI)
+
+
+def test_training_curves_are_pictures(tmp_path):
+    rows = [{"epoch": epoch, "loss": 1.0 / (1 + epoch), "val": 0.5} for epoch in range(3)]
+    draw_traffic_training({"bc": rows, "catk": rows}, tmp_path / "traffic.png")
+    draw_traffic_training({}, tmp_path / "none.png")
+    part = dict.fromkeys(("feasible", "adversarial", "realism", "chosen_reward", "success", "expected_feasible"), 0.4)
+    history = [{"epoch": 0, "loss": None, "train": part, "held_out": part}, {"epoch": 1, "loss": 0.7, "train": part}]
+    draw_experts({"adv": history, "real": history}, tmp_path / "experts.png")
+    assert {rgb(series_colour(0)), rgb(series_colour(1))} <= colours(tmp_path / "experts.png")
+
+
+def test_sage_pictures(tmp_path):
+    keys = ("adversarial", "realism", "success", "off_road", "contact")
+    rows = [{"intensity": place, **{key: [0.5, 0.4, 0.6] for key in keys}} for place in (0.0, 0.5, 1.0)]
+    path = [{"intensity": place, "norm": 1.0, "cosine_adv": place} for place in (0.0, 1.0)]
+    plane = {"reference": (0, 0), "vector 0": (1, 0), "vector 0.5": (1, 1), "vector 2": (2, 2), "direct 2": (3, 3)}
+    line = {"intensities": [0, 1], **{name: {"measured": [0, 1], "line": [0, 1]} for name in ("adv", "even", "real")}}
+    grid = np.arange(9.0).reshape(3, 3).tolist()
+    result = {
+        "fronts": {name: rows for name in ("weights", "logits", "trajectories")},
+        "vectors": {"plane": plane, "angle_degrees": 60.0, "path": path},
+        "landscape": {"axis": [-0.5, 0.5, 1.5], "adversarial": grid, "realism": [[0.0] * 3] * 3},
+        "linearity": line,
+        "extrapolation": {"vector": rows, "direct": rows},
+    }
+    draw_analysis(result, tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == {"fronts", "vectors", "landscape", "extrapolation"}
+
+
+def test_an_attack_shows_ego_attack_and_candidates(tmp_path):
+    scene = straight_road()
+    assert scene.opponent is not None
+    ego = Trajectory(scene.states(scene.ego), scene.valid[scene.ego])
+    candidate = scene.states(scene.opponent).copy()
+    candidate[:, 1] += 2.0
+    plan = AttackPlan(scene.states(scene.opponent), np.ones(91, bool), candidates=candidate[None], chosen=0)
+    path = draw_attack(scene, plan, ego, tmp_path / "pictures" / "a.png", contact_step=20)
+    assert {rgb(LIGHT.ego), rgb(LIGHT.opponent), rgb(LIGHT.candidate)} <= colours(path)
+    alone = draw_attack(scene, None, ego, tmp_path / "b.png")
+    assert rgb(LIGHT.candidate) not in colours(alone)
+    scene = straight_road()
+    object.__setattr__(scene, "opponent", None)
+    with pytest.raises(AdversaryError, match="no opponent"):
+        draw_attack(scene, None, ego, tmp_path / "c.png")
+
+
+def test_the_ego_has_one_colour_in_every_picture(tmp_path):
+    figure = draw_scenario(straight_road(), tmp_path / "s.png", title="A title")
+    assert rgb(LIGHT.ego) in colours(tmp_path / "s.png")
+    figure.canvas.draw()
+    assert figure.axes[0].title.get_text() == "A title"
+    assert figure.axes[0].title.get_window_extent().y1 <= figure.bbox.y1, "the title is cut"
