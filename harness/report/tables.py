@@ -138,9 +138,7 @@ class Table:
             self._turn(shown)
             return shown
         for column in self.columns:
-            numeric = column.kind != "text"
-            justify: Literal["left", "right"] = "right" if numeric else "left"
-            shown.add_column(escape(column.heading()), justify=justify, no_wrap=numeric)
+            shown.add_column(escape(column.heading()), justify="left" if column.kind == "text" else "right")
         for row in self.rows:
             shown.add_row(*self._styled(row))
         return shown
@@ -149,7 +147,7 @@ class Table:
         lines = [self._styled(row) for row in self.rows]
         shown.add_column(escape(self.columns[0].heading()))
         for line in lines:
-            shown.add_column(line[0], justify="right", no_wrap=True)
+            shown.add_column(line[0], justify="right")
         for place, column in enumerate(self.columns[1:], 1):
             ends = place + 1 < len(self.columns) and self.columns[place + 1].group != column.group
             shown.add_row(escape(column.heading(group=False)), *(line[place] for line in lines), end_section=ends)

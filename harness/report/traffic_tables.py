@@ -9,7 +9,7 @@ import rich.table
 
 from harness.metrics.intervals import Interval
 from harness.metrics.wosac import FEATURES
-from harness.report.tables import Column, Table
+from harness.report.tables import Column, Table, TableRow
 from harness.traffic.evaluation import RATES, SUMMARY
 
 _TITLES: Final = {
@@ -75,7 +75,7 @@ def realism_table(models: Mapping[str, Any], title: str) -> Table:
         models: `models` of `harness.traffic.evaluation.summarise`.
         title: What was measured on what.
     """
-    rows = [
+    rows: list[TableRow] = [
         {
             "model": name,
             "seconds": float(sum(numbers["seconds"].values())),
@@ -92,7 +92,7 @@ def paired_table(pairs: Mapping[str, Any]) -> Table:
     Args:
         pairs: `paired` of `harness.traffic.evaluation.summarise`.
     """
-    rows = [
+    rows: list[TableRow] = [
         {"pair": name, **{key: Interval(gap["mean"], gap["low"], gap["high"]) for key, gap in metrics.items()}}
         for name, metrics in pairs.items()
     ]

@@ -99,5 +99,7 @@ def test_the_terminal_shows_text_as_it_is_in_both_directions() -> None:
     lines = [line for line in turned.splitlines() if "Success" in line]
     assert len(lines) == 1
     assert "100.0 [56.6, 100.0]" in lines[0]
+    narrow = printed(TABLE.rich(), width=40)
+    assert all(number in narrow for number in ("100.0", "[56.6,", "3.00", "[2.00,", "4.12]")), "numbers are never cut"
     styled = Table((Column("state", styles={"ok": "green"}),), [{"state": "ok"}])
     assert list(styled.rich().columns[0].cells) == ["[green]ok[/]"]
