@@ -1,0 +1,43 @@
+"""`python -m harness.doctor`: the list of packages is the distribution's own."""
+
+import importlib.metadata
+
+import pytest
+
+from harness import doctor
+
+REQUIRES = ["numpy>=2.0", "setuptools<81", 'ray-of-light>=2; extra == "ray"', "no.such_thing", 'ruff; extra == "dev"']
+
+
+@pytest.fixture(autouse=True)
+def _requires(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: REQUIRES)
+
+
+def test_packages_come_from_the_metadata():
+    found = {line.name: line for line in doctor.check_packages()}
+    assert list(found) == ["numpy", "setuptools", "ray-of-light", "no.such_thing"], "tools of developers are left out"
+    assert found["numpy"].ok
+    assert (found["ray-of-light"].optional, found["no.such_thing"].optional) == (True, False)
+    assert found["ray-of-light"].remedy.endswith("'gauntlet-drive[ray]'")
+    assert [found[name].as_row()["state"] for name in found] == ["ok", "ok", "optional", "FIX"]
+
+
+def test_exit_code_says_whether_something_needed_is_missing(capsys, monkeypatch):
+    with pytest.raises(SystemExit) as ended:
+        doctor.main([])
+    assert ended.value.code == 1
+    assert "no.such_thing" in capsys.readouterr().out
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: REQUIRES[:3])
+    doctor.main([])
+
+
+def test_a_new_setuptools_and_a_missing_installation_are_named(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "82.0")
+    assert [line.ok for line in doctor.check_packages()] == [True, False, True, True]
+
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", missing)
+    assert [line.name for line in doctor.check_packages()] == ["gauntlet-drive"]
