@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 
 CURRENT_STEP: Final = 10
 """Last observed step: rows 0..10 are history (1 s at 10 Hz), rows 11.. are future (WOMD convention)."""
+FUTURE_STEPS: Final = 80
+"""Steps after the current one that are predicted and judged: 8 s at 10 Hz."""
+DT: Final = 0.1
+"""Time between steps in that convention, s; a scene's own is `Scenario.dt`."""
 
 
 class Kind(IntEnum):

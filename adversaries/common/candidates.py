@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import AdversaryError
 from harness.interfaces import STATE, AttackContext
-from scenarios.scenario import Scenario
+from scenarios.scenario import FUTURE_STEPS, Scenario
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Decode = Literal["nms", "topk"]
-
-HORIZON: Final = 80
-"""Future steps that the prior predicts: 8 s at 10 Hz."""
 
 
 class Prior(Protocol):
@@ -61,12 +58,12 @@ def draw_candidates(prior: Prior, context: AttackContext, num: int, decode: Deco
     history = scene.states(context.opponent)[: context.step + 1]
     states[:, : context.step + 1] = np.where(seen[:, None], history, 0.0)
     valid = np.zeros(scene.num_steps, dtype=bool)
-    valid[context.step + 1 : min(context.step + HORIZON, scene.num_steps - 1) + 1] = True
+    valid[context.step + 1 : min(context.step + FUTURE_STEPS, scene.num_steps - 1) + 1] = True
     return Drawn(states, log_prob, valid)
 
 
 def _check(scene: Scenario, future: Floats, log_prob: Floats) -> None:
-    horizon = future[:, :HORIZON]
+    horizon = future[:, :FUTURE_STEPS]
     if len(future) == 0 or not np.isfinite(horizon).all() or not np.isfinite(log_prob).all():
         raise AdversaryError(
             f"scenario {scene.id}: the motion prior gave {len(future)} candidates"

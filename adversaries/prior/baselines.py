@@ -12,7 +12,7 @@ from adversaries.prior.network import Batch, nominal_controls
 
 
 def constant_velocity(batch: Batch, config: PriorConfig) -> RollOut:
-    """Straight on at the current speed: one mode, [B, 1, HORIZON]."""
+    """Straight on at the current speed: one mode, [B, 1, FUTURE_STEPS]."""
     zeros = torch.zeros(*batch.speed.shape, 1, config.knots)
     return roll_out(zeros, zeros, batch.speed[:, None], config)
 
@@ -39,7 +39,7 @@ def lane_following(batch: Batch, config: PriorConfig, num: int = 1) -> RollOut:
             (spread by the same suppression as the prior's).
 
     Returns:
-        [B, num, HORIZON].
+        [B, num, FUTURE_STEPS].
     """
     scores = lane_scores(batch).double().numpy()
     points, mask = batch.goal_points.numpy(), batch.goal_mask.numpy()

@@ -13,16 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import WeightsError
+from scenarios.scenario import CURRENT_STEP
 
 ARCHITECTURE: Final = "gauntlet.goal_prior.v1"
 """Written into every weights file; a file with another value is refused."""
 
-DT: Final = 0.1
-"""Seconds per step (WOMD, 10 Hz)."""
-HISTORY: Final = 11
+HISTORY: Final = CURRENT_STEP + 1
 """Observed steps, the current one included (1 s)."""
-HORIZON: Final = 80
-"""Predicted steps (8 s)."""
 
 POSITION_SCALE: Final = 50.0
 """Positions are divided by this, m."""

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from adversaries.prior.config import (
     AGENT_FEATURES,
     CHUNK_POINTS,
-    DT,
     HISTORY,
     MAP_AHEAD,
     MAP_FEATURES,
@@ -23,7 +22,7 @@ from adversaries.prior.goals import dense_goals
 from adversaries.prior.roads import LIGHT_CAUTION, LIGHT_GREEN, LIGHT_RED, Roads, RoadsCache, light_states
 from harness.errors import AdversaryError
 from harness.geometry import to_frame
-from scenarios.scenario import CURRENT_STEP, Kind, Scenario
+from scenarios.scenario import CURRENT_STEP, DT, Kind, Scenario
 
 Floats = NDArray[np.float64]
 

@@ -13,14 +13,15 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adversaries.prior.config import DT, GOAL_FEATURES, HORIZON, POSITION_SCALE, WAYPOINTS, PriorConfig
+from adversaries.prior.config import GOAL_FEATURES, POSITION_SCALE, WAYPOINTS, PriorConfig
 from adversaries.prior.roads import Roads
 from harness.geometry import to_frame, wrap_angle
+from scenarios.scenario import DT, FUTURE_STEPS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
-DURATION: Final = HORIZON * DT
+DURATION: Final = FUTURE_STEPS * DT
 """Prediction horizon, s."""
 START_DISTANCE: Final = 6.0
 """A lane is a start lane when it passes within this distance of the agent, m."""

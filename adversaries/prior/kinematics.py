@@ -13,16 +13,17 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from adversaries.prior.config import DT, HORIZON, PriorConfig
+from adversaries.prior.config import PriorConfig
+from scenarios.scenario import DT, FUTURE_STEPS
 
 
 class RollOut(NamedTuple):
-    """Trajectories in the agent's frame at steps 1 … HORIZON after the current one.
+    """Trajectories in the agent's frame at steps 1 … FUTURE_STEPS after the current one.
 
     Attributes:
-        points: [..., HORIZON, 2] m.
-        heading: [..., HORIZON] rad, not wrapped.
-        speed: [..., HORIZON] m/s, ≥ 0.
+        points: [..., FUTURE_STEPS, 2] m.
+        heading: [..., FUTURE_STEPS] rad, not wrapped.
+        speed: [..., FUTURE_STEPS] m/s, ≥ 0.
     """
 
     points: Tensor
@@ -31,7 +32,7 @@ class RollOut(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def knot_weights(knots: int, steps: int = HORIZON) -> Tensor:
+def knot_weights(knots: int, steps: int = FUTURE_STEPS) -> Tensor:
     """Matrix [knots, steps] that interpolates control points, linearly, to the middle of every step."""
     place = (torch.arange(steps) + 0.5) / steps * (knots - 1)
     return (1.0 - (place[None] - torch.arange(knots)[:, None]).abs()).clamp_min(0.0)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adversaries.prior.config import DT, HORIZON, POSITION_SCALE, WAYPOINTS
+from adversaries.prior.config import POSITION_SCALE, WAYPOINTS
 from adversaries.prior.kinematics import RollOut
 from adversaries.prior.network import Batch, Encoding, GoalNetwork
+from scenarios.scenario import DT, FUTURE_STEPS
 
 FAR: float = 6.0
 """A sample whose true end is farther than this from every candidate teaches no goal, m."""
@@ -23,7 +24,7 @@ PRACTISED: int = 6
 
 
 class Truth(NamedTuple):
-    """Targets of B samples: future [B, HORIZON, 3] (x, y, heading), valid [B, HORIZON], end [B, 2]; agent frame."""
+    """Targets of B samples, agent frame: future [B, T, 3] (x, y, heading), valid [B, T] and end [B, 2]."""
 
     future: Tensor
     valid: Tensor
@@ -62,7 +63,7 @@ def retarget(goals: Tensor, points: Tensor, speed: Tensor) -> Tensor:
     moved[..., 2] = points.norm(dim=-1) / POSITION_SCALE
     length = goals[..., 3] * POSITION_SCALE + (delta * goals[..., 4:6]).sum(-1)
     length = torch.maximum(length, points.norm(dim=-1))
-    duration = HORIZON * DT
+    duration = FUTURE_STEPS * DT
     moved[..., 3] = length / POSITION_SCALE
     moved[..., 8] = (2.0 * (length - speed * duration) / duration**2 / 5.0).clamp(-2.0, 2.0)
     moved[..., 9] = length / duration / 15.0

@@ -9,18 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adversaries.prior.config import (
-    AGENT_FEATURES,
-    DT,
-    GOAL_FEATURES,
-    HORIZON,
-    MAP_FEATURES,
-    POSITION_SCALE,
-    WAYPOINTS,
-    PriorConfig,
-)
+from adversaries.prior.config import AGENT_FEATURES, GOAL_FEATURES, MAP_FEATURES, POSITION_SCALE, WAYPOINTS, PriorConfig
 from adversaries.prior.features import Features
 from adversaries.prior.kinematics import RollOut, drive_to, roll_out
+from scenarios.scenario import DT, FUTURE_STEPS
 
 MASKED = -1e9
 """Logit of a padded goal: its log-probability is far below any real one, and finite."""
@@ -180,7 +172,7 @@ class GoalNetwork(nn.Module):
         return gas + nominal_gas, turn + nominal_turn
 
     def complete(self, encoding: Encoding, goals: Tensor) -> RollOut:
-        """Trajectories [B, K, HORIZON] that drive to the given goals [B, K, GOAL_FEATURES], agent frame."""
+        """Trajectories [B, K, FUTURE_STEPS] that drive to the given goals [B, K, GOAL_FEATURES], agent frame."""
         speed = encoding.speed[:, None].expand(goals.shape[:2])
         return roll_out(*self.controls(encoding, goals), speed, self.config)
 
@@ -211,7 +203,7 @@ def nominal_controls(goals: Tensor, speed: Tensor, config: PriorConfig) -> tuple
         config: Bounds.
     """
     shape = goals.shape[:-1]
-    duration = HORIZON * DT
+    duration = FUTURE_STEPS * DT
     length = goals[..., 3] * POSITION_SCALE
     gas = (2.0 * (length - speed * duration) / duration**2).clamp(
         -config.max_braking * 0.9, config.max_acceleration * 0.9

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from adversaries.prior.cache import SceneCache
-from adversaries.prior.config import ARCHITECTURE, HORIZON, PriorConfig
+from adversaries.prior.config import ARCHITECTURE, PriorConfig
 from adversaries.prior.decode import Decode, choose
 from adversaries.prior.features import Features, extract
 from adversaries.prior.kinematics import RollOut
@@ -25,7 +25,7 @@ from adversaries.prior.roads import RoadsCache
 from harness.errors import WeightsError
 from harness.files import write_bytes
 from harness.geometry import from_frame, wrap_angle
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
 Floats = NDArray[np.float64]
 
@@ -179,7 +179,7 @@ class MotionPrior:
         return log_probs.gather(1, torch.as_tensor(index))
 
     def complete(self, encoding: Encoding, features: Sequence[Features], index: NDArray[np.intp]) -> RollOut:
-        """Trajectories [B, K, HORIZON] towards goal candidates `index` [B, K], agent frame; gradients flow.
+        """Trajectories [B, K, FUTURE_STEPS] towards goal candidates `index` [B, K], agent frame; gradients flow.
 
         These are the network's own. `candidates` corrects them to end at their goals (`kinematics.drive_to`).
         """
@@ -196,7 +196,7 @@ class MotionPrior:
 def world_states(
     scenario: Scenario, agent: int, step: int, pose: Floats, paths: RollOut
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Roll-outs [1, K, HORIZON] as world states [K, T, 5] by absolute step with validity [T]."""
+    """Roll-outs [1, K, FUTURE_STEPS] as world states [K, T, 5] by absolute step with validity [T]."""
     points = from_frame(paths.points[0].double().numpy(), pose)
     heading = wrap_angle(paths.heading[0].double().numpy() + pose[2])
     speed = paths.speed[0].double().numpy()
@@ -204,7 +204,7 @@ def world_states(
     count = len(points)
     states = np.broadcast_to(scenario.states(agent), (count, total, 5)).copy()
     valid = scenario.valid[agent].copy()
-    until = min(total, step + 1 + HORIZON)
+    until = min(total, step + 1 + FUTURE_STEPS)
     future = np.concatenate(
         [points, heading[..., None], np.stack([speed * np.cos(heading), speed * np.sin(heading)], -1)], -1
     )

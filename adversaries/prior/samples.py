@@ -13,12 +13,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adversaries.prior.config import AGENT_FEATURES, GOAL_FEATURES, HISTORY, HORIZON, MAP_FEATURES, PriorConfig
+from adversaries.prior.config import AGENT_FEATURES, GOAL_FEATURES, HISTORY, MAP_FEATURES, PriorConfig
 from adversaries.prior.features import extract
 from adversaries.prior.roads import RoadsCache
 from harness.errors import RunError
 from harness.geometry import to_frame, wrap_angle
-from scenarios.scenario import CURRENT_STEP, Kind, Scenario, ScenarioSource
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Kind, Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]
 
@@ -50,9 +50,9 @@ into less of the log): the same places and interactions at 85 % and 70 % of the 
 
 def retime(scenario: Scenario, cut: Cut) -> Scenario:
     """The scene as if recorded from another moment and played slower: `cut.step` becomes step 10, 91 steps in all."""
-    if cut == PLAIN[0] and scenario.num_steps == CURRENT_STEP + 1 + HORIZON:
+    if cut == PLAIN[0] and scenario.num_steps == CURRENT_STEP + 1 + FUTURE_STEPS:
         return scenario
-    steps = CURRENT_STEP + 1 + HORIZON
+    steps = CURRENT_STEP + 1 + FUTURE_STEPS
     times = cut.step + cut.stretch * (np.arange(steps) - CURRENT_STEP)
     inside = (times >= 0) & (times <= scenario.num_steps - 1)
     clipped = np.clip(times, 0, scenario.num_steps - 1)
@@ -107,19 +107,19 @@ def suitable(scenario: Scenario, stationary: float, seed: int) -> list[int]:
 
 
 def target(scenario: Scenario, agent: int, pose: Floats) -> tuple[Floats, NDArray[np.bool_], Floats]:
-    """Truth in the agent's frame: future [HORIZON, 3] (x, y, heading), valid [HORIZON], end point [2], m.
+    """Truth in the agent's frame: future [FUTURE_STEPS, 3] (x, y, heading), valid [FUTURE_STEPS], end point [2], m.
 
     A track that ends up to `EARLY_END` steps early is prolonged at its last velocity for the end point only.
     """
-    window = slice(CURRENT_STEP + 1, CURRENT_STEP + 1 + HORIZON)
+    window = slice(CURRENT_STEP + 1, CURRENT_STEP + 1 + FUTURE_STEPS)
     valid = scenario.valid[agent, window]
-    future = np.zeros((HORIZON, 3))
+    future = np.zeros((FUTURE_STEPS, 3))
     future[:, :2] = to_frame(scenario.position[agent, window, :2], pose)
     future[:, 2] = wrap_angle(scenario.heading[agent, window] - pose[2])
     future[~valid] = 0.0
     last = int(np.flatnonzero(valid)[-1])
     velocity = to_frame(scenario.velocity[agent, CURRENT_STEP + 1 + last], np.array([0.0, 0.0, pose[2]]))
-    end = future[last, :2] + velocity * scenario.dt * (HORIZON - 1 - last)
+    end = future[last, :2] + velocity * scenario.dt * (FUTURE_STEPS - 1 - last)
     return future, valid, end
 
 
@@ -132,8 +132,8 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[PriorConfig], tuple[int, ...]]]]] 
     "goal_points": ("float32", lambda c: (c.max_goals, 2)),
     "goal_mask": ("bool", lambda c: (c.max_goals,)),
     "speed": ("float32", lambda c: ()),
-    "future": ("float32", lambda c: (HORIZON, 3)),
-    "future_valid": ("bool", lambda c: (HORIZON,)),
+    "future": ("float32", lambda c: (FUTURE_STEPS, 3)),
+    "future_valid": ("bool", lambda c: (FUTURE_STEPS,)),
     "end": ("float32", lambda c: (2,)),
     "scene": ("int32", lambda c: ()),
     "agent": ("int32", lambda c: ()),

@@ -79,7 +79,7 @@ class PriorTraining:
 
 @torch.no_grad()
 def predict(network: GoalNetwork, rows: dict[str, Any], modes: int) -> np.ndarray:
-    """Roll-outs [B, modes, HORIZON, 2] (agent frame, m) in the order of the NMS decoding."""
+    """Roll-outs [B, modes, FUTURE_STEPS, 2] (agent frame, m) in the order of the NMS decoding."""
     network.eval()
     batch, _ = batch_of(rows)
     encoding, log_probs = network(batch)

@@ -29,14 +29,12 @@ from harness.traffic.sampling import Sampling, draw, top_k
 from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneTokens, tokenise_scene
 from harness.traffic.tokens.shapes import TOKEN_STEPS, compose, relative
 from harness.traffic.training.objective import Targets, score
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-HORIZON: Final = 80
-"""Steps of a future, as of the goal-conditioned prior's: 8 s."""
 AGENTS: Final = 8
 """Agents of a world: the agent, the ego, and the nearest others. With 16 and 32 the groups are the same within noise
 (20 WOMD val scenes: feasible .89, .89, .88; R_adv .49, .50, .49; P_real 3.21, 3.13, 3.16) and take two and four times
@@ -191,7 +189,7 @@ class SmartBackbone:
             raise AdversaryError(f"{where}: the opponent or the ego is absent at step {step}: nothing to predict.")
         rows = _nearest(scenario, agent, self.agents)
         scene = tokenise_scene(scenario, self.model.vocabulary, self.model.options, agents=rows, whole=True)
-        future = min(HORIZON, scenario.num_steps - 1 - CURRENT_STEP)
+        future = min(FUTURE_STEPS, scenario.num_steps - 1 - CURRENT_STEP)
         return SmartCase(
             scene,
             join_maps([scene], self.model.options.lanes),
@@ -218,7 +216,7 @@ class SmartBackbone:
         poses = from_frame(compose(before[:, :, None], motions).flatten(1, 2).numpy(), case.scene.frame)
         states = np.broadcast_to(scenario.states(agent), (len(tokens), scenario.num_steps, 5)).copy()
         valid = scenario.valid[agent].copy()
-        until = min(scenario.num_steps, step + 1 + HORIZON)
+        until = min(scenario.num_steps, step + 1 + FUTURE_STEPS)
         states[:, step + 1 : until, :3] = poses[:, : until - step - 1]
         states[:, step + 1 : until, 3:] = np.diff(states[:, step:until, :2], axis=1) / scenario.dt
         states[:, until:] = states[:, until - 1 : until]

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from adversaries.common.plans import check_context, ego_futures, plan_rows
 from adversaries.common.protocol import CORRECTED, protocol_of
 from adversaries.common.protocol import Protocol as AttackProtocol
-from adversaries.prior.config import HORIZON
 from adversaries.sage.objectives import Objectives, Values
 from adversaries.sage.steering import MIXINGS, Mixing, mix_trajectories
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
+from scenarios.scenario import FUTURE_STEPS
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -91,7 +91,7 @@ class SteeredAdversary(ABC):
         scene = context.scenario
         proposal = self.propose(context)
         chosen = int(proposal.score.argmax())
-        last = min(context.step + HORIZON, scene.num_steps - 1)
+        last = min(context.step + FUTURE_STEPS, scene.num_steps - 1)
         rows, valid = plan_rows(context, proposal.states[chosen], last, self.protocol)
         values = proposal.values
         return AttackPlan(

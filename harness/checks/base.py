@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from harness.errors import ConformanceError
 from scenarios.scenario import Scenario
 
-MAX_SPEED: Final = 70.0
-"""No road user is faster, m/s: a larger move in one step is a teleport."""
-
 _ARRAYS: Final = ("kinds", "position", "heading", "velocity", "size", "valid")
 
 

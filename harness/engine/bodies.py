@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from panda3d.bullet import BulletBoxShape, BulletCylinderShape, BulletGhostNode, BulletRigidBodyNode, BulletWorld
 from panda3d.core import BitMask32, LVector3, NodePath, TransformState, Vec3
 
+from harness.engine.config import TICK
 from harness.engine.scene import BODIES, Body
 
 Floats = NDArray[np.float64]
@@ -29,7 +30,6 @@ _DETECTOR_HEIGHT: Final = 5
 """Collision group and height (m) of stock's neighbour detector (`Lidar.get_broad_phase_detector`)."""
 _AGENT_TAG: Final = "agent"
 ALL_RAYS: Final = BitMask32.bit(_TRAFFIC_BIT)
-_TICK: Final = 0.02
 
 Bound = tuple[list[float], list[float], list[float]]
 """Pose, velocity and angular velocity of a body in the last physics tick."""
@@ -143,19 +143,19 @@ class LidarWorld:
             path = pool.take(agent, body)
             if agent in bounds:
                 late.append((path, bounds[agent], pose))
-                _put_in_tick(path, bounds[agent], before=_TICK)
+                _put_in_tick(path, bounds[agent], before=TICK)
             else:
                 path.setPosHpr(*pose)
             if new:
                 pool.attach(path)
         # Rays search Bullet's bounding boxes, which only a simulation step brings up to date.
-        self.world.doPhysics(_TICK, 1, _TICK)
+        self.world.doPhysics(TICK, 1, TICK)
         if late:
             # Bullet widens the bounds of a body that moves on by 5 cm, not those of one that jumped here. Stock's move
             # on, and a ray can meet a body in that margin only, so that a second tick follows.
             for path, bound, _ in late:
                 _put_in_tick(path, bound)
-            self.world.doPhysics(_TICK, 1, _TICK)
+            self.world.doPhysics(TICK, 1, TICK)
         for path, _, pose in late:
             path.setPosHpr(*pose)
 

@@ -11,6 +11,11 @@ from scenarios.scenario import Scenario
 ObservationName = Literal["cat", "metadrive", "none"]
 RewardName = Literal["cat", "metadrive"]
 
+TICK: Final = 0.02
+SUBSTEPS: Final = 5
+"""Length of a physics step, s, and how many make an environment step (MetaDrive's defaults)."""
+IDLE_BRAKE: Final = 2.0
+"""Brake on every wheel while coasting (`BaseVehicle._apply_throttle_brake(0)`)."""
 EGO_LENGTH: Final = 4.515
 EGO_WIDTH: Final = 1.852
 """Body of the simulated ego, m: MetaDrive 0.4.3's `DefaultVehicle`, whatever the log's car measured."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.caching import Lru
 from harness.drawing.live import draw_view
 from harness.engine import rewards
-from harness.engine.config import REWARDS, SENSORS, EngineConfig
+from harness.engine.config import REWARDS, SENSORS, SUBSTEPS, TICK, EngineConfig
 from harness.engine.ego import EgoVehicle
 from harness.engine.headless import ensure_free, start_engine
 from harness.engine.recording import Recorder, Recording
@@ -30,9 +30,6 @@ from scenarios.scenario import Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]
 
-_SUBSTEPS: Final = 5
-_TICK: Final = 0.02
-"""Physics steps per environment step, and their length, s (MetaDrive's defaults)."""
 _PEEK: Final = 1e-4
 """Length of the physics step that only looks for contacts of a replayed ego, s."""
 _LINES: Final = {
@@ -260,8 +257,8 @@ class GauntletEnv(ScenarioEnv):
             ego.drive(*_read_action(actions))
             self._traffic.touchable()
             world = self.engine.physics_world.dynamic_world
-            for _ in range(_SUBSTEPS):
-                world.doPhysics(_TICK, 1, _TICK)
+            for _ in range(SUBSTEPS):
+                world.doPhysics(TICK, 1, TICK)
             ego.read_state()
             ego.navigation.update(ego.x, ego.y)
             self._check_contacts(ego)

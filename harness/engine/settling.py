@@ -24,15 +24,12 @@ from panda3d.bullet import BulletBoxShape, BulletPlaneShape, BulletRigidBodyNode
 from panda3d.core import LVector3, NodePath, PythonCallbackObject, TransformState, Vec3
 
 from harness.engine.bodies import make_node
+from harness.engine.config import IDLE_BRAKE, SUBSTEPS, TICK
 from harness.engine.scene import BODIES, Body, Scene
 
 Floats = NDArray[np.float64]
 
-_TICK: Final = 0.02
-_SUBSTEPS: Final = 5
-_STEP: Final = _SUBSTEPS * _TICK
-_IDLE_BRAKE: Final = 2.0
-"""Brake on every wheel while coasting (`BaseVehicle._apply_throttle_brake(0)`)."""
+_STEP: Final = SUBSTEPS * TICK
 VEHICLE_CLASSES: Final[dict[Body, type[BaseVehicle]]] = {
     Body.SMALL: SVehicle,
     Body.MEDIUM: MVehicle,
@@ -136,10 +133,10 @@ class Settler:
 
     def _run_step(self, cars: dict[int, Car]) -> dict[int, tuple[LVector3, LVector3]]:
         """Simulate 0.1 s; return every car's velocity and angular velocity as the last tick begins."""
-        for _ in range(_SUBSTEPS - 1):
-            self._world.doPhysics(_TICK, 1, _TICK)
+        for _ in range(SUBSTEPS - 1):
+            self._world.doPhysics(TICK, 1, TICK)
         last = {agent: (car.node.getLinearVelocity(), car.node.getAngularVelocity()) for agent, car in cars.items()}
-        self._world.doPhysics(_TICK, 1, _TICK)
+        self._world.doPhysics(TICK, 1, TICK)
         return last
 
     @staticmethod
@@ -155,9 +152,9 @@ class Settler:
         where, (x, y) = car.path.getPos(), scene.xy[agent, step]
         turn = (car.path.getH() - scene.node_heading[agent, step] + 180) % 360 - 180
         return (
-            (where[0] + velocity[0] * _TICK - x) / _STEP,
-            (where[1] + velocity[1] * _TICK - y) / _STEP,
-            (np.deg2rad(turn) + spin[2] * _TICK) / _STEP,
+            (where[0] + velocity[0] * TICK - x) / _STEP,
+            (where[1] + velocity[1] * TICK - y) / _STEP,
+            (np.deg2rad(turn) + spin[2] * TICK) / _STEP,
         )
 
     @staticmethod
@@ -167,7 +164,7 @@ class Settler:
         Rays search Bullet's bounding boxes, which still enclose that tick when stock has already moved the body on.
         """
         where, speed = car.path.getPos(), car.node.getLinearVelocity()
-        end = np.array([where[0] + speed[0] * _TICK, where[1] + speed[1] * _TICK])
+        end = np.array([where[0] + speed[0] * TICK, where[1] + speed[1] * TICK])
         if np.hypot(*(end - scene.xy[agent, step])) > _LEFT_BEHIND:
             pose = [*where, *car.path.getHpr()]
             scene.bounds[agent, step] = pose, [*speed], [*car.node.getAngularVelocity()]
@@ -191,7 +188,7 @@ class Settler:
         if car.system is not None:
             car.system.resetSuspension()
             for index in range(4):
-                car.system.setBrake(_IDLE_BRAKE, index)
+                car.system.setBrake(IDLE_BRAKE, index)
                 car.system.applyEngineForce(0.0, index)
             self._world.attach(car.system)
         self._world.attach(car.node)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from panda3d.core import LVector3, Vec3
 
+from harness.engine.config import IDLE_BRAKE, SUBSTEPS, TICK
 from harness.engine.scene import BODIES, Body, Scene
 from harness.engine.settling import VEHICLE_CLASSES, GroundWorld, build_car, wheel_friction
 from harness.errors import AdversaryError
@@ -24,12 +25,8 @@ from harness.interfaces import HEADING, VX, VY, AttackPlan, ControlContext, Vehi
 
 Floats = NDArray[np.float64]
 
-_TICK: Final = 0.02
-_SUBSTEPS: Final = 5
 _SETTLE: Final = 25
 """Physics ticks in which the car comes to rest on its suspension before it is set in motion, half a second."""
-_IDLE_BRAKE: Final = 2.0
-"""Brake on every wheel unless braking harder (`BaseVehicle._apply_throttle_brake`)."""
 _MAX_SPEED: Final = 80 / 3.6
 """The engine pulls no further above it, m/s (`max_speed_km_h` of every vehicle class)."""
 _ENGINE: Final[dict[Body, tuple[float, float]]] = {
@@ -71,10 +68,10 @@ class WheeledCar:
         self._world.world.attach(system)
         self._world.world.attach(node)
         for _ in range(_SETTLE):
-            self._world.world.doPhysics(_TICK, 1, _TICK)
+            self._world.world.doPhysics(TICK, 1, TICK)
         # Bullet hands out the pose of one tick ago, so a car put down here would lose a tick: start one tick further.
-        x, y = state[:2] + state[[VX, VY]] * _TICK
-        path.setH(math.degrees(state[HEADING] + yaw_rate * _TICK) - 90.0)
+        x, y = state[:2] + state[[VX, VY]] * TICK
+        path.setH(math.degrees(state[HEADING] + yaw_rate * TICK) - 90.0)
         path.setPos(Vec3(float(x), float(y), path.getZ()))
         node.setLinearVelocity(LVector3(float(state[VX]), float(state[VY]), 0.0))
         node.setAngularVelocity(LVector3(0.0, 0.0, yaw_rate))
@@ -82,8 +79,8 @@ class WheeledCar:
     def step(self, steering: float, throttle: float) -> Floats:
         """Advance 0.1 s under an action in [-1, 1]²; return the state [STATE]."""
         self._act(steering, throttle)
-        for _ in range(_SUBSTEPS):
-            self._world.world.doPhysics(_TICK, 1, _TICK)
+        for _ in range(SUBSTEPS):
+            self._world.world.doPhysics(TICK, 1, TICK)
         return self.state()
 
     def state(self) -> Floats:
@@ -99,7 +96,7 @@ class WheeledCar:
         speed = self._car.node.getLinearVelocity()
         pulls = math.hypot(speed[0], speed[1]) <= _MAX_SPEED
         force = self._engine * throttle if throttle >= 0 and pulls else 0.0
-        brake = _IDLE_BRAKE if throttle >= 0 else -throttle * self._brake
+        brake = IDLE_BRAKE if throttle >= 0 else -throttle * self._brake
         for wheel in range(4):
             system.setBrake(brake, wheel)
             system.applyEngineForce(force, wheel)
@@ -122,9 +119,9 @@ def vehicle_model(body: Body) -> VehicleModel:
         rear_axle=cls.REAR_WHEELBASE,
         max_steering=math.radians(_MAX_STEERING[body]),
         throttle=4 * engine / cls.MASS,
-        brake=4 * brake / (cls.MASS * _TICK),
+        brake=4 * brake / (cls.MASS * TICK),
         grip=9.81 * wheel_friction(body),
-        rolling=4 * _IDLE_BRAKE / (cls.MASS * _TICK),
+        rolling=4 * IDLE_BRAKE / (cls.MASS * TICK),
     )
 
 

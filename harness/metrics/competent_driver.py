@@ -15,7 +15,6 @@ Constants as in the regulation; beyond cut-ins by the rules of `reference_driver
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,11 +30,9 @@ from harness.metrics.reference_driver import (
     meets,
     verdict,
 )
+from harness.metrics.vehicle_model import GRAVITY
 
 Floats = NDArray[np.float64]
-
-GRAVITY: Final = 9.81
-"""Acceleration of free fall, m/s²."""
 
 
 @dataclass(frozen=True, slots=True)

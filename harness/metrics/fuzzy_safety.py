@@ -14,7 +14,6 @@ suffice as things are (critical, CFS). Beyond cut-ins by the rules of `reference
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,11 +29,9 @@ from harness.metrics.reference_driver import (
     meets,
     verdict,
 )
+from harness.metrics.vehicle_model import GRAVITY
 
 Floats = NDArray[np.float64]
-
-GRAVITY: Final = 9.81
-"""Acceleration of free fall, m/s²."""
 
 
 @dataclass(frozen=True, slots=True)

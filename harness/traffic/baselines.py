@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
-from harness.traffic.rollouts import FUTURE_STEPS, SimulatedScene, simulated_agents
-from scenarios.scenario import CURRENT_STEP, Scenario
+from harness.traffic.rollouts import SimulatedScene, simulated_agents
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
 
 class LogSimulator:

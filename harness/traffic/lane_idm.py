@@ -18,9 +18,9 @@ from harness.geometry import box_reach, wrap_angle
 from harness.interfaces import HEADING, VX, VY
 from harness.traffic.heights import follow_ground
 from harness.traffic.lane_paths import AT_REST, FREE, POINTS, SPACING, LaneIDMConfig, prepare_paths
-from harness.traffic.rollouts import FUTURE_STEPS, SimulatedScene, simulated_agents
+from harness.traffic.rollouts import SimulatedScene, simulated_agents
 from scenarios.idm import acceleration, desired_gap
-from scenarios.scenario import CURRENT_STEP, Kind, Scenario
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Kind, Scenario
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

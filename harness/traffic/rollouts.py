@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from harness.errors import ConfigError, ScenarioError
 from harness.interfaces import HEADING, VX, TrafficPolicy
 from harness.traffic.heights import follow_ground
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
-FUTURE_STEPS: Final = 80
-"""Simulated steps: 8 s at 10 Hz, absolute steps 11 … 90 (the challenge's submission)."""
 POSE: Final = 4
 """Columns of a simulated pose: x, y, z (m), heading (rad)."""
 

@@ -19,11 +19,10 @@ from scipy.spatial import cKDTree
 
 from harness.errors import ConfigError, ScenarioError
 from scenarios.description import from_description
-from scenarios.scenario import Scenario
+from scenarios.scenario import DT, Scenario
 
 Floats = NDArray[np.float64]
 
-STEP: Final = 0.1
 EGO: Final = "AV"
 SIZES: Final[dict[str, tuple[str, tuple[float, float, float]]]] = {
     "vehicle": ("VEHICLE", (4.6, 1.9, 1.6)),
@@ -140,7 +139,7 @@ def to_description(table: Mapping[str, NDArray[Any]], archive: Mapping[str, Any]
     scene = str(table["scenario_id"][0])
     metadata = {
         "coordinate": "argoverse2",
-        "ts": np.arange(steps) * STEP,
+        "ts": np.arange(steps) * DT,
         "metadrive_processed": False,
         "sdc_id": EGO,
         "dataset": "argoverse2",

@@ -19,9 +19,8 @@ from harness.errors import ScenarioError
 from harness.geometry import wrap_angle
 from scenarios.description import from_description
 from scenarios.importers.womd_schema import LINE_TYPES
-from scenarios.scenario import Scenario
+from scenarios.scenario import DT, Scenario
 
-STEP: Final = 0.1
 TYPES: Final = {"vehicle": "VEHICLE", "pedestrian": "PEDESTRIAN", "cyclist": "CYCLIST"}
 MAP_TYPES: Final = {
     0: "LANE_UNKNOWN",
@@ -92,7 +91,7 @@ def to_description(document: Mapping[str, Any], source: str = "") -> dict[str, A
     names = list(tracks)
     metadata = {
         "coordinate": "waymo",
-        "ts": np.arange(steps) * STEP,
+        "ts": np.arange(steps) * DT,
         "metadrive_processed": False,
         "sdc_id": names[ego],
         "dataset": "gpudrive",

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scenarios.procedural.config import ProceduralConfig
 from scenarios.procedural.features import map_features
 from scenarios.procedural.roads import RoadMap
-from scenarios.procedural.traffic import DT
-from scenarios.procedural.windows import HISTORY, Motion, Window
+from scenarios.procedural.windows import Motion, Window
+from scenarios.scenario import CURRENT_STEP, DT
 
 DATASET: Final = "gauntlet-procedural"
 VIEW: Final = 110.0
@@ -62,7 +62,7 @@ def describe(
         "source_file": name,
         "ts": (np.arange(config.steps) * DT).astype(np.float32),
         "track_length": config.steps,
-        "current_time_index": HISTORY,
+        "current_time_index": CURRENT_STEP,
         "sdc_id": ego,
         "sdc_track_index": agents.index(window.ego),
         "objects_of_interest": [ego, opponent],

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from scenarios.idm import desired_gap, improved_acceleration
 from scenarios.procedural.routes import CROSS, MERGE, SPACING, Routes
+from scenarios.scenario import DT
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-DT: Final = 0.1
-"""Simulation and recording step, s."""
 STANDSTILL: Final = 2.2
 """Gap that IDM keeps at standstill, m."""
 HARDEST_BRAKING: Final = -6.0

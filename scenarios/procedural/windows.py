@@ -10,13 +10,11 @@ import shapely
 from numpy.typing import NDArray
 
 from scenarios.procedural.config import ProceduralConfig
-from scenarios.procedural.traffic import DT
+from scenarios.scenario import CURRENT_STEP, DT
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-HISTORY: Final = 10
-"""Last history step of a scene."""
 STRIDE: Final = 10
 """Windows start every this many steps."""
 FIRST, LAST = 18, 80
@@ -109,7 +107,7 @@ def _candidates(motion: Motion, start: int, config: ProceduralConfig) -> list[Wi
         return []
     position, heading = motion.position[here, steps], motion.heading[here, steps]
     speed, size = motion.speed[here, steps], motion.size[here]
-    path = np.hypot(*np.diff(position[:, HISTORY:], axis=1).transpose(2, 0, 1)).sum(1)
+    path = np.hypot(*np.diff(position[:, CURRENT_STEP:], axis=1).transpose(2, 0, 1)).sum(1)
     swerve = np.abs(np.diff(np.unwrap(heading, axis=1), axis=1)) / DT * speed[:, 1:]
     sane = (np.abs(np.diff(speed, axis=1)).max(1) / DT < HARDEST) & (swerve.max(1) < SHARPEST)
     ego = sane & (path >= config.min_ego_path) & (size[:, 0] < 5.7) & (speed.mean(1) > 2.5)
@@ -162,12 +160,12 @@ def _name(position: Floats, heading: Floats, i: int, j: int, cosine: float) -> s
     if cosine < 0.75:
         return "crossing"
     # Same direction where they meet. Were they one behind the other from the start?
-    offset = position[j, HISTORY] - position[i, HISTORY]
-    angle = heading[i, HISTORY]
+    offset = position[j, CURRENT_STEP] - position[i, CURRENT_STEP]
+    angle = heading[i, CURRENT_STEP]
     across = abs(np.cos(angle) * offset[1] - np.sin(angle) * offset[0])
-    trail_i = np.hypot(*(position[i, : LAST - 20] - position[j, HISTORY]).T).min()
-    trail_j = np.hypot(*(position[j, : LAST - 20] - position[i, HISTORY]).T).min()
-    aligned = np.cos(heading[i, HISTORY] - heading[j, HISTORY]) > 0.9
+    trail_i = np.hypot(*(position[i, : LAST - 20] - position[j, CURRENT_STEP]).T).min()
+    trail_j = np.hypot(*(position[j, : LAST - 20] - position[i, CURRENT_STEP]).T).min()
+    aligned = np.cos(heading[i, CURRENT_STEP] - heading[j, CURRENT_STEP]) > 0.9
     if min(trail_i, trail_j) < TOUCH or (aligned and across < TOUCH):
         return "follow"
     return "cut_in" if aligned and across < 6.0 else "merge"

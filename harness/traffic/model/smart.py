@@ -21,12 +21,12 @@ from harness.traffic.model.config import ARCHITECTURE, SmartConfig
 from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.model.rollout import Rollout
 from harness.traffic.model.rules import Rule
-from harness.traffic.rollouts import FUTURE_STEPS, SimulatedScene
+from harness.traffic.rollouts import SimulatedScene
 from harness.traffic.sampling import Sampling, draw, keep_best, top_k, warm_k
 from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneOptions, SceneTokens, tokenise_scene
 from harness.traffic.tokens.shapes import TOKEN_STEPS, compose
 from harness.traffic.tokens.vocabulary import Vocabulary
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
 SHIPPED: Final = Path(__file__).parent / "weights" / "smart_nano.safetensors"
 """Nano weights trained on procedural scenes, part of the package."""

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.traffic.tokens.shapes import TOKEN_STEPS
+from scenarios.scenario import DT
 
 Floats = NDArray[np.float64]
 
-_DT: Final = 0.1
 _SUBSTEPS: Final = 4
 """Integration steps per 0.1 s."""
 
@@ -43,7 +43,7 @@ CYCLIST: Final = _Bicycle(1.1, 14.0, 7.0, -1.0, -5.0, 2.5, 0.45, 4.0, 0.01)
 
 def _integrate(speed: Floats, acceleration: Floats, curvature: Floats, sweep: Floats, wheelbase: float) -> Floats:
     """Poses [N, 6, 3] of the box centre; curvature is that of the rear axle and changes by `sweep` [1/(m s)]."""
-    count, dt = len(speed), _DT / _SUBSTEPS
+    count, dt = len(speed), DT / _SUBSTEPS
     rear = np.zeros((count, 3))
     half = wheelbase / 2
     start = np.stack([np.full(count, half), np.zeros(count), np.zeros(count)], -1)
@@ -98,7 +98,7 @@ def pedestrian_motion(count: int, rng: np.random.Generator) -> Floats:
     acceleration = rng.normal(0.0, 1.0, count)
     slow = 1.0 / (1.0 + speed)
     turn = np.where(rng.random(count) < 0.92, rng.normal(0.0, 0.4, count), rng.normal(0.0, 2.0, count) * slow)
-    time = np.arange(TOKEN_STEPS + 1) * _DT
+    time = np.arange(TOKEN_STEPS + 1) * DT
     along = np.maximum(speed[:, None] * time + 0.5 * acceleration[:, None] * time**2, 0.0)
     bearing = direction[:, None] + 0.5 * turn[:, None] * time
     return np.stack([along * np.cos(bearing), along * np.sin(bearing), turn[:, None] * time], -1)

@@ -12,11 +12,11 @@ from harness.caching import Lru
 from harness.metrics.wosac import Scorer
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.network import SmartNetwork
-from harness.traffic.rollouts import FUTURE_STEPS, simulated_agents
+from harness.traffic.rollouts import simulated_agents
 from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneTokens
 from harness.traffic.tokens.shapes import compose
 from harness.traffic.tokens.tokeniser import apply
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
 _SCORERS: Final = 48
 """Prepared scenes that are kept (map tables and log features, a few MB each)."""

@@ -19,8 +19,8 @@ from harness.traffic.lane_idm import LaneIDMSimulator, LaneIDMTraffic
 from harness.traffic.lane_paths import FREE, LaneIDMConfig, prepare_paths
 from harness.traffic.log_policies import ConstantVelocityTraffic
 from harness.traffic.make import make_simulator, make_traffic
-from harness.traffic.rollouts import FUTURE_STEPS, PolicySimulator, SceneSimulator, SimulatedScene, simulated_agents
-from scenarios.scenario import Kind, MapFeature, Scenario
+from harness.traffic.rollouts import PolicySimulator, SceneSimulator, SimulatedScene, simulated_agents
+from scenarios.scenario import FUTURE_STEPS, Kind, MapFeature, Scenario
 from tests.scenes import Agent, crossing, make_scene, straight_road
 
 
