@@ -13,6 +13,8 @@ from harness.benchmarking.protocols import describe
 from harness.benchmarking.worker import open_scenes
 from harness.episodes.policies import load_policy
 from harness.errors import ConfigError, RunError
+from harness.registry import targets
+from harness.specs import parse
 from harness.traffic.make import make_traffic
 
 FILE: Final = "lineup.json"
@@ -111,26 +113,32 @@ def assemble(config: BenchmarkConfig) -> Lineup:
     source = open_scenes(config)
     if len(source) == 0:
         raise ConfigError(f"benchmark: {config.data} has no scene in split {config.split!r}. Try --split all.")
-    digests = {} if config.prior is None else {str(config.prior): _digest(config.prior)}
+    paths = [Path(item.spec.file) for item in config.attackers if item.spec.name in targets("adversary")]
+    given = [path for path in paths if path.exists() and path != Path()]
+    digests = {str(path): _digest(path) for path in (*([] if config.prior is None else [config.prior]), *given)}
     return Lineup(tuple(source.ids), systems, tuple(item.label for item in config.attackers), digests)
 
 
 def _system(text: str) -> SystemInfo:
     system = System.parse(text)
     policy = load_policy(system.spec)
-    files = [Path(part) for part in (system.spec, system.spec.partition(":")[2]) if part and Path(part).is_file()]
+    file = Path(system.spec) if Path(system.spec).is_file() else Path(parse(system.spec).file)
     return SystemInfo(
         label=system.label or policy.name,
         spec=system.spec,
         privileged=bool(policy.privileged),
         sees_futures=bool(getattr(policy, "sees_futures", False)),
         control=policy.control,
-        digest=_digest(files[0]) if files else "",
+        digest=_digest(file) if file.is_file() else "",
     )
 
 
 def _digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder."""
     try:
+        if path.is_dir():
+            parts = [f"{item.name} {_digest(item)}" for item in sorted(path.iterdir()) if item.is_file()]
+            return hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}. Give an existing file.") from error

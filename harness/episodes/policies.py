@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from harness import registry
 from harness.errors import ConfigError, PolicyError, UnknownNameError
 from harness.interfaces import EgoPolicy
+from harness.specs import Spec, parse, resolve
 
 SUFFIXES: Final = {".zip": "sb3", ".pt": "torchscript", ".ts": "torchscript", ".onnx": "onnx"}
 """Which registered policy reads which file."""
@@ -22,7 +24,7 @@ def load_policy(spec: str, *, observation: str | None = None, name: str | None =
     Args:
         spec: One of
             a registry name (`replay`, `idm`, `rule_expert`, or a third party's);
-            a name and a file, `td3:path/to/model.zip`;
+            a name and a file, `td3:path/to/model.zip`; options behind a question mark (see `harness.specs`);
             a file: `*.zip` (Stable-Baselines3), `*.pt` (TorchScript), `*.onnx`;
             `module:Thing`, a class (built without arguments), a policy object, or a function of the observation.
         observation: Observation preset that the policy expects; None keeps the policy's own (files: `cat`).
@@ -35,9 +37,8 @@ def load_policy(spec: str, *, observation: str | None = None, name: str | None =
     """
     options = {key: value for key, value in (("observation", observation), ("name", name)) if value is not None}
     table = registry.targets("policy")
-    head, colon, tail = spec.partition(":")
-    if head in table:
-        return _from_name(head, tail, options) if tail or not colon else _needs_file(head)
+    if re.split("[:?@]", spec, maxsplit=1)[0] in table:
+        return _from_name(parse(spec), options)
     suffix = Path(spec).suffix.lower()
     if suffix in SUFFIXES:
         return registry.resolve("policy", SUFFIXES[suffix])(path=spec, **options)
@@ -52,11 +53,14 @@ def load_policy(spec: str, *, observation: str | None = None, name: str | None =
     return wrap_policy(registry.resolve("policy", spec), **options)
 
 
-def _from_name(name: str, path: str, options: dict[str, Any]) -> EgoPolicy:
+def _from_name(spec: Spec, options: dict[str, Any]) -> EgoPolicy:
     """A registered policy, with its file where it needs one."""
-    target = registry.resolve("policy", name)
+    name, path = spec.name, spec.file
+    if spec.text == f"{name}:":
+        _needs_file(name)
+    target = resolve("policy", spec)
     parameters = inspect.signature(target).parameters
-    given = {**options, "path": path} if path else options
+    given = {**options, **spec.options, **({"path": path} if path else {})}
     missing = [
         item.name
         for item in parameters.values()
@@ -69,7 +73,7 @@ def _from_name(name: str, path: str, options: dict[str, Any]) -> EgoPolicy:
         raise ConfigError(f"policy {name!r} reads no file, but was given {path!r}; {usage}.")
     if missing:
         _needs_file(name, missing[0])
-    unknown = set(options) - set(parameters)
+    unknown = set(given) - set(parameters)
     if unknown:
         raise ConfigError(f"policy {name!r} has no option {sorted(unknown)[0]!r}; it fixes its own.")
     return target(**given)

@@ -39,6 +39,8 @@ def test_files_by_suffix_or_by_name(tmp_path, spec):
     policy = load_policy(spec.format(path=path), observation="metadrive", name="mine")
     assert isinstance(policy, EgoPolicy)
     assert (policy.name, policy.observation) == ("mine", "metadrive")
+    policy = load_policy(f"torchscript:{path}?observation=metadrive&name=third", name="mine")
+    assert (policy.name, policy.observation, str(policy.path)) == ("third", "metadrive", str(path))
 
 
 def test_module_function_and_class():
@@ -94,6 +96,8 @@ def test_an_sb3_zip_by_suffix_and_by_name(tmp_path):
     [
         ("td3:", ConfigError, "td3:PATH"),
         ("onnx", ConfigError, "onnx:PATH"),
+        ("idm@0.5", ConfigError, "only adversaries have an intensity"),
+        ("idm?speed=3", ConfigError, "'idm' has no option 'speed'"),
         ("idm:model.zip", ConfigError, "'idm' reads no file.*write idm"),
         ("replay:model.zip", ConfigError, "reads no file"),
         ("rule_expert:model.zip", ConfigError, "reads no file"),

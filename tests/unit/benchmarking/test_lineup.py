@@ -1,0 +1,41 @@
+"""Who takes part, and what is recorded of their weights."""
+
+import pytest
+
+from harness import registry
+from harness.benchmarking.config import BenchmarkConfig
+from harness.benchmarking.lineup import assemble
+from harness.errors import RunError
+from scenarios.export import write_folder
+from tests.scenes import straight_road
+
+
+class Steered:
+    """Takes a folder."""
+
+    name = "steered"
+
+    def __init__(self, experts=None):
+        self.experts = experts
+
+    def plan(self, context):
+        return None
+
+
+def test_weights_named_in_a_specification_are_recorded(tmp_path, monkeypatch):
+    table = registry.BUILTIN["adversary"] | {"steered": f"{__name__}:Steered"}
+    monkeypatch.setitem(registry.BUILTIN, "adversary", table)
+    write_folder([straight_road()], tmp_path / "data")
+    experts = tmp_path / "experts"
+    experts.mkdir()
+    (experts / "adv.safetensors").write_text("one")
+    config = BenchmarkConfig(
+        data=str(tmp_path / "data"), split="all", sut=("replay",), adversary=(f"steered:{experts}@0.5", "rule")
+    )
+    before = assemble(config)
+    assert list(before.digests) == [str(experts)]
+    stored = before.as_dict("corrected") | {"scenes": list(before.scenes)}
+    assemble(config).check_same(stored, tmp_path)
+    (experts / "adv.safetensors").write_text("two")
+    with pytest.raises(RunError, match="weights of an adversary have changed"):
+        assemble(config).check_same(stored, tmp_path)
