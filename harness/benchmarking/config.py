@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.attacks.attackers import Attacker
 from harness.benchmarking.protocols import ProtocolName
+from harness.commands.options import DataOptions, RunOptions, WorkerOptions
 from harness.episodes.records import UNDISTURBED
 from harness.errors import ConfigError
-from harness.executors import Executor
 from harness.specs import labelled
 
-FREE: Final = ("executor", "workers", "timeout", "json", "out", "resume", "retry_failures")
+MAY_DIFFER: Final = ("executor", "workers", "timeout", "json", "retry_failures")
 """Options that do not change a result, so that a resumed run may have others."""
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
     """Every adversary against every system under test, in two stages, over the scenes of a split."""
 
-    data: str = "procedural"
-    """Folder of ScenarioNet pickles, or `procedural` for the generated scenes."""
-    split: str = "test"
-    """Name of a split (`train`, `val`, `test`), or `all` for every scene."""
-    scenes: int | None = None
-    """Only the first so many scenes of the split."""
     sut: tuple[str, ...] = ("replay", "idm")
     """Systems under test: registry names, `td3:FILE`, `FILE.zip|.pt|.onnx`, `module:Class`; `LABEL=…` gives a name."""
     adversary: tuple[str, ...] = ("rule", "cat")
@@ -46,18 +39,10 @@ class BenchmarkConfig:
     `smart:FILE?temperature=0.9`, or `module:Class`."""
     seed: tuple[int, ...] = (0,)
     """One or more; each repeats every episode, and intervals resample scenes with their repeats together."""
-    executor: Executor = "process"
-    """`serial`, `process`, or `ray` (needs the extra `ray`; the cluster of `RAY_ADDRESS`, or a local one)."""
-    workers: int | None = None
-    """How many; default: every processor."""
     timeout: float = 900.0
     """Longest time for all attacks on one system in one scene, s (no limit with `serial`); then one retry."""
     json: Path | None = None
     """Also write the summary there: one object per adversary and system under test."""
-    out: Path | None = None
-    """New run folder; by default one under `runs/`."""
-    resume: Path | None = None
-    """Go on with this run folder. Its configuration counts; options that contradict it are refused."""
     retry_failures: bool = False
     """On resumption, run failed episodes again."""
 
@@ -65,8 +50,8 @@ class BenchmarkConfig:
         """Reject what cannot work before anything is loaded."""
         if not self.sut or not self.adversary:
             raise ConfigError("benchmark: name at least one system (--sut idm) and one adversary (--adversary cat).")
-        if (self.scenes is not None and self.scenes < 1) or (self.workers is not None and self.workers < 1):
-            raise ConfigError(f"benchmark: expected scenes and workers >= 1, got {self.scenes}, {self.workers}.")
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"benchmark: expected --workers >= 1, got {self.workers}.")
         if not math.isfinite(self.intensity) or not self.timeout > 0:
             raise ConfigError(
                 f"benchmark: expected a finite intensity and timeout > 0 s, got {self.intensity}, {self.timeout}."
@@ -84,37 +69,6 @@ class BenchmarkConfig:
         """The adversaries, `none` left out (it is stage 1)."""
         found = [Attacker.parse(text, self.intensity) for text in self.adversary]
         return tuple(item for item in found if item.spec.head != UNDISTURBED)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> BenchmarkConfig:
-        """Back from `run.json`.
-
-        Raises:
-            ConfigError: It was written by another version.
-        """
-        known = {item.name for item in fields(cls)}
-        if not set(stored) <= known:
-            raise ConfigError(f"benchmark: the run has unknown options {sorted(set(stored) - known)}: another version?")
-        values = dict(stored)
-        for name in ("sut", "adversary", "seed"):
-            if name in values:
-                values[name] = tuple(values[name])
-        for name in ("prior", "json", "out", "resume"):
-            if values.get(name) is not None:
-                values[name] = Path(values[name])
-        return cls(**values)
-
-    def differences(self, other: BenchmarkConfig) -> list[str]:
-        """Options that change results and differ, as `name: mine, not theirs`."""
-        return [
-            f"--{item.name.replace('_', '-')}: {getattr(self, item.name)} (the run has {getattr(other, item.name)})"
-            for item in fields(self)
-            if item.name not in FREE and getattr(self, item.name) != getattr(other, item.name)
-        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from harness.benchmarking.config import BenchmarkConfig, System
 from harness.benchmarking.protocols import describe
-from harness.benchmarking.worker import open_scenes
 from harness.episodes.policies import load_policy
 from harness.errors import ConfigError, RunError
 from harness.registry import targets
@@ -110,7 +109,7 @@ def assemble(config: BenchmarkConfig) -> Lineup:
     make_traffic(config.traffic)
     for attacker in config.attackers:
         attacker.build(protocol=config.protocol, prior=config.prior)
-    source = open_scenes(config)
+    source = config.open()
     if len(source) == 0:
         raise ConfigError(f"benchmark: {config.data} has no scene in split {config.split!r}. Try --split all.")
     paths = [Path(item.spec.file) for item in config.attackers if item.spec.name in targets("adversary")]

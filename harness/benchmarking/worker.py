@@ -22,8 +22,6 @@ from harness.episodes.rollout import EpisodeJob, failed_episode, run_episode
 from harness.errors import AdversaryError, GauntletError, PolicyError, RunError, ScenarioError
 from harness.interfaces import EgoPolicy, Episode
 from harness.specs import parse
-from scenarios import Subset, open_source
-from scenarios.scenario import ScenarioSource
 
 if TYPE_CHECKING:
     from harness.engine.env import GauntletEnv
@@ -52,18 +50,6 @@ def build(spec: WorkerSpec) -> BenchmarkWorker:
     return BenchmarkWorker(spec)
 
 
-def open_scenes(config: BenchmarkConfig) -> ScenarioSource:
-    """The scenes of a run.
-
-    Raises:
-        GauntletError: No such folder or split, or no scene.
-    """
-    source = open_source(config.data, split=config.split)
-    if config.scenes is not None and config.scenes < len(source):
-        source = Subset(source, range(config.scenes))
-    return source
-
-
 class BenchmarkWorker:
     """Takes units; returns the number of episodes it ran for each. Every episode is on disk before the next begins."""
 
@@ -78,7 +64,7 @@ class BenchmarkWorker:
 
         self._simulator = cast("type[GauntletEnv]", engine.GauntletEnv)
         self._spec, self._config = spec, spec.config
-        self._source = open_scenes(spec.config)
+        self._source = spec.config.open()
         self._deviations = deviations(spec.config.protocol)
         self._policies: dict[str, EgoPolicy] = {}
         self._planners: dict[str, Planner] = {}

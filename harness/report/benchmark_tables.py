@@ -70,7 +70,7 @@ def summary(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: Be
     """Everything as one JSON object: `about`, `cells` (one per adversary and system), `comparisons`."""
     return {
         "about": {
-            "config": config.as_dict(),
+            "config": asdict(config),
             "protocol": config.protocol,
             "deviations": describe(config.protocol),
             "columns": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,7 @@ def finished_run(folder: Path, source: ListSource, protocol: str = "corrected") 
     systems = tuple(SystemInfo(name, name, name == "brakes", False, "replay") for name in SYSTEMS)
     lineup = Lineup(tuple(source.ids), systems, ADVERSARIES, {})
     store = EpisodeStore(folder)
-    with RunDirectory.create(folder, "benchmark", config.as_dict()):
+    with RunDirectory.create(folder, "benchmark", asdict(config)):
         write_json(folder / FILE, lineup.as_dict(protocol))
         for scenario in source.scenes:
             for system in SYSTEMS:

@@ -1,0 +1,63 @@
+"""One benchmark, from its configuration to its tables and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.benchmarking.comparison import compare
+from harness.benchmarking.config import BenchmarkConfig
+from harness.benchmarking.lineup import FILE, Lineup, assemble
+from harness.benchmarking.runner import prepare, run_all
+from harness.benchmarking.summary import Cell, as_object, summarise
+from harness.commands.printing import bars
+from harness.commands.scaffold import Session
+from harness.files import explained, read_json, write_json
+from harness.report.benchmark_tables import write_all
+from harness.report.html import write_report
+
+
+def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell], Path]:
+    """Run (or go on with) a benchmark, write its tables and its report; return the cells and the run folder.
+
+    Raises:
+        GauntletError: Unknown names, unusable data or weights, a folder that cannot be written, another run's folder.
+    """
+    _check_writable(config.json)
+    lineup = assemble(config)
+    with session.open_run(config) as directory:
+        folder = directory.path
+        _take_up(folder, config, lineup)
+        with bars(session.console) as progress:
+            task = progress.add_task("episodes", total=None)
+            run_all(config, lineup, folder, lambda done, total: progress.update(task, completed=done, total=total))
+        cells = summarise(folder, config, lineup)
+        write_all(folder, cells, compare(cells), config)
+        if config.json is not None:
+            write_json(config.json, [as_object(cell, config) for cell in cells])
+        write_report(folder, config.open())
+        return cells, folder
+
+
+def _take_up(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> None:
+    """Write who takes part; on resumption check that it is who took part, and drop what was half written.
+
+    Raises:
+        RunError: Scenes, systems or weights have changed since.
+    """
+    stored = folder / FILE
+    if config.resume is not None and stored.exists():
+        lineup.check_same(read_json(stored), folder)
+    else:
+        write_json(stored, lineup.as_dict(config.protocol))
+    if config.resume is not None:
+        prepare(folder, retry_failures=config.retry_failures)
+
+
+def _check_writable(path: Path | None) -> None:
+    """Say at once, not after an hour, that the JSON file cannot be written."""
+    if path is not None:
+        with explained(path, "write"):
+            existed = path.exists()
+            path.open("a").close()
+            if not existed:
+                path.unlink()
