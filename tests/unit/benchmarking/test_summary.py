@@ -195,7 +195,6 @@ def test_a_lost_worker_is_a_failure_of_the_episode_at_hand(tmp_path: Path) -> No
     [
         ({"adversary": ()}, "at least one"),
         ({"sut": ()}, "at least one"),
-        ({"scenes": 0}, "scenes"),
         ({"workers": 0}, "workers"),
         ({"timeout": 0.0}, "timeout"),
         ({"intensity": math.nan}, "finite"),
