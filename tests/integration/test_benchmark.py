@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from harness import benchmark
+from harness.benchmarking.run import run_benchmark
+from harness.commands.scaffold import Session
 from harness.episodes.records import CellKey, EpisodeStore
 from harness.interfaces import Trajectory
 from harness.metrics.collision import first_overlap
@@ -121,7 +123,10 @@ def test_two_processes_give_the_same_table(serial: Path, scenes: Path, tmp_path:
 def test_another_seed_gives_another_table(serial: Path, scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "seed"
     adversaries = ["--adversary", JITTER, "--sut", "replay"]
-    benchmark.main(options(scenes, out, *adversaries, "--executor", "serial", "--seed", "1"))
+    config = benchmark.main.parse(options(scenes, out, *adversaries, "--executor", "serial", "--seed", "1"))
+    found, folder = run_benchmark(config, Session("benchmark"))
+    assert folder == out
+    assert len(found) == len(cells(out))
     key = ("jitter", "replay")
     assert cells(out)[key]["columns"]["kinematic"] != cells(serial)[key]["columns"]["kinematic"]
 
