@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.attacks.closed_loop import JUDGES, SimulatedAttack, rates
 from harness.attacks.open_loop import AttackSummary
-from harness.report.tables import Column, Table
+from harness.report.tables import Column, Table, TableRow
 
 _HEAD: Final = Column("adversary", "")
 _COUNTS: Final = (Column("scenes", "scenes attacked", "number"), Column("failed", kind="number"))
@@ -41,7 +41,7 @@ def open_loop_table(summaries: Sequence[AttackSummary]) -> Table:
 def simulation_table(episodes: Sequence[SimulatedAttack]) -> Table:
     """One row per adversary: shares of episodes with contact in the engine, by every judge."""
     names = dict.fromkeys(episode.adversary for episode in episodes)
-    rows = [
+    rows: list[TableRow] = [
         {"adversary": name, **rates([episode for episode in episodes if episode.adversary == name])} for name in names
     ]
     title = f"The same attacks in the engine against {episodes[0].policy} (95 % intervals)"

@@ -30,7 +30,9 @@ def title(table: Scores) -> str:
 
 def matrix_table(tables: Sequence[Scores], columns: Sequence[Column] = COLUMNS) -> Table:
     """One row per ego."""
-    rows = [{"row": table.row, **{column.key: table.estimate(column.key) for column in columns}} for table in tables]
+    rows: list[TableRow] = [
+        {"row": table.row, **{column.key: table.estimate(column.key) for column in columns}} for table in tables
+    ]
     return Table((Column("row", "trained against"), *columns), rows, title(tables[0]))
 
 

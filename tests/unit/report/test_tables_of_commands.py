@@ -1,0 +1,86 @@
+"""What commands print of hand-made results: every number under its head, best epochs, ranges and states."""
+
+import pytest
+
+from harness.report.command_tables import findings_table, scenes_table
+from harness.report.sage_tables import tables
+from harness.report.traffic_tables import paired_table, reactivity_table, realism_table, rollouts_table
+from harness.report.training_tables import experts_table, prior_records, prior_table, seal_table, tokens_table
+from harness.traffic.evaluation import METRICS, RealismTable, summarise
+from harness.traffic.reactivity import Reaction
+from harness.traffic.reactivity import summarise as summarise_reactions
+
+
+def shown(table) -> list[dict[str, str]]:
+    """Rows as printed, by head."""
+    heads = [column.heading(group=False) for column in table.columns]
+    return [dict(zip(heads, table.cells(row), strict=True)) for row in table.rows]
+
+
+def test_findings_have_a_state_in_colour_and_scenes_keep_their_heads() -> None:
+    table = findings_table([{"check": "torch", "found": "missing", "state": "FIX", "remedy": "install it"}])
+    assert shown(table) == [{"check": "torch", "found": "missing", "": "FIX", "what to do": "install it"}]
+    assert list(table.rich().columns[2].cells) == ["[red]FIX[/]"]
+    listed = scenes_table([("s", "91", "3", "12.5", "7", "test", "")], "T")
+    assert listed.csv() == "scene,steps,agents,ego path m,opponent,split,left out because\ns,91,3,12.5,7,test,\n"
+    with pytest.raises(ValueError, match="shorter"):
+        scenes_table([("s",)], "T")
+
+
+def test_realism_has_a_line_per_metric_and_pairs_have_signs() -> None:
+    scores = {name: {metric: [value, value] for metric in METRICS} for name, value in (("log", 0.75), ("smart", 0.5))}
+    seconds = {name: {"simulate": 2.0, "score": 1.0} for name in scores}
+    result = summarise(RealismTable(scenes=["a", "b"], scores=scores, seconds=seconds))
+    log, smart = shown(realism_table(result["models"], "T"))
+    assert (log[""], log["meta"], log["collided"]) == ("log", "0.7500 [0.7500, 0.7500]", "0.7500 [0.7500, 0.7500]")
+    assert smart["s / scene"] == "1.50"
+    (pair,) = shown(paired_table(result["paired"]))
+    assert (pair["paired difference"], pair["meta"]) == ("log - smart", "+0.2500 [+0.2500, +0.2500]")
+
+
+def test_reactions_are_shares_and_rollouts_are_ranges() -> None:
+    hit, spared = Reaction(True, 20, 3.0, 1.0), Reaction(False, -1, float("nan"), 2.0)
+    log, idm = shown(reactivity_table(summarise_reactions({"log": [hit, hit], "idm": [spared, spared]}), "T"))
+    # Wilson for 2 of 2: 2 / (2 + 1.96²) = 34.2 %.
+    assert (log["share, %"], log["closing speed, m/s"]) == ("100.0 [34.2, 100.0]", "3.0")
+    assert (idm["hit the braking ego"], idm["closing speed, m/s"], idm["p against log"]) == ("0", "–", "0.500")
+    one = {"ego_contact_step": 5, "ego_distance_m": 10.4, "agents_in_contact": 2, "mean_distance_m": 20.0}
+    two = {"ego_contact_step": None, "ego_distance_m": 31.6, "agents_in_contact": 1, "mean_distance_m": 30.0}
+    (row,) = shown(rollouts_table([{"scene": "s", "agents": 4, "seconds": 0.25, "rollouts": [one, two]}], "T"))
+    assert (row["roll-outs with ego contact"], row["agents in contact"]) == ("1 of 2", "1.5")
+    assert (row["ego drives, m"], row["all drive, m"], row["s"]) == ("10 … 32", "25", "0.2")
+
+
+def test_networks_are_shown_before_and_after_and_at_their_best() -> None:
+    history = {"adv": [{"train": {"success": 0.1}, "held_out": {"success": 0.2}}, {"train": {"success": 0.3}}]}
+    assert [list(row.values()) for row in shown(experts_table(history, ["success"]))] == [
+        ["adv", "train", "0.100 → 0.300"],
+        ["adv", "held_out", "0.200 → 0.200"],
+    ]
+    epochs = [{"epoch": n, "loss": 1.0, "held_out": loss, "hits": 0.5} for n, loss in enumerate((0.5, 0.25, 0.75))]
+    assert shown(seal_table({"scorer": epochs})) == [
+        {"network": "scorer", "epoch": "1", "held-out loss": "0.2500", "more": "hits 0.500"}
+    ]
+    (tokens,) = shown(tokens_table({"vehicle": {"mean": 0.01, "p95": 0.02, "max": 0.5, "steps": 1e4}}))
+    assert (tokens["p95"], tokens["steps"]) == ("0.020", "10000")
+    values = {"samples": 12.0, **{f"{name}_{k}": 1.5 for k in (6, 32) for name in ("minADE", "minFDE", "miss")}}
+    found = {"val": {"moving": {"prior": values}}}
+    assert prior_records(found)[0] == {"split": "val", "vehicles": "moving", "method": "prior", **values}
+    assert shown(prior_table(found))[0]["minADE_6"] == "1.500"
+
+
+def test_the_response_to_the_intensity_is_in_order() -> None:
+    keys = ("success", "adversarial", "kinematic", "behavioural", "off_road", "contact")
+    rows = [{"intensity": x, **{key: [0.5, 0.25, 0.75] for key in keys}} for x in (1.0, 0.125)]
+    beyond = [{"intensity": -0.5, **{key: [0.0, 0.0, 0.5] for key in keys}}]
+    result = {
+        "scenes": 3,
+        "fronts": {"weights": rows},
+        "extrapolation": {"vector": beyond},
+        "hypervolume": {"weights": 1.0, "logits": 0.5},
+        "dominated": [{"intensity": 0.125, "by": "logits", "points": 1}],
+    }
+    response, worth = map(shown, tables(result))
+    assert [row["λ"] for row in response] == ["-0.5", "0.125", "1"]
+    assert (response[1]["success, %"], response[1]["R_adv"]) == ("50.0 [25.0, 75.0]", "0.500 [0.250, 0.750]")
+    assert [row["λ at which weights are dominated by it"] for row in worth] == ["none", "0.125"]
