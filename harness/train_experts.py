@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from adversaries.sage.make import ExpertsConfig, load_goals, make_experts
+from harness.commands.progress import Column, FitDisplay
 from harness.commands.runs import RunDirectory, default_folder
 from harness.drawing.curves import draw_experts
 from harness.errors import ConfigError, GauntletError
@@ -57,57 +57,8 @@ class TrainExpertsConfig:
     """Which experts, and how."""
 
 
-class Display:
-    """Progress bars, a line every few epochs, and TensorBoard."""
-
-    def __init__(self, console: Console, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._tasks: dict[str, TaskID] = {}
-        self._board = SummaryWriter(str(folder / "tensorboard"))
-        self._epochs = 0
-
-    def __call__(self, event: str, values: dict[str, Any]) -> None:
-        """Show an event of `make_experts`."""
-        if event == "bank":
-            self._advance(f"scenes ({values['part']})", values["done"], values["total"])
-        elif event == "ready":
-            left_out = len(values["rejected"])
-            self.console.print(f"{values['part']}: {values['scenes']} scenes, {left_out} left out", highlight=False)
-        elif event == "expert":
-            self.console.print(f"[bold]{values['name']}[/]: {values['purpose']}", highlight=False)
-            self._epochs = values["epochs"]
-        elif event == "epoch":
-            self._epoch(values)
-
-    def _epoch(self, row: dict[str, Any]) -> None:
-        name, epoch = row["name"], row["epoch"]
-        self._advance(f"epochs ({name})", epoch, self._epochs)
-        for measured in ("train", "held_out"):
-            for key in CURVES if measured in row else ():
-                self._board.add_scalar(f"{name}/{measured}/{key}", row[measured][key], epoch)
-        if row["loss"] is not None:
-            self._board.add_scalar(f"{name}/loss", row["loss"], epoch)
-        part = "held_out" if "held_out" in row else "train"
-        if part == "held_out" or epoch in (0, self._epochs):
-            shown = row[part]
-            text = "  ".join(f"{key} {shown[key]:.3f}" for key in ("feasible", "adversarial", "realism", "success"))
-            loss = "" if row["loss"] is None else f"loss {row['loss']:.4f}  "
-            if "expected_feasible" in shown:
-                text += f"  one sample feasible {shown['expected_feasible']:.3f}"
-            self.console.print(f"  epoch {epoch:3}  {loss}{part.replace('_', '-')} {text}", highlight=False)
-
-    def close(self) -> None:
-        """Flush TensorBoard's files."""
-        self._board.close()
-
-    def _advance(self, name: str, done: int, total: int) -> None:
-        if name not in self._tasks:
-            self._tasks[name] = self.progress.add_task(name, total=total)
-        self.progress.update(self._tasks[name], completed=done)
+SHOWN: Final = ("feasible", "adversarial", "realism", "success", "expected_feasible")
+"""What is shown of an epoch."""
 
 
 def run(config: TrainExpertsConfig, console: Console) -> Path:
@@ -124,12 +75,13 @@ def run(config: TrainExpertsConfig, console: Console) -> Path:
         record = RunDirectory.reopen(config.resume, VERB)
     else:
         record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
-    display = Display(console, record.path)
-    with record, display.progress:
+    columns = [Column(f"{'held_out' if config.held_out else 'train'}.{key}", label=key) for key in SHOWN]
+    every = config.make.alignment.held_out_every
+    display = FitDisplay(console, [Column("loss", ".4f"), *columns], every=every, board=record.path)
+    with record, display:
         console.print(f"run folder: {record.path.resolve()}", highlight=False)
         info = {"data": "procedural" if config.data == "procedural" else "own"}
         histories = make_experts(config.make, reference, train, held_out, record.path, info=info, report=display)
-        display.close()
         write_json(record.path / "curves.json", histories)
         draw_experts(histories, record.path / "curves.png")
     console.print(experts_table(histories, CURVES).rich())

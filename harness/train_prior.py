@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from adversaries.prior.training import PriorTraining, train_prior
+from harness.commands.progress import SECONDS, Column, FitDisplay
 from harness.commands.runs import RunDirectory, default_folder
 from harness.drawing.curves import draw_prior_training
 from harness.errors import GauntletError
@@ -50,38 +50,15 @@ class TrainPriorConfig:
     """Optimisation and model."""
 
 
-class Display:
-    """Progress bars and one line per epoch."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.tasks: dict[str, TaskID] = {}
-        self.rows: list[dict[str, float]] = []
-
-    def __call__(self, event: str, values: dict[str, Any]) -> None:
-        """Show an event of the trainer."""
-        if event == "samples":
-            self._advance(f"features ({values['split']})", values["done"], values["total"])
-        elif event == "step":
-            self._advance(f"epoch {values['epoch']}", values["step"], values["steps"])
-        elif event == "epoch":
-            self.rows.append(values)
-            for task in self.tasks.values():
-                self.progress.remove_task(task)
-            self.tasks.clear()
-            self.console.print(
-                f"epoch {values['epoch']:3}  loss {values['total']:.3f}  val minADE_32 {values['minADE_32']:.3f} m  "
-                f"minFDE_32 {values['minFDE_32']:.3f} m  miss_32 {values['miss_32']:.3f}  best {values['best']:.3f} m  "
-                f"{values['seconds']:.0f} s",
-                highlight=False,
-            )
-
-    def _advance(self, name: str, done: int, total: int) -> None:
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=total)
-        self.progress.update(self.tasks[name], completed=done)
+COLUMNS: Final = (
+    Column("total", label="loss"),
+    Column("minADE_32", unit=" m"),
+    Column("minFDE_32", unit=" m"),
+    Column("miss_32"),
+    Column("best", unit=" m"),
+    SECONDS,
+)
+"""What is shown of an epoch; errors are those of held-out scenes."""
 
 
 def run(config: TrainPriorConfig, console: Console) -> Path:
@@ -96,17 +73,9 @@ def run(config: TrainPriorConfig, console: Console) -> Path:
         record = RunDirectory.reopen(config.resume, VERB)
     else:
         record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
-    display = Display(console)
-    outcome: dict[str, Any] = {}
-
-    def report(event: str, values: dict[str, Any]) -> None:
-        display(event, values)
-        if event == "result":
-            outcome.update(values)
-
-    with record, display.progress:
+    with record, FitDisplay(console, COLUMNS) as display:
         console.print(f"run folder: {record.path.resolve()}", highlight=False)
-        train_prior(
+        trained = train_prior(
             config.training,
             train,
             val,
@@ -115,13 +84,12 @@ def run(config: TrainPriorConfig, console: Console) -> Path:
             resume=config.resume is not None,
             cache=config.samples,
             info={"data": "procedural" if config.data == "procedural" else "own", "seed": config.training.seed},
-            report=report,
+            report=display,
         )
-        rows = outcome.pop("history")
-        baseline = outcome["val"].get("moving", {}).get("lane following", {})
-        draw_prior_training(rows, baseline, record.path / "curve.png")
-        write_text(record.path / "table.csv", csv_text(prior_records(outcome)))
-    console.print(prior_table(outcome).rich())
+        baseline = trained.results["val"].get("moving", {}).get("lane following", {})
+        draw_prior_training(trained.history, baseline, record.path / "curve.png")
+        write_text(record.path / "table.csv", csv_text(prior_records(trained.results)))
+    console.print(prior_table(trained.results).rich())
     console.print(f"weights: {(record.path / 'prior.safetensors').resolve()}", highlight=False)
     return record.path
 

@@ -12,21 +12,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import tyro
 from rich.console import Console
-from rich.progress import track
 
 from adversaries.prior import MotionPrior
 from adversaries.seal.make import make_model, recorded_skills
-from adversaries.seal.rollouts import Play, Rollouts, load_all, roll_out
+from adversaries.seal.rollouts import Play, Rollouts, claim_rollouts, load_all, roll_out
 from adversaries.seal.training import FitConfig
+from adversaries.seal.weights import SealModel
 from harness.attacks.every_candidate import collect
+from harness.commands.progress import FitDisplay
 from harness.commands.runs import RunDirectory, default_folder
 from harness.episodes.policies import load_policy
 from harness.errors import GauntletError
 from harness.files import file_name, write_json
+from harness.fitting.events import Advanced, Epoch, Event, Row
 from harness.interfaces import AttackContext
 from harness.report.training_tables import seal_table
 from scenarios.scenario import ScenarioSource
@@ -74,9 +76,9 @@ def run(config: TrainSealConfig, console: Console) -> Path:
         record = RunDirectory.reopen(config.resume, VERB)
     else:
         record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
-    with record:
+    with record, FitDisplay(console, every=10) as display:
         console.print(f"run folder: {record.path.resolve()}", highlight=False)
-        model, history = _make(config, source, prior, record.path, console)
+        model, history = _make(config, source, prior, record.path, display)
         model.save(record.path / "seal.safetensors")
         prior.save(record.path / "prior.safetensors")
         write_json(record.path / "history.json", history)
@@ -88,34 +90,32 @@ def run(config: TrainSealConfig, console: Console) -> Path:
 
 
 def _make(
-    config: TrainSealConfig, source: ScenarioSource, prior: MotionPrior, folder: Path, console: Console
-) -> tuple[Any, dict[str, list[dict[str, Any]]]]:
+    config: TrainSealConfig, source: ScenarioSource, prior: MotionPrior, folder: Path, display: FitDisplay
+) -> tuple[SealModel, dict[str, list[Row]]]:
     """The learnt model and every network's epochs."""
     place = config.rollouts or folder / "rollouts"
     place.mkdir(parents=True, exist_ok=True)
+    claim_rollouts(place, prior.network, config.policy, config.seed)
     total = len(source) if config.scenes is None else min(config.scenes, len(source))
-    shown = iter(track(range(total), "simulating", console=console, disable=not console.is_terminal))
 
     def progress(done: int, total: int) -> None:
-        next(shown, None)
+        display(Advanced("simulating", done, total))
 
     def roll(context: AttackContext, play: Play) -> Rollouts:
         return roll_out(prior, context, play)
 
     names = collect(source, load_policy(config.policy), roll, place, limit=total, seed=config.seed, report=progress)
     indices = [index for index in range(total) if file_name(source.ids[index]) in set(names)]
-    skills = [
-        recorded_skills(source[index])
-        for index in track(indices, "reading tracks", console=console, disable=not console.is_terminal)
-    ]
-    history: dict[str, list[dict[str, Any]]] = {}
+    skills = []
+    for index in indices:
+        skills.append(recorded_skills(source[index]))
+        display(Advanced("reading tracks", len(skills), len(indices)))
+    history: dict[str, list[Row]] = {}
 
-    def report(name: str, row: dict[str, Any]) -> None:
-        rows = history.setdefault(name, [])
-        rows.append(row)
-        if len(rows) % 10 == 0:
-            numbers = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
-            console.print(f"  {name:9} epoch {row['epoch']:3}  {numbers}", highlight=False)
+    def report(event: Event) -> None:
+        display(event)
+        if isinstance(event, Epoch):
+            history.setdefault(event.part, []).append(event.row)
 
     info = {"data": "procedural" if config.data == "procedural" else "own", "policy": config.policy}
     model = make_model(load_all(place, names), skills, config.fit, config.seed, info=info, report=report)

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from harness.commands.progress import FitDisplay
 from harness.commands.runs import RunDirectory, default_folder
 from harness.drawing.curves import draw_traffic_training
 from harness.errors import ConfigError, GauntletError
@@ -90,63 +90,6 @@ class VocabularyCommand:
     """Sizes."""
 
 
-class Display:
-    """Progress bars, one line per epoch, TensorBoard."""
-
-    def __init__(self, console: Console, folder: Path) -> None:
-        self.console, self.folder = console, folder
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.tasks: dict[str, TaskID] = {}
-        self._writer: Any = None
-        self.stage = ""
-
-    def __call__(self, event: str, values: dict[str, Any]) -> None:
-        """Show an event of the trainer."""
-        if event == "scenes":
-            self._advance(f"tokens ({values['split']})", values["done"], values["total"])
-        elif event == "step":
-            self._advance(f"epoch {values['epoch']}", values["step"], values["steps"])
-        elif event == "stage":
-            self.stage = values["name"]
-            self.console.print(
-                f"stage {self.stage}: {values['train']} scenes, {values['val']} held out", highlight=False
-            )
-        elif event == "epoch":
-            self._epoch(values)
-
-    def _epoch(self, values: dict[str, Any]) -> None:
-        for task in self.tasks.values():
-            self.progress.remove_task(task)
-        self.tasks.clear()
-        shown = "  ".join(
-            f"{name} {value:.4g}" for name, value in values.items() if name not in ("epoch", "seconds", "val", "best")
-        )
-        self.console.print(
-            f"epoch {values['epoch']:3}  val {values['val']:.4f}  best {values['best']:.4f}  {shown}  "
-            f"{values['seconds']:.0f} s",
-            highlight=False,
-        )
-        if self._writer is None:
-            # Imported here: it takes seconds.
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
-        for name, value in values.items():
-            self._writer.add_scalar(f"{self.stage}/{name}", value, values["epoch"])
-        self._writer.flush()
-
-    def _advance(self, name: str, done: int, total: int) -> None:
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=total)
-        self.progress.update(self.tasks[name], completed=done)
-
-    def close(self) -> None:
-        """Close the event file."""
-        if self._writer is not None:
-            self._writer.close()
-
-
 def sources(config: TrainTrafficConfig, console: Console) -> tuple[ScenarioSource, ScenarioSource]:
     """Scenes to train on and held-out ones."""
     from scenarios import Concat, open_source
@@ -182,8 +125,7 @@ def run(config: TrainTrafficConfig, console: Console) -> Path:
         record = RunDirectory.reopen(config.resume, VERB)
     else:
         record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
-    display = Display(console, record.path)
-    with record, display.progress:
+    with record, FitDisplay(console, board=record.path) as display:
         console.print(f"run folder: {record.path.resolve()}", highlight=False)
         plan = StagePlan(
             stages=names,
@@ -198,10 +140,7 @@ def run(config: TrainTrafficConfig, console: Console) -> Path:
             cache=config.cache or record.path / "tokens",
             info={"data": "procedural" if config.data == "procedural" else "own", "seed": config.loop.seed},
         )
-        try:
-            weights, rows = run_stages(plan, train, val, record.path, display)
-        finally:
-            display.close()
+        weights, rows = run_stages(plan, train, val, record.path, display)
         write_json(record.path / "history.json", rows)
         draw_traffic_training(rows, record.path / "curve.png")
     console.print(f"weights: {weights.resolve()}", highlight=False)

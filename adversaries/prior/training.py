@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +21,12 @@ from adversaries.prior.network import GoalNetwork
 from adversaries.prior.prior import MotionPrior
 from adversaries.prior.samples import Samples, build_samples
 from harness.errors import ConfigError, RunError
+from harness.files import explained, write_json
+from harness.fitting.events import Advanced, Epoch, Event, Report, Row, unheard
+from harness.fitting.identity import Identity, digest
+from harness.fitting.loop import Fit
+from harness.fitting.settings import FitSettings, adamw
+from harness.fitting.task import Loss, Task, seeded
 from scenarios.scenario import ScenarioSource
 
 log = logging.getLogger(__name__)
@@ -33,8 +36,10 @@ WEIGHTS: Final = "prior.safetensors"
 HISTORY_FILE: Final = "history.json"
 EVAL_BATCH: Final = 64
 
-Report = Callable[[str, dict[str, Any]], None]
-"""Called with an event name (`samples`, `step`, `epoch`, `result`) and its values."""
+CLIP: Final = 5.0
+"""Largest gradient norm."""
+FREE: Final = frozenset({"epochs", "minutes", "threads", "patience"})
+"""Options that may differ when training goes on."""
 
 
 @dataclass(frozen=True)
@@ -127,150 +132,59 @@ def compare(network: GoalNetwork, samples: Samples) -> dict[str, dict[str, dict[
     return out
 
 
-def _schedule(config: PriorTraining, step: int, total: int) -> float:
-    warm = min(1.0, (step + 1) / max(config.warmup, 1))
-    return config.learning_rate * warm * 0.5 * (1.0 + float(np.cos(np.pi * min(step / max(total, 1), 1.0))))
+class PriorTask(Task[np.ndarray]):
+    """The motion prior; a batch is the numbers of its samples, and its losses are seen mirrored and turned."""
 
+    best_by = "minADE_32"
 
-def _average(kept: dict[str, torch.Tensor], network: GoalNetwork, decay: float) -> None:
-    for name, value in network.state_dict().items():
-        kept[name].lerp_(value, 1.0 - decay)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_text(json.dumps(value, indent=1))
-    os.replace(beside, path)
-
-
-class Trainer:
-    """Trains one network in one run directory."""
-
-    def __init__(self, config: PriorTraining, train: Samples, held_out: Samples, folder: Path, report: Report) -> None:
-        self.config, self.train_samples, self.held_out, self.folder = config, train, held_out, folder
-        self.report = report
+    def __init__(self, config: PriorTraining, train: Samples, held_out: Samples) -> None:
+        self.config, self.train_samples, self.held_out = config, train, held_out
         torch.manual_seed(config.seed)
-        self.network = GoalNetwork(config.model)
-        decay = [p for p in self.network.parameters() if p.ndim > 1]
-        plain = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=config.learning_rate,
-        )
-        self.kept = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.epoch, self.steps, self.best, self.best_epoch, self.seconds = 0, 0, float("inf"), -1, 0.0
-        self.best_weights = {name: value.clone() for name, value in self.kept.items()}
-        self.rows: list[dict[str, float]] = []
+        self.network: GoalNetwork = GoalNetwork(config.model)
+        self.optimiser = adamw(self.parameters(), config.learning_rate, config.weight_decay)
         self.per_epoch = min(config.samples_per_epoch, len(train))
+        self.updates = -(-self.per_epoch // config.batch_size)
 
-    def save(self) -> None:
-        """Write the checkpoint, all or nothing."""
-        state = {
-            "network": self.network.state_dict(),
-            "kept": self.kept,
-            "best_weights": self.best_weights,
-            "optimizer": self.optimizer.state_dict(),
-            "numbers": [self.epoch, self.steps, self.best, self.best_epoch, self.seconds],
-            "rows": json.dumps(self.rows),
-            "config": json.dumps(asdict(self.config)),
-        }
-        beside = self.folder / f".{CHECKPOINT}.{os.getpid()}.tmp"
-        torch.save(state, beside)
-        os.replace(beside, self.folder / CHECKPOINT)
-
-    def restore(self) -> None:
-        """Go on where the checkpoint ends.
-
-        Raises:
-            RunError: The checkpoint is unreadable or was made with other settings.
-        """
-        file = self.folder / CHECKPOINT
-        try:
-            state = torch.load(file, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError) as error:
-            raise RunError(f"cannot resume from {file}: {error}. Start a new run.") from error
-        # Epochs and time limit may be raised on resuming; everything else has to match.
-        free = {"epochs", "minutes", "threads", "patience"}
-        was, now = json.loads(state["config"]), json.loads(json.dumps(asdict(self.config)))
-        changed = sorted(k for k in now if k not in free and was.get(k) != now[k])
-        if changed:
-            raise RunError(f"{file} was made with other settings ({', '.join(changed)}); use them or start a new run.")
-        self.network.load_state_dict(state["network"])
-        self.kept, self.best_weights = state["kept"], state["best_weights"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        epoch, steps, self.best, best_epoch, self.seconds = state["numbers"]
-        self.epoch, self.steps, self.best_epoch = int(epoch), int(steps), int(best_epoch)
-        self.rows = json.loads(state["rows"])
-
-    def run_epoch(self) -> dict[str, float]:
-        """One epoch. Its randomness depends on the seed and the epoch only, so that a resumed run is the same run."""
-        config = self.config
-        rng = np.random.default_rng([config.seed, self.epoch])
-        torch.manual_seed(config.seed * 100_003 + self.epoch)
-        order = rng.permutation(len(self.train_samples))[: self.per_epoch]
-        batches = [order[k : k + config.batch_size] for k in range(0, len(order), config.batch_size)]
-        total = len(batches) * config.epochs
-        sums = np.zeros(5)
+    def batches(self, epoch: int) -> Iterator[np.ndarray]:
+        """Samples in random order."""
+        self.rng = seeded(self.config.seed, epoch)
+        order = self.rng.permutation(len(self.train_samples))[: self.per_epoch]
         self.network.train()
-        for number, index in enumerate(batches):
-            batch, truth = batch_of(augment(self.train_samples[np.sort(index)], rng))
-            loss = prior_loss(self.network, batch, truth)
-            if not bool(torch.isfinite(loss.total.detach())):
-                raise RunError(f"the loss became {loss.total.item()} in epoch {self.epoch}; lower the learning rate.")
-            for group in self.optimizer.param_groups:
-                group["lr"] = _schedule(config, self.steps, total)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-            self.optimizer.step()
-            self.steps += 1
-            _average(self.kept, self.network, min(config.average, self.steps / (self.steps + 10.0)))
-            sums += [part.item() for part in loss]
-            self.report("step", {"epoch": self.epoch, "step": number + 1, "steps": len(batches)})
-        return dict(zip(loss._fields, (sums / len(batches)).tolist(), strict=True))
+        for begin in range(0, len(order), self.config.batch_size):
+            yield np.sort(order[begin : begin + self.config.batch_size])
 
-    def evaluate(self) -> dict[str, float]:
-        """Held-out numbers of the averaged weights, on moving vehicles."""
-        network = GoalNetwork(self.config.model)
-        network.load_state_dict(self.kept)
-        ade, fde = errors(lambda rows: predict(network, rows, max(MODES)), self.held_out)
+    def loss(self, batch: np.ndarray) -> Loss:
+        """The loss of `losses.prior_loss` on augmented samples."""
+        parts = prior_loss(self.network, *batch_of(augment(self.train_samples[batch], self.rng)))
+        return Loss(parts.total, {name: value.item() for name, value in parts._asdict().items()})
+
+    def evaluate(self, epoch: int) -> dict[str, float]:
+        """Held-out numbers, on moving vehicles."""
+        ade, fde = errors(lambda rows: predict(self.network, rows, max(MODES)), self.held_out)
         moving = self.held_out.arrays["moves"]
         rows = moving if moving.any() else ~moving
         return summarise(ade[rows], fde[rows])
 
-    def best_network(self) -> GoalNetwork:
-        """The best network so far."""
-        network = GoalNetwork(self.config.model)
-        network.load_state_dict(self.best_weights)
-        return network.eval()
 
-    def run(self) -> None:
-        """Train until the epochs, the time or the patience run out."""
-        config = self.config
-        while self.epoch < config.epochs and self.epoch - self.best_epoch <= config.patience:
-            began = time.monotonic()
-            losses = self.run_epoch()
-            values = self.evaluate()
-            if values["minADE_32"] < self.best:
-                self.best, self.best_epoch = values["minADE_32"], self.epoch
-                self.best_weights = {name: value.clone() for name, value in self.kept.items()}
-            self.seconds += time.monotonic() - began
-            row = {"epoch": self.epoch, "seconds": self.seconds, "best": self.best, **losses, **values}
-            self.rows.append(row)
-            self.epoch += 1
-            self.save()
-            _write_json(self.folder / HISTORY_FILE, self.rows)
-            self.report("epoch", row)
-            if config.minutes and self.seconds > 60.0 * config.minutes:
-                break
+@dataclass(frozen=True)
+class TrainedPrior:
+    """What training gives.
+
+    Attributes:
+        prior: The best one, as it was saved.
+        results: It and the baselines: split → vehicles → method → metric → value.
+        history: A row per epoch.
+    """
+
+    prior: MotionPrior
+    results: dict[str, dict[str, dict[str, dict[str, float]]]]
+    history: list[Row]
 
 
 def _prepare(folder: Path, resume: bool) -> None:
     """Make the run folder; refuse to overwrite a run."""
-    try:
+    with explained(folder, "write in"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write the run folder {folder}: {error}.") from error
     if (folder / CHECKPOINT).exists() and not resume:
         raise RunError(f"{folder} already holds a run. Add --resume to go on with it, or choose another folder.")
 
@@ -286,7 +200,7 @@ def _samples(
             continue
 
         def progress(done: int, total: int, name: str = name) -> None:
-            report("samples", {"split": name, "done": done, "total": total})
+            report(Advanced(f"features ({name})", done, total))
 
         sets[name] = build_samples(
             source,
@@ -311,8 +225,8 @@ def train_prior(
     resume: bool = False,
     cache: Path | None = None,
     info: dict[str, Any] | None = None,
-    report: Report = lambda event, values: None,
-) -> MotionPrior:
+    report: Report = unheard,
+) -> TrainedPrior:
     """Train a motion prior; write weights, curves and tables into `folder`.
 
     Args:
@@ -324,7 +238,10 @@ def train_prior(
         resume: Go on from the checkpoint in `folder`.
         cache: Where extracted samples are kept; inside `folder` if None.
         info: Goes into the weights file.
-        report: Progress callback.
+        report: Takes the events.
+
+    Returns:
+        The best prior, its results and the epochs.
 
     Raises:
         RunError: Nothing to learn from, an unwritable folder, or a checkpoint that does not fit.
@@ -333,21 +250,44 @@ def train_prior(
     _prepare(folder, resume)
     sources = {"train": train, "val": held_out, "test": test}
     sets = _samples(config, sources, cache or folder / "samples", report)
-    trainer = Trainer(config, sets["train"], sets["val"], folder, report)
-    if resume and (folder / CHECKPOINT).exists():
-        trainer.restore()
-    trainer.run()
-    network = trainer.best_network()
-    results: dict[str, Any] = {name: compare(network, sets[name]) for name in ("val", "test") if name in sets}
+    task = PriorTask(config, sets["train"], sets["val"])
+    fit = _fit(task, folder, {"scenes": digest(train.ids), "held_out": digest(held_out.ids)}, report)
+    rows = fit.run()
+    results = {name: compare(task.network, sets[name]) for name in ("val", "test") if name in sets}
     made = {
-        "epochs": trainer.epoch,
-        "best_epoch": trainer.best_epoch,
-        "val_minADE_32": trainer.best,
+        "epochs": fit.epoch,
+        "best_epoch": fit.best_epoch,
+        "val_minADE_32": fit.best,
         "train_scenes": len(train),
         "train_samples": len(sets["train"]),
     }
-    prior = MotionPrior(network, {**(info or {}), **made})
+    prior = MotionPrior(task.network, {**(info or {}), **made})
     prior.save(folder / WEIGHTS)
-    _write_json(folder / "results.json", results)
-    report("result", {**results, "history": trainer.rows})
-    return prior
+    write_json(folder / "results.json", results)
+    return TrainedPrior(prior, results, rows)
+
+
+def _fit(task: PriorTask, folder: Path, data: dict[str, str], report: Report) -> Fit[np.ndarray]:
+    """The fit, gone on with where there is a checkpoint; every epoch it writes its history."""
+    config = task.config
+    settings = FitSettings(
+        epochs=config.epochs,
+        rate=config.learning_rate,
+        warmup=config.warmup,
+        final_rate=0.0,
+        clip=CLIP,
+        average=config.average,
+        patience=config.patience,
+        minutes=config.minutes,
+    )
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Epoch):
+            write_json(folder / HISTORY_FILE, fit.rows)
+        report(event)
+
+    identity = Identity({**asdict(config), **data}, FREE)
+    fit: Fit[np.ndarray] = Fit(
+        task, settings, part="prior", report=tell, checkpoint=folder / CHECKPOINT, identity=identity
+    )
+    return fit

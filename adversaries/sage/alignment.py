@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 
 from adversaries.sage.backbone import Backbone
-from adversaries.sage.bank import Bank
-from adversaries.sage.experts import fingerprint
-from adversaries.sage.hgpo import HgpoConfig, Recipe, update
+from adversaries.sage.bank import Bank, Entry
+from adversaries.sage.hgpo import HgpoConfig, Recipe, group_loss
 from adversaries.sage.objectives import Values
-from harness.errors import RunError
+from harness.fitting.events import Report, Row, unheard
+from harness.fitting.identity import Identity, digest, fingerprint
+from harness.fitting.loop import Fit
+from harness.fitting.settings import FitSettings
+from harness.fitting.task import Loss, Outcome, Task, seeded
 
-log = logging.getLogger(__name__)
-
-SAVE_EVERY: Final = 5
-"""Epochs between checkpoints."""
-LONG_EPOCH: Final = 30.0
-"""After an epoch that took so many seconds there is a checkpoint in any case."""
-
-Report = Callable[[dict[str, Any]], None]
+FREE: Final = frozenset({"epochs", "threads"})
+"""Options that may differ when alignment goes on."""
 
 
 def summary(groups: list[Values], recipe: Recipe) -> dict[str, float]:
@@ -88,11 +81,8 @@ def evaluate(policy: Backbone, bank: Bank, recipe: Recipe, group: int, batch: in
     return summary(judged, recipe)
 
 
-class Alignment:
-    """Trains one expert from the reference weights.
-
-    The checkpoint is a safetensors-free `torch` file of tensors and plain values (read with `weights_only`), so that a
-    run which is killed goes on to the very result it would have reached.
+class Alignment(Task[list[Entry]]):
+    """One expert, trained from the reference weights; a batch is a few scenes.
 
     Args:
         reference: Pretrained backbone; it is not changed.
@@ -100,72 +90,85 @@ class Alignment:
         held_out: Prepared scenes for evaluation, or None.
         recipe: What the expert prefers.
         config: How it is trained.
-        checkpoint: File to resume from and to write to, or None.
     """
 
     def __init__(
-        self,
-        reference: Backbone,
-        train: Bank,
-        held_out: Bank | None,
-        recipe: Recipe,
-        config: HgpoConfig,
-        checkpoint: Path | None = None,
+        self, reference: Backbone, train: Bank, held_out: Bank | None, recipe: Recipe, config: HgpoConfig
     ) -> None:
-        torch.set_num_threads(config.threads)
         self.policy, self._origin = reference.clone(), fingerprint(reference.module)
         self.train, self.held_out, self.recipe, self.config = train, held_out, recipe, config
-        self.optimiser = torch.optim.AdamW(self.policy.module.parameters(), lr=config.learning_rate)
-        self.history: list[dict[str, Any]] = []
-        self.epoch = 0
-        self._checkpoint = checkpoint
-        if checkpoint is not None and checkpoint.exists():
-            self._restore(checkpoint)
+        self.network = self.policy.module
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.learning_rate)
+        self.updates = -(-len(train) // config.scenes_per_update)
+        self._groups: list[Values] = []
 
-    def run(self, report: Report = lambda row: None) -> list[dict[str, Any]]:
-        """Train to the last epoch; `report` gets one row per epoch, row 0 being the untrained reference.
+    def batches(self, epoch: int) -> Iterator[list[Entry]]:
+        """Scenes in random order."""
+        self._groups, self._rng = [], seeded(self.config.seed, epoch)
+        yield from self.train.batches(self.config.scenes_per_update, self._rng)
+
+    def loss(self, batch: list[Entry]) -> Loss:
+        """The loss of fresh groups of the batch's scenes."""
+        result = group_loss(self.policy, batch, self.recipe, self.config, self._rng)
+        self._groups += result.groups
+        value = float("nan") if result.loss is None else float(result.loss.detach())
+        return Loss(result.loss, {"loss": value, "pairs": result.pairs, "accuracy": result.accuracy})
+
+    def evaluate(self, epoch: int) -> dict[str, float]:
+        """Nothing is chosen by evaluation; `row` holds all that is measured."""
+        return {}
+
+    def initial(self) -> Row:
+        """The reference's groups."""
+        row = {"epoch": 0, "scenes": 0, "loss": None, "pairs": 0, "accuracy": None}
+        return self._measured({**row, "train": evaluate(self.policy, self.train, self.recipe, self.config.group)})
+
+    def row(self, outcome: Outcome) -> Row:
+        """Loss and accuracy over all pairs, the groups that were trained on, and held-out ones where they are due."""
+        losses, pairs, right = (
+            np.array([numbers[name] for numbers in outcome.losses]) for name in ("loss", "pairs", "accuracy")
+        )
+        used = pairs > 0
+        some = bool(used.any())
+        row = {
+            "epoch": outcome.epoch + 1,
+            "scenes": (outcome.epoch + 1) * len(self.train),
+            "loss": float(np.average(losses[used], weights=pairs[used])) if some else None,
+            "pairs": int(pairs.sum()),
+            "accuracy": float(np.average(right[used], weights=pairs[used])) if some else None,
+            "train": summary(self._groups, self.recipe),
+            "seconds": outcome.took,
+        }
+        return self._measured(row)
+
+    def identity(self) -> Identity:
+        """What a checkpoint must agree with."""
+        values = {**asdict(self.config), "recipe": asdict(self.recipe), "reference": self._origin}
+        return Identity({**values, "scenes": digest(entry.id for entry in self.train.entries)}, FREE)
+
+    def fit(self, report: Report = unheard, checkpoint: Path | None = None, part: str = "expert") -> list[Row]:
+        """Train to the last epoch; one row per epoch, row 0 being that of the untrained reference.
+
+        Args:
+            report: Takes the events.
+            checkpoint: File to go on from and to write to, or None.
+            part: The expert's name in events.
 
         Raises:
-            RunError: The checkpoint cannot be written.
+            RunError: The checkpoint cannot be written, or was made with other options, scenes or reference weights.
         """
-        if not self.history:
-            self._record({"epoch": 0, "scenes": 0, "loss": None, "pairs": 0, "accuracy": None}, report)
-        while self.epoch < self.config.epochs:
-            row = self._epoch()
-            self._record(row, report)
-            due = self.epoch % SAVE_EVERY == 0 or self.epoch == self.config.epochs
-            if due or row["seconds"] > LONG_EPOCH:
-                self._save()
-        return self.history
+        torch.set_num_threads(self.config.threads)
+        settings = FitSettings(epochs=self.config.epochs, rate=self.config.learning_rate)
+        identity, note = self.identity(), self.recipe.purpose
+        run: Fit[list[Entry]] = Fit(
+            self, settings, part=part, note=note, report=report, checkpoint=checkpoint, identity=identity
+        )
+        return run.run()
 
-    def _epoch(self) -> dict[str, Any]:
-        begin = time.perf_counter()
-        # Seeded by epoch, so that a resumed run repeats what an uninterrupted one does.
-        rng = np.random.default_rng((self.config.seed, self.epoch))
-        results = [
-            update(self.policy, self.optimiser, entries, self.recipe, self.config, rng)
-            for entries in self.train.batches(self.config.scenes_per_update, rng)
-        ]
-        self.epoch += 1
-        weights = np.array([result.pairs for result in results], dtype=np.float64)
-        used = weights > 0
-        losses = np.array([result.loss for result in results])
-        right = np.array([result.accuracy for result in results])
-        some = bool(used.any())
-        return {
-            "epoch": self.epoch,
-            "scenes": self.epoch * len(self.train),
-            "loss": float(np.average(losses[used], weights=weights[used])) if some else None,
-            "pairs": int(weights.sum()),
-            "accuracy": float(np.average(right[used], weights=weights[used])) if some else None,
-            "train": summary([values for result in results for values in result.groups], self.recipe),
-            "seconds": time.perf_counter() - begin,
-        }
-
-    def _record(self, row: dict[str, Any], report: Report) -> None:
+    @torch.no_grad()
+    def _measured(self, row: Row) -> Row:
+        """The row with what is measured every few epochs."""
         due = row["epoch"] % self.config.held_out_every == 0 or row["epoch"] == self.config.epochs
-        if "train" not in row:
-            row["train"] = evaluate(self.policy, self.train, self.recipe, self.config.group)
         if due and self.held_out is not None:
             row["held_out"] = evaluate(self.policy, self.held_out, self.recipe, self.config.group)
         if due:
@@ -173,43 +176,4 @@ class Alignment:
                 expected = None if bank is None else expected_feasibility(self.policy, bank)
                 if expected is not None:
                     row[name]["expected_feasible"] = expected
-        self.history.append(row)
-        report(row)
-
-    def _identity(self) -> str:
-        """What a checkpoint must agree with: everything but the number of epochs, which may be raised."""
-        config = {name: value for name, value in asdict(self.config).items() if name not in ("epochs", "threads")}
-        return json.dumps([self._origin, config, asdict(self.recipe), [entry.id for entry in self.train.entries]])
-
-    def _save(self) -> None:
-        if self._checkpoint is None:
-            return
-        beside = self._checkpoint.with_name(f".{self._checkpoint.name}.{os.getpid()}.part")
-        try:
-            torch.save(
-                {
-                    "identity": self._identity(),
-                    "epoch": self.epoch,
-                    "history": json.dumps(self.history),
-                    "policy": self.policy.module.state_dict(),
-                    "optimiser": self.optimiser.state_dict(),
-                },
-                beside,
-            )
-            os.replace(beside, self._checkpoint)
-        except OSError as error:
-            raise RunError(f"cannot write the checkpoint {self._checkpoint}: {error}.") from error
-        finally:
-            beside.unlink(missing_ok=True)
-
-    def _restore(self, file: Path) -> None:
-        state = torch.load(file, weights_only=True)
-        if state["identity"] != self._identity():
-            raise RunError(
-                f"{file} was made with other options, scenes or prior weights. "
-                "Resume with the same ones, or choose a new folder."
-            )
-        self.epoch, self.history = state["epoch"], json.loads(state["history"])
-        self.policy.module.load_state_dict(state["policy"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        log.info("resumed %s at epoch %d", file, self.epoch)
+        return row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -13,18 +12,14 @@ from torch import nn
 from adversaries.prior import MotionPrior
 from adversaries.prior.network import GoalNetwork
 from adversaries.sage.backbone import Backbone
-from adversaries.sage.steering import PreferenceVectors, flatten, preference_vectors
+from adversaries.sage.steering import PreferenceVectors, preference_vectors
 from harness.errors import WeightsError
+from harness.fitting.identity import fingerprint
 
 SHIPPED: Final = Path(__file__).parent / "weights"
 """Experts aligned on procedural scenes, part of the package; their prior is the shipped one."""
 PRIOR_FILE: Final = "prior.safetensors"
 """The prior, in folders of experts that do not come from the shipped one."""
-
-
-def fingerprint(module: nn.Module) -> str:
-    """Identifies weights: experts carry that of their prior, so that none is mixed with a stranger."""
-    return hashlib.sha256(flatten(module).numpy().tobytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -136,24 +136,19 @@ def hgpo_loss(winner: Tensor, loser: Tensor, winner_ref: Tensor, loser_ref: Tens
 
 
 @dataclass(frozen=True, slots=True)
-class StepResult:
-    """One update: loss (NaN without pairs), its pairs, and the share of them that the policy already ranks right."""
+class GroupLoss:
+    """Groups of a few scenes: the loss of their pairs (None without pairs), and the share that is ranked right."""
 
-    loss: float
+    loss: Tensor | None
     pairs: int
     accuracy: float
     groups: list[Values]
 
 
-def update(
-    policy: Backbone,
-    optimiser: torch.optim.Optimizer,
-    entries: Sequence[Entry],
-    recipe: Recipe,
-    config: HgpoConfig,
-    rng: np.random.Generator,
-) -> StepResult:
-    """Lines 7 to 16 of algorithm 1 for a few scenes: draw groups, judge, pair, and follow the gradient.
+def group_loss(
+    policy: Backbone, entries: Sequence[Entry], recipe: Recipe, config: HgpoConfig, rng: np.random.Generator
+) -> GroupLoss:
+    """Lines 7 to 15 of algorithm 1 for a few scenes: draw groups, judge and pair them.
 
     Groups come from the current policy. Policy and reference are evaluated on the same trajectories.
     """
@@ -165,18 +160,15 @@ def update(
     losers = _side(groups, chosen, 1)
     count = sum(len(pairs) for pairs in chosen)
     if count == 0:
-        return StepResult(float("nan"), 0, float("nan"), judged)
+        return GroupLoss(None, 0, float("nan"), judged)
     ours = [torch.cat(distribution.log_prob(side)) for side in (winners, losers)]
     theirs = [
         torch.cat([entry.reference(tokens) for entry, tokens in zip(entries, side, strict=True)])
         for side in (winners, losers)
     ]
     loss = hgpo_loss(ours[0], ours[1], theirs[0], theirs[1], config.beta)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
-    right = ((ours[0] - theirs[0]) > (ours[1] - theirs[1])).double().mean()
-    return StepResult(float(loss.detach()), count, float(right), judged)
+    right = ((ours[0].detach() - theirs[0]) > (ours[1].detach() - theirs[1])).double().mean()
+    return GroupLoss(loss, count, float(right), judged)
 
 
 def _side(groups: Sequence[Ints], chosen: Sequence[NDArray[np.intp]], side: int) -> list[Ints]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,8 @@ from adversaries.sage.experts import PRIOR_FILE, save_expert
 from adversaries.sage.groups import Draw
 from adversaries.sage.hgpo import HgpoConfig, recipe_of
 from harness.errors import ConfigError
+from harness.fitting.events import Advanced, Done, Report, Row, unheard
 from scenarios.scenario import ScenarioSource
-
-Report = Callable[[str, dict[str, Any]], None]
-"""Called with an event name (`bank`, `expert`, `epoch`) and its values."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ def make_experts(
     folder: Path,
     *,
     info: dict[str, Any] | None = None,
-    report: Report = lambda event, values: None,
-) -> dict[str, list[dict[str, Any]]]:
+    report: Report = unheard,
+) -> dict[str, list[Row]]:
     """Align every expert, write them and their reference into `folder`; finished and half-finished ones go on.
 
     Args:
@@ -62,10 +60,10 @@ def make_experts(
         held_out: Scenes for the curves, or None.
         folder: Exists.
         info: Goes into the weights' headers.
-        report: Told about progress.
+        report: Takes the events.
 
     Returns:
-        The history of each expert: a row per epoch (see `alignment.Alignment.run`).
+        The history of each expert: a row per epoch (see `alignment.Alignment.fit`).
 
     Raises:
         ConfigError: No usable scene.
@@ -74,20 +72,11 @@ def make_experts(
     banks = {"train": _bank("train", train, reference, config, report)}
     held = None if held_out is None else _bank("held_out", held_out, reference, config, report)
     reference.save(folder / PRIOR_FILE)
-    histories: dict[str, list[dict[str, Any]]] = {}
+    histories: dict[str, list[Row]] = {}
     for name in config.experts:
         recipe = recipe_of(name)
-        report("expert", {"name": name, "purpose": recipe.purpose, "epochs": config.alignment.epochs})
-
-        def epoch(row: dict[str, Any], name: str = name) -> None:
-            report("epoch", {"name": name, **row})
-
-        alignment = Alignment(
-            reference, banks["train"], held, recipe, config.alignment, folder / f"{name}.checkpoint.pt"
-        )
-        for row in alignment.history:
-            epoch(row)
-        histories[name] = alignment.run(epoch)
+        alignment = Alignment(reference, banks["train"], held, recipe, config.alignment)
+        histories[name] = alignment.fit(report, folder / f"{name}.checkpoint.pt", name)
         about = {"recipe": asdict(recipe), "alignment": asdict(config.alignment), "draw": asdict(config.draw)}
         info = {**(info or {}), "scenes": len(banks["train"])}
         save_expert(folder, name, alignment.policy, reference, {**info, **about})
@@ -110,7 +99,7 @@ def _bank(
         source,
         reference,
         filtered=config.filtered,
-        progress=lambda done, total: report("bank", {"part": part, "done": done, "total": total}),
+        progress=lambda done, total: report(Advanced(f"scenes ({part})", done, total)),
     )
-    report("ready", {"part": part, "scenes": len(bank), "rejected": bank.rejected})
+    report(Done(part, f"{len(bank)} scenes, {len(bank.rejected)} left out"))
     return bank

@@ -10,9 +10,10 @@ import numpy as np
 from adversaries.seal.examples import candidate_examples, reactive_examples, together
 from adversaries.seal.rollouts import Rollouts
 from adversaries.seal.skills import Sequences, adversarial, join, mirrored, recorded
-from adversaries.seal.training import Fit, FitConfig, Report, fit_prior, fit_scorer, fit_skills
+from adversaries.seal.training import FitConfig, Plan, fit_prior, fit_scorer, fit_skills
 from adversaries.seal.weights import SealModel
 from harness.errors import ConfigError
+from harness.fitting.events import Report, unheard
 from scenarios.scenario import Scenario
 
 MIN_ADVERSARIAL = 50
@@ -26,7 +27,7 @@ def make_model(
     seed: int,
     *,
     info: dict[str, Any] | None = None,
-    report: Report = lambda name, row: None,
+    report: Report = unheard,
 ) -> SealModel:
     """Learn every part. Scenes are held out whole: the last share of `rollouts` and of `scenes`.
 
@@ -36,7 +37,7 @@ def make_model(
         config: Optimisation.
         seed: Of initial weights, batches and moments.
         info: Goes into the file's header.
-        report: Told after every epoch.
+        report: Takes the events.
 
     Raises:
         ConfigError: Too little to learn from.
@@ -59,14 +60,14 @@ def make_model(
     both = [join(pair) for pair in zip(benign, hits, strict=True)]
     both[0], hits[0] = (join([part[0], mirrored(part[0])]) for part in (both, hits))
 
-    def fit(rate: float, epochs: int, batch: int) -> Fit:
-        return Fit(rate, epochs, batch, seed, report)
+    def plan(rate: float, epochs: int, batch: int) -> Plan:
+        return Plan(rate, epochs, batch, seed, report)
 
     rate, batch = config.scorer_rate, config.batch
-    scorer = fit_scorer("scorer", whole[0], whole[1], fit(rate, config.scorer_epochs, config.scorer_batch))
-    reactive = fit_scorer("reactive", soon[0], soon[1], fit(rate, config.reactive_epochs, batch))
-    skills = fit_skills(both[0], both[1], config.divergence, fit(config.skill_rate, config.skill_epochs, batch))
-    prior = fit_prior(skills, hits[0], hits[1], fit(rate, config.prior_epochs, batch))
+    scorer = fit_scorer("scorer", whole[0], whole[1], plan(rate, config.scorer_epochs, config.scorer_batch))
+    reactive = fit_scorer("reactive", soon[0], soon[1], plan(rate, config.reactive_epochs, batch))
+    skills = fit_skills(both[0], both[1], config.divergence, plan(config.skill_rate, config.skill_epochs, batch))
+    prior = fit_prior(skills, hits[0], hits[1], plan(rate, config.prior_epochs, batch))
     counts = {
         "scenes": len(rollouts),
         "candidates": len(whole[0].tracks),

@@ -8,16 +8,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from adversaries.common.candidates import Decode, Drawn, Prior, draw_candidates
 from adversaries.common.plans import check_context, with_history
 from harness.errors import RunError
 from harness.files import write_arrays
+from harness.fitting.identity import Identity, fingerprint
 from harness.interfaces import AttackContext, AttackPlan, Trajectory
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+IDENTITY_FILE = "made_by.json"
+"""Beside roll-outs: the prior, the ego and the seed that they come from."""
 CANDIDATES = 32
 """Candidates per scene (SEAL, as CAT)."""
 
@@ -117,3 +121,18 @@ def fit(trajectory: Trajectory, steps: int) -> Trajectory:
 def load_all(folder: Path, names: Sequence[str]) -> list[Rollouts]:
     """The roll-outs of these scenes, where they exist."""
     return [Rollouts.load(folder / f"{name}.npz") for name in names if (folder / f"{name}.npz").is_file()]
+
+
+def claim_rollouts(folder: Path, prior: nn.Module, policy: str, seed: int) -> None:
+    """Note in a folder whose roll-outs it holds; roll-outs of different kinds are never mixed.
+
+    Args:
+        folder: Exists.
+        prior: The network that draws the candidates.
+        policy: The ego's name.
+        seed: Of the episodes.
+
+    Raises:
+        RunError: The folder holds roll-outs of another prior, ego or seed.
+    """
+    Identity({"prior": fingerprint(prior), "policy": policy, "seed": seed}).claim(folder / IDENTITY_FILE)

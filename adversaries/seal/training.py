@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adversaries.seal.examples import Examples
 from adversaries.seal.networks import SKILL_STEPS, SkillModel, SkillPrior, TrackScorer
 from adversaries.seal.skills import Sequences
+from harness.fitting.events import Report, Row, unheard
+from harness.fitting.loop import Fit
+from harness.fitting.settings import FitSettings
+from harness.fitting.task import Loss, Outcome, Task
 
-Report = Callable[[str, dict[str, Any]], None]
-"""Told the name of a network and a row of numbers after every epoch."""
+CLIP: Final = 1.0
+"""Largest gradient norm."""
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -44,24 +48,73 @@ class FitConfig:
     """Share of scenes on which the best epoch is chosen (SEAL: 0.15)."""
 
 
-class Fit(NamedTuple):
-    """One optimisation: learning rate, epochs, batch size, seed, and who is told."""
+class Plan(NamedTuple):
+    """One optimisation: learning rate, epochs, batch size, seed, and who takes the events."""
 
     rate: float
     epochs: int
     batch: int
     seed: int
-    report: Report
+    report: Report = unheard
 
 
-def fit_scorer(name: str, train: Examples, held_out: Examples, fit: Fit) -> TrackScorer:
+class RowTask(Task[Tensor]):
+    """A network that learns by Adam from batches of row numbers.
+
+    Fits are short and are not resumed, so that randomness may run on from one epoch to the next.
+
+    Args:
+        network: Its weights are trained in place.
+        count: Rows.
+        of: The loss of rows; its value is their mean.
+        judge: The evaluation, with a value `held_out`.
+        plan: How it learns.
+    """
+
+    best_by = "held_out"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        count: int,
+        of: Callable[[Tensor], Tensor],
+        judge: Callable[[], dict[str, float]],
+        plan: Plan,
+    ) -> None:
+        self.network, self._count, self._of, self._judge, self._plan = network, count, of, judge, plan
+        self.optimiser = torch.optim.Adam(network.parameters(), lr=plan.rate)
+        self.updates = -(-count // plan.batch)
+        self._generator = torch.Generator().manual_seed(plan.seed)
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Rows in random order."""
+        self.network.train()
+        yield from torch.randperm(self._count, generator=self._generator).split(self._plan.batch)
+
+    def loss(self, batch: Tensor) -> Loss:
+        """The loss of rows, and its share in their sum."""
+        value = self._of(batch)
+        return Loss(value, {"loss": float(value.detach()) * len(batch)})
+
+    def evaluate(self, epoch: int) -> dict[str, float]:
+        """The held-out error and what else is judged."""
+        self.network.eval()
+        return self._judge()
+
+    def row(self, outcome: Outcome) -> Row:
+        """The mean loss over rows, and the evaluation."""
+        total = sum(numbers["loss"] for numbers in outcome.losses)
+        return {"epoch": outcome.epoch + 1, "loss": total / self._count, **outcome.evaluation}
+
+
+def fit_scorer(name: str, train: Examples, held_out: Examples, plan: Plan) -> TrackScorer:
     """Regress the targets; the epoch with the smallest held-out error is kept."""
-    torch.manual_seed(fit.seed)
+    torch.manual_seed(plan.seed)
     network = TrackScorer()
     tensors = [torch.as_tensor(values) for values in train]
     held = [torch.as_tensor(values) for values in (held_out if len(held_out.tracks) else train)]
 
-    side = torch.Generator().manual_seed(fit.seed)
+    side = torch.Generator().manual_seed(plan.seed)
 
     def loss(rows: Tensor) -> Tensor:
         # Left and right are alike (ours: SEAL has more data); half of every batch is seen in the mirror.
@@ -78,13 +131,12 @@ def fit_scorer(name: str, train: Examples, held_out: Examples, fit: Fit) -> Trac
             "explained_deviation": float(1 - error[:, 1].mean() / plain[:, 1].mean()),
         }
 
-    _run(name, network, len(train.tracks), loss, judge, fit)
-    return network
+    return _fitted(name, network, len(train.tracks), loss, judge, plan)
 
 
-def fit_skills(train: Sequences, held_out: Sequences, divergence: float, fit: Fit) -> SkillModel:
+def fit_skills(train: Sequences, held_out: Sequences, divergence: float, plan: Plan) -> SkillModel:
     """Reconstruct actions through skills; `divergence` weighs the latter's from a standard normal."""
-    torch.manual_seed(fit.seed)
+    torch.manual_seed(plan.seed)
     network = SkillModel()
     seen, actions = (torch.as_tensor(values) for values in train)
     held = [torch.as_tensor(values) for values in (held_out if len(held_out.seen) else train)]
@@ -101,13 +153,12 @@ def fit_skills(train: Sequences, held_out: Sequences, divergence: float, fit: Fi
         error = (network.decode(held[0], _tile(mean)) - held[1]) ** 2
         return {"held_out": float(error.mean()), "plain": float((held[1] ** 2).mean())}
 
-    _run("skills", network, len(seen), loss, judge, fit)
-    return network
+    return _fitted("skills", network, len(seen), loss, judge, plan)
 
 
-def fit_prior(skills: SkillModel, train: Sequences, held_out: Sequences, fit: Fit) -> SkillPrior:
+def fit_prior(skills: SkillModel, train: Sequences, held_out: Sequences, plan: Plan) -> SkillPrior:
     """Density of the skills behind these sequences, given what was seen when they began."""
-    torch.manual_seed(fit.seed)
+    torch.manual_seed(plan.seed)
     network = SkillPrior()
     with torch.no_grad():
         mean, spread = skills.encode(*(torch.as_tensor(values) for values in train))
@@ -122,45 +173,22 @@ def fit_prior(skills: SkillModel, train: Sequences, held_out: Sequences, fit: Fi
     def judge() -> dict[str, float]:
         return {"held_out": float(-network.log_prob(held, held_first).mean())}
 
-    _run("prior", network, len(first), loss, judge, fit)
-    return network
+    return _fitted("prior", network, len(first), loss, judge, plan)
 
 
 def _tile(skill: Tensor) -> Tensor:
     return skill[:, None].expand(-1, SKILL_STEPS, -1)
 
 
-def _run(
+def _fitted(
     name: str,
-    network: nn.Module,
+    network: Net,
     count: int,
     loss: Callable[[Tensor], Tensor],
     judge: Callable[[], dict[str, float]],
-    fit: Fit,
-) -> None:
-    """Adam on batches of row numbers; the network is left with the weights of its best held-out epoch."""
-    optimiser = torch.optim.Adam(network.parameters(), lr=fit.rate)
-    generator = torch.Generator().manual_seed(fit.seed)
-    best, kept = np.inf, _copy(network)
-    for epoch in range(1, fit.epochs + 1):
-        network.train()
-        total = 0.0
-        for rows in torch.randperm(count, generator=generator).split(fit.batch):
-            optimiser.zero_grad()
-            value = loss(rows)
-            value.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-            total += float(value.detach()) * len(rows)
-        network.eval()
-        with torch.no_grad():
-            row = {"epoch": epoch, "loss": total / count, **judge()}
-        if row["held_out"] < best:
-            best, kept = row["held_out"], _copy(network)
-        fit.report(name, row)
-    network.load_state_dict(kept)
-    network.eval()
-
-
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {key: value.clone() for key, value in network.state_dict().items()}
+    plan: Plan,
+) -> Net:
+    """The network with the weights of its best held-out epoch."""
+    settings = FitSettings(epochs=plan.epochs, rate=plan.rate, clip=CLIP)
+    Fit(RowTask(network, count, loss, judge, plan), settings, part=name, report=plan.report).run()
+    return network

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from harness.errors import RunError, ScenarioError
+from harness.fitting.identity import digest
 from harness.traffic.tokens.scene import SceneOptions, SceneTokens, tokenise_scene
 from harness.traffic.tokens.vocabulary import Vocabulary
 from scenarios.scenario import CURRENT_STEP, MapFeature, Scenario, ScenarioSource
@@ -137,6 +138,10 @@ class TokenisedScenes:
                 seen = mirrored(scenario) if flag else scenario
                 tokenise_scene(seen, vocabulary, options, training=True).save(self._path(index, flag))
         self.entries += [(index, flag) for flag in wanted]
+
+    def digest(self) -> str:
+        """Identifies the entries, in their order."""
+        return digest(self._path(*entry).name for entry in self.entries)
 
     def __len__(self) -> int:
         """Number of entries, mirrored ones included."""

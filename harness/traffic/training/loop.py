@@ -1,11 +1,8 @@
-"""The training loop: one for all stages. Resumable, early-stopped, deterministic."""
+"""How a stage of traffic training uses the one supervised loop: batches of scenes, checkpoint, best weights."""
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +10,16 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from harness.errors import RunError
-from harness.files import write_atomically
+from harness.fitting.events import Report, Row, unheard
+from harness.fitting.identity import Identity, fingerprint
+from harness.fitting.loop import Fit
+from harness.fitting.settings import FitSettings, adamw
+from harness.fitting.task import Loss, Outcome, Task, seeded
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.model.network import SmartNetwork
-from harness.traffic.model.smart import SmartModel
+from harness.traffic.model.smart import SmartModel, build_network
 from harness.traffic.tokens.scene import SceneOptions
 from harness.traffic.training.config import LoopConfig
 from harness.traffic.training.dataset import TokenisedScenes
@@ -28,11 +28,8 @@ from harness.traffic.training.objective import Objective, Step
 CHECKPOINT: Final = "checkpoint.pt"
 WEIGHTS: Final = "smart.safetensors"
 _VALIDATION_SEED: Final = 7
-_FREE: Final = ("epochs", "minutes", "threads", "patience", "device")
-"""Options that may differ when a run is resumed."""
-
-Report = Callable[[str, dict[str, Any]], None]
-"""Called with an event (`step`, `epoch`) and its values."""
+FREE: Final = frozenset({"epochs", "minutes", "threads", "patience", "device"})
+"""Options that may differ when a stage goes on."""
 
 FROZEN_PARTS: Final = (
     "piece_shape",
@@ -55,26 +52,34 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def schedule(config: LoopConfig, peak: float, step: int, total: int) -> float:
-    """Learning rate at an update: linear warm-up, then a cosine down to `final_rate` of the peak."""
-    warm = min(1.0, (step + 1) / max(config.warmup, 1))
-    done = min(step / max(total, 1), 1.0)
-    return peak * warm * (config.final_rate + (1 - config.final_rate) * 0.5 * (1.0 + math.cos(math.pi * done)))
+def settings_of(config: LoopConfig, objective: Objective) -> FitSettings:
+    """What the loop has to know; a learning rate of 0 is the stage's own."""
+    return FitSettings(
+        epochs=config.epochs,
+        rate=config.learning_rate or (1e-3 if objective.name in ("bc", "gmm") else 1e-4),
+        warmup=config.warmup,
+        final_rate=config.final_rate,
+        clip=config.clip,
+        average=config.average,
+        patience=config.patience,
+        minutes=config.minutes,
+    )
 
 
-class Trainer:
-    """Trains one network with one objective in one folder.
+class TrafficTask(Task[tuple[Step, Any]]):
+    """A network that learns one objective; a batch is scenes with what the objective prepared of them.
 
     Args:
-        config: Loop.
+        config: Options of the loop.
         objective: Stage.
         network: Starting weights; trained in place.
         options: Of the scenes, stored with the weights.
         train, held_out: Scenes.
-        folder: Checkpoint and weights go here.
-        report: Progress callback.
+        folder: The best weights go here.
         info: Stored with the weights.
     """
+
+    best_by = "val"
 
     def __init__(
         self,
@@ -85,43 +90,24 @@ class Trainer:
         train: TokenisedScenes,
         held_out: TokenisedScenes,
         folder: Path,
-        report: Report = lambda event, values: None,
         info: dict[str, Any] | None = None,
     ) -> None:
         self.config, self.objective, self.options = config, objective, options
-        self.train_scenes, self.held_out, self.folder, self.report = train, held_out, folder, report
-        self.info = info or {}
+        self.train_scenes, self.held_out, self.folder, self.info = train, held_out, folder, info or {}
         self.device = device_of(config.device)
-        self.network = network.to(self.device)
+        self.start = fingerprint(network)
+        self.network: SmartNetwork = network.to(self.device)
         # Rewards and references belong to the weights that the stage starts from, also after resuming.
         torch.manual_seed(config.seed)
         objective.begin(self.network)
-        self.rate = config.learning_rate or (1e-3 if objective.name in ("bc", "gmm") else 1e-4)
-        self.optimizer = self._optimizer()
-        self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.best_weights = {name: value.clone() for name, value in self.average.items()}
-        self.epoch, self.updates, self.best, self.best_epoch, self.seconds = 0, 0, math.inf, -1, 0.0
-        self.rows: list[dict[str, float]] = []
-
-    def _optimizer(self) -> torch.optim.AdamW:
-        frozen = FROZEN_PARTS if self.objective.frozen else ()
-        named = [
-            (name, value)
-            for name, value in self.network.named_parameters()
-            if not any(name.startswith(f"{part}.") for part in frozen)
-        ]
-        for value in self.network.parameters():
-            value.requires_grad_(any(value is kept for _, kept in named))
-        if self.objective.module is not None:
-            self.objective.module.to(self.device)
-            named += list(self.objective.module.named_parameters())
-        self.parameters = [value for _, value in named]
-        decay = [value for value in self.parameters if value.ndim > 1]
-        plain = [value for value in self.parameters if value.ndim <= 1]
-        groups = [{"params": decay, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.rate)
-
-    # ---- batches
+        frozen = tuple(f"{part}." for part in FROZEN_PARTS) if objective.frozen else ()
+        for name, value in self.network.named_parameters():
+            value.requires_grad_(not name.startswith(frozen))
+        self.memory = objective.module if objective.module is None else objective.module.to(self.device)
+        self.settings = settings_of(config, objective)
+        self.optimiser = adamw(self.parameters(), self.settings.rate, config.weight_decay)
+        self.count = min(config.scenes_per_epoch or len(train), len(train))
+        self.updates = -(-self.count // config.batch) * objective.updates
 
     def step_of(self, scenes: TokenisedScenes, entries: list[int], seed: tuple[int, ...]) -> Step:
         """A batch of scenes with its own random generator."""
@@ -140,126 +126,90 @@ class Trainer:
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.amp)
 
-    def run_epoch(self) -> dict[str, float]:
-        """One epoch; its randomness depends on seed and epoch only, so that a resumed run is the same run."""
-        config = self.config
-        rng = np.random.default_rng([config.seed, self.epoch])
-        torch.manual_seed(config.seed * 100_003 + self.epoch)
-        count = min(config.scenes_per_epoch or len(self.train_scenes), len(self.train_scenes))
-        batches = list(self.train_scenes.batches(rng.permutation(len(self.train_scenes))[:count], config.batch))
-        total = len(batches) * config.epochs * self.objective.updates
-        sums: dict[str, float] = {}
-        for number, entries in enumerate(batches):
-            step = self.step_of(self.train_scenes, entries, (config.seed, self.epoch, number))
+    def batches(self, epoch: int) -> Iterator[tuple[Step, Any]]:
+        """Scenes in random order; every batch as often as the objective updates on it."""
+        order = seeded(self.config.seed, epoch).permutation(len(self.train_scenes))[: self.count]
+        for number, entries in enumerate(self.train_scenes.batches(order, self.config.batch)):
+            step = self.step_of(self.train_scenes, entries, (self.config.seed, epoch, number))
             self.network.eval()
             with torch.no_grad(), self._autocast():
                 data = self.objective.prepare(self.network, step)
             self.network.train()
             for _ in range(self.objective.updates):
-                for name, value in self._update(step, data, total).items():
-                    sums[name] = sums.get(name, 0.0) + value
-            self.report("step", {"epoch": self.epoch, "step": number + 1, "steps": len(batches)})
-        return {name: value / (len(batches) * self.objective.updates) for name, value in sums.items()}
+                yield step, data
 
-    def _update(self, step: Step, data: Any, total: int) -> dict[str, float]:
+    def loss(self, batch: tuple[Step, Any]) -> Loss:
+        """The objective's loss."""
         with self._autocast():
-            loss = self.objective.loss(self.network, step, data)
-        if not bool(torch.isfinite(loss.total.detach())):
-            raise RunError(f"the loss became {loss.total.item()} in epoch {self.epoch}; lower the learning rate.")
-        for group in self.optimizer.param_groups:
-            group["lr"] = schedule(self.config, self.rate, self.updates, total)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        self.optimizer.step()
-        self.updates += 1
-        decay = min(self.config.average, self.updates / (self.updates + 10.0))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1.0 - decay)
-        return {"loss": float(loss.total.detach()), "gradient": float(norm), **loss.numbers}
+            found = self.objective.loss(self.network, *batch)
+        return Loss(found.total, {"loss": float(found.total.detach()), **found.numbers})
 
     @torch.no_grad()
-    def evaluate(self) -> float:
-        """Validation value of the averaged weights."""
-        kept = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average)
+    def evaluate(self, epoch: int) -> dict[str, float]:
+        """The objective's value of held-out scenes."""
         self.network.eval()
         values, weights = [], []
         for number, entries in enumerate(self.held_out.batches(np.arange(len(self.held_out)), self.config.batch)):
             step = self.step_of(self.held_out, entries, (_VALIDATION_SEED, number))
             values.append(self.objective.validate(self.network, step))
             weights.append(len(entries))
-        self.network.load_state_dict(kept)
-        return float(np.average(values, weights=weights))
+        return {"val": float(np.average(values, weights=weights))}
 
-    # ---- files
+    def row(self, outcome: Outcome) -> Row:
+        """The usual numbers, and the mean gradient norm."""
+        gradient = sum(outcome.gradients) / len(outcome.gradients)
+        return {**super().row(outcome), "gradient": gradient}
 
-    def save(self) -> None:
-        """Write the checkpoint and the best weights, each all or nothing."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "best_weights": self.best_weights,
-            "optimizer": self.optimizer.state_dict(),
-            "module": self.objective.module.state_dict() if self.objective.module is not None else {},
-            "numbers": [self.epoch, self.updates, self.best, self.best_epoch, self.seconds],
-            "rows": json.dumps(self.rows),
-            "config": json.dumps(asdict(self.config)),
-        }
-        write_atomically(self.folder / CHECKPOINT, lambda beside: torch.save(state, beside))
-        self.best_model().save(self.folder / WEIGHTS)
+    def improved(self, weights: dict[str, Tensor], epoch: int, value: float) -> None:
+        """Write the new best weights."""
+        self.model(weights, epoch, value).save(self.folder / WEIGHTS)
 
-    def restore(self) -> None:
-        """Go on where the checkpoint ends.
-
-        Raises:
-            RunError: It is unreadable, or was made with other settings.
-        """
-        file = self.folder / CHECKPOINT
-        try:
-            state = torch.load(file, weights_only=True, map_location=self.device)
-        except (OSError, RuntimeError, ValueError, EOFError) as error:
-            raise RunError(f"cannot resume from {file}: {error}. Start a new run.") from error
-        was, now = json.loads(state["config"]), json.loads(json.dumps(asdict(self.config)))
-        changed = sorted(k for k in now if k not in _FREE and was.get(k) != now[k])
-        if changed:
-            raise RunError(f"{file} was made with other settings ({', '.join(changed)}); use them or start a new run.")
-        self.network.load_state_dict(state["network"])
-        self.average, self.best_weights = state["average"], state["best_weights"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.objective.module is not None:
-            self.objective.module.load_state_dict(state["module"])
-        epoch, updates, self.best, best_epoch, self.seconds = state["numbers"]
-        self.epoch, self.updates, self.best_epoch = int(epoch), int(updates), int(best_epoch)
-        self.rows = json.loads(state["rows"])
-
-    def best_model(self) -> SmartModel:
-        """The best averaged weights so far."""
-        from harness.traffic.model.smart import build_network
-
-        weights: dict[str, Tensor] = {name: value.cpu() for name, value in self.best_weights.items()}
-        network = build_network(self.network.config, weights, str(self.folder))
-        info = {**self.info, "stage": self.objective.name, "epoch": self.best_epoch, "validation": self.best}
+    def model(self, weights: dict[str, Tensor], epoch: int, value: float) -> SmartModel:
+        """A model with weights of an epoch."""
+        on_cpu = {name: tensor.cpu() for name, tensor in weights.items()}
+        network = build_network(self.network.config, on_cpu, str(self.folder))
+        info = {**self.info, "stage": self.objective.name, "epoch": epoch, "validation": value}
         return SmartModel(network, self.options, info)
 
-    def run(self) -> SmartModel:
-        """Train until the epochs, the time or the patience run out; the best model."""
-        config = self.config
-        torch.set_num_threads(config.threads)
-        while self.epoch < config.epochs and self.epoch - self.best_epoch <= config.patience:
-            began = time.monotonic()
-            numbers = self.run_epoch()
-            value = self.evaluate()
-            if value < self.best:
-                self.best, self.best_epoch = value, self.epoch
-                self.best_weights = {name: kept.clone() for name, kept in self.average.items()}
-            self.seconds += time.monotonic() - began
-            row = {"epoch": self.epoch, "seconds": self.seconds, "val": value, "best": self.best, **numbers}
-            self.rows.append(row)
-            self.epoch += 1
-            self.save()
-            self.report("epoch", row)
-            if config.minutes and self.seconds > 60.0 * config.minutes:
-                break
-        return self.best_model()
+    def identity(self, options: dict[str, Any]) -> Identity:
+        """What a checkpoint must agree with.
+
+        Args:
+            options: Of the objective.
+        """
+        data = {"scenes": self.train_scenes.digest(), "held_out": self.held_out.digest()}
+        stage = {"stage": self.objective.name, "options": options, "start": self.start}
+        return Identity({**asdict(self.config), **stage, **data}, FREE)
+
+
+def train_stage(
+    task: TrafficTask, options: dict[str, Any], *, part: str, report: Report = unheard
+) -> tuple[SmartModel, list[Row]]:
+    """Train, or go on where the checkpoint in the task's folder ends.
+
+    Args:
+        task: What is trained.
+        options: Of its objective; a checkpoint of other options is refused.
+        part: The stage's name in events.
+        report: Takes the events.
+
+    Returns:
+        The best model, also saved as `WEIGHTS`, and the rows of all epochs.
+
+    Raises:
+        RunError: The checkpoint is unreadable, or was made with other settings, scenes or starting weights.
+    """
+    torch.set_num_threads(task.config.threads)
+    fit: Fit[tuple[Step, Any]] = Fit(
+        task,
+        task.settings,
+        part=part,
+        note=f"{len(task.train_scenes)} scenes, {len(task.held_out)} held out",
+        report=report,
+        checkpoint=task.folder / CHECKPOINT,
+        identity=task.identity(options),
+    )
+    rows = fit.run()
+    best = task.model(fit.best_weights, fit.best_epoch, fit.best)
+    best.save(task.folder / WEIGHTS)
+    return best, rows

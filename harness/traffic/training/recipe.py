@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import torch
 
 from harness.errors import RunError
 from harness.files import write_json
+from harness.fitting.events import Advanced, Report, Row
 from harness.traffic.model.config import SIZES
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel
@@ -18,7 +19,7 @@ from harness.traffic.tokens.scene import SceneOptions
 from harness.traffic.tokens.vocabulary import Vocabulary
 from harness.traffic.training.config import LoopConfig
 from harness.traffic.training.dataset import TokenisedScenes
-from harness.traffic.training.loop import CHECKPOINT, WEIGHTS, Report, Trainer
+from harness.traffic.training.loop import WEIGHTS, TrafficTask, train_stage
 from harness.traffic.training.stages import StageOptions, make_objective
 from scenarios.scenario import ScenarioSource
 
@@ -75,14 +76,14 @@ def starting_model(plan: StagePlan) -> SmartModel:
 
 def run_stages(
     plan: StagePlan, train: ScenarioSource, val: ScenarioSource, folder: Path, report: Report
-) -> tuple[Path, dict[str, list[dict[str, float]]]]:
+) -> tuple[Path, dict[str, list[Row]]]:
     """Run the stages of a plan; each starts from the best weights of the one before.
 
     Args:
         plan: What to do.
         train, val: Scenes.
         folder: Run folder; a recipe uses one sub-folder per stage, and goes on where it was stopped.
-        report: Progress callback.
+        report: Takes the events.
 
     Returns:
         The final weights file, and the epochs of every stage.
@@ -95,20 +96,18 @@ def run_stages(
     for split, source, mirror in (("train", train, plan.mirror), ("val", val, False)):
 
         def progress(done: int, total: int, split: str = split) -> None:
-            report("scenes", {"split": split, "done": done, "total": total})
+            report(Advanced(f"tokens ({split})", done, total))
 
         sets[split] = TokenisedScenes(
             source, model.vocabulary, model.options, plan.cache, mirror=mirror, progress=progress
         )
-    rows: dict[str, list[dict[str, float]]] = {}
+    rows: dict[str, list[Row]] = {}
     single = len(plan.stages) == 1
     for number, name in enumerate(plan.stages):
         part = folder if single else folder / f"{number + 1}_{name}"
         part.mkdir(exist_ok=True)
         title = name if single else part.name
-        report("stage", {"name": title, "train": len(sets["train"]), "val": len(sets["val"])})
-        model, history = _run_stage(plan, name, model, sets, part, report)
-        rows[title] = history
+        model, rows[title] = _run_stage(plan, name, title, model, sets, part, report)
     final = folder / WEIGHTS
     if not single:
         model.save(final)
@@ -116,8 +115,14 @@ def run_stages(
 
 
 def _run_stage(
-    plan: StagePlan, name: str, model: SmartModel, sets: dict[str, TokenisedScenes], part: Path, report: Report
-) -> tuple[SmartModel, list[dict[str, float]]]:
+    plan: StagePlan,
+    name: str,
+    title: str,
+    model: SmartModel,
+    sets: dict[str, TokenisedScenes],
+    part: Path,
+    report: Report,
+) -> tuple[SmartModel, list[Row]]:
     done = part / _DONE
     if done.exists():
         try:
@@ -125,22 +130,10 @@ def _run_stage(
         except ValueError as error:
             raise RunError(f"{done} is damaged: {error}. Remove it to train the stage again.") from error
     info = {**plan.info, "stages": [*model.info.get("stages", []), name]}
-    trainer = Trainer(
-        plan.loop,
-        make_objective(name, plan.options),
-        model.network,
-        model.options,
-        sets["train"],
-        sets["val"],
-        part,
-        report,
-        info,
-    )
-    if (part / CHECKPOINT).exists():
-        trainer.restore()
-    best = trainer.run()
-    best.save(part / WEIGHTS)
+    objective = make_objective(name, plan.options)
+    task = TrafficTask(plan.loop, objective, model.network, model.options, sets["train"], sets["val"], part, info)
+    best, rows = train_stage(task, asdict(plan.options), part=title, report=report)
     # A single stage may be resumed with more epochs; a stage of a recipe is over.
     if len(plan.stages) > 1:
-        write_json(done, trainer.rows)
-    return best, trainer.rows
+        write_json(done, rows)
+    return best, rows

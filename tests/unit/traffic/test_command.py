@@ -41,7 +41,7 @@ def console() -> Console:
 def test_cloning_then_recipe(tmp_path, base):
     shown = console()
     folder = train_traffic.run(train_traffic.TrainTrafficConfig(out=tmp_path / "bc", **base), shown)
-    assert "stage bc: 2 scenes" in shown.file.getvalue()
+    assert "bc: 2 scenes" in shown.file.getvalue()
     weights = folder / "smart.safetensors"
     assert SmartModel.load(weights).info["stages"] == ["bc"]
     assert any((folder / "tensorboard").iterdir())

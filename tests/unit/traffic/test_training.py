@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -18,7 +19,7 @@ from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop, Strateg
 from harness.traffic.training.config import LoopConfig
 from harness.traffic.training.dataset import TokenisedScenes, mirrored
 from harness.traffic.training.imitation import BehaviourCloning, MixtureCloning, soft_labels
-from harness.traffic.training.loop import Trainer, schedule
+from harness.traffic.training.loop import TrafficTask, settings_of, train_stage
 from harness.traffic.training.objective import Step
 from harness.traffic.training.reinforcement import (
     METHODS,
@@ -234,44 +235,63 @@ def test_mpo_uses_a_fixed_threshold_where_given():
 # ---- the loop
 
 
-def trainer(folder, epochs, stage="bc", **options):
+def task_in(folder, epochs, stage="bc", model=None, **options):
     source = two_scenes()
-    model = small_model(vocabulary=tiny_vocabulary())
+    model = model or small_model(vocabulary=tiny_vocabulary())
     scenes = TokenisedScenes(source, model.vocabulary, OPTIONS, folder / "tokens")
     config = LoopConfig(epochs=epochs, batch=1, learning_rate=5e-3, warmup=2, device="cpu", **options)
     folder.mkdir(exist_ok=True)
-    return Trainer(config, make_objective(stage, StageOptions()), model.network, OPTIONS, scenes, scenes, folder)
+    return TrafficTask(config, make_objective(stage, StageOptions()), model.network, OPTIONS, scenes, scenes, folder)
 
 
-def test_resuming_equals_going_on(tmp_path):
-    straight = trainer(tmp_path / "a", 2)
-    straight.run()
-    first = trainer(tmp_path / "b", 2)
-    first.config = dataclasses.replace(first.config, minutes=1e-9)
-    first.run()
-    assert first.epoch == 1
-    second = trainer(tmp_path / "b", 2)
-    second.restore()
-    second.run()
+@pytest.mark.parametrize("stage", ["bc", "mpo"])
+def test_resuming_equals_going_on(tmp_path, stage):
+    straight, rows = train_stage(task_in(tmp_path / "a", 2, stage), {}, part=stage)
+    _, first = train_stage(task_in(tmp_path / "b", 2, stage, minutes=1e-9), {}, part=stage)
+    assert len(first) == 1
+    resumed, again = train_stage(task_in(tmp_path / "b", 2, stage), {}, part=stage)
     for name, value in straight.network.state_dict().items():
-        assert torch.equal(value, second.network.state_dict()[name]), name
-    assert [r["val"] for r in straight.rows] == [r["val"] for r in second.rows]
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    assert [row["val"] for row in rows] == [row["val"] for row in again]
+    assert [row["loss"] for row in rows] == [row["loss"] for row in again]
 
 
-def test_other_settings_are_refused(tmp_path):
-    trainer(tmp_path / "a", 1).run()
-    other = trainer(tmp_path / "a", 1, seed=3)
-    with pytest.raises(RunError, match="seed"):
-        other.restore()
+def test_other_settings_weights_and_scenes_are_refused(tmp_path):
+    train_stage(task_in(tmp_path / "a", 1), {"smoothing": 0.1}, part="bc")
+    with pytest.raises(RunError, match="seed was 0 and is 3"):
+        train_stage(task_in(tmp_path / "a", 1, seed=3), {"smoothing": 0.1}, part="bc")
+    with pytest.raises(RunError, match=r"options\.smoothing was 0\.1"):
+        train_stage(task_in(tmp_path / "a", 1), {"smoothing": 0.2}, part="bc")
+    stranger = small_model(vocabulary=tiny_vocabulary())
+    with torch.no_grad():
+        next(stranger.network.parameters()).add_(1.0)
+    with pytest.raises(RunError, match="start was"):
+        train_stage(task_in(tmp_path / "a", 1, model=stranger), {"smoothing": 0.1}, part="bc")
+    other = task_in(tmp_path / "a", 1)
+    other.train_scenes.entries.pop()
+    with pytest.raises(RunError, match=r"held_out was.*scenes was"):
+        train_stage(other, {"smoothing": 0.1}, part="bc")
+
+
+def test_a_checkpoint_of_version_0_1_goes_on(tmp_path):
+    """It knows the loop's options only, and those are compared."""
+    train_stage(task_in(tmp_path / "a", 1), {}, part="bc")
+    file = tmp_path / "a" / "checkpoint.pt"
+    state = torch.load(file, weights_only=True)
+    state["config"] = json.dumps(dataclasses.asdict(task_in(tmp_path / "a", 1).config))
+    torch.save(state, file)
+    assert len(train_stage(task_in(tmp_path / "a", 2), {}, part="bc")[1]) == 2
+    with pytest.raises(RunError, match="weight_decay"):
+        train_stage(task_in(tmp_path / "a", 3, weight_decay=0.5), {}, part="bc")
 
 
 def test_a_tiny_model_learns_two_scenes(tmp_path):
     """Cloning must bring the negative log-likelihood of two scenes far below chance (log 8 = 2.1)."""
-    run = trainer(tmp_path / "a", 16, average=0.5)
-    start = run.evaluate()
-    run.run()
+    task = task_in(tmp_path / "a", 16, average=0.5)
+    start = task.evaluate(0)["val"]
+    _, rows = train_stage(task, {}, part="bc")
     assert start > 1.0
-    assert run.best < 0.4 * start
+    assert rows[-1]["best"] < 0.4 * start
 
 
 def test_mixture_cloning_learns(tmp_path):
@@ -290,11 +310,10 @@ def test_mixture_cloning_learns(tmp_path):
     assert values[-1] < values[0] - 0.5
 
 
-def test_learning_rate_schedule():
-    config = LoopConfig(warmup=10, final_rate=0.1)
-    assert schedule(config, 1.0, 0, 100) == pytest.approx(0.1)
-    assert schedule(config, 1.0, 100, 100) == pytest.approx(0.1)
-    assert schedule(config, 1.0, 50, 100) == pytest.approx(0.55)
+def test_stages_have_learning_rates_of_their_own():
+    rates = {name: settings_of(LoopConfig(), make_objective(name, StageOptions())).rate for name in ("bc", "catk")}
+    assert rates == {"bc": 1e-3, "catk": 1e-4}
+    assert settings_of(LoopConfig(learning_rate=0.5), make_objective("catk", StageOptions())).rate == 0.5
 
 
 def test_mirrored_scenes():

@@ -9,6 +9,7 @@ from adversaries.prior import MotionPrior
 from adversaries.prior.samples import PLAIN, build_samples, scene_rows
 from adversaries.prior.training import PriorTraining, train_prior
 from harness.errors import ConfigError, RunError
+from harness.fitting.events import Advanced, Epoch, Event
 from tests.scenes import straight_road
 from tests.unit.adversaries.prior.worlds import SMALL, Listed, bend
 
@@ -24,9 +25,7 @@ def bends(count: int, seed: int) -> Listed:
 
 def test_it_learns_to_follow_a_bend(tmp_path) -> None:
     config = PriorTraining(epochs=14, patience=14, learning_rate=3e-3, **SHORT)
-    seen = {}
-    train_prior(config, bends(16, 0), bends(6, 1), tmp_path, report=lambda event, values: seen.update({event: values}))
-    results = seen["result"]["val"]["moving"]
+    results = train_prior(config, bends(16, 0), bends(6, 1), tmp_path).results["val"]["moving"]
     prior, straight = results["prior"], results["constant velocity"]
     assert prior["minADE_6"] < 0.4 * straight["minADE_6"]
     assert prior["miss_32"] < 0.5
@@ -42,8 +41,11 @@ def test_resumed_is_the_same_as_uninterrupted(tmp_path) -> None:
     class KilledError(Exception):
         pass
 
-    def kill(event: str, values: dict) -> None:
-        if event == "step" and values["epoch"] == 1:
+    seen = []
+
+    def kill(event: Event) -> None:
+        seen.append(event)
+        if isinstance(event, Advanced) and any(isinstance(earlier, Epoch) for earlier in seen):
             raise KilledError
 
     whole = train_prior(config, source, held_out, tmp_path / "whole")
@@ -52,12 +54,16 @@ def test_resumed_is_the_same_as_uninterrupted(tmp_path) -> None:
     with pytest.raises(RunError, match="--resume"):
         train_prior(config, source, held_out, tmp_path / "cut")
     resumed = train_prior(config, source, held_out, tmp_path / "cut", resume=True)
-    for name, value in whole.network.state_dict().items():
-        np.testing.assert_array_equal(value.numpy(), resumed.network.state_dict()[name].numpy(), err_msg=name)
+    for name, value in whole.prior.network.state_dict().items():
+        again = resumed.prior.network.state_dict()[name]
+        np.testing.assert_array_equal(value.numpy(), again.numpy(), err_msg=name)
+    assert len(whole.history) == len(resumed.history) == 3
     with pytest.raises(RunError, match="other settings"):
         train_prior(
             PriorTraining(epochs=3, **{**SHORT, "batch_size": 8}), source, held_out, tmp_path / "cut", resume=True
         )
+    with pytest.raises(RunError, match="scenes was"):
+        train_prior(config, bends(4, 7), held_out, tmp_path / "cut", resume=True)
 
 
 def test_samples_are_kept_and_made_again_when_the_scenes_change(tmp_path) -> None:

@@ -10,7 +10,7 @@ from adversaries.sage.alignment import Alignment, evaluate, summary
 from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.bank import Entry, build_bank
 from adversaries.sage.groups import Draw, draw_goals
-from adversaries.sage.hgpo import RECIPES, HgpoConfig, Recipe, hgpo_loss, recipe_of, update
+from adversaries.sage.hgpo import RECIPES, HgpoConfig, Recipe, group_loss, hgpo_loss, recipe_of
 from adversaries.sage.objectives import Values
 from harness.errors import AdversaryError, ConfigError, RunError, UnknownNameError
 from tests.scenes import crossing, straight_road
@@ -77,11 +77,10 @@ def test_policy_and_reference_are_asked_about_the_same_trajectories() -> None:
 
     reference, policy = Watched("reference"), Watched("policy")
     entry = Entry(straight_road(), reference)
-    optimiser = torch.optim.AdamW(policy.module.parameters(), lr=0.1)
-    result = update(policy, optimiser, [entry], ADV, HgpoConfig(), np.random.default_rng(0))
+    result = group_loss(policy, [entry], ADV, HgpoConfig(), np.random.default_rng(0))
     assert result.pairs > 0
     # At equal weights the log-ratios vanish on the same trajectories, and only there: the loss is log 2.
-    assert result.loss == pytest.approx(math.log(2), abs=1e-6)
+    assert result.loss.item() == pytest.approx(math.log(2), abs=1e-6)
     known = {row.tobytes() for rows in asked["reference"] for row in rows}
     assert {row.tobytes() for rows in asked["policy"] for row in rows} <= known
 
@@ -109,7 +108,7 @@ def test_alignment_improves_what_the_expert_prefers(backbone) -> None:
     before = reference.clone()
     for name in ("adv", "real"):
         alignment = Alignment(reference, bank, bank, RECIPES[name], config)
-        history = alignment.run()
+        history = alignment.fit()
         first, last = (evaluate(policy, bank, RECIPES[name], config.group) for policy in (before, alignment.policy))
         assert last["reward"] > first["reward"]
         assert last["feasible"] > first["feasible"] + 0.1
@@ -157,8 +156,8 @@ def test_resumption_reaches_the_same_weights(tmp_path) -> None:
     bank = build_bank(scenes(), reference)
 
     def train(epochs, file):
-        alignment = Alignment(reference, bank, None, ADV, HgpoConfig(epochs=epochs, learning_rate=0.05), file)
-        history = alignment.run()
+        alignment = Alignment(reference, bank, None, ADV, HgpoConfig(epochs=epochs, learning_rate=0.05))
+        history = alignment.fit(checkpoint=file)
         return alignment.policy.module["logits"].detach(), history
 
     straight, history = train(10, None)
@@ -166,13 +165,16 @@ def test_resumption_reaches_the_same_weights(tmp_path) -> None:
     resumed, pieces = train(10, tmp_path / "c.pt")
     assert torch.equal(straight, resumed)
     assert [row["loss"] for row in pieces] == [row["loss"] for row in history]
-    with pytest.raises(RunError, match="other options"):
-        Alignment(reference, bank, None, REAL, HgpoConfig(learning_rate=0.05), tmp_path / "c.pt")
+    with pytest.raises(RunError, match="w_adv was"):
+        Alignment(reference, bank, None, REAL, HgpoConfig(learning_rate=0.05)).fit(checkpoint=tmp_path / "c.pt")
     stranger = reference.clone()
     with torch.no_grad():
         stranger.module["logits"].add_(1.0)
-    with pytest.raises(RunError, match="prior weights"):
-        Alignment(stranger, bank, None, ADV, HgpoConfig(learning_rate=0.05), tmp_path / "c.pt")
+    with pytest.raises(RunError, match="reference was"):
+        Alignment(stranger, bank, None, ADV, HgpoConfig(learning_rate=0.05)).fit(checkpoint=tmp_path / "c.pt")
+    fewer = build_bank(scenes()[:1], reference)
+    with pytest.raises(RunError, match="scenes was"):
+        Alignment(reference, fewer, None, ADV, HgpoConfig(learning_rate=0.05)).fit(checkpoint=tmp_path / "c.pt")
 
 
 def test_scenes_that_cannot_be_used_are_listed() -> None:

@@ -1,13 +1,14 @@
 """`python -m harness.train_seal` from options to weights that `seal` takes, without an engine; it resumes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from adversaries.seal.adversary import SealAdversary
 from harness import train_seal
-from harness.errors import ConfigError
+from harness.errors import ConfigError, RunError
 from harness.files import file_name
 from harness.registry import resolve
 from tests.scenes import straight_road
@@ -50,6 +51,13 @@ def test_from_roll_outs_to_an_adversary(tmp_path, monkeypatch) -> None:
     again = train_seal.TrainSealConfig(prior=tmp_path / "given.safetensors", resume=folder, fit=short)
     train_seal.run(again, console)
     assert simulated[5:] == ["scene_5"], "only the scene that was missing is simulated"
+
+    small_prior(1).save(tmp_path / "other.safetensors")
+    changed = train_seal.TrainSealConfig(prior=tmp_path / "other.safetensors", resume=folder, fit=short)
+    with pytest.raises(RunError, match="prior was"):
+        train_seal.run(changed, console)
+    with pytest.raises(RunError, match="seed was 0 and is 1"):
+        train_seal.run(replace(again, seed=1), console)
 
 
 def test_too_few_scenes_say_so(tmp_path, monkeypatch) -> None:

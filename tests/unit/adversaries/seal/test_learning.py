@@ -11,17 +11,14 @@ from adversaries.seal.networks import LATENT, OBSERVATION, SkillModel, SkillPrio
 from adversaries.seal.rollouts import Rollouts, roll_out
 from adversaries.seal.skills import Sequences, recorded
 from adversaries.seal.tracks import closeness
-from adversaries.seal.training import Fit, FitConfig, fit_prior, fit_scorer, fit_skills
+from adversaries.seal.training import FitConfig, Plan, fit_prior, fit_scorer, fit_skills
 from adversaries.seal.weights import SealModel
 from harness.errors import ConfigError, RunError, WeightsError
+from harness.fitting.events import Epoch
 from harness.interfaces import Trajectory
 from tests.scenes import straight_road
 from tests.unit.adversaries.fakes import FixedPrior, context, line
 from tests.unit.adversaries.seal.toys import model, rollouts
-
-
-def quiet(name, row):
-    pass
 
 
 def test_every_candidate_is_played_and_recorded() -> None:
@@ -81,7 +78,7 @@ def test_the_scorer_learns_who_comes_close() -> None:
     tracks[..., 2] = 1.0
     targets = np.stack([np.exp(-far / 8), np.full(400, 0.3)], -1).astype(np.float32)
     parts = [together([type(candidate_examples(rollouts()))(t, y)]) for t, y in ((tracks, targets),)]
-    network = fit_scorer("scorer", parts[0], parts[0], Fit(3e-3, 30, 64, 0, quiet))
+    network = fit_scorer("scorer", parts[0], parts[0], Plan(3e-3, 30, 64, 0))
     with torch.no_grad():
         found = network(torch.as_tensor(tracks)).numpy()
     assert np.abs(found - targets).mean() < 0.04
@@ -117,8 +114,8 @@ def demonstrations(count: int = 300) -> Sequences:
 
 def test_skills_reproduce_what_was_demonstrated_and_the_prior_draws_from_it() -> None:
     shown = demonstrations()
-    skills = fit_skills(shown, shown, 1e-3, Fit(3e-3, 40, 64, 0, quiet))
-    prior = fit_prior(skills, shown, shown, Fit(2e-3, 60, 64, 0, quiet))
+    skills = fit_skills(shown, shown, 1e-3, Plan(3e-3, 40, 64, 0))
+    prior = fit_prior(skills, shown, shown, Plan(2e-3, 60, 64, 0))
     with torch.no_grad():
         mean, _ = skills.encode(*(torch.as_tensor(values) for values in shown))
         redone = skills.decode(torch.as_tensor(shown.seen), mean[:, None].expand(-1, 10, -1))
@@ -135,8 +132,8 @@ def test_everything_is_learnt_from_roll_outs_and_tracks_and_can_be_saved(tmp_pat
     records = [rollouts(contact=(40, 45), offset=float(k)) for k in range(8)]
     tracks = [recorded(straight_road()) for _ in range(8)]
     told = []
-    made = make_model(records, tracks, config, 0, info={"data": "own"}, report=lambda name, row: told.append(name))
-    assert told == ["scorer", "reactive", "skills", "prior"]
+    made = make_model(records, tracks, config, 0, info={"data": "own"}, report=told.append)
+    assert [event.part for event in told if isinstance(event, Epoch)] == ["scorer", "reactive", "skills", "prior"]
     assert made.info["adversarial_skills"] >= 50
     made.save(tmp_path / "seal.safetensors")
     again = SealModel.load(tmp_path / "seal.safetensors")

@@ -1,0 +1,206 @@
+"""The supervised loop of all networks: schedule, clipping, averaging, patience, best weights, exact resumption."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import pickle
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Generic
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import RunError
+from harness.files import write_atomically
+from harness.fitting.events import Advanced, Epoch, Report, Row, Started, unheard
+from harness.fitting.identity import Identity
+from harness.fitting.settings import FitSettings
+from harness.fitting.task import Batch, Outcome, Task
+
+log = logging.getLogger(__name__)
+
+Weights = dict[str, Tensor]
+
+
+def copied(network: nn.Module) -> Weights:
+    """A copy of the weights."""
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+class Fit(Generic[Batch]):
+    """Fits one network.
+
+    A checkpoint is a `torch` file of tensors and plain values that is read with `weights_only`. A run that is killed
+    goes on from it to the very result that it would have reached.
+
+    Args:
+        task: What is learnt.
+        settings: How.
+        part: Name of the network in events.
+        note: What it is, for people.
+        report: Takes the events.
+        checkpoint: File that is written after every epoch, and gone on from where it exists; None for none.
+        identity: What the checkpoint has to agree with.
+
+    Attributes:
+        rows: One per epoch.
+        epoch: Epochs that are over.
+        best: The smallest value of `task.best_by`.
+        best_epoch: Where it was found; -1 for nowhere.
+
+    Raises:
+        RunError: The checkpoint cannot be read, or was made under another identity.
+    """
+
+    def __init__(
+        self,
+        task: Task[Batch],
+        settings: FitSettings,
+        *,
+        part: str,
+        note: str = "",
+        report: Report = unheard,
+        checkpoint: Path | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        self.task, self.settings, self.part, self.report = task, settings, part, report
+        self.rows: list[Row] = []
+        self.epoch, self.updates, self.best, self.best_epoch, self.seconds = 0, 0, math.inf, -1, 0.0
+        self.average: Weights = copied(task.network) if settings.average else {}
+        self.best_weights: Weights = copied(task.network) if task.best_by else {}
+        self._checkpoint, self._identity = checkpoint, identity or Identity({})
+        if checkpoint is not None and checkpoint.exists():
+            self._restore(checkpoint)
+            note = f"{note} (goes on after {self.epoch} epochs)".lstrip()
+        report(Started(part, note, settings.epochs))
+
+    def run(self) -> list[Row]:
+        """Train until the epochs, the time or the patience run out; leaves the network with its best weights.
+
+        Returns:
+            The rows of all epochs.
+
+        Raises:
+            RunError: The loss is not finite, or the checkpoint cannot be written.
+        """
+        settings = self.settings
+        first = None if self.rows else self.task.initial()
+        if first is not None:
+            self.rows.append(first)
+            self.report(Epoch(self.part, first))
+        while self.epoch < settings.epochs and not (0 < settings.patience < self.epoch - self.best_epoch):
+            self.rows.append(self._run_epoch())
+            self.epoch += 1
+            if self._checkpoint is not None:
+                self._save(self._checkpoint)
+            self.report(Epoch(self.part, self.rows[-1]))
+            if settings.minutes and self.seconds > 60.0 * settings.minutes:
+                break
+        if self.best_weights:
+            self.task.network.load_state_dict(self.best_weights)
+        self.task.network.eval()
+        return self.rows
+
+    def _run_epoch(self) -> Row:
+        task, began = self.task, time.monotonic()
+        losses: list[dict[str, float]] = []
+        gradients: list[float] = []
+        for batch in task.batches(self.epoch):
+            losses.append(self._update(batch, gradients))
+            self.report(Advanced(f"{self.part}: batches", len(losses), task.updates))
+        took = time.monotonic() - began
+        with self._averaged(), torch.no_grad():
+            evaluation = task.evaluate(self.epoch)
+        if task.best_by is not None and evaluation[task.best_by] < self.best:
+            self.best, self.best_epoch = evaluation[task.best_by], self.epoch
+            self.best_weights = {name: value.clone() for name, value in self._kept().items()}
+            task.improved(self.best_weights, self.epoch, self.best)
+        self.seconds += time.monotonic() - began
+        return task.row(Outcome(self.epoch, losses, gradients, evaluation, self.best, took, self.seconds))
+
+    def _update(self, batch: Batch, gradients: list[float]) -> dict[str, float]:
+        """Follow the gradient of one batch; its numbers."""
+        task, settings = self.task, self.settings
+        total, numbers = task.loss(batch)
+        if total is None:
+            return numbers
+        if not bool(torch.isfinite(total.detach())):
+            raise RunError(f"the loss became {total.item()} in epoch {self.epoch}; lower the learning rate.")
+        for group in task.optimiser.param_groups:
+            group["lr"] = settings.rate_at(self.updates, task.updates * settings.epochs)
+        task.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        if settings.clip:
+            gradients.append(float(nn.utils.clip_grad_norm_(task.parameters(), settings.clip)))
+        task.optimiser.step()
+        self.updates += 1
+        if settings.average:
+            decay = min(settings.average, self.updates / (self.updates + 10.0))
+            for name, value in task.network.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1.0 - decay)
+        return numbers
+
+    def _kept(self) -> Weights:
+        """The weights that are evaluated and kept."""
+        return self.average if self.settings.average else self.task.network.state_dict()
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The network with the weights that are evaluated."""
+        if not self.settings.average:
+            yield
+            return
+        own = copied(self.task.network)
+        self.task.network.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            self.task.network.load_state_dict(own)
+
+    def _save(self, file: Path) -> None:
+        state = {
+            "network": self.task.network.state_dict(),
+            "average": self.average,
+            "best_weights": self.best_weights,
+            "optimizer": self.task.optimiser.state_dict(),
+            "module": {} if self.task.memory is None else self.task.memory.state_dict(),
+            "numbers": [self.epoch, self.updates, self.best, self.best_epoch, self.seconds],
+            "rows": json.dumps(self.rows),
+            "config": self._identity.text(),
+        }
+        write_atomically(file, lambda beside: torch.save(state, beside))
+
+    def _restore(self, file: Path) -> None:
+        device = next(self.task.network.parameters()).device
+        with _readable(file):
+            state = torch.load(file, weights_only=True, map_location=device)
+            was, rows = json.loads(state["config"]), json.loads(state["rows"])
+        self._identity.check(was, file)
+        with _readable(file):
+            self.task.network.load_state_dict(state["network"])
+            self.task.optimiser.load_state_dict(state["optimizer"])
+            if self.task.memory is not None:
+                self.task.memory.load_state_dict(state["module"])
+            # The checkpoints of priors called the averaged weights `kept` in version 0.1.
+            self.average = (state["kept"] if "kept" in state else state["average"]) if self.settings.average else {}
+            epoch, updates, self.best, best_epoch, self.seconds = state["numbers"]
+        self.epoch, self.updates, self.best_epoch = int(epoch), int(updates), int(best_epoch)
+        self.best_weights, self.rows = state["best_weights"], rows
+        log.info("resumed %s after %d epochs", file, self.epoch)
+
+
+@contextlib.contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Turn what a damaged or foreign checkpoint raises into an error that says so."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise RunError(
+            f"cannot resume from {file}: {error!r}. It is damaged, or of another version of Gauntlet. Start a new run."
+        ) from error
