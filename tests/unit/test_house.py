@@ -15,51 +15,36 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
 
 FILE_LINES, FUNCTION_LINES, VERB_LINES, LOOSE_MODULES = 400, 70, 100, 8
-LONG_FILES = {"harness/engine/env.py": 422}
+LONG_FILES = {"harness/engine/env.py": 425}
 LONG_FUNCTIONS: dict[str, int] = {}
 LONG_VERBS = {
-    "attack": 190,
-    "sage_analysis": 234,
-    "train_experts": 222,
-    "train_prior": 197,
-    "train_seal": 150,
-    "train_traffic": 278,
+    "attack": 201,
+    "sage_analysis": 110,
+    "train_experts": 170,
+    "train_prior": 143,
+    "train_seal": 138,
+    "train_traffic": 249,
 }
 """Path, `path:function` or verb → lines that it has today and may not pass."""
 UNTESTED = {
-    "adversaries.common.candidates",
     "adversaries.common.protocol",
-    "adversaries.prior.batching",
-    "adversaries.prior.cache",
-    "adversaries.prior.losses",
-    "adversaries.prior.prior",
     "adversaries.sage.smart",
     "adversaries.sage.steered",
-    "ego_policies.rule_expert.config",
     "harness.benchmarking.worker",
     "harness.engine.headless",
     "harness.envs.cores",
     "harness.envs.suite",
     "harness.exports.library",
-    "harness.metrics.wosac.features",
-    "harness.metrics.wosac.logged",
-    "harness.metrics.wosac.scorer",
     "harness.moved",
     "harness.report.html.overview",
-    "harness.report.html.page",
     "harness.report.html.scenes",
     "harness.traffic.training.recipe",
     "harness.traffic.training.rewards",
     "harness.train_ego",
     "harness.train_matrix",
     "harness.training.tensorboard",
-    "scenarios.description_writing",
     "scenarios.importers.argoverse2",
-    "scenarios.importers.files",
-    "scenarios.pickle_scan",
     "scenarios.procedural.record",
-    "scenarios.source_format",
-    "scenarios.sources",
 }
 """Modules that no test imports."""
 

@@ -19,7 +19,7 @@ def batch() -> list[torch.Tensor]:
     sizes = [(BATCH, OBSERVED), (BATCH, ACTED), (BATCH,), (BATCH,), (BATCH, OBSERVED), (BATCH, ACTED)]
     made = [torch.randn(*size, generator=generator) for size in sizes]
     made[3] = torch.tensor([0.99, 0.0, 0.99, 0.99, 0.0])
-    made[5] = made[5].clamp(-0.5, 0.5)
+    made[5] = made[5].clamp(-2.0, 2.0)
     return made
 
 

@@ -1,0 +1,117 @@
+"""How scenes are written back, which bytes are pickles of data, and what a user's path means."""
+
+import pickle
+import pickletools
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError, ScenarioError, UnsafePickleError
+from scenarios.description_writing import to_description
+from scenarios.importers.files import holds_importable, kind_of
+from scenarios.pickle_scan import scan
+from scenarios.source_format import Column, copy_data
+from scenarios.sources import open_source
+from tests.scenes import straight_road
+
+
+def test_a_column_is_written_in_the_files_type_and_shape():
+    wide = Column("length", np.dtype(np.float32), (1,)).write(np.array([4.5, 4.5]))
+    assert (wide.dtype, wide.shape) == (np.float32, (2, 1))
+
+
+def test_a_column_that_the_file_held_as_a_list_is_a_list_again():
+    column = Column("heading", np.dtype(np.float64), (), raw=[0.0, 1.0])
+    assert column.write(np.array([0.0, 1.0])) == [0.0, 1.0]
+    assert column.write(np.array([0.0, 2.0])) == [0.0, 2.0]
+
+
+def test_columns_that_we_do_not_keep_come_back_beside_edited_ones():
+    raw = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    written = Column("velocity", raw.dtype, (3,), raw=raw).write(np.array([[1.0, 2.0], [9.0, 5.0]]))
+    assert written.tolist() == [[1, 2, 3], [9, 5, 6]]
+
+
+def test_a_copy_shares_nothing():
+    data = {"a": [np.zeros(2), (1, {"b": np.ones(1)})]}
+    copy = copy_data(data)
+    copy["a"][0][:] = 7
+    copy["a"][1][1]["b"][:] = 7
+    assert data["a"][0].tolist() == [0, 0]
+    assert data["a"][1][1]["b"].tolist() == [1]
+
+
+def test_a_scene_made_in_memory_has_every_field_that_metadrive_asks_for():
+    scene = straight_road(steps=20)
+    written = to_description(scene)
+    assert written["metadata"]["sdc_id"] == "ego"
+    assert written["metadata"]["objects_of_interest"] == ["ego", "opponent"]
+    assert written["metadata"]["ts"] == pytest.approx(np.arange(20) * 0.1)
+    track = written["tracks"]["opponent"]
+    assert track["type"] == "VEHICLE"
+    assert track["state"]["position"][10] == pytest.approx([30.0, 3.5, 0.0])
+    assert track["state"]["position"] is not scene.position
+    assert set(track["state"]) == {"position", "heading", "velocity", "length", "width", "height", "valid"}
+    lane = written["map_features"]["right"]
+    assert (lane["left_neighbor"], lane["polyline"].shape) == ([{"feature_id": "left"}], (201, 3))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_plain_data_passes_the_scan(protocol):
+    scan(pickle.dumps({"a": [1, 2.5, "x", None, np.arange(300)]}, protocol=protocol))
+
+
+def test_the_scan_refuses_what_scenes_never_need():
+    instance = b"(i" + b"os\nsystem\n."
+    assert next(pickletools.genops(instance))[0].name == "MARK"
+    with pytest.raises(UnsafePickleError, match="class instances"):
+        scan(instance)
+    with pytest.raises(UnsafePickleError, match="persistent"):
+        scan(b"Pname\n.")
+    with pytest.raises(UnsafePickleError, match="memory"):
+        scan(b"Nr" + (1 << 30).to_bytes(4, "little") + b".")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"), [(b"", "too early"), (b"N", "too early"), (b"I12", "line"), (b"\xff.", "0xff")]
+)
+def test_the_scan_refuses_what_is_no_pickle(data, why):
+    with pytest.raises(ScenarioError, match=why):
+        scan(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("sd_1.pkl", "description"),
+        ("dataset_summary.pkl", None),
+        (".hidden.pkl", None),
+        ("training.tfrecord-00000-of-01000", "womd"),
+        ("scenario_7.parquet", "argoverse2"),
+        ("log_map_archive_7.json", None),
+        ("notes.txt", None),
+    ],
+)
+def test_formats_are_told_by_name(tmp_path, name, kind):
+    assert kind_of(tmp_path / name) == kind
+
+
+def test_json_is_told_by_its_first_bytes(tmp_path):
+    scene, other = tmp_path / "scene.json", tmp_path / "other.json"
+    scene.write_text('{"name": "x", "objects": []}')
+    other.write_text("{}")
+    assert (kind_of(scene), kind_of(other), kind_of(tmp_path / "gone.json")) == ("gpudrive", None, None)
+    assert holds_importable(tmp_path)
+    scene.unlink()
+    assert not holds_importable(tmp_path)
+
+
+def test_what_cannot_be_opened_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"unknown split 'tets'\. Known: train, val, test, all"):
+        open_source(tmp_path, "tets")
+    with pytest.raises(ScenarioError, match="no such folder"):
+        open_source(tmp_path / "nowhere")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "sd_1.pkl").write_bytes(b"")
+    with pytest.raises(ConfigError, match="no sub-folder 'test', only train"):
+        open_source(tmp_path, "test")
