@@ -11,11 +11,17 @@ from scenarios.selection import open_scenes
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """Where a run lies."""
+class OutOption:
+    """Where a run writes."""
 
     out: Path | None = None
     """New run folder; by default one under `runs/`."""
+
+
+@dataclass(frozen=True)
+class RunOptions(OutOption):
+    """Where a run that can be resumed lies."""
+
     resume: Path | None = None
     """Go on with this run folder. Its configuration counts; options that contradict it are refused."""
 

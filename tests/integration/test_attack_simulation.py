@@ -39,7 +39,7 @@ def test_the_command_simulates_on_demand(
 ) -> None:
     monkeypatch.setattr(attack, "open_source", lambda data, split=None: tiny_source())
     out = tmp_path / "run"
-    attack.main(["--adversary", "rule", "--policy", "replay", "--scenes", "1", "--out", str(out)])
+    attack.main(["--adversary", "rule", "--sut", "replay", "--scenes", "1", "--out", str(out)])
     with (out / "simulated.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert (row["policy"], row["adversary"]) == ("replay", "rule")

@@ -18,12 +18,6 @@ FILE_LINES, FUNCTION_LINES, VERB_LINES, LOOSE_MODULES = 400, 70, 100, 8
 LONG_FILES = {"harness/engine/env.py": 422}
 LONG_FUNCTIONS: dict[str, int] = {}
 LONG_VERBS = {
-    "attack": 201,
-    "sage_analysis": 110,
-    "train_experts": 170,
-    "train_prior": 143,
-    "train_seal": 138,
-    "train_traffic": 249,
 }
 """Path, `path:function` or verb → lines that it has today and may not pass."""
 UNTESTED = {

@@ -4,8 +4,9 @@ import csv
 
 import pytest
 
-from harness.attack import AttackConfig, main
+from harness.attack import main
 from harness.attacks.attackers import Attacker, Dialled
+from harness.attacks.config import AttackConfig
 from harness.attacks.open_loop import logged_context
 from harness.errors import ConfigError
 from tests.scenes import straight_road

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from harness import attack
-from harness.attack import AttackConfig, main, run
+from harness.attack import main
+from harness.attacks.config import AttackConfig
 from harness.attacks.export import attacked_scene
 from harness.attacks.open_loop import AttackRecord, attack_all, attack_logged, logged_context, summarise
+from harness.attacks.run import run_attacks
 from harness.attacks.tables import open_loop_table
+from harness.commands.scaffold import Session
 from harness.errors import ConfigError, RunError, WeightsError
 from harness.interfaces import AttackContext, AttackPlan
 from harness.registry import make, make_with
@@ -119,7 +120,7 @@ class Listed:
 @pytest.fixture
 def three_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
     scenes = [straight_road(scene_id="a/b"), crossing(), straight_road(with_opponent=False)]
-    monkeypatch.setattr(attack, "open_source", lambda data, split=None: Listed(scenes))
+    monkeypatch.setattr(AttackConfig, "open", lambda config: Listed(scenes))
 
 
 @pytest.mark.usefixtures("three_scenes")
@@ -165,7 +166,7 @@ def test_mistakes_are_one_line_and_exit_code_two(tmp_path: Path, capsys: pytest.
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(RunError, match="another folder"):
-        run(AttackConfig(adversary=("rule",), out=blocked / "folder"), Console())
+        run_attacks(AttackConfig(adversary=("rule",), out=blocked / "folder"), Session("attack"))
     with pytest.raises(ConfigError, match="pictures"):
         AttackConfig(pictures=-1)
 
@@ -187,13 +188,12 @@ def test_an_adversary_gets_only_the_options_that_it_knows(tmp_path: Path) -> Non
     assert make_with("adversary", "sage", protocol="as-published", prior=None, other=3).protocol.name == "as-published"
 
 
-def test_experts_belong_to_one_adversary(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="name one of the two"):
-        AttackConfig(adversary=("sage", "sage_smart"), experts=tmp_path)
-    with pytest.raises(ConfigError, match="name one of the two"):
-        AttackConfig(adversary=("cat",), experts=tmp_path)
+def test_experts_belong_to_the_adversary_that_names_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(WeightsError, match="no expert at"):
-        run(AttackConfig(adversary=("sage", "cat"), experts=tmp_path, out=tmp_path / "new"), Console())
+        run_attacks(AttackConfig(adversary=(f"sage:{tmp_path}", "cat"), out=tmp_path / "new"), Session("attack"))
+    with pytest.raises(SystemExit):
+        main(["--adversary", "sage", "--experts", str(tmp_path)])
+    assert "--adversary sage:DIR" in capsys.readouterr().err
 
 
 def test_the_context_of_the_log() -> None:

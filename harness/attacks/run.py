@@ -1,0 +1,103 @@
+"""A round of attacks, from its configuration to its tables, pictures and exports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.attacks.attackers import Dialled
+from harness.attacks.closed_loop import SimulatedAttack, simulate
+from harness.attacks.config import AttackConfig
+from harness.attacks.export import attacked_scene
+from harness.attacks.open_loop import AttackRecord, AttackSummary, attack_all, logged_context, summarise
+from harness.attacks.tables import open_loop_table, simulation_table
+from harness.commands.printing import tracked
+from harness.commands.scaffold import Session
+from harness.drawing.attacks import draw_attack
+from harness.episodes.policies import load_policy
+from harness.errors import ConfigError
+from harness.exports.library import library
+from harness.exports.openscenario import write_openscenario
+from harness.files import file_name, write_json, write_text
+from harness.interfaces import Adversary, AttackPlan
+from harness.report.tables import csv_text
+from scenarios.export import write_folder
+from scenarios.scenario import Scenario, ScenarioSource
+
+
+def run_attacks(config: AttackConfig, session: Session) -> tuple[list[AttackSummary], Path]:
+    """Attack, write the folder, print tables; return one summary per adversary, and the folder.
+
+    Raises:
+        GauntletError: Unknown names, unusable data or weights, or an unwritable folder.
+    """
+    if config.export_openscenario:
+        library()  # missing libraries are found now, not after the first attack
+    adversaries = [
+        Dialled(attacker.build(protocol=config.protocol, prior=config.prior), attacker.label, attacker.intensity)
+        for attacker in config.attackers
+    ]
+    source = config.open()
+    if len(source) == 0:
+        raise ConfigError(f"attack: {config.data} has no scene in split {config.split!r}. Try --split all.")
+    with session.open_run(config) as folder:
+        scenes = tracked((source[index] for index in range(len(source))), "attacking", session.news, len(source))
+        keep = _Keeper(folder.path, config)
+        records = attack_all(
+            adversaries, scenes, config.protocol, intensity=config.intensity, seed=config.seed, on_plan=keep
+        )
+        summaries = summarise(records, config.seed)
+        write_text(folder.path / "attacks.csv", csv_text(asdict(record) for record in records))
+        write_json(folder.path / "summary.json", [asdict(row) for row in summaries])
+        session.console.print(open_loop_table(summaries).rich(turned=True))
+        if config.sut is not None:
+            episodes = _simulated(config, source, adversaries, config.sut, session)
+            write_text(folder.path / "simulated.csv", csv_text(asdict(episode) for episode in episodes))
+            session.console.print(simulation_table(episodes).rich(turned=True))
+        return summaries, folder.path
+
+
+def _simulated(
+    config: AttackConfig, source: ScenarioSource, adversaries: Sequence[Adversary], sut: str, session: Session
+) -> list[SimulatedAttack]:
+    return simulate(
+        source,
+        len(source),
+        load_policy(sut),
+        adversaries,
+        config.protocol,
+        intensity=config.intensity,
+        seed=config.seed,
+        progress=lambda indices: tracked(indices, "simulating", session.news),
+    )
+
+
+class _Keeper:
+    """Draws the first attacks of each adversary, and writes attacked scenes where that is wanted."""
+
+    def __init__(self, folder: Path, config: AttackConfig) -> None:
+        self._folder, self._config = folder, config
+        self._drawn: Counter[str] = Counter()
+
+    def __call__(self, scenario: Scenario, record: AttackRecord, plan: AttackPlan | None) -> None:
+        if record.error:
+            return
+        label = file_name(record.adversary, "-_@.")
+        if plan is not None and (self._config.export or self._config.export_openscenario):
+            self._export(attacked_scene(scenario, plan, f"{scenario.id}-{record.adversary}"), label)
+        if self._drawn[record.adversary] >= self._config.pictures:
+            return
+        self._drawn[record.adversary] += 1
+        path = self._folder / "pictures" / f"{label}_{file_name(scenario.id)}.png"
+        step = record.contact_step if record.protocol == "corrected" else record.contact_step_cat
+        ego = logged_context(scenario).ego_trajectories[-1]
+        title = f"{record.adversary} ({record.protocol}), scene {scenario.id}"
+        draw_attack(scenario, plan, ego, path, contact_step=step, title=title)
+
+    def _export(self, attacked: Scenario, label: str) -> None:
+        if self._config.export:
+            write_folder([attacked], self._folder / "scenes" / label)
+        if self._config.export_openscenario:
+            write_openscenario(attacked, self._folder / "openscenario" / label, file_name(attacked.id))
