@@ -5,11 +5,14 @@ Boxes are given by centre poses [..., 3] (x, y, heading) and sizes [..., 2] (len
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Real = TypeVar("Real", bound=np.floating)
 
 
 def wrap_angle(angle: Floats) -> Floats:
@@ -57,7 +60,9 @@ def boxes_overlap(poses_a: Floats, sizes_a: Floats, poses_b: Floats, sizes_b: Fl
     return box_separation(poses_a, sizes_a, poses_b, sizes_b) <= 0.0
 
 
-def box_reach(turn: Floats, half_length: Floats, half_width: Floats) -> tuple[Floats, Floats]:
+def box_reach(
+    turn: NDArray[Real], half_length: NDArray[Real], half_width: NDArray[Real]
+) -> tuple[NDArray[Real], NDArray[Real]]:
     """How far a box reaches from its centre along and across an axis that it is turned away from by `turn` rad, m."""
     cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
     return cos * half_length + sin * half_width, sin * half_length + cos * half_width

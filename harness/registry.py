@@ -7,7 +7,6 @@ Third parties add theirs by an entry point in the group `gauntlet.<kind>` (for e
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Final, Literal
@@ -107,13 +106,3 @@ def resolve(kind: RegistryKind, name: str) -> Callable[..., Any]:
 def make(kind: RegistryKind, name: str, **options: Any) -> Any:
     """Build the component registered as `name`, with its own options."""
     return resolve(kind, name)(**options)
-
-
-def make_with(kind: RegistryKind, name: str, **options: Any) -> Any:
-    """Build a component with those of the `options` that it understands; None stands for its own default.
-
-    For what a command offers to all components alike, whoever wrote them.
-    """
-    target = resolve(kind, name)
-    known = inspect.signature(target).parameters
-    return target(**{key: value for key, value in options.items() if key in known and value is not None})

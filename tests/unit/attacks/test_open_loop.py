@@ -17,7 +17,8 @@ from harness.attacks.tables import open_loop_table
 from harness.commands.scaffold import Session
 from harness.errors import ConfigError, RunError, WeightsError
 from harness.interfaces import AttackContext, AttackPlan
-from harness.registry import make, make_with
+from harness.registry import make
+from harness.specs import build
 from scenarios import ScenarioStore
 from scenarios.export import write_folder
 from scenarios.scenario import Scenario
@@ -185,7 +186,7 @@ def test_an_adversary_gets_only_the_options_that_it_knows(tmp_path: Path) -> Non
     main(["--adversary", f"{__name__}:Stranger", "--prior", "weights.safetensors", "--out", str(tmp_path / "new")])
     (row,) = json.loads((tmp_path / "new" / "summary.json").read_text())
     assert (row["scenes"], row["failed"]) == (2, 1)
-    assert make_with("adversary", "sage", protocol="as-published", prior=None, other=3).protocol.name == "as-published"
+    assert build("adversary", "sage", protocol="as-published", prior=None, other=3).protocol.name == "as-published"
 
 
 def test_experts_belong_to_the_adversary_that_names_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
