@@ -7,12 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from harness.checks.base import MAX_SPEED, Checker, require_name
+from harness.checks.base import Checker, require_name
 from harness.checks.controller import check_controller
 from harness.errors import AdversaryError
 from harness.geometry import wrap_angle
 from harness.interfaces import HEADING, STATE, VX, VY, Adversary, AttackContext, AttackPlan, Trajectory
 from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.validate import MAX_SPEED
 
 POSITION_TOLERANCE: Final = 1e-6
 """History rows must be the log's, m."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.checks.base import MAX_SPEED, Checker, require_name
+from harness.checks.base import Checker, require_name
 from harness.interfaces import STATE, TrafficPolicy
 from scenarios.scenario import Scenario
+from scenarios.validate import MAX_SPEED
 
 
 def check_traffic(traffic: TrafficPolicy, scenario: Scenario, *, start: int = 0, seed: int = 0) -> None:
