@@ -1,52 +1,56 @@
-"""The console script: `gauntlet <verb> …` is `python -m harness.<verb> …`."""
+"""The console script: `gauntlet VERB …` is `python -m harness.VERB …`."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from rich.console import Console
+from harness.commands.scaffold import BAD_INPUT, Session, reported
+from harness.errors import UnknownNameError
 
-from harness.errors import GauntletError, UnknownNameError
-
-VERBS: Final[dict[str, str]] = {
-    "train_ego": "train an ego under a curriculum of attacks; evaluate it on normal and attacked test scenes",
-    "train_matrix": "egos against every adversary, over seeds and curricula; SAGE's tables 3 and 8",
-    "attack": "attack one policy: success, realism and pictures of the attacks",
-    "benchmark": "every adversary against every system under test: tables with intervals, resumable",
-    "train_prior": "train the motion prior on a folder of scenes",
-    "train_traffic": "train learned traffic (cloning, closed-loop and reinforcement stages), or build its tokens",
-    "simulate": "roll scenes out with a traffic model: files, a fan of roll-outs, playback",
-    "evaluate_traffic": "realism of traffic models by the sim-agents metrics (WOSAC), with intervals",
-    "train_experts": "align SAGE's experts (and the ablations) from one motion prior",
-    "train_seal": "learn SEAL's scorers and skills from simulated drives against every candidate",
-    "sage_analysis": "fronts, preference vectors, reward landscape and extrapolation of SAGE's experts",
-    "scenarios": "list, import, generate, validate and draw scenes",
-    "perf": "throughput and latency against stock MetaDrive, as ratios from one run",
-    "doctor": "what is installed, what is missing, what to do about it",
-}
-"""Every command with what it does."""
+VERBS: Final = (
+    "train_ego",
+    "train_matrix",
+    "attack",
+    "benchmark",
+    "train_prior",
+    "train_traffic",
+    "simulate",
+    "evaluate_traffic",
+    "train_experts",
+    "train_seal",
+    "sage_analysis",
+    "scenarios",
+    "perf",
+    "doctor",
+)
+"""Every command: a module beside this one with a function `main` of the arguments."""
 
 
-def main() -> None:
-    """Run the verb in `sys.argv[1]`; a `GauntletError` becomes one line and exit code 2."""
-    console = Console(stderr=True)
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("-h", "--help"):
-        console.print("usage: gauntlet VERB [options]   (gauntlet VERB --help explains the options)\n")
-        for verb, purpose in VERBS.items():
-            console.print(f"  [bold]{verb:14}[/] {purpose}")
-        sys.exit(0 if arguments else 2)
-    try:
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the verb that the first argument names, or list the verbs."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    session = Session("gauntlet")
+    with reported(session):
+        if not arguments or arguments[0] in ("-h", "--help"):
+            session.say("usage: gauntlet VERB [options]   (gauntlet VERB --help explains the options)\n")
+            for verb in VERBS:
+                session.say(f"  {verb:18}{purpose(verb)}")
+            sys.exit(0 if arguments else BAD_INPUT)
         if arguments[0] not in VERBS:
             raise UnknownNameError("verb", arguments[0], VERBS)
-        sys.argv = [f"gauntlet {arguments[0]}", *arguments[1:]]
-        # Imported under its own name, not run as `__main__`: option types are looked up in the module that holds them.
-        importlib.import_module(f"harness.{arguments[0]}").main(arguments[1:])
-    except GauntletError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False)
-        sys.exit(2)
+    # Imported under its own name, not run as `__main__`: option types are looked up in the module that holds them.
+    importlib.import_module(f"harness.{arguments[0]}").main(arguments[1:])
+
+
+def purpose(verb: str) -> str:
+    """What a verb is for: the first line of its module, which is read and not imported."""
+    document = ast.get_docstring(ast.parse(Path(__file__).with_name(f"{verb}.py").read_text(encoding="utf-8")))
+    return (document or "").partition("\n")[0]
 
 
 if __name__ == "__main__":
