@@ -56,6 +56,19 @@ def test_a_verb_that_fails_is_noticed():
     assert "NameError" in failures(broken, cwd=ROOT).pop("perf")
 
 
+def test_the_console_script_lists_the_verbs_and_refuses_others(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([])
+    assert stop.value.code == 2
+    printed = capsys.readouterr().out
+    assert "  scenarios         List, import, generate, validate and draw scenes.\n" in printed
+    assert all(f"  {verb} " in printed for verb in cli.VERBS)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["simulat"])
+    assert stop.value.code == 2
+    assert "error: unknown verb 'simulat'" in capsys.readouterr().err
+
+
 def test_every_verb_is_listed():
     verbs = {path.stem for path in (ROOT / "harness").glob("*.py") if '__name__ == "__main__"' in path.read_text()}
     assert verbs - {"cli"} == set(cli.VERBS)

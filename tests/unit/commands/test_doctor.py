@@ -4,7 +4,7 @@ import importlib.metadata
 
 import pytest
 
-from harness import doctor
+from harness import doctor, registry
 
 REQUIRES = ["numpy>=2.0", "setuptools<81", 'ray-of-light>=2; extra == "ray"', "no.such_thing", 'ruff; extra == "dev"']
 
@@ -41,3 +41,15 @@ def test_a_new_setuptools_and_a_missing_installation_are_named(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "requires", missing)
     assert [line.name for line in doctor.check_packages()] == ["gauntlet-drive"]
+
+
+def test_the_cache_folder_is_that_of_the_scenes(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAUNTLET_CACHE", str(tmp_path / "cache"))
+    assert str(tmp_path / "cache") in doctor.check_cache().found
+
+
+def test_a_component_that_cannot_be_imported_is_named(monkeypatch):
+    monkeypatch.setitem(registry.BUILTIN["curriculum"], "broken", "no.such.module:Class")
+    found = doctor.check_registry("curriculum")
+    assert not found.ok
+    assert "broken" in found.found
