@@ -98,13 +98,11 @@ def test_no_function_is_too_long():
 
 
 def test_no_verb_is_too_long():
-    assert not too_long({name: lines(path) for name, path in commands().items()}, VERB_LINES, LONG_VERBS: dict[str, int] = {
-    "sage_analysis": 110,
-    "train_experts": 122,
-    "train_prior": 111,
-    "train_seal": 138,
-    "train_traffic": 188,
-}, 100, {}) == {"a": "101 lines"}
+    assert not too_long({name: lines(path) for name, path in commands().items()}, VERB_LINES, LONG_VERBS)
+
+
+def test_the_budget_sees_growth_and_stale_exceptions():
+    assert too_long({"a": 101, "b": 100}, 100, {}) == {"a": "101 lines"}
     assert too_long({"a": 121, "b": 120}, 100, {"a": 120, "b": 120}) == {"a": "121 lines"}
     assert too_long({"a": 100}, 100, {"a": 120, "gone": 120}).keys() == {"a", "gone"}
 
