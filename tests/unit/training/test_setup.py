@@ -61,6 +61,10 @@ def test_unknown_names_are_refused_with_a_hint() -> None:
         make_adversary("catt", TrainConfig())
     assert make_adversary("none", TrainConfig()) is None
     assert make_adversary("rule", TrainConfig(protocol="as-published")).name == "rule"
+    with pytest.raises(ConfigError, match="the curriculum sets the intensity"):
+        make_adversary("rule@0.5", TrainConfig())
+    with pytest.raises(ConfigError, match="'rule' has no option 'speed'"):
+        make_adversary("rule?speed=3", TrainConfig())
 
 
 def test_end_rules_change_between_episodes_of_one_environment() -> None:
