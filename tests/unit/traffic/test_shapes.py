@@ -39,6 +39,12 @@ def test_corner_distance_of_a_half_turn_is_the_diagonal():
     assert corner_distance(POSES[0], POSES[0] + (0, 0, np.pi), np.array([4.0, 3.0])) == pytest.approx(5.0)
 
 
+def test_corner_distance_is_the_mean_over_the_corners():
+    # A square of 2 m, turned by 180 degrees about (1, 0): two corners change places, two end 4 m and 2 m away.
+    moved = corner_distance(np.zeros(3), np.array([2.0, 0.0, np.pi]), np.array([2.0, 2.0]))
+    assert moved == pytest.approx((2 + np.sqrt(20)) / 2)
+
+
 def test_tensors_and_arrays_have_the_same_corners():
     half = half_diagonals(torch.tensor([0, 2]))
     assert half.tolist() == [[pytest.approx(2.4), 1.0], [1.0, 0.5]]
