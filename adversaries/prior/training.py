@@ -253,7 +253,7 @@ def train_prior(
     task = PriorTask(config, sets["train"], sets["val"])
     fit = _fit(task, folder, {"scenes": digest(train.ids), "held_out": digest(held_out.ids)}, report)
     rows = fit.run()
-    results = {name: compare(task.network, sets[name]) for name in ("val", "test") if name in sets}
+    results = {name: compare(task.network, samples) for name, samples in sets.items() if name != "train"}
     made = {
         "epochs": fit.epoch,
         "best_epoch": fit.best_epoch,

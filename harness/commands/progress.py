@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
+from harness.commands.printing import bars
 from harness.fitting.events import Advanced, Done, Epoch, Event, Row, Started, number, numbers
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ class FitDisplay:
         self, console: Console, columns: Sequence[Column] = (), *, every: int = 1, board: Path | None = None
     ) -> None:
         self.console, self.columns, self.every, self.board = console, tuple(columns), every, board
-        shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*shown, console=console, disable=not console.is_terminal)
+        self._progress = bars(console)
         self._tasks: dict[str, TaskID] = {}
         self._epochs: dict[str, int] = {}
         self._writer: SummaryWriter | None = None
