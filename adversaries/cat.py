@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from adversaries.common.candidates import Decode, Prior, draw_candidates, load_prior
 from adversaries.common.plans import check_context, ego_futures, plan_rows
-from adversaries.common.protocol import Protocol as AttackProtocol
-from adversaries.common.protocol import protocol_of
+from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
 from harness.metrics.collision import closest_approach, first_overlap
@@ -55,7 +54,7 @@ class CatAdversary:
     def __init__(
         self,
         prior: Prior | str | PathLike[str] | None = None,
-        protocol: str | AttackProtocol = "corrected",
+        protocol: str | Protocol = "corrected",
         candidates: int = CANDIDATES,
         penalty: float = PENALTY,
         decode: Decode = "nms",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adversaries.common.plans import check_context, current_state, ego_futures, recompute_motion, with_history
-from adversaries.common.protocol import Protocol, protocol_of
+from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import AdversaryError
 from harness.geometry import arc_lengths
 from harness.interfaces import HEADING, STATE, VX, VY, AttackContext, AttackPlan
@@ -92,7 +92,7 @@ def _bezier(controls: Floats, parameter: Floats) -> tuple[Floats, Floats]:
 
 
 def _as_written(context: AttackContext, ego: Floats) -> tuple[Floats, Bools]:
-    """Rows exactly as the published code lays them (see `adversaries.common.protocol`); headings follow later."""
+    """Rows exactly as the published code lays them (see `harness.episodes.protocol`); headings follow later."""
     scene, start = context.scenario, context.step + 1
     meeting = int(MEETING * len(ego))
     log, seen = scene.states(context.opponent)[start:], scene.valid[context.opponent, start:]

@@ -10,15 +10,15 @@ from harness.commands.scaffold import Session, command
 def main(config: BenchmarkConfig, session: Session) -> None:
     """Run, print the tables and where everything lies."""
     # Imported late: `--help` should not wait for torch and the simulator.
-    from harness.benchmarking.protocols import deviations
     from harness.benchmarking.run import run_benchmark
+    from harness.episodes.protocol import protocol_of
     from harness.report.benchmark_tables import terminal
     from harness.report.html import FILE as REPORT
 
     cells, folder = run_benchmark(config, session)
     for table in terminal(cells, config):
         session.console.print(table.rich(compact=True))
-    if repeated := deviations(config.protocol).names():
+    if repeated := protocol_of(config.protocol).names():
         session.say(f"repeats of the published code: {', '.join(repeated)}")
     if failed := sum(cell.failures for cell in cells):
         session.warn(f"{failed} episodes failed; benchmark.md says which and why.")

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from adversaries.common.protocol import Protocol
+from harness.episodes.protocol import Protocol
 from harness.errors import AdversaryError
 from harness.interfaces import HEADING, STATE, VX, VY, AttackContext
 from harness.metrics.profiles import path_headings

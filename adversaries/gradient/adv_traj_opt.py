@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from adversaries.common.plans import Bools, Floats, check_context
-from adversaries.common.protocol import Protocol, protocol_of
 from adversaries.gradient.bicycle import Start, accelerations, drive, path_curvature
 from adversaries.gradient.bounds import Bounds, mean_squared_speed, project_gas, project_turn, widened
 from adversaries.gradient.descent import (
@@ -28,6 +27,7 @@ from adversaries.gradient.descent import (
     start_of,
     target_of,
 )
+from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
 from scenarios.map_index import MapIndex

@@ -11,8 +11,8 @@ from scipy.signal import savgol_filter
 from torch import Tensor
 
 from adversaries.common.plans import Bools, Floats, current_state, ego_futures, plan_rows
-from adversaries.common.protocol import Protocol
 from adversaries.gradient.bicycle import CRAWL, Drive, Start
+from harness.episodes.protocol import Protocol
 from harness.geometry import interpolate_polyline
 from harness.interfaces import HEADING, STATE, VX, VY, AttackContext, AttackPlan
 from harness.metrics.collision import Ints, closest_approach, first_overlap

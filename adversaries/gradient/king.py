@@ -14,7 +14,6 @@ from torch import Tensor
 
 from adversaries.common.drivable import DrivableField, drivable_field
 from adversaries.common.plans import Floats, check_context
-from adversaries.common.protocol import CORRECTED, Protocol, protocol_of
 from adversaries.gradient.bicycle import FULL, KING_THROTTLE_GAIN, THROTTLE_GAIN, Bicycle, Drive, Start
 from adversaries.gradient.descent import (
     Target,
@@ -28,6 +27,7 @@ from adversaries.gradient.descent import (
     start_of,
     target_of,
 )
+from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
 from scenarios.map_index import MapIndex
@@ -112,7 +112,7 @@ class KingAdversary:
             ConfigError: An option cannot work.
         """
         self.protocol = protocol_of(protocol)
-        published = self.protocol.name != CORRECTED.name
+        published = self.protocol.king_as_written
         self.restarts = (1 if published else RESTARTS) if restarts is None else restarts
         self.throttle_gain = throttle_gain or (KING_THROTTLE_GAIN if published else THROTTLE_GAIN)
         self.iterations, self.learning_rate, self.road_weight = iterations, learning_rate, road_weight

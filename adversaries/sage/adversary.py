@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 import torch
 
-from adversaries.common.protocol import CORRECTED
-from adversaries.common.protocol import Protocol as AttackProtocol
 from adversaries.prior import Features, MotionPrior
 from adversaries.prior.cache import SceneCache
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
@@ -21,6 +19,7 @@ from adversaries.sage.groups import SPACING, Draw, draw_goals
 from adversaries.sage.objectives import Objectives
 from adversaries.sage.steered import CANDIDATES, Drawn, SteeredAdversary, only_seen
 from adversaries.sage.steering import Dial, Extrapolation, Mixing, mix_logits
+from harness.episodes.protocol import Protocol
 from harness.interfaces import AttackContext
 from scenarios.scenario import Scenario
 
@@ -45,7 +44,7 @@ class SageAdversary(SteeredAdversary):
         self,
         experts: Experts | str | PathLike[str] | None = None,
         prior: MotionPrior | str | PathLike[str] | None = None,
-        protocol: str | AttackProtocol = "corrected",
+        protocol: str | Protocol = "corrected",
         candidates: int = CANDIDATES,
         spacing: float | None = None,
         mixing: Mixing = "weights",
@@ -71,7 +70,7 @@ class SageAdversary(SteeredAdversary):
             ConfigError: An option cannot work.
         """
         super().__init__(protocol, candidates, mixing, cache_scenes)
-        default = SPACING if self.protocol is CORRECTED else 0.0
+        default = 0.0 if self.protocol.sage_as_written else SPACING
         self.draw = Draw(default if spacing is None else spacing)
         self.experts = experts if isinstance(experts, Experts) else load_experts(experts, prior, cache_scenes)
         self.prior = self.experts.prior
@@ -109,5 +108,4 @@ class SageAdversary(SteeredAdversary):
     def _prepare(self, scenario: Scenario, opponent: int, step: int) -> Scene:
         case = self.prior.features(scenario, opponent, step)
         encoding = self.prior.network.encode(to_batch([case]))
-        published = self.protocol is not CORRECTED
-        return Scene(case, encoding, Objectives(scenario, opponent, step, published=published))
+        return Scene(case, encoding, Objectives(scenario, opponent, step, published=self.protocol.sage_as_written))

@@ -22,10 +22,10 @@ from adversaries.sage.experts import Experts, load_experts
 from adversaries.sage.hgpo import EXTREME, GROUP, Recipe
 from adversaries.sage.objectives import Values, concatenate
 from adversaries.sage.steering import MIXINGS, Dial, PreferenceVectors, extrapolated, weights_at
+from harness.episodes.attacks import attack_context
 from harness.errors import ConfigError
-from harness.interfaces import AttackContext, Trajectory
 from harness.metrics.intervals import bootstrap_mean, wilson
-from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
+from scenarios.scenario import Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
@@ -34,20 +34,6 @@ Progress = Callable[[str, int, int], None]
 MONOTONE: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Intensities whose response must be monotone."""
 NEUTRAL: Final = Recipe(0.5, 0.5)
-
-
-def logged(scenario: Scenario, intensity: float) -> AttackContext:
-    """The attack on the logged ego at step 10 (the scene's `opponent` is set)."""
-    assert scenario.opponent is not None
-    return AttackContext(
-        scenario=scenario,
-        opponent=scenario.opponent,
-        ego_trajectories=(Trajectory(scenario.states(scenario.ego), scenario.valid[scenario.ego]),),
-        intensity=intensity,
-        rng=np.random.default_rng(0),
-        ego_size=scenario.box(scenario.ego),
-        step=CURRENT_STEP,
-    )
 
 
 def describe(values: Values, seed: int = 0) -> Row:
@@ -73,7 +59,8 @@ def attack(variants: dict[str, tuple[SageAdversary, float]], scenes: Iterable[Sc
     chosen: dict[str, list[Values]] = {name: [] for name in variants}
     for number, scene in enumerate(scenes):
         for name, (adversary, intensity) in variants.items():
-            proposal = adversary.propose(logged(scene, intensity))
+            context = attack_context(scene, np.random.default_rng(0), intensity=intensity)
+            proposal = adversary.propose(context)
             best = int(proposal.score.argmax())
             chosen[name].append(proposal.values.take(slice(best, best + 1)))
         tick("attacks", number + 1, 0)

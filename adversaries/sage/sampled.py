@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from adversaries.common.protocol import CORRECTED
-from adversaries.common.protocol import Protocol as AttackProtocol
 from adversaries.prior.cache import SceneCache
 from adversaries.sage.backbone import Backbone, Case
 from adversaries.sage.experts import PRIOR_FILE, check_origin, expert_file
 from adversaries.sage.objectives import Objectives
 from adversaries.sage.steered import CANDIDATES, Drawn, SteeredAdversary, only_seen
 from adversaries.sage.steering import Dial, Extrapolation, Mixing, PreferenceVectors, preference_vectors
+from harness.episodes.protocol import Protocol
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext
 
@@ -91,7 +90,7 @@ class SampledSageAdversary(SteeredAdversary):
     def __init__(
         self,
         experts: SampledExperts,
-        protocol: str | AttackProtocol = "corrected",
+        protocol: str | Protocol = "corrected",
         candidates: int = CANDIDATES,
         mixing: Mixing = "weights",
         extrapolation: Extrapolation = "vector",
@@ -130,5 +129,6 @@ class SampledSageAdversary(SteeredAdversary):
 
     def _prepare(self, context: AttackContext) -> Scene:
         case = self.backbone.prepare(context.scenario, context.opponent, context.step)
-        published = self.protocol is not CORRECTED
-        return Scene(case, Objectives(context.scenario, context.opponent, context.step, published=published))
+        return Scene(
+            case, Objectives(context.scenario, context.opponent, context.step, published=self.protocol.sage_as_written)
+        )

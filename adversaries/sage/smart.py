@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from adversaries.sage.sampled import SampledSageAdversary, load_sampled
 from adversaries.sage.smart_backbone import SmartBackbone
+from harness.episodes.protocol import Protocol
 from harness.interfaces import Adversary
 
 SHIPPED: Final = Path(__file__).parent / "smart_experts"
@@ -16,7 +17,7 @@ SHIPPED: Final = Path(__file__).parent / "smart_experts"
 
 def sage_smart(
     experts: str | PathLike[str] | None = None,
-    protocol: Any = "corrected",
+    protocol: str | Protocol = "corrected",
     candidates: int = 32,
     mixing: Literal["weights", "trajectories"] = "weights",
     extrapolation: Literal["vector", "direct"] = "vector",

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adversaries.common.plans import check_context, ego_futures, plan_rows
-from adversaries.common.protocol import CORRECTED, protocol_of
-from adversaries.common.protocol import Protocol as AttackProtocol
 from adversaries.sage.objectives import Objectives, Values
 from adversaries.sage.steering import MIXINGS, Mixing, mix_trajectories
+from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
 from scenarios.scenario import FUTURE_STEPS
@@ -59,7 +58,7 @@ class SteeredAdversary(ABC):
 
     name: str
 
-    def __init__(self, protocol: str | AttackProtocol, candidates: int, mixing: Mixing, cache_scenes: int) -> None:
+    def __init__(self, protocol: str | Protocol, candidates: int, mixing: Mixing, cache_scenes: int) -> None:
         """Check and keep what all have.
 
         Raises:
@@ -130,11 +129,11 @@ class SteeredAdversary(ABC):
         return self._judged(context, self._draw(context, intensity), intensity)
 
     def _judged(self, context: AttackContext, drawn: Drawn, intensity: float) -> Proposal:
-        if self.protocol is CORRECTED:
-            ego, ego_valid = ego_futures(context)
-        else:
+        if self.protocol.sage_as_written:
             scene = context.scenario
             ego, ego_valid = scene.states(scene.ego)[None], scene.valid[scene.ego][None]
+        else:
+            ego, ego_valid = ego_futures(context)
         values = self._objectives(context)(drawn.states, drawn.valid, ego, ego_valid, context.ego_size)
         mu = min(max(intensity, 0.0), 1.0)
         return Proposal(drawn.states, drawn.log_prob, values, values.total(mu, 1.0 - mu, 1.0))

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from adversaries.common.candidates import Decode, Drawn, Prior, draw_candidates, load_prior
 from adversaries.common.plans import check_context, ego_futures, plan_rows
-from adversaries.common.protocol import Protocol as AttackProtocol
-from adversaries.common.protocol import protocol_of
 from adversaries.seal.controller import SkillController, controller_weights
 from adversaries.seal.rollouts import CANDIDATES
 from adversaries.seal.tracks import relative_track
 from adversaries.seal.weights import SealModel, weights_beside
+from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
 from harness.metrics.collision import first_overlap
@@ -60,7 +59,7 @@ class SealAdversary:
         self,
         prior: Prior | str | PathLike[str] | None = None,
         weights: SealModel | str | PathLike[str] | None = None,
-        protocol: str | AttackProtocol = "corrected",
+        protocol: str | Protocol = "corrected",
         candidates: int = CANDIDATES,
         decode: Decode = "nms",
         reactive: bool = True,

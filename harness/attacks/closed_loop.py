@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 from harness.engine.config import EngineConfig, ObservationName
-from harness.episodes.rollout import run_two_stage
+from harness.episodes.protocol import Protocol
+from harness.episodes.two_stage import two_stages
 from harness.errors import AdversaryError
-from harness.interfaces import Adversary, EgoPolicy
+from harness.interfaces import Adversary, EgoPolicy, Episode
 from harness.metrics.intervals import Interval, wilson
 from scenarios.scenario import ScenarioSource
-
-Protocol = Literal["corrected", "as-published"]
-
 
 JUDGES: Final = {
     "contact": "contact reported by the engine",
@@ -68,7 +66,7 @@ def simulate(
         count: How many.
         policy: The system under test.
         adversaries: Who attacks.
-        protocol: `corrected` attacks what the policy drove undisturbed, `as-published` the logged ego.
+        protocol: Whether attacks aim at what the policy drove undisturbed, and when their rows are played.
         intensity: Of every attack.
         seed: Of every episode.
         progress: Wraps the range of scene indices (a progress bar).
@@ -80,36 +78,37 @@ def simulate(
     # MetaDrive is imported only here: most uses of the command never start the engine.
     from harness.engine.env import GauntletEnv
 
-    episodes = []
+    episodes: list[SimulatedAttack] = []
     # The names are checked by EngineConfig itself.
     config = EngineConfig(observation=cast(ObservationName, policy.observation))
     env = GauntletEnv(source, config)
     try:
         for index in progress(range(count)) if progress is not None else range(count):
-            for adversary in adversaries:
-                try:
-                    normal, attacked = run_two_stage(
-                        env, policy, adversary, index, intensity=intensity, seed=seed, protocol=protocol
-                    )
-                except AdversaryError as error:
-                    name = source[index].id
-                    episodes.append(SimulatedAttack(name, policy.name, adversary.name, error=str(error)))
-                    continue
-                episodes.append(
-                    SimulatedAttack(
-                        attacked.scenario_id,
-                        policy.name,
-                        adversary.name,
-                        contact=_step(attacked.crash_contact),
-                        geometry=_step(attacked.crash_geometry),
-                        opponent=_step(attacked.crash_opponent),
-                        normal_geometry=_step(normal.crash_geometry),
-                        route_completion=attacked.route_completion,
-                    )
-                )
+            normal, *attacked = two_stages(
+                env, policy, adversaries, index, intensity=intensity, seed=seed, protocol=protocol
+            )
+            for adversary, played in zip(adversaries, attacked, strict=True):
+                failure = normal.failure or played.failure
+                if failure is not None and not isinstance(failure, AdversaryError):
+                    raise failure
+                episodes.append(_simulated(adversary.name, normal.episode, played.episode))
     finally:
         env.close()
     return episodes
+
+
+def _simulated(adversary: str, normal: Episode, attacked: Episode) -> SimulatedAttack:
+    names = (attacked.scenario_id, attacked.policy, adversary)
+    if attacked.error:
+        return SimulatedAttack(*names, error=attacked.error)
+    return SimulatedAttack(
+        *names,
+        contact=_step(attacked.crash_contact),
+        geometry=_step(attacked.crash_geometry),
+        opponent=_step(attacked.crash_opponent),
+        normal_geometry=_step(normal.crash_geometry),
+        route_completion=attacked.route_completion,
+    )
 
 
 def rates(episodes: Sequence[SimulatedAttack]) -> dict[str, Interval]:

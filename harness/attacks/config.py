@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from harness.attacks.attackers import Attacker
 from harness.commands.options import DataOptions, OutOption
+from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ class AttackConfig(OutOption, DataOptions):
     adversary: tuple[str, ...] = ("cat", "rule")
     """`NAME[:FILE][?key=value&…][@λ]`, as in `cat`, `sage@0.5` (another intensity), `sage:EXPERTS?spacing=4`, or
     `module:Class`; `LABEL=…` gives another name in tables. `none` judges the logged opponent itself."""
-    protocol: Literal["corrected", "as-published"] = "corrected"
+    protocol: ProtocolName = "corrected"
     """`corrected`, or `as-published` to compare with the papers' tables; never both in one table."""
     intensity: float = 1.0
     """λ of adversaries with a dial (`sage`, `sage_smart`): 0 natural … 1 vicious; beyond, it extrapolates."""

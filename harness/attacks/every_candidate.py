@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import numpy as np
 
-from harness.attacks.open_loop import logged_context
 from harness.engine.config import EngineConfig, ObservationName
+from harness.episodes.attacks import attack_context
 from harness.episodes.rollout import run_episode
 from harness.errors import AdversaryError
 from harness.files import file_name
@@ -110,7 +110,7 @@ def _one(
     scenario = env.source[index]
     undisturbed = run_episode(env, policy, None, index, seed=seed).ego
     size = env.options.ego_box_in(scenario, replay=policy.control == "replay")
-    context = replace(logged_context(scenario, seed=seed), ego_trajectories=(undisturbed,), ego_size=size)
+    context = attack_context(scenario, np.random.default_rng(seed), ego=(undisturbed,), ego_size=size)
 
     def play(plan: AttackPlan) -> tuple[Trajectory, int]:
         episode = run_episode(env, policy, FixedPlan(plan), index, seed=seed)

@@ -8,29 +8,28 @@ tables of their own.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
+from harness.episodes.attacks import attack_context, plan_attack
+from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import AdversaryError
-from harness.interfaces import Adversary, AttackContext, AttackPlan, Trajectory
+from harness.interfaces import Adversary, AttackContext, AttackPlan, Bools, Floats
 from harness.metrics.adversarial import adversarial_reward
 from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, closest_approach, first_overlap
-from harness.metrics.compliance import off_road_steps, traffic_contact_steps
+from harness.metrics.compliance import map_checks
 from harness.metrics.intervals import Interval, bootstrap_mean, wilson
 from harness.metrics.realism import behavioural_penalty, kinematic_penalty
 from scenarios.map_index import MapIndex
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import Scenario
 
 log = logging.getLogger(__name__)
 
 PATH_POLYGONS: Final = OverlapCheck(headings="path")
 """SAGE's `eval_sage.py`: polygons at every step, headings recomputed from positions."""
-
-Protocol = Literal["corrected", "as-published"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,64 +69,47 @@ class AttackRecord:
     milliseconds: float = np.nan
 
 
-def logged_context(scenario: Scenario, *, intensity: float = 1.0, seed: int = 0) -> AttackContext:
-    """The attack on the logged ego, in its logged size, at step 10: what the engine plays with a replayed ego.
-
-    Raises:
-        AdversaryError: The scene has no opponent.
-    """
-    if scenario.opponent is None:
-        raise AdversaryError(f"scenario {scenario.id}: no opponent; choose one with scenarios.opponents.")
-    return AttackContext(
-        scenario=scenario,
-        opponent=scenario.opponent,
-        ego_trajectories=(Trajectory(scenario.states(scenario.ego), scenario.valid[scenario.ego]),),
-        intensity=intensity,
-        rng=np.random.default_rng(seed),
-        ego_size=scenario.box(scenario.ego),
-        step=CURRENT_STEP,
-    )
-
-
 def attack_logged(
     adversary: Adversary, scenario: Scenario, protocol: Protocol, *, intensity: float = 1.0, seed: int = 0
 ) -> tuple[AttackRecord, AttackPlan | None]:
     """Plan one attack on the logged ego and judge it; a scene that cannot be attacked yields a record with `error`."""
+    rng = np.random.default_rng(seed)
     try:
-        context = logged_context(scenario, intensity=intensity, seed=seed)
-        begin = time.perf_counter()
-        plan = adversary.plan(context)
-        spent = (time.perf_counter() - begin) * 1e3
+        context = attack_context(scenario, rng, intensity=intensity)
+        attack = plan_attack(adversary, scenario, rng, intensity=intensity, protocol=protocol)
     except AdversaryError as error:
-        return AttackRecord(scenario.id, adversary.name, protocol, error=str(error)), None
+        return AttackRecord(scenario.id, adversary.name, protocol.name, error=str(error)), None
+    # Nothing is played here, so nothing is late: the plan is judged as the adversary meant it.
+    plan = attack.planned
     if plan is None:
         plan_states, plan_valid = scenario.states(context.opponent), scenario.valid[context.opponent]
     else:
         plan_states, plan_valid = plan.states, plan.valid
     numbers = judge(context, plan_states, plan_valid, protocol)
-    return AttackRecord(scenario.id, adversary.name, protocol, milliseconds=spent, **numbers), plan
+    return AttackRecord(scenario.id, adversary.name, protocol.name, milliseconds=attack.seconds * 1e3, **numbers), plan
 
 
-def judge(context: AttackContext, states: np.ndarray, valid: np.ndarray, protocol: Protocol) -> dict[str, Any]:
+def judge(context: AttackContext, states: Floats, valid: Bools, protocol: Protocol) -> dict[str, Any]:
     """Every number of an `AttackRecord` for the opponent's `states` [T, 5] with `valid` [T] against the newest ego."""
     scene, start = context.scenario, context.step + 1
     ego, size = context.ego_trajectories[-1], scene.box(context.opponent)
     pair = (states, valid, size, ego.states, ego.valid, context.ego_size)
-    published = protocol == "as-published"
     motion = valid.copy()
     motion[: context.step] = False  # the seam from the last observed row counts, the recorded history does not
-    style: dict[str, Any] = {"differences": "gradient", "headings": "path"} if published else {}
-    others = (context.opponent, scene.ego)
+    style: dict[str, Any] = {"differences": "gradient", "headings": "path"} if protocol.penalties_by_gradient else {}
+    off_road, hits_traffic = map_checks(
+        MapIndex.of(scene), scene, context.opponent, (states, valid), start, mirrored=protocol.boxes_mirrored
+    )
     return {
         "contact_step": int(first_overlap(*pair, start, EVERY_STEP)),
         "contact_step_cat": int(first_overlap(*pair, start, AS_PUBLISHED)),
         "contact_step_sage": int(first_overlap(*pair, start, PATH_POLYGONS)),
         "closest_m": float(closest_approach(states, valid, ego.states, ego.valid, start)),
-        "reward": float(adversarial_reward(*pair, start, as_published=published)),
+        "reward": float(adversarial_reward(*pair, start, as_published=protocol.reward_of_the_plan)),
         "kinematic": float(kinematic_penalty(states, motion, scene.dt, **style)),
         "behavioural": float(behavioural_penalty(states, motion, scene.dt, **style)),
-        "off_road": bool(off_road_steps(MapIndex.of(scene), states, valid, size, start).any()),
-        "hits_traffic": bool(traffic_contact_steps(scene, states, valid, size, others, start).any()),
+        "off_road": off_road,
+        "hits_traffic": hits_traffic,
     }
 
 
@@ -197,7 +179,7 @@ def summarise(records: Sequence[AttackRecord], seed: int = 0) -> list[AttackSumm
     for name in dict.fromkeys(record.adversary for record in records):
         own = [record for record in records if record.adversary == name]
         good = [record for record in own if not record.error]
-        published = own[0].protocol == "as-published"
+        published = protocol_of(own[0].protocol).success_of_the_plan
 
         def rate(flags: Iterable[bool], total: int = len(good)) -> Interval:
             return wilson(sum(flags), total)

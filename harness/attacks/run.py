@@ -11,12 +11,14 @@ from harness.attacks.attackers import Dialled
 from harness.attacks.closed_loop import SimulatedAttack, simulate
 from harness.attacks.config import AttackConfig
 from harness.attacks.export import attacked_scene
-from harness.attacks.open_loop import AttackRecord, AttackSummary, attack_all, logged_context, summarise
+from harness.attacks.open_loop import AttackRecord, AttackSummary, attack_all, summarise
 from harness.attacks.tables import open_loop_table, simulation_table
 from harness.commands.printing import tracked
 from harness.commands.scaffold import Session
 from harness.drawing.attacks import draw_attack
+from harness.episodes.ego_buffer import log_trajectory
 from harness.episodes.policies import load_policy
+from harness.episodes.protocol import protocol_of
 from harness.errors import ConfigError
 from harness.exports.library import library
 from harness.exports.openscenario import write_openscenario
@@ -46,7 +48,12 @@ def run_attacks(config: AttackConfig, session: Session) -> tuple[list[AttackSumm
         scenes = tracked((source[index] for index in range(len(source))), "attacking", session.news, len(source))
         keep = _Keeper(folder.path, config)
         records = attack_all(
-            adversaries, scenes, config.protocol, intensity=config.intensity, seed=config.seed, on_plan=keep
+            adversaries,
+            scenes,
+            protocol_of(config.protocol),
+            intensity=config.intensity,
+            seed=config.seed,
+            on_plan=keep,
         )
         summaries = summarise(records, config.seed)
         write_text(folder.path / "attacks.csv", csv_text(asdict(record) for record in records))
@@ -67,7 +74,7 @@ def _simulated(
         len(source),
         load_policy(sut),
         adversaries,
-        config.protocol,
+        protocol_of(config.protocol),
         intensity=config.intensity,
         seed=config.seed,
         progress=lambda indices: tracked(indices, "simulating", session.news),
@@ -91,8 +98,9 @@ class _Keeper:
             return
         self._drawn[record.adversary] += 1
         path = self._folder / "pictures" / f"{label}_{file_name(scenario.id)}.png"
-        step = record.contact_step if record.protocol == "corrected" else record.contact_step_cat
-        ego = logged_context(scenario).ego_trajectories[-1]
+        published = protocol_of(record.protocol).success_of_the_plan
+        step = record.contact_step_cat if published else record.contact_step
+        ego = log_trajectory(scenario)
         title = f"{record.adversary} ({record.protocol}), scene {scenario.id}"
         draw_attack(scenario, plan, ego, path, contact_step=step, title=title)
 

@@ -8,13 +8,14 @@ from typing import Final
 
 from harness.attacks.closed_loop import JUDGES, SimulatedAttack, rates
 from harness.attacks.open_loop import AttackSummary
+from harness.episodes.protocol import protocol_of
 from harness.report.tables import Column, Table, TableRow
 
 _HEAD: Final = Column("adversary", "")
 _COUNTS: Final = (Column("scenes", "scenes attacked", "number"), Column("failed", kind="number"))
 _SUCCESS: Final = {
-    "corrected": (Column.percent("success"),),
-    "as-published": (
+    False: (Column.percent("success"),),
+    True: (
         Column.percent("success", "success, CAT's check"),
         Column.percent("success_sage", "success, SAGE's script"),
     ),
@@ -33,7 +34,7 @@ _SIMULATED: Final = tuple(Column.percent(name, title) for name, title in JUDGES.
 def open_loop_table(summaries: Sequence[AttackSummary]) -> Table:
     """One row per adversary: counts, rates and means over scenes."""
     protocol = summaries[0].protocol
-    columns = (_HEAD, *_COUNTS, *_SUCCESS[protocol], *_MEASURED)
+    columns = (_HEAD, *_COUNTS, *_SUCCESS[protocol_of(protocol).success_of_the_plan], *_MEASURED)
     title = f"Attacks on the logged ego, {protocol} (95 % intervals)"
     return Table(columns, [asdict(summary) for summary in summaries], title)
 

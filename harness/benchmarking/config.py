@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from harness.attacks.attackers import Attacker
-from harness.benchmarking.protocols import ProtocolName
 from harness.commands.options import DataOptions, RunOptions, WorkerOptions
+from harness.episodes.protocol import ProtocolName
 from harness.episodes.records import UNDISTURBED
 from harness.errors import ConfigError
 from harness.specs import labelled

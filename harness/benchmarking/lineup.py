@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.benchmarking.config import BenchmarkConfig, System
-from harness.benchmarking.protocols import describe
 from harness.episodes.policies import load_policy
+from harness.episodes.protocol import protocol_of
 from harness.errors import ConfigError, RunError
 from harness.registry import targets
 from harness.specs import parse
@@ -71,7 +71,7 @@ class Lineup:
 
     def as_dict(self, protocol: str) -> dict[str, Any]:
         """JSON-able, with the protocol's deviations."""
-        return {**asdict(self), "protocol": protocol, "deviations": describe(protocol)}
+        return {**asdict(self), "protocol": protocol, "deviations": protocol_of(protocol).describe()}
 
     def check_same(self, stored: Mapping[str, Any], folder: Path) -> None:
         """Refuse to go on with a run whose scenes or weights are no longer the same.

@@ -12,7 +12,7 @@ from harness.benchmarking.jobs import SEEDS, Unit, episode_seed, unfinished, uni
 from harness.benchmarking.lineup import Lineup
 from harness.benchmarking.worker import WorkerSpec
 from harness.episodes.records import EpisodeStore
-from harness.episodes.rollout import EpisodeJob, failed_episode
+from harness.episodes.rollout import failed_episode
 from harness.errors import RunError
 from harness.executors import WorkerSetup, run_jobs
 
@@ -87,8 +87,8 @@ def give_up(unit: Unit, reason: str, folder: Path) -> None:
     if not missing:
         return
     key = missing[0]
-    job = EpisodeJob(unit.scene, key.policy, key.adversary, 0.0, episode_seed(unit.seed, unit.scenario_id))
-    unit.store(folder).write(key, failed_episode(key.scenario_id, job, f"{WORKER}: {reason}"), {})
+    seed = episode_seed(unit.seed, unit.scenario_id)
+    unit.store(folder).write(key, failed_episode(*key, f"{WORKER}: {reason}", seed=seed), {})
 
 
 def prepare(folder: Path, *, retry_failures: bool) -> None:

@@ -16,13 +16,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmarking.protocols import Deviations
+from harness.episodes.protocol import Protocol
 from harness.episodes.records import UNDISTURBED, Score
 from harness.geometry import box_separation
-from harness.interfaces import HEADING, STATE, AttackPlan, Episode, Trajectory
+from harness.interfaces import STATE, AttackPlan, Episode, Trajectory
 from harness.metrics.adversarial import adversarial_reward
-from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, first_overlap, overlaps
-from harness.metrics.compliance import off_road_steps, traffic_contact_steps
+from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, first_overlap
+from harness.metrics.compliance import map_checks
 from harness.metrics.distribution import kinematic_samples
 from harness.metrics.encounter import impact, minimum_distance, time_to_collision
 from harness.metrics.realism import behavioural_penalty, kinematic_penalty
@@ -49,7 +49,7 @@ class Case:
         undisturbed: Stage 1 of the same system in the same scene.
         plan: What the adversary planned (before any lag), or None.
         ego_size: Length and width, m.
-        deviations: Which deviations of the published code are repeated.
+        protocol: Which deviations of the published code are repeated.
         reactive_traffic: Whether the background does not follow its log.
     """
 
@@ -58,7 +58,7 @@ class Case:
     undisturbed: Episode
     plan: AttackPlan | None
     ego_size: tuple[float, float]
-    deviations: Deviations
+    protocol: Protocol
     reactive_traffic: bool = False
 
     @cached_property
@@ -133,7 +133,7 @@ def profiles(case: Case) -> dict[str, NDArray[Any]]:
     """Samples for pooled distributions: of the attack, and of the log of the same vehicle at the same steps."""
     if case.scenario.opponent is None or case.episode.opponent is None:
         return {}
-    reading = "as-published" if case.deviations.distances_as_written else "corrected"
+    reading = "as-published" if case.protocol.distances_as_written else "corrected"
     log = padded(Trajectory(case.scenario.states(case.agent), case.scenario.valid[case.agent]), case.rows)
     later = np.arange(case.rows) >= CURRENT_STEP
     found: dict[str, NDArray[Any]] = {}
@@ -178,7 +178,7 @@ def _success(case: Case) -> Mapping[str, Any]:
         "success_sage": _meet(case, case.planned, case.ego, PATH_POLYGONS),
         "success_cat": _meet(case, case.planned, log, AS_PUBLISHED),
     }
-    headline = "success_sage" if case.deviations.success_of_the_plan else "success_geometry"
+    headline = "success_sage" if case.protocol.success_of_the_plan else "success_geometry"
     return {"success": numbers[headline], **numbers}
 
 
@@ -207,14 +207,14 @@ def _touched(case: Case) -> bool:
 
 def _quality(case: Case) -> Mapping[str, Any]:
     """Equations 11 to 13 and the map."""
-    published, scene = case.deviations, case.scenario
-    actual = case.planned if published.reward_of_the_plan else case.executed
+    protocol, scene = case.protocol, case.scenario
+    actual = case.planned if protocol.reward_of_the_plan else case.executed
     style: dict[str, Any] = {}
-    if published.penalties_by_gradient:
+    if protocol.penalties_by_gradient:
         style = {"differences": "gradient", "headings": "path"}
     pair = (*actual, case.size, *case.ego, case.ego_size)
     return {
-        "reward": adversarial_reward(*pair, START, as_published=published.reward_of_the_plan),
+        "reward": adversarial_reward(*pair, START, as_published=protocol.reward_of_the_plan),
         "kinematic": kinematic_penalty(*case.motion, scene.dt, **style),
         "behavioural": behavioural_penalty(*case.motion, scene.dt, **style),
         **_compliance(case),
@@ -224,28 +224,11 @@ def _quality(case: Case) -> Mapping[str, Any]:
 def _compliance(case: Case) -> Mapping[str, bool]:
     """Whether the opponent leaves the road or meets anyone but the ego (as logged)."""
     scene, steps = case.scenario, case.scenario.num_steps
-    states, valid = case.motion.states[:steps], case.motion.valid[:steps]
-    others = (case.agent, scene.ego)
-    if not case.deviations.boxes_mirrored:
-        edges = off_road_steps(MapIndex.of(scene), states, valid, case.size, START)
-        objects = traffic_contact_steps(scene, states, valid, case.size, others, START)
-        return {"crosses_edge": bool(edges.any()), "hits_objects": bool(objects.any())}
-    states = _mirrored(states)
-    edges = off_road_steps(MapIndex.of(scene), states, valid, case.size, START)
-    agents = [agent for agent in range(scene.num_agents) if agent not in others and scene.valid[agent].any()]
-    hit = False
-    if agents:
-        tracks = _mirrored(np.stack([scene.states(agent) for agent in agents]))
-        sizes = np.array([scene.box(agent) for agent in agents])
-        hit = bool(overlaps(states, valid, case.size, tracks, scene.valid[agents], sizes, START).any())
-    return {"crosses_edge": bool(edges.any()), "hits_objects": hit}
-
-
-def _mirrored(states: NDArray[np.float64]) -> NDArray[np.float64]:
-    """States with headings negated."""
-    turned = states.copy()
-    turned[..., HEADING] *= -1.0
-    return turned
+    motion = case.motion.states[:steps], case.motion.valid[:steps]
+    edges, objects = map_checks(
+        MapIndex.of(scene), scene, case.agent, motion, START, mirrored=case.protocol.boxes_mirrored
+    )
+    return {"crosses_edge": edges, "hits_objects": objects}
 
 
 def _encounter(case: Case) -> Mapping[str, Any]:

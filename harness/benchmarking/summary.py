@@ -15,7 +15,7 @@ from harness.benchmarking.columns import COLUMNS, ScoreColumn
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import seed_store
 from harness.benchmarking.lineup import Lineup, SystemInfo
-from harness.benchmarking.protocols import deviations
+from harness.episodes.protocol import protocol_of
 from harness.episodes.records import UNDISTURBED, CellKey, Scored
 from harness.metrics.distribution import KinematicSamples, pool, wasserstein_over_scenes
 from harness.metrics.intervals import Estimate, Interval, bootstrap_mean, wilson
@@ -77,7 +77,7 @@ def as_object(cell: Cell, config: BenchmarkConfig) -> dict[str, Any]:
         "privileged": cell.system.privileged,
         "sees_futures": cell.system.sees_futures,
         "protocol": config.protocol,
-        "deviations_repeated": list(deviations(config.protocol).names()),
+        "deviations_repeated": list(protocol_of(config.protocol).names()),
         "data": config.data,
         "split": config.split,
         "traffic": config.traffic,

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Final, cast
 from harness.attacks.attackers import Attacker
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import Unit, episode_seed
-from harness.benchmarking.planning import Planner
-from harness.benchmarking.protocols import deviations
 from harness.benchmarking.scores import Case, profiles, score
 from harness.engine.config import EngineConfig, ObservationName
-from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.policies import load_policy
+from harness.episodes.protocol import protocol_of
 from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore, Score
-from harness.episodes.rollout import EpisodeJob, failed_episode, run_episode
+from harness.episodes.rollout import Played, failed_episode
+from harness.episodes.two_stage import play_stage
 from harness.errors import AdversaryError, GauntletError, PolicyError, RunError, ScenarioError
-from harness.interfaces import EgoPolicy, Episode
+from harness.interfaces import Adversary, EgoPolicy, Episode
 from harness.specs import parse
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 CACHE_SCENES: Final = 8
 """Scenes that a worker's simulator remembers: units come scene by scene."""
+_NOBODY: Final = Attacker(UNDISTURBED, parse(UNDISTURBED), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ class BenchmarkWorker:
         self._simulator = cast("type[GauntletEnv]", engine.GauntletEnv)
         self._spec, self._config = spec, spec.config
         self._source = spec.config.open()
-        self._deviations = deviations(spec.config.protocol)
+        self._protocol = protocol_of(spec.config.protocol)
         self._policies: dict[str, EgoPolicy] = {}
-        self._planners: dict[str, Planner] = {}
+        self._adversaries: dict[str, Adversary] = {}
         self._env: GauntletEnv | None = None
 
     def __call__(self, unit: Unit) -> int:
@@ -77,19 +77,15 @@ class BenchmarkWorker:
             RunError: A record cannot be written.
         """
         store, todo = unit.store(self._spec.folder), unit.missing(self._spec.folder)
-        first, done = unit.keys[0], 0
+        first = unit.keys[0]
         if first in todo:
-            began = time.perf_counter()
-            episode = self._undisturbed(unit)
-            self._write(store, first, episode, unit, None, time.perf_counter() - began)
-            done += 1
+            self._run(store, first, unit, None)
         # Read back even if it was just driven: a resumed run then sees the very same numbers.
         quiet = store.read(first).episode
         for key in todo:
             if key != first:
-                self._attack(store, key, unit, quiet)
-                done += 1
-        return done
+                self._run(store, key, unit, quiet)
+        return len(todo)
 
     def close(self) -> None:
         """Stop the simulator."""
@@ -97,64 +93,38 @@ class BenchmarkWorker:
             self._env.close()
             self._env = None
 
-    def _undisturbed(self, unit: Unit) -> Episode:
+    def _run(self, store: EpisodeStore, key: CellKey, unit: Unit, quiet: Episode | None) -> None:
+        """Play one stage and record it."""
+        attacker = next((item for item in self._config.attackers if item.label == key.adversary), _NOBODY)
+        seed, began = episode_seed(unit.seed, unit.scenario_id), time.perf_counter()
         try:
+            adversary = None if quiet is None else self._adversary(attacker)
             policy = self._policy(unit.system)
-            episode = run_episode(
+            played = play_stage(
                 self._environment(policy),
                 policy,
-                None,
+                adversary,
                 unit.scene,
-                seed=episode_seed(unit.seed, unit.scenario_id),
-                protocol=self._config.protocol,
-            )
-        except RunError:
-            raise
-        except GauntletError as error:
-            return self._failed(unit, UNDISTURBED, error)
-        return replace(episode, policy=unit.system)
-
-    def _attack(self, store: EpisodeStore, key: CellKey, unit: Unit, quiet: Episode) -> None:
-        attacker = next(item for item in self._config.attackers if item.label == key.adversary)
-        if quiet.error:
-            episode = failed_episode(unit.scenario_id, self._job(unit, attacker), f"stage 1 failed: {quiet.error}")
-            return self._write(store, key, episode, unit, quiet, 0.0)
-        began, planner = time.perf_counter(), None
-        try:
-            planner = self._planner(attacker)
-            policy = self._policy(unit.system)
-            # Only stage 1 is aimed at: attacks of other adversaries must not change each other.
-            buffer = EgoBuffer(1, prefill="none")
-            buffer.add(self._source[unit.scene].id, quiet.ego)
-            episode = run_episode(
-                self._environment(policy),
-                policy,
-                planner,
-                unit.scene,
+                quiet,
                 intensity=attacker.intensity,
-                seed=episode_seed(unit.seed, unit.scenario_id),
-                ego_buffer=buffer,
-                protocol=self._config.protocol,
+                seed=seed,
+                protocol=self._protocol,
             )
-            episode = replace(episode, policy=unit.system, adversary=attacker.label)
         except RunError:
             raise
         except GauntletError as error:
-            episode = self._failed(unit, attacker.label, error)
-        spent = time.perf_counter() - began
-        return self._write(store, key, episode, unit, quiet, spent, planner)
+            nothing = failed_episode(*key, str(error), intensity=attacker.intensity, seed=seed)
+            played = Played(nothing, failure=error)
+        episode = replace(played.episode, policy=unit.system, adversary=key.adversary)
+        if played.failure is not None:
+            episode = replace(episode, error=f"{kind_of(played.failure)}: {played.failure}")
+        self._write(store, key, replace(played, episode=episode), unit, quiet, time.perf_counter() - began)
 
     def _write(
-        self,
-        store: EpisodeStore,
-        key: CellKey,
-        episode: Episode,
-        unit: Unit,
-        quiet: Episode | None,
-        seconds: float,
-        planner: Planner | None = None,
+        self, store: EpisodeStore, key: CellKey, played: Played, unit: Unit, quiet: Episode | None, seconds: float
     ) -> None:
         """Score and record an episode."""
+        episode = played.episode
         if episode.error:
             store.write(key, episode, {})
             return
@@ -164,39 +134,29 @@ class BenchmarkWorker:
             scenario=scenario,
             episode=episode,
             undisturbed=quiet or episode,
-            plan=planner.planned if planner is not None else None,
+            plan=played.attack.planned,
             ego_size=self._environment(policy).options.ego_box_in(scenario, replay=policy.control == "replay"),
-            deviations=self._deviations,
+            protocol=self._protocol,
             reactive_traffic=self._config.traffic != "log",
         )
         numbers: dict[str, Score] = score(case)
         timings: dict[str, Score] = {
             "seconds_episode": seconds,
-            "seconds_planning": planner.seconds if planner is not None else 0.0,
+            "seconds_planning": played.attack.seconds,
             "seconds_scoring": time.perf_counter() - began,
         }
         store.write(key, episode, numbers | timings, profiles(case))
-
-    def _failed(self, unit: Unit, adversary: str, error: GauntletError) -> Episode:
-        attackers = {item.label: item for item in self._config.attackers}
-        attacker = attackers.get(adversary, Attacker(adversary, parse(UNDISTURBED), 0.0))
-        return failed_episode(unit.scenario_id, self._job(unit, attacker), f"{kind_of(error)}: {error}")
-
-    @staticmethod
-    def _job(unit: Unit, attacker: Attacker) -> EpisodeJob:
-        seed = episode_seed(unit.seed, unit.scenario_id)
-        return EpisodeJob(unit.scene, unit.system, attacker.label, attacker.intensity, seed)
 
     def _policy(self, label: str) -> EgoPolicy:
         if label not in self._policies:
             self._policies[label] = load_policy(self._spec.systems[label])
         return self._policies[label]
 
-    def _planner(self, attacker: Attacker) -> Planner:
-        if attacker.label not in self._planners:
-            adversary = attacker.build(protocol=self._config.protocol, prior=self._config.prior)
-            self._planners[attacker.label] = Planner(adversary, late=self._deviations.plan_one_step_late)
-        return self._planners[attacker.label]
+    def _adversary(self, attacker: Attacker) -> Adversary:
+        if attacker.label not in self._adversaries:
+            options = {"protocol": self._config.protocol, "prior": self._config.prior}
+            self._adversaries[attacker.label] = attacker.build(**options)
+        return self._adversaries[attacker.label]
 
     def _environment(self, policy: EgoPolicy) -> GauntletEnv:
         """The simulator with the policy's observations; a process has one, so another kind replaces it."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from harness.checks.base import Checker, require_name
 from harness.checks.controller import check_controller
-from harness.errors import AdversaryError
+from harness.episodes.attacks import attack_context
 from harness.geometry import wrap_angle
-from harness.interfaces import HEADING, STATE, VX, VY, Adversary, AttackContext, AttackPlan, Trajectory
+from harness.interfaces import HEADING, STATE, VX, VY, Adversary, AttackPlan
 from scenarios.scenario import CURRENT_STEP, Scenario
 from scenarios.validate import MAX_SPEED
 
@@ -60,28 +60,10 @@ def check_adversary(
     checker.require(planned, "the check needs at least one scene with an opponent")
 
 
-def make_context(scenario: Scenario, intensity: float, seed: int) -> AttackContext:
-    """A context whose only ego trajectory is the log.
-
-    Raises:
-        AdversaryError: The scene has no opponent.
-    """
-    if scenario.opponent is None:
-        raise AdversaryError(f"scene {scenario.id} has no opponent.")
-    return AttackContext(
-        scenario=scenario,
-        opponent=scenario.opponent,
-        ego_trajectories=(Trajectory(scenario.states(scenario.ego), scenario.valid[scenario.ego].copy()),),
-        intensity=intensity,
-        rng=np.random.default_rng(seed),
-        ego_size=scenario.box(scenario.ego),
-    )
-
-
 def _check_scene(checker: Checker, adversary: Adversary, scenario: Scenario, intensity: float, seed: int) -> None:
     plans = []
     for _ in range(2):
-        context = make_context(scenario, intensity, seed)
+        context = attack_context(scenario, np.random.default_rng(seed), intensity=intensity)
         ego = context.ego_trajectories[0]
         with (
             checker.scene_untouched(scenario),

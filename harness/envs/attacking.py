@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import gymnasium as gym
@@ -11,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.episodes.actions import check_action
+from harness.episodes.attacks import Attack, outcome_of, plan_attack
 from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.schedules import FixedSchedule, Scheduler
-from harness.errors import AdversaryError, ConfigError, EngineError
-from harness.interfaces import Adversary, AttackContext, AttackPlan, EpisodeOutcome
-from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
-
-logger = logging.getLogger(__name__)
+from harness.errors import ConfigError, EngineError
+from harness.interfaces import Adversary, AttackSchedule
+from scenarios.scenario import Scenario, ScenarioSource
 
 OPTIONS: Final = ("scenario", "attack", "intensity")
 """Keys that `reset(options=...)` understands."""
@@ -29,8 +28,12 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     Before an attacked episode the adversary plans against the ego's recent trajectories in that scene (its log
     before the first). A scene that cannot be attacked (no opponent, say) is played as recorded, and `info` says why.
 
-    `reset(seed=s)` restarts the whole random experiment: generator, remembered trajectories, curriculum. Seed once,
-    then call `reset()` without a seed, as Gymnasium advises; or pass `options` to choose what comes next.
+    Everything random in an episode comes from a generator of its own (`rng`), drawn in this order: scene, chance of an
+    attack, whatever the adversary draws, seed of the engine. `reset(seed=s)` restarts the whole random experiment:
+    generators, remembered trajectories, curriculum. Seed once, then call `reset()` without a seed, as Gymnasium
+    advises; or pass `options` to choose what comes next.
+
+    After a reset, `rng`, `scenario_index`, `schedule` and `attack` say what was drawn and planned.
 
     Reset options:
         scenario: Index or id; default: drawn uniformly.
@@ -38,7 +41,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         intensity: Of the attack; default: the schedule's.
 
     Info at reset: `scenario_index`, `scenario_id`, `attacked`, `intensity`, `attack_error` (empty where all is well).
-    Info at the last step: also `outcome`, an `EpisodeOutcome`.
+    Info at the last step: also `outcome`, an `EpisodeOutcome`, and `drive_kept`, whether the drive is remembered.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (Gymnasium's)
@@ -48,9 +51,13 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         core: Any,
         source: ScenarioSource,
         *,
+        scenes: Sequence[int] | None = None,
         adversary: Adversary | None = None,
         scheduler: Scheduler | None = None,
         buffer: EgoBuffer | None = None,
+        protocol: Protocol = CORRECTED,
+        crashes_count_boxes: bool = True,
+        generators: Callable[[], np.random.Generator] | None = None,
         seed: int | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -59,32 +66,42 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         Args:
             core: The simulator: a `GauntletEnv`, or a core of `harness.envs.cores`. Closed with this environment.
             source: The scenes of `core`.
+            scenes: Indices of the scenes to draw from; default: all.
             adversary: Who attacks; None for nobody.
             scheduler: When and how hard; default: always, at full intensity, where there is an adversary.
             buffer: Remembered ego trajectories.
+            protocol: Decides whether plans are played one step late.
+            crashes_count_boxes: Whether boxes that meet are a crash in the outcome, or only contacts that the engine
+                reports.
+            generators: Gives the generator of the next episode; default: derived from the seed.
             seed: Seed until `reset(seed=...)` gives another; None for a random one.
             render_mode: `rgb_array` or None.
 
         Raises:
-            ConfigError: No scenes, or an unknown render mode.
+            ConfigError: No scene to drive, or an unknown render mode.
         """
         if render_mode not in (None, "rgb_array"):
             raise ConfigError(f"render_mode {render_mode!r} is not supported; use 'rgb_array' or None.")
-        if len(source) == 0:
+        self._scenes = list(range(len(source)) if scenes is None else scenes)
+        if not self._scenes:
             raise ConfigError("there is no scene to drive: the source is empty.")
         self.core = core
         self.source = source
         self.adversary = adversary
         self.scheduler: Scheduler = scheduler or FixedSchedule(1.0 if adversary else 0.0, 1.0)
-        self.buffer = buffer or EgoBuffer()
+        self.buffer = EgoBuffer() if buffer is None else buffer
+        self.protocol = protocol
         self.render_mode = render_mode
         self.observation_space = core.observation_space
         self.action_space = core.action_space
+        self.rng = np.random.default_rng(0)
+        self.scenario_index = -1
+        self.schedule = AttackSchedule(0.0, 0.0)
+        self.attack = Attack()
+        self._generators, self._count_boxes = generators, crashes_count_boxes
         self._first_seed = seed
         self._index_of: dict[str, int] | None = None
         self._scenario: Scenario | None = None
-        self._attacked = False
-        self._intensity = 0.0
         self._steps = 0
 
     def reset(
@@ -105,20 +122,28 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         if seed is not None:
             self.buffer.clear()
             self.scheduler.restart()
-        index = self._pick(options.get("scenario"))
-        scenario = self.source[index]
-        schedule = self.scheduler.current()
-        # Always drawn, so that options do not shift the random sequence of later episodes.
-        chance, attack_seed, core_seed = self.np_random.random(), *self.np_random.integers(2**31, size=2)
-        attack = bool(options.get("attack", chance < schedule.probability))
-        intensity = float(options.get("intensity", schedule.intensity))
-        plan, error = self._plan(scenario, intensity, int(attack_seed)) if attack else (None, "")
-        observation, info = self.core.reset(
-            seed=int(core_seed), options={"scenario": index, "plan": plan, "ego": "policy"}
+        self.rng = self._generators() if self._generators else np.random.default_rng(self.np_random.integers(2**63))
+        self.scenario_index = self._pick(options.get("scenario"))
+        scenario = self.source[self.scenario_index]
+        self.schedule = self.scheduler.current()
+        chance = self.rng.random()
+        wanted = bool(options.get("attack", chance < self.schedule.probability))
+        self.attack = plan_attack(
+            self.adversary if wanted else None,
+            scenario,
+            self.rng,
+            intensity=float(options.get("intensity", self.schedule.intensity)),
+            ego=self.buffer.get(scenario),
+            ego_size=self.core.options.ego_box,
+            protocol=self.protocol,
+            on_error="tell",
         )
-        self._scenario, self._attacked, self._steps = scenario, plan is not None, 0
-        self._intensity = intensity if self._attacked else 0.0
-        return observation, {**info, **self._episode_info(index, error)}
+        observation, info = self.core.reset(
+            seed=int(self.rng.integers(2**31)),
+            options={"scenario": self.scenario_index, "plan": self.attack.plan, "ego": "policy"},
+        )
+        self._scenario, self._steps = scenario, 0
+        return observation, {**info, **self._episode_info(scenario)}
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Advance by 0.1 s.
@@ -135,7 +160,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.scheduler.advance(1)
         terminated, truncated = bool(terminated), bool(truncated)
         if terminated or truncated:
-            info = {**info, "outcome": self._finish(info)}
+            info = {**info, **self._finish(info)}
         return observation, float(reward), terminated, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:
@@ -174,7 +199,8 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def _pick(self, wanted: Any) -> int:
         """Index of the scene asked for, or of a random one."""
-        drawn = int(self.np_random.integers(len(self.source)))
+        # Always drawn, so that options do not shift what the episode draws next.
+        drawn = self._scenes[int(self.rng.integers(len(self._scenes)))]
         if wanted is None:
             return drawn
         if isinstance(wanted, str):
@@ -189,48 +215,19 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             f"reset option scenario: expected an id or an index below {len(self.source)}, got {wanted!r}."
         )
 
-    def _plan(self, scenario: Scenario, intensity: float, seed: int) -> tuple[AttackPlan | None, str]:
-        """The attack on a scene, or None with the reason why there is none."""
-        if self.adversary is None:
-            return None, ""
-        if scenario.opponent is None:
-            return None, f"scene {scenario.id} has no opponent"
-        context = AttackContext(
-            scenario=scenario,
-            opponent=scenario.opponent,
-            ego_trajectories=self.buffer.get(scenario),
-            intensity=intensity,
-            rng=np.random.default_rng(seed),
-            ego_size=self.core.options.ego_box,
-            step=CURRENT_STEP,
-        )
-        try:
-            return self.adversary.plan(context), ""
-        except AdversaryError as error:
-            logger.warning("scene %s is played without an attack: %s", scenario.id, error)
-            return None, str(error)
-
-    def _episode_info(self, index: int, error: str) -> dict[str, Any]:
-        assert self._scenario is not None
+    def _episode_info(self, scenario: Scenario) -> dict[str, Any]:
         return {
-            "scenario_index": index,
-            "scenario_id": self._scenario.id,
-            "attacked": self._attacked,
-            "intensity": self._intensity,
-            "attack_error": error,
+            "scenario_index": self.scenario_index,
+            "scenario_id": scenario.id,
+            "attacked": self.attack.plan is not None,
+            "intensity": self.attack.played_intensity,
+            "attack_error": self.attack.error,
         }
 
-    def _finish(self, info: Mapping[str, Any]) -> EpisodeOutcome:
+    def _finish(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """Remember what the ego did and tell the schedule how it went."""
         assert self._scenario is not None
         recording = self.core.recording()
-        self.buffer.add(self._scenario.id, recording.ego)
-        outcome = EpisodeOutcome(
-            attacked=self._attacked,
-            intensity=self._intensity,
-            crashed=recording.crash_contact is not None or recording.crash_geometry is not None,
-            route_completion=float(info["route_completion"]),
-            arrived=bool(info["arrive_dest"]),
-        )
+        outcome = outcome_of(self.attack, recording, info, count_boxes=self._count_boxes)
         self.scheduler.record(outcome)
-        return outcome
+        return {"outcome": outcome, "drive_kept": self.buffer.add(self._scenario.id, recording.ego)}

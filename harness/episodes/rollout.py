@@ -2,59 +2,43 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.engine.config import SENSORS
 from harness.episodes.actions import check_action
-from harness.episodes.ego_buffer import EgoBuffer, log_trajectory
-from harness.errors import AdversaryError, ConfigError, GauntletError, PolicyError
-from harness.interfaces import (
-    STATE,
-    Adversary,
-    AttackContext,
-    AttackPlan,
-    EgoPolicy,
-    EgoView,
-    Episode,
-    Trajectory,
-)
+from harness.episodes.attacks import NO_ADVERSARY, Attack, plan_attack
+from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.protocol import CORRECTED, Protocol, protocol_of
+from harness.errors import ConfigError, GauntletError, PolicyError
+from harness.interfaces import STATE, Adversary, EgoPolicy, EgoView, Episode, Trajectory
 from harness.metrics.driving import mean_jerk, mean_speed
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import Scenario
 
 if TYPE_CHECKING:
     from harness.engine import Recording
     from harness.engine.env import GauntletEnv
 
-logger = logging.getLogger(__name__)
-
-Protocol = Literal["corrected", "as-published"]
-NO_ADVERSARY: Final = "none"
 _REPLAY_ACTION: Final = np.zeros(2, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeJob:
-    """One episode to run, as data: it travels to a worker and into a run directory.
+class Played:
+    """One episode with what lies behind its record.
 
     Attributes:
-        scenario: Index in the environment's source.
-        policy: Key in the policies given to `run_many`.
-        adversary: Key in the adversaries given to `run_many`, or `none`.
-        intensity: Of the attack.
-        seed: Of the episode.
+        episode: The record.
+        attack: What the adversary answered.
+        failure: What stopped the episode, or None.
     """
 
-    scenario: int
-    policy: str
-    adversary: str = NO_ADVERSARY
-    intensity: float = 1.0
-    seed: int = 0
+    episode: Episode
+    attack: Attack = field(default_factory=Attack)
+    failure: GauntletError | None = None
 
 
 def run_episode(
@@ -66,7 +50,7 @@ def run_episode(
     intensity: float = 1.0,
     seed: int = 0,
     ego_buffer: EgoBuffer | None = None,
-    protocol: Protocol = "corrected",
+    protocol: Protocol | str = CORRECTED,
     on_step: Callable[[int, EgoView], None] | None = None,
 ) -> Episode:
     """Run one episode.
@@ -82,7 +66,7 @@ def run_episode(
         intensity: Of the attack.
         seed: Of the episode.
         ego_buffer: What this policy did in this scene before, to be attacked; None: the log. The episode is added.
-        protocol: `as-published` attacks the logged ego whatever the policy did (as CAT's and SAGE's evaluation).
+        protocol: `as-published` attacks the logged ego whatever the policy did, and plays plans one step late.
         on_step: Called with the step and the view after every step, for pictures and progress.
 
     Returns:
@@ -92,31 +76,71 @@ def run_episode(
         PolicyError: The policy failed or returned no action; names policy, step and scene.
         AdversaryError: The scene cannot be attacked.
         ConfigError: The policy expects another observation.
+        UnknownNameError: No such protocol.
+    """
+    drives = None if ego_buffer is None else ego_buffer.get(env.source[scenario_index])
+    episode = play(
+        env,
+        policy,
+        adversary,
+        scenario_index,
+        intensity=intensity,
+        seed=seed,
+        drives=drives,
+        protocol=protocol_of(protocol),
+        on_step=on_step,
+    ).episode
+    if ego_buffer is not None:
+        ego_buffer.add(episode.scenario_id, episode.ego)
+    return episode
+
+
+def play(
+    env: GauntletEnv,
+    policy: EgoPolicy,
+    adversary: Adversary | None,
+    scenario_index: int,
+    *,
+    intensity: float = 1.0,
+    seed: int = 0,
+    drives: tuple[Trajectory, ...] | None = None,
+    protocol: Protocol = CORRECTED,
+    on_step: Callable[[int, EgoView], None] | None = None,
+) -> Played:
+    """`run_episode` with the attack behind the record; `drives` is what the ego did here before, newest last.
+
+    Raises:
+        GauntletError: As `run_episode`.
     """
     check_observation(env, policy)
     scenario = env.source[scenario_index]
     streams = np.random.SeedSequence([seed, len(scenario.id)]).spawn(3)
     rng_policy, rng_adversary, rng_env = (np.random.default_rng(stream) for stream in streams)
-    buffer = None if protocol == "as-published" else ego_buffer
-    size = env.options.ego_box_in(scenario, replay=policy.control == "replay")
-    plan = plan_attack(scenario, adversary, intensity, rng_adversary, size, buffer)
+    attack = plan_attack(
+        adversary,
+        scenario,
+        rng_adversary,
+        intensity=intensity,
+        ego=None if protocol.attack_logged_ego else drives,
+        ego_size=env.options.ego_box_in(scenario, replay=policy.control == "replay"),
+        protocol=protocol,
+    )
     ego = "policy" if policy.control == "action" else "replay"
     observation, _ = env.reset(
-        seed=int(rng_env.integers(2**31)), options={"scenario": scenario_index, "plan": plan, "ego": ego}
+        seed=int(rng_env.integers(2**31)), options={"scenario": scenario_index, "plan": attack.plan, "ego": ego}
     )
     _guard(policy, scenario, 0, lambda: policy.reset(scenario, rng_policy))
     driven = _drive(env, policy, scenario, observation, on_step)
-    if ego_buffer is not None:
-        ego_buffer.add(scenario.id, driven["ego"])
-    return Episode(
+    episode = Episode(
         scenario_id=scenario.id,
         policy=policy.name,
         adversary=adversary.name if adversary is not None else NO_ADVERSARY,
-        intensity=intensity if plan is not None else 0.0,
+        intensity=attack.played_intensity,
         seed=seed,
-        plan=plan,
+        plan=attack.plan,
         **driven,
     )
+    return Played(episode, attack)
 
 
 def _drive(
@@ -166,93 +190,18 @@ def _observed(recording: Recording, info: Mapping[str, Any], dt: float) -> dict[
     }
 
 
-def run_two_stage(
-    env: GauntletEnv,
-    policy: EgoPolicy,
-    adversary: Adversary,
-    scenario_index: int,
-    *,
-    intensity: float = 1.0,
-    seed: int = 0,
-    protocol: Protocol = "corrected",
-) -> tuple[Episode, Episode]:
-    """The published evaluation: drive undisturbed, then again under an attack tailored to that drive.
-
-    Returns:
-        The undisturbed and the attacked episode.
-    """
-    buffer = EgoBuffer(1, prefill="none")
-    normal = run_episode(env, policy, None, scenario_index, seed=seed, ego_buffer=buffer, protocol=protocol)
-    attacked = run_episode(
-        env, policy, adversary, scenario_index, intensity=intensity, seed=seed, ego_buffer=buffer, protocol=protocol
-    )
-    return normal, attacked
-
-
-def run_many(
-    env: GauntletEnv,
-    jobs: Sequence[EpisodeJob] | Iterable[EpisodeJob],
-    policies: dict[str, EgoPolicy],
-    adversaries: dict[str, Adversary] | None = None,
-    *,
-    ego_buffers: dict[str, EgoBuffer] | None = None,
-    protocol: Protocol = "corrected",
-    on_error: Literal["raise", "record"] = "raise",
-    progress: Callable[[int, Episode], None] | None = None,
-) -> Iterator[Episode]:
-    """Run episodes one after the other, yielding each as it ends.
-
-    Args:
-        env: Engine environment.
-        jobs: What to run, in order.
-        policies: By the jobs' names.
-        adversaries: By the jobs' names.
-        ego_buffers: Per policy, what it did; made where missing. Undisturbed jobs that come first are what later
-            attacks on the same policy and scene aim at.
-        protocol: See `run_episode`.
-        on_error: `raise`, or `record` the failed episode with its reason and go on; it is never dropped.
-        progress: Called with the number of finished episodes and the last one.
-
-    Raises:
-        ConfigError: A job names an unknown policy or adversary.
-        GauntletError: An episode failed and `on_error` is `raise`.
-    """
-    adversaries = adversaries or {}
-    buffers = ego_buffers if ego_buffers is not None else {}
-    for done, job in enumerate(jobs, start=1):
-        policy, adversary = _named(job, policies, adversaries)
-        buffer = buffers.setdefault(job.policy, EgoBuffer(1, prefill="none"))
-        try:
-            episode = run_episode(
-                env,
-                policy,
-                adversary,
-                job.scenario,
-                intensity=job.intensity,
-                seed=job.seed,
-                ego_buffer=buffer,
-                protocol=protocol,
-            )
-        except GauntletError as error:
-            if on_error == "raise":
-                raise
-            logger.warning("episode %d failed: %s", done, error)
-            episode = failed_episode(env.source.ids[job.scenario], job, str(error))
-        if progress is not None:
-            progress(done, episode)
-        yield episode
-
-
-def failed_episode(scenario_id: str, job: EpisodeJob, reason: str) -> Episode:
+def failed_episode(
+    scenario_id: str, policy: str, adversary: str, reason: str, *, intensity: float = 0.0, seed: int = 0
+) -> Episode:
     """The record of an episode that could not be finished: its numbers mean nothing, its `error` says why."""
     nothing = Trajectory(np.zeros((0, STATE)), np.zeros(0, dtype=np.bool_))
     nan = float("nan")
     return Episode(
         scenario_id=scenario_id,
-        policy=job.policy,
-        adversary=job.adversary,
-        intensity=job.intensity,
-        seed=job.seed,
+        policy=policy,
+        adversary=adversary,
+        intensity=intensity,
+        seed=seed,
         ego=nothing,
         opponent=None,
         agents=np.zeros((0, 0, STATE)),
@@ -294,57 +243,6 @@ def check_observation(env: GauntletEnv, policy: EgoPolicy) -> None:
             f"policy {policy.name!r} expects {size} observation values, but preset {env.options.observation!r} has "
             f"{given}. Was it trained with another preset or another simulator version?"
         )
-
-
-def plan_attack(
-    scenario: Scenario,
-    adversary: Adversary | None,
-    intensity: float,
-    rng: np.random.Generator,
-    ego_size: tuple[float, float],
-    buffer: EgoBuffer | None = None,
-) -> AttackPlan | None:
-    """Ask an adversary for its plan.
-
-    Args:
-        scenario: The scene.
-        adversary: None for nobody.
-        intensity: Of the attack.
-        rng: For the adversary.
-        ego_size: Length and width, m.
-        buffer: What the ego did before; None: the log.
-
-    Raises:
-        AdversaryError: No opponent, or the adversary cannot plan here.
-    """
-    if adversary is None or adversary.name == NO_ADVERSARY:
-        return None
-    if scenario.opponent is None:
-        raise AdversaryError(f"scene {scenario.id} has no opponent, so {adversary.name!r} cannot attack in it.")
-    trajectories = buffer.get(scenario) if buffer is not None else (log_trajectory(scenario),)
-    return adversary.plan(
-        AttackContext(
-            scenario=scenario,
-            opponent=scenario.opponent,
-            ego_trajectories=trajectories,
-            intensity=intensity,
-            rng=rng,
-            ego_size=ego_size,
-            step=CURRENT_STEP,
-        )
-    )
-
-
-def _named(
-    job: EpisodeJob, policies: dict[str, EgoPolicy], adversaries: dict[str, Adversary]
-) -> tuple[EgoPolicy, Adversary | None]:
-    if job.policy not in policies:
-        raise ConfigError(f"no policy {job.policy!r} among {', '.join(policies) or 'none'}.")
-    if job.adversary == NO_ADVERSARY:
-        return policies[job.policy], None
-    if job.adversary not in adversaries:
-        raise ConfigError(f"no adversary {job.adversary!r} among {', '.join(adversaries) or 'none'}.")
-    return policies[job.policy], adversaries[job.adversary]
 
 
 def _guard(policy: EgoPolicy, scenario: Scenario, step: int, call: Callable[[], Any]) -> Any:

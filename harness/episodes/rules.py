@@ -32,11 +32,6 @@ class RuledEnv:
         self.rules = rules
         self._steps = 0
 
-    @property
-    def ego_size(self) -> tuple[float, float]:
-        """Length and width of the ego, m."""
-        return self.env.options.ego_box
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self.env, name)
 

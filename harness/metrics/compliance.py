@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -65,3 +66,37 @@ def traffic_contact_steps(
     sizes = np.array([scenario.box(agent) for agent in others])
     meets = overlaps(states[..., None, :, :], valid[..., None, :], size, poses, scenario.valid[others], sizes, start)
     return np.asarray(meets.any(-2))
+
+
+def map_checks(
+    index: EdgeIndex,
+    scenario: Scenario,
+    agent: int,
+    motion: tuple[Floats, Bools],
+    start: int,
+    *,
+    mirrored: bool = False,
+) -> tuple[bool, bool]:
+    """Whether an agent leaves the road, and whether it meets anyone but the ego (as logged).
+
+    Args:
+        index: Road edges of the scene.
+        scenario: The recorded scene.
+        agent: Index of the agent.
+        motion: Its states [T, ≥3] and `valid` [T], T = `scenario.num_steps`.
+        start: First absolute step that counts.
+        mirrored: Turn every box by minus its heading, as SAGE's evaluation script does.
+    """
+    states, valid = motion
+    size, ignore = scenario.box(agent), (agent, scenario.ego)
+    if mirrored:
+        states, scenario = _mirrored(states), replace(scenario, heading=-scenario.heading)
+    off_road = off_road_steps(index, states, valid, size, start).any()
+    return bool(off_road), bool(traffic_contact_steps(scenario, states, valid, size, ignore, start).any())
+
+
+def _mirrored(states: Floats) -> Floats:
+    """States [..., ≥3] with headings negated."""
+    turned = states.copy()
+    turned[..., 2] *= -1.0
+    return turned

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from harness import registry
+from harness.episodes.attacks import attack_context
 from harness.errors import AdversaryError, GauntletError
-from harness.interfaces import Adversary, AttackContext, Trajectory
+from harness.interfaces import Adversary
 from harness.performance.config import PerfConfig
 from harness.performance.sample import spread
 from scenarios.scenario import Scenario, ScenarioSource
@@ -44,17 +45,9 @@ def _times(adversary: Adversary, scenes: Sequence[Scenario], seed: int) -> list[
     for scene in scenes:
         begin = time.perf_counter()
         try:
-            adversary.plan(_context(scene, seed))
+            adversary.plan(attack_context(scene, np.random.default_rng(seed)))
         except AdversaryError:
             times.append(None)
             continue
         times.append(1e3 * (time.perf_counter() - begin))
     return times
-
-
-def _context(scene: Scenario, seed: int) -> AttackContext:
-    """Full intensity against the recorded ego."""
-    assert scene.opponent is not None, "only scenes with an opponent are attacked"
-    logged = Trajectory(scene.states(scene.ego), scene.valid[scene.ego])
-    rng = np.random.default_rng(seed)
-    return AttackContext(scene, scene.opponent, (logged,), 1.0, rng, scene.box(scene.ego))

@@ -11,9 +11,9 @@ from harness.benchmarking.columns import COLUMNS, SAGE_COLUMNS, TABLES
 from harness.benchmarking.comparison import Comparison
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.lineup import SystemInfo
-from harness.benchmarking.protocols import NOT_REPEATED, describe
 from harness.benchmarking.published import SAGE_TABLES, published_row
 from harness.benchmarking.summary import Cell, as_object
+from harness.episodes.protocol import NOT_REPEATED, protocol_of
 from harness.files import write_json, write_text
 from harness.metrics.intervals import Interval
 from harness.report.tables import Column, Table, TableRow, csv_text, tex
@@ -72,7 +72,7 @@ def summary(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: Be
         "about": {
             "config": asdict(config),
             "protocol": config.protocol,
-            "deviations": describe(config.protocol),
+            "deviations": protocol_of(config.protocol).describe(),
             "columns": [
                 {
                     "name": column.key,
@@ -163,7 +163,7 @@ def _rows(cells: Sequence[Cell], config: BenchmarkConfig) -> list[TableRow]:
 
 
 def _preamble(config: BenchmarkConfig) -> list[str]:
-    deviations = [{**item, "name": f"`{item['name']}`"} for item in describe(config.protocol)]
+    deviations = [{**item, "name": f"`{item['name']}`"} for item in protocol_of(config.protocol).describe()]
     lines = [
         f"Data `{Path(config.data).name}`, split `{config.split}`, seeds {', '.join(map(str, config.seed))}, traffic "
         f"`{config.traffic}`, intensity {config.intensity:g}. Numbers with 95 % intervals over scenes; N counts scenes "

@@ -83,8 +83,8 @@ def draw(config: TrainConfig, run: RunDirectory, trainer: Any, summaries: list[S
         return
     with console.status("drawing playback"):
         for stage, episode in trainer.replay(scene).items():
-            scenario = trainer.parts.env.source[trainer.parts.env.source.ids.index(scene)]
-            save_playback(scenario, episode, trainer.parts.env.ego_size, run.path / f"playback_{stage}.gif")
+            scenario = trainer.env.source[trainer.env.source.ids.index(scene)]
+            save_playback(scenario, episode, trainer.parts.engine.options.ego_box, run.path / f"playback_{stage}.gif")
 
 
 def telling_scene(records: list[dict[str, Any]]) -> str | None:

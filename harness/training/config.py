@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.commands.options import RunOptions
+from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -81,9 +82,10 @@ class TrainConfig(RunOptions):
     """What attacks in evaluation, written like `adversary`: the same for every run that is to be compared."""
     eval_intensity: float = 1.0
     """Intensity of the attacks in evaluation, 0 natural … 1 vicious (SAGE B.1: 1)."""
-    protocol: Literal["corrected", "as-published"] = "corrected"
+    protocol: ProtocolName = "corrected"
     """Reading of the attacks and of "collision": `corrected` checks contact at every step and counts boxes that
-    meet; `as-published` repeats the papers' code and counts the engine's contact flag."""
+    meet; `as-published` repeats the papers' code, plays plans one step late, aims evaluation at the logged ego and
+    counts the engine's contact flag."""
     steps: int = 1_000_000
     """Environment steps of 0.1 s in all."""
     seed: int = 0

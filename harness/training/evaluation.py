@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
-from harness.episodes.ego_buffer import EgoBuffer
-from harness.errors import GauntletError, PolicyError
+from harness.episodes.protocol import CORRECTED, Protocol
+from harness.episodes.rollout import Played
+from harness.episodes.two_stage import two_stages
+from harness.errors import PolicyError
 from harness.interfaces import Adversary, EgoPolicy, Episode
 from harness.metrics.intervals import Interval, bootstrap_mean
 from harness.report.tables import Column
@@ -31,24 +33,6 @@ EXTRA_COLUMNS: Final = tuple(
     Column(name, kind="mean") for name in ("contact", "geometry", "opponent_hit", "arrived", "off_road")
 )
 """What files hold besides."""
-
-
-class RunEpisode(Protocol):
-    """`harness.episodes.rollout.run_episode`, or a stand-in."""
-
-    def __call__(
-        self,
-        env: Any,
-        policy: EgoPolicy,
-        adversary: Adversary | None,
-        scenario_index: int,
-        *,
-        intensity: float,
-        seed: int,
-        ego_buffer: EgoBuffer | None,
-    ) -> Episode:
-        """Run one episode and record it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +73,11 @@ class Row:
     error: str = ""
 
     @classmethod
-    def of(cls, episode: Episode, step: int, stage: Stage, protocol: str) -> Row:
+    def of(cls, episode: Episode, step: int, stage: Stage, protocol: Protocol) -> Row:
         """The row of an episode."""
-        crashed = episode.crash_contact is not None if protocol == "as-published" else episode.crashed
+        if episode.error:
+            return cls(step, stage, episode.scenario_id, error=episode.error)
+        crashed = episode.crash_contact is not None if protocol.collision_by_flag else episode.crashed
         return cls(
             step=step,
             stage=stage,
@@ -109,7 +95,6 @@ class Row:
             opponent_hit=episode.crash_opponent is not None,
             arrived=episode.arrived,
             off_road=episode.off_road,
-            error=episode.error,
         )
 
 
@@ -125,8 +110,7 @@ class Evaluator:
         *,
         intensity: float,
         seed: int,
-        protocol: str,
-        run_episode: RunEpisode,
+        protocol: Protocol = CORRECTED,
     ) -> None:
         """Settle what is evaluated.
 
@@ -137,14 +121,12 @@ class Evaluator:
             scenes: Indices in the environment's source.
             intensity: Of the attacks.
             seed: The same at every evaluation, so that a curve shows the policy and not luck.
-            protocol: How a collision is counted.
-            run_episode: `harness.episodes.rollout.run_episode`.
+            protocol: How attacks are played, and how a collision is counted.
         """
         self.env = env
         self.scenes = list(scenes)
         self._policy, self._adversary = policy, adversary
         self._intensity, self._seed, self._protocol = intensity, seed, protocol
-        self._run = run_episode
 
     def rows(self, step: int) -> Iterator[Row]:
         """Evaluate: two rows per scene. A failed episode becomes a row with its reason; it is never dropped.
@@ -156,17 +138,13 @@ class Evaluator:
             PolicyError: The policy fails: it would in every scene.
         """
         for index in self.scenes:
-            buffer = self._fresh_buffer()
-            for stage in STAGES:
-                try:
-                    episode = self._episode(index, stage, buffer)
-                except PolicyError:
-                    raise
-                except GauntletError as error:
-                    scene = self.env.source.ids[index]
-                    logger.warning("evaluation at step %d, %s, scene %s failed: %s", step, stage, scene, error)
-                    yield Row(step, stage, scene, error=str(error) or type(error).__name__)
-                    continue
+            for stage, played in self._stages(index):
+                if isinstance(played.failure, PolicyError):
+                    raise played.failure
+                episode = played.episode
+                if episode.error:
+                    where = f"{stage}, scene {episode.scenario_id}"
+                    logger.warning("evaluation at step %d, %s failed: %s", step, where, episode.error)
                 yield Row.of(episode, step, stage, self._protocol)
 
     def episodes(self, index: int) -> dict[Stage, Episode]:
@@ -175,24 +153,24 @@ class Evaluator:
         Raises:
             GauntletError: One of them fails.
         """
-        buffer = self._fresh_buffer()
-        return {stage: self._episode(index, stage, buffer) for stage in STAGES}
+        found: dict[Stage, Episode] = {}
+        for stage, played in self._stages(index):
+            if played.failure is not None:
+                raise played.failure
+            found[stage] = played.episode
+        return found
 
-    @staticmethod
-    def _fresh_buffer() -> EgoBuffer:
-        """One drive per scene: the attack is aimed at what this policy does here now (CAT: a separate buffer)."""
-        return EgoBuffer(1, prefill="none")
-
-    def _episode(self, index: int, stage: Stage, buffer: EgoBuffer) -> Episode:
-        return self._run(
+    def _stages(self, index: int) -> Iterator[tuple[Stage, Played]]:
+        stages = two_stages(
             self.env,
             self._policy,
-            self._adversary if stage == "adversarial" else None,
+            [self._adversary],
             index,
             intensity=self._intensity,
             seed=self._seed,
-            ego_buffer=buffer,
+            protocol=self._protocol,
         )
+        return zip(STAGES, stages, strict=True)
 
 
 @dataclass(frozen=True, slots=True)

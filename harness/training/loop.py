@@ -1,30 +1,33 @@
 """The training loop: episodes under a curriculum, updates beside them, evaluations and checkpoints between them.
 
-Paper: SAGE, algorithm 2 (closed-loop adversarial training with a curriculum). Everything random in episode n is drawn
-from a generator derived from (seed, n), so a run that is resumed at the end of an episode goes on exactly.
+Paper: SAGE, algorithm 2 (closed-loop adversarial training with a curriculum). The episodes are
+those of the suite's own environment; everything random in episode n is drawn from a generator derived from (seed, n),
+so a run that is resumed at the end of an episode goes on exactly.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from harness.commands.runs import RunDirectory
+from harness.envs.attacking import AttackingEnv
 from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
-from harness.errors import AdversaryError, EngineError, RunError, ScenarioError
-from harness.interfaces import Adversary, AttackContext, AttackPlan, Curriculum, Episode, EpisodeOutcome
+from harness.episodes.schedules import CurriculumSchedule
+from harness.errors import EngineError, RunError, ScenarioError
+from harness.interfaces import Adversary, Curriculum, Episode
 from harness.training import checkpoint
 from harness.training.checkpoint import Progress
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator, Row, Stage
 from harness.training.learner import Learner
-from scenarios.scenario import CURRENT_STEP, Scenario
 
 logger = logging.getLogger(__name__)
 
@@ -41,31 +44,20 @@ class Parts:
     """What a run is made of.
 
     Attributes:
-        env: Engine environment over train and test scenes.
-        train: Indices of training scenes in `env.source`.
-        adversary: Attacker in training, or None.
-        curriculum: When and how hard.
+        engine: Engine environment over train and test scenes, in training rules or in those of the evaluation.
         learner: Networks and memory.
         evaluator: Two-stage evaluation.
+        adversary: Attacker in training, or None.
+        curriculum: When and how hard.
+        train: Indices of training scenes in the engine's source.
     """
 
-    env: RuledEnv
-    train: list[int]
-    adversary: Adversary | None
-    curriculum: Curriculum
+    engine: RuledEnv
     learner: Learner
     evaluator: Evaluator
-
-
-@dataclass(frozen=True, slots=True)
-class Attack:
-    """The decision about one training episode."""
-
-    plan: AttackPlan | None
-    probability: float
-    intensity: float
-    milliseconds: float = 0.0
-    error: str = ""
+    adversary: Adversary | None
+    curriculum: Curriculum
+    train: Sequence[int]
 
 
 class Watcher:
@@ -132,7 +124,19 @@ class Trainer:
         self.config, self.directory, self.parts = config, run, parts
         self.watcher = watcher or Watcher()
         self.progress = Progress(next_eval=config.eval_every, next_checkpoint=config.checkpoint_every)
-        self.buffer = EgoBuffer(config.ego_drives)
+        self.scheduler = CurriculumSchedule(parts.curriculum, config.steps)
+        self.env = AttackingEnv(
+            parts.engine,
+            parts.engine.source,
+            scenes=parts.train,
+            adversary=parts.adversary,
+            scheduler=self.scheduler,
+            buffer=EgoBuffer(config.ego_drives),
+            protocol=protocol_of(config.protocol),
+            crashes_count_boxes=False,
+            # Everything random in episode n follows from (seed, n): a resumed run goes on exactly.
+            generators=lambda: np.random.default_rng([config.seed, self.progress.episode]),
+        )
         self.stop_requested = False
         self._train_rules = EndRules(config.train_horizon, crash_ends=False)
         self._eval_rules = EndRules(config.eval_horizon, crash_ends=config.eval_crash_ends)
@@ -151,9 +155,9 @@ class Trainer:
                 self.directory.keep_records(name, lambda _: False)
             return
         self.progress, ego = checkpoint.load(self.directory.path, self.parts.learner)
-        self.buffer.load_state_dict(ego)
-        self.parts.curriculum.load_state_dict(self.progress.curriculum)
         step = self.progress.step
+        self.env.buffer.load_state_dict(ego)
+        self.scheduler.load_state_dict({"steps": step, "curriculum": self.progress.curriculum})
         for name in (EPISODES, EVALUATION, METRICS):
             self.directory.keep_records(name, lambda record: record["step"] <= step)
 
@@ -186,12 +190,12 @@ class Trainer:
     def checkpoint(self) -> None:
         """Save everything that a resumed run needs."""
         self.progress.curriculum = self.parts.curriculum.state_dict()
-        checkpoint.save(self.directory.path, self.progress, self.parts.learner, self.buffer.state_dict())
+        checkpoint.save(self.directory.path, self.progress, self.parts.learner, self.env.buffer.state_dict())
 
     def evaluate(self) -> list[Row]:
         """Evaluate now; rows go to `evaluation.jsonl`."""
         evaluator, step = self.parts.evaluator, self.progress.step
-        self.parts.env.rules = self._eval_rules
+        self.parts.engine.rules = self._eval_rules
         rows: list[Row] = []
         total = 2 * len(evaluator.scenes)
         started = time.perf_counter()
@@ -207,36 +211,8 @@ class Trainer:
 
     def replay(self, scene: str) -> dict[Stage, Episode]:
         """The two evaluation episodes of one test scene with the present policy, for pictures."""
-        self.parts.env.rules = self._eval_rules
-        return self.parts.evaluator.episodes(self.parts.env.source.ids.index(scene))
-
-    def _attack(self, scenario: Scenario, rng: np.random.Generator) -> Attack:
-        """Draw whether this episode is attacked, and plan it."""
-        schedule = self.parts.curriculum.schedule(min(self.progress.step / self.config.steps, 1.0))
-        draw = float(rng.random())
-        adversary = self.parts.adversary
-        if adversary is None or draw >= schedule.probability:
-            return Attack(None, schedule.probability, schedule.intensity)
-        started = time.perf_counter()
-        plan, error = None, ""
-        if scenario.opponent is None:
-            error = f"scene {scenario.id} has no opponent"
-        else:
-            context = AttackContext(
-                scenario=scenario,
-                opponent=scenario.opponent,
-                ego_trajectories=self.buffer.get(scenario),
-                intensity=schedule.intensity,
-                rng=rng,
-                ego_size=self.parts.env.ego_size,
-                step=CURRENT_STEP,
-            )
-            try:
-                plan = adversary.plan(context)
-            except AdversaryError as failure:
-                error = str(failure)
-        spent = (time.perf_counter() - started) * 1000
-        return Attack(plan, schedule.probability, schedule.intensity, spent, error)
+        self.parts.engine.rules = self._eval_rules
+        return self.parts.evaluator.episodes(self.env.source.ids.index(scene))
 
     def _episode(self) -> None:
         """Play one training episode.
@@ -244,15 +220,14 @@ class Trainer:
         A scene that cannot be simulated is counted and recorded if the user asked to skip such scenes.
         """
         progress = self.progress
-        rng = np.random.default_rng([self.config.seed, progress.episode])
-        index = self.parts.train[int(rng.integers(len(self.parts.train)))]
-        name = self.parts.env.source.ids[index]
+        self.parts.engine.rules = self._train_rules
         try:
-            self._play(index, rng)
+            self._play()
             self._failures_in_a_row = 0
         except (ScenarioError, EngineError) as error:
             if self.config.on_error == "raise":
                 raise
+            name = self.env.source.ids[self.env.scenario_index]
             logger.warning("training episode %d, scene %s: %s", progress.episode, name, error)
             progress.failed_episodes += 1
             self._failures_in_a_row += 1
@@ -267,17 +242,12 @@ class Trainer:
         progress.episode += 1
         self.watcher.step(progress)
 
-    def _play(self, index: int, rng: np.random.Generator) -> None:
-        parts, progress, learner = self.parts, self.progress, self.parts.learner
-        env = parts.env
-        env.rules = self._train_rules
-        scenario = env.source[index]
-        attack = self._attack(scenario, rng)
-        observation, info = env.reset(
-            seed=int(rng.integers(2**31)), options={"scenario": index, "plan": attack.plan, "ego": "policy"}
-        )
+    def _play(self) -> None:
+        env, progress, learner = self.env, self.progress, self.parts.learner
+        observation, info = env.reset()
+        rng, attack = env.rng, env.attack
         learner.memory.begin(observation)
-        first, reward, cost, crashed = progress.step, 0.0, 0.0, False
+        first, reward, cost = progress.step, 0.0, 0.0
         terminated = truncated = False
         while not (terminated or truncated):
             action = learner.explore(observation, progress.step, rng)
@@ -289,35 +259,25 @@ class Trainer:
             progress.step += 1
             reward += step_reward
             cost += float(info["cost"])
-            crashed = crashed or bool(info["crash_vehicle"])
             if progress.step % METRICS_EVERY == 0:
                 self._metrics()
         # At the end of an episode nothing is pending: a checkpoint may follow.
         learner.flush(rng)
         learner.memory.end()
-        outcome = EpisodeOutcome(
-            attacked=attack.plan is not None,
-            intensity=attack.intensity if attack.plan is not None else 0.0,
-            crashed=crashed,
-            route_completion=float(info["route_completion"]),
-            arrived=bool(info["arrive_dest"]),
-        )
-        parts.curriculum.record(outcome)
-        kept = self.buffer.add(scenario.id, env.recording().ego)
         record = {
             "step": progress.step,
             "episode": progress.episode,
-            "scene": scenario.id,
+            "scene": env.source.ids[env.scenario_index],
             "steps": progress.step - first,
             "reward": reward,
             "cost": cost,
-            **asdict(outcome),
+            **asdict(info["outcome"]),
             "off_road": bool(info["out_of_road"]),
-            "probability": attack.probability,
-            "scheduled_intensity": attack.intensity,
-            "attack_ms": attack.milliseconds,
+            "probability": env.schedule.probability,
+            "scheduled_intensity": env.schedule.intensity,
+            "attack_ms": attack.seconds * 1000,
             "attack_error": attack.error,
-            "drive_kept": kept,
+            "drive_kept": info["drive_kept"],
             "error": "",
         }
         self.directory.append(EPISODES, record)
@@ -328,7 +288,7 @@ class Trainer:
         last_step, last_time = self._mark
         self._mark = (step, now)
         critic, actor = self.parts.learner.losses()
-        schedule = self.parts.curriculum.schedule(min(step / self.config.steps, 1.0))
+        schedule = self.scheduler.current()
         record = {
             "step": step,
             "critic_loss": critic,

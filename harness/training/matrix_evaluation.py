@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from harness import registry
+from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError
 from harness.files import read_json, write_json
@@ -93,8 +94,6 @@ def _environment(config: TrainConfig, test: Any) -> RuledEnv:
 
 
 def _rows(env: RuledEnv, cell: Cell, adversary: Any, scenes: int) -> Iterator[Row]:
-    from harness.episodes.rollout import run_episode
-
     config = cell.config
     policy = registry.make("policy", "td3", path=cell.folder / "policy.zip", observation=config.observation)
     evaluator = Evaluator(
@@ -104,8 +103,7 @@ def _rows(env: RuledEnv, cell: Cell, adversary: Any, scenes: int) -> Iterator[Ro
         range(scenes),
         intensity=config.eval_intensity,
         seed=EVALUATION_SEED,
-        protocol=config.protocol,
-        run_episode=run_episode,
+        protocol=protocol_of(config.protocol),
     )
     return evaluator.rows(config.steps)
 

@@ -41,7 +41,7 @@ def train(config: TrainConfig, session: Session) -> int:
                 code = _run(trainer, watchers, run, session)
             report(config, run, trainer, session.console)
         finally:
-            parts.env.close()
+            parts.engine.close()
     return code
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from harness import registry
 from harness.commands.runs import RunDirectory
+from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError
 from harness.files import write_json
@@ -32,11 +33,9 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     """
     from harness.engine.config import EngineConfig
     from harness.engine.env import GauntletEnv
-    from harness.episodes.rollout import run_episode
     from scenarios.splits import Concat
 
     curriculum = registry.make("curriculum", config.curriculum)
-    protocol = config.protocol
     adversary = make_adversary(config.adversary, config)
     shared = config.eval_adversary == config.adversary
     eval_adversary = adversary if shared else make_adversary(config.eval_adversary, config)
@@ -60,11 +59,10 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
         range(len(train), len(source)),
         intensity=config.eval_intensity,
         seed=config.seed,
-        protocol=protocol,
-        run_episode=run_episode,
+        protocol=protocol_of(config.protocol),
     )
     write_scene_list(run, train, test)
-    return Parts(env, list(range(len(train))), adversary, curriculum, learner, evaluator)
+    return Parts(env, learner, evaluator, adversary, curriculum, range(len(train)))
 
 
 def make_learner(config: TrainConfig, env: Any) -> Learner:

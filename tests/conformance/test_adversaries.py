@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from harness import registry
-from harness.checks import check_adversary
+from harness.checks.adversary import check_adversary
+from harness.episodes.attacks import attack_context
 from harness.errors import AdversaryError, ConformanceError
 from harness.interfaces import HEADING, VX, VY, AttackPlan
 from tests.scenes import crossing, straight_road
@@ -272,7 +273,5 @@ def test_nameless_and_planless_are_caught():
 
 
 def test_a_context_needs_an_opponent():
-    from harness.checks.adversary import make_context
-
     with pytest.raises(AdversaryError, match="no opponent"):
-        make_context(straight_road(with_opponent=False), 1.0, 0)
+        attack_context(straight_road(with_opponent=False), np.random.default_rng(0))

@@ -1,6 +1,7 @@
 """Attacks played in the engine: what geometry foretells against a replayed ego is what happens."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,18 +10,20 @@ from harness import attack
 from harness.attacks.closed_loop import rates, simulate
 from harness.attacks.open_loop import attack_logged
 from harness.episodes.policies import load_policy
+from harness.episodes.protocol import CORRECTED
 from harness.registry import make
 from tests.sources import tiny_source
 
 
 def test_open_loop_and_engine_agree_on_a_replayed_ego() -> None:
     source, rule = tiny_source(), make("adversary", "rule")
-    # `as-published` aims at the logged ego, as `attack_logged` does; `corrected` aims at what the engine recorded,
-    # which ends where the ego arrives.
-    episodes = simulate(source, len(source), load_policy("replay"), [rule, make("adversary", "none")], "as-published")
+    # Aimed at the logged ego, as `attack_logged` does; `corrected` aims at what the engine recorded, which ends where
+    # the ego arrives.
+    logged = replace(CORRECTED, attack_logged_ego=True)
+    episodes = simulate(source, len(source), load_policy("replay"), [rule, make("adversary", "none")], logged)
     assert [episode.adversary for episode in episodes] == ["rule", "none"] * 3
     for index in (0, 1):
-        planned, _ = attack_logged(rule, source[index], "corrected")
+        planned, _ = attack_logged(rule, source[index], CORRECTED)
         attacked, quiet = episodes[2 * index], episodes[2 * index + 1]
         # A replayed ego is judged in its logged size, as the open loop does.
         assert attacked.opponent == planned.contact_step

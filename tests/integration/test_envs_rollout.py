@@ -7,7 +7,8 @@ from ego_policies.idm import IDMPolicy
 from harness import registry
 from harness.engine import EngineConfig
 from harness.episodes.policies import load_policy
-from harness.episodes.rollout import run_episode, run_two_stage
+from harness.episodes.rollout import run_episode
+from harness.episodes.two_stage import two_stages
 from tests.scenes import Agent, straight_road
 from tests.sources import ListSource, tiny_source
 
@@ -59,7 +60,8 @@ def test_idm_overtakes_a_standing_car_where_a_lane_is_free(env):
 
 
 def test_the_rule_attack_hits_the_replayed_ego_in_both_judgements(env):
-    normal, attacked = run_two_stage(env, load_policy("replay"), registry.make("adversary", "rule"), 1)
+    stages = two_stages(env, load_policy("replay"), [registry.make("adversary", "rule")], 1)
+    normal, attacked = (played.episode for played in stages)
     assert not normal.crashed
     assert attacked.crash_opponent is not None
     assert attacked.crash_contact is not None

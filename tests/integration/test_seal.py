@@ -7,7 +7,7 @@ from adversaries.seal.adversary import SealAdversary
 from adversaries.seal.rollouts import Rollouts
 from harness.attacks.every_candidate import collect
 from harness.engine import EngineConfig, GauntletEnv
-from harness.episodes.rollout import run_two_stage
+from harness.episodes.two_stage import two_stages
 from harness.registry import make
 from tests.scenes import straight_road
 from tests.sources import ListSource
@@ -47,8 +47,8 @@ def env():
 
 def test_an_attack_follows_its_plan_and_then_drives(env) -> None:
     adversary = SealAdversary(FixedPrior(line(20.0, 0.0, 0.0, 6.0)[None], [-1.0]), model())
-    episodes = [run_two_stage(env, make("policy", "idm"), adversary, 0)[1] for _ in range(2)]
-    first, second = episodes
+    _, *played = two_stages(env, make("policy", "idm"), [adversary, adversary], 0)
+    first, second = (one.episode for one in played)
     takeover = first.plan.takeover_step
     assert 11 < takeover < 60
     np.testing.assert_allclose(first.opponent.states[:takeover], first.plan.states[:takeover], atol=1e-4)

@@ -11,10 +11,12 @@ PACKAGES = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
 # These import nothing of ours: one exception family, one box geometry, one atomic writer, one cache.
 FOUNDATION = ("harness.errors", "harness.geometry", "harness.files", "harness.caching")
 CONTRACTS = (*FOUNDATION, "harness.interfaces", "harness.metrics")
+# What an adversary is asked, and which of its published code's deviations it repeats.
+ASKED = ("harness.episodes.attacks", "harness.episodes.protocol")
 ALLOWED = {
     "scenarios": ("scenarios", *FOUNDATION),
     # SAGE's token backbone lives with SAGE, over the public models of the traffic package; one loop fits all.
-    "adversaries": ("adversaries", "scenarios", "harness.traffic", "harness.fitting", *CONTRACTS),
+    "adversaries": ("adversaries", "scenarios", "harness.traffic", "harness.fitting", *ASKED, *CONTRACTS),
     "ego_policies": ("ego_policies", "scenarios", *CONTRACTS),
     "curricula": ("curricula", "scenarios", *CONTRACTS),
     "harness": ("harness", "scenarios"),

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from adversaries.rule import RuleAdversary
-from harness.attacks.open_loop import attack_logged, logged_context
+from harness.attacks.open_loop import attack_logged
+from harness.episodes.attacks import attack_context
+from harness.episodes.protocol import protocol_of
 from scenarios import ScenarioSource, open_source
 
 pytestmark = [
@@ -25,7 +27,7 @@ def test_rule_always_succeeds_against_the_log(scenes: ScenarioSource, protocol) 
     # CAT and SAGE report 100 % as well.
     rule, contacts = RuleAdversary(protocol), 0
     for index in range(len(scenes)):
-        record, _ = attack_logged(rule, scenes[index], protocol)
+        record, _ = attack_logged(rule, scenes[index], protocol_of(protocol))
         assert record.error == ""
         contacts += record.contact_step > 10
     assert contacts == len(scenes) == 69
@@ -34,7 +36,7 @@ def test_rule_always_succeeds_against_the_log(scenes: ScenarioSource, protocol) 
 def test_late_opponents_are_not_placed_before_they_appear(scenes: ScenarioSource) -> None:
     late = 0
     for index in range(len(scenes)):
-        context = logged_context(scenes[index])
+        context = attack_context(scenes[index], np.random.default_rng(0))
         logged = scenes[index].valid[context.opponent]
         plan = RuleAdversary().plan(context)
         np.testing.assert_array_equal(plan.valid[:11], logged[:11])

@@ -2,12 +2,13 @@
 
 import csv
 
+import numpy as np
 import pytest
 
 from harness.attack import main
 from harness.attacks.attackers import Attacker, Dialled
 from harness.attacks.config import AttackConfig
-from harness.attacks.open_loop import logged_context
+from harness.episodes.attacks import attack_context
 from harness.errors import ConfigError
 from tests.scenes import straight_road
 
@@ -60,7 +61,7 @@ def test_a_dialled_adversary_attacks_at_its_own_intensity():
     SEEN.clear()
     adversary = Dialled(Listener(), "mild", 0.25)
     assert adversary.name == "mild"
-    assert adversary.plan(logged_context(straight_road(), intensity=1.0)) is None
+    assert adversary.plan(attack_context(straight_road(), np.random.default_rng(0))) is None
     assert SEEN == [(1.0, 0.25)]
 
 

@@ -11,10 +11,12 @@ import pytest
 from harness.attack import main
 from harness.attacks.config import AttackConfig
 from harness.attacks.export import attacked_scene
-from harness.attacks.open_loop import AttackRecord, attack_all, attack_logged, logged_context, summarise
+from harness.attacks.open_loop import AttackRecord, attack_all, attack_logged, summarise
 from harness.attacks.run import run_attacks
 from harness.attacks.tables import open_loop_table
 from harness.commands.scaffold import Session
+from harness.episodes.attacks import attack_context
+from harness.episodes.protocol import CORRECTED
 from harness.errors import ConfigError, RunError, WeightsError
 from harness.interfaces import AttackContext, AttackPlan
 from harness.registry import make
@@ -41,7 +43,7 @@ class Swerve:
 
 
 def test_a_hit_is_judged_at_its_step() -> None:
-    record, plan = attack_logged(Swerve(gap=2.0), straight_road(), "corrected")
+    record, plan = attack_logged(Swerve(gap=2.0), straight_road(), CORRECTED)
     assert plan is not None
     assert record.contact_step == 30
     assert record.contact_step_sage == 30
@@ -52,17 +54,17 @@ def test_a_hit_is_judged_at_its_step() -> None:
 
 
 def test_a_miss_is_a_miss() -> None:
-    record, _ = attack_logged(Swerve(gap=6.0), straight_road(), "corrected")
+    record, _ = attack_logged(Swerve(gap=6.0), straight_road(), CORRECTED)
     assert (record.contact_step, record.contact_step_cat, record.contact_step_sage) == (-1, -1, -1)
     assert record.reward == pytest.approx(np.exp(-0.2 * 6.0))
 
 
 def test_the_map_and_the_traffic_are_watched() -> None:
     scene = straight_road(extra=[Agent("ahead", 30.0, 0.0)])
-    into_traffic, _ = attack_logged(Swerve(gap=28.0), scene, "corrected")
+    into_traffic, _ = attack_logged(Swerve(gap=28.0), scene, CORRECTED)
     assert into_traffic.hits_traffic
     assert not into_traffic.off_road
-    clean, _ = attack_logged(Swerve(gap=12.0), scene, "corrected")
+    clean, _ = attack_logged(Swerve(gap=12.0), scene, CORRECTED)
     assert not clean.hits_traffic
 
     class OffRoad(Swerve):
@@ -71,11 +73,11 @@ def test_the_map_and_the_traffic_are_watched() -> None:
             plan.states[50:, 1] = -2.0
             return plan
 
-    assert attack_logged(OffRoad(12.0), scene, "corrected")[0].off_road
+    assert attack_logged(OffRoad(12.0), scene, CORRECTED)[0].off_road
 
 
 def test_none_judges_the_logged_opponent() -> None:
-    record, plan = attack_logged(make("adversary", "none"), straight_road(), "corrected")
+    record, plan = attack_logged(make("adversary", "none"), straight_road(), CORRECTED)
     assert plan is None
     assert record.contact_step == -1
     assert record.kinematic == pytest.approx(1.872, abs=1e-3)
@@ -84,7 +86,7 @@ def test_none_judges_the_logged_opponent() -> None:
 
 def test_a_scene_without_opponent_is_counted_not_dropped() -> None:
     scenes = [straight_road(), straight_road(with_opponent=False), crossing()]
-    records = attack_all([make("adversary", "rule")], scenes, "corrected")
+    records = attack_all([make("adversary", "rule")], scenes, CORRECTED)
     (row,) = summarise(records)
     assert (row.scenes, row.failed) == (2, 1)
     assert row.success.mean == 1.0
@@ -145,7 +147,7 @@ def test_the_command_writes_everything(tmp_path: Path) -> None:
 
 def test_a_written_attack_is_a_scene_whose_opponent_follows_the_plan(tmp_path: Path) -> None:
     scene = straight_road(opponent_from=6, opponent_to=60)
-    record, plan = attack_logged(make("adversary", "rule"), scene, "corrected")
+    record, plan = attack_logged(make("adversary", "rule"), scene, CORRECTED)
     assert plan is not None
     write_folder([attacked_scene(scene, plan, "attacked")], tmp_path)
     (again,) = ScenarioStore(tmp_path)
@@ -154,7 +156,7 @@ def test_a_written_attack_is_a_scene_whose_opponent_follows_the_plan(tmp_path: P
     np.testing.assert_array_equal(again.valid[1], plan.valid)
     assert again.box(1) == scene.box(1)
     # What was planned is now what is logged: `none` finds the same contact.
-    assert attack_logged(make("adversary", "none"), again, "corrected")[0].contact_step == record.contact_step
+    assert attack_logged(make("adversary", "none"), again, CORRECTED)[0].contact_step == record.contact_step
     np.testing.assert_array_equal(again.states(0), scene.states(0))
 
 
@@ -199,7 +201,7 @@ def test_experts_belong_to_the_adversary_that_names_them(tmp_path: Path, capsys:
 
 def test_the_context_of_the_log() -> None:
     scene = crossing()
-    context = logged_context(scene, seed=3)
+    context = attack_context(scene, np.random.default_rng(3))
     assert context.step == 10
     assert context.ego_size == (4.5, 2.0)
     np.testing.assert_array_equal(context.ego_trajectories[0].states, scene.states(0))
@@ -210,4 +212,4 @@ def test_the_recorded_history_is_not_held_against_the_adversary() -> None:
     heading = scene.heading.copy()
     heading[1, :9] += np.arange(9) % 2  # a recording that jitters by a radian
     jittery = replace(scene, heading=heading)
-    assert attack_logged(make("adversary", "none"), jittery, "corrected")[0].kinematic == pytest.approx(1.872, abs=1e-3)
+    assert attack_logged(make("adversary", "none"), jittery, CORRECTED)[0].kinematic == pytest.approx(1.872, abs=1e-3)

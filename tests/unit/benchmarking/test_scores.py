@@ -5,16 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.attacks.open_loop import judge, logged_context
-from harness.benchmarking.planning import Planner, one_step_late
-from harness.benchmarking.protocols import MEANING, PROTOCOLS, describe, deviations
+from harness.attacks.open_loop import judge
 from harness.benchmarking.scores import Case, profiles, score
-from harness.errors import UnknownNameError
-from harness.interfaces import AttackContext, AttackPlan, Episode, Trajectory
+from harness.episodes.attacks import attack_context, one_step_late
+from harness.episodes.protocol import CORRECTED, PROTOCOLS, PUBLISHED
+from harness.interfaces import AttackPlan, Episode, Trajectory
 from scenarios.scenario import Scenario
 from tests.scenes import Agent, straight_road
-
-CORRECTED, PUBLISHED = PROTOCOLS["corrected"], PROTOCOLS["as-published"]
 
 
 def episode_of(scene: Scenario, opponent: Trajectory | None = None, **more: object) -> Episode:
@@ -49,7 +46,7 @@ def case_of(scene: Scenario, plan: AttackPlan | None, **more: object) -> Case:
     contact = more.pop("crash_contact", None)
     values: dict[str, object] = {
         "scenario": scene, "episode": episode_of(scene, played, crash_contact=contact, plan=plan),
-        "undisturbed": episode_of(scene), "plan": plan, "ego_size": scene.box(scene.ego), "deviations": CORRECTED,
+        "undisturbed": episode_of(scene), "plan": plan, "ego_size": scene.box(scene.ego), "protocol": CORRECTED,
     }  # fmt: skip
     return Case(**{**values, **more})  # type: ignore[arg-type]
 
@@ -119,13 +116,14 @@ def test_the_quality_is_that_of_the_open_loop() -> None:
     """Against a replayed ego, reward, penalties and map checks are those of `attacks.open_loop`, in both protocols."""
     scene = straight_road(extra=[Agent("far", 100.0, 0.0)])
     plan = ahead(scene, 2.0)
-    for protocol, switches in PROTOCOLS.items():
-        expected = judge(logged_context(scene), plan.states, plan.valid, protocol)  # type: ignore[arg-type]
-        found = score(case_of(scene, plan, deviations=switches))
+    for protocol in PROTOCOLS.values():
+        expected = judge(attack_context(scene, np.random.default_rng(0)), plan.states, plan.valid, protocol)
+        found = score(case_of(scene, plan, protocol=protocol))
         for name in ("reward", "kinematic", "behavioural"):
-            assert found[name] == pytest.approx(expected[name]), (protocol, name)
+            assert found[name] == pytest.approx(expected[name]), (protocol.name, name)
         assert found["success_cat"] == (expected["contact_step_cat"] >= 0)
         assert found["hits_objects"] == expected["hits_traffic"]
+        assert found["crosses_edge"] == expected["off_road"]
 
 
 def test_realism_does_not_depend_on_how_long_the_episode_was() -> None:
@@ -163,7 +161,7 @@ def test_mirrored_boxes_miss_a_road_edge() -> None:
     plan = ahead(scene, 20.0)
     plan.states[30:, 1], plan.states[30:, 2] = 3.5 + 2.0 - 1.3, 0.6
     upright = score(case_of(scene, plan))
-    mirrored = score(case_of(scene, plan, deviations=PUBLISHED))
+    mirrored = score(case_of(scene, plan, protocol=PUBLISHED))
     assert upright["crosses_edge"] is True
     assert mirrored["crosses_edge"] is True
     # Against another car beside it the sign decides: the tail of a turned box sweeps the other way.
@@ -171,7 +169,7 @@ def test_mirrored_boxes_miss_a_road_edge() -> None:
     turned = ahead(pushed, 20.0)
     turned.states[30:, 2] = 0.5
     assert score(case_of(pushed, turned))["hits_objects"] is True
-    assert score(case_of(pushed, turned, deviations=PUBLISHED))["hits_objects"] is False
+    assert score(case_of(pushed, turned, protocol=PUBLISHED))["hits_objects"] is False
 
 
 def test_scene_without_an_opponent_has_only_the_drive() -> None:
@@ -188,28 +186,3 @@ def test_one_step_late() -> None:
     np.testing.assert_array_equal(late.states[11:], plan.states[10:-1])
     unseen = replace(plan, valid=np.arange(91) > 10)
     assert one_step_late(unseen, 10).valid[11:].all()
-
-
-def test_the_planner_remembers_what_was_meant() -> None:
-    scene = straight_road()
-
-    class Fixed:
-        name = "fixed"
-
-        def plan(self, context: AttackContext) -> AttackPlan:
-            return ahead(context.scenario, 2.0)
-
-    planner = Planner(Fixed(), late=True)
-    played = planner.plan(logged_context(scene))
-    assert played is not None
-    assert planner.planned is not None
-    assert not np.array_equal(played.states, planner.planned.states)
-    assert (planner.name, planner.seconds > 0) == ("fixed", True)
-
-
-def test_every_deviation_is_named() -> None:
-    assert set(MEANING) == set(PUBLISHED.names())
-    assert CORRECTED.names() == ()
-    assert {row["repeated"] for row in describe("as-published")} == {"yes"}
-    with pytest.raises(UnknownNameError, match="as-published"):
-        deviations("published")

@@ -7,7 +7,8 @@ import pytest
 
 from curricula.adaptive import AdaptiveCurriculum
 from harness.envs.attacking import AttackingEnv
-from harness.episodes.ego_buffer import log_trajectory
+from harness.episodes.ego_buffer import EgoBuffer, log_trajectory
+from harness.episodes.protocol import CORRECTED, PUBLISHED
 from harness.episodes.schedules import CurriculumSchedule, FixedSchedule
 from harness.errors import AdversaryError, ConfigError, EngineError
 from harness.interfaces import AttackSchedule
@@ -80,6 +81,41 @@ def test_probability_decides_how_often():
     attacked = [env.reset(seed=0 if not k else None, options={"scenario": 0})[1]["attacked"] for k in range(400)]
     # Binomial(400, 0.3): five standard deviations are 46.
     assert abs(sum(attacked) - 120) < 46
+
+
+def test_plans_are_played_late_only_as_published():
+    plans = []
+    for protocol in (CORRECTED, PUBLISHED):
+        env, _ = build(protocol=protocol)
+        env.reset(seed=0, options={"scenario": 1})
+        plans.append(env.core.resets[-1]["plan"].states)
+        assert env.attack.plan is env.core.resets[-1]["plan"]
+    assert np.array_equal(plans[1][11:], plans[0][10:-1])
+
+
+def test_an_episode_draws_everything_from_its_own_generator():
+    env, spy = build(probability=0.5, scenes=[1, 2], generators=lambda: np.random.default_rng([7, 3]))
+    env.reset()
+    rng = np.random.default_rng([7, 3])
+    assert env.scenario_index == [1, 2][rng.integers(2)]
+    assert (env.attack.plan is not None) == (rng.random() < 0.5)
+    if spy.contexts:
+        rng.random()  # what the spy draws
+    assert env.core.resets[-1]["seed"] == rng.integers(2**31)
+    assert env.rng.random() == rng.random()
+
+
+def test_boxes_that_meet_are_a_crash_unless_only_contacts_count():
+    for count, crashed in ((True, True), (False, False)):
+        env, _ = build(crashes_count_boxes=count)
+        env.reset(seed=0, options={"scenario": 0})
+        assert finish(env)[1]["outcome"].crashed == crashed
+
+
+def test_the_buffer_that_is_given_is_used_even_if_it_is_empty():
+    env, spy = build(buffer=EgoBuffer(2))
+    env.reset(seed=0, options={"scenario": 0})
+    assert len(spy.contexts[0].ego_trajectories) == 2
 
 
 def test_every_scene_comes_up():

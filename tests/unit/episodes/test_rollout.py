@@ -1,12 +1,11 @@
-"""Episodes, jobs and failures; with a fake simulator."""
+"""Episodes and failures; with a fake simulator."""
 
 from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from harness.episodes.ego_buffer import EgoBuffer, log_trajectory
-from harness.episodes.rollout import EpisodeJob, check_observation, run_episode, run_many, run_two_stage
+from harness.episodes.rollout import check_observation, run_episode
 from harness.errors import AdversaryError, ConfigError, PolicyError
 from harness.interfaces import Episode
 from tests.sources import tiny_source
@@ -65,23 +64,6 @@ def test_equal_seeds_give_equal_episodes_and_other_seeds_other_ones(env):
     assert np.array_equal(run(1).plan.states, run(1).plan.states)
     assert not same(run(1), run(2))
     assert not np.array_equal(run(1).plan.states, run(2).plan.states)
-
-
-def test_the_two_stages_aim_the_attack_at_the_first_drive(env):
-    spy = SpyAdversary()
-    normal, attacked = run_two_stage(env, Straight((0.02, 0.0)), spy, 0, intensity=0.7)
-    assert (normal.adversary, normal.plan, attacked.adversary, attacked.intensity) == ("none", None, "spy", 0.7)
-    (context,) = spy.contexts
-    (target,) = context.ego_trajectories
-    assert np.array_equal(target.states, normal.ego.states)
-    assert not np.array_equal(target.states[:91], log_trajectory(env.source[0]).states)
-
-
-def test_as_published_aims_at_the_log(env):
-    spy = SpyAdversary()
-    run_two_stage(env, Straight((0.02, 0.0)), spy, 0, protocol="as-published")
-    (target,) = spy.contexts[0].ego_trajectories
-    assert np.array_equal(target.states, log_trajectory(env.source[0]).states)
 
 
 def test_a_replay_policy_is_never_asked_to_act(env):
@@ -151,49 +133,3 @@ def test_the_observation_must_be_the_policys(env):
     sized.observation_size = 101
     with pytest.raises(ConfigError, match=r"101 observation values.*112"):
         check_observation(env, sized)
-
-
-def test_many_episodes_in_order_with_progress_and_shared_buffers(env):
-    spy = SpyAdversary()
-    seen = []
-    jobs = [EpisodeJob(0, "a"), EpisodeJob(0, "b"), EpisodeJob(0, "a", "spy"), EpisodeJob(1, "a", "spy")]
-    policies = {"a": Straight((0.02, 0.0)), "b": Straight((0.04, 0.0))}
-    buffers = {}
-    episodes = list(
-        run_many(
-            env,
-            jobs,
-            policies,
-            {"spy": spy},
-            ego_buffers=buffers,
-            progress=lambda done, e: seen.append((done, e.steps)),
-        )
-    )
-    assert [done for done, _ in seen] == [1, 2, 3, 4]
-    # The attack on "a" aims at what "a" did, not "b".
-    assert np.array_equal(spy.contexts[0].ego_trajectories[-1].states, episodes[0].ego.states)
-    assert np.array_equal(spy.contexts[1].ego_trajectories[-1].states, log_trajectory(env.source[1]).states)
-    assert set(buffers) == {"a", "b"}
-    assert isinstance(buffers["a"], EgoBuffer)
-
-
-def test_failed_episodes_are_recorded_never_dropped(env):
-    jobs = [EpisodeJob(0, "good"), EpisodeJob(1, "nan", seed=9), EpisodeJob(2, "good", "spy"), EpisodeJob(0, "good")]
-    policies = {"good": Straight(), "nan": Nan()}
-    episodes = list(run_many(env, jobs, policies, {"spy": SpyAdversary()}, on_error="record"))
-    assert [bool(episode.error) for episode in episodes] == [False, True, True, False]
-    failed = episodes[1]
-    assert (failed.scenario_id, failed.policy, failed.seed) == ("crossing", "nan", 9)
-    assert "not finite" in failed.error
-    assert np.isnan(failed.reward)
-    assert np.isnan(failed.route_completion)
-    assert "no opponent" in episodes[2].error
-    with pytest.raises(PolicyError):
-        list(run_many(env, jobs, policies, {"spy": SpyAdversary()}))
-
-
-def test_unknown_names_in_jobs(env):
-    with pytest.raises(ConfigError, match="no policy 'x' among a"):
-        list(run_many(env, [EpisodeJob(0, "x")], {"a": Straight()}))
-    with pytest.raises(ConfigError, match="no adversary 'y'"):
-        list(run_many(env, [EpisodeJob(0, "a", "y")], {"a": Straight()}))

@@ -12,12 +12,12 @@ from harness.attacks.open_loop import attack_logged
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.lineup import FILE, Lineup, SystemInfo
-from harness.benchmarking.protocols import deviations
 from harness.benchmarking.scores import Case, profiles, score
 from harness.benchmarking.summary import summarise
 from harness.commands.runs import RunDirectory
+from harness.episodes.protocol import CORRECTED, protocol_of
 from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore
-from harness.episodes.rollout import EpisodeJob, failed_episode
+from harness.episodes.rollout import failed_episode
 from harness.files import write_json
 from harness.interfaces import AttackPlan, Episode, Trajectory
 from harness.metrics.collision import first_overlap
@@ -107,7 +107,7 @@ def finished_run(folder: Path, source: ListSource, protocol: str = "corrected") 
         for scenario in source.scenes:
             for system in SYSTEMS:
                 _scene(store, scenario, system, protocol)
-        failed = failed_episode("late", EpisodeJob(2, "brakes", "fan"), f"adversary: no way through {EVIL}")
+        failed = failed_episode("late", "brakes", "fan", f"adversary: no way through {EVIL}")
         store.write(CellKey("late", "brakes", "fan"), failed, {})
         cells = summarise(folder, config, lineup)
         write_all(folder, cells, compare(cells), config)
@@ -115,10 +115,10 @@ def finished_run(folder: Path, source: ListSource, protocol: str = "corrected") 
 
 
 def _scene(store: EpisodeStore, scenario: Scenario, system: str, protocol: str) -> None:
-    _, planned = attack_logged(make("adversary", "rule"), scenario, "corrected")
+    _, planned = attack_logged(make("adversary", "rule"), scenario, CORRECTED)
     quiet = drive(scenario, system, UNDISTURBED, None)
     plans: Sequence[tuple[str, AttackPlan | None]] = [(UNDISTURBED, None), ("rule", planned), ("fan", fan(planned))]
     for adversary, plan in plans:
         episode = drive(scenario, system, adversary, plan)
-        case = Case(scenario, episode, quiet, plan, scenario.box(scenario.ego), deviations(protocol))
+        case = Case(scenario, episode, quiet, plan, scenario.box(scenario.ego), protocol_of(protocol))
         store.write(CellKey(scenario.id, system, adversary), episode, score(case), profiles(case))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from harness.commands.runs import RunDirectory
+from harness.engine.config import EngineConfig
+from harness.engine.recording import Recording
+from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
-from harness.interfaces import AttackContext, AttackPlan, Episode, Trajectory
+from harness.interfaces import AttackContext, AttackPlan, Trajectory
 from harness.training.config import TD3Config, TrainConfig
 from harness.training.evaluation import Evaluator
 from harness.training.learner import LivePolicy
@@ -47,7 +49,7 @@ class FakeEnv:
     def __init__(self, source: FakeSource, width: float = 3.0) -> None:
         self.source = source
         self.width = width
-        self.options = SimpleNamespace(ego_box=(4.5, 1.8), observation="cat")
+        self.options = EngineConfig(ego_size=(4.5, 1.8))
         self.observation_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
@@ -84,10 +86,18 @@ class FakeEnv:
             "out_of_road": off,
         }
 
-    def recording(self) -> SimpleNamespace:
-        states = np.zeros((91, 5))
-        states[: len(self.trace)] = self.trace[:91]
-        return SimpleNamespace(ego=Trajectory(states, np.arange(91) <= self.steps))
+    def view(self) -> None:
+        """The tests' policies look at their observation only."""
+
+    def recording(self) -> Recording:
+        rows = 91
+        states, never = np.zeros((rows, 5)), np.zeros(rows, bool)
+        states[: len(self.trace)] = self.trace[:rows]
+        ego = Trajectory(states, np.arange(rows) <= self.steps)
+        contact = never.copy()
+        contact[5] = self.plan is not None and self.steps >= 5
+        nobody = np.zeros((0, rows, 5)), np.zeros((0, rows), bool)
+        return Recording(self.scenario.id, self.steps, ego, None, *nobody, contact, never, never)
 
     def close(self) -> None:
         pass
@@ -107,37 +117,6 @@ class FakeAdversary:
         return AttackPlan(scene.states(context.opponent), scene.valid[context.opponent].copy())
 
 
-def run_episode(
-    env: Any, policy: Any, adversary: Any, scenario_index: int, *, intensity: float, seed: int, ego_buffer: Any
-) -> Episode:
-    """What `harness.episodes.rollout.run_episode` does, on the fake."""
-    scenario = env.source[scenario_index]
-    plan = None
-    if adversary is not None:
-        rng = np.random.default_rng(seed)
-        context = AttackContext(scenario, 1, ego_buffer.get(scenario), intensity, rng, env.ego_size)
-        plan = adversary.plan(context)
-    observation, info = env.reset(seed=seed, options={"scenario": scenario_index, "plan": plan, "ego": "policy"})
-    policy.reset(scenario, np.random.default_rng(seed))
-    reward = cost = 0.0
-    crash = None
-    terminated = truncated = False
-    while not (terminated or truncated):
-        observation, gained, terminated, truncated, info = env.step(policy.act(observation, None))
-        reward += gained
-        cost += info["cost"]
-        crash = env.steps if crash is None and info["crash_vehicle"] else crash
-    ego = env.recording().ego
-    ego_buffer.add(scenario.id, ego)
-    return Episode(
-        scenario_id=scenario.id, policy=policy.name, adversary="fake" if plan else "none", intensity=intensity,
-        seed=seed, ego=ego, opponent=None, agents=np.zeros((0, 91, 5)), agents_valid=np.zeros((0, 91), bool), plan=plan,
-        steps=env.steps, reward=reward, cost=cost, route_completion=info["route_completion"],
-        arrived=info["arrive_dest"], off_road=info["out_of_road"], truncated=truncated, crash_contact=crash,
-        crash_geometry=None, crash_opponent=None, mean_speed=float(ego.states[ego.valid, 3].mean()), mean_jerk=0.0,
-    )  # fmt: skip
-
-
 def tiny_config(**changes: Any) -> TrainConfig:
     """A run of seconds."""
     td3 = {"warmup": 100, "batch_size": 32, "hidden": 32, "buffer_size": 5000, "precision": "float32"}
@@ -147,14 +126,19 @@ def tiny_config(**changes: Any) -> TrainConfig:
 
 
 def make_trainer(
-    config: TrainConfig, run: RunDirectory, env: FakeEnv | None = None, watcher: Watcher | None = None
+    config: TrainConfig,
+    run: RunDirectory,
+    env: FakeEnv | None = None,
+    watcher: Watcher | None = None,
+    adversary: Any = None,
 ) -> Trainer:
     """A trainer on the fake task: three training scenes, two test scenes."""
     from harness import registry
 
     ruled = RuledEnv(env or FakeEnv(FakeSource(5)), EndRules(config.train_horizon, crash_ends=False))
     learner = make_learner(config, ruled)
-    adversary = None if config.adversary == "none" else FakeAdversary()
+    if adversary is None and config.adversary != "none":
+        adversary = FakeAdversary()
     evaluator = Evaluator(
         ruled,
         LivePolicy(learner, "cat"),
@@ -162,8 +146,7 @@ def make_trainer(
         [3, 4],
         intensity=config.eval_intensity,
         seed=config.seed,
-        protocol=config.protocol,
-        run_episode=run_episode,
+        protocol=protocol_of(config.protocol),
     )
     curriculum = registry.make("curriculum", config.curriculum)
-    return Trainer(config, run, Parts(ruled, [0, 1, 2], adversary, curriculum, learner, evaluator), watcher)
+    return Trainer(config, run, Parts(ruled, learner, evaluator, adversary, curriculum, [0, 1, 2]), watcher)

@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from harness.episodes.protocol import CORRECTED, protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import AdversaryError, PolicyError
 from harness.interfaces import Episode, Trajectory
 from harness.training.evaluation import COLUMNS, STAGES, Evaluator, Row, summarise
-from tests.unit.training.fakes import FakeAdversary, FakeEnv, FakeSource, run_episode
+from tests.unit.training.fakes import FakeAdversary, FakeEnv, FakeSource
 
 
 class Straight:
@@ -26,7 +27,7 @@ class Straight:
         return np.array([0.0, 0.5], np.float32)
 
 
-def evaluator(adversary=None, policy=None, run=run_episode, crash_ends=False) -> Evaluator:
+def evaluator(adversary=None, policy=None, crash_ends=False) -> Evaluator:
     env = RuledEnv(FakeEnv(FakeSource(4)), EndRules(40, crash_ends=crash_ends))
     return Evaluator(
         env,
@@ -35,8 +36,6 @@ def evaluator(adversary=None, policy=None, run=run_episode, crash_ends=False) ->
         [2, 3],
         intensity=1.0,
         seed=5,
-        protocol="corrected",
-        run_episode=run,
     )
 
 
@@ -115,14 +114,14 @@ def episode(**changes) -> Episode:
     ],
 )
 def test_collisions_count_boxes_unless_as_published(contact, geometry, protocol: str, collision: float) -> None:
-    row = Row.of(episode(crash_contact=contact, crash_geometry=geometry), 0, "normal", protocol)
+    row = Row.of(episode(crash_contact=contact, crash_geometry=geometry), 0, "normal", protocol_of(protocol))
     assert row.collision == collision
     assert (row.contact, row.geometry) == (contact is not None, geometry is not None)
 
 
 def test_summaries_are_means_with_intervals_by_step_and_stage() -> None:
     rows = [
-        asdict(replace(Row.of(episode(reward=float(value)), step, "normal", "corrected"), scene=str(value)))
+        asdict(replace(Row.of(episode(reward=float(value)), step, "normal", CORRECTED), scene=str(value)))
         for step in (200, 100)
         for value in (1, 2, 6)
     ]

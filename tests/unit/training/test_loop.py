@@ -125,7 +125,7 @@ def test_a_killed_run_goes_on_exactly_where_it_was(tmp_path) -> None:
         assert timeless(run.records(name)) == timeless(whole.records(name))
     first, second = trainer.parts.learner.state(), resumed.parts.learner.state()
     assert all(bool((first[name] == second[name]).all()) for name in first)
-    assert resumed.parts.curriculum.state_dict() == trainer.parts.curriculum.state_dict()
+    assert resumed.scheduler.state_dict() == trainer.scheduler.state_dict()
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path) -> None:
@@ -231,8 +231,7 @@ def test_an_adversary_that_cannot_attack_leaves_a_normal_episode_and_a_reason(tm
 
     config = tiny_config(curriculum="constant")
     run = RunDirectory.create(tmp_path / "run", "train_ego", asdict(config))
-    trainer = make_trainer(config, run)
-    object.__setattr__(trainer.parts, "adversary", Helpless())
+    trainer = make_trainer(config, run, adversary=Helpless())
     trainer.run()
     records = run.records(EPISODES)
     assert not any(record["attacked"] for record in records)

@@ -75,7 +75,7 @@ def test_end_rules_change_between_episodes_of_one_environment() -> None:
         env.reset(seed=0, options={"scenario": 0})
         ends = [env.step(still)[2:4] for _ in range(horizon)]
         assert ends == [(False, False)] * (horizon - 1) + [(False, True)]
-    assert env.ego_size == (4.5, 1.8)
+    assert env.options.ego_box == (4.5, 1.8)
 
 
 def test_a_learner_refuses_spaces_that_td3_cannot_use() -> None:
