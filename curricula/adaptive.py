@@ -107,7 +107,7 @@ class AdaptiveCurriculum:
         else:
             del seen[0]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Levels and open windows."""
         return {"values": dict(self._values), "successes": {name: list(seen) for name, seen in self._successes.items()}}
 

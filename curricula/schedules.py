@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from harness.errors import ConfigError
 from harness.interfaces import AttackSchedule, EpisodeOutcome
@@ -39,9 +39,9 @@ class OpenLoopCurriculum:
     def record(self, outcome: EpisodeOutcome) -> None:
         """Ignore the outcome: this schedule is open loop."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Empty: progress is all there is."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Nothing to restore."""

@@ -72,7 +72,7 @@ class CallablePolicy:
         return found[0] if isinstance(found, tuple) and len(found) == 2 and np.ndim(found[0]) == 1 else found
 
 
-def _callable_without_arguments(function: Any) -> bool:
+def _callable_without_arguments(function: object) -> bool:
     if not callable(function):
         return False
     try:
@@ -200,7 +200,7 @@ class OnnxPolicy(_FilePolicy):
         return _first_row(found[0])
 
 
-def _first_row(found: Any) -> NDArray[np.float32]:
+def _first_row(found: object) -> NDArray[np.float32]:
     """The action of a batch of one; anything else goes on to the harness's check as it is."""
     array = np.asarray(found)
     return array[0] if array.ndim == 2 and len(array) == 1 else array

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, Self
 
 import numpy as np
 import torch
@@ -94,7 +94,7 @@ class MLP:
         return np.tanh(x) if self.squash else x
 
 
-def actor_from_state_dict(state: Mapping[str, Any], activation: str | None = None, where: str = "state dict") -> MLP:
+def actor_from_state_dict(state: Mapping[str, object], activation: str | None = None, where: str = "state dict") -> MLP:
     """Rebuild the deterministic actor of TD3, DDPG, SAC, PPO or A2C from an SB3 policy's state dict.
 
     Args:
@@ -132,7 +132,7 @@ def actor_from_state_dict(state: Mapping[str, Any], activation: str | None = Non
     )
 
 
-def _layer(state: Mapping[str, Any], name: str, where: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _layer(state: Mapping[str, object], name: str, where: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     missing = [key for key in (f"{name}.weight", f"{name}.bias") if key not in state]
     if missing:
         raise PolicyError(f"{where}: parameter {missing[0]} is missing.")
@@ -179,7 +179,7 @@ def read_checkpoint(path: str | Path) -> MLP:
     return actor_from_state_dict(state, _activation(data, path), str(path))
 
 
-def _activation(data: Any, path: Path) -> str | None:
+def _activation(data: object, path: Path) -> str | None:
     """Check what the plain-JSON part of `data` says, and return the actor's activation where it is not the default."""
     if not isinstance(data, dict):
         return None
@@ -221,7 +221,7 @@ class SB3Policy:
         self.name = name or type(self).name
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any], *, observation: str = "cat", name: str | None = None) -> Any:
+    def from_state_dict(cls, state: Mapping[str, object], *, observation: str = "cat", name: str | None = None) -> Self:
         """The policy of a model in memory (`model.policy.state_dict()`); later updates do not reach it."""
         policy = cls.__new__(cls)
         policy.actor = actor_from_state_dict({key: _to_array(value) for key, value in state.items()})
@@ -252,5 +252,5 @@ class SB3Policy:
         return np.clip(self.actor(observation.astype(np.float32, copy=False)), -1.0, 1.0)
 
 
-def _to_array(value: Any) -> NDArray[np.float32]:
+def _to_array(value: object) -> NDArray[np.float32]:
     return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, dtype=np.float32)

@@ -54,7 +54,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             beside.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write JSON atomically (NaN as null, which every reader understands)."""
     write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
 
@@ -97,7 +97,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     write_atomically(path, write)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Write a compressed npz atomically.
 
     Raises:
@@ -120,7 +120,7 @@ def file_name(text: str, also: str = "-_") -> str:
     return "".join(letter if letter.isalnum() or letter in also else "_" for letter in text)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """`value` in JSON's own types: numpy scalars unwrapped, paths as text, non-finite numbers as None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}

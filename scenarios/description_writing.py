@@ -39,7 +39,7 @@ def to_description(scenario: Scenario) -> dict[str, Any]:
     """
     form = scenario.extras.get(FORMAT_KEY)
     form = form if isinstance(form, SourceFormat) else None
-    parts: dict[str, Any] = {
+    parts: dict[str, object] = {
         "id": _id(scenario, form),
         "length": scenario.num_steps,
         "metadata": _metadata(scenario, form),
@@ -55,12 +55,12 @@ def to_description(scenario: Scenario) -> dict[str, Any]:
     return document
 
 
-def _id(scenario: Scenario, form: SourceFormat | None) -> Any:
+def _id(scenario: Scenario, form: SourceFormat | None) -> object:
     return form.id if form is not None and scenario.id in form.known_as else scenario.id
 
 
 def _metadata(scenario: Scenario, form: SourceFormat | None) -> dict[str, Any]:
-    metadata = copy_data(dict(scenario.metadata))
+    metadata: dict[str, Any] = copy_data(dict(scenario.metadata))
     ego = scenario.agent_ids[scenario.ego]
     if form is None:
         defaults = {
@@ -86,7 +86,7 @@ def _metadata(scenario: Scenario, form: SourceFormat | None) -> dict[str, Any]:
     return metadata
 
 
-def _track(scenario: Scenario, row: int, form: SourceFormat | None) -> tuple[Any, dict[str, Any]]:
+def _track(scenario: Scenario, row: int, form: SourceFormat | None) -> tuple[object, dict[str, object]]:
     name = scenario.agent_ids[row]
     track = form.tracks.get(name) if form is not None else None
     if track is None:
@@ -119,11 +119,11 @@ def _default_track(scenario: Scenario, row: int) -> TrackFormat:
     return TrackFormat(name, kind, columns, {}, tuple(columns), {"metadata": metadata}, ("type", "state", "metadata"))
 
 
-def _feature(feature: MapFeature, form: SourceFormat | None) -> tuple[Any, dict[str, Any]]:
+def _feature(feature: MapFeature, form: SourceFormat | None) -> tuple[object, dict[str, object]]:
     record = form.features.get(feature.id) if form is not None else None
     if record is None:
         record = _default_feature(feature)
-    document: dict[str, Any] = {}
+    document: dict[str, object] = {}
     for key in record.order:
         if key == "type":
             document[key] = feature.type
@@ -136,7 +136,7 @@ def _feature(feature: MapFeature, form: SourceFormat | None) -> tuple[Any, dict[
     return record.key, document
 
 
-def _points(feature: MapFeature, record: FeatureFormat) -> Any:
+def _points(feature: MapFeature, record: FeatureFormat) -> object:
     raw = record.points_raw
     if raw is None:
         return feature.points.copy()
@@ -148,7 +148,7 @@ def _points(feature: MapFeature, record: FeatureFormat) -> Any:
     return points.astype(original.dtype) if isinstance(raw, np.ndarray) else points.tolist()
 
 
-def _relation(key: str, feature: MapFeature, record: FeatureFormat) -> Any:
+def _relation(key: str, feature: MapFeature, record: FeatureFormat) -> object:
     ids = getattr(feature, RELATIONS[key])
     raw = record.relations.get(key)
     known = [str(item.get("feature_id")) if isinstance(item, dict) else str(item) for item in raw or ()]

@@ -64,7 +64,7 @@ def write_folder(scenarios: Iterable[Scenario], folder: str | Path) -> list[Path
     return written
 
 
-def summarise(document: Mapping[str, Any], scenario: Scenario) -> dict[str, Any]:
+def summarise(document: Mapping[str, Mapping[str, Any]], scenario: Scenario) -> dict[str, object]:
     """What the summary says about a scene: its metadata without arrays, and counts."""
     metadata = {key: value for key, value in document["metadata"].items() if not _has_array(value)}
     numbers = {
@@ -79,7 +79,7 @@ def summarise(document: Mapping[str, Any], scenario: Scenario) -> dict[str, Any]
     return {**metadata, "track_length": scenario.num_steps}
 
 
-def write_pickle(value: Any, path: str | Path) -> Path:
+def write_pickle(value: object, path: str | Path) -> Path:
     """Pickle plain data, all or nothing.
 
     Raises:
@@ -101,7 +101,7 @@ def write_pickle(value: Any, path: str | Path) -> Path:
     return path
 
 
-def _present_summary(folder: Path) -> dict[str, Any]:
+def _present_summary(folder: Path) -> dict[str, object]:
     if not (folder / SUMMARY).exists():
         return {}
     found = safe_pickle.load(folder / SUMMARY)
@@ -110,7 +110,7 @@ def _present_summary(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in found.items() if (folder / name).is_file()}
 
 
-def _has_array(value: Any) -> bool:
+def _has_array(value: object) -> bool:
     if isinstance(value, np.ndarray | set):
         return True
     if isinstance(value, Mapping):

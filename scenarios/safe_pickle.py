@@ -47,7 +47,7 @@ class _Inert:
 
     __slots__ = ()
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         raise UnsafePickleError("it sets the state of something that has none")
 
 
@@ -55,17 +55,17 @@ class _Global(_Inert):
     """A name that may be called (`REDUCE`), with a checked implementation."""
 
     __slots__ = ("call", "name")
-    call: Callable[..., Any]
+    call: Callable[..., object]
     name: str
 
-    def __init__(self, name: str, call: Callable[..., Any]) -> None:
+    def __init__(self, name: str, call: Callable[..., object]) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "call", call)
 
-    def __setattr__(self, key: str, value: Any) -> None:
+    def __setattr__(self, key: str, value: object) -> None:
         raise UnsafePickleError(f"it overwrites {key} of {self.name}")
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: object) -> object:
         return self.call(*args)
 
 
@@ -74,7 +74,7 @@ class _DType(_Inert):
 
     __slots__ = ("order", "spec")
 
-    def __init__(self, spec: Any, align: Any = False, copy: Any = False) -> None:
+    def __init__(self, spec: Any, align: object = False, copy: object = False) -> None:
         if not isinstance(spec, str) or not _PLAIN_DTYPE.fullmatch(spec):
             what = "arrays of Python objects" if spec in ("O", "O8") else f"the numpy type {spec!r}"
             raise UnsafePickleError(f"it holds {what}; only plain numbers, booleans, dates and text are read")
@@ -86,7 +86,7 @@ class _DType(_Inert):
             raise UnsafePickleError("it redefines a numpy data type (structured or with sub-arrays)")
         self.order = state[1]
 
-    def make(self) -> np.dtype[Any]:
+    def make(self) -> np.dtype[np.generic]:
         kind = np.dtype(self.spec)
         if self.order in "|=":
             return kind
@@ -99,10 +99,10 @@ class _Array(_Inert):
     __slots__ = ("built", "state")
 
     def __init__(self) -> None:
-        self.state: tuple[Any, ...] | None = None
+        self.state: tuple[object, ...] | None = None
         self.built: np.ndarray | None = None
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
             raise UnsafePickleError("an array has an unknown state")
         self.state = (*state[1:], True)
@@ -123,7 +123,7 @@ class _Scalar(_Inert):
 
     __slots__ = ("dtype", "raw")
 
-    def __init__(self, dtype: Any, raw: Any = b"") -> None:
+    def __init__(self, dtype: object, raw: object = b"") -> None:
         self.dtype, self.raw = dtype, raw
 
     def make(self) -> np.generic:
@@ -134,7 +134,7 @@ _LEAVES: Final = frozenset({str, int, float, bool, type(None), bytes, bytearray,
 _STAND_INS: Final = frozenset({_Array, _Scalar, _DType})
 
 
-def _build_array(shape: Any, dtype: Any, order: str, raw: Any) -> np.ndarray:
+def _build_array(shape: object, dtype: object, order: str, raw: object) -> np.ndarray:
     if not isinstance(dtype, _DType) or not isinstance(raw, bytes | bytearray | str):
         raise UnsafePickleError("an array is not made of plain bytes and a plain data type")
     data = raw.encode("latin1") if isinstance(raw, str) else raw  # Python 2 pickles hold bytes as text.
@@ -152,39 +152,39 @@ def _build_array(shape: Any, dtype: Any, order: str, raw: Any) -> np.ndarray:
     return flat.reshape(shape, order="F" if order == "F" else "C").copy(order="K")
 
 
-def _reconstruct(subtype: Any, shape: Any, typecode: Any) -> _Array:
+def _reconstruct(subtype: object, shape: object, typecode: object) -> _Array:
     if not (isinstance(subtype, _Global) and subtype.name == "numpy.ndarray"):
         raise UnsafePickleError("it reconstructs an array subclass")
     return _Array()
 
 
-def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+def _from_buffer(raw: object, dtype: object, shape: object, order: object) -> _Array:
     array = _Array()
     array.state = (shape, dtype, order == "F", raw, False)
     return array
 
 
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+def _encode(text: object, encoding: object = "latin1") -> bytes:
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise UnsafePickleError("it encodes text other than bytes in disguise")
     return text.encode("latin1")
 
 
-def _never(name: str) -> Callable[..., Any]:
-    def call(*args: Any) -> Any:
+def _never(name: str) -> Callable[..., object]:
+    def call(*args: object) -> object:
         raise UnsafePickleError(f"it calls {name}")
 
     return call
 
 
-def _empty_bytes(*args: Any) -> bytes:
+def _empty_bytes(*args: object) -> bytes:
     if args:
         raise UnsafePickleError("it calls bytes with arguments")
     return b""
 
 
-def _container(kind: type) -> Callable[..., Any]:
-    def call(*args: Any) -> Any:
+def _container(kind: type) -> Callable[..., object]:
+    def call(*args: object) -> object:
         most = 2 if kind is complex else 1
         if len(args) > most or not all(isinstance(arg, list | tuple | dict | set | str | int | float) for arg in args):
             raise UnsafePickleError(f"it calls {kind.__name__} with unexpected arguments")
@@ -193,18 +193,18 @@ def _container(kind: type) -> Callable[..., Any]:
     return call
 
 
-def _default_dict(*args: Any) -> defaultdict:
+def _default_dict(*args: object) -> defaultdict:
     kinds = {f"builtins.{kind.__name__}": kind for kind in (int, float, str, list, dict, set)}
     if len(args) != 1 or not isinstance(args[0], _Global) or args[0].name not in kinds:
         raise UnsafePickleError("it makes a defaultdict with an unknown factory")
     return defaultdict(kinds[args[0].name])
 
 
-def _table() -> dict[tuple[str, str], Any]:
+def _table() -> dict[tuple[str, str], object]:
     """Every name that a pickle may use. Made anew per load, so that one file cannot leave a trace for the next."""
-    table: dict[tuple[str, str], Any] = {}
+    table: dict[tuple[str, str], object] = {}
 
-    def add(modules: tuple[str, ...], name: str, call: Callable[..., Any], alias: str = "") -> None:
+    def add(modules: tuple[str, ...], name: str, call: Callable[..., object], alias: str = "") -> None:
         for module in modules:
             table[module, name] = _Global(alias or f"{modules[0]}.{name}", call)
 
@@ -234,7 +234,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(BytesIO(data), encoding="latin1")
         self._table = _table()
 
-    def find_class(self, module_name: str, global_name: str) -> Any:
+    def find_class(self, module_name: str, global_name: str) -> object:
         """Only what the table lists."""
         found = self._table.get((module_name, global_name))
         if found is None:
@@ -242,7 +242,7 @@ class _Unpickler(pickle.Unpickler):
         return found
 
 
-def _resolve(value: Any, done: dict[int, Any], depth: int = 0) -> Any:
+def _resolve(value: Any, done: dict[int, Any], depth: int = 0) -> object:
     """Replace every stand-in inside `value`; dicts and lists are edited in place, so sharing survives."""
     kind = type(value)
     if kind in _LEAVES:
@@ -286,7 +286,7 @@ def _resolve_dict(value: dict, done: dict[int, Any], depth: int) -> None:
         value.update(items)
 
 
-def loads(data: bytes, source: str = "pickle") -> Any:
+def loads(data: bytes, source: str = "pickle") -> object:
     """Read a pickle from memory; see `load`."""
     try:
         if data.startswith((b"PK\x03\x04", b"\x1f\x8b")):
@@ -307,7 +307,7 @@ def loads(data: bytes, source: str = "pickle") -> Any:
         ) from error
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | Path) -> object:
     """Read a pickle file made of numpy arrays, numpy scalars and builtin containers.
 
     Args:

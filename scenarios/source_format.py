@@ -6,7 +6,7 @@ comes back key by key and data type by data type, while edited arrays win over w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,11 +34,11 @@ class Column:
     """
 
     key: str
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     tail: tuple[int, ...]
-    raw: Any = None
+    raw: object = None
 
-    def write(self, values: NDArray[np.generic]) -> Any:
+    def write(self, values: NDArray[np.generic]) -> object:
         """The column as the file would hold it, from our values [T, n] or [T]."""
         rows = len(values)
         width = int(np.prod(self.tail, dtype=int))
@@ -70,12 +70,12 @@ class TrackFormat:
             they are put right when read, and written as they were.
     """
 
-    key: Any
-    type: Any
+    key: object
+    type: object
     columns: Mapping[str, Column]
-    state_extras: Mapping[str, Any]
+    state_extras: Mapping[str, object]
     state_order: tuple[str, ...]
-    extras: Mapping[str, Any]
+    extras: Mapping[str, object]
     order: tuple[str, ...]
     swapped: bool = False
 
@@ -92,11 +92,11 @@ class FeatureFormat:
         relations: The file's own `entry_lanes`, `exit_lanes`, `left_neighbor`, `right_neighbor`.
     """
 
-    key: Any
+    key: object
     order: tuple[str, ...]
     points_key: str
-    points_raw: Any = None
-    relations: Mapping[str, Any] = field(default_factory=dict)
+    points_raw: object = None
+    relations: Mapping[str, Sequence[object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,10 @@ class SourceFormat:
         tracks, features: By our agent and feature ids.
     """
 
-    id: Any
+    id: object
     known_as: tuple[str, ...]
     order: tuple[str, ...]
-    extras: Mapping[str, Any]
+    extras: Mapping[str, object]
     tracks: Mapping[str, TrackFormat]
     features: Mapping[str, FeatureFormat]
 

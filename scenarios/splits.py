@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -249,7 +249,7 @@ def _from_file(source: ScenarioSource, path: Path) -> tuple[str | None, ...]:
 
 def _read_split_file(path: Path) -> dict[str, list[str]]:
     try:
-        table: Any = json.loads(path.read_text(encoding="utf-8"))
+        table: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ScenarioError(f"{path}: cannot be read as a split file: {error}") from error
     if not isinstance(table, dict) or not all(isinstance(names, list) for names in table.values()):

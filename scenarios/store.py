@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from harness.caching import Lru
 from harness.errors import ConfigError, ScenarioError
@@ -193,7 +193,7 @@ def _read(path: Path, name: str | None) -> Scenario:
 def rename(scenario: Scenario, name: str) -> Scenario:
     """The same scene under another id, which still counts as the same file when it is written back."""
     form = scenario.extras.get(FORMAT_KEY)
-    extras: dict[str, Any] = dict(scenario.extras)
+    extras: dict[str, object] = dict(scenario.extras)
     if isinstance(form, SourceFormat):
         extras[FORMAT_KEY] = replace(form, known_as=(*form.known_as, name))
     return replace(scenario, id=name, extras=extras)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,5 +85,5 @@ def training_pool(candidates: ScenarioSource, held_out: Sequence[ScenarioSource]
 
 def scene_key(scenario: Scenario) -> str:
     """What identifies a recorded scene in every format: the scene id of its data set, without leading zeros."""
-    about: Any = scenario.metadata.get("scenario_id") or scenario.metadata.get("id") or scenario.id
+    about: object = scenario.metadata.get("scenario_id") or scenario.metadata.get("id") or scenario.id
     return re.sub(r"^0+(?=[0-9a-f]{8,}$)", "", str(about).lower())

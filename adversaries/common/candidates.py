@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,24 @@ Bools = NDArray[np.bool_]
 Decode = Literal["nms", "topk"]
 
 
+class Futures(Protocol):
+    """What a prior returns."""
+
+    @property
+    def states(self) -> Floats:
+        """Poses and velocities [K, T, 5] by absolute step."""
+        ...
+
+    @property
+    def log_prob(self) -> Floats:
+        """Logarithms of probabilities [K]."""
+        ...
+
+
 class Prior(Protocol):
     """The part of `adversaries.prior.MotionPrior` that is used here."""
 
-    def candidates(self, scenario: Scenario, agent: int, step: int, num: int, decode: Decode) -> Any:
+    def candidates(self, scenario: Scenario, agent: int, step: int, num: int, decode: Decode) -> Futures:
         """Return `states` [K, T, 5] by absolute step and `log_prob` [K]."""
         ...
 

@@ -6,6 +6,7 @@ the current step (origin at its centre, heading along +x).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
@@ -92,12 +93,12 @@ class PriorConfig:
         """Map tokens."""
         return self.max_lanes + self.max_edges
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for a metadata header."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str = "configuration") -> PriorConfig:
+    def from_dict(cls, values: Mapping[str, Any], where: str = "configuration") -> PriorConfig:
         """Inverse of `to_dict`.
 
         Raises:

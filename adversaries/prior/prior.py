@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class MotionPrior:
             last few scenes. Changing the weights (a training step) makes kept candidates void by itself.
     """
 
-    def __init__(self, network: GoalNetwork, info: dict[str, Any] | None = None, cache_size: int = 64) -> None:
+    def __init__(self, network: GoalNetwork, info: dict[str, object] | None = None, cache_size: int = 64) -> None:
         self.network = network.eval()
         self.config = network.config
         self.info = info or {}
@@ -110,7 +110,7 @@ class MotionPrior:
             raise WeightsError(f"{file}: tensors do not fit the configuration in its header: {error}") from error
         return cls(network, info, cache_size)
 
-    def save(self, path: str | os.PathLike[str], info: dict[str, Any] | None = None) -> None:
+    def save(self, path: str | os.PathLike[str], info: dict[str, object] | None = None) -> None:
         """Write weights, configuration and `info` (JSON-able) to a safetensors file, all or nothing."""
         header = {
             "architecture": ARCHITECTURE,

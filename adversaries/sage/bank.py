@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ class Entry:
         return judge
 
 
-def _unknown(tokens: Ints, known: Mapping[bytes, Any]) -> tuple[list[bytes], list[int]]:
+def _unknown(tokens: Ints, known: Mapping[bytes, object]) -> tuple[list[bytes], list[int]]:
     """The keys of token rows [K, L], and which rows are not among the known ones; each only once."""
     keys = [row.tobytes() for row in tokens]
     first = {key: index for index, key in reversed(list(enumerate(keys))) if key not in known}
@@ -114,7 +114,7 @@ class Bank:
 
     def batches(self, size: int, rng: np.random.Generator | None = None) -> Iterator[list[Entry]]:
         """The scenes in groups of `size`, in random order if `rng` is given."""
-        order: Any = np.arange(len(self)) if rng is None else rng.permutation(len(self))
+        order: Ints = np.arange(len(self)) if rng is None else rng.permutation(len(self))
         for begin in range(0, len(order), size):
             yield [self.entries[index] for index in order[begin : begin + size]]
 

@@ -77,7 +77,7 @@ class Values:
         """R_total = R_pref - w_map P_map (eq. 2): the scalarisation that HGPO replaces."""
         return self.preference(w_adv, w_real) - w_map * self.map_penalty
 
-    def take(self, index: Any) -> Values:
+    def take(self, index: object) -> Values:
         """The chosen rows."""
         return Values(*(getattr(self, field.name)[index] for field in fields(self)))
 

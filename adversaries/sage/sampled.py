@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class SampledExperts:
 
     reference: Backbone
     vectors: PreferenceVectors
-    info: dict[str, dict[str, Any]]
+    info: dict[str, dict[str, object]]
 
 
 def load_sampled(folder: Path, load: Callable[[Path | None], Backbone]) -> SampledExperts:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ class SkillController:
         self.weights, self.period, self.count = dict(weights), period, skills
         self.last: Decision | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Nothing of a running episode."""
         return {"weights": self.weights, "period": self.period, "count": self.count, "last": None}
 

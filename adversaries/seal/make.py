@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,7 +25,7 @@ def make_model(
     config: FitConfig,
     seed: int,
     *,
-    info: dict[str, Any] | None = None,
+    info: Mapping[str, object] | None = None,
     report: Report = unheard,
 ) -> SealModel:
     """Learn every part. Scenes are held out whole: the last share of `rollouts` and of `scenes`.

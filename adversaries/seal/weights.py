@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -40,7 +40,7 @@ class SealModel:
     reactive: TrackScorer = field(default_factory=TrackScorer)
     skills: SkillModel = field(default_factory=SkillModel)
     prior: SkillPrior = field(default_factory=SkillPrior)
-    info: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, object] = field(default_factory=dict)
 
     @property
     def modules(self) -> dict[str, nn.Module]:

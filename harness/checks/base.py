@@ -28,12 +28,12 @@ class Checker:
         place = f" ({self.where})" if self.where else ""
         raise ConformanceError(f"{self.component}{place}: {rule}" + (f"; found {found}" if found else "") + ".")
 
-    def require(self, holds: Any, rule: str, found: str = "") -> None:
+    def require(self, holds: object, rule: str, found: str = "") -> None:
         """Report `rule` as broken unless it holds."""
         if not bool(holds):
             self.fail(rule, found)
 
-    def array(self, value: Any, shape: tuple[int, ...], kind: type, name: str) -> NDArray[Any]:
+    def array(self, value: Any, shape: tuple[int, ...], kind: type, name: str) -> NDArray[np.generic]:
         """`value`, if it is an array of this shape whose dtype is a sub-type of `kind`."""
         self.require(isinstance(value, np.ndarray), f"{name} must be a numpy array", type(value).__name__)
         self.require(value.shape == shape, f"{name} must have shape {shape}", str(value.shape))
@@ -41,7 +41,7 @@ class Checker:
         return value
 
     @contextmanager
-    def untouched(self, what: str, *arrays: NDArray[Any]) -> Iterator[None]:
+    def untouched(self, what: str, *arrays: NDArray[np.generic]) -> Iterator[None]:
         """Require that the block changes none of the arrays."""
         before = [array.copy() for array in arrays]
         yield
@@ -71,7 +71,7 @@ class Checker:
         self.require(same, "it must draw from the generator it is given, not from numpy's global one")
 
 
-def require_name(checker: Checker, component: Any) -> None:
+def require_name(checker: Checker, component: object) -> None:
     """Require a non-empty `name`."""
     name = getattr(component, "name", None)
     checker.require(isinstance(name, str) and name, "`name` must be a non-empty string", repr(name))

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from metadrive.component.vehicle.vehicle_type import DefaultVehicle
 from metadrive.utils.math import wrap_to_pi
 from metadrive.utils.random_utils import get_np_random
+from numpy.typing import NDArray
 from panda3d.core import LVector3
 
 from harness.engine.route import Progress, Route
+
+Floats = NDArray[np.float64]
 
 SETTLED_HEIGHT: Final = 0.5375
 """Height of the origin of MetaDrive's car once its suspension has settled, m (measured in 0.4.3)."""
@@ -97,7 +100,7 @@ class EgoVehicle(DefaultVehicle):
         self.right = (matrix.getCell(0, 0), matrix.getCell(0, 1))
         self.forward = (matrix.getCell(1, 0), matrix.getCell(1, 1))
 
-    def world_state(self, origin: Any) -> tuple[float, float, float, float, float]:
+    def world_state(self, origin: Floats) -> tuple[float, float, float, float, float]:
         """The car's x, y, heading, vx and vy in the scenario's own frame, whose `origin` [2] is given."""
         return self.x + origin[0], self.y + origin[1], self.theta, self.vx, self.vy
 
@@ -147,7 +150,7 @@ class EgoVehicle(DefaultVehicle):
         self.body.setLinearVelocity(LVector3(float(velocity[0]), float(velocity[1]), 0))
         self.body.setAngularVelocity(LVector3(0, 0, 0))
 
-    def local(self, vectors: Any) -> tuple[Any, Any]:
+    def local(self, vectors: Floats) -> tuple[Floats, Floats]:
         """World vectors [..., 2] along the car's forward and right axes (`convert_to_local_coordinates`)."""
         forward = vectors[..., 0] * self.forward[0] + vectors[..., 1] * self.forward[1]
         right = vectors[..., 0] * self.right[0] + vectors[..., 1] * self.right[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from harness.engine.config import EngineConfig, RewardPreset
 from harness.engine.ego import EgoVehicle
@@ -30,7 +30,7 @@ class Verdict:
     reward: float
     cost: float
     terminated: bool
-    info: dict[str, Any]
+    info: dict[str, object]
 
 
 def arrived(ego: EgoVehicle) -> bool:

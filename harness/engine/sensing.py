@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from metadrive.constants import CollisionGroup
@@ -60,10 +60,10 @@ class Sensors:
         values = self._rays(ego, lines, self._side_angles, _SIDE_MASK) or [0.0, 0.0]
         values += self._driving(ego)
         values += self._rays(ego, lines, self._lane_angles, _LANE_MASK) or [self._offset(ego)]
-        parts: list[Any] = [values, self._navigation(ego), self._neighbours(ego, traffic), self._lidar(ego, traffic)]
-        return np.concatenate(parts).astype(np.float32)
+        seen = self._navigation(ego), self._neighbours(ego, traffic), self._lidar(ego, traffic)
+        return np.concatenate([np.asarray(values), *seen]).astype(np.float32)
 
-    def _rays(self, ego: EgoVehicle, world: BulletWorld, angles: list[float], mask: Any) -> list[float]:
+    def _rays(self, ego: EgoVehicle, world: BulletWorld, angles: list[float], mask: object) -> list[float]:
         x, y, theta, reach = ego.x, ego.y, ego.theta, self.preset.distance
         start, test = LPoint3(x, y, _LINE_HEIGHT), world.rayTestClosest
         cos, sin = math.cos, math.sin

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from metadrive.component.pg_space import VehicleParameterSpace
@@ -269,7 +269,7 @@ def build_car(world: BulletWorld, body: Body) -> Car:
     return Car(path, node, system, body)
 
 
-def _add_wheel(system: BulletVehicle, cls: Any, place: Vec3, *, front: bool, friction: float) -> None:
+def _add_wheel(system: BulletVehicle, cls: type[BaseVehicle], place: Vec3, *, front: bool, friction: float) -> None:
     wheel = system.createWheel()
     wheel.setChassisConnectionPointCs(place)
     wheel.setFrontWheel(front)

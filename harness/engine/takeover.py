@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,7 +189,7 @@ class Takeover:
     def _where(self, step: int) -> str:
         return f"controller {type(self._controller).__name__} at step {step} of scene {self._scene.scenario.id}"
 
-    def _call(self, step: int, call: Callable[[], Any]) -> Any:
+    def _call(self, step: int, call: Callable[[], object]) -> object:
         """Call into the controller: whatever foreign code raises becomes one AdversaryError that says where."""
         try:
             return call()

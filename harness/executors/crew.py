@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from harness.errors import WorkerError
 
@@ -27,9 +27,9 @@ class WorkerSetup:
     """
 
     target: str
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, object] = field(default_factory=dict)
 
-    def build(self) -> Callable[[Any], Any]:
+    def build(self) -> Callable[[object], object]:
         """Call the target.
 
         Raises:
@@ -55,7 +55,7 @@ class JobResult(Generic[Job]):
     """
 
     job: Job
-    value: Any
+    value: object
     error: str
     attempts: int
 
@@ -65,7 +65,7 @@ class Event(NamedTuple):
 
     worker: int
     kind: Literal["ready", "done", "raised", "died", "unfit"]
-    payload: Any = None
+    payload: object = None
 
 
 class Crew(Protocol):
@@ -75,7 +75,7 @@ class Crew(Protocol):
         """Start a worker; `ready` (or `unfit`, `died`) follows."""
         ...
 
-    def give(self, worker: int, job: Any) -> None:
+    def give(self, worker: int, job: object) -> None:
         """Give a ready worker a job; `done`, `raised` or `died` follows."""
         ...
 
@@ -112,7 +112,7 @@ def one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def attempt(work: Callable[[Any], Any], job: Any) -> Any:
+def attempt(work: Callable[[object], object], job: object) -> object:
     """`work(job)`; whatever it raises becomes a `WorkerError` that says what.
 
     Raises:
@@ -133,7 +133,7 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def finish(work: Callable[[Any], Any]) -> None:
+def finish(work: Callable[[object], object]) -> None:
     """Call the worker's `close`, where it has one."""
     close = getattr(work, "close", None)
     if close is not None:

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, Final
+from typing import Final
 
 from harness.errors import GauntletError, WorkerError
 from harness.executors.crew import Event, WorkerSetup, attempt, describe, finish, one_thread
@@ -44,7 +44,7 @@ class ProcessCrew:
         theirs.close()
         self._workers[worker] = _Worker(process, ours)
 
-    def give(self, worker: int, job: Any) -> None:
+    def give(self, worker: int, job: object) -> None:
         """Send a job."""
         self._idle.discard(worker)
         try:

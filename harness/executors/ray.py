@@ -20,9 +20,9 @@ class _Actor:
     """Life of a worker: it answers with the kind and the payload of an `Event`."""
 
     def __init__(self) -> None:
-        self._work: Callable[[Any], Any] | None = None
+        self._work: Callable[[object], object] | None = None
 
-    def build(self, setup: WorkerSetup) -> tuple[str, Any]:
+    def build(self, setup: WorkerSetup) -> tuple[str, object]:
         """Build the worker."""
         try:
             self._work = setup.build()
@@ -32,7 +32,7 @@ class _Actor:
             raise WorkerError(f"a worker cannot be built: {describe(error)}") from error
         return "ready", None
 
-    def run(self, job: Any) -> tuple[str, Any]:
+    def run(self, job: object) -> tuple[str, object]:
         """Run one job."""
         assert self._work is not None, "built first"
         try:
@@ -72,7 +72,7 @@ class RayCrew:
         environment = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}
         self._kind: Any = ray.remote(_Actor).options(num_cpus=1, max_restarts=0, runtime_env=environment)
         self._actors: dict[int, Any] = {}
-        self._pending: dict[Any, int] = {}
+        self._pending: dict[object, int] = {}
 
     def processors(self) -> int:
         """Processors of the whole cluster."""
@@ -84,7 +84,7 @@ class RayCrew:
         self._actors[worker] = actor
         self._pending[actor.build.remote(setup)] = worker
 
-    def give(self, worker: int, job: Any) -> None:
+    def give(self, worker: int, job: object) -> None:
         """Send a job."""
         self._pending[self._actors[worker].run.remote(job)] = worker
 

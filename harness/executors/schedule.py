@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal
+from typing import Final, Generic, Literal
 
 from harness.errors import ConfigError, UnknownNameError, WorkerError
 from harness.executors.crew import (
@@ -88,7 +88,7 @@ def _serial(jobs: list[Job], setup: WorkerSetup, retries: int) -> Iterator[JobRe
         finish(work)
 
 
-def _try_here(work: Callable[[Any], Any], job: Job, retries: int) -> JobResult[Job]:
+def _try_here(work: Callable[[object], object], job: Job, retries: int) -> JobResult[Job]:
     reason = ""
     for tried in range(1, retries + 2):
         try:
@@ -100,10 +100,10 @@ def _try_here(work: Callable[[Any], Any], job: Job, retries: int) -> JobResult[J
 
 
 @dataclass(slots=True)
-class _Task:
+class _Task(Generic[Job]):
     """A job on its way: `tried` counts finished attempts, `deadline` is on the monotonic clock."""
 
-    job: Any
+    job: Job
     tried: int = 0
     deadline: float | None = None
 
@@ -114,10 +114,10 @@ class _Schedule(Generic[Job]):
     def __init__(self, crew: Crew, setup: WorkerSetup, count: int, timeout_s: float | None, retries: int) -> None:
         self._crew, self._setup, self._count = crew, setup, count
         self._timeout, self._retries = timeout_s, retries
-        self._queue: deque[_Task] = deque()
+        self._queue: deque[_Task[Job]] = deque()
         self._starting: dict[int, float] = {}
         self._idle: list[int] = []
-        self._busy: dict[int, _Task] = {}
+        self._busy: dict[int, _Task[Job]] = {}
         self._hired = self._false_starts = 0
 
     def run(self, jobs: list[Job]) -> Iterator[JobResult[Job]]:
@@ -185,7 +185,7 @@ class _Schedule(Generic[Job]):
         for worker in [worker for worker, deadline in self._starting.items() if deadline <= now]:
             self._false_start(worker, f"not ready within {START_TIMEOUT_S:g} s")
 
-    def _failed(self, task: _Task, reason: str) -> Iterator[JobResult[Job]]:
+    def _failed(self, task: _Task[Job], reason: str) -> Iterator[JobResult[Job]]:
         task.tried += 1
         log.warning("attempt %d of job %s failed: %s", task.tried, task.job, reason)
         if task.tried > self._retries:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from harness.errors import ConfigError
 
@@ -91,7 +91,7 @@ class ProceduralConfig:
         """Scenes wanted in a split."""
         return int(getattr(self, split))
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """Everything that decides what a seed gives (counts do not)."""
         values = {name: value for name, value in asdict(self).items() if name not in SPLITS}
         return {"version": VERSION, **values, "kinds": dict(sorted(self.kinds.items()))}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import LineString, Polygon
+from shapely.geometry import LineString, MultiPolygon, Polygon
 from shapely.geometry.polygon import orient
 from shapely.ops import linemerge, unary_union
 
@@ -27,7 +27,7 @@ SHORTEST_EDGE: Final = 1.0
 """Shorter pieces of road edge are dropped, m."""
 
 
-def drivable_area(roads: RoadMap) -> Any:
+def drivable_area(roads: RoadMap) -> Polygon | MultiPolygon:
     """The paved surface (shapely polygon or multipolygon): lanes, tapers and shoulders, small holes filled."""
     strips = [
         LineString(lane.centre).buffer(lane.width / 2 + 0.02, cap_style="flat")
@@ -67,7 +67,7 @@ def road_edges(roads: RoadMap) -> list[Floats]:
     return [_left_handed(edge, area) for edge in edges]
 
 
-def _left_handed(edge: Floats, area: Any) -> Floats:
+def _left_handed(edge: Floats, area: Polygon | MultiPolygon) -> Floats:
     """Turn an edge around if the road is not on its left (merging pieces may have turned it)."""
     delta = np.diff(edge, axis=0)
     normal = np.stack([-delta[:, 1], delta[:, 0]], -1) / np.maximum(np.hypot(*delta.T), 1e-9)[:, None]
@@ -75,7 +75,7 @@ def _left_handed(edge: Floats, area: Any) -> Floats:
     return edge if shapely.contains_xy(area, probe).mean() >= 0.5 else edge[::-1].copy()
 
 
-def _gates(lane: Lane) -> list[Any]:
+def _gates(lane: Lane) -> list[Polygon]:
     """Where a lane leaves or enters the map: a box across its end, through which no edge may run."""
     gates = []
     if lane.leads_out:
@@ -85,7 +85,7 @@ def _gates(lane: Lane) -> list[Any]:
     return gates
 
 
-def _gate(end: Floats, outwards: Floats, width: float) -> Any:
+def _gate(end: Floats, outwards: Floats, width: float) -> Polygon:
     left = np.array([-outwards[1], outwards[0]])
     near, far = end - 0.2 * outwards, end + 2.0 * outwards
     reach = (width / 2 + SHOULDER - 0.05) * left
@@ -108,14 +108,14 @@ def offset(points: Floats, lateral: float) -> Floats:
     return points + lateral * np.stack([-tangent[:, 1], tangent[:, 0]], -1)
 
 
-def map_features(roads: RoadMap, speed_limit: float) -> dict[str, dict[str, Any]]:
+def map_features(roads: RoadMap, speed_limit: float) -> dict[str, dict[str, object]]:
     """Features by id, as in WOMD's files: polylines [N, 3] float32 with z = 0.
 
     Args:
         roads: The network.
         speed_limit: m/s, of every lane.
     """
-    features: dict[str, dict[str, Any]] = {}
+    features: dict[str, dict[str, object]] = {}
     for index, lane in enumerate(roads.lanes):
         features[str(index)] = _lane_feature(index, lane, roads, speed_limit)
     edges = road_edges(roads)
@@ -130,7 +130,7 @@ def _flat(points: Floats) -> NDArray[np.float32]:
     return np.concatenate([points, np.zeros((len(points), 1))], -1).astype(np.float32)
 
 
-def _lane_feature(index: int, lane: Lane, roads: RoadMap, speed_limit: float) -> dict[str, Any]:
+def _lane_feature(index: int, lane: Lane, roads: RoadMap, speed_limit: float) -> dict[str, object]:
     points = _resample(lane.centre, LANE_SPACING)
     return {
         "type": "LANE_SURFACE_STREET",
@@ -148,7 +148,7 @@ def _lane_feature(index: int, lane: Lane, roads: RoadMap, speed_limit: float) ->
     }
 
 
-def _neighbour(points: Floats, other: int | None, roads: RoadMap) -> list[dict[str, Any]]:
+def _neighbour(points: Floats, other: int | None, roads: RoadMap) -> list[dict[str, object]]:
     """WOMD's record of a neighbour: its id, and which stretches of the two lanes run side by side."""
     if other is None:
         return []
@@ -170,7 +170,7 @@ def _road_lines(roads: RoadMap, edges: list[Floats]) -> list[tuple[str, Floats]]
     """Painted lines between lanes; those along the road edge are left to the edge."""
     border = unary_union([LineString(edge) for edge in edges])
     lines: list[tuple[str, Floats]] = []
-    painted: list[Any] = []
+    painted: list[LineString] = []
     for lane in roads.lanes:
         for side, (line, yellow) in enumerate(zip(lane.lines, lane.yellow, strict=True)):
             if "ROAD_LINE" not in line or lane.length < 2.0:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import platformdirs
 
@@ -147,7 +147,7 @@ class _Library:
                 f"procedural: cannot make the folder {folder}: {error.strerror}; give another folder, "
                 "or set GAUNTLET_CACHE to one that can be written"
             ) from error
-        self.metadata: dict[str, dict[str, Any]] = {}
+        self.metadata: dict[str, dict[str, object]] = {}
         # Per split: number of files that each finished simulation gave, in order of simulations without gaps,
         # and whether the last of them was cut short because enough scenes were there.
         self.given: dict[str, list[int]] = {split: [] for split in SPLITS}
@@ -183,7 +183,7 @@ class _Library:
             else:
                 self.cut[split] = bool(cut.get(split, False))
 
-    def _read_summary(self) -> dict[str, dict[str, Any]]:
+    def _read_summary(self) -> dict[str, dict[str, object]]:
         try:
             summary = safe_pickle.load(self.folder / SUMMARY)
         except (OSError, ScenarioError) as error:

@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
     """Why it gave nothing, or empty."""
 
 
-def canonical_pickle(value: Any) -> bytes:
+def canonical_pickle(value: object) -> bytes:
     """Pickle whose bytes depend on the values alone.
 
     An ordinary pickle also shows which equal strings happen to be one object, and that differs between processes.

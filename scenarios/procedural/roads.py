@@ -8,13 +8,18 @@ per process as one likes, also beside a running environment.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import GauntletError
+
+if TYPE_CHECKING:
+    from metadrive.component.pgblock.pg_block import PGBlock, PGBlockSocket
+    from metadrive.component.road_network.node_road_network import NodeRoadNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +137,7 @@ def _lane_odds(kind: str) -> list[float]:
     return [0.35, 0.45, 0.2]
 
 
-def _block(letter: str) -> Any:
+def _block(letter: str) -> Callable[..., PGBlock]:
     """MetaDrive's block class of that letter, without physics or meshes."""
     from metadrive.component.pgblock import curve, first_block, ramp, roundabout, straight
     from metadrive.component.pgblock import std_intersection as cross
@@ -150,14 +155,16 @@ def _block(letter: str) -> Any:
     }
     base = classes[letter]
 
-    def nothing(self: Any, *args: Any, **kwargs: Any) -> None:
+    def nothing(self: object, *args: object, **kwargs: object) -> None:
         """Stand-in for everything that needs the engine."""
 
     body = {"_create_in_world": nothing, "attach_to_world": nothing, "detach_from_world": nothing}
     return type(base.__name__, (base,), body)
 
 
-def _plug(letter: str, index: int, socket: Any, network: Any, rng: np.random.Generator) -> Any:
+def _plug(
+    letter: str, index: int, socket: PGBlockSocket, network: NodeRoadNetwork, rng: np.random.Generator
+) -> PGBlock | None:
     """Attach a block to a free end, drawing its parameters again while it overlaps; None if it never fits."""
     for _ in range(PLUG_TRIALS):
         block = _block(letter)(index, socket, network, int(rng.integers(10_000)))
@@ -170,7 +177,7 @@ def _plug(letter: str, index: int, socket: Any, network: Any, rng: np.random.Gen
     return None
 
 
-def _extend_free_ends(blocks: list[Any], network: Any, rng: np.random.Generator) -> None:
+def _extend_free_ends(blocks: list[PGBlock], network: NodeRoadNetwork, rng: np.random.Generator) -> None:
     """Prolong every open exit, so that approaching traffic has room to gather speed."""
     used = {block.pre_block_socket_index for block in blocks}
     free = [(block, index) for block in blocks for index in block.get_socket_indices() if index not in used]
@@ -184,7 +191,7 @@ def _extend_free_ends(blocks: list[Any], network: Any, rng: np.random.Generator)
             socket = arm.get_socket(0)
 
 
-def _collect(kind: str, network: Any, rng: np.random.Generator) -> RoadMap:
+def _collect(kind: str, network: NodeRoadNetwork, rng: np.random.Generator) -> RoadMap:
     """Lanes of MetaDrive's graph as arrays, turned by a random angle (generated roads all start eastwards)."""
     from metadrive.constants import Decoration, PGLineColor
 

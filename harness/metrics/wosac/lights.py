@@ -138,7 +138,7 @@ def _local(points: np.ndarray, origin: np.ndarray, single: bool) -> np.ndarray:
 
 
 def _signals(
-    lights: Mapping[str, Any], lanes: Mapping[str, int], origin: np.ndarray, steps: int, single: bool
+    lights: Mapping[str, Mapping[str, Any]], lanes: Mapping[str, int], origin: np.ndarray, steps: int, single: bool
 ) -> Sequence[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
     """Per light on a known lane: lane, whether it is red [T], whether the log has it [T], stop point [2]."""
     signals = []

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.errors import ConfigError, ScenarioError
@@ -90,6 +91,20 @@ class RealismScores:
         }
 
 
+class Simulated(Protocol):
+    """Roll-outs that can be scored: arrays or tensors, on any device."""
+
+    @property
+    def states(self) -> NDArray[np.floating] | Tensor:
+        """X, y, z (m) and heading (rad), [R, A, S, 4]."""
+        ...
+
+    @property
+    def agents(self) -> NDArray[np.integer] | Tensor:
+        """Scenario index of each agent, [A]."""
+        ...
+
+
 class Scorer:
     """Scores roll-outs of one scene.
 
@@ -135,7 +150,7 @@ class Scorer:
             if estimator is not None
         }
 
-    def score(self, simulated: Any) -> RealismScores:
+    def score(self, simulated: Simulated) -> RealismScores:
         """Official score: the distribution of all roll-outs together.
 
         Args:
@@ -158,12 +173,12 @@ class Scorer:
             red_light_rate=float(scores.red_light_rate),
         )
 
-    def score_rollouts(self, simulated: Any) -> RolloutScores:
+    def score_rollouts(self, simulated: Simulated) -> RolloutScores:
         """Each roll-out scored by itself, as if it were the only one: a reward per roll-out. Arguments as `score`."""
         return self.score_groups(simulated, len(simulated.states))
 
     @torch.no_grad()
-    def score_groups(self, simulated: Any, groups: int) -> RolloutScores:
+    def score_groups(self, simulated: Simulated, groups: int) -> RolloutScores:
         """Scores of `groups` equal runs of consecutive roll-outs, each pooled. Arguments and errors as `score`."""
         states = self._aligned(simulated)
         if groups < 1 or len(states) % groups:
@@ -210,7 +225,7 @@ class Scorer:
         total = sum(self._weights[name] for name in members)
         return sum((self._weights[name] * likelihoods[name] for name in members), torch.zeros(())) / total
 
-    def _aligned(self, simulated: Any) -> Tensor:
+    def _aligned(self, simulated: Simulated) -> Tensor:
         """[R, A, S, 4] float64 in the local frame, agents in our order."""
         agents, states = simulated.agents, simulated.states
         given = agents.cpu().numpy() if isinstance(agents, Tensor) else np.asarray(agents)
@@ -232,7 +247,7 @@ class Scorer:
         return local
 
 
-def score(scenario: Scenario, simulated: Any, config: str = "2025", parity: bool = False) -> RealismScores:
+def score(scenario: Scenario, simulated: Simulated, config: str = "2025", parity: bool = False) -> RealismScores:
     """Realism of roll-outs of one scene; arguments and errors as `Scorer` and `Scorer.score`.
 
     Use a `Scorer` to score more than one set of roll-outs of the same scene.
