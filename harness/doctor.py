@@ -15,7 +15,7 @@ from typing import Final
 import platformdirs
 
 from harness.commands.scaffold import Session, command
-from harness.registry import BUILTIN, names, resolve
+from harness.registry import BUILTIN, RegistryKind, names, resolve
 from harness.report.command_tables import findings_table
 
 DISTRIBUTION: Final = "gauntlet-drive"
@@ -75,10 +75,10 @@ def check_cache() -> Diagnosis:
     return Diagnosis("cache", f"{folder} ({free:.0f} GB free)", ok, remedy)
 
 
-def check_registry(kind: str) -> Diagnosis:
+def check_registry(kind: RegistryKind) -> Diagnosis:
     """Whether every registered component of a kind can be imported."""
     try:
-        return Diagnosis(f"{kind} names", ", ".join(name for name in names(kind) if resolve(kind, name)), True)
+        return Diagnosis(f"{kind} names", ", ".join({name: resolve(kind, name) for name in names(kind)}), True)
     except ValueError as error:
         return Diagnosis(f"{kind} names", str(error), False, "reinstall, or remove the broken plug-in")
 

@@ -108,8 +108,8 @@ def reactivity_table(rates: Mapping[str, Any], title: str) -> Table:
     """
     columns = (
         Column("traffic"),
-        Column("scenes", "followers", "number"),
-        Column("hits", "hit the braking ego", "number"),
+        Column("scenes", kind="number"),
+        Column("hits", "followers hit the braking ego", "number"),
         Column.percent("share", "share"),
         Column("closing_speed", "closing speed", "number", digits=1, unit="m/s"),
         Column("speed_lost", "speed lost by followers", "number", digits=1, unit="m/s"),
