@@ -97,10 +97,11 @@ def test_formats_are_told_by_name(tmp_path, name, kind):
 
 
 def test_json_is_told_by_its_first_bytes(tmp_path):
-    scene, other = tmp_path / "scene.json", tmp_path / "other.json"
+    scene, other, archive = (tmp_path / f"{name}.json" for name in ("scene", "other", "log_map_archive_7"))
+    archive.write_text('{"objects": []}')
     scene.write_text('{"name": "x", "objects": []}')
     other.write_text("{}")
-    assert (kind_of(scene), kind_of(other), kind_of(tmp_path / "gone.json")) == ("gpudrive", None, None)
+    assert [kind_of(path) for path in (scene, other, archive, tmp_path / "gone.json")] == ["gpudrive", None, None, None]
     assert holds_importable(tmp_path)
     scene.unlink()
     assert not holds_importable(tmp_path)
