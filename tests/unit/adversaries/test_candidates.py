@@ -1,5 +1,7 @@
 """What adversaries get from a prior: order, history, validity, and errors."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -22,9 +24,10 @@ def test_the_likeliest_comes_first():
 
 
 def test_history_is_the_log_and_zero_where_nobody_was_seen():
-    drawn = draw_candidates(FixedPrior(futures(), [-1.0, -2.0, -3.0]), context(SCENE), 3, "nms")
+    scene = dataclasses.replace(SCENE, position=SCENE.position + 9.0)
+    drawn = draw_candidates(FixedPrior(futures(), [-1.0, -2.0, -3.0]), context(scene), 3, "nms")
     assert not drawn.states[:, :5].any()
-    assert drawn.states[2, 5:11] == pytest.approx(SCENE.states(1)[5:11])
+    assert drawn.states[2, 5:11] == pytest.approx(scene.states(1)[5:11])
 
 
 def test_a_plan_is_valid_for_eight_seconds_after_the_current_step():
@@ -37,6 +40,8 @@ def test_futures_that_are_not_finite_are_refused():
     broken[1, 30, 0] = np.nan
     with pytest.raises(AdversaryError, match="gave 3 candidates with numbers that are not finite"):
         draw_candidates(FixedPrior(broken, [-1.0, -2.0, -3.0]), context(SCENE), 3, "nms")
+    with pytest.raises(AdversaryError, match="not finite"):
+        draw_candidates(FixedPrior(futures(), [-1.0, np.nan, -3.0]), context(SCENE), 3, "nms")
     with pytest.raises(AdversaryError, match="gave 0 candidates"):
         draw_candidates(FixedPrior(broken[:0], []), context(SCENE), 3, "nms")
 

@@ -104,6 +104,7 @@ def test_json_is_told_by_its_first_bytes(tmp_path):
     assert [kind_of(path) for path in (scene, other, archive, tmp_path / "gone.json")] == ["gpudrive", None, None, None]
     assert holds_importable(tmp_path)
     scene.unlink()
+    (tmp_path / "sd_1.pkl").touch()
     assert not holds_importable(tmp_path)
 
 
