@@ -33,6 +33,8 @@ def test_equal_ids_stay_apart():
 
 def test_every_adversary_is_timed_but_for_its_first_plan(monkeypatch):
     class Refuses:
+        name = "refuses"
+
         def __init__(self):
             self.left = 2
 

@@ -43,7 +43,11 @@ def test_reactions_are_shares_and_rollouts_are_ranges() -> None:
     log, idm = shown(reactivity_table(summarise_reactions({"log": [hit, hit], "idm": [spared, spared]}), "T"))
     # Wilson for 2 of 2: 2 / (2 + 1.96²) = 34.2 %.
     assert (log["share, %"], log["closing speed, m/s"]) == ("100.0 [34.2, 100.0]", "3.0")
-    assert (idm["followers hit the braking ego"], idm["closing speed, m/s"], idm["p against log"]) == ("0", "–", "0.500")
+    assert (idm["followers hit the braking ego"], idm["closing speed, m/s"], idm["p against log"]) == (
+        "0",
+        "–",
+        "0.500",
+    )
     one = {"ego_contact_step": 5, "ego_distance_m": 10.4, "agents_in_contact": 2, "mean_distance_m": 20.0}
     two = {"ego_contact_step": None, "ego_distance_m": 31.6, "agents_in_contact": 1, "mean_distance_m": 30.0}
     (row,) = shown(rollouts_table([{"scene": "s", "agents": 4, "seconds": 0.25, "rollouts": [one, two]}], "T"))
