@@ -11,12 +11,13 @@ A command is a function of its configuration and a `Session`:
 
 from __future__ import annotations
 
+import io
 import logging
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -27,7 +28,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from harness.commands.configs import Config, differences, rebuild
-from harness.commands.printing import Item, bars, make_console, tracked
+from harness.commands.printing import Item, bars, clean, make_console, tracked
 from harness.commands.runs import RunDirectory, default_folder, read_run
 from harness.errors import ConfigError, GauntletError, RunError, UnknownNameError
 
@@ -156,15 +157,15 @@ class Command(Generic[Config]):
         """
         arguments = self._respelled(arguments, session or Session(self.verb))
         path = _value_of("--resume", arguments)
-        if path is not None and not {"-h", "--help"} & set(arguments):
-            stored = replace(stored_config(self.kind, Path(path), self.verb), out=None, resume=None)
-            return tyro.cli(self.kind, prog=self.usage, args=arguments, default=stored, description=self.description)
-        if self.presets is not None:
-            presets = dict(self.presets)
-            return tyro.extras.overridable_config_cli(
-                presets, prog=self.usage, args=arguments, description=self.description
-            )
-        return tyro.cli(self.kind, prog=self.usage, args=arguments, description=self.description)
+        prog, about = self.usage, self.description
+        with _own_errors():
+            if path is not None and not {"-h", "--help"} & set(arguments):
+                stored = replace(stored_config(self.kind, Path(path), self.verb), out=None, resume=None)
+                return tyro.cli(self.kind, prog=prog, args=arguments, description=about, default=stored)
+            if self.presets is not None:
+                presets = dict(self.presets)
+                return tyro.extras.overridable_config_cli(presets, prog=prog, args=arguments, description=about)
+            return tyro.cli(self.kind, prog=prog, args=arguments, description=about)
 
     def __call__(self, argv: Sequence[str] | None = None) -> None:
         """Parse, run, exit where the code is not 0; a `GauntletError` becomes one line and exit code 2."""
@@ -284,6 +285,23 @@ class Group:
             if arguments[0] not in self.members:
                 raise UnknownNameError(f"{self.name} command", arguments[0], self.members)
             self.members[arguments[0]](arguments[1:])
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """What a configuration refuses is reported as all other errors are, not in tyro's box, which wraps messages."""
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed):
+            yield
+    except SystemExit as stop:
+        error = stop.__context__
+        while error is not None and not isinstance(error, GauntletError):
+            error = error.__context__
+        if error is not None:
+            raise error from None
+        sys.stderr.write(clean(printed.getvalue()))
+        raise
 
 
 @contextmanager

@@ -82,6 +82,46 @@ def test_a_run_of_another_command_is_refused(tmp_path, capsys):
     assert "made by 'elsewhere'" in capsys.readouterr().err
 
 
+@dataclass(frozen=True)
+class Checked:
+    """How."""
+
+    epochs: int = 3
+    """How many."""
+
+    def __post_init__(self):
+        at_least(1, epochs=self.epochs)
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A run."""
+
+    inner: Checked = field(default_factory=Checked)
+    """How."""
+
+
+@pytest.mark.parametrize(("kind", "option"), [(Checked, "--epochs"), (Outer, "--inner.epochs")])
+def test_what_a_configuration_refuses_is_one_line(kind, option, capsys):
+    @command(kind, "A command.")
+    def main(config, session):
+        raise AssertionError("not reached")
+
+    with pytest.raises(SystemExit) as stop:
+        main([option, "0"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: --epochs 0: expected at least 1.\n"
+
+
+def test_what_cannot_be_parsed_is_told(capsys):
+    with pytest.raises(SystemExit) as stop:
+        recorder([])(["--epochs", "th\x1bree"])
+    assert stop.value.code == 2
+    printed = capsys.readouterr().err
+    assert "--epochs" in printed
+    assert "\x1b" not in printed
+
+
 def test_old_spellings_warn_and_work(tmp_path, capsys):
     seen = []
     main = recorder(seen, renamed={"--run": "--out", "--count": refused("--scenes 3")})
