@@ -9,7 +9,7 @@ import torch
 
 from adversaries.prior import batching
 from adversaries.prior.cache import SceneCache
-from adversaries.prior.config import DT, HORIZON, POSITION_SCALE, WAYPOINTS
+from adversaries.prior.config import HORIZON, POSITION_SCALE, WAYPOINTS
 from adversaries.prior.kinematics import RollOut
 from adversaries.prior.losses import Truth, completion_loss, reach_loss, soft_labels
 from adversaries.prior.prior import world_states
@@ -133,4 +133,3 @@ def test_roll_outs_are_put_into_the_world_after_the_log():
     # Seven steps on: 7 m ahead (up) and 2 m to the left (west), at 10 m/s upwards.
     assert states[0, 17] == pytest.approx([98, 57, math.pi / 2, 0, 10], abs=1e-5)
     assert np.flatnonzero(valid)[[0, -1]].tolist() == [5, 90]
-    assert DT == 0.1
