@@ -1,4 +1,4 @@
-"""`python -m harness.attack`: attack on a scenario set; success, realism, pictures."""
+"""Attack one system under test: success, realism and pictures of the attacks."""
 
 from __future__ import annotations
 

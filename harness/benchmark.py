@@ -1,4 +1,4 @@
-"""`python -m harness.benchmark`: every adversary against every system under test, honestly measured."""
+"""Measure every adversary against every system under test: tables with intervals, resumable."""
 
 from __future__ import annotations
 

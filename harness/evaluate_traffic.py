@@ -1,4 +1,4 @@
-"""Realism of traffic models by the sim-agents metrics (WOSAC), with intervals.
+"""Score the realism of traffic models by the sim-agents metrics (WOSAC), with intervals.
 
 With `--reactivity` it measures instead how often followers hit an ego that brakes hard in its lane.
 """

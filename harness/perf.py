@@ -1,4 +1,4 @@
-"""Speed and equality against stock MetaDrive, training rate, attack latency and memory growth.
+"""Measure speed and equality against stock MetaDrive, training rate, attack latency and memory growth.
 
 Blocks of ours and of stock's alternate on the same scenes with the same actions, so that whatever else the machine
 does hits both. The ratios are medians over the blocks.

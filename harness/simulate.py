@@ -1,6 +1,7 @@
-"""Roll scenes out from their first second (step 10) for 8 s; everybody, the ego too, is moved by a traffic model.
+"""Roll scenes out with a traffic model: files, a picture of all roll-outs, and moving pictures.
 
-Every scene gets a folder with its roll-outs, a picture of all of them, moving pictures of the first ones, and numbers.
+Everybody, the ego too, is moved by the model, from the scene's first second (step 10) for 8 s. Every scene gets a
+folder.
 """
 
 from __future__ import annotations

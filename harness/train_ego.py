@@ -1,4 +1,4 @@
-"""`python -m harness.train_ego`: train an ego under a curriculum of attacks, evaluate it, draw it."""
+"""Train an ego under a curriculum of attacks, and evaluate it on normal and attacked test scenes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m harness.train_matrix`: egos trained against every adversary, over seeds; SAGE's tables 3 and 8."""
+"""Train egos against every adversary, over seeds and curricula; SAGE's tables 3 and 8."""
 
 from __future__ import annotations
 
