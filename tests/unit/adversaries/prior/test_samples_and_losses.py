@@ -9,10 +9,11 @@ import torch
 
 from adversaries.prior import batching
 from adversaries.prior.cache import SceneCache
-from adversaries.prior.config import HORIZON, POSITION_SCALE, WAYPOINTS
+from adversaries.prior.config import POSITION_SCALE, WAYPOINTS
 from adversaries.prior.kinematics import RollOut
 from adversaries.prior.losses import Truth, completion_loss, reach_loss, soft_labels
 from adversaries.prior.prior import world_states
+from scenarios.scenario import FUTURE_STEPS
 from tests.scenes import straight_road
 
 
@@ -45,7 +46,7 @@ def rows(count: int = 400) -> dict[str, np.ndarray]:
         "goals": np.ones((count, 4, len(batching.GOAL_MIRROR)), np.float32),
         "goal_points": np.ones((count, 4, 2), np.float32),
         "end": np.ones((count, 2), np.float32),
-        "future": np.ones((count, HORIZON, 3), np.float32),
+        "future": np.ones((count, FUTURE_STEPS, 3), np.float32),
         "speed": np.full(count, 10.0, np.float32),
     }
 
@@ -94,17 +95,21 @@ def test_labels_are_a_gaussian_around_the_true_end_that_widens_with_speed():
 
 def paths(offset: float = 0.0, turn: float = 0.0) -> RollOut:
     """One mode at 1 m per step along x, `offset` m aside and `turn` rad aside."""
-    x = torch.arange(1.0, HORIZON + 1)
+    x = torch.arange(1.0, FUTURE_STEPS + 1)
     points = torch.stack([x, torch.full_like(x, offset)], -1)[None, None]
-    named = {"points": points, "heading": torch.full((1, 1, HORIZON), turn), "speed": torch.full((1, 1, HORIZON), 10.0)}
-    return RollOut(*(named.get(field, torch.zeros(1, 1, HORIZON)) for field in RollOut._fields))
+    named = {
+        "points": points,
+        "heading": torch.full((1, 1, FUTURE_STEPS), turn),
+        "speed": torch.full((1, 1, FUTURE_STEPS), 10.0),
+    }
+    return RollOut(*(named.get(field, torch.zeros(1, 1, FUTURE_STEPS)) for field in RollOut._fields))
 
 
 def test_completion_pays_for_valid_steps_only():
-    future = torch.zeros(1, HORIZON, 3)
-    future[0, :, 0] = torch.arange(1.0, HORIZON + 1)
+    future = torch.zeros(1, FUTURE_STEPS, 3)
+    future[0, :, 0] = torch.arange(1.0, FUTURE_STEPS + 1)
     future[0, 40:] = 1e3
-    valid = (torch.arange(HORIZON) < 40)[None]
+    valid = (torch.arange(FUTURE_STEPS) < 40)[None]
     position, heading = completion_loss(paths(3.0, math.pi / 3), Truth(future, valid, torch.zeros(1, 2)))
     # Huber loss of 3 m is 2.5; 1 - cos 60° is a half.
     assert position.tolist() == pytest.approx([2.5])
@@ -113,14 +118,14 @@ def test_completion_pays_for_valid_steps_only():
 
 def test_reaching_the_goal_on_its_path_costs_the_floor_only():
     goals = torch.zeros(1, 1, 20 + 2 * WAYPOINTS)
-    goals[0, 0, 0] = HORIZON / POSITION_SCALE
+    goals[0, 0, 0] = FUTURE_STEPS / POSITION_SCALE
     # Way points on steps that are looked at: 4, 8, … metres.
     ways = torch.zeros(WAYPOINTS, 2)
     ways[:, 0] = 4.0 * torch.arange(1, WAYPOINTS + 1)
     goals[0, 0, 20:] = ways.flatten() / POSITION_SCALE
     assert reach_loss(paths(), goals).tolist() == pytest.approx([0.3 * 0.5], abs=1e-3)
     # Two metres beyond the goal: a Huber loss of 1.5 more.
-    goals[0, 0, 0] = (HORIZON - 2) / POSITION_SCALE
+    goals[0, 0, 0] = (FUTURE_STEPS - 2) / POSITION_SCALE
     assert reach_loss(paths(), goals).tolist() == pytest.approx([1.5 + 0.3 * 0.5], abs=1e-3)
 
 
