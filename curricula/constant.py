@@ -18,7 +18,7 @@ class ConstantCurriculum(OpenLoopCurriculum):
 
         Args:
             probability: Share of training episodes with an attack, 0 … 1.
-            intensity: Of every attack; 0 natural … 1 vicious.
+            intensity: Intensity of every attack; 0 natural … 1 vicious.
 
         Raises:
             ConfigError: `probability` is outside [0, 1].

@@ -157,7 +157,7 @@ def idm_acceleration(speed: float, desired: float, leader: Leader | None, config
     """Acceleration, m/s² (Treiber et al. 2000, eqs. 2 and 3).
 
     Args:
-        speed: Of the ego, m/s.
+        speed: Speed of the ego, m/s.
         desired: Speed on a free road, m/s.
         leader: What is ahead, or None.
         config: Constants.

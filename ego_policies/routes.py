@@ -61,7 +61,7 @@ class SampledRoute:
 
     Attributes:
         line: [N, 2] the prepared route, m.
-        length: Of the route, m, prolongation included.
+        length: Length of the route, m, prolongation included.
     """
 
     SPACING: Final = 0.25

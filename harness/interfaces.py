@@ -283,14 +283,14 @@ class Episode:
     Attributes:
         scenario_id: Scene.
         policy, adversary: Registry names.
-        intensity: Of the attack (0 when there is none).
+        intensity: Intensity of the attack (0 when there is none).
         seed: Episode seed.
         ego, opponent: What they truly did, by absolute step.
         agents: [A, T, STATE] what everyone truly did, with `agents_valid` [A, T].
         plan: The attack, or None.
         steps: Simulated steps.
         reward, cost: Sums over the episode.
-        route_completion: Of the logged ego path, 0 … 1.
+        route_completion: Share of the logged ego path that was driven, 0 … 1.
         arrived, off_road, truncated: How it ended.
         crash_contact: First step at which the engine reported a vehicle contact, or None.
         crash_geometry: First step at which the ego's box met any vehicle's box, or None.

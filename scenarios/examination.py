@@ -15,7 +15,7 @@ class FileReport(NamedTuple):
     """What is wrong with a file, or with several that hold the same scene.
 
     Attributes:
-        name: Its name, or theirs with commas.
+        name: Name of the file, or names of all with commas.
         findings: What is wrong; empty if nothing is.
     """
 

@@ -20,7 +20,7 @@ def desired_gap(
     """The gap that a driver wants to keep, m.
 
     Args:
-        speed: Of the driver, m/s.
+        speed: Speed of the driver, m/s.
         leader: Speed of whoever is ahead, along the driver's way, m/s.
         headway: Time gap, s.
         standstill: Gap at rest, m.
@@ -44,12 +44,12 @@ def acceleration(
     """The driver's acceleration, m/s².
 
     Args:
-        speed: Of the driver, m/s.
+        speed: Speed of the driver, m/s.
         gap: Free way to whoever is ahead, bumper to bumper, m, positive; infinite where nobody is.
         wanted: The gap that the driver wants to keep, m (see `desired_gap`).
         desired: Speed on a free road, m/s, positive; infinite for a driver whose speed something else limits.
         top: Strongest acceleration, m/s².
-        exponent: Of the free-road term: how late the driver eases off on its way to the desired speed.
+        exponent: Exponent of the free-road term: how late the driver eases off on its way to the desired speed.
     """
     change: Floats = top * (1 - (speed / desired) ** exponent - (wanted / gap) ** 2)
     return change
@@ -59,7 +59,7 @@ def improved_acceleration(speed: Floats, ratio: Floats, desired: Floats, *, top:
     """The acceleration of the improved model, m/s²: the wanted gap is kept exactly, and speed limits are met gently.
 
     Args:
-        speed: Of the driver, m/s.
+        speed: Speed of the driver, m/s.
         ratio: The wanted gap over the present one, 0 where nobody is ahead.
         desired: Speed on a free road, m/s, positive.
         top: Strongest acceleration, m/s².

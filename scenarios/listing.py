@@ -16,7 +16,7 @@ class SceneRow(NamedTuple):
     """One scene of a list, as text; what is unknown is empty.
 
     Attributes:
-        scene: Its id.
+        scene: Id of the scene.
         steps: Number of steps, 0.1 s each.
         agents: Number of agents.
         ego_path: Length of the ego's recorded path, m.

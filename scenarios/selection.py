@@ -59,9 +59,9 @@ def open_scenes(
     """The scenes that the options `--data`, `--split` and `--scenes` name.
 
     Args:
-        data: As of `open_source`.
+        data: See `open_source`.
         split: `train`, `val`, `test`; None or `all` for every scene.
-        scenes: As of `selected`; None for all of the split.
+        scenes: See `selected`; None for all of the split.
         cache_scenes: Scenes kept in memory; by default `scenarios.store.CACHE_SCENES`.
 
         on_error: Raise at a bad scene, or leave it out.

@@ -28,7 +28,7 @@ class Column:
 
     Attributes:
         key: Name in the file (`position`, `width`, `size`, …).
-        dtype: Of the array in the file.
+        dtype: Type of the array in the file.
         tail: Shape of one row: () for [T], (1,) for [T, 1], (3,) for [T, 3].
         raw: The file's own value where an array cannot stand for it (a list, or more columns than we keep).
     """

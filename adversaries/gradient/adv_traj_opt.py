@@ -37,11 +37,11 @@ ITERATIONS: Final = 50
 LEARNING_RATE: Final = 0.2
 """SAGE, appendix B.1; taken as metres by which a step brings the opponent nearer (to first order)."""
 RESTARTS: Final = 10
-"""AdvTrajOpt's published code."""
+"""Restarts per attack, as in AdvTrajOpt's published code."""
 SPREAD: Final = 1.0
 """Typical displacement at the end of the scene by which the restarts differ at first, m (AdvTrajOpt: up to 1 m)."""
 TEMPERATURE: Final = 1.0
-"""Of the soft minimum over time, m: steps at which the two are within a metre of the closest share the push."""
+"""Width of the soft minimum over time, m: steps at which the two are within a metre of the closest share the push."""
 OVERLAP: Final = 0.2
 """Depth that is asked for, m: boxes that merely touch are missed by the published check."""
 GENTLE: Final = 1.0

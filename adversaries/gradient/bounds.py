@@ -33,7 +33,7 @@ class Bounds:
         lateral: m/s².
         jerk: Change of longitudinal acceleration, m/s³ (coming to a stand ends braking at once and is exempt).
         lateral_jerk: Change of lateral acceleration, m/s³.
-        curvature: Of the path, 1/m (a turning radius of 5 m).
+        curvature: Curvature of the path, 1/m (a turning radius of 5 m).
     """
 
     speed: float = 30.0

@@ -80,7 +80,7 @@ class Target(NamedTuple):
         states: [N, T', 5] by absolute step, T' the length of the scene, and `valid` [N, T'].
         boxes: [N, T] the same from the first planned step on, about `origin`; `weight` [N, T] sums to 1.
         origin: [2] m.
-        size: Of the opponent, length and width, m.
+        size: Size of the opponent, length and width, m.
     """
 
     states: Floats

@@ -38,7 +38,7 @@ LEARNING_RATE: Final = 0.005
 """KING and SAGE. Adam moves every control by about this much per iteration, whatever the time step: a drive can change
 as much per second at 10 Hz as at KING's 4 Hz."""
 BETAS: Final = (0.8, 0.999)
-"""Adam's, KING's published setting for one opponent."""
+"""Decay rates of Adam's moments, KING's published setting for one opponent."""
 ROAD_WEIGHT: Final = 20.0
 """KING's published w_rd for one opponent."""
 ROAD_SPREAD: Final = 1.0
@@ -103,7 +103,7 @@ class KingAdversary:
             protocol: `corrected` or `as-published` (how contact is judged, plan headings and velocities, defaults).
             restarts: Drives side by side; by default 4, as published 1.
             iterations: Steps of Adam.
-            learning_rate: Of Adam.
+            learning_rate: Learning rate of Adam.
             road_weight: w_rd; 0 ignores the road.
             throttle_gain: Acceleration at full throttle, m/s²; by default 3, as published 0.563.
 

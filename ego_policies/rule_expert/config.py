@@ -18,9 +18,9 @@ class RuleExpertConfig:
     """Constants of the driver; those of SAGE's published expert unless a field says otherwise."""
 
     lateral: Gains = LATERAL
-    """From the angle (rad) to a way point ahead, to steering."""
+    """Gains from the angle (rad) to a way point ahead, to steering."""
     longitudinal: Gains = LONGITUDINAL
-    """From the speed error (m/s) to five times the pedal."""
+    """Gains from the speed error (m/s) to five times the pedal."""
     window: int = 40
     """Samples that the integrals remember."""
     lookahead_time: float = 0.3
@@ -50,14 +50,14 @@ class RuleExpertConfig:
     cornering: float = 4.0
     """Lateral acceleration that targets keep to in coming curves, m/s² (ours: published targets leave the road)."""
     horizon: float = 2.0
-    """Forecast, s."""
+    """Length of the forecast, s."""
     intersection_horizon: float = 4.0
-    """Forecast in bends, s."""
+    """Length of the forecast in bends, s."""
     margin_ahead: float = 1.0
     """Room kept before the ego's box, m, growing from 0 over the first second of the forecast (ours; published 0: who
     knows the future exactly would follow at a hand's breadth, and the simulated bodies are up to 0.3 m longer)."""
     margin_beside: float = 0.3
-    """The same on either side, m (ours; published 0)."""
+    """Room kept on either side of the ego's box, m (ours; published 0)."""
     slower: tuple[float, ...] = (0.75, 0.5, 0.25, 0.0)
     """Shares of the target speed tried in turn when it leads to a collision (ours; published: only 0)."""
     faster: tuple[float, ...] = (1.25, 1.5, 2.0)

@@ -75,7 +75,7 @@ def forecast_ego(
     Args:
         ego: [STATE] now.
         targets: [K] target speeds, m/s.
-        controllers: As they are now; left untouched.
+        controllers: The controllers as they are now; left untouched.
         route: To follow.
         along: Where the ego is on it, m.
         steps: Number of steps H.

@@ -28,9 +28,9 @@ class PID:
         """Begin at rest.
 
         Args:
-            gains: Of the controller.
+            gains: Gains of the controller.
             window: How many errors the integral remembers.
-            shape: Of the errors.
+            shape: Shape of the errors.
         """
         self.gains = gains
         self._errors = np.zeros((window, *shape))

@@ -34,7 +34,7 @@ class SimulatedAttack:
         geometry: First step at which the ego's box met any vehicle's.
         opponent: First step at which it met the opponent's.
         normal_geometry: The same as `geometry`, undisturbed.
-        route_completion: Of the attacked episode, 0 … 1.
+        route_completion: Share of the logged path that was driven in the attacked episode, 0 … 1.
     """
 
     scenario: str
@@ -67,8 +67,8 @@ def simulate(
         policy: The system under test.
         adversaries: Who attacks.
         protocol: Whether attacks aim at what the policy drove undisturbed, and when their rows are played.
-        intensity: Of every attack.
-        seed: Of every episode.
+        intensity: Intensity of every attack.
+        seed: Seed of every episode.
         progress: Wraps the range of scene indices (a progress bar).
 
     Raises:

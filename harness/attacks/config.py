@@ -27,8 +27,8 @@ class AttackConfig(OutOption, DataOptions):
     """Motion prior weights (safetensors) for `cat`, `sage` and `seal`; the shipped ones by default. `sage` takes the
     experts that lie beside them (`train_experts` writes all three into a folder), `seal` takes `seal.safetensors`."""
     sut: str | None = None
-    """Also play the attacks in the engine against this system under test (`replay`, `idm`, `td3:FILE`, `FILE.onnx`, …);
-    nobody by default."""
+    """System under test against which the attacks are played in the engine as well (`replay`, `idm`, `td3:FILE`,
+    `FILE.onnx`, …); none by default."""
     pictures: int = 0
     """Draw so many attacks per adversary."""
     export: bool = False

@@ -70,7 +70,7 @@ def collect(
         roll_out: Plays every candidate against the drive in the context, by the function that it is given.
         folder: Where the files go; exists.
         limit: Only the first so many scenes.
-        seed: Of every episode.
+        seed: Seed of every episode.
         report: Told after each scene.
 
     Returns:

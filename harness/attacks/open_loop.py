@@ -39,7 +39,7 @@ class AttackRecord:
     Attributes:
         scenario: Scene name.
         adversary: Registry name (`none`: the logged opponent itself).
-        protocol: Of the adversary.
+        protocol: Protocol of the adversary.
         error: Why there is no plan; then no other number counts.
         contact_step: First step at which the boxes overlap, true headings.
         contact_step_cat: The same by the check of CAT's code (every fifth step, edges only).
@@ -128,7 +128,7 @@ def attack_all(
         adversaries: Built with the same `protocol`.
         scenes: Loaded one at a time.
         protocol: Which reading of reward and penalties.
-        intensity: Of every attack.
+        intensity: Intensity of every attack.
         seed: Each scene's generator is seeded with `seed` plus its number.
         on_plan: Called after each attack (pictures, progress).
     """

@@ -38,11 +38,11 @@ class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
     """Who moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
     `smart:FILE?temperature=0.9`, or `module:Class`."""
     seed: tuple[int, ...] = (0,)
-    """One or more; each repeats every episode, and intervals resample scenes with their repeats together."""
+    """Seeds, one or more; each repeats every episode, and intervals resample scenes with their repeats together."""
     timeout: float = 900.0
     """Longest time for all attacks on one system in one scene, s (no limit with `serial`); then one retry."""
     json: Path | None = None
-    """Also write the summary there: one object per adversary and system under test."""
+    """File that the summary is written to as well: one object per adversary and system under test."""
     retry_failures: bool = False
     """On resumption, run failed episodes again."""
 

@@ -24,7 +24,7 @@ class SystemInfo:
     """A system under test, for tables.
 
     Attributes:
-        label: Its name there.
+        label: Name in tables.
         spec: What `load_policy` makes it from.
         privileged: Whether it reads more than sensors (the true state of others).
         sees_futures: Whether it even reads where others will be.

@@ -31,14 +31,14 @@ class Cell:
     """One adversary against one system under test.
 
     Attributes:
-        system: Of the system.
+        system: The system under test.
         adversary: Label; `none` is the undisturbed scene.
-        intensity: Of the attack.
+        intensity: Intensity of the attack.
         scenes: Scenes with at least one episode that did not fail: the N of the table.
         failures: Failed episodes; they are in no other number.
         reasons: How often each kind of failure happened.
         examples: Up to three failures in full.
-        columns: By name.
+        columns: Values by name.
         seconds: Median seconds per scene: `episode` (planning, simulation), `planning` alone, `scoring`.
         outcomes: Per score, [S, R] over scenes and seeds, NaN where undefined: what paired tests need.
     """

@@ -40,7 +40,7 @@ def check_adversary(
         adversary: The adversary.
         scenarios: Scenes to plan on; at least one with an opponent.
         intensities: Tried on every scene.
-        seed: Of the generators.
+        seed: Seed of the generators.
 
     Raises:
         ConformanceError: With the broken rule.

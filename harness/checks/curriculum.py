@@ -19,7 +19,7 @@ def check_curriculum(factory: Callable[[], Curriculum], *, episodes: int = 400, 
     Args:
         factory: Builds a fresh one, as the registry's class does.
         episodes: Finished episodes to feed it: random, then a long run of successes, then of crashes.
-        seed: Of the random outcomes.
+        seed: Seed of the random outcomes.
 
     Raises:
         ConformanceError: With the broken rule.

@@ -20,7 +20,7 @@ def check_env(env: gym.Env[Any, Any], *, steps: int = 20, seed: int = 7) -> None
     Args:
         env: The environment.
         steps: Steps to drive.
-        seed: Of reset and actions.
+        seed: Seed of reset and actions.
 
     Raises:
         ConformanceError: With the broken rule.

@@ -24,7 +24,7 @@ def check_policy(policy: EgoPolicy, scenario: Scenario, *, observation_size: int
         policy: The policy.
         scenario: Gives the views: the ego on its log, the others on theirs.
         observation_size: Length of the observation vector; 0 for policies whose `observation` is `none`.
-        seed: Of the observations and of the policy's generator.
+        seed: Seed of the observations and of the policy's generator.
 
     Raises:
         ConformanceError: With the broken rule.

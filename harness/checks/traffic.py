@@ -18,7 +18,7 @@ def check_traffic(traffic: TrafficPolicy, scenario: Scenario, *, start: int = 0,
         traffic: The policy.
         scenario: The scene.
         start: First absolute step.
-        seed: Of its generator.
+        seed: Seed of its generator.
 
     Raises:
         ConformanceError: With the broken rule.

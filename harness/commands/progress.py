@@ -21,8 +21,8 @@ class Column(NamedTuple):
     """One number of an epoch's line.
 
     Attributes:
-        key: Its dotted key in the row.
-        form: Its format specification.
+        key: Dotted key of the number in the row.
+        form: Format specification of the number.
         unit: What follows it.
         label: What precedes it; the key by default.
     """

@@ -52,7 +52,7 @@ class Session:
     """What a command works with.
 
     Attributes:
-        verb: Its name.
+        verb: Name of the command.
         console: For results.
         news: For what passes: errors, warnings, bars (standard error).
         may_differ: Options that may differ when a run is resumed.
@@ -207,7 +207,7 @@ def command(
     """Make a command of a function.
 
     Args:
-        kind: Its configuration, a frozen dataclass; with fields `out` and `resume` (`RunOptions`) it can be resumed.
+        kind: Configuration, a frozen dataclass; with fields `out` and `resume` (`RunOptions`) it can be resumed.
         description: Printed above the options: the module's docstring.
         presets: Named configurations; the first argument then names one.
         renamed: Old spellings of options.

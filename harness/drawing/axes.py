@@ -19,7 +19,7 @@ from scenarios.scenario import Scenario
 _SIDE: Final = 7.2 * 72
 """Side of the axes in a figure of `scene_figure`, about, points."""
 _THINNEST: Final = 0.7
-"""Of a line, points."""
+"""Least width of a line, points."""
 
 
 class AxesCanvas:

@@ -66,7 +66,7 @@ class Panel:
         references: Level → label, drawn as dotted horizontal lines.
         shaded: Part of the x axis that is set off, or None.
         logarithmic: Whether y is.
-        limits: Of y, or None for what the curves need.
+        limits: Limits of y, or None for what the curves need.
         steps: Whether x counts many steps (10 k, 1 M).
     """
 
@@ -120,7 +120,7 @@ def draw_panels(
         path: Where to write.
         shown: At least one panel.
         columns: Most panels side by side.
-        width, height: Of a panel, inches.
+        width, height: Width and height of a panel, inches.
         title: Heading of the whole picture.
 
     Raises:

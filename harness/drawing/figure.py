@@ -44,8 +44,8 @@ def panels(rows: int, columns: int, *, width: float, height: float) -> tuple[Fig
     Args:
         rows: Panels one below the other.
         columns: Panels side by side.
-        width: Of a panel, inches.
-        height: Of a panel, inches.
+        width: Width of a panel, inches.
+        height: Height of a panel, inches.
     """
     figure = new_figure(width * columns, height * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)

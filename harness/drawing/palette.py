@@ -27,7 +27,7 @@ class Palette:
         ink, soft: Text, and text of less weight.
         paper, card, border: Backgrounds and rules of the page.
         accent, warn, good, bad: What can be chosen, and judgements.
-        series: Of curves and groups, in their order; the ninth starts again.
+        series: Colours of curves and groups, in their order; the ninth starts again.
     """
 
     ego: str
@@ -102,7 +102,7 @@ LIGHT: Final = Palette(
     bad="#b3261e",
     series=("#0072b2", "#d55e00", "#009e73", "#9a4f96", "#b38600", "#3e8fb0", "#7a5230", "#5a5f6b"),
 )
-"""Of every picture, and of the page by day."""
+"""Colours of every picture, and of the page by day."""
 
 DARK: Final = Palette(
     ego="#5fb0f5",
@@ -134,7 +134,7 @@ DARK: Final = Palette(
     bad="#ff8f86",
     series=("#4fb0ee", "#ff8f4a", "#35cfa0", "#d58fd1", "#e3bd3f", "#8bcbe6", "#c79a6d", "#aab0bd"),
 )
-"""Of the page by night."""
+"""Colours of the page by night."""
 
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "h")
 """Marker of a series, so that curves differ without colour too."""

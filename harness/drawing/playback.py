@@ -114,7 +114,7 @@ def save_playback(
     """Write an episode as an animated GIF.
 
     Args:
-        scenario, episode, ego_size, view: As for `frames`.
+        scenario, episode, ego_size, view: See `frames`.
         path: Ends in `.gif`.
 
     Raises:

@@ -26,7 +26,7 @@ def draw_fan(scenario: Scenario, simulated: SimulatedScene, path: Path | None = 
 
     Args:
         scenario: The scene.
-        simulated: Its roll-outs.
+        simulated: Roll-outs of the scene.
         path: PNG file to write (beside, then renamed), or None.
         title: Heading.
 

@@ -18,10 +18,10 @@ def draw_simulated(
 
     Args:
         scenario: The scene.
-        simulated: Its roll-outs.
+        simulated: Roll-outs of the scene.
         folder: Where; it exists.
         model: Name of the traffic model, for titles.
-        seed: Of the roll-outs.
+        seed: Seed of the roll-outs.
         gifs: Number of moving pictures; no more than there are roll-outs.
 
     Raises:

@@ -145,7 +145,7 @@ class EngineConfig:
         ego_size: Length and width (m) of the ego in the geometric crash check; None: the simulated body's where the
             ego is driven, the log's where it is replayed (a replay says what happened to the car that was there).
         cache_scenes: Parsed scenes (map bodies, tracks) kept in memory, least recently used dropped first.
-        seed: Of the sampling of scenes, until `reset(seed=...)` gives another.
+        seed: Seed of the sampling of scenes, until `reset(seed=...)` gives another.
         settle: Whether logged vehicles keep the pitch, roll and height that MetaDrive's wheel physics gives them.
             It costs one wheel simulation per scene, once, and makes lidar readings equal to stock's.
     """

@@ -54,7 +54,7 @@ class EgoVehicle(DefaultVehicle):
 
         Args:
             position: x, y, m, relative to the scene's origin.
-            node_heading: Of the body, degrees: 90 less than the car's.
+            node_heading: Heading of the body, degrees: 90 less than the car's.
             velocity: World frame, m/s.
             route: What to follow.
         """

@@ -22,7 +22,7 @@ class Verdict:
     """How a step ended.
 
     Attributes:
-        reward, cost: Of this step.
+        reward, cost: Reward and cost of this step.
         terminated: Whether the episode is over for a reason of its own (not the horizon).
         info: Stock's info keys, and the terms of the reward.
     """

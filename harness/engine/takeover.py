@@ -156,7 +156,7 @@ class Takeover:
         Args:
             step: From `first` on, every step once.
             before: [STATE] the opponent after `step - 1`, relative to the scene's origin.
-            yaw_rate: Its turn rate then, rad/s (used in the first call).
+            yaw_rate: Turn rate of the opponent then, rad/s (used in the first call).
             ego_before: [STATE] the ego after `step - 1`, scenario frame.
 
         Returns:

@@ -38,7 +38,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     Reset options:
         scenario: Index or id; default: drawn uniformly.
         attack: Whether to attack; default: drawn with the schedule's probability.
-        intensity: Of the attack; default: the schedule's.
+        intensity: Intensity of the attack; default: the schedule's.
 
     Info at reset: `scenario_index`, `scenario_id`, `attacked`, `intensity`, `attack_error` (empty where all is well).
     Info at the last step: also `outcome`, an `EpisodeOutcome`, and `drive_kept`, whether the drive is remembered.

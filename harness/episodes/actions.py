@@ -20,7 +20,7 @@ def check_action(action: Any, *, policy: str, step: int, scene: str = "") -> NDA
 
     Args:
         action: What the policy returned.
-        policy: Its name, for the message.
+        policy: Name of the policy, for the message.
         step: Absolute step, for the message.
         scene: Scene id, for the message.
 

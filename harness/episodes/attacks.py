@@ -62,7 +62,7 @@ def attack_context(
     Args:
         scenario: The recorded scene; its `opponent` attacks.
         rng: For the adversary.
-        intensity: Of the attack, 0 natural … 1 vicious.
+        intensity: Intensity of the attack, 0 natural … 1 vicious.
         ego: What the ego did here before, newest last; by default its log.
         ego_size: Length and width of the ego, m; by default as logged.
 
@@ -142,8 +142,8 @@ def outcome_of(
 
     Args:
         attack: What was played.
-        recording: Of the episode.
-        info: Of its last step.
+        recording: Recording of the episode.
+        info: Info of the last step.
         count_boxes: Whether boxes that meet are a crash too, or only contacts that the engine reports after the reset.
     """
     if count_boxes:

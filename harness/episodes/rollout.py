@@ -63,8 +63,8 @@ def run_episode(
         policy: The system under test.
         adversary: Who attacks; None plays the scene as recorded.
         scenario_index: Scene in the environment's source.
-        intensity: Of the attack.
-        seed: Of the episode.
+        intensity: Intensity of the attack.
+        seed: Seed of the episode.
         ego_buffer: What this policy did in this scene before, to be attacked; None: the log. The episode is added.
         protocol: `as-published` attacks the logged ego whatever the policy did, and plays plans one step late.
         on_step: Called with the step and the view after every step, for pictures and progress.

@@ -36,8 +36,8 @@ def play_stage(
         scenario_index: Scene in the environment's source.
         undisturbed: Stage 1 of the same policy in this scene, which an attack aims at. Each attack sees that drive
             only: attacks of other adversaries do not change each other.
-        intensity: Of the attack.
-        seed: Of the episode.
+        intensity: Intensity of the attack.
+        seed: Seed of the episode.
         protocol: `as-published` aims at the logged ego instead.
 
     Raises:

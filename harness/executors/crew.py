@@ -48,7 +48,7 @@ class JobResult(Generic[Job]):
     """What became of a job.
 
     Attributes:
-        job: As given.
+        job: The job that was given.
         value: What the worker returned, or None.
         error: Why every attempt failed, or empty.
         attempts: How often it was tried.

@@ -44,7 +44,7 @@ class LaneRoad:
     Attributes:
         number: Road id.
         feature: The lane.
-        pieces: Its reference line, relative to the scene's origin.
+        pieces: Reference line, relative to the scene's origin.
         width: m.
         after: Id of the road that follows without a choice, or None.
     """

@@ -15,7 +15,7 @@ class Started:
     """A part of the work begins.
 
     Attributes:
-        part: Its name: a stage, an expert, a network.
+        part: Name of the part: a stage, an expert, a network.
         note: What it is, for people.
         epochs: The last epoch it may reach; 0 where it has no epochs.
     """
@@ -45,8 +45,8 @@ class Epoch:
     """An epoch of a part is over.
 
     Attributes:
-        part: As in `Started`.
-        row: Its numbers.
+        part: See `Started`.
+        row: Numbers of the epoch.
     """
 
     part: str
@@ -58,7 +58,7 @@ class Done:
     """A part is over.
 
     Attributes:
-        part: As in `Started`.
+        part: See `Started`.
         note: What came of it, for people.
     """
 

@@ -28,7 +28,7 @@ class Outcome:
     """One epoch.
 
     Attributes:
-        epoch: Its number, from 0.
+        epoch: Number of the epoch, from 0.
         losses: The numbers of every batch.
         gradients: The gradient norm of every update, before it is clipped; empty where nothing is clipped.
         evaluation: What the evaluation found.
@@ -50,7 +50,7 @@ class Task(ABC, Generic[Batch]):
     """One network that learns.
 
     Attributes:
-        network: Its weights are trained, averaged and kept.
+        network: The network whose weights are trained, averaged and kept.
         optimiser: Over `parameters`, in any grouping.
         updates: Batches of an epoch.
         memory: What else learns or has to be remembered over a resumption, or None.

@@ -83,7 +83,7 @@ def map_checks(
         index: Road edges of the scene.
         scenario: The recorded scene.
         agent: Index of the agent.
-        motion: Its states [T, ≥3] and `valid` [T], T = `scenario.num_steps`.
+        motion: States [T, ≥3] of the agent and `valid` [T], T = `scenario.num_steps`.
         start: First absolute step that counts.
         mirrored: Turn every box by minus its heading, as SAGE's evaluation script does.
     """

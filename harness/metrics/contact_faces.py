@@ -14,9 +14,9 @@ Floats = NDArray[np.float64]
 Face = Literal["front", "left", "rear", "right"]
 
 FACES: Final[tuple[Face, ...]] = ("front", "left", "rear", "right")
-"""In the order of their outward normals: 0°, 90°, 180°, 270° from the heading."""
+"""Faces in the order of their outward normals: 0°, 90°, 180°, 270° from the heading."""
 BISECTIONS: Final = 20
-"""Of one step: the moment of contact is then known to a microsecond."""
+"""Halvings of one step: the moment of contact is then known to a microsecond."""
 
 
 def contact_faces(poses_a: Floats, size_a: ArrayLike, poses_b: Floats, size_b: ArrayLike) -> tuple[Face, Face, Floats]:

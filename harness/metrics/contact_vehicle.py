@@ -59,7 +59,7 @@ class Vehicle:
         name: `ego` or `opponent`.
         face: Side that was hit.
         trajectory: What it did.
-        path: Its path over the window.
+        path: Path of the vehicle over the window.
         size: Length and width, m.
         seen: The other one, in coordinates of this one's path, by absolute step.
         first, before: First and last step of the window; the contact follows.

@@ -132,7 +132,7 @@ def wasserstein_over_scenes(
 
     Args:
         generated, logged: Per scene, in the same order.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
         confidence: Probability mass of the intervals, 0 … 1.
         resamples: Number of resamples.
 

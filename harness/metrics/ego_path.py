@@ -65,7 +65,7 @@ class Sighting:
         centre, offset: Arc length and lateral offset of its centre, m.
         low, high: Lateral offsets between which its box lies, m, left positive.
         along, across: Velocity along and across (left positive) the path, m/s.
-        direction: Of its heading relative to the path.
+        direction: Direction of its heading relative to the path.
         beside: Distance of its box from the corridor that the ego sweeps, m; 0 within.
         approach: Rate at which `beside` falls, m/s; what it would be for a box at the border if it is within.
     """
@@ -121,7 +121,7 @@ def sightings(
     """The vehicle at each step in path coordinates, None where it is absent.
 
     Args:
-        path: Of the ego.
+        path: Path of the ego.
         ego_size: [2] length and width, m.
         states: [T, 5]; `valid` [T].
         valid: Present.

@@ -63,7 +63,7 @@ class FuzzyDriver:
 
         Args:
             distance: Between the boxes, m.
-            speed: Of the driver, m/s.
+            speed: Speed of the driver, m/s.
             ahead: Speed of the vehicle ahead, m/s; negative if it is oncoming.
         """
         stopping = np.sign(ahead) * ahead**2 / (2 * self.other)
@@ -76,9 +76,9 @@ class FuzzyDriver:
 
         Args:
             distance: Between the boxes, m.
-            speed: Of the driver, m/s.
+            speed: Speed of the driver, m/s.
             ahead: Speed of the vehicle ahead, m/s (taken as constant).
-            acceleration: Of the driver at present, m/s², kept during the reaction.
+            acceleration: Acceleration of the driver at present, m/s², kept during the reaction.
         """
         if speed <= ahead:
             return 0.0

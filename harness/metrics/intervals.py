@@ -49,7 +49,7 @@ def resampled(
     Args:
         statistic: Gets one array of indices [resamples, size] per size and returns [resamples, …].
         sizes: Numbers of units that vary independently: scenes, or seeds and scenes.
-        seed: Of the drawing.
+        seed: Seed of the drawing.
         resamples: Number of resamples.
     """
     rng = np.random.default_rng(seed)
@@ -84,7 +84,7 @@ def bootstrap_mean(
     Args:
         values: [S], one number per scene, or [S, R] with repeats. NaN (undefined) numbers are left out; count them
             beside the table.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
         crossed: Whether repeats vary independently too (one per training seed) and are resampled as well. Otherwise
             the repeats of a scene stay together.
         confidence: Probability mass of the interval, 0 … 1.

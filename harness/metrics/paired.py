@@ -65,7 +65,7 @@ def paired_difference(
 
     Args:
         first, second: [S], one number per scene in the same order; a pair with a NaN is left out.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
         confidence: Probability mass of the interval, 0 … 1.
         resamples: Number of resamples.
 

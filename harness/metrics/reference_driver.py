@@ -86,8 +86,8 @@ def meets(sighting: Sighting, station: float, speed: float, ego_size: ArrayLike)
 
     Args:
         sighting: The vehicle.
-        station: Of the ego's centre, m.
-        speed: Of the ego, m/s.
+        station: Place along the path of the ego's centre, m.
+        speed: Speed of the ego, m/s.
         ego_size: [2] length and width, m.
     """
     length, width = (float(value) for value in np.asarray(ego_size, dtype=np.float64))

@@ -55,7 +55,7 @@ class Motion(NamedTuple):
         heading: rad.
         speed: m/s, never negative.
         acceleration: m/s².
-        curvature: Of the path, 1/m, left positive.
+        curvature: Curvature of the path, 1/m, left positive.
     """
 
     x: Floats

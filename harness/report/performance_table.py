@@ -24,7 +24,7 @@ def performance_table(measured: Mapping[str, object]) -> Table:
     """Every measured number with its goal.
 
     Args:
-        measured: As of `harness.performance.stages.measure`.
+        measured: See `harness.performance.stages.measure`.
     """
     values: dict[str, Value] = {name: value for name, value in measured.items() if isinstance(value, float | int)}
     attacks = measured.get("attack_ms")

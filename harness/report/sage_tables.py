@@ -28,7 +28,7 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     """The response to λ, and what the strategies are worth.
 
     Args:
-        result: Of `adversaries.sage.analysis.analyse`; intervals are lists of mean, low and high.
+        result: Result of `adversaries.sage.analysis.analyse`; intervals are lists of mean, low and high.
     """
     rows = sorted([*result["fronts"]["weights"], *result["extrapolation"]["vector"]], key=lambda row: row["intensity"])
     response: list[TableRow] = [

@@ -44,7 +44,7 @@ class Column:
         signed: Whether positive numbers have a sign.
         bare: Whether the interval is left out of tables.
         arrow: `up` or `down` where higher or lower is better, or empty.
-        unit: Of the number in tables.
+        unit: Unit of the number in tables.
         styles: Colour of a text in the terminal, by text.
     """
 

@@ -47,7 +47,7 @@ def comparison_tables(result: Mapping[str, Any], count: int) -> Iterator[rich.ta
     """What `evaluate_traffic` prints: tables, and lines of text.
 
     Args:
-        result: Of `harness.traffic.comparison.compare`.
+        result: Result of `harness.traffic.comparison.compare`.
         count: Number of scenes that were looked at.
     """
     settings = result["settings"]
@@ -103,7 +103,7 @@ def reactivity_table(rates: Mapping[str, Any], title: str) -> Table:
     """One row per kind of traffic.
 
     Args:
-        rates: Of `harness.traffic.reactivity.summarise`.
+        rates: Rates of `harness.traffic.reactivity.summarise`.
         title: How hard the ego braked in how many scenes.
     """
     columns = (

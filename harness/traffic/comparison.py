@@ -21,7 +21,7 @@ def compare(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[s
     """Compare models as `config` says.
 
     Args:
-        config: Its scenes are those of `scenes`.
+        config: What to compare, and how; `scenes` are those that it names.
         scenes: Loaded one at a time.
 
     Returns:

@@ -60,7 +60,7 @@ def evaluate(
         simulators: By the name under which they appear in tables.
         scenes: Loaded one at a time.
         rollouts: Per scene; the challenge has 32.
-        seed: Of the simulators; the same for all models and scenes.
+        seed: Seed of the simulators; the same for all models and scenes.
         config, parity: See `Scorer`.
     """
     table = RealismTable(

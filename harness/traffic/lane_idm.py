@@ -210,7 +210,7 @@ class _Run:
         return pose
 
     def _accelerations(self) -> Floats:
-        """Of each vehicle [R, V], m/s²."""
+        """Acceleration of each vehicle [R, V], m/s²."""
         config = self._config
         gap, leader = self._ahead()
         stop = self._red - self._along - self._half[self.driving, 0]

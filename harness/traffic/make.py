@@ -44,7 +44,7 @@ def make_simulator(spec: str, *, parity: bool = False) -> SceneSimulator:
     """Build what simulates whole scenes.
 
     Args:
-        spec: As for `make_traffic`; the class may be a `TrafficPolicy` or a `SceneSimulator`.
+        spec: See `make_traffic`; the class may be a `TrafficPolicy` or a `SceneSimulator`.
         parity: Whether the log replays invalid rows as recorded, as the official baseline does.
 
     Raises:

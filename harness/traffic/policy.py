@@ -45,7 +45,7 @@ class _Map:
     """What does not change between episodes in one scene.
 
     Attributes:
-        features: Of the scenario; tells scenes of the same name apart.
+        features: Features of the scenario; tells scenes of the same name apart.
         frame: [3] world pose of the frame that the model works in.
         encoded: The encoded map.
         near: Map pieces, for distances; None where there are none.
@@ -68,7 +68,7 @@ class SmartTraffic:
     Args:
         weights: File of `train_traffic`; None for the shipped model.
         device: Where it computes.
-        options: Of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity.
+        options: Options of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity.
 
     Raises:
         WeightsError: The file cannot be used.

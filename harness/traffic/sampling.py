@@ -95,7 +95,7 @@ def warm_k(
         logits: [..., V].
         continuity: [..., V] contour distance (m) of each token from the previous motion.
         k: Candidates.
-        temperature: As for `draw`.
+        temperature: See `draw`.
         weight: Nats per 0.1 m of that distance; 0 leaves the choice among candidates to the policy.
         generator: Source of randomness.
     """

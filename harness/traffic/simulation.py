@@ -26,7 +26,7 @@ def simulate(config: SimulateConfig, scenes: Iterable[Scenario], folder: Path) -
     """Roll scenes out from their first second (step 10) for 8 s.
 
     Args:
-        config: Its scenes are those of `scenes`.
+        config: What to do with the scenes; `scenes` are those that it names.
         scenes: Loaded one at a time.
         folder: Gets one folder per scene: `rollouts.npz`, `fan.png`, `rollout_N.gif` and `summary.json`. A scene that
             is there already is not simulated again.

@@ -76,7 +76,7 @@ def save(run: Path, progress: Progress, learner: Learner, ego: Mapping[str, NDAr
 
     Args:
         run: Run folder.
-        progress: Its `updates` and `segments` are brought up to date here.
+        progress: How far the run is; `updates` and `segments` are brought up to date here.
         learner: Networks and memory.
         ego: State of the buffer of ego trajectories.
 

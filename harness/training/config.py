@@ -22,7 +22,7 @@ class TD3Config:
     batch_size: int = 256
     """Transitions per update (table 5)."""
     learning_rate: float = 3e-4
-    """Adam's, for actor and critics (table 5)."""
+    """Learning rate of Adam, for actor and critics (table 5)."""
     policy_delay: int = 2
     """Critic updates per actor update (table 5)."""
     tau: float = 0.005
@@ -42,8 +42,8 @@ class TD3Config:
     timeouts_terminal: bool = False
     """Store time-outs as true ends of the episode, as CAT's code does. Biased: the value of going on is lost."""
     precision: Precision = "auto"
-    """Of the hidden layers' matrix products: `float32` equals Stable-Baselines3 to rounding; `bfloat16` halves the
-    cost on processors that multiply it natively; `auto` picks bfloat16 there and float32 elsewhere."""
+    """Number type of the hidden layers' matrix products: `float32` equals Stable-Baselines3 to rounding; `bfloat16`
+    halves the cost on processors that multiply it natively; `auto` picks bfloat16 there and float32 elsewhere."""
     update_every: int = 10
     """Steps between blocks of as many updates; the ratio stays one update per step. CAT and SAGE update after each
     single step (1): simulator and matrix products then push each other out of the processor's caches, so that a
@@ -68,9 +68,11 @@ class TrainConfig(RunOptions):
     """Scenes of the training split: `64` for the first 64, `10:20` for a range, `#3` for one, or several with commas;
     all by default."""
     test_scenes: str | None = None
-    """Scenes of the test split, written alike; all by default."""
+    """Scenes of the test split: `64` for the first 64, `10:20` for a range, `#3` for one, or several with commas; all
+    by default."""
     on_error: Literal["raise", "skip"] = "raise"
-    """At a scene that cannot be used: `raise`, or `skip` it (counted, and listed in the run folder)."""
+    """What happens at a scene that cannot be used: `raise` an error, or `skip` it (counted, and listed in the run
+    folder)."""
     adversary: str = "cat"
     """What attacks in training: `NAME[:FILE][?key=value&…]`, as in `cat` or `sage:EXPERTS?spacing=4`, or
     `module:Class`; `none` never attacks. The curriculum sets the intensity."""
@@ -101,9 +103,9 @@ class TrainConfig(RunOptions):
     eval_crash_ends: bool = True
     """Whether a contact with a vehicle ends an evaluation episode (as CAT's test configuration has it)."""
     observation: Literal["cat", "metadrive"] = "cat"
-    """Observation preset."""
+    """Preset of the observation: `cat` (112 numbers) or `metadrive` (MetaDrive's own)."""
     reward: Literal["cat", "metadrive"] = "cat"
-    """Reward preset."""
+    """Preset of the reward: `cat`, or `metadrive` (MetaDrive's own)."""
     traffic: str = "log"
     """What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
     `smart:FILE?temperature=0.9`, or `module:Class`."""
@@ -114,7 +116,7 @@ class TrainConfig(RunOptions):
     tensorboard: bool = True
     """Write TensorBoard scalars into the run folder."""
     td3: TD3Config = TD3Config()
-    """The learner."""
+    """Options of the learner."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work.
@@ -147,7 +149,7 @@ QUICK: Final = TrainConfig(
     checkpoint_every=15_000,
     td3=TD3Config(warmup=2_000, buffer_size=100_000),
 )
-"""Procedural scenes, minutes."""
+"""A complete run on procedural scenes in minutes."""
 PAPER: Final = TrainConfig()
 """The published experiment's size."""
 PRESETS: Final[dict[str, tuple[str, TrainConfig]]] = {

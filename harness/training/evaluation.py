@@ -119,7 +119,7 @@ class Evaluator:
             policy: Deterministic.
             adversary: None plays the second stage unattacked.
             scenes: Indices in the environment's source.
-            intensity: Of the attacks.
+            intensity: Intensity of the attacks.
             seed: The same at every evaluation, so that a curve shows the policy and not luck.
             protocol: How attacks are played, and how a collision is counted.
         """

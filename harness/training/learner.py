@@ -52,7 +52,7 @@ class Learner:
             action_space: Box of [-1, 1].
             config: TD3's numbers.
             capacity: Rows of replay memory (see `ReplayMemory`).
-            seed: Of the networks' initial weights.
+            seed: Seed of the networks' initial weights.
 
         Raises:
             ConfigError: The action space is not [-1, 1], or the observation is not flat.

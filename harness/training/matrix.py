@@ -62,7 +62,7 @@ class Cell:
 
     Attributes:
         row: Row of the tables that it belongs to: the adversary, with the curriculum where that is ablated.
-        config: Of the run.
+        config: Configuration of the run.
     """
 
     row: str
@@ -76,7 +76,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Name of the folder."""
         return self.folder.name
 
 

@@ -131,7 +131,7 @@ class Scores:
     Attributes:
         row: Which.
         stage: `normal` or `adversarial`.
-        adversary: Of the evaluation.
+        adversary: Adversary of the evaluation.
         values: Per column of `MEASURED`, [seeds, scenes]; NaN where an episode failed.
         scenes: Their ids.
     """

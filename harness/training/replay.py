@@ -58,7 +58,7 @@ class ReplayMemory:
 
         Args:
             action: [A].
-            reward: Of the step.
+            reward: Reward of the step.
             terminal: Whether the episode truly ended (a time-out is no end: the value goes on).
             next_observation: [O].
         """

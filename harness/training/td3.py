@@ -195,7 +195,7 @@ class FastTD3(TD3):
 
         Args:
             *args: As for `stable_baselines3.TD3`.
-            precision: Of the hidden layers' matrix products.
+            precision: Precision of the hidden layers' matrix products.
             **kwargs: As for `stable_baselines3.TD3`.
         """
         self.precision = precision
@@ -235,7 +235,7 @@ class FastTD3(TD3):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the hidden layers' matrix products."""
+        """Number type of the hidden layers' matrix products."""
         return self._dtype
 
     def learn_from(self, batches: list[list[Tensor]]) -> Tensor:

@@ -91,7 +91,7 @@ def critic_step(
         gradients: Float32 stack that receives the critics' gradients.
         batch: Observations [B, O], actions [B, A], rewards [B], discounts [B] (γ, or 0 where the episode truly
             ended), next observations [B, O], clipped target noise [B, A]; all float32.
-        dtype: Of the hidden layers' products.
+        dtype: Type of the hidden layers' products.
 
     Returns:
         The loss (sum of both mean squared errors), a scalar.
@@ -154,12 +154,12 @@ def update(
         critic, actor: Each [compute stack, target compute stack, gradient stack, flat], where flat is [parameters,
             target parameters, hidden part of the parameters in `dtype`, the same of the target]; the last two are
             empty for float32, where the stacks see the parameters themselves.
-        critic_adam, actor_adam: As for `adam`.
-        batch: As for `critic_step`.
+        critic_adam, actor_adam: See `adam`.
+        batch: See `critic_step`.
         learning_rate: Adam's, for both.
         tau: Polyak factor.
         update_actor: Whether this is a delayed policy update.
-        dtype: Of the hidden layers' products.
+        dtype: Type of the hidden layers' products.
 
     Returns:
         Critic loss and actor loss (0 when the actor rests), [2].

@@ -37,7 +37,7 @@ class RedLights:
             origin: [2] of the frame of the queries, m.
             steps: Absolute steps 0 … steps - 1 are prepared.
             lane_offset_added, lane_padding, missing_light_at_origin, single_precision_world: See `Quirks`.
-            device: Of the queries.
+            device: Device of the queries.
         """
         self._added, self._device = lane_offset_added, device
         lanes = [

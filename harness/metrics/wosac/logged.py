@@ -83,7 +83,7 @@ def read_log(
         scenario: At 10 Hz, with at least one step after the current one.
         quirks: For `single_precision_world`.
         agents: Scenario indices to evaluate; `evaluated_agents` by default.
-        device: Of the tensors.
+        device: Device of the tensors.
 
     Raises:
         ScenarioError: Another time step, too short, or nobody to evaluate.

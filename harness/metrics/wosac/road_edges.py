@@ -39,7 +39,7 @@ class RoadEdges:
         Args:
             polylines: Each [N, 3], m, in the frame of the queries.
             cyclic_only_longest, degenerate_segments: See `Quirks`.
-            device: Of the queries.
+            device: Device of the queries.
         """
         lines = [np.asarray(line, dtype=np.float64) for line in polylines if len(line) > 1]
         closed = [bool(((line[0] - line[-1]) ** 2).sum() < CLOSED) for line in lines]

@@ -85,7 +85,7 @@ def contact(
         scenario, episode: What happened.
         ego_size: Length and width, m.
         step: Step of the contact with the opponent, where the benchmark found one.
-        frame: Of the page.
+        frame: Frame of the page.
     """
     steps = [found for found in (episode.crash_geometry, episode.crash_contact) if found is not None]
     when = int(step) if isinstance(step, int | float) else min(steps, default=-1)

@@ -23,7 +23,7 @@ class RelativeAttention(nn.Module):
     Args:
         hidden: Width, also of the relative embedding.
         heads: Number of heads.
-        dropout: Of the outputs of both blocks.
+        dropout: Dropout of the outputs of both blocks.
     """
 
     def __init__(self, hidden: int, heads: int, dropout: float) -> None:

@@ -39,7 +39,7 @@ class SmartConfig:
     map_radius: float = 45.0
     """Map pieces farther than this are not seen, m."""
     dropout: float = 0.1
-    """Of attention outputs and feed-forward layers."""
+    """Dropout of attention outputs and feed-forward layers, in training only."""
     past_dropout: float = 0.1
     """Share of earlier tokens hidden from temporal attention in training (SMART: 0.1)."""
     head: Literal["tokens", "gmm"] = "tokens"
@@ -84,4 +84,4 @@ SIZES: Final[dict[str, SmartConfig]] = {
     "mini": SmartConfig(hidden=96, heads=6, map_layers=2, agent_layers=3, neighbours=24),
     "tiny": SmartConfig(hidden=128, heads=8, map_layers=3, agent_layers=6, neighbours=32),
 }
-"""By name. Depth and width of tiny follow SMART's 7M model; nano and mini are sized for one CPU core (our sizes)."""
+"""Architectures by name. Depth and width of tiny follow SMART's 7M model; nano and mini are sized for one CPU core."""

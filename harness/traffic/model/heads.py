@@ -104,7 +104,7 @@ class Mixture(NamedTuple):
     means: Tensor
 
     def negative_log_likelihood(self, motion: Tensor) -> Tensor:
-        """Of motions [N, 3]: [N]. Diagonal, with fixed scales (CAT-K §10.3: mean NLL of the whole mixture)."""
+        """Negative log-likelihood [N] of motions [N, 3]: diagonal, with fixed scales (CAT-K §10.3)."""
         scale = torch.tensor([SCALE_POSITION] * 2 + [SCALE_DIRECTION] * 2, device=motion.device, dtype=self.means.dtype)
         target = torch.cat([motion[:, :2], motion[:, 2:].cos(), motion[:, 2:].sin()], -1)
         normal = ((target[:, None] - self.means) / scale).square().sum(-1) / 2 + scale.log().sum()

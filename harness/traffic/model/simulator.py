@@ -20,7 +20,7 @@ class SmartSimulator:
     Args:
         weights: File of `train_traffic`; None for the shipped model.
         device: Where it computes.
-        top_k: As `k` of `Sampling`.
+        top_k: See `k` of `Sampling`.
         rule: Which of `choices` roll-outs is kept: `likelihood` or `overlaps` (see `harness.traffic.model.rules`).
         sampling: Other fields of `Sampling`: method, temperature, continuity, choices.
 

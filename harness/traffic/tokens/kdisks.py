@@ -39,7 +39,7 @@ def k_disks(points: Floats, radius: Floats, count: int, seed: int, first: int | 
         points: [N, P, 2] contours; the distance between samples is the mean over P of point distances, m.
         radius: [N] radius of the disk around each sample, if it becomes a centre, m.
         count: Centres at most; fewer where all samples are covered earlier.
-        seed: Of the random choice.
+        seed: Seed of the random choice.
         first: Sample that is the first centre (the standing one); random if None.
     """
     rng = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def fitted_disks(
     """The finest covering by `count` disks: radius is `base · scale`, and `base` is found by bisection.
 
     Args:
-        points, count, seed, first: As for `k_disks`.
+        points, count, seed, first: See `k_disks`.
         scale: [N] relative radius of each sample.
         cover: Share of the samples that has to be covered.
 
