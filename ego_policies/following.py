@@ -36,7 +36,7 @@ class IDMConfig:
     exponent: float = 4.0
     """Exponent of the free-road term."""
     lateral_margin: float = 0.3
-    """Added to either side of the ego's width to get the corridor, m."""
+    """Margin on either side of the ego's width, which makes the corridor, m."""
     view_distance: float = 80.0
     """Agents further along the route are ignored, m."""
     lateral_acceleration: float = 3.0

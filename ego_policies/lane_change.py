@@ -45,14 +45,14 @@ class LaneChangeConfig:
     safe_braking: float = 3.0
     """The ego must not have to brake harder than this after a change, m/s² (MOBIL: 4)."""
     follower_braking: float = 1.5
-    """Nor may the new follower, m/s² (MOBIL: 4; recorded traffic does not brake at all)."""
+    """The new follower must not have to brake harder, m/s² (MOBIL: 4; recorded traffic does not brake at all)."""
     look_back: float = 150.0
     """New followers are looked for this far behind, m (one at 20 m/s is here in 7.5 s)."""
     min_gap: float = 3.0
     """Room to the new follower and leader, m, however slow everybody is."""
     speed_gain: float = 10.0 / 3.6
-    """Overtaken is who drives this much slower than desired, and than the next one in the other lane, m/s (MetaDrive:
-    10 km/h)."""
+    """The ego overtakes who drives this much slower than desired, and than the next one in the other lane, m/s
+    (MetaDrive: 10 km/h)."""
     min_speed: float = 5.0
     """Slower egos stay where they are, m/s: pulling out of a crawl takes longer than anybody looks back (ours)."""
     durations: tuple[float, ...] = (3.0, 2.2)

@@ -42,7 +42,7 @@ class RuleExpertConfig:
     flow_radius: float = 20.0
     """Vehicles farther away do not count as flow, m."""
     flow_width: float = 7.8
-    """1.2 lane widths of the published reference lane (6.5 m), m."""
+    """Vehicles farther from the route do not count as flow, m (1.2 lane widths of the published reference lane)."""
     flow_limits: tuple[float, float] = (5.0, 25.0)
     """Slowest and fastest speed that flow may ask for, m/s."""
     bend: float = 0.1734

@@ -30,7 +30,7 @@ class AttackConfig(OutOption, DataOptions):
     """System under test against which the attacks are played in the engine as well (`replay`, `idm`, `td3:FILE`,
     `FILE.onnx`, …); none by default."""
     pictures: int = 0
-    """Draw so many attacks per adversary."""
+    """Number of attacks that are drawn per adversary."""
     export: bool = False
     """Write every attacked scene as a ScenarioNet folder per adversary, `scenes/ADVERSARY/`."""
     export_openscenario: bool = False

@@ -32,8 +32,8 @@ class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
     intensity: float = 1.0
     """λ of adversaries with a dial (`sage`): 0 natural … 1 vicious."""
     prior: Path | None = None
-    """Motion prior weights (safetensors) for adversaries that use one; SAGE's experts lie beside it. Default: the
-    shipped ones."""
+    """Motion prior weights (safetensors) for adversaries that use one; SAGE's experts lie beside it. The
+    shipped ones by default."""
     traffic: str = "log"
     """Who moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
     `smart:FILE?temperature=0.9`, or `module:Class`."""

@@ -24,7 +24,7 @@ class Sampling:
     """Most probable tokens that may be chosen; 0 for all. SMART's code takes 5, CAT-K's submission 48: a model that
     learnt from few scenes puts too much into the tail, and scores best with few."""
     temperature: float = 1.0
-    """Divides the logits; 0 for the most probable token."""
+    """Temperature, which divides the logits; 0 for the most probable token."""
     continuity: float = 0.5
     """Warm-K: weight of continuity, in nats per 0.1 m of contour distance to the motion before."""
     choices: int = 1

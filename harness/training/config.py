@@ -59,7 +59,8 @@ class TrainConfig(RunOptions):
     """Train an ego with TD3 against attacks, and evaluate it on test scenes as recorded and attacked."""
 
     data: str = "procedural"
-    """Folder of ScenarioNet pickles, or `procedural` for generated scenes."""
+    """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2); or the
+    word `procedural` for the generated scenes."""
     train_split: str = "train"
     """Split of the folder to train on. Procedural scenes have their own."""
     test_split: str = "test"
@@ -91,7 +92,7 @@ class TrainConfig(RunOptions):
     steps: int = 1_000_000
     """Environment steps of 0.1 s in all."""
     seed: int = 0
-    """Seeds everything: networks, exploration, scenes, attacks, evaluation."""
+    """Seed of everything random: networks, exploration, scenes, attacks, evaluation."""
     eval_every: int = 25_000
     """Steps between evaluations (CAT: 25,000); there is always one at the end."""
     checkpoint_every: int = 25_000
