@@ -115,7 +115,7 @@ class _Reader:
         )
         return Column(key, values.dtype, values.shape[1:], raw if keep else None)
 
-    def track(self, row: int, key: Any, track: Any, shared: dict[Any, Any]) -> TrackFormat:
+    def track(self, row: int, key: object, track: object, shared: dict[Any, Any]) -> TrackFormat:
         """Read one agent."""
         where = f"tracks[{key!r}]: "
         track = self._mapping(track, f"tracks[{key!r}]")
@@ -161,7 +161,7 @@ class _Reader:
             swapped,
         )
 
-    def feature(self, key: Any, feature: Any) -> tuple[MapFeature, FeatureFormat]:
+    def feature(self, key: object, feature: object) -> tuple[MapFeature, FeatureFormat]:
         """Read one map element."""
         where = f"map_features[{key!r}]"
         feature = self._mapping(feature, where)
@@ -180,7 +180,7 @@ class _Reader:
         )
         return made, FeatureFormat(key, tuple(feature), points_key, raw, relations)
 
-    def _points(self, value: Any, where: str) -> tuple[NDArray[np.floating], Any]:
+    def _points(self, value: object, where: str) -> tuple[NDArray[np.floating], object]:
         try:
             points = np.asarray(value)
         except ValueError:
@@ -283,7 +283,7 @@ def time_step(metadata: Mapping[str, Any]) -> float:
     return float(rate) if isinstance(rate, int | float) and 0 < rate < 1 else 0.1
 
 
-def _binary(rows: NDArray[Any]) -> bool:
+def _binary(rows: NDArray[np.generic]) -> bool:
     return rows.dtype.kind == "b" or bool(np.isin(rows, (0, 1)).all())
 
 

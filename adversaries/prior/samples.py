@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -80,7 +80,7 @@ def retime(scenario: Scenario, cut: Cut) -> Scenario:
     )
 
 
-def _at(light: Any, step: int) -> Any:
+def _at(light: Mapping[str, Any], step: int) -> object:
     states = light.get("state", {}).get("object_state", ())
     return states[step] if step < len(states) else None
 

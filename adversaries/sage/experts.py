@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -43,14 +44,14 @@ class Experts:
         return preference_vectors(self.prior.network, self.adv, self.real)
 
 
-def save_expert(folder: Path, name: str, policy: Backbone, reference: Backbone, info: dict[str, Any]) -> Path:
+def save_expert(folder: Path, name: str, policy: Backbone, reference: Backbone, info: dict[str, object]) -> Path:
     """Write `<name>.safetensors`, all or nothing."""
     file = folder / f"{name}.safetensors"
     policy.save(file, {**info, "expert": name, "prior": fingerprint(reference.module)})
     return file
 
 
-def check_origin(file: Path, info: dict[str, Any], reference: nn.Module) -> None:
+def check_origin(file: Path, info: Mapping[str, object], reference: nn.Module) -> None:
     """Refuse an expert that was aligned from another reference than the one at hand.
 
     Raises:

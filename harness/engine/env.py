@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
 from metadrive.engine.engine_utils import close_engine
 from metadrive.envs.scenario_env import ScenarioEnv
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from harness.caching import Lru
 from harness.drawing.live import draw_view
@@ -84,12 +85,12 @@ class GauntletEnv(ScenarioEnv):
         self._live = False
 
     @property
-    def observation_space(self) -> gym.Space[Any]:
+    def observation_space(self) -> gym.Space[NDArray[np.float32]]:
         """[size] float32 in [0, 1]."""
         return self._observation_space
 
     @property
-    def action_space(self) -> gym.Space[Any]:
+    def action_space(self) -> gym.Space[NDArray[np.float32]]:
         """[2] float32 in [-1, 1]."""
         return self._action_space
 
@@ -118,7 +119,7 @@ class GauntletEnv(ScenarioEnv):
         return self._scene
 
     def reset(  # type: ignore[override]
-        self, seed: int | None = None, options: dict[str, Any] | None = None
+        self, seed: int | None = None, options: Mapping[str, object] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Begin an episode; see the class for the options.
 
@@ -371,7 +372,7 @@ class GauntletEnv(ScenarioEnv):
         off_log = traffic.states if traffic.states.size else None
         return self._recorder.finish(scenario.id, scenario.ego, scenario.opponent, logged, traffic.present_log, off_log)
 
-    def render(self, *args: Any, **kwargs: Any) -> NDArray[np.uint8]:  # type: ignore[override]
+    def render(self, *args: object, **kwargs: Any) -> NDArray[np.uint8]:  # type: ignore[override]
         """The present moment from above, RGB [H, W, 3] uint8; needs no 3D assets."""
         return draw_view(self.scenario, self.view(), self._plan, self._opponent_state(), **kwargs)
 
@@ -395,7 +396,7 @@ class GauntletEnv(ScenarioEnv):
         close_engine()
 
 
-def _read_action(actions: Any) -> tuple[float, float]:
+def _read_action(actions: ArrayLike | None) -> tuple[float, float]:
     values = np.asarray(actions, dtype=np.float64)
     if values.shape != (2,) or not (math.isfinite(values[0]) and math.isfinite(values[1])):
         raise PolicyError(
@@ -404,7 +405,7 @@ def _read_action(actions: Any) -> tuple[float, float]:
     return min(max(float(values[0]), -1.0), 1.0), min(max(float(values[1]), -1.0), 1.0)
 
 
-def _stock_config(options: EngineConfig) -> dict[str, Any]:
+def _stock_config(options: EngineConfig) -> dict[str, object]:
     """Stock options that matter: quiet, headless, and the sensors' sizes."""
     preset = SENSORS[options.observation]
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from metadrive.constants import MetaDriveType
@@ -49,7 +50,7 @@ class HeadlessEngine(BaseEngine):
             setattr(ego, flag, True)
 
 
-def start_engine(config: Any) -> HeadlessEngine:
+def start_engine(config: Mapping[str, object]) -> HeadlessEngine:
     """Start the process's one engine.
 
     Raises:

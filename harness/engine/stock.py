@@ -168,7 +168,7 @@ def _serve(folder: Path, mode: Mode, horizon: int) -> None:
     env.close()
 
 
-def _answer(reply: dict[str, Any]) -> None:
+def _answer(reply: dict[str, object]) -> None:
     sys.stdout.write(_REPLY + json.dumps(reply) + "\n")
     sys.stdout.flush()
 

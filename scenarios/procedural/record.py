@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -146,7 +147,11 @@ def _summary(key: str, track: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _numbers(tracks: dict[str, Any], summary: dict[str, Any], features: dict[str, Any]) -> dict[str, Any]:
+def _numbers(
+    tracks: Mapping[str, Mapping[str, object]],
+    summary: Mapping[str, Mapping[str, Any]],
+    features: Mapping[str, Mapping[str, object]],
+) -> dict[str, object]:
     moving = sum(item["moving_distance"] > 1.0 for item in summary.values())
     return {
         "num_objects": len(tracks),
