@@ -112,5 +112,5 @@ def _gaps(one: Drive, two: Drive, key: str, rows: int) -> NDArray[np.float64]:
 
 def _first_contact(flags: NDArray[np.bool_]) -> int | None:
     """First step of [steps, 3] at which any flag is raised."""
-    steps = np.flatnonzero(flags.any(axis=1)) if len(flags) else []
+    steps = np.flatnonzero(flags.any(axis=1)) if len(flags) else np.zeros(0, np.intp)
     return int(steps[0]) if len(steps) else None
