@@ -1,10 +1,12 @@
 """`seal` in the engine: roll-outs for its training, and an attack that ends in physics."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from adversaries.seal.adversary import SealAdversary
-from adversaries.seal.rollouts import Rollouts
+from adversaries.seal.rollouts import Rollouts, roll_out
 from harness.attacks.every_candidate import collect
 from harness.engine import EngineConfig, GauntletEnv
 from harness.episodes.two_stage import two_stages
@@ -24,7 +26,7 @@ def test_roll_outs_of_an_intelligent_driver(tmp_path) -> None:
     names = collect(
         SCENES,
         make("policy", "idm"),
-        FixedPrior(np.stack([BLOCKS, LEAVES]), [-1.0, -2.0]),
+        partial(roll_out, FixedPrior(np.stack([BLOCKS, LEAVES]), [-1.0, -2.0])),
         tmp_path,
         report=lambda done, total: told.append((done, total)),
     )
