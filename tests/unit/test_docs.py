@@ -4,7 +4,10 @@ import ast
 import importlib
 import re
 import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import torch
@@ -127,16 +130,47 @@ def test_every_registered_name_is_documented(kind):
     assert set(re.findall("`([^`.]+)`", line)) == set(registry.BUILTIN[kind])
 
 
-def old_spellings() -> dict[str, set[str]]:
-    """Old options by command, as the commands know them."""
-    found: dict[str, set[str]] = {}
+def commands() -> dict[str, Command]:
+    """Every command by name, such as `benchmark` and `scenarios list`."""
+    found: dict[str, Command] = {}
     for verb in cli.VERBS:
         main = getattr(importlib.import_module(f"harness.{verb}"), "main", None)
         members = main.members if isinstance(main, Group) else {"": main}
-        for name, member in members.items():
-            if isinstance(member, Command):
-                found[f"{verb} {name}".strip()] = set(member.renamed)
+        found |= {f"{verb} {name}".strip(): member for name, member in members.items() if isinstance(member, Command)}
     return found
+
+
+def options(kind: type, prefix: str = "") -> set[str]:
+    """Options of a configuration as they are typed, those of its groups with and without the group's name."""
+    found: set[str] = set()
+    hints = get_type_hints(kind)
+    for item in fields(kind):
+        name = prefix + item.name.replace("_", "-")
+        found |= {f"--{name}", f"--no-{name}"}
+        if is_dataclass(hints[item.name]):
+            found |= options(hints[item.name], f"{name}.") | options(hints[item.name])
+    return found
+
+
+def command_lines(text: str) -> Iterator[tuple[str, str]]:
+    """Commands with their arguments, as pages and the Makefile write them."""
+    for line in text.replace("\\\n", " ").splitlines():
+        for part in line.split("#")[0].split("`"):
+            match = re.search(r"(?:python -m harness\.|gauntlet )([a-z_]+)( .*|$)", part)
+            if match and match[1] in cli.VERBS:
+                yield match[1], match[2]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "Makefile"], ids=lambda page: page.name)
+def test_options_of_documented_commands_exist(page):
+    known = commands()
+    gone = []
+    for verb, arguments in command_lines(page.read_text()):
+        name = f"{verb} {arguments.split()[0]}" if arguments.strip() and verb not in known else verb
+        if name in known:
+            given = set(re.findall(r"(?<!\S)(--[a-z][\w.-]*)", arguments)) - {"--help"}
+            gone += [f"{name} {option}" for option in sorted(given - options(known[name].kind))]
+    assert gone == []
 
 
 def test_every_old_spelling_is_documented():
@@ -144,5 +178,5 @@ def test_every_old_spelling_is_documented():
     documented: dict[str, set[str]] = {}
     for command, old in rows:
         documented.setdefault(command, set()).update(re.findall(r"--[\w.-]+", old))
-    missing = {command: old - documented.get(command, set()) for command, old in old_spellings().items()}
-    assert {command: old for command, old in missing.items() if old} == {}
+    missing = {name: set(command.renamed) - documented.get(name, set()) for name, command in commands().items()}
+    assert {name: old for name, old in missing.items() if old} == {}
