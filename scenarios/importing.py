@@ -29,7 +29,7 @@ class Imported(NamedTuple):
 
     written: Sequence[Path]
     left_out: Sequence[LeftOut]
-    count: int
+    total: int
 
 
 def import_folder(

@@ -50,6 +50,14 @@ class DataOptions:
 
 
 @dataclass(frozen=True)
+class AllDataOptions(DataOptions):
+    """Which scenes, where those of every split are meant by default."""
+
+    split: str = "all"
+    """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
+
+
+@dataclass(frozen=True)
 class WorkerOptions:
     """Where episodes run."""
 

@@ -7,20 +7,18 @@ from pathlib import Path
 
 import tyro
 
-from harness.commands.options import DataOptions
+from harness.commands.options import AllDataOptions
 from scenarios.procedural.config import ProceduralConfig
 from scenarios.scenario import CURRENT_STEP
 
 
 @dataclass(frozen=True)
-class ListConfig(DataOptions):
+class ListConfig(AllDataOptions):
     """Which scenes to list."""
 
     data: tyro.conf.Positional[str] = "procedural"
     """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2); or the
     word `procedural` for this user's generated scenes, which are made if they are missing."""
-    split: str = "all"
-    """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
     csv: Path | None = None
     """File that the table is written to as well."""
 
@@ -72,13 +70,11 @@ class ValidateConfig:
 
 
 @dataclass(frozen=True)
-class DrawConfig(DataOptions):
+class DrawConfig(AllDataOptions):
     """Which scenes to draw, and where to."""
 
     data: tyro.conf.Positional[str] = "procedural"
     """Folder of scenes or one scene file, as for `scenarios list`; or the word `procedural`."""
-    split: str = "all"
-    """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
     scenes: str | None = "1"
     """Scenes of the split: `20` for the first 20, `10:20` for a range, `#3` for one, a scene's id, or several with
     commas."""

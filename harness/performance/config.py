@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.commands.configs import at_least
-from harness.commands.options import DataOptions
+from harness.commands.options import AllDataOptions
 
 
 @dataclass(frozen=True)
-class PerfConfig(DataOptions):
+class PerfConfig(AllDataOptions):
     """What to measure, on which scenes."""
 
-    split: str = "all"
-    """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
     sample: int = 20
     """Number of scenes for speed, training and memory, spread evenly over the chosen scenes."""
     blocks: int = 5

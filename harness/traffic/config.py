@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from harness.commands.configs import at_least
-from harness.commands.options import DataOptions, RunOptions
+from harness.commands.options import AllDataOptions, RunOptions
 from harness.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class SimulateConfig(RunOptions, DataOptions):
+class SimulateConfig(RunOptions, AllDataOptions):
     """Which scenes are rolled out, by whom, and how often."""
 
-    split: str = "all"
-    """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
     scenes: str | None = "1"
     """Scenes of the split: `20` for the first 20, `10:20` for a range, `#3` for one, a scene's id, or several with
     commas."""
@@ -46,11 +44,9 @@ class SimulateConfig(RunOptions, DataOptions):
 
 
 @dataclass(frozen=True)
-class EvaluateTrafficConfig(DataOptions):
+class EvaluateTrafficConfig(AllDataOptions):
     """Which models are compared, on which scenes, and by what."""
 
-    split: str = "all"
-    """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
     traffic: tuple[str, ...] = ("log", "constant_velocity", "idm-lane")
     """The models: `log`, `constant_velocity`, `idm-lane`, `idm-path`, `smart`, `smart:FILE` or `module:Class`. Options
     follow a question mark, as in `smart:FILE?temperature=0.9`."""

@@ -80,7 +80,7 @@ def test_an_import_tells_what_it_left_out_and_why(folder, tmp_path):
     done = import_folder(folder, tmp_path / "out", fit_only=True)
     assert [path.name for path in done.written] == ["0.pkl"]
     assert [name for name, _ in done.left_out] == ["1", "2"]
-    assert done.count == 3
+    assert done.total == 3
 
 
 def test_validate_tells_by_its_exit_code(folder, capsys):
