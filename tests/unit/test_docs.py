@@ -135,7 +135,7 @@ def commands() -> dict[str, Command]:
     found: dict[str, Command] = {}
     for verb in cli.VERBS:
         main = getattr(importlib.import_module(f"harness.{verb}"), "main", None)
-        members = main.members if isinstance(main, Group) else {"": main}
+        members = {**main.members, "": getattr(main, "default", None)} if isinstance(main, Group) else {"": main}
         found |= {f"{verb} {name}".strip(): member for name, member in members.items() if isinstance(member, Command)}
     return found
 
