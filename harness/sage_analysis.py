@@ -6,104 +6,93 @@ experts, linearity along their segment, and extrapolation; against the logged eg
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import tyro
-from rich.console import Console
-from rich.progress import Progress, TaskID
+from harness.commands.configs import at_least
+from harness.commands.options import DataOptions, OutOption, split_or_scenes
+from harness.commands.scaffold import Session, command
+from harness.errors import ConfigError
+from harness.specs import parse
 
-from adversaries.sage.analysis import analyse
-from harness.commands.runs import RunDirectory, default_folder
-from harness.drawing.sage import draw_analysis
-from harness.errors import ConfigError, GauntletError
-from harness.files import write_json
-from harness.report.sage_tables import tables
-from scenarios.selection import open_part
-
-VERB: Final = "sage_analysis"
+if TYPE_CHECKING:
+    from harness.specs import Spec
 
 
 @dataclass(frozen=True)
-class SageAnalysisConfig:
+class SageAnalysisConfig(OutOption, DataOptions):
     """Analyse a pair of experts."""
 
-    data: str = "procedural"
-    """Folder of ScenarioNet pickles, or `procedural` for the generated scenes."""
-    scenes: str = "test"
-    """Scenes to judge on: a split name, or indices such as `0:280` or `0:100,120,130:140`."""
-    experts: Path | None = None
-    """Folder that `train_experts` wrote; the shipped experts by default."""
+    adversary: str = "sage"
+    """The experts: `sage` for the shipped ones, or `sage:EXPERTS` for a folder that `train_experts` wrote."""
     prior: Path | None = None
-    """Prior weights, where they are not beside the experts."""
+    """Prior weights (safetensors), where they are not beside the experts."""
     steps: int = 9
     """Intensities of the fronts, evenly over [0, 1] (0, 0.25, 0.5, 0.75 and 1 are always there)."""
     grid: int = 9
     """Points per side of the reward landscape."""
-    out: Path | None = None
-    """Run folder; a new one under `runs/` by default."""
 
     def __post_init__(self) -> None:
-        """Reject what cannot work."""
-        if self.steps < 2 or self.grid < 2:
-            raise ConfigError(f"sage_analysis: expected steps >= 2 and grid >= 2, got {self.steps}, {self.grid}.")
+        """Reject what cannot work.
+
+        Raises:
+            ConfigError: Names the option, its value and what was expected.
+        """
+        at_least(2, steps=self.steps, grid=self.grid)
+        if self.spec.name != "sage" or self.spec.options or self.spec.intensity is not None:
+            raise ConfigError(f"--adversary {self.adversary}: expected sage or sage:EXPERTS, nothing behind it.")
+
+    @property
+    def spec(self) -> Spec:
+        """The adversary in its parts."""
+        return parse(self.adversary)
 
 
-def run(config: SageAnalysisConfig, console: Console) -> tuple[dict[str, Any], Path]:
-    """Analyse; return the numbers and the run folder.
+RENAMED: Final = {"--experts": lambda folder: ["--adversary", f"sage:{folder}"], "--scenes": split_or_scenes}
+
+
+def run(config: SageAnalysisConfig, session: Session) -> tuple[dict[str, Any], Path]:
+    """Analyse, write numbers and pictures; return the numbers and the run folder.
 
     Raises:
         GauntletError: Unusable data, weights or folder.
     """
-    scenes = open_part(config.data, config.scenes)
-    record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
-    tasks: dict[str, TaskID] = {}
-    with record, Progress(console=console, disable=not console.is_terminal) as progress:
+    import numpy as np
 
-        def tick(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total or len(scenes))
-            progress.update(tasks[what], completed=done)
+    from adversaries.sage.analysis import analyse
+    from harness.commands.progress import FitDisplay
+    from harness.drawing.sage import draw_analysis
+    from harness.files import write_json
+    from harness.fitting.events import Advanced
 
-        result: dict[str, Any] = analyse(
-            str(config.experts) if config.experts else "",
-            scenes,
-            prior=str(config.prior) if config.prior else None,
-            intensities=tuple(np.linspace(0, 1, config.steps).tolist()),
-            grid=config.grid,
-            tick=tick,
-        )
+    scenes = config.open()
+    with session.open_run(config) as record:
+        with FitDisplay(session.console) as display:
+            result: dict[str, Any] = analyse(
+                config.spec.file,
+                scenes,
+                prior=str(config.prior) if config.prior else None,
+                intensities=tuple(np.linspace(0, 1, config.steps).tolist()),
+                grid=config.grid,
+                tick=lambda what, done, total: display(Advanced(what, done, total or len(scenes))),
+            )
         write_json(record.path / "analysis.json", result)
         draw_analysis(result, record.path)
     return result, record.path
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse options, analyse, print the tables and where everything lies."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    console = Console()
-    config = tyro.cli(SageAnalysisConfig, args=argv, description=__doc__)
-    try:
-        result, folder = run(config, console)
-    except GauntletError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
-        sys.exit(2)
-    for shown in tables(result):
-        console.print(shown.rich())
-    rho = ", ".join(f"{key} {value:.2f}" for key, value in result["monotone"].items())
-    found = result["vectors"]
-    console.print(f"Spearman's ρ with λ: {rho}", highlight=False)
-    console.print(
-        f"Δ_adv {found['norm_adv']:.2f}, Δ_real {found['norm_real']:.2f} (prior {found['norm_reference']:.1f}), "
-        f"angle {found['angle_degrees']:.0f}°",
-        highlight=False,
-    )
-    console.print(f"written to {folder.resolve()}", highlight=False)
+@command(SageAnalysisConfig, __doc__, renamed=RENAMED)
+def main(config: SageAnalysisConfig, session: Session) -> None:
+    """Analyse, print the tables and where everything lies."""
+    from harness.report.sage_tables import remarks, tables
+
+    result, folder = run(config, session)
+    for table in tables(result):
+        session.console.print(table.rich())
+    for line in remarks(result):
+        session.say(line)
+    session.say(f"written to {folder.resolve()}")
 
 
 if __name__ == "__main__":

@@ -5,51 +5,29 @@ The weights that ship with the package were made by this command with its defaul
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import tyro
-from rich.console import Console
-
-from adversaries.prior.training import PriorTraining, train_prior
+from adversaries.prior.config import FREE, PriorTraining
+from harness.commands.options import RunOptions, TestScenes, TrainScenes, ValScenes, part
 from harness.commands.progress import SECONDS, Column, FitDisplay
-from harness.commands.runs import RunDirectory, default_folder
-from harness.drawing.curves import draw_prior_training
-from harness.errors import GauntletError
-from harness.files import write_text
-from harness.report.tables import csv_text
-from harness.report.training_tables import prior_records, prior_table
-from scenarios.selection import open_part
-
-VERB: Final = "train_prior"
+from harness.commands.scaffold import Session, command
 
 
 @dataclass(frozen=True)
-class TrainPriorConfig:
+class TrainPriorConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
     """Train the goal-conditioned motion prior on every suitable vehicle of a scenario set."""
 
-    data: str = "procedural"
-    """Folder of ScenarioNet pickles, or `procedural` for the generated scenes."""
-    train: str = "train"
-    """Scenes to learn from: a split name, or indices such as `0:280` or `0:100,120,130:140`."""
-    val: str = "val"
-    """Scenes for early stopping: a split name, or indices such as `280:320`."""
-    test: str = "test"
-    """Scenes of the final table: a split name, or indices; empty for none."""
-    out: Path | None = None
-    """Run folder; a new one under `runs/` by default."""
-    resume: Path | None = None
-    """Go on with the run in this folder (give the same options)."""
     samples: Path | None = None
-    """Folder for extracted samples, so that several runs can share them; inside the run folder by default."""
+    """Folder of the samples taken from scenes, which several runs can share; inside the run folder by default."""
     training: PriorTraining = field(default_factory=PriorTraining)
     """Optimisation and model."""
 
 
+RENAMED: Final = {f"--{name}": part(name) for name in ("train", "val", "test")}
+MAY_DIFFER: Final = ("samples", *(f"training.{name}" for name in sorted(FREE)))
+"""Options that a resumed run may have otherwise."""
 COLUMNS: Final = (
     Column("total", label="loss"),
     Column("minADE_32", unit=" m"),
@@ -61,20 +39,20 @@ COLUMNS: Final = (
 """What is shown of an epoch; errors are those of held-out scenes."""
 
 
-def run(config: TrainPriorConfig, console: Console) -> Path:
-    """Train; return the run folder.
+def run(config: TrainPriorConfig, session: Session) -> Path:
+    """Train, write weights, tables and the curve, print the table; return the run folder.
 
     Raises:
         GauntletError: Unusable data, options or folder.
     """
-    train, val = open_part(config.data, config.train), open_part(config.data, config.val)
-    test = open_part(config.data, config.test) if config.test else None
-    if config.resume is not None:
-        record = RunDirectory.reopen(config.resume, VERB)
-    else:
-        record = RunDirectory.create(config.out or default_folder(VERB), VERB, asdict(config))
-    with record, FitDisplay(console, COLUMNS) as display:
-        console.print(f"run folder: {record.path.resolve()}", highlight=False)
+    from adversaries.prior.training import WEIGHTS, train_prior
+    from harness.drawing.curves import draw_prior_training
+    from harness.files import write_text
+    from harness.report.tables import csv_text
+    from harness.report.training_tables import prior_records, prior_table
+
+    train, val, test = config.open_train(), config.open_val(), config.open_test()
+    with session.open_run(config) as record, FitDisplay(session.console, COLUMNS) as display:
         trained = train_prior(
             config.training,
             train,
@@ -83,28 +61,21 @@ def run(config: TrainPriorConfig, console: Console) -> Path:
             test=test,
             resume=config.resume is not None,
             cache=config.samples,
-            info={"data": "procedural" if config.data == "procedural" else "own", "seed": config.training.seed},
+            info={"data": config.origin, "seed": config.training.seed},
             report=display,
         )
         baseline = trained.results["val"].get("moving", {}).get("lane following", {})
         draw_prior_training(trained.history, baseline, record.path / "curve.png")
         write_text(record.path / "table.csv", csv_text(prior_records(trained.results)))
-    console.print(prior_table(trained.results).rich())
-    console.print(f"weights: {(record.path / 'prior.safetensors').resolve()}", highlight=False)
+    session.console.print(prior_table(trained.results).rich())
+    session.say(f"weights: {(record.path / WEIGHTS).resolve()}")
     return record.path
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse options, train, print the table and where everything lies."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # A log file has no width of its own: 80 columns would cut the numbers off.
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    config = tyro.cli(TrainPriorConfig, args=argv, description=__doc__)
-    try:
-        run(config, console)
-    except GauntletError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
-        sys.exit(2)
+@command(TrainPriorConfig, __doc__, renamed=RENAMED, may_differ=MAY_DIFFER)
+def main(config: TrainPriorConfig, session: Session) -> None:
+    """Train, print the table and where everything lies."""
+    run(config, session)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,6 @@ def load_prior(prior: Prior | str | PathLike[str] | None, cache_scenes: int) -> 
     if prior is not None and not isinstance(prior, (str, PathLike)):
         return prior
     # Imported here so that a caller with a prior of their own does not pay for torch.
-    from adversaries.prior import MotionPrior
+    from adversaries.prior.prior import MotionPrior
 
     return MotionPrior.load(prior, cache_scenes)

@@ -4,9 +4,3 @@ Paper: Gu et al., *DenseTNT: End-to-end Trajectory Prediction from Dense Goal Se
 candidates and the drivable completion here are our own: goals lie on the lane graph and on an off-lane fan, and a
 trajectory is a roll-out of bounded controls.
 """
-
-from adversaries.prior.config import PriorConfig
-from adversaries.prior.features import Features, extract
-from adversaries.prior.prior import Candidates, MotionPrior
-
-__all__ = ["Candidates", "Features", "MotionPrior", "PriorConfig", "extract"]

@@ -7,13 +7,13 @@ the current step (origin at its centre, heading along +x).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import WeightsError
+from harness.errors import ConfigError, WeightsError
 from scenarios.scenario import CURRENT_STEP
 
 ARCHITECTURE: Final = "gauntlet.goal_prior.v1"
@@ -129,3 +129,47 @@ MAP_MIRROR: Final = _signs(MAP_FEATURES, [2 * k + 1 for k in range(CHUNK_POINTS)
 """The same for map features."""
 GOAL_MIRROR: Final = _signs(GOAL_FEATURES, [1, 5, 7, 13] + [21 + 2 * k for k in range(WAYPOINTS)])
 """The same for goal features."""
+
+
+FREE: Final = frozenset({"epochs", "minutes", "threads", "patience"})
+"""Fields of `PriorTraining` that may differ when training goes on."""
+
+
+@dataclass(frozen=True)
+class PriorTraining:
+    """How the motion prior is trained."""
+
+    epochs: int = 40
+    """Passes of `samples_per_epoch` samples; the learning rate reaches zero at the last."""
+    samples_per_epoch: int = 6000
+    """Samples drawn per epoch (all of them where there are fewer)."""
+    batch_size: int = 32
+    """Samples per update."""
+    learning_rate: float = 1.5e-3
+    """Peak of the cosine schedule (AdamW)."""
+    weight_decay: float = 0.02
+    """Weight decay of AdamW."""
+    warmup: int = 100
+    """Updates of linear warm-up."""
+    average: float = 0.998
+    """Decay per update of the moving average of the weights, which is what is evaluated and kept."""
+    patience: int = 10
+    """Stop after this many epochs without a better validation minADE_32."""
+    stationary: float = 0.2
+    """Share of standing vehicles that is kept."""
+    minutes: float = 0.0
+    """Stop after this much training time and keep the best so far (0: no limit)."""
+    seed: int = 0
+    """Seed of everything random."""
+    threads: int = 1
+    """Torch threads; with one the result is the same on every run."""
+    model: PriorConfig = field(default_factory=PriorConfig)
+    """Architecture of the network."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without data."""
+        for name in ("epochs", "samples_per_epoch", "batch_size", "patience", "threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        if self.learning_rate <= 0 or not 0 <= self.average < 1 or not 0 <= self.stationary <= 1:
+            raise ConfigError("learning_rate must be > 0, average in [0, 1), stationary in [0, 1].")

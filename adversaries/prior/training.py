@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,14 +13,14 @@ import torch
 
 from adversaries.prior.baselines import constant_velocity, lane_following
 from adversaries.prior.batching import augment, batch_of
-from adversaries.prior.config import PriorConfig
+from adversaries.prior.config import FREE, PriorTraining
 from adversaries.prior.decode import choose
 from adversaries.prior.evaluation import MODES, displacement, summarise
 from adversaries.prior.losses import prior_loss
 from adversaries.prior.network import GoalNetwork
 from adversaries.prior.prior import MotionPrior
 from adversaries.prior.samples import Samples, build_samples
-from harness.errors import ConfigError, RunError
+from harness.errors import RunError
 from harness.files import explained, write_json
 from harness.fitting.events import Advanced, Epoch, Event, Report, Row, unheard
 from harness.fitting.identity import Identity, digest
@@ -38,48 +38,6 @@ EVAL_BATCH: Final = 64
 
 CLIP: Final = 5.0
 """Largest gradient norm."""
-FREE: Final = frozenset({"epochs", "minutes", "threads", "patience"})
-"""Options that may differ when training goes on."""
-
-
-@dataclass(frozen=True)
-class PriorTraining:
-    """How the motion prior is trained."""
-
-    epochs: int = 40
-    """Passes of `samples_per_epoch` samples; the learning rate reaches zero at the last."""
-    samples_per_epoch: int = 6000
-    """Samples drawn per epoch (all of them where there are fewer)."""
-    batch_size: int = 32
-    """Samples per update."""
-    learning_rate: float = 1.5e-3
-    """Peak of the cosine schedule (AdamW)."""
-    weight_decay: float = 0.02
-    """Weight decay of AdamW."""
-    warmup: int = 100
-    """Updates of linear warm-up."""
-    average: float = 0.998
-    """Decay per update of the moving average of the weights, which is what is evaluated and kept."""
-    patience: int = 10
-    """Stop after this many epochs without a better validation minADE_32."""
-    stationary: float = 0.2
-    """Share of standing vehicles that is kept."""
-    minutes: float = 0.0
-    """Stop after this much training time and keep the best so far (0: no limit)."""
-    seed: int = 0
-    """Seed of everything random."""
-    threads: int = 1
-    """Torch threads; with one the result is the same on every run."""
-    model: PriorConfig = field(default_factory=PriorConfig)
-    """Architecture of the network."""
-
-    def __post_init__(self) -> None:
-        """Check what can be checked without data."""
-        for name in ("epochs", "samples_per_epoch", "batch_size", "patience", "threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
-        if self.learning_rate <= 0 or not 0 <= self.average < 1 or not 0 <= self.stationary <= 1:
-            raise ConfigError("learning_rate must be > 0, average in [0, 1), stationary in [0, 1].")
 
 
 @torch.no_grad()

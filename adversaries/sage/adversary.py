@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import torch
 
-from adversaries.prior import Features, MotionPrior
 from adversaries.prior.cache import SceneCache
+from adversaries.prior.features import Features
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
+from adversaries.prior.prior import MotionPrior
 from adversaries.sage.backbone import complete
 from adversaries.sage.experts import Experts, load_experts
 from adversaries.sage.groups import SPACING, Draw, draw_goals

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
 
 from adversaries.sage.backbone import Backbone
 from adversaries.sage.bank import Bank, Entry
-from adversaries.sage.hgpo import HgpoConfig, Recipe, group_loss
+from adversaries.sage.config import FREE, HgpoConfig, Recipe
+from adversaries.sage.hgpo import group_loss
 from adversaries.sage.objectives import Values
 from harness.fitting.events import Report, Row, unheard
 from harness.fitting.identity import Identity, digest, fingerprint
 from harness.fitting.loop import Fit
 from harness.fitting.settings import FitSettings
 from harness.fitting.task import Loss, Outcome, Task, seeded
-
-FREE: Final = frozenset({"epochs", "threads"})
-"""Options that may differ when alignment goes on."""
 
 
 def summary(groups: list[Values], recipe: Recipe) -> dict[str, float]:

@@ -18,8 +18,8 @@ from adversaries.sage.adversary import SageAdversary
 from adversaries.sage.alignment import evaluate
 from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.bank import Bank, build_bank
+from adversaries.sage.config import EXTREME, GROUP, Recipe
 from adversaries.sage.experts import Experts, load_experts
-from adversaries.sage.hgpo import EXTREME, GROUP, Recipe
 from adversaries.sage.objectives import Values, concatenate
 from adversaries.sage.steering import MIXINGS, Dial, PreferenceVectors, extrapolated, weights_at
 from harness.episodes.attacks import attack_context

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adversaries.prior import Features, MotionPrior
+from adversaries.prior.features import Features
 from adversaries.prior.network import GoalNetwork, to_batch
-from adversaries.prior.prior import world_states
+from adversaries.prior.prior import MotionPrior, world_states
 from adversaries.sage.groups import Draw, draw_goals
 from scenarios.scenario import Scenario
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from torch import nn
 
-from adversaries.prior import MotionPrior
 from adversaries.prior.network import GoalNetwork
+from adversaries.prior.prior import MotionPrior
 from adversaries.sage.backbone import Backbone
 from adversaries.sage.steering import PreferenceVectors, preference_vectors
 from harness.errors import WeightsError

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from adversaries.prior import MotionPrior
+from adversaries.prior.prior import MotionPrior
 from adversaries.sage.alignment import Alignment
 from adversaries.sage.backbone import Backbone, GoalBackbone
 from adversaries.sage.bank import Bank, build_bank
+from adversaries.sage.config import ExpertsConfig, recipe_of
 from adversaries.sage.experts import PRIOR_FILE, save_expert
 from adversaries.sage.groups import Draw
-from adversaries.sage.hgpo import HgpoConfig, recipe_of
-from harness.errors import ConfigError
 from harness.fitting.events import Advanced, Done, Report, Row, unheard
 from scenarios.scenario import ScenarioSource
-
-
-@dataclass(frozen=True)
-class ExpertsConfig:
-    """Which experts are made, and how."""
-
-    experts: tuple[str, ...] = ("adv", "real")
-    """Names in `hgpo.RECIPES`: `adv` and `real` make the pair that `sage` mixes; the others are the ablations
-    `no_map`, `weighted_map`, `no_realism`, `dpo` and the separately trained `scalar_37`, `scalar_55`, `scalar_73`."""
-    draw: Draw = field(default_factory=Draw)
-    """How groups are drawn from the goal-conditioned prior."""
-    filtered: bool = True
-    """Leave out scenes that the paper leaves out (opponent too short-lived or off the road, ego at rest)."""
-    alignment: HgpoConfig = field(default_factory=HgpoConfig)
-    """Optimisation."""
-
-    def __post_init__(self) -> None:
-        """Reject unknown and repeated names."""
-        for name in self.experts:
-            recipe_of(name)
-        if not self.experts or len(set(self.experts)) != len(self.experts):
-            raise ConfigError(f"experts: expected distinct names, at least one, got {self.experts}.")
 
 
 def make_experts(

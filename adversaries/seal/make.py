@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from adversaries.seal.config import FitConfig
 from adversaries.seal.examples import candidate_examples, reactive_examples, together
-from adversaries.seal.rollouts import Rollouts
+from adversaries.seal.rollouts import Rollouts, load_all
 from adversaries.seal.skills import Sequences, adversarial, join, mirrored, recorded
-from adversaries.seal.training import FitConfig, Plan, fit_prior, fit_scorer, fit_skills
+from adversaries.seal.training import Plan, fit_prior, fit_scorer, fit_skills
 from adversaries.seal.weights import SealModel
 from harness.errors import ConfigError
-from harness.fitting.events import Report, unheard
-from scenarios.scenario import Scenario
+from harness.files import file_name
+from harness.fitting.events import Advanced, Epoch, Event, Report, Row, unheard
+from scenarios.scenario import ScenarioSource
 
 MIN_ADVERSARIAL = 50
 """Fewer adversarial sequences than this make no prior."""
@@ -78,6 +81,43 @@ def make_model(
     return made.load_tensors(made.tensors())
 
 
-def recorded_skills(scenario: Scenario) -> Sequences:
-    """Skills of everyone who drives in a scene."""
-    return recorded(scenario)
+def learn(
+    folder: Path,
+    names: Sequence[str],
+    source: ScenarioSource,
+    config: FitConfig,
+    seed: int,
+    *,
+    info: Mapping[str, object] | None = None,
+    report: Report = unheard,
+) -> tuple[SealModel, dict[str, list[Row]]]:
+    """Learn every part from a folder of roll-outs and the recorded tracks of the same scenes.
+
+    Args:
+        folder: Of the roll-outs.
+        names: Of the files to use, without suffix.
+        source: Scenes; those without a file are left out.
+        config, seed, info: As of `make_model`.
+        report: Takes the events.
+
+    Returns:
+        The model, and a row per epoch of every network.
+
+    Raises:
+        ConfigError: As of `make_model`.
+        RunError: A file holds no roll-outs.
+    """
+    used = set(names)
+    indices = [index for index, name in enumerate(source.ids) if file_name(name) in used]
+    skills = []
+    for index in indices:
+        skills.append(recorded(source[index]))
+        report(Advanced("reading tracks", len(skills), len(indices)))
+    history: dict[str, list[Row]] = {}
+
+    def tell(event: Event) -> None:
+        report(event)
+        if isinstance(event, Epoch):
+            history.setdefault(event.part, []).append(event.row)
+
+    return make_model(load_all(folder, names), skills, config, seed, info=info, report=tell), history

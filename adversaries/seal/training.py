@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 import torch
@@ -20,32 +19,6 @@ from harness.fitting.task import Loss, Outcome, Task
 CLIP: Final = 1.0
 """Largest gradient norm."""
 Net = TypeVar("Net", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Optimisation (Adam, as SEAL; mean squared error for the scorers)."""
-
-    scorer_epochs: int = 50
-    """Epochs of the candidate scorer (SEAL: 50)."""
-    scorer_batch: int = 64
-    """Candidates per batch (SEAL: 64)."""
-    scorer_rate: float = 1e-3
-    """Learning rate of both scorers and of the skill prior (SEAL: 1e-3)."""
-    reactive_epochs: int = 20
-    """Epochs of the reactive scorer."""
-    skill_epochs: int = 30
-    """Epochs of the skill autoencoder (SEAL: 100, on more data)."""
-    skill_rate: float = 1e-3
-    """Learning rate of the skill autoencoder (SEAL: 1e-4)."""
-    divergence: float = 1e-4
-    """Weight of the autoencoder's divergence from a standard normal (ReSkill: 1e-8, which hardly regularises)."""
-    prior_epochs: int = 60
-    """Epochs of the skill prior."""
-    batch: int = 256
-    """Batch of everything but the candidate scorer."""
-    held_out: float = 0.15
-    """Share of scenes on which the best epoch is chosen (SEAL: 0.15)."""
 
 
 class Plan(NamedTuple):

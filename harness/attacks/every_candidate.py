@@ -58,7 +58,6 @@ def collect(
     roll_out: Callable[[AttackContext, Play], Saved],
     folder: Path,
     *,
-    limit: int | None = None,
     seed: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
@@ -69,7 +68,6 @@ def collect(
         policy: The ego; `idm` in SEAL.
         roll_out: Plays every candidate against the drive in the context, by the function that it is given.
         folder: Where the files go; exists.
-        limit: Only the first so many scenes.
         seed: Seed of every episode.
         report: Told after each scene.
 
@@ -85,7 +83,7 @@ def collect(
     observation = cast(ObservationName, policy.observation)
     # Scenes are visited once, so nothing is gained by keeping them.
     env = GauntletEnv(source, EngineConfig(observation=observation, crash_vehicle_done=True, cache_scenes=1))
-    total = len(source) if limit is None else min(limit, len(source))
+    total = len(source)
     done = []
     try:
         for index in range(total):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from harness.executors import Executor
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import open_scenes
+from scenarios.sources import PROCEDURAL
+from scenarios.splits import SPLITS
+
+NO_SCENES: Final = "none"
+"""Name of a split that is empty."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +34,23 @@ class RunOptions(OutOption):
 
 
 @dataclass(frozen=True)
-class DataOptions:
-    """Which scenes."""
+class DataOption:
+    """Which data."""
 
-    data: str = "procedural"
+    data: str = PROCEDURAL
     """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2); or the
     word `procedural` for the generated scenes."""
+
+    @property
+    def origin(self) -> str:
+        """What weights tell of their data: `procedural` or `own`, never a path."""
+        return PROCEDURAL if self.data == PROCEDURAL else "own"
+
+
+@dataclass(frozen=True)
+class DataOptions(DataOption):
+    """Which scenes."""
+
     split: str = "test"
     """Split of the data: `train`, `val`, `test`, or `all` for every scene."""
     scenes: str | None = None
@@ -58,6 +76,49 @@ class AllDataOptions(DataOptions):
 
 
 @dataclass(frozen=True)
+class TrainScenes(DataOption):
+    """Scenes to learn from."""
+
+    train_split: str = "train"
+    """Split to learn from: `train`, `val`, `test`, or `all` for every scene."""
+    train_scenes: str | None = None
+    """Scenes of that split: `20` for the first 20, `10:20` for a range, `#3` for one, a scene's id, or several with
+    commas; all by default."""
+
+    def open_train(self) -> ScenarioSource:
+        """The scenes to learn from; errors as of `DataOptions.open`."""
+        return open_scenes(self.data, self.train_split, self.train_scenes)
+
+
+@dataclass(frozen=True)
+class ValScenes(DataOption):
+    """Scenes that decide when to stop."""
+
+    val_split: str = "val"
+    """Split that is validated on, which decides when to stop and which epoch is kept."""
+    val_scenes: str | None = None
+    """Scenes of that split, written as for `--train-scenes`; all by default."""
+
+    def open_val(self) -> ScenarioSource:
+        """The scenes to validate on; errors as of `DataOptions.open`."""
+        return open_scenes(self.data, self.val_split, self.val_scenes)
+
+
+@dataclass(frozen=True)
+class TestScenes(DataOption):
+    """Scenes that decide nothing."""
+
+    test_split: str = "test"
+    """Split that is held out and only judged, or `none`."""
+    test_scenes: str | None = None
+    """Scenes of that split, written as for `--train-scenes`; all by default."""
+
+    def open_test(self) -> ScenarioSource | None:
+        """The scenes held out, or None without any; errors as of `DataOptions.open`."""
+        return None if self.test_split == NO_SCENES else open_scenes(self.data, self.test_split, self.test_scenes)
+
+
+@dataclass(frozen=True)
 class WorkerOptions:
     """Where episodes run."""
 
@@ -65,3 +126,26 @@ class WorkerOptions:
     """`serial`, `process`, or `ray` (needs the extra `ray`; the cluster of `RAY_ADDRESS`, or a local one)."""
     workers: int | None = None
     """Number of workers; every processor by default."""
+
+
+def part(name: str = "") -> Callable[[str], Sequence[str]]:
+    """For old options that took a split's name or indices: `0:280,300`; empty text was no scene at all.
+
+    Args:
+        name: Of the part, as in `--NAME-split` and `--NAME-scenes`; without it `--split` and `--scenes`.
+    """
+    head = f"--{name}-" if name else "--"
+
+    def respell(value: str) -> Sequence[str]:
+        if not value or not set(value) <= set("0123456789:, "):
+            return [f"{head}split", value or NO_SCENES]
+        items = [item.strip() for item in value.split(",")]
+        scenes = ",".join(item if ":" in item else f"#{item}" for item in items)
+        return [f"{head}split", "all", f"{head}scenes", scenes]
+
+    return respell
+
+
+def split_or_scenes(value: str) -> Sequence[str]:
+    """For `--scenes` where it took a split's name, too."""
+    return ["--split" if value in ("all", *SPLITS) else "--scenes", value]

@@ -245,27 +245,25 @@ def now_flag(name: str, values: str) -> Rename:
     return respell
 
 
-def part(name: str) -> Rename:
-    """For the old options `--train`, `--val`, …, which took a split's name or indices: `0:280,300`."""
-
-    def respell(value: str) -> Sequence[str]:
-        if not set(value) <= set("0123456789:, "):
-            return [f"--{name}-split", value]
-        items = [item.strip() for item in value.split(",")]
-        scenes = ",".join(item if ":" in item else f"#{item}" for item in items)
-        return [f"--{name}-split", "all", f"--{name}-scenes", scenes]
-
-    return respell
-
-
 class Group:
     """Commands under one verb, named by the first argument (`scenarios list`)."""
 
     def __init__(
-        self, name: str, description: str | None, members: Mapping[str, Callable[[Sequence[str]], None]]
+        self,
+        name: str,
+        description: str | None,
+        members: Mapping[str, Callable[[Sequence[str]], None]],
+        default: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
-        """Keep them; what a member is for is the first line of its description or docstring."""
-        self.name, self.description, self.members = name, description or "", dict(members)
+        """Keep them; what a member is for is the first line of its description or docstring.
+
+        Args:
+            name: The verb.
+            description: Printed above the list of members.
+            members: By name.
+            default: What runs where the first argument is an option or there is none; its help stands for the group's.
+        """
+        self.name, self.description, self.members, self.default = name, description or "", dict(members), default
         for word, member in self.members.items():
             if isinstance(member, Command):
                 member.usage = f"gauntlet {name} {word}"
@@ -274,6 +272,9 @@ class Group:
         """Run the member that the first argument names."""
         arguments = list(sys.argv[1:] if argv is None else argv)
         session = Session(self.name)
+        if self.default is not None and (not arguments or arguments[0].startswith("-")):
+            self.default(arguments)
+            return
         if not arguments or arguments[0] in ("-h", "--help"):
             session.say(f"usage: gauntlet {self.name} COMMAND [options]   (COMMAND --help explains the options)\n")
             session.say(self.description.strip() + "\n")

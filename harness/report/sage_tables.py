@@ -48,3 +48,14 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     ]
     title = f"sage against the logged ego, {result['scenes']} scenes (95 % intervals)"
     return [Table((_INTENSITY, *_RESPONSE), response, title), Table(_STRATEGIES, worth, "strategies")]
+
+
+def remarks(result: Mapping[str, Any]) -> list[str]:
+    """What no table holds: how monotone the response is, and lengths and angle of the preference vectors."""
+    rho = ", ".join(f"{key} {value:.2f}" for key, value in result["monotone"].items())
+    found = result["vectors"]
+    return [
+        f"Spearman's ρ with λ: {rho}",
+        f"Δ_adv {found['norm_adv']:.2f}, Δ_real {found['norm_real']:.2f} (prior {found['norm_reference']:.1f}), "
+        f"angle {found['angle_degrees']:.0f}°",
+    ]

@@ -17,13 +17,7 @@ PACKAGES = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
 FILE_LINES, FUNCTION_LINES, VERB_LINES, LOOSE_MODULES = 400, 70, 100, 8
 LONG_FILES = {"harness/engine/env.py": 423}
 LONG_FUNCTIONS: dict[str, int] = {}
-LONG_VERBS: dict[str, int] = {
-    "sage_analysis": 110,
-    "train_experts": 122,
-    "train_prior": 111,
-    "train_seal": 138,
-    "train_traffic": 188,
-}
+LONG_VERBS: dict[str, int] = {}
 """Path, `path:function` or verb → lines that it has today and may not pass."""
 UNTESTED: set[str] = set()
 """Modules that no test imports."""

@@ -23,7 +23,8 @@ from harness.traffic.model.rollout import Rollout
 from harness.traffic.model.rules import Rule
 from harness.traffic.rollouts import SimulatedScene
 from harness.traffic.sampling import Sampling, draw, keep_best, top_k, warm_k
-from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneOptions, SceneTokens, tokenise_scene
+from harness.traffic.tokens.config import SceneOptions
+from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneTokens, tokenise_scene
 from harness.traffic.tokens.shapes import TOKEN_STEPS, compose
 from harness.traffic.tokens.vocabulary import Vocabulary
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario

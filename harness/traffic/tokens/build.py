@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.errors import ConfigError
 from harness.traffic.tokens.analytic import analytic_motion, analytic_pieces, centred
+from harness.traffic.tokens.config import VocabularyConfig
 from harness.traffic.tokens.kdisks import fitted_disks
 from harness.traffic.tokens.pieces import PIECE_LENGTH, shapes_of
 from harness.traffic.tokens.shapes import KIND_NAMES, TOKEN_KINDS, TOKEN_STEPS, contours, token_kinds
@@ -31,35 +31,6 @@ _STEP_LIMIT: Final = np.array([4.5, 1.2, 2.5])
 dead tokens (CAT-K's published vocabulary holds a cyclist at 118 m/s)."""
 _TURN_LIMIT: Final = 0.5
 """Largest turn in 0.1 s, rad."""
-
-
-@dataclass(frozen=True)
-class VocabularyConfig:
-    """How a vocabulary is built."""
-
-    tokens: int = 1024
-    """Motion tokens per agent kind."""
-    pieces: int = 1024
-    """Map tokens."""
-    samples: int = 40_000
-    """Recorded segments per kind at most, and as many map pieces."""
-    analytic: int = 24_000
-    """Analytic half seconds per kind, and as many map pieces; 0 for recorded motion only."""
-    doubling: float = 4.0
-    """Displacement in 0.5 s (m) at which disks are twice as large as around standing agents: slow motion is finer."""
-    cover: float = 0.998
-    """Share of the samples that the disks have to cover; the radius follows from it and the number of tokens."""
-    seed: int = 2
-    """Of sampling and disks (2 is CAT-K's)."""
-
-    def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            ConfigError: Out of range.
-        """
-        if min(self.tokens, self.pieces) < 2 or min(self.samples, self.analytic) < 0 or not 0 < self.cover <= 1:
-            raise ConfigError("vocabulary: tokens and pieces must be >= 2, samples >= 0, cover in (0, 1].")
 
 
 def scene_segments(scenario: Scenario) -> list[Floats]:

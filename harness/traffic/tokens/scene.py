@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save
 from scipy.spatial import cKDTree
 
 from harness.files import write_bytes
+from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.pieces import EDGES, PieceKind, Pieces, map_pieces, thin
 from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
 from harness.traffic.tokens.tokeniser import relative_poses, tokenise
@@ -25,36 +26,6 @@ CELL: Final = 3.0
 """Side of the grid cells in which neighbouring map pieces are listed, m."""
 _REACH: Final = 20.0
 """Cells farther than this from any piece have no list, m."""
-
-
-@dataclass(frozen=True)
-class SceneOptions:
-    """What of a scene is kept."""
-
-    lanes: int = 12
-    """Lane pieces (crosswalks included) listed per grid cell."""
-    edges: int = 6
-    """Road-edge pieces listed per grid cell."""
-    around: int = 8
-    """Neighbours of a map piece in the map encoder."""
-    radius: float = 10.0
-    """Their distance at most, m (SMART: 10)."""
-    lines: bool = False
-    """Whether lane markings are map pieces too."""
-    agents: int = 48
-    """Agents kept in a training scene: those that are trained, then the ones nearest to them."""
-    trained: int = 32
-    """Agents with a loss (CAT-K: 32)."""
-    train_radius: float = 100.0
-    """Agents farther from the ego than this are not trained, m (CAT-K)."""
-    context: float = 60.0
-    """Agents farther than this from all trained ones are left out of training, m (SMART's radius)."""
-    map_margin: float = 60.0
-    """Map pieces farther than this from every logged position are left out of training, m."""
-    map_reach: float = 220.0
-    """Map pieces farther than this from every agent are left out of simulation, m (8 s at 27 m/s)."""
-    map_limit: int = 6000
-    """Map pieces at most: the nearest to agents."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from harness.errors import ConfigError
+
+FREE: Final = frozenset({"epochs", "minutes", "threads", "patience", "device"})
+"""Fields of `LoopConfig` that may differ when a stage goes on."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +57,44 @@ class LoopConfig:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
         if self.learning_rate < 0 or not 0 <= self.average < 1 or not 0 <= self.final_rate <= 1 or self.clip <= 0:
             raise ConfigError("learning_rate must be >= 0, average in [0, 1), final_rate in [0, 1], clip > 0.")
+
+
+@dataclass(frozen=True)
+class ReinforcementOptions:
+    """Options of reinforcement stages."""
+
+    rollouts: int = 8
+    """Roll-outs per scene and update."""
+    threshold: float = 0.0
+    """MPO: the expected reward α. SMART-R1 uses 0.77, about the mean reward of its starting model over 32 roll-outs;
+    0 takes the running mean over scenes, which plays the same part for other models and fewer roll-outs."""
+    beta: float = 0.04
+    """Weight of the divergence from the starting weights (SMART-R1)."""
+    clip: float = 0.2
+    """PPO, GRPO: clipping of the probability ratio."""
+    updates: int = 2
+    """PPO, GRPO: optimiser steps per sample."""
+    preference: float = 0.1
+    """DPO: its β."""
+    collision: float = 1.0
+    """GRBO: cost of a collision."""
+    offroad: float = 1.0
+    """GRBO: cost of leaving the road."""
+    human: float = 0.1
+    """GRBO: weight of the likelihood of logged tokens, beside the divergence."""
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """Options of the objectives."""
+
+    smoothing: float = 0.1
+    """Cloning: label smoothing."""
+    width: float = 0.1
+    """Cloning: smoothing goes to motions within about this contour distance, m; 0 for evenly, as published."""
+    frozen: bool = True
+    """Fine-tuning: leave map encoder and embeddings as they are (CAT-K)."""
+    k: int = 0
+    """Closed-loop stages: candidates; 0 for the number that did best in CAT-K's table 5."""
+    rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
+    """Reinforcement stages."""

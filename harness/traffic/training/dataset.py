@@ -14,7 +14,8 @@ import numpy as np
 
 from harness.errors import RunError, ScenarioError
 from harness.fitting.identity import digest
-from harness.traffic.tokens.scene import SceneOptions, SceneTokens, tokenise_scene
+from harness.traffic.tokens.config import SceneOptions
+from harness.traffic.tokens.scene import SceneTokens, tokenise_scene
 from harness.traffic.tokens.vocabulary import Vocabulary
 from scenarios.scenario import CURRENT_STEP, MapFeature, Scenario, ScenarioSource
 

@@ -20,16 +20,14 @@ from harness.fitting.task import Loss, Outcome, Task, seeded
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel, build_network
-from harness.traffic.tokens.scene import SceneOptions
-from harness.traffic.training.config import LoopConfig
+from harness.traffic.tokens.config import SceneOptions
+from harness.traffic.training.config import FREE, LoopConfig
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.objective import Objective, Step
 
 CHECKPOINT: Final = "checkpoint.pt"
 WEIGHTS: Final = "smart.safetensors"
 _VALIDATION_SEED: Final = 7
-FREE: Final = frozenset({"epochs", "minutes", "threads", "patience", "device"})
-"""Options that may differ when a stage goes on."""
 
 FROZEN_PARTS: Final = (
     "piece_shape",

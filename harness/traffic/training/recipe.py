@@ -15,12 +15,12 @@ from harness.fitting.events import Advanced, Report, Row
 from harness.traffic.model.config import SIZES
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel
-from harness.traffic.tokens.scene import SceneOptions
+from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.vocabulary import Vocabulary
-from harness.traffic.training.config import LoopConfig
+from harness.traffic.training.config import LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.loop import WEIGHTS, TrafficTask, train_stage
-from harness.traffic.training.stages import StageOptions, make_objective
+from harness.traffic.training.stages import make_objective
 from scenarios.scenario import ScenarioSource
 
 _DONE: Final = "stage.json"

@@ -11,7 +11,6 @@ What they leave open (roll-outs per reward, groups, critic, preference pairs, al
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import torch
@@ -22,6 +21,7 @@ from harness.traffic.model.embeddings import mlp
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.tokens.scene import CURRENT_TOKEN
 from harness.traffic.training.closed_loop import Unrolled, future_targets, unroll
+from harness.traffic.training.config import ReinforcementOptions
 from harness.traffic.training.imitation import log_targets
 from harness.traffic.training.objective import Loss, Scored, Step, Targets, encode, score, taken
 from harness.traffic.training.rewards import Judge, Outcome, dense_poses
@@ -33,31 +33,6 @@ _DECISIONS: Final = 16.0
 """Decisions of an agent in a roll-out of 8 s."""
 _MEMORY: Final = 0.95
 """Decay per batch of the running mean reward."""
-
-
-@dataclass(frozen=True)
-class ReinforcementOptions:
-    """Options of reinforcement stages."""
-
-    rollouts: int = 8
-    """Roll-outs per scene and update."""
-    threshold: float = 0.0
-    """MPO: the expected reward α. SMART-R1 uses 0.77, about the mean reward of its starting model over 32 roll-outs;
-    0 takes the running mean over scenes, which plays the same part for other models and fewer roll-outs."""
-    beta: float = 0.04
-    """Weight of the divergence from the starting weights (SMART-R1)."""
-    clip: float = 0.2
-    """PPO, GRPO: clipping of the probability ratio."""
-    updates: int = 2
-    """PPO, GRPO: optimiser steps per sample."""
-    preference: float = 0.1
-    """DPO: its β."""
-    collision: float = 1.0
-    """GRBO: cost of a collision."""
-    offroad: float = 1.0
-    """GRBO: cost of leaving the road."""
-    human: float = 0.1
-    """GRBO: weight of the likelihood of logged tokens, beside the divergence."""
 
 
 def k3(log_prob: Tensor, reference: Tensor) -> Tensor:

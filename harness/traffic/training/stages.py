@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from harness.errors import UnknownNameError
 from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop
+from harness.traffic.training.config import StageOptions
 from harness.traffic.training.imitation import BehaviourCloning, MixtureCloning
 from harness.traffic.training.objective import Objective
-from harness.traffic.training.reinforcement import METHODS, Reinforcement, ReinforcementOptions
-
-
-@dataclass(frozen=True)
-class StageOptions:
-    """Options of the objectives."""
-
-    smoothing: float = 0.1
-    """Cloning: label smoothing."""
-    width: float = 0.1
-    """Cloning: smoothing goes to motions within about this contour distance, m; 0 for evenly, as published."""
-    frozen: bool = True
-    """Fine-tuning: leave map encoder and embeddings as they are (CAT-K)."""
-    k: int = 0
-    """Closed-loop stages: candidates; 0 for the number that did best in CAT-K's table 5."""
-    rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
-    """Reinforcement stages."""
-
+from harness.traffic.training.reinforcement import METHODS, Reinforcement
 
 RECIPES: Final[dict[str, tuple[str, ...]]] = {"sft-rft-sft": ("catk", "mpo", "catk")}
 """Stages that follow one another, each from the weights of the one before (SMART-R1 §3.4)."""

@@ -16,7 +16,6 @@ CONSOLE_SCRIPT = "import sys; from harness.cli import main; sys.argv = ['gauntle
 MODULE = "import runpy, sys; sys.argv = [VERB, '--help']; runpy.run_module('harness.' + VERB, None, '__main__', True)"
 # One interpreter asks every verb: each alone would import the same libraries again. Help is quick only without these.
 ASK_ALL = """
-HEAVY = ("train_prior", "train_traffic", "train_experts", "train_seal", "sage_analysis")
 import contextlib, io, json, sys, traceback
 way, *verbs = sys.argv[1:]
 printed = {}
@@ -32,7 +31,7 @@ for verb in verbs:
     if code not in (0, None) or "usage:" not in text.getvalue():
         printed[verb] = text.getvalue()
     for heavy in ("torch", "metadrive", "matplotlib", "stable_baselines3"):
-        if heavy in sys.modules and verb not in HEAVY:
+        if heavy in sys.modules:
             printed[verb] = f"imports {heavy}"
 print(json.dumps(printed))
 """
@@ -40,9 +39,7 @@ print(json.dumps(printed))
 
 def failures(way: str, **options) -> dict[str, str]:
     """What the verbs that do not show a help text printed instead, by name; `way` runs the one named `VERB`."""
-    # Those that are allowed to import heavy libraries come last.
-    verbs = sorted(cli.VERBS, key=lambda verb: f'"{verb}"' in ASK_ALL)
-    command = [sys.executable, "-W", "ignore", "-c", ASK_ALL, way, *verbs]
+    command = [sys.executable, "-W", "ignore", "-c", ASK_ALL, way, *cli.VERBS]
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.commands.configs import at_least, differences, rebuild
-from harness.commands.options import RunOptions
+from harness.commands.options import RunOptions, part, split_or_scenes
 from harness.commands.printing import clean, make_console
 from harness.commands.runs import RunDirectory
-from harness.commands.scaffold import Command, Group, command, part, refused
+from harness.commands.scaffold import Command, Group, command, refused
 from harness.errors import ConfigError, RunError
 
 
@@ -136,6 +136,9 @@ def test_old_spellings_warn_and_work(tmp_path, capsys):
 def test_old_parts_are_respelled():
     assert part("train")("val") == ["--train-split", "val"]
     assert part("train")("0:100,120") == ["--train-split", "all", "--train-scenes", "0:100,#120"]
+    assert part()("0:100") == ["--split", "all", "--scenes", "0:100"]
+    assert part("test")("") == ["--test-split", "none"]
+    assert [split_or_scenes(text) for text in ("val", "0:9")] == [["--split", "val"], ["--scenes", "0:9"]]
 
 
 def test_presets_are_named_first(tmp_path):
@@ -221,6 +224,16 @@ def test_a_group_names_its_members(capsys):
     with pytest.raises(SystemExit) as stop:
         group(["other"])
     assert stop.value.code == 2
+
+
+def test_a_group_may_have_a_command_of_its_own(tmp_path, capsys):
+    seen = []
+    group = Group("things", "Things.", {"one": recorder([])}, default=recorder(seen))
+    group(["--out", str(tmp_path / "run"), "--epochs", "7"])
+    assert seen[0].epochs == 7
+    with pytest.raises(SystemExit):
+        group(["--help"])
+    assert "--epochs" in capsys.readouterr().out
 
 
 def test_what_is_told_while_it_happens(capsys):

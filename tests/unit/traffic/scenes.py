@@ -10,7 +10,7 @@ import torch
 from harness.traffic.model.config import SmartConfig
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel
-from harness.traffic.tokens.scene import SceneOptions
+from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.vocabulary import Vocabulary, shipped
 from scenarios.scenario import Kind, Scenario
 from tests.scenes import Agent, straight_road

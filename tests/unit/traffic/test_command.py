@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
-from rich.console import Console
 
 from harness import train_traffic
 from harness.errors import ConfigError, RunError
 from harness.traffic.model import SmartModel
-from harness.traffic.tokens.build import VocabularyConfig
+from harness.traffic.tokens.config import VocabularyConfig
 from harness.traffic.tokens.vocabulary import Vocabulary
-from harness.traffic.training.config import LoopConfig
-from harness.traffic.training.reinforcement import ReinforcementOptions
-from harness.traffic.training.stages import StageOptions
+from harness.traffic.training.config import LoopConfig, ReinforcementOptions, StageOptions
+from harness.traffic.training.options import TrainTrafficConfig, VocabularyCommand
+from harness.traffic.training.run import build, sources, train
+from tests.sessions import quiet
 from tests.unit.traffic.scenes import OPTIONS, tiny_vocabulary
-from tests.unit.traffic.test_training import two_scenes
+from tests.unit.traffic.test_training import Scenes, two_scenes
 
 
 @pytest.fixture
 def base(tmp_path, monkeypatch):
-    monkeypatch.setattr(train_traffic, "sources", lambda config, console: (two_scenes(), two_scenes()))
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: two_scenes())
     tiny_vocabulary().save(tmp_path / "v.safetensors")
     return {
         "vocabulary": tmp_path / "v.safetensors",
@@ -34,45 +33,73 @@ def base(tmp_path, monkeypatch):
     }
 
 
-def console() -> Console:
-    return Console(file=io.StringIO(), width=160)
-
-
 def test_cloning_then_recipe(tmp_path, base):
-    shown = console()
-    folder = train_traffic.run(train_traffic.TrainTrafficConfig(out=tmp_path / "bc", **base), shown)
-    assert "bc: 2 scenes" in shown.file.getvalue()
+    shown = quiet(train_traffic.train)
+    folder = train(TrainTrafficConfig(out=tmp_path / "bc", **base), shown)
+    assert "bc: 2 scenes" in shown.console.file.getvalue()
     weights = folder / "smart.safetensors"
     assert SmartModel.load(weights).info["stages"] == ["bc"]
     assert any((folder / "tensorboard").iterdir())
     assert (folder / "curve.png").stat().st_size > 1000
-    config = train_traffic.TrainTrafficConfig(stage="sft-rft-sft", init=weights, out=tmp_path / "r1", **base)
-    folder = train_traffic.run(config, console())
+    config = TrainTrafficConfig(stage="sft-rft-sft", init=weights, out=tmp_path / "r1", **base)
+    folder = train(config, quiet(train_traffic.train))
     assert SmartModel.load(folder / "smart.safetensors").info["stages"] == ["bc", "catk", "mpo", "catk"]
     rows = json.loads((folder / "history.json").read_text())
     assert list(rows) == ["1_catk", "2_mpo", "3_catk"]
     # Resuming a finished recipe repeats nothing.
     stamp = (folder / "2_mpo" / "smart.safetensors").stat().st_mtime_ns
-    resumed = train_traffic.TrainTrafficConfig(stage="sft-rft-sft", init=weights, resume=folder, **base)
-    train_traffic.run(resumed, console())
+    resumed = TrainTrafficConfig(stage="sft-rft-sft", init=weights, resume=folder, **base)
+    train(resumed, quiet(train_traffic.train))
     assert (folder / "2_mpo" / "smart.safetensors").stat().st_mtime_ns == stamp
 
 
 def test_fine_tuning_needs_weights(tmp_path, base):
     with pytest.raises(ConfigError, match="--init"):
-        train_traffic.run(train_traffic.TrainTrafficConfig(stage="catk", out=tmp_path / "x", **base), console())
+        train(TrainTrafficConfig(stage="catk", out=tmp_path / "x", **base), quiet(train_traffic.train))
 
 
 def test_a_run_is_not_overwritten(tmp_path, base):
-    config = train_traffic.TrainTrafficConfig(out=tmp_path / "bc", **base)
-    train_traffic.run(config, console())
+    config = TrainTrafficConfig(out=tmp_path / "bc", **base)
+    train(config, quiet(train_traffic.train))
     with pytest.raises(RunError, match="not empty"):
-        train_traffic.run(config, console())
+        train(config, quiet(train_traffic.train))
 
 
 def test_vocabulary_command(tmp_path):
-    config = train_traffic.VocabularyCommand(
+    config = VocabularyCommand(
         data="none", out=tmp_path / "v.safetensors", config=VocabularyConfig(tokens=32, pieces=16, analytic=600)
     )
-    path = train_traffic.build(config, console())
+    path = build(config, quiet(train_traffic.vocabulary))
     assert Vocabulary.load(path).size == 32
+
+
+def test_training_is_what_happens_without_a_name(tmp_path, base, monkeypatch, capsys):
+    """`train_traffic --stage …` trains, `train_traffic vocabulary …` builds tokens, and other names are unknown."""
+    told = []
+    monkeypatch.setattr("harness.traffic.training.run.train", lambda config, session: told.append(config.stage))
+    monkeypatch.setattr("harness.traffic.training.run.build", lambda config, session: told.append(config.scenes))
+    train_traffic.main([])
+    train_traffic.main(["--stage", "catk"])
+    train_traffic.main(["vocabulary", "--split", "0:60", "--measure-split", "val"])
+    assert told == ["bc", "catk", "0:60"]
+    with pytest.raises(SystemExit):
+        train_traffic.main(["vocabulry"])
+    assert "vocabulary" in capsys.readouterr().err
+
+
+def test_old_spellings_of_scenes():
+    config = train_traffic.train.parse(["--train", "0:280", "--val", "train", "--test", ""])
+    assert (config.train_split, config.train_scenes) == ("all", "0:280")
+    assert (config.val_split, config.test_split) == ("train", "none")
+
+
+def test_held_out_scenes_are_left_out_of_more_folders(base, monkeypatch):
+    pools = []
+    monkeypatch.setattr("harness.traffic.training.run.open_source", lambda folder: two_scenes())
+    opened = {"train": Scenes(), "val": Scenes(), "test": two_scenes()}
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda data, split, scenes: opened[split])
+    shown = quiet(train_traffic.train)
+    for test_split in ("test", "none"):
+        pools.append(sources(TrainTrafficConfig(extra=("more",), test_split=test_split, **base), shown)[0])
+    assert [len(pool) for pool in pools] == [0, 2]
+    assert "0 scenes to train on; 2 left out:" in shown.console.file.getvalue()

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from adversaries.sage.steered import only_seen
-from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneOptions
-from harness.traffic.training.config import LoopConfig
+from harness.traffic.tokens.config import SceneOptions
+from harness.traffic.tokens.scene import CURRENT_TOKEN
+from harness.traffic.training.config import LoopConfig, StageOptions
 from harness.traffic.training.recipe import StagePlan, starting_model
 from harness.traffic.training.rewards import dense_poses
-from harness.traffic.training.stages import StageOptions
 from tests.scenes import straight_road
 from tests.unit.adversaries.fakes import context
 

@@ -7,10 +7,11 @@ import pytest
 
 from harness.errors import WeightsError
 from harness.traffic.tokens.analytic import analytic_motion, centred
-from harness.traffic.tokens.build import VocabularyConfig, build_vocabulary
+from harness.traffic.tokens.build import build_vocabulary
+from harness.traffic.tokens.config import SceneOptions, VocabularyConfig
 from harness.traffic.tokens.kdisks import fitted_disks, k_disks
 from harness.traffic.tokens.pieces import Light, PieceKind, cut, map_pieces, thin
-from harness.traffic.tokens.scene import CELL, SceneOptions, tokenise_scene
+from harness.traffic.tokens.scene import CELL, tokenise_scene
 from harness.traffic.tokens.tokeniser import detokenise, reconstruction_errors, relative_poses, tokenise
 from harness.traffic.tokens.tracks import Tracks, clean_tracks
 from harness.traffic.tokens.vocabulary import Vocabulary, shipped

@@ -16,7 +16,7 @@ from harness.traffic.baselines import LogSimulator
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.tokens.scene import tokenise_scene
 from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop, Strategy, pick_tokens
-from harness.traffic.training.config import LoopConfig
+from harness.traffic.training.config import LoopConfig, ReinforcementOptions, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes, mirrored
 from harness.traffic.training.imitation import BehaviourCloning, MixtureCloning, soft_labels
 from harness.traffic.training.loop import TrafficTask, settings_of, train_stage
@@ -24,14 +24,13 @@ from harness.traffic.training.objective import Step
 from harness.traffic.training.reinforcement import (
     METHODS,
     Reinforcement,
-    ReinforcementOptions,
     clipped_loss,
     dpo_loss,
     group_advantage,
     k3,
     mpo_loss,
 )
-from harness.traffic.training.stages import STAGES, StageOptions, make_objective, stages_of
+from harness.traffic.training.stages import STAGES, make_objective, stages_of
 from scenarios.scenario import MapFeature, Scenario
 from tests.scenes import crossing
 from tests.unit.traffic.scenes import OPTIONS, small_model, tiny_vocabulary, traffic

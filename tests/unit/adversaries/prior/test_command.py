@@ -5,11 +5,10 @@ import json
 
 import pytest
 
-from adversaries.prior import MotionPrior
+from adversaries.prior.prior import MotionPrior
 from harness import train_prior
-from harness.errors import ConfigError
 from harness.registry import resolve
-from scenarios.selection import indices_of
+from tests.sessions import quiet
 from tests.unit.adversaries.prior.worlds import SMALL, Listed, bend
 
 SOURCES = {
@@ -20,12 +19,12 @@ SOURCES = {
 
 
 def test_a_run_writes_weights_tables_and_curve_and_resumes(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(train_prior, "open_part", lambda data, text: SOURCES[text])
-    training = resolve("adversary", "adversaries.prior.training:PriorTraining")
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda data, split, scenes: SOURCES[split])
+    training = resolve("adversary", "adversaries.prior.config:PriorTraining")
     options = {"samples_per_epoch": 16, "batch_size": 8, "stationary": 1.0, "model": SMALL}
-    console = train_prior.Console(quiet=True)
+    session = quiet(train_prior.main)
     config = train_prior.TrainPriorConfig(out=tmp_path / "run", training=training(epochs=1, **options))
-    folder = train_prior.run(config, console)
+    folder = train_prior.run(config, session)
     assert MotionPrior.load(folder / "prior.safetensors").info["data"] == "procedural"
     assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     rows = list(csv.DictReader((folder / "table.csv").open()))
@@ -35,7 +34,7 @@ def test_a_run_writes_weights_tables_and_curve_and_resumes(tmp_path, monkeypatch
     assert len(json.loads((folder / "history.json").read_text())) == 1
 
     again = train_prior.TrainPriorConfig(resume=folder, training=training(epochs=2, **options))
-    assert train_prior.run(again, console) == folder
+    assert train_prior.run(again, session) == folder
     assert len(json.loads((folder / "history.json").read_text())) == 2
 
 
@@ -47,9 +46,8 @@ def test_errors_are_one_line(tmp_path, capsys) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_indices() -> None:
-    assert indices_of("0:3,7, 9:10", 10) == [0, 1, 2, 7, 9]
-    assert indices_of("train", 10) is None
-    for bad in ("0:11", "10", "3:3", ":4", "1,,2"):
-        with pytest.raises(ConfigError, match="scenes"):
-            indices_of(bad, 10)
+def test_old_spellings_of_scenes() -> None:
+    config = train_prior.main.parse(["--train", "0:9,12", "--val=test", "--test", ""])
+    assert (config.train_split, config.train_scenes) == ("all", "0:9,#12")
+    assert (config.val_split, config.test_split) == ("test", "none")
+    assert config.open_test() is None

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from adversaries.prior import MotionPrior
+from adversaries.prior.config import PriorTraining
+from adversaries.prior.prior import MotionPrior
 from adversaries.prior.samples import PLAIN, build_samples, scene_rows
-from adversaries.prior.training import PriorTraining, train_prior
+from adversaries.prior.training import train_prior
 from harness.errors import ConfigError, RunError
 from harness.fitting.events import Advanced, Epoch, Event
 from tests.scenes import straight_road

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from adversaries.prior import MotionPrior
 from adversaries.prior.config import ARCHITECTURE
+from adversaries.prior.prior import MotionPrior
 from harness.errors import WeightsError
 from tests.scenes import crossing, straight_road
 from tests.unit.adversaries.prior.worlds import SMALL, untrained

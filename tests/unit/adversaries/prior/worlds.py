@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from adversaries.prior import MotionPrior, PriorConfig
+from adversaries.prior.config import PriorConfig
 from adversaries.prior.network import GoalNetwork
+from adversaries.prior.prior import MotionPrior
 from scenarios.scenario import Kind, MapFeature, Scenario
 
 SMALL = PriorConfig(hidden=32, heads=2, layers=1, dropout=0.0, max_lanes=24, max_edges=16, max_agents=6, lane_goals=96)

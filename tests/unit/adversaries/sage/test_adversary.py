@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from adversaries.prior import MotionPrior
+from adversaries.prior.prior import MotionPrior
 from adversaries.sage.adversary import SageAdversary
 from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.experts import Experts, load_experts, save_expert

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from adversaries.sage.analysis import Probe, dominated, hypervolume, linearity, monotone, vectors_report
 from adversaries.sage.backbone import GoalBackbone
@@ -14,8 +13,10 @@ from adversaries.sage.experts import Experts, save_expert
 from adversaries.sage.steering import PreferenceVectors
 from harness import sage_analysis
 from harness.errors import ConfigError
+from harness.report.sage_tables import remarks, tables
 from harness.sage_analysis import SageAnalysisConfig
 from tests.scenes import crossing, straight_road
+from tests.sessions import quiet
 from tests.unit.adversaries.sage.toys import small_network, small_prior
 
 
@@ -91,13 +92,13 @@ def test_probe_visits_the_experts_and_the_prior() -> None:
 
 
 def test_command_writes_numbers_and_pictures(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(sage_analysis, "open_part", lambda data, part: scenes())
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: scenes())
     prior = small_prior()
     prior.save(tmp_path / "prior.safetensors")
     for seed, name in enumerate(("adv", "real"), start=1):
         save_expert(tmp_path, name, GoalBackbone(prior, module=small_network(seed)), GoalBackbone(prior), {})
-    config = SageAnalysisConfig(experts=tmp_path, steps=3, grid=3, out=tmp_path / "run")
-    result, folder = sage_analysis.run(config, Console(quiet=True))
+    config = SageAnalysisConfig(adversary=f"sage:{tmp_path}", steps=3, grid=3, out=tmp_path / "run")
+    result, folder = sage_analysis.run(config, quiet(sage_analysis.main))
     assert {"fronts.png", "vectors.png", "landscape.png", "extrapolation.png"} <= {p.name for p in folder.iterdir()}
     written = json.loads((folder / "analysis.json").read_text())
     assert written["scenes"] == 3
@@ -107,6 +108,14 @@ def test_command_writes_numbers_and_pictures(monkeypatch, tmp_path) -> None:
         for ours, theirs in zip(by_end["weights"], by_end[mixing], strict=True):
             assert ours["adversarial"] == pytest.approx(theirs["adversarial"], abs=1e-6)
     assert [row["intensity"] for row in result["fronts"]["weights"]] == [0, 0.25, 0.5, 0.75, 1]
-    assert len(sage_analysis.tables(result)) == 2
-    with pytest.raises(ConfigError, match="grid"):
+    assert len(tables(result)) == 2
+    assert remarks(result)[0].startswith("Spearman's ρ with λ: ")
+    with pytest.raises(ConfigError, match="--grid 1"):
         SageAnalysisConfig(grid=1)
+    with pytest.raises(ConfigError, match="sage:EXPERTS"):
+        SageAnalysisConfig(adversary="cat")
+
+
+def test_old_spellings() -> None:
+    config = sage_analysis.main.parse(["--experts", "DIR", "--scenes", "val"])
+    assert (config.spec.file, config.split, config.scenes) == ("DIR", "val", None)

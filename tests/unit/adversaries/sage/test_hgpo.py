@@ -9,8 +9,9 @@ import torch
 from adversaries.sage.alignment import Alignment, evaluate, summary
 from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.bank import Entry, build_bank
+from adversaries.sage.config import RECIPES, HgpoConfig, Recipe, recipe_of
 from adversaries.sage.groups import Draw, draw_goals
-from adversaries.sage.hgpo import RECIPES, HgpoConfig, Recipe, group_loss, hgpo_loss, recipe_of
+from adversaries.sage.hgpo import group_loss, hgpo_loss
 from adversaries.sage.objectives import Values
 from harness.errors import AdversaryError, ConfigError, RunError, UnknownNameError
 from tests.scenes import crossing, straight_road

@@ -5,23 +5,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from adversaries.sage.adversary import SageAdversary
 from adversaries.sage.alignment import expected_feasibility
 from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.bank import build_bank
+from adversaries.sage.config import RECIPES, ExpertsConfig, HgpoConfig
 from adversaries.sage.groups import Draw
-from adversaries.sage.hgpo import RECIPES, HgpoConfig
-from adversaries.sage.make import ExpertsConfig, make_experts
+from adversaries.sage.make import make_experts
 from harness import registry, train_experts
 from harness.errors import ConfigError, UnknownNameError
 from harness.train_experts import TrainExpertsConfig, run
 from tests.scenes import crossing, straight_road
+from tests.sessions import quiet
 from tests.unit.adversaries.fakes import context
 from tests.unit.adversaries.sage.toys import ToyBackbone, small_prior
 
-QUIET = Console(quiet=True)
+QUIET = quiet(train_experts.main)
 
 
 class Scenes(list):
@@ -37,7 +37,7 @@ def scenes() -> Scenes:
 @pytest.fixture
 def command(monkeypatch, tmp_path):
     """Options of a run on three tiny scenes."""
-    monkeypatch.setattr(train_experts, "open_part", lambda data, part: scenes())
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: scenes())
     small_prior().save(tmp_path / "prior.safetensors")
 
     def options(epochs=4, **more):

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from adversaries.sage.bank import build_bank
+from adversaries.sage.config import RECIPES, HgpoConfig
 from adversaries.sage.experts import save_expert
-from adversaries.sage.hgpo import RECIPES, HgpoConfig, group_loss
+from adversaries.sage.hgpo import group_loss
 from adversaries.sage.sampled import SampledSageAdversary, load_sampled
 from adversaries.sage.smart_backbone import SmartBackbone, _world
 from harness import registry

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from adversaries.prior import PriorConfig
+from adversaries.prior.config import PriorConfig
 from adversaries.prior.network import GoalNetwork
 from adversaries.sage.steering import (
     Dial,

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adversaries.prior import MotionPrior, PriorConfig
+from adversaries.prior.config import PriorConfig
 from adversaries.prior.network import GoalNetwork
+from adversaries.prior.prior import MotionPrior
 from scenarios.scenario import Scenario
 
 SPEEDS = np.array([0.0, 4.0, 8.0, 12.0])

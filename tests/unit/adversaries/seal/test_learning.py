@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from adversaries.common.plans import with_history
+from adversaries.seal.config import FitConfig
 from adversaries.seal.examples import REACTIVE_STEPS, candidate_examples, reactive_examples, together
 from adversaries.seal.make import make_model
 from adversaries.seal.networks import LATENT, OBSERVATION, SkillModel, SkillPrior, TrackScorer
 from adversaries.seal.rollouts import Rollouts, roll_out
 from adversaries.seal.skills import Sequences, recorded
 from adversaries.seal.tracks import closeness
-from adversaries.seal.training import FitConfig, Plan, fit_prior, fit_scorer, fit_skills
+from adversaries.seal.training import Plan, fit_prior, fit_scorer, fit_skills
 from adversaries.seal.weights import SealModel
 from harness.errors import ConfigError, RunError, WeightsError
 from harness.fitting.events import Epoch

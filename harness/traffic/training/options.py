@@ -1,0 +1,73 @@
+"""Options of `train_traffic` and of `train_traffic vocabulary`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from harness.commands.options import NO_SCENES, DataOptions, RunOptions, TestScenes, TrainScenes, ValScenes
+from harness.traffic.tokens.config import SceneOptions, VocabularyConfig
+from harness.traffic.training.config import FREE, LoopConfig, StageOptions
+from scenarios.scenario import ScenarioSource
+from scenarios.selection import open_scenes
+
+MAY_DIFFER: Final = ("cache", *(f"loop.{name}" for name in sorted(FREE)))
+"""Options that a resumed run may have otherwise."""
+
+
+@dataclass(frozen=True)
+class TrainTrafficConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
+    """Train a traffic model on the logs of a scenario set."""
+
+    test_split: str = "test"
+    """Split that is never trained on, or `none`; it only leaves scenes of `--extra` out."""
+    extra: tuple[str, ...] = ()
+    """More folders (or GPUDrive, WOMD files) to train on: all of their scenes, save those that are windows of a
+    held-out drive of `--data`."""
+    stage: str = "bc"
+    """What to do: bc, gmm, catk and its rivals, mpo, ppo, dpo, grpo, grbo, or the recipe sft-rft-sft."""
+    size: Literal["nano", "mini", "tiny"] = "nano"
+    """Size of a new model; later stages keep that of the weights which they start from."""
+    init: Path | None = None
+    """Weights to start from (safetensors); required by all stages but bc and gmm."""
+    dropout: float | None = None
+    """Dropout share instead of the model's (nano: 0.1); small models on few epochs do better with 0."""
+    vocabulary: Path | None = None
+    """Vocabulary of a new model (safetensors); the shipped one by default."""
+    mirror: bool = True
+    """Train on mirrored scenes too."""
+    cache: Path | None = None
+    """Folder for tokenised scenes, so that runs can share them; inside the run folder by default."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """Optimisation."""
+    options: StageOptions = field(default_factory=StageOptions)
+    """Options of the objectives."""
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    """What of a scene a new model sees."""
+
+
+@dataclass(frozen=True)
+class VocabularyCommand(DataOptions):
+    """Build motion and map tokens by k-disks, and measure how well they reconstruct logs."""
+
+    data: str = "procedural"
+    """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2); the word
+    `procedural` for the generated scenes; or `none` for analytic motion alone."""
+    split: str = "train"
+    """Split to build from: `train`, `val`, `test`, or `all` for every scene."""
+    measure_data: str | None = None
+    """Folder whose logs are reconstructed for the table; the same data by default."""
+    measure_split: str = "val"
+    """Split of those logs: `train`, `val`, `test`, or `all`."""
+    measure_scenes: str | None = None
+    """Scenes of that split, written as for `--scenes`; all by default."""
+    out: Path = Path("vocabulary.safetensors")
+    """File to write."""
+    config: VocabularyConfig = field(default_factory=VocabularyConfig)
+    """Sizes of the vocabulary and of the samples that it is built from."""
+
+    def open_measured(self) -> ScenarioSource | None:
+        """The scenes of the table, or None where there is no data at all."""
+        data = self.measure_data or self.data
+        return None if data == NO_SCENES else open_scenes(data, self.measure_split, self.measure_scenes)
