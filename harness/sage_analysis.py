@@ -1,4 +1,4 @@
-"""`python -m harness.sage_analysis`: what SAGE's experts and their mixtures do, in numbers and pictures.
+"""Show what SAGE's experts and their mixtures do, in numbers and pictures.
 
 Fronts of the three mixing strategies, monotone response to λ, preference vectors, reward landscape on the plane of the
 experts, linearity along their segment, and extrapolation; against the logged ego, by geometry.
@@ -25,13 +25,13 @@ class SageAnalysisConfig(OutOption, DataOptions):
     """Analyse a pair of experts."""
 
     adversary: str = "sage"
-    """The experts: `sage` for the shipped ones, or `sage:EXPERTS` for a folder that `train_experts` wrote."""
+    """Experts that are analysed: `sage` for the shipped ones, `sage:EXPERTS` for a folder of `train_experts`."""
     prior: Path | None = None
-    """Prior weights (safetensors), where they are not beside the experts."""
+    """Motion prior weights (safetensors), where they do not lie beside the experts."""
     steps: int = 9
-    """Intensities of the fronts, evenly over [0, 1] (0, 0.25, 0.5, 0.75 and 1 are always there)."""
+    """Number of intensities of the fronts, evenly over [0, 1]; 0, 0.25, 0.5, 0.75 and 1 are always added."""
     grid: int = 9
-    """Points per side of the reward landscape."""
+    """Number of points along each side of the reward landscape."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work.

@@ -1,7 +1,7 @@
-"""`python -m harness.train_experts`: align SAGE's experts on a folder of scenes, from one motion model.
+"""Align SAGE's experts on a folder of scenes, from one motion model.
 
-The run folder then attacks as `--adversary sage:FOLDER`. The experts that ship with the package were made by this
-command with its defaults, on procedural scenes.
+The run folder then attacks as `--adversary sage:FOLDER` (`sage_smart:FOLDER` after `--backbone smart`). The experts
+that ship with the package were made by this command with its defaults, on procedural scenes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TrainExpertsConfig(RunOptions, TestScenes, TrainScenes):
     prior: Path | None = None
     """Weights of the goal-conditioned prior (safetensors); the shipped ones by default."""
     make: ExpertsConfig = field(default_factory=ExpertsConfig)
-    """Which experts, and how."""
+    """Experts that are made, and how."""
 
     def open_backbone(self) -> Backbone:
         """The motion model that is to be aligned.

@@ -1,4 +1,4 @@
-"""`python -m harness.train_prior`: train the motion prior on a folder of scenes.
+"""Train the motion prior on a folder of scenes.
 
 The weights that ship with the package were made by this command with its defaults, on procedural scenes.
 """
@@ -22,7 +22,7 @@ class TrainPriorConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
     samples: Path | None = None
     """Folder of the samples taken from scenes, which several runs can share; inside the run folder by default."""
     training: PriorTraining = field(default_factory=PriorTraining)
-    """Optimisation and model."""
+    """Optimisation and network of the prior."""
 
 
 RENAMED: Final = {f"--{name}": part(name) for name in ("train", "val", "test")}

@@ -1,4 +1,4 @@
-"""`python -m harness.train_seal`: SEAL's learned parts, from drives of an ego against every candidate of every scene.
+"""Train SEAL's learned parts from drives of an ego against every candidate of every scene.
 
 The run folder then attacks as `--adversary seal --prior FOLDER/prior.safetensors`. The weights that ship with the
 package were made by this command on procedural scenes.

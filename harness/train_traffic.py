@@ -1,6 +1,7 @@
-"""`python -m harness.train_traffic`: train learned traffic; `… train_traffic vocabulary`: build its tokens.
+"""Train learned traffic, or build its tokens (`train_traffic vocabulary`).
 
 Stages build on one another: `bc` learns from logs, closed-loop stages start from its weights (`--init`).
+`train_traffic vocabulary --help` explains how the motion and map tokens of a new model are built.
 """
 
 from __future__ import annotations

@@ -140,29 +140,29 @@ class PriorTraining:
     """How the motion prior is trained."""
 
     epochs: int = 40
-    """Passes of `samples_per_epoch` samples; the learning rate reaches zero at the last."""
+    """Most passes over `--training.samples-per-epoch` samples; the learning rate reaches zero at the last."""
     samples_per_epoch: int = 6000
     """Samples drawn per epoch (all of them where there are fewer)."""
     batch_size: int = 32
-    """Samples per update."""
+    """Number of samples per update."""
     learning_rate: float = 1.5e-3
-    """Peak of the cosine schedule (AdamW)."""
+    """Peak learning rate of the cosine schedule (AdamW)."""
     weight_decay: float = 0.02
     """Weight decay of AdamW."""
     warmup: int = 100
-    """Updates of linear warm-up."""
+    """Number of updates of linear warm-up."""
     average: float = 0.998
     """Decay per update of the moving average of the weights, which is what is evaluated and kept."""
     patience: int = 10
-    """Stop after this many epochs without a better validation minADE_32."""
+    """Number of epochs without a better minADE_32 on validation scenes after which training stops."""
     stationary: float = 0.2
-    """Share of standing vehicles that is kept."""
+    """Share of standing vehicles that is kept, 0 to 1."""
     minutes: float = 0.0
-    """Stop after this much training time and keep the best so far (0: no limit)."""
+    """Minutes of training after which it stops and keeps the best epoch so far; 0 for no limit."""
     seed: int = 0
     """Seed of everything random."""
     threads: int = 1
-    """Torch threads; with one the result is the same on every run."""
+    """Threads of PyTorch; with one the result is the same on every run."""
     model: PriorConfig = field(default_factory=PriorConfig)
     """Architecture of the network."""
 
@@ -170,6 +170,7 @@ class PriorTraining:
         """Check what can be checked without data."""
         for name in ("epochs", "samples_per_epoch", "batch_size", "patience", "threads"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
+                option = f"--training.{name.replace('_', '-')}"
+                raise ConfigError(f"{option} {getattr(self, name)}: expected at least 1.")
         if self.learning_rate <= 0 or not 0 <= self.average < 1 or not 0 <= self.stationary <= 1:
             raise ConfigError("learning_rate must be > 0, average in [0, 1), stationary in [0, 1].")

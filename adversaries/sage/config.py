@@ -98,30 +98,31 @@ class HgpoConfig:
     epochs: int = 10
     """Passes over the training scenes (paper: 200, at its lower learning rate)."""
     scenes_per_update: int = 8
-    """Scenes whose pairs share one update (paper: 1)."""
+    """Number of scenes whose pairs share one update (paper: 1)."""
     learning_rate: float = 5e-4
-    """AdamW's (paper: 1e-5, for DenseTNT; this prior has 0.2 million weights, and 20 epochs at that rate raised its
-    groups' R_adv by a third of what 1e-4 did)."""
+    """Learning rate of AdamW (paper: 1e-5, for DenseTNT; this prior has 0.2 million weights, and 20 epochs at that rate
+    raised its groups' R_adv by a third of what 1e-4 did)."""
     beta: float = BETA
     """Strength of the regularisation towards the prior."""
     group: int = GROUP
-    """Candidates per scene."""
+    """Number of candidates that are drawn per scene."""
     pairs: int = LIMIT
-    """Most pairs per scene."""
+    """Largest number of preference pairs per scene."""
     margin: float = MARGIN
-    """Differences of preference reward below this teach nothing."""
+    """Smallest difference of preference reward between the candidates of a pair."""
     held_out_every: int = 5
-    """Epochs between evaluations on held-out scenes."""
+    """Number of epochs between evaluations on held-out scenes."""
     seed: int = 0
-    """Of scene order and pairs."""
+    """Seed of the order of scenes and of pairs."""
     threads: int = 1
-    """Torch threads; with one the result is the same on every run."""
+    """Threads of PyTorch; with one the result is the same on every run."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work."""
         for name in ("epochs", "scenes_per_update", "group", "pairs", "held_out_every", "threads"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"alignment: {name} must be at least 1, found {getattr(self, name)}.")
+                option = f"--make.alignment.{name.replace('_', '-')}"
+                raise ConfigError(f"{option} {getattr(self, name)}: expected at least 1.")
         if self.learning_rate <= 0 or self.beta <= 0 or self.margin < 0:
             raise ConfigError("alignment: learning_rate and beta must be > 0, margin >= 0.")
 
@@ -131,14 +132,14 @@ class ExpertsConfig:
     """Which experts are made, and how."""
 
     experts: tuple[str, ...] = ("adv", "real")
-    """Names in `hgpo.RECIPES`: `adv` and `real` make the pair that `sage` mixes; the others are the ablations
+    """Experts that are made: `adv` and `real` make the pair that `sage` mixes; the others are the ablations
     `no_map`, `weighted_map`, `no_realism`, `dpo` and the separately trained `scalar_37`, `scalar_55`, `scalar_73`."""
     draw: Draw = field(default_factory=Draw)
-    """How groups are drawn from the goal-conditioned prior."""
+    """How groups of candidates are drawn from the goal-conditioned prior."""
     filtered: bool = True
     """Leave out scenes that the paper leaves out (opponent too short-lived or off the road, ego at rest)."""
     alignment: HgpoConfig = field(default_factory=HgpoConfig)
-    """Optimisation."""
+    """Optimisation of every expert."""
 
     def __post_init__(self) -> None:
         """Reject unknown and repeated names."""

@@ -80,7 +80,7 @@ class TrainScenes(DataOption):
     """Scenes to learn from."""
 
     train_split: str = "train"
-    """Split to learn from: `train`, `val`, `test`, or `all` for every scene."""
+    """Split for training: `train`, `val`, `test`, or `all` for every scene."""
     train_scenes: str | None = None
     """Scenes of that split: `20` for the first 20, `10:20` for a range, `#3` for one, a scene's id, or several with
     commas; all by default."""
@@ -95,7 +95,7 @@ class ValScenes(DataOption):
     """Scenes that decide when to stop."""
 
     val_split: str = "val"
-    """Split that is validated on, which decides when to stop and which epoch is kept."""
+    """Split for validation, by which training stops and an epoch is chosen: `train`, `val`, `test`, or `all`."""
     val_scenes: str | None = None
     """Scenes of that split, written as for `--train-scenes`; all by default."""
 
@@ -109,7 +109,7 @@ class TestScenes(DataOption):
     """Scenes that decide nothing."""
 
     test_split: str = "test"
-    """Split that is held out and only judged, or `none`."""
+    """Split that is held out and decides nothing: `train`, `val`, `test`, `all`, or `none` for no scenes."""
     test_scenes: str | None = None
     """Scenes of that split, written as for `--train-scenes`; all by default."""
 

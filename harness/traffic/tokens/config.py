@@ -12,29 +12,29 @@ class SceneOptions:
     """What of a scene is kept."""
 
     lanes: int = 12
-    """Lane pieces (crosswalks included) listed per grid cell."""
+    """Number of lane pieces (crosswalks included) listed per grid cell."""
     edges: int = 6
-    """Road-edge pieces listed per grid cell."""
+    """Number of road-edge pieces listed per grid cell."""
     around: int = 8
-    """Neighbours of a map piece in the map encoder."""
+    """Number of neighbours of a map piece in the map encoder."""
     radius: float = 10.0
-    """Their distance at most, m (SMART: 10)."""
+    """Largest distance of such a neighbour, m (SMART: 10)."""
     lines: bool = False
-    """Whether lane markings are map pieces too."""
+    """Take lane markings as map pieces too."""
     agents: int = 48
-    """Agents kept in a training scene: those that are trained, then the ones nearest to them."""
+    """Largest number of agents in a training scene: those that are trained, then the ones nearest to them."""
     trained: int = 32
-    """Agents with a loss (CAT-K: 32)."""
+    """Largest number of agents with a loss (CAT-K: 32)."""
     train_radius: float = 100.0
-    """Agents farther from the ego than this are not trained, m (CAT-K)."""
+    """Largest distance from the ego of an agent with a loss, m (CAT-K)."""
     context: float = 60.0
-    """Agents farther than this from all trained ones are left out of training, m (SMART's radius)."""
+    """Distance from all agents with a loss beyond which others are left out of training, m (SMART's radius)."""
     map_margin: float = 60.0
-    """Map pieces farther than this from every logged position are left out of training, m."""
+    """Distance from every logged position beyond which map pieces are left out of training, m."""
     map_reach: float = 220.0
-    """Map pieces farther than this from every agent are left out of simulation, m (8 s at 27 m/s)."""
+    """Distance from every agent beyond which map pieces are left out of simulation, m (8 s at 27 m/s)."""
     map_limit: int = 6000
-    """Map pieces at most: the nearest to agents."""
+    """Largest number of map pieces; the nearest to agents are kept."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class VocabularyConfig:
     """How a vocabulary is built."""
 
     tokens: int = 1024
-    """Motion tokens per agent kind."""
+    """Number of motion tokens per kind of agent."""
     pieces: int = 1024
-    """Map tokens."""
+    """Number of map tokens."""
     samples: int = 40_000
-    """Recorded segments per kind at most, and as many map pieces."""
+    """Largest number of recorded half seconds per kind of agent, and of map pieces."""
     analytic: int = 24_000
-    """Analytic half seconds per kind, and as many map pieces; 0 for recorded motion only."""
+    """Number of analytic half seconds per kind of agent, and of map pieces; 0 for recorded motion only."""
     doubling: float = 4.0
     """Displacement in 0.5 s (m) at which disks are twice as large as around standing agents: slow motion is finer."""
     cover: float = 0.998
-    """Share of the samples that the disks have to cover; the radius follows from it and the number of tokens."""
+    """Share of the samples, 0 to 1, that the disks cover; their radius follows from it and the number of tokens."""
     seed: int = 2
-    """Of sampling and disks (2 is CAT-K's)."""
+    """Seed of sampling and disks (CAT-K: 2)."""
 
     def __post_init__(self) -> None:
         """Check ranges.
