@@ -45,7 +45,7 @@ def choose(
         points: [G, 2] m.
         mask: [G].
         num: How many.
-        speed: Of the agent, m/s.
+        speed: Speed of the agent, m/s.
         decode: `nms` or `topk`.
 
     Raises:

@@ -237,7 +237,7 @@ def goal_features(paths: _Paths, speed: float, lane_chunks: Floats, edge_chunks:
 
     Args:
         paths: Goals and their paths, agent frame.
-        speed: Of the agent, m/s.
+        speed: Speed of the agent, m/s.
         lane_chunks: [Cl, CHUNK_POINTS, 2] cropped lane vectors, agent frame, m.
         edge_chunks: [Ce, CHUNK_POINTS, 2] the same of road edges.
     """

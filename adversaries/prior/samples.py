@@ -150,7 +150,7 @@ class SampleSpec:
         scenes: Names of the scenes.
         varied: Whether `VARIED` cuts were taken, or the plain one.
         stationary: Share of stationary vehicles kept.
-        seed: Of that share.
+        seed: Seed of that share.
         sizes: The model sizes that shape the arrays.
     """
 
@@ -236,7 +236,7 @@ def build_samples(
         config: Model sizes.
         varied: Take the `VARIED` cuts (training) or the plain one.
         stationary: Share of stationary vehicles to keep.
-        seed: Of that share.
+        seed: Seed of that share.
         progress: Called with scenes done and scenes in all.
 
     Raises:

@@ -47,7 +47,7 @@ class Backbone(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """Its trainable weights."""
+        """The module whose weights are trained."""
         ...
 
     def prepare(self, scenario: Scenario, agent: int, step: int) -> Case:

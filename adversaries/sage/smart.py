@@ -27,7 +27,7 @@ def sage_smart(
 
     Args:
         experts: Folder that `train_experts --backbone smart` wrote; the shipped experts by default.
-        protocol, candidates, mixing, extrapolation: As of `adversaries.sage.sampled.SampledSageAdversary`.
+        protocol, candidates, mixing, extrapolation: See `adversaries.sage.sampled.SampledSageAdversary`.
         cache_scenes: Scenes whose tokens are kept, about 2 MB each.
 
     Raises:

@@ -164,7 +164,7 @@ class SmartBackbone:
 
     @property
     def module(self) -> SmartNetwork:
-        """Its weights."""
+        """The network whose weights are trained."""
         return self.model.network
 
     @property
@@ -201,7 +201,7 @@ class SmartBackbone:
         return SmartDistribution(self.module, cases, self.sampling)
 
     def vocabulary(self, case: SmartCase) -> None:
-        """Its futures are too many to list."""
+        """None: there are too many futures to list."""
 
     @torch.no_grad()
     def futures(self, scenario: Scenario, agent: int, step: int, case: SmartCase, tokens: Ints) -> tuple[Floats, Bools]:

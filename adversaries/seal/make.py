@@ -37,7 +37,7 @@ def make_model(
         rollouts: One per scene, of training scenes only.
         scenes: Recorded skills per scene (`recorded_skills`).
         config: Optimisation.
-        seed: Of initial weights, batches and moments.
+        seed: Seed of initial weights, batches and moments.
         info: Goes into the file's header.
         report: Takes the events.
 
@@ -94,10 +94,10 @@ def learn(
     """Learn every part from a folder of roll-outs and the recorded tracks of the same scenes.
 
     Args:
-        folder: Of the roll-outs.
-        names: Of the files to use, without suffix.
+        folder: Folder of the roll-outs.
+        names: Names of the files to use, without suffix.
         source: Scenes; those without a file are left out.
-        config, seed, info: As of `make_model`.
+        config, seed, info: See `make_model`.
         report: Takes the events.
 
     Returns:

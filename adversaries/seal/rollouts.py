@@ -85,7 +85,7 @@ def roll_out(prior: Prior, context: AttackContext, play: Play, decode: Decode = 
         prior: Draws the candidates.
         context: The newest of its ego trajectories is the undisturbed drive.
         play: Simulates.
-        decode: As the adversary's.
+        decode: See `SealAdversary`.
 
     Raises:
         AdversaryError: The scene cannot be attacked.
@@ -130,7 +130,7 @@ def claim_rollouts(folder: Path, prior: nn.Module, policy: str, seed: int) -> No
         folder: Exists.
         prior: The network that draws the candidates.
         policy: The ego's name.
-        seed: Of the episodes.
+        seed: Seed of the episodes.
 
     Raises:
         RunError: The folder holds roll-outs of another prior, ego or seed.

@@ -29,8 +29,8 @@ class SealModel:
     """Everything that is learnt.
 
     Attributes:
-        scorer: Of whole candidates.
-        reactive: Of the next two seconds; chooses among skills.
+        scorer: Scorer of whole candidates.
+        reactive: Scorer of the next two seconds; chooses among skills.
         skills: The skill autoencoder.
         prior: Adversarial prior over skills.
         info: What the file says of its making.

@@ -132,7 +132,7 @@ def part(name: str = "") -> Callable[[str], Sequence[str]]:
     """For old options that took a split's name or indices: `0:280,300`; empty text was no scene at all.
 
     Args:
-        name: Of the part, as in `--NAME-split` and `--NAME-scenes`; without it `--split` and `--scenes`.
+        name: Name of the part, as in `--NAME-split` and `--NAME-scenes`; without it `--split` and `--scenes`.
     """
     head = f"--{name}-" if name else "--"
 

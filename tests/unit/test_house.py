@@ -124,10 +124,14 @@ def flaw(text: str) -> str | None:
         return "ends without a full stop"
     if re.search(r"\b(likewise|ditto)\b", text, re.IGNORECASE):
         return "leaves it to the reader what is alike"
+    if re.search(r"(?:\A|^\s*\w+(?:, \w+)*: )Of\b", text, re.MULTILINE):
+        return "leaves it to the reader what is meant: begins with `Of`"
     return None
 
 
-@pytest.mark.parametrize("text", ["likewise.", "Scenes for early stopping: likewise.", "m/s", "No stop", "…", ""])
+@pytest.mark.parametrize(
+    "text", ["likewise.", "Stopping: likewise.", "m/s", "No stop", "…", "", "Of it.", "Do.\n\nArgs:\n    a, b: Of it."]
+)
 def test_fragments_are_no_sentences(text):
     assert flaw(text)
 

@@ -71,7 +71,7 @@ class TrafficTask(Task[tuple[Step, Any]]):
         config: Options of the loop.
         objective: Stage.
         network: Starting weights; trained in place.
-        options: Of the scenes, stored with the weights.
+        options: Options of the scenes, stored with the weights.
         train, held_out: Scenes.
         folder: The best weights go here.
         info: Stored with the weights.
@@ -173,7 +173,7 @@ class TrafficTask(Task[tuple[Step, Any]]):
         """What a checkpoint must agree with.
 
         Args:
-            options: Of the objective.
+            options: Options of the objective.
         """
         data = {"scenes": self.train_scenes.digest(), "held_out": self.held_out.digest()}
         stage = {"stage": self.objective.name, "options": options, "start": self.start}
@@ -187,7 +187,7 @@ def train_stage(
 
     Args:
         task: What is trained.
-        options: Of its objective; a checkpoint of other options is refused.
+        options: Options of its objective; a checkpoint of other options is refused.
         part: The stage's name in events.
         report: Takes the events.
 

@@ -62,7 +62,7 @@ class Objective(Protocol):
     """A training stage.
 
     Attributes:
-        name: Of the stage.
+        name: Name of the stage.
         updates: Optimiser steps per prepared batch.
         frozen: Whether map encoder and embeddings keep their weights (CAT-K's fine-tuning).
         module: Parameters of its own (a critic), or None.

@@ -33,14 +33,14 @@ class StagePlan:
 
     Attributes:
         stages: Names of single stages, in order.
-        size: Of a new model.
+        size: Size of a new model.
         init: Weights to start from, or None for a new model.
-        vocabulary: Of a new model; None for the shipped one.
+        vocabulary: Vocabulary of a new model; None for the shipped one.
         mirror: Whether scenes are trained on mirrored too.
         scene: What a new model sees of a scene.
         dropout: Overrides the model's; None leaves it.
         loop: Optimisation of each stage.
-        options: Of the objectives.
+        options: Options of the objectives.
         cache: Folder of tokenised scenes.
         info: Stored with the weights.
     """
