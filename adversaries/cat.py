@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from adversaries.common.candidates import Decode, Prior, draw_candidates, load_prior
+from adversaries.common.candidates import Decode, Drawn, Prior, draw_candidates, load_prior
 from adversaries.common.plans import check_context, ego_futures, plan_rows
 from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
@@ -19,7 +19,6 @@ from harness.interfaces import AttackContext, AttackPlan
 from harness.metrics.collision import closest_approach, first_overlap
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 CANDIDATES: Final = 32
 """Futures drawn from the prior (CAT)."""
 PENALTY: Final = 0.99
@@ -94,17 +93,17 @@ class CatAdversary:
             AdversaryError: No opponent, no future, no ego, or the prior finds no candidate.
         """
         check_context(context)
-        states, log_prob, valid = draw_candidates(self._prior, context, self.num, self.decode)
-        last = int(np.flatnonzero(valid)[-1])
-        scored = self._score(context, states, log_prob, valid)
+        drawn = draw_candidates(self._prior, context, self.num, self.decode)
+        last = int(np.flatnonzero(drawn.valid)[-1])
+        scored = self._score(context, drawn)
         chosen = int(scored.score.argmax() if scored.score.any() else scored.distance.argmin())
-        rows, rows_valid = plan_rows(context, states[chosen], last, self.protocol)
+        rows, rows_valid = plan_rows(context, drawn.states[chosen], last, self.protocol)
         return AttackPlan(
             rows,
             rows_valid,
-            candidates=states,
+            candidates=drawn.states,
             scores={
-                "log_prob": log_prob,
+                "log_prob": drawn.log_prob,
                 "probability": scored.probability,
                 "overlap": scored.overlap,
                 "score": scored.score,
@@ -120,11 +119,12 @@ class CatAdversary:
             },
         )
 
-    def _score(self, context: AttackContext, states: Floats, log_prob: Floats, valid: Bools) -> Scored:
-        """Scores of candidates `states` [K, T, 5] against every recent ego trajectory."""
+    def _score(self, context: AttackContext, drawn: Drawn) -> Scored:
+        """Scores of candidates against every recent ego trajectory."""
         check, start = self.protocol.check, context.step + 1
         ego, ego_valid = ego_futures(context)
-        clamped = log_prob.copy()
+        states, valid = drawn.states, drawn.valid
+        clamped = drawn.log_prob.copy()
         if self.protocol.clamp_rank is not None and len(clamped) > self.protocol.clamp_rank:
             clamped[self.protocol.clamp_rank :] = clamped[self.protocol.clamp_rank]
         probability = np.exp(clamped - clamped.max())

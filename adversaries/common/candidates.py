@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from os import PathLike
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,22 +40,23 @@ class Prior(Protocol):
         ...
 
 
-class Drawn(NamedTuple):
-    """Candidates, likeliest first.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """Candidates of every adversary that draws futures; built and read by name, since no order of fields is natural.
 
     Attributes:
         states: [K, T, 5] by absolute step; the log (zeros where it is invalid) up to the current step.
+        valid: [T], True after the current step for as long as the model sees.
         log_prob: [K].
-        valid: [T], True after the current step for as long as the prior sees.
     """
 
     states: Floats
-    log_prob: Floats
     valid: Bools
+    log_prob: Floats
 
 
 def draw_candidates(prior: Prior, context: AttackContext, num: int, decode: Decode) -> Drawn:
-    """`num` futures of the context's opponent.
+    """`num` futures of the context's opponent, likeliest first.
 
     Raises:
         AdversaryError: The prior has none, or none that is finite.
@@ -73,7 +75,7 @@ def draw_candidates(prior: Prior, context: AttackContext, num: int, decode: Deco
     states[:, : context.step + 1] = np.where(seen[:, None], history, 0.0)
     valid = np.zeros(scene.num_steps, dtype=bool)
     valid[context.step + 1 : min(context.step + FUTURE_STEPS, scene.num_steps - 1) + 1] = True
-    return Drawn(states, log_prob, valid)
+    return Drawn(states=states, valid=valid, log_prob=log_prob)
 
 
 def _check(scene: Scenario, future: Floats, log_prob: Floats) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from adversaries.common.candidates import Drawn
 from adversaries.prior.cache import SceneCache
 from adversaries.prior.features import Features
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
@@ -18,7 +19,7 @@ from adversaries.sage.backbone import complete
 from adversaries.sage.experts import Experts, load_experts
 from adversaries.sage.groups import SPACING, Draw, draw_goals
 from adversaries.sage.objectives import Objectives
-from adversaries.sage.steered import CANDIDATES, Drawn, SteeredAdversary, only_seen
+from adversaries.sage.steered import CANDIDATES, SteeredAdversary, only_seen
 from adversaries.sage.steering import Dial, Extrapolation, Mixing, mix_logits
 from harness.episodes.protocol import Protocol
 from harness.interfaces import AttackContext
@@ -87,7 +88,7 @@ class SageAdversary(SteeredAdversary):
         states, valid = complete(
             self.prior, scene.encoding, context.scenario, context.opponent, context.step, case, goals
         )
-        return Drawn(only_seen(context, states), valid, scores[goals])
+        return Drawn(states=only_seen(context, states), valid=valid, log_prob=scores[goals])
 
     def _objectives(self, context: AttackContext) -> Objectives:
         return self._scene(context).objectives

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from adversaries.common.candidates import Drawn
 from adversaries.prior.cache import SceneCache
 from adversaries.sage.backbone import Backbone, Case
 from adversaries.sage.experts import PRIOR_FILE, check_origin, expert_file
 from adversaries.sage.objectives import Objectives
-from adversaries.sage.steered import CANDIDATES, Drawn, SteeredAdversary, only_seen
+from adversaries.sage.steered import CANDIDATES, SteeredAdversary, only_seen
 from adversaries.sage.steering import Dial, Extrapolation, Mixing, PreferenceVectors, preference_vectors
 from harness.episodes.protocol import Protocol
 from harness.errors import ConfigError
@@ -118,7 +119,7 @@ class SampledSageAdversary(SteeredAdversary):
         tokens = made.sample(self.num, context.rng)[0]
         states, valid = self.backbone.futures(context.scenario, context.opponent, context.step, case, tokens)
         log_prob = made.log_prob([tokens])[0].double().numpy()
-        return Drawn(only_seen(context, states), valid, np.asarray(log_prob))
+        return Drawn(states=only_seen(context, states), valid=valid, log_prob=np.asarray(log_prob))
 
     def _objectives(self, context: AttackContext) -> Objectives:
         return self._scene(context).objectives

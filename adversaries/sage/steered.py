@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaries.common.candidates import Drawn
 from adversaries.common.plans import check_context, ego_futures, plan_rows
 from adversaries.sage.objectives import Objectives, Values
 from adversaries.sage.steering import MIXINGS, Mixing, mix_trajectories
@@ -20,18 +21,9 @@ from harness.interfaces import AttackContext, AttackPlan
 from scenarios.scenario import FUTURE_STEPS
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 CANDIDATES: Final = 32
 """Candidates K from which R_μ chooses (appendix B.1)."""
-
-
-class Drawn(NamedTuple):
-    """Candidates: states [K, T, 5] with the log up to the current step, validity [T], log-probabilities [K]."""
-
-    states: Floats
-    valid: Bools
-    log_prob: Floats
 
 
 class Proposal(NamedTuple):
@@ -150,7 +142,7 @@ class SteeredAdversary(ABC):
         future = slice(context.step + 1, None)
         states[0, future] = mix_trajectories(real[future], adv[future], intensity)
         log_prob = np.array([(1.0 - intensity) * real_log_prob + intensity * adv_log_prob])
-        return self._judged(context, Drawn(states, valid, log_prob), intensity)
+        return self._judged(context, Drawn(states=states, valid=valid, log_prob=log_prob), intensity)
 
 
 def only_seen(context: AttackContext, states: Floats) -> Floats:
