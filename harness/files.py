@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 
 from harness.errors import RunError
 
+JsonDict = dict[str, Any]
+"""A JSON object: what it holds is nested, and checked by whoever reads it."""
+Json = Mapping[str, Any]
+"""A JSON object that is only read."""
+
 
 @contextlib.contextmanager
 def explained(path: Path, doing: str) -> Iterator[None]:

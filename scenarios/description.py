@@ -271,7 +271,7 @@ def from_description(document: Mapping[str, Any], source: str = "") -> Scenario:
     )
 
 
-def time_step(metadata: Mapping[str, Any]) -> float:
+def time_step(metadata: Mapping[str, object]) -> float:
     """Seconds between steps, from the time stamps (median, to 0.1 ms), the sample rate, or 0.1 (WOMD)."""
     stamps = metadata.get("ts")
     if stamps is not None:
@@ -293,7 +293,7 @@ def _wider_than_long(size: NDArray[np.float64], valid: NDArray[np.bool_]) -> boo
     return len(rows) > 0 and bool(np.median(rows[:, 1]) > 3.0 and np.median(rows[:, 1]) > np.median(rows[:, 0]))
 
 
-def _lane_ids(value: Any) -> tuple[str, ...]:
+def _lane_ids(value: object) -> tuple[str, ...]:
     """Ids of related lanes, from a list of ids or of WOMD neighbour records."""
     if value is None or isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
         return () if value is None else (str(value),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from scenarios.source_format import (
     RELATIONS,
     SIZE_KEYS,
     Column,
+    Description,
     FeatureFormat,
     SourceFormat,
     TrackFormat,
@@ -30,7 +31,7 @@ TYPES: Final = {
 }
 
 
-def to_description(scenario: Scenario) -> dict[str, Any]:
+def to_description(scenario: Scenario) -> Description:
     """Write a `ScenarioDescription`, independent of the scenario (every array is a copy).
 
     A scene that came from a file is written as that file was: same keys in the same order, same data types,
@@ -39,7 +40,7 @@ def to_description(scenario: Scenario) -> dict[str, Any]:
     """
     form = scenario.extras.get(FORMAT_KEY)
     form = form if isinstance(form, SourceFormat) else None
-    parts: dict[str, object] = {
+    parts: Description = {
         "id": _id(scenario, form),
         "length": scenario.num_steps,
         "metadata": _metadata(scenario, form),
@@ -59,8 +60,8 @@ def _id(scenario: Scenario, form: SourceFormat | None) -> object:
     return form.id if form is not None and scenario.id in form.known_as else scenario.id
 
 
-def _metadata(scenario: Scenario, form: SourceFormat | None) -> dict[str, Any]:
-    metadata: dict[str, Any] = copy_data(dict(scenario.metadata))
+def _metadata(scenario: Scenario, form: SourceFormat | None) -> Description:
+    metadata: Description = copy_data(dict(scenario.metadata))
     ego = scenario.agent_ids[scenario.ego]
     if form is None:
         defaults = {
@@ -86,7 +87,7 @@ def _metadata(scenario: Scenario, form: SourceFormat | None) -> dict[str, Any]:
     return metadata
 
 
-def _track(scenario: Scenario, row: int, form: SourceFormat | None) -> tuple[object, dict[str, object]]:
+def _track(scenario: Scenario, row: int, form: SourceFormat | None) -> tuple[object, Description]:
     name = scenario.agent_ids[row]
     track = form.tracks.get(name) if form is not None else None
     if track is None:
@@ -119,11 +120,11 @@ def _default_track(scenario: Scenario, row: int) -> TrackFormat:
     return TrackFormat(name, kind, columns, {}, tuple(columns), {"metadata": metadata}, ("type", "state", "metadata"))
 
 
-def _feature(feature: MapFeature, form: SourceFormat | None) -> tuple[object, dict[str, object]]:
+def _feature(feature: MapFeature, form: SourceFormat | None) -> tuple[object, Description]:
     record = form.features.get(feature.id) if form is not None else None
     if record is None:
         record = _default_feature(feature)
-    document: dict[str, object] = {}
+    document: Description = {}
     for key in record.order:
         if key == "type":
             document[key] = feature.type

@@ -74,7 +74,7 @@ class _DType(_Inert):
 
     __slots__ = ("order", "spec")
 
-    def __init__(self, spec: Any, align: object = False, copy: object = False) -> None:
+    def __init__(self, spec: object, align: object = False, copy: object = False) -> None:
         if not isinstance(spec, str) or not _PLAIN_DTYPE.fullmatch(spec):
             what = "arrays of Python objects" if spec in ("O", "O8") else f"the numpy type {spec!r}"
             raise UnsafePickleError(f"it holds {what}; only plain numbers, booleans, dates and text are read")
@@ -271,7 +271,7 @@ def _resolve(value: Any, done: dict[int, Any], depth: int = 0) -> object:
     raise UnsafePickleError("it keeps a function as data")
 
 
-def _resolve_dict(value: dict, done: dict[int, Any], depth: int) -> None:
+def _resolve_dict(value: dict, done: dict[int, object], depth: int) -> None:
     if getattr(value, "__dict__", None):
         raise UnsafePickleError("it adds attributes to a dictionary")
     odd_keys = False

@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+Description = dict[str, Any]
+"""A `ScenarioDescription`, or a part of one: nested dictionaries of builtins and arrays."""
 FORMAT_KEY: Final = "source_format"
 """Key of the `SourceFormat` in `Scenario.extras`."""
 RELATIONS: Final = {"entry_lanes": "entry", "exit_lanes": "exit", "left_neighbor": "left", "right_neighbor": "right"}

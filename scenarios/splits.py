@@ -131,7 +131,7 @@ def split_indices(
     """Indices of the scenes of one split, ascending.
 
     Args:
-        source: Any source.
+        source: The scenes to be split.
         name: `train`, `val`, `test` or `all`.
         split_file: JSON, see the module; `splits.json` in the source's folder if not given.
         ratios: Shares where scenes are split by hash.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from adversaries.prior.network import GoalNetwork
 from adversaries.prior.prior import MotionPrior
 from adversaries.prior.samples import Samples, build_samples
 from harness.errors import RunError
-from harness.files import explained, write_json
+from harness.files import JsonDict, explained, write_json
 from harness.fitting.events import Advanced, Epoch, Event, Report, Row, unheard
 from harness.fitting.identity import Identity, digest
 from harness.fitting.loop import Fit
@@ -41,7 +41,7 @@ CLIP: Final = 5.0
 
 
 @torch.no_grad()
-def predict(network: GoalNetwork, rows: dict[str, Any], modes: int) -> np.ndarray:
+def predict(network: GoalNetwork, rows: JsonDict, modes: int) -> np.ndarray:
     """Roll-outs [B, modes, FUTURE_STEPS, 2] (agent frame, m) in the order of the NMS decoding."""
     network.eval()
     batch, _ = batch_of(rows)
@@ -55,7 +55,7 @@ def predict(network: GoalNetwork, rows: dict[str, Any], modes: int) -> np.ndarra
     return network.complete_exactly(encoding, goals).points.numpy()
 
 
-Predictor = Callable[[dict[str, Any]], np.ndarray]
+Predictor = Callable[[JsonDict], np.ndarray]
 
 
 def errors(predictor: Predictor, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +182,7 @@ def train_prior(
     test: ScenarioSource | None = None,
     resume: bool = False,
     cache: Path | None = None,
-    info: dict[str, Any] | None = None,
+    info: JsonDict | None = None,
     report: Report = unheard,
 ) -> TrainedPrior:
     """Train a motion prior; write weights, curves and tables into `folder`.

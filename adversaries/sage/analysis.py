@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,12 @@ from adversaries.sage.objectives import Values, concatenate
 from adversaries.sage.steering import MIXINGS, Dial, PreferenceVectors, extrapolated, weights_at
 from harness.episodes.attacks import attack_context
 from harness.errors import ConfigError
+from harness.files import JsonDict
 from harness.metrics.intervals import bootstrap_mean, wilson
 from scenarios.scenario import Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]
-Row = dict[str, Any]
+Row = JsonDict
 Progress = Callable[[str, int, int], None]
 
 MONOTONE: Final = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -21,6 +21,7 @@ from adversaries.prior.features import Features
 from adversaries.prior.network import GoalNetwork, to_batch
 from adversaries.prior.prior import MotionPrior, world_states
 from adversaries.sage.groups import Draw, draw_goals
+from harness.files import JsonDict
 from scenarios.scenario import Scenario
 
 Floats = NDArray[np.float64]
@@ -71,11 +72,11 @@ class Backbone(Protocol):
         ...
 
     @property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> JsonDict:
         """What the weights file says of its making."""
         ...
 
-    def save(self, path: Path, info: dict[str, Any] | None = None) -> None:
+    def save(self, path: Path, info: JsonDict | None = None) -> None:
         """Write the weights and JSON-able `info` (its own if None) to a file, all or nothing."""
         ...
 
@@ -151,11 +152,11 @@ class GoalBackbone:
         return GoalBackbone(self.prior, self.draw, module)
 
     @property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> JsonDict:
         """What the prior's file says of its making."""
         return self.prior.info
 
-    def save(self, path: Path, info: dict[str, Any] | None = None) -> None:
+    def save(self, path: Path, info: JsonDict | None = None) -> None:
         """Write the policy's weights as those of a prior."""
         MotionPrior(self.clone().module).save(path, self.info if info is None else info)
 

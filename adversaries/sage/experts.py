@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from torch import nn
 
@@ -36,7 +36,7 @@ class Experts:
     prior: MotionPrior
     adv: GoalNetwork
     real: GoalNetwork
-    info: dict[str, dict[str, Any]]
+    info: dict[str, dict[str, object]]
 
     @property
     def vectors(self) -> PreferenceVectors:
@@ -80,7 +80,7 @@ def expert_file(folder: Path, name: str) -> Path:
     return file
 
 
-def load_network(folder: Path, name: str, prior: MotionPrior) -> tuple[GoalNetwork, dict[str, Any]]:
+def load_network(folder: Path, name: str, prior: MotionPrior) -> tuple[GoalNetwork, dict[str, object]]:
     """One aligned network and what its file says of its making.
 
     Raises:

@@ -14,6 +14,7 @@ from adversaries.sage.bank import Bank, build_bank
 from adversaries.sage.config import ExpertsConfig, recipe_of
 from adversaries.sage.experts import PRIOR_FILE, save_expert
 from adversaries.sage.groups import Draw
+from harness.files import JsonDict
 from harness.fitting.events import Advanced, Done, Report, Row, unheard
 from scenarios.scenario import ScenarioSource
 
@@ -25,7 +26,7 @@ def make_experts(
     held_out: ScenarioSource | None,
     folder: Path,
     *,
-    info: dict[str, Any] | None = None,
+    info: JsonDict | None = None,
     report: Report = unheard,
 ) -> dict[str, list[Row]]:
     """Align every expert, write them and their reference into `folder`; finished and half-finished ones go on.

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.errors import AdversaryError, ConfigError
+from harness.files import JsonDict
 from harness.traffic.model.batch import AgentBatch, MapBatch, join_agents, join_maps
 from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.model.rollout import Rollout
@@ -168,11 +169,11 @@ class SmartBackbone:
         return self.model.network
 
     @property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> JsonDict:
         """What the weights file says of its making."""
         return self.model.info
 
-    def save(self, path: Path, info: dict[str, Any] | None = None) -> None:
+    def save(self, path: Path, info: JsonDict | None = None) -> None:
         """Write the weights, all or nothing."""
         self.model.save(path, info)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from harness.episodes.attacks import attack_context, plan_attack
 from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import AdversaryError
+from harness.files import JsonDict
 from harness.interfaces import Adversary, AttackContext, AttackPlan, Bools, Floats
 from harness.metrics.adversarial import adversarial_reward
 from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, closest_approach, first_overlap
@@ -89,14 +90,14 @@ def attack_logged(
     return AttackRecord(scenario.id, adversary.name, protocol.name, milliseconds=attack.seconds * 1e3, **numbers), plan
 
 
-def judge(context: AttackContext, states: Floats, valid: Bools, protocol: Protocol) -> dict[str, Any]:
+def judge(context: AttackContext, states: Floats, valid: Bools, protocol: Protocol) -> JsonDict:
     """Every number of an `AttackRecord` for the opponent's `states` [T, 5] with `valid` [T] against the newest ego."""
     scene, start = context.scenario, context.step + 1
     ego, size = context.ego_trajectories[-1], scene.box(context.opponent)
     pair = (states, valid, size, ego.states, ego.valid, context.ego_size)
     motion = valid.copy()
     motion[: context.step] = False  # the seam from the last observed row counts, the recorded history does not
-    style: dict[str, Any] = {"differences": "gradient", "headings": "path"} if protocol.penalties_by_gradient else {}
+    style: JsonDict = {"differences": "gradient", "headings": "path"} if protocol.penalties_by_gradient else {}
     off_road, hits_traffic = map_checks(
         MapIndex.of(scene), scene, context.opponent, (states, valid), start, mirrored=protocol.boxes_mirrored
     )

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.benchmarking.config import BenchmarkConfig, System
 from harness.episodes.policies import load_policy
 from harness.episodes.protocol import protocol_of
 from harness.errors import ConfigError, RunError
+from harness.files import Json, JsonDict
 from harness.registry import targets
 from harness.specs import parse
 from harness.traffic.make import make_traffic
@@ -69,11 +70,11 @@ class Lineup:
         """The system of that label."""
         return next(item for item in self.systems if item.label == label)
 
-    def as_dict(self, protocol: str) -> dict[str, Any]:
+    def as_dict(self, protocol: str) -> JsonDict:
         """JSON-able, with the protocol's deviations."""
         return {**asdict(self), "protocol": protocol, "deviations": protocol_of(protocol).describe()}
 
-    def check_same(self, stored: Mapping[str, Any], folder: Path) -> None:
+    def check_same(self, stored: Json, folder: Path) -> None:
         """Refuse to go on with a run whose scenes or weights are no longer the same.
 
         Raises:

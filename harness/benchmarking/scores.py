@@ -129,14 +129,14 @@ def score(case: Case) -> dict[str, Score]:
     return {key: _plain(value) for key, value in numbers.items()}
 
 
-def profiles(case: Case) -> dict[str, NDArray[Any]]:
+def profiles(case: Case) -> dict[str, NDArray[np.generic]]:
     """Samples for pooled distributions: of the attack, and of the log of the same vehicle at the same steps."""
     if case.scenario.opponent is None or case.episode.opponent is None:
         return {}
     reading = "as-published" if case.protocol.distances_as_written else "corrected"
     log = padded(Trajectory(case.scenario.states(case.agent), case.scenario.valid[case.agent]), case.rows)
     later = np.arange(case.rows) >= CURRENT_STEP
-    found: dict[str, NDArray[Any]] = {}
+    found: dict[str, NDArray[np.generic]] = {}
     for name, (states, valid) in (("attack", case.motion), ("log", Trajectory(log.states, log.valid & later))):
         samples = kinematic_samples(states, valid, case.scenario.dt, reading)  # type: ignore[arg-type]
         found |= {
@@ -147,7 +147,7 @@ def profiles(case: Case) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _drive(case: Case) -> Mapping[str, Any]:
+def _drive(case: Case) -> Mapping[str, object]:
     """How the system under test drove, whoever attacked."""
     episode = case.episode
     return {
@@ -164,7 +164,7 @@ def _drive(case: Case) -> Mapping[str, Any]:
     }
 
 
-def _success(case: Case) -> Mapping[str, Any]:
+def _success(case: Case) -> Mapping[str, object]:
     """Contact with the opponent, by every reading."""
     log = Trajectory(case.scenario.states(case.scenario.ego), case.scenario.valid[case.scenario.ego])
     before, other = case.undisturbed.ego, case.undisturbed.opponent
@@ -231,7 +231,7 @@ def _compliance(case: Case) -> Mapping[str, bool]:
     return {"crosses_edge": edges, "hits_objects": objects}
 
 
-def _encounter(case: Case) -> Mapping[str, Any]:
+def _encounter(case: Case) -> Mapping[str, object]:
     """How near, how soon, how hard."""
     pair = (case.ego, case.ego_size, case.executed, case.size)
     near, soon = minimum_distance(*pair, START), time_to_collision(*pair, START).minimum
@@ -243,7 +243,7 @@ def _encounter(case: Case) -> Mapping[str, Any]:
     }
 
 
-def _verdict(case: Case) -> Mapping[str, Any]:
+def _verdict(case: Case) -> Mapping[str, object]:
     """Who could have done what about the first contact: with the opponent, or, undisturbed, with any vehicle.
 
     After the first contact nothing tells what drivers would have done, so later ones are not judged; and who ran into

@@ -69,7 +69,7 @@ def summarise(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> list[Cel
     ]
 
 
-def as_object(cell: Cell, config: BenchmarkConfig) -> dict[str, Any]:
+def as_object(cell: Cell, config: BenchmarkConfig) -> dict[str, object]:
     """A cell as one JSON object."""
     return {
         "adversary": cell.adversary,

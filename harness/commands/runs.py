@@ -16,12 +16,12 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from harness.errors import RunError
-from harness.files import explained, plain, write_json, write_text
+from harness.files import Json, JsonDict, explained, plain, write_json, write_text
 
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = ".lock"
@@ -29,7 +29,7 @@ PACKAGES: Final = ("gauntlet-drive", "metadrive-simulator", "stable-baselines3",
 """Distributions whose versions can change a result."""
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> JsonDict:
     """Versions, commit, command line, machine and time: what is needed to repeat a run."""
     versions = {}
     for package in PACKAGES:
@@ -73,7 +73,7 @@ def default_folder(verb: str) -> Path:
 class RunDirectory:
     """An opened (and locked) run directory. Use `create` or `reopen`, and `close` or `with`."""
 
-    def __init__(self, path: Path, info: dict[str, Any]) -> None:
+    def __init__(self, path: Path, info: JsonDict) -> None:
         """Lock `path`.
 
         Raises:
@@ -93,7 +93,7 @@ class RunDirectory:
             ) from error
 
     @classmethod
-    def create(cls, path: Path, verb: str, config: Mapping[str, Any]) -> RunDirectory:
+    def create(cls, path: Path, verb: str, config: Json) -> RunDirectory:
         """Start a run in a new (or empty) folder.
 
         Raises:
@@ -138,7 +138,7 @@ class RunDirectory:
         self._files.clear()
         self._lock.close()
 
-    def append(self, name: str, record: Mapping[str, Any], *, durable: bool = False) -> None:
+    def append(self, name: str, record: Json, *, durable: bool = False) -> None:
         """Append one record to `name`.jsonl and hand it to the operating system (it survives a SIGKILL).
 
         Args:
@@ -159,11 +159,11 @@ class RunDirectory:
             if durable:
                 os.fsync(file.fileno())
 
-    def records(self, name: str) -> list[dict[str, Any]]:
+    def records(self, name: str) -> list[JsonDict]:
         """Every record of `name`.jsonl (empty if there is none)."""
         return read_records(self.path / f"{name}.jsonl")
 
-    def keep_records(self, name: str, keep: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    def keep_records(self, name: str, keep: Callable[[JsonDict], bool]) -> list[JsonDict]:
         """Drop the records that a checkpoint does not know of (they will happen again); return the rest."""
         path = self.path / f"{name}.jsonl"
         if name in self._files:
@@ -176,7 +176,7 @@ class RunDirectory:
         return kept
 
 
-def read_run(path: Path) -> dict[str, Any]:
+def read_run(path: Path) -> JsonDict:
     """The `run.json` of a run folder.
 
     Raises:
@@ -194,7 +194,7 @@ def read_run(path: Path) -> dict[str, Any]:
     return info
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path) -> list[JsonDict]:
     """Records of a JSONL file. A torn last line (the process was killed while writing it) is left out.
 
     Raises:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from harness.drawing.figure import legend_below, panels, save_figure
 from harness.drawing.palette import LIGHT, series_colour, series_marker
+from harness.files import Json
 from harness.training.evaluation import STAGES, Summary
 
 Numbers = Sequence[float]
-Row = Mapping[str, Any]
+Row = Json
 """One line of a run's history."""
 
 EPOCH: Final = "epoch"

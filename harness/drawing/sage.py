@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from harness.drawing.curves import Panel, Series, draw_panel, draw_panels
 from harness.drawing.figure import legend_below, panels, save_figure
 from harness.drawing.palette import LIGHT, series_colour, series_marker
+from harness.files import Json
 
-Result = Mapping[str, Any]
+Result = Json
 """What `sage_analysis` writes to `analysis.json`."""
-Row = Mapping[str, Any]
+Row = Json
 
 STRATEGIES: Final = {"weights": "-", "logits": "--", "trajectories": ":"}
 """Strategies of mixing, each with its line."""

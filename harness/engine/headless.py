@@ -35,7 +35,7 @@ class HeadlessEngine(BaseEngine):
     def try_pull_asset() -> None:
         """Fetch nothing: stock downloads (or waits for) 3D models here even when nothing is rendered."""
 
-    def watch_contacts(self, ego: Any) -> None:
+    def watch_contacts(self, ego: object) -> None:
         """Set the ego's crash flags from Bullet's contact callback, as stock's `collision_callback` does."""
         self.physics_world.dynamic_world.setContactAddedCallback(
             PythonCallbackObject(lambda contact: self.flag_contact(ego, contact))

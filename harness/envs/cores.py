@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 START_TIMEOUT: Final = 120.0
 """Seconds that a simulator process may take to import MetaDrive and answer."""
 
-StepResult = tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]
+StepResult = tuple[NDArray[np.float32], float, bool, bool, dict[str, object]]
 
 
 class _Core:
@@ -51,7 +51,7 @@ class LocalCore(_Core):
             raise EngineError("there is no simulator: call reset() first.")
         return self._env
 
-    def reset(self, *, seed: int, options: dict[str, Any]) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    def reset(self, *, seed: int, options: dict[str, object]) -> tuple[NDArray[np.float32], dict[str, object]]:
         """Begin an episode, starting the simulator where needed.
 
         Raises:

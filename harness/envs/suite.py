@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from harness import registry
 from harness.engine.config import EngineConfig
@@ -88,7 +88,10 @@ def _adversary(name: str | Adversary, options: dict[str, Any] | None) -> Adversa
     return registry.make("adversary", name, **(options or {})) if isinstance(name, str) else name
 
 
-def _documented(cls: type[AttackingEnv]) -> Any:
+_Env = TypeVar("_Env", bound=AttackingEnv)
+
+
+def _documented(cls: type[_Env]) -> type[_Env]:
     """Fill the parts that every id's docstring shares."""
     shared = {"{spaces}": _SPACES, "{arguments}": _ARGUMENTS}
     text = inspect.cleandoc(cls.__doc__ or "")
@@ -258,7 +261,7 @@ class AdversaryEnv(_SuiteEnv):
         split: str | None = None,
         *,
         adversary: str | Adversary = "cat",
-        adversary_options: dict[str, Any] | None = None,
+        adversary_options: dict[str, object] | None = None,
         intensity: float = 1.0,
         probability: float = 1.0,
         buffer_size: int = 5,

@@ -201,7 +201,7 @@ def _road(xodr: Any, road: LaneRoad, before: int | None) -> Any:
     return result
 
 
-def _speed_limit(lane: MapFeature) -> dict[str, Any]:
+def _speed_limit(lane: MapFeature) -> dict[str, object]:
     limit = lane.extras.get("speed_limit_kmh")
     if isinstance(limit, int | float) and 0 < limit < 200:
         return {"speed": round(float(limit), 1), "speed_unit": "km/h"}

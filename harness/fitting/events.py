@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-Row = dict[str, Any]
+from harness.files import JsonDict
+
+Row = JsonDict
 """Numbers of one epoch as they are written to JSON: `epoch`, and floats by name, or dictionaries of floats."""
 
 

@@ -5,8 +5,8 @@ Whatever else the machine does hits both; the ratios are medians over the blocks
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from harness.engine.config import EngineConfig
 from harness.engine.env import GauntletEnv
 from harness.engine.stock import StockProcess, drive
+from harness.files import Json
 from harness.performance.config import PerfConfig
 from harness.performance.sample import LoadedScenes
 from scenarios.scenario import Scenario
 
-Drive = Mapping[str, Any]
+Drive = Json
 """What `harness.engine.stock.drive` returns."""
 TOLERANCE: Final = 1e-4
 """Numbers that differ by more are counted."""

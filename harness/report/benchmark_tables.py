@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.benchmarking.columns import COLUMNS, SAGE_COLUMNS, TABLES
 from harness.benchmarking.comparison import Comparison
@@ -66,7 +66,7 @@ def write_all(folder: Path, cells: Sequence[Cell], comparisons: Sequence[Compari
     write_json(folder / "summary.json", summary(cells, comparisons, config))
 
 
-def summary(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: BenchmarkConfig) -> dict[str, Any]:
+def summary(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: BenchmarkConfig) -> dict[str, object]:
     """Everything as one JSON object: `about`, `cells` (one per adversary and system), `comparisons`."""
     return {
         "about": {

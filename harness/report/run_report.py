@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
 from harness.commands.runs import RunDirectory
 from harness.drawing.curves import draw_learning
 from harness.drawing.playback import save_playback
+from harness.files import JsonDict
 from harness.report.training_tables import terminal_table, write_tables
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Summary, summarise
+
+if TYPE_CHECKING:
+    from harness.training.loop import Trainer
 
 CURVE: Final = "learning_curve.png"
 FILES: Final = {
@@ -36,7 +40,7 @@ def title_of(config: TrainConfig) -> str:
     return f"TD3 trained {attacks} on {Path(config.data).name}, {config.steps:,} steps, seed {config.seed}"
 
 
-def report(config: TrainConfig, run: RunDirectory, trainer: Any, console: Console) -> None:
+def report(config: TrainConfig, run: RunDirectory, trainer: Trainer, console: Console) -> None:
     """Write tables and pictures, and print the last evaluation.
 
     Raises:
@@ -71,7 +75,7 @@ def report(config: TrainConfig, run: RunDirectory, trainer: Any, console: Consol
             console.print(f"  {name:26} {purpose}", highlight=False)
 
 
-def draw(config: TrainConfig, run: RunDirectory, trainer: Any, summaries: list[Summary], console: Console) -> None:
+def draw(config: TrainConfig, run: RunDirectory, trainer: Trainer, summaries: list[Summary], console: Console) -> None:
     """Learning curve, and playback of one test scene as recorded and attacked.
 
     Raises:
@@ -87,7 +91,7 @@ def draw(config: TrainConfig, run: RunDirectory, trainer: Any, summaries: list[S
             save_playback(scenario, episode, trainer.parts.engine.options.ego_box, run.path / f"playback_{stage}.gif")
 
 
-def telling_scene(records: list[dict[str, Any]]) -> str | None:
+def telling_scene(records: list[JsonDict]) -> str | None:
     """The test scene of the last evaluation that shows most: safe as recorded, hit by the opponent under attack.
 
     Failing that, an attacked scene in which the ego came far; None if no attacked episode succeeded.

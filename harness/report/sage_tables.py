@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+from harness.files import Json
 from harness.metrics.intervals import Interval
 from harness.report.tables import Column, Table, TableRow
 
@@ -24,7 +24,7 @@ _STRATEGIES: Final = (
 )
 
 
-def tables(result: Mapping[str, Any]) -> list[Table]:
+def tables(result: Json) -> list[Table]:
     """The response to λ, and what the strategies are worth.
 
     Args:
@@ -50,7 +50,7 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     return [Table((_INTENSITY, *_RESPONSE), response, title), Table(_STRATEGIES, worth, "strategies")]
 
 
-def remarks(result: Mapping[str, Any]) -> list[str]:
+def remarks(result: Json) -> list[str]:
     """What no table holds: how monotone the response is, and lengths and angle of the preference vectors."""
     rho = ", ".join(f"{key} {value:.2f}" for key, value in result["monotone"].items())
     found = result["vectors"]

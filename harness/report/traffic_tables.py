@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import rich.table
 
+from harness.files import Json
 from harness.metrics.intervals import Interval
 from harness.metrics.wosac import FEATURES
 from harness.report.tables import Column, Table, TableRow
@@ -43,7 +44,7 @@ _ROLLOUTS: Final = (
 )
 
 
-def comparison_tables(result: Mapping[str, Any], count: int) -> Iterator[rich.table.Table | str]:
+def comparison_tables(result: Json, count: int) -> Iterator[rich.table.Table | str]:
     """What `evaluate_traffic` prints: tables, and lines of text.
 
     Args:
@@ -68,7 +69,7 @@ def comparison_tables(result: Mapping[str, Any], count: int) -> Iterator[rich.ta
         yield paired_table(result["paired"]).rich()
 
 
-def realism_table(models: Mapping[str, Any], title: str) -> Table:
+def realism_table(models: Json, title: str) -> Table:
     """One row per model.
 
     Args:
@@ -86,7 +87,7 @@ def realism_table(models: Mapping[str, Any], title: str) -> Table:
     return Table(_REALISM, rows, title)
 
 
-def paired_table(pairs: Mapping[str, Any]) -> Table:
+def paired_table(pairs: Json) -> Table:
     """One row per pair of models.
 
     Args:
@@ -99,7 +100,7 @@ def paired_table(pairs: Mapping[str, Any]) -> Table:
     return Table(_PAIRED, rows, "same scenes, first minus second")
 
 
-def reactivity_table(rates: Mapping[str, Any], title: str) -> Table:
+def reactivity_table(rates: Json, title: str) -> Table:
     """One row per kind of traffic.
 
     Args:
@@ -119,7 +120,7 @@ def reactivity_table(rates: Mapping[str, Any], title: str) -> Table:
     return Table(columns, rows, title)
 
 
-def rollouts_table(results: Sequence[Mapping[str, Any]], title: str) -> Table:
+def rollouts_table(results: Sequence[Json], title: str) -> Table:
     """One row per scene.
 
     Args:

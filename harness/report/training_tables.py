@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from harness.files import write_json, write_text
+from harness.files import Json, JsonDict, write_json, write_text
 from harness.report.tables import Column, Table, TableRow
 from harness.training.evaluation import COLUMNS, EXTRA_COLUMNS, STAGES, Summary
 
@@ -46,7 +46,7 @@ def _row(summary: Summary) -> TableRow:
     }
 
 
-def write_tables(folder: Path, summaries: Sequence[Summary], title: str, about: Mapping[str, Any]) -> None:
+def write_tables(folder: Path, summaries: Sequence[Summary], title: str, about: Mapping[str, object]) -> None:
     """Write `results.md` (the last evaluation), `curve.csv` (all) and `results.json` (all, with `about`).
 
     Raises:
@@ -60,7 +60,7 @@ def write_tables(folder: Path, summaries: Sequence[Summary], title: str, about: 
     write_json(folder / "results.json", {"about": about, "evaluations": [row.as_dict() for row in summaries]})
 
 
-def prior_records(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def prior_records(results: Json) -> list[JsonDict]:
     """Every number of `train_prior`: split, subset of vehicles, method, then the metrics."""
     return [
         {"split": split, "vehicles": subset, "method": method, **values}
@@ -70,7 +70,7 @@ def prior_records(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def prior_table(results: Mapping[str, Any]) -> Table:
+def prior_table(results: Json) -> Table:
     """The numbers of `train_prior` that matter."""
     metrics = [f"{name}_{k}" for k in (6, 32) for name in ("minADE", "minFDE", "miss")]
     columns = (
@@ -82,7 +82,7 @@ def prior_table(results: Mapping[str, Any]) -> Table:
     return Table(columns, prior_records(results), title)
 
 
-def experts_table(histories: Mapping[str, Sequence[Mapping[str, Any]]], keys: Sequence[str]) -> Table:
+def experts_table(histories: Mapping[str, Sequence[Json]], keys: Sequence[str]) -> Table:
     """What the groups of every expert were worth before and after alignment."""
     rows = []
     for name, epochs in histories.items():
@@ -95,7 +95,7 @@ def experts_table(histories: Mapping[str, Sequence[Mapping[str, Any]]], keys: Se
     return Table(columns, rows, "Experts: the prior's groups before and after alignment")
 
 
-def seal_table(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+def seal_table(history: Mapping[str, Sequence[Json]]) -> Table:
     """The best held-out epoch of every network of SEAL."""
     rows = []
     for name, epochs in history.items():

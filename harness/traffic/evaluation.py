@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -115,14 +115,14 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def summarise(table: RealismTable, seed: int = 0) -> dict[str, Any]:
+def summarise(table: RealismTable, seed: int = 0) -> dict[str, object]:
     """Means over scenes with bootstrap intervals, and paired differences of every two models.
 
     Returns:
         `models`: model → every metric (mean over scenes), `N` (scenes), `intervals` (metric → [low, high]) and
         `seconds` per scene; `paired`: `a - b` → metric → mean, low, high, p value and scenes.
     """
-    models: dict[str, Any] = {}
+    models: dict[str, object] = {}
     for name, scores in table.scores.items():
         intervals = {metric: bootstrap_mean(values, seed) for metric, values in scores.items()}
         count = max(len(table.scenes), 1)
@@ -135,8 +135,8 @@ def summarise(table: RealismTable, seed: int = 0) -> dict[str, Any]:
     return {"models": models, "paired": _paired(table, seed)}
 
 
-def _paired(table: RealismTable, seed: int) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+def _paired(table: RealismTable, seed: int) -> dict[str, object]:
+    result: dict[str, object] = {}
     for one, two in combinations(table.scores, 2):
         result[f"{one} - {two}"] = {
             metric: _difference(table.scores[one][metric], table.scores[two][metric], seed) for metric in METRICS

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ConfigError
+from harness.files import JsonDict
 from harness.geometry import arc_lengths, to_frame, wrap_angle
 from harness.interfaces import HEADING, STATE, VX, VY, TrafficPolicy
 from harness.metrics.collision import first_overlap
@@ -152,7 +153,7 @@ def react(case: Braking, traffic: TrafficPolicy, seed: int) -> Reaction:
     return Reaction(True, step, float(pace[row, step]) - own, slowed)
 
 
-def summarise(found: Mapping[str, Sequence[Reaction]]) -> dict[str, Any]:
+def summarise(found: Mapping[str, Sequence[Reaction]]) -> JsonDict:
     """Rates with Wilson intervals, and exact McNemar tests of every kind of traffic against the first.
 
     Raises:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.files import write_arrays
+from harness.files import JsonDict, write_arrays
 from harness.interfaces import HEADING, STATE, VX, VY, Episode, Trajectory
 from harness.metrics.collision import first_overlap
 from harness.traffic.rollouts import SimulatedScene
@@ -82,7 +82,7 @@ def ego_contact(scenario: Scenario, states: Floats, valid: NDArray[np.bool_]) ->
     return int(found.min()) if len(found) else None
 
 
-def summary(scenario: Scenario, simulated: SimulatedScene) -> list[dict[str, Any]]:
+def summary(scenario: Scenario, simulated: SimulatedScene) -> list[JsonDict]:
     """Numbers of every roll-out: ego contact (absolute step or None), agents in new contacts, distances driven."""
     sizes, agents = _boxes(scenario), simulated.agents
     pairs = np.array(list(combinations(agents.tolist(), 2)), dtype=np.intp).reshape(-1, 2)
@@ -114,7 +114,7 @@ def save_rollouts(scenario: Scenario, simulated: SimulatedScene, path: Path) -> 
     in the scene; `kinds` [A]; `sizes` [A, 2] length and width, m; `steps` [S] absolute; `dt`, s.
     """
     agents = simulated.agents
-    arrays: dict[str, Any] = {
+    arrays: JsonDict = {
         "states": simulated.states,
         "agents": agents,
         "agent_ids": np.array([scenario.agent_ids[agent] for agent in agents], dtype=np.str_),

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Progress:
     next_checkpoint: int = 0
     evaluated: int = -1
     seconds: float = 0.0
-    curriculum: dict[str, Any] = field(default_factory=dict)
+    curriculum: dict[str, object] = field(default_factory=dict)
     segments: list[list[int]] = field(default_factory=list)
     failed_episodes: int = 0
 
@@ -67,11 +67,11 @@ def _segment_file(start: int, end: int) -> str:
     return f"replay-{start}-{end}.npz"
 
 
-def _savez(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def _savez(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     write_atomically(path, lambda beside: np.savez(beside, allow_pickle=False, **arrays))
 
 
-def save(run: Path, progress: Progress, learner: Learner, ego: Mapping[str, NDArray[Any]]) -> None:
+def save(run: Path, progress: Progress, learner: Learner, ego: Mapping[str, NDArray[np.generic]]) -> None:
     """Write a checkpoint, between episodes.
 
     Args:
@@ -119,7 +119,7 @@ def exists(run: Path) -> bool:
     return (run / FOLDER / MANIFEST).is_file()
 
 
-def load(run: Path, learner: Learner) -> tuple[Progress, dict[str, NDArray[Any]]]:
+def load(run: Path, learner: Learner) -> tuple[Progress, dict[str, NDArray[np.generic]]]:
     """Restore `learner`, and return progress and the state of the buffer of ego trajectories.
 
     Raises:

@@ -11,6 +11,7 @@ from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.rollout import Played
 from harness.episodes.two_stage import two_stages
 from harness.errors import PolicyError
+from harness.files import JsonDict
 from harness.interfaces import Adversary, EgoPolicy, Episode
 from harness.metrics.intervals import Interval, bootstrap_mean
 from harness.report.tables import Column
@@ -192,16 +193,16 @@ class Summary:
     attacked: int
     columns: dict[str, Interval]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain values."""
         values = asdict(self)
         values["columns"] = {name: interval._asdict() for name, interval in self.columns.items()}
         return values
 
 
-def summarise(records: Sequence[dict[str, Any]], seed: int = 0) -> list[Summary]:
+def summarise(records: Sequence[JsonDict], seed: int = 0) -> list[Summary]:
     """Summaries of every evaluation in `evaluation.jsonl`, by step, then stage."""
-    groups: dict[tuple[int, Stage], list[dict[str, Any]]] = {}
+    groups: dict[tuple[int, Stage], list[JsonDict]] = {}
     for record in records:
         groups.setdefault((record["step"], record["stage"]), []).append(record)
     summaries = []

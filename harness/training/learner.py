@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import gymnasium
 import numpy as np
@@ -21,15 +21,15 @@ LOSS_WINDOW: Final = 1000
 """Updates over which reported losses are averaged."""
 
 
-class _SpacesOnly(gymnasium.Env[Any, Any]):
+class _SpacesOnly(gymnasium.Env[object, object]):
     """What Stable-Baselines3 needs of an environment to build its networks."""
 
     def __init__(self, observation_space: spaces.Box, action_space: spaces.Box) -> None:
         self.observation_space, self.action_space = observation_space, action_space
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Floats32, dict[str, Any]]:
+        self, *, seed: int | None = None, options: dict[str, object] | None = None
+    ) -> tuple[Floats32, dict[str, object]]:
         raise NotImplementedError
 
 
@@ -177,9 +177,9 @@ class LivePolicy:
         self._learner = learner
         self.observation = observation
 
-    def reset(self, scenario: Any, rng: np.random.Generator) -> None:
+    def reset(self, scenario: object, rng: np.random.Generator) -> None:
         """Nothing to remember between episodes."""
 
-    def act(self, observation: Floats32, view: Any) -> Floats32:
+    def act(self, observation: Floats32, view: object) -> Floats32:
         """The greedy action [2]."""
         return self._learner.greedy(observation)

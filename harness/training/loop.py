@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.episodes.schedules import CurriculumSchedule
 from harness.errors import EngineError, RunError, ScenarioError
+from harness.files import Json
 from harness.interfaces import Adversary, Curriculum, Episode
 from harness.training import checkpoint
 from harness.training.checkpoint import Progress
@@ -66,7 +67,7 @@ class Watcher:
     def step(self, progress: Progress) -> None:
         """After every training episode."""
 
-    def metrics(self, record: Mapping[str, Any]) -> None:
+    def metrics(self, record: Json) -> None:
         """Losses and speed, now and then."""
 
     def evaluating(self, step: int, done: int, total: int) -> None:
@@ -95,7 +96,7 @@ class Watchers(Watcher):
         for member in self._members:
             member.step(progress)
 
-    def metrics(self, record: Mapping[str, Any]) -> None:
+    def metrics(self, record: Json) -> None:
         """Tell everyone."""
         for member in self._members:
             member.metrics(record)

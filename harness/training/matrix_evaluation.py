@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from harness import registry
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError
-from harness.files import read_json, write_json
+from harness.files import JsonDict, read_json, write_json
+from harness.interfaces import Adversary
 from harness.metrics.intervals import Estimate, Interval, bootstrap_mean
 from harness.metrics.paired import RESAMPLES, PairedDifference, paired_difference
 from harness.report.tables import Column
@@ -22,6 +23,7 @@ from harness.training.config import TrainConfig
 from harness.training.evaluation import COLUMNS, Evaluator, Row, Stage
 from harness.training.matrix import Cell
 from harness.training.setup import CACHED_SCENES, make_adversary, train_and_test
+from scenarios.scenario import ScenarioSource
 
 EVALUATION_SEED: Final = 0
 """One for all egos, so that they meet the same attacks on the same terms."""
@@ -78,7 +80,7 @@ def evaluate(
     return {key: rows for key, rows in found.items() if rows is not None}
 
 
-def _environment(config: TrainConfig, test: Any) -> RuledEnv:
+def _environment(config: TrainConfig, test: ScenarioSource) -> RuledEnv:
     from harness.engine.config import EngineConfig
     from harness.engine.env import GauntletEnv
 
@@ -93,7 +95,7 @@ def _environment(config: TrainConfig, test: Any) -> RuledEnv:
     return RuledEnv(GauntletEnv(test, options), EndRules(config.eval_horizon, crash_ends=config.eval_crash_ends))
 
 
-def _rows(env: RuledEnv, cell: Cell, adversary: Any, scenes: int) -> Iterator[Row]:
+def _rows(env: RuledEnv, cell: Cell, adversary: Adversary | None, scenes: int) -> Iterator[Row]:
     config = cell.config
     policy = registry.make("policy", "td3", path=cell.folder / "policy.zip", observation=config.observation)
     evaluator = Evaluator(
@@ -118,9 +120,9 @@ def _kept(path: Path) -> list[Row] | None:
     return [_row(record) for record in read_json(path)]
 
 
-def _row(record: dict[str, Any]) -> Row:
+def _row(record: JsonDict) -> Row:
     # What is not a number is null in a file.
-    values: dict[str, Any] = {key: math.nan if value is None else value for key, value in record.items()}
+    values: JsonDict = {key: math.nan if value is None else value for key, value in record.items()}
     return Row(**values)
 
 
@@ -139,7 +141,7 @@ class Scores:
     row: str
     stage: Stage
     adversary: str
-    values: dict[str, Any]
+    values: JsonDict
     scenes: tuple[str, ...]
 
     def interval(self, column: str) -> Interval:
@@ -189,7 +191,7 @@ def difference(first: Scores, second: Scores, column: str) -> PairedDifference:
     return paired_difference(a, b, EVALUATION_SEED)
 
 
-def as_json(tables: Sequence[Scores]) -> list[dict[str, Any]]:
+def as_json(tables: Sequence[Scores]) -> list[JsonDict]:
     """Plain values of tables, for a file."""
     return [
         {

@@ -124,7 +124,7 @@ def write_scene_list(run: RunDirectory, train: ScenarioSource, test: ScenarioSou
     """Record which scenes were used, and which files were left out and why."""
     rejected: dict[str, str] = {}
     for source in (train, test):
-        inner: Any = source
+        inner: object = source
         while hasattr(inner, "source"):
             inner = inner.source
         rejected |= {item.path.name: item.reason for item in getattr(inner, "rejected", ())}

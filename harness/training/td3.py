@@ -223,7 +223,7 @@ class FastTD3(TD3):
         super().set_parameters(*args, **kwargs)
         self._bind()
 
-    def get_parameters(self) -> dict[str, dict[str, Any]]:
+    def get_parameters(self) -> dict[str, dict[str, object]]:
         """Parameters as Stable-Baselines3 gives them."""
         self._critics.count_steps(self.critic.optimizer)
         self._actors.count_steps(self.actor.optimizer)

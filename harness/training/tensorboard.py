@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from harness.files import Json
 from harness.training.evaluation import COLUMNS, Row, summarise
 from harness.training.loop import Watcher
 
@@ -26,7 +25,7 @@ class TensorBoardWatcher(Watcher):
 
         self._writer = SummaryWriter(str(folder), purge_step=resumed_at or None)
 
-    def metrics(self, record: Mapping[str, Any]) -> None:
+    def metrics(self, record: Json) -> None:
         """Scalars of training."""
         for name, value in record.items():
             if name != "step" and value is not None and math.isfinite(value):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import shapely
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from harness.errors import ConfigError, ScenarioError
+from harness.files import Json
 from scenarios.description import from_description
 from scenarios.scenario import DT, Scenario
+from scenarios.source_format import Description
 
 Floats = NDArray[np.float64]
 
@@ -94,7 +96,7 @@ def load(path: str | Path) -> Scenario:
         raise ScenarioError(f"{path}: not an Argoverse 2 scene: {type(error).__name__}: {error}.") from error
 
 
-def _read_table(path: Path) -> dict[str, NDArray[Any]]:
+def _read_table(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -114,7 +116,7 @@ def _read_table(path: Path) -> dict[str, NDArray[Any]]:
         raise ScenarioError(f"{path}: cannot be read as parquet: {error}. Fetch the file again.") from error
 
 
-def to_description(table: Mapping[str, NDArray[Any]], archive: Mapping[str, Any], source: str = "") -> dict[str, Any]:
+def to_description(table: Mapping[str, NDArray[np.generic]], archive: Json, source: str = "") -> Description:
     """`ScenarioDescription` dictionary of the columns of a scenario and its parsed map.
 
     Raises:
@@ -163,13 +165,13 @@ def to_description(table: Mapping[str, NDArray[Any]], archive: Mapping[str, Any]
 
 
 def _track(
-    table: Mapping[str, NDArray[Any]],
+    table: Mapping[str, NDArray[np.generic]],
     rows: NDArray[np.intp],
     when: NDArray[np.int64],
     steps: int,
     name: str,
     ground: _Ground,
-) -> dict[str, Any]:
+) -> Description:
     kind, size = SIZES.get(str(table["object_type"][rows[0]]), SIZES["unknown"])
     position, velocity = np.zeros((steps, 3)), np.zeros((steps, 2))
     heading, valid = np.zeros(steps), np.zeros(steps, dtype=bool)
@@ -188,7 +190,7 @@ def _track(
 class _Ground:
     """Heights of the lane boundaries: the only ones that the files have for the road."""
 
-    def __init__(self, archive: Mapping[str, Any]) -> None:
+    def __init__(self, archive: Json) -> None:
         lanes = archive["lane_segments"].values()
         sides = [_points(lane[f"{side}_lane_boundary"]) for lane in lanes for side in ("left", "right")]
         self._points = np.concatenate([np.zeros((0, 3)), *sides])
@@ -201,8 +203,8 @@ class _Ground:
         return self._points[self._tree.query(points[:, :2])[1], 2]
 
 
-def _features(archive: Mapping[str, Any], ground: _Ground) -> dict[str, Any]:
-    features: dict[str, Any] = {}
+def _features(archive: Json, ground: _Ground) -> Description:
+    features: Description = {}
     seen: set[bytes] = set()
     for name, lane in archive["lane_segments"].items():
         features[str(name)] = _lane(lane, ground)
@@ -223,7 +225,7 @@ def _features(archive: Mapping[str, Any], ground: _Ground) -> dict[str, Any]:
     return features
 
 
-def _lane(lane: Mapping[str, Any], ground: _Ground) -> dict[str, Any]:
+def _lane(lane: Json, ground: _Ground) -> Description:
     line = _points(lane["centerline"])
     line[:, 2] = ground.height(line)
     neighbours = {
@@ -240,7 +242,7 @@ def _lane(lane: Mapping[str, Any], ground: _Ground) -> dict[str, Any]:
     }
 
 
-def _outlines(archive: Mapping[str, Any]) -> list[Floats]:
+def _outlines(archive: Json) -> list[Floats]:
     """Closed outlines [N, 2] of the road surface, the road on the left."""
     areas = [_points(area["area_boundary"])[:, :2] for area in archive.get("drivable_areas", {}).values()]
     polygons = [shapely.make_valid(shapely.Polygon(area)) for area in areas if len(area) > 2]

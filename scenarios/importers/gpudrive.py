@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from harness.errors import ScenarioError
+from harness.files import Json
 from harness.geometry import wrap_angle
 from scenarios.description import from_description
 from scenarios.importers.womd_schema import LINE_TYPES
 from scenarios.scenario import DT, Scenario
+from scenarios.source_format import Description
 
 TYPES: Final = {"vehicle": "VEHICLE", "pedestrian": "PEDESTRIAN", "cyclist": "CYCLIST"}
 MAP_TYPES: Final = {
@@ -61,7 +63,7 @@ def load(path: str | Path) -> Scenario:
         raise ScenarioError(f"{path}: not a GPUDrive scene: {type(error).__name__}: {error}.") from error
 
 
-def to_description(document: Mapping[str, Any], source: str = "") -> dict[str, Any]:
+def to_description(document: Json, source: str = "") -> Description:
     """`ScenarioDescription` dictionary of a parsed GPUDrive file.
 
     Raises:
@@ -76,7 +78,7 @@ def to_description(document: Mapping[str, Any], source: str = "") -> dict[str, A
     if not isinstance(ego, int) or not 0 <= ego < len(objects):
         raise ScenarioError(f"{source}: metadata: sdc_track_index: {ego!r} is not among {len(objects)} objects.")
     steps = len(objects[0]["valid"])
-    tracks: dict[str, Any] = {}
+    tracks: Description = {}
     for entry in objects:
         name = str(entry["id"])
         if name in tracks:
@@ -116,7 +118,7 @@ def to_description(document: Mapping[str, Any], source: str = "") -> dict[str, A
     }
 
 
-def _track(entry: Mapping[str, Any], name: str, steps: int, source: str) -> dict[str, Any]:
+def _track(entry: Json, name: str, steps: int, source: str) -> Description:
     valid = np.asarray(entry["valid"], dtype=bool)
     position = _points(entry["position"])
     velocity = _points(entry["velocity"])[:, :2]
@@ -124,7 +126,7 @@ def _track(entry: Mapping[str, Any], name: str, steps: int, source: str) -> dict
     if not len(valid) == len(position) == len(velocity) == len(heading) == steps:
         raise ScenarioError(f"{source}: object {name}: rows of different length; {steps} were expected.")
     kind = TYPES.get(str(entry.get("type")), "OTHER")
-    state: dict[str, Any] = {
+    state: Description = {
         "position": np.where(valid[:, None], position, 0.0),
         **{key: np.where(valid, float(entry[key]), 0.0) for key in ("length", "width")},
         "height": np.where(valid, float(entry.get("height", 1.6)), 0.0),
@@ -136,7 +138,7 @@ def _track(entry: Mapping[str, Any], name: str, steps: int, source: str) -> dict
     return {"type": kind, "state": state, "metadata": metadata}
 
 
-def _predict(entries: Sequence[Any], tracks: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _predict(entries: Sequence[Any], tracks: Json, source: str) -> Description:
     names, result = list(tracks), {}
     for entry in entries:
         index = int(entry["track_index"])
@@ -151,7 +153,7 @@ def _predict(entries: Sequence[Any], tracks: Mapping[str, Any], source: str) -> 
     return result
 
 
-def _feature(road: Mapping[str, Any]) -> dict[str, Any]:
+def _feature(road: Json) -> Description:
     kind = MAP_TYPES.get(int(road["map_element_id"]), "UNKNOWN")
     points = _points(road["geometry"])
     if kind == "STOP_SIGN" and len(points):
@@ -159,7 +161,7 @@ def _feature(road: Mapping[str, Any]) -> dict[str, Any]:
     if kind in POLYGONS:
         return {"type": kind, "polygon": points}
     if kind.startswith("LANE_"):
-        none: dict[str, Any] = {key: [] for key in ("entry_lanes", "exit_lanes", "left_neighbor", "right_neighbor")}
+        none: Description = {key: [] for key in ("entry_lanes", "exit_lanes", "left_neighbor", "right_neighbor")}
         return {"type": kind, "polyline": points, **none}
     return {"type": kind, "polyline": points}
 
@@ -170,7 +172,7 @@ def _points(entries: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
 
-def _connect(features: Mapping[str, dict[str, Any]]) -> None:
+def _connect(features: Mapping[str, Description]) -> None:
     """Fill `entry_lanes` and `exit_lanes` from the geometry."""
     lanes = [
         (name, feature["polyline"])

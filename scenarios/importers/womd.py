@@ -25,6 +25,7 @@ from scenarios.importers.womd_schema import (
     message,
 )
 from scenarios.scenario import Scenario
+from scenarios.source_format import Description
 
 MPH_TO_KMH: Final = 1.609344
 VERSION: Final = "gauntlet import"
@@ -66,7 +67,7 @@ def from_bytes(data: bytes, source: str = "") -> Scenario:
     return from_description(to_description(data, source), source)
 
 
-def to_description(data: bytes, source: str = "") -> dict[str, Any]:
+def to_description(data: bytes, source: str = "") -> Description:
     """`ScenarioDescription` dictionary of one `Scenario` proto; errors as `from_bytes`."""
     proto = _parse("Scenario", data, source)
     steps = len(proto.timestamps_seconds)
@@ -115,7 +116,7 @@ def _parse(name: str, data: bytes, source: str) -> Any:
     return parsed
 
 
-def _track(track: Any, steps: int) -> dict[str, Any]:
+def _track(track: Any, steps: int) -> Description:
     rows = np.array(
         [
             (
@@ -151,7 +152,7 @@ def _track(track: Any, steps: int) -> dict[str, Any]:
     }
 
 
-def _metadata(proto: Any, source: str) -> dict[str, Any]:
+def _metadata(proto: Any, source: str) -> Description:
     predict = {}
     for entry in proto.tracks_to_predict:
         if not 0 <= entry.track_index < len(proto.tracks):
@@ -178,9 +179,9 @@ def _metadata(proto: Any, source: str) -> dict[str, Any]:
     }
 
 
-def _lights(proto: Any, steps: int) -> dict[str, Any]:
+def _lights(proto: Any, steps: int) -> Description:
     """Signal states per lane over time; None where the file says nothing about the lane at a step."""
-    lights: dict[str, Any] = {}
+    lights: Description = {}
     for step, moment in enumerate(proto.dynamic_map_states[:steps]):
         for signal in moment.lane_states:
             light = lights.get(str(signal.lane))
@@ -202,7 +203,7 @@ def _lights(proto: Any, steps: int) -> dict[str, Any]:
     return lights
 
 
-def _feature(feature: Any) -> dict[str, Any] | None:
+def _feature(feature: Any) -> Description | None:
     """One map element in ScenarioNet's layout; None for kinds that this schema does not know."""
     if feature.HasField("lane"):
         return _lane(feature.lane)
@@ -222,7 +223,7 @@ def _feature(feature: Any) -> dict[str, Any] | None:
     return None
 
 
-def _lane(lane: Any) -> dict[str, Any]:
+def _lane(lane: Any) -> Description:
     return {
         "type": _name(LANE_TYPES, lane.type),
         "polyline": _points(lane.polyline),
@@ -238,7 +239,7 @@ def _lane(lane: Any) -> dict[str, Any]:
     }
 
 
-def _boundaries(entries: Iterable[Any]) -> list[dict[str, Any]]:
+def _boundaries(entries: Iterable[Any]) -> list[Description]:
     return [
         {
             "lane_start_index": int(entry.lane_start_index),
@@ -250,7 +251,7 @@ def _boundaries(entries: Iterable[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _neighbour(entry: Any) -> dict[str, Any]:
+def _neighbour(entry: Any) -> Description:
     return {
         "feature_id": str(entry.feature_id),
         "self_start_index": int(entry.self_start_index),

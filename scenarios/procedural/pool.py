@@ -13,10 +13,11 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from harness.errors import GauntletError
 from scenarios.procedural.config import ProceduralConfig
+from scenarios.source_format import Description
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Outcome(NamedTuple):
     """What a simulation gave."""
 
     task: Task
-    scenes: list[tuple[str, bytes, dict[str, Any]]]
+    scenes: list[tuple[str, bytes, Description]]
     """File name, pickled scene and metadata of each scene."""
     failure: str
     """Why it gave nothing, or empty."""

@@ -13,6 +13,7 @@ from scenarios.procedural.features import map_features
 from scenarios.procedural.roads import RoadMap
 from scenarios.procedural.windows import Motion, Window
 from scenarios.scenario import CURRENT_STEP, DT
+from scenarios.source_format import Description
 
 DATASET: Final = "gauntlet-procedural"
 VIEW: Final = 110.0
@@ -30,7 +31,7 @@ def describe(
     seed: int,
     road_speed: float,
     density: float,
-) -> dict[str, Any]:
+) -> Description:
     """One scene.
 
     Args:
@@ -54,7 +55,7 @@ def describe(
     separation = np.hypot(*(motion.position[window.ego, steps] - motion.position[window.opponent, steps]).T)
     features = map_features(roads, road_speed)
     summary = {key: _summary(key, track) for key, track in tracks.items()}
-    metadata: dict[str, Any] = {
+    metadata: Description = {
         "metadrive_processed": False,
         "coordinate": "metadrive",
         "dataset": DATASET,
@@ -103,7 +104,7 @@ def _agents(motion: Motion, window: Window, steps: slice) -> list[int]:
     return [window.ego, window.opponent] + [int(v) for v in others if v not in (window.ego, window.opponent)]
 
 
-def _track(key: str, motion: Motion, vehicle: int, steps: slice, count: int) -> dict[str, Any]:
+def _track(key: str, motion: Motion, vehicle: int, steps: slice, count: int) -> Description:
     valid = motion.present[vehicle, steps].copy()
     # As in WOMD's files, rows at which the vehicle is not there are zero.
     mask = valid[:, None]
@@ -129,7 +130,7 @@ def _track(key: str, motion: Motion, vehicle: int, steps: slice, count: int) -> 
     }
 
 
-def _summary(key: str, track: dict[str, Any]) -> dict[str, Any]:
+def _summary(key: str, track: Description) -> Description:
     """What ScenarioNet records of an object."""
     valid = track["state"]["valid"]
     path = track["state"]["position"][valid, :2].astype(np.float64)
@@ -151,7 +152,7 @@ def _numbers(
     tracks: Mapping[str, Mapping[str, object]],
     summary: Mapping[str, Mapping[str, Any]],
     features: Mapping[str, Mapping[str, object]],
-) -> dict[str, object]:
+) -> Description:
     moving = sum(item["moving_distance"] > 1.0 for item in summary.values())
     return {
         "num_objects": len(tracks),

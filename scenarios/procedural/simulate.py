@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from scenarios.procedural.roads import RoadMap, build_map
 from scenarios.procedural.routes import CROSS, SPACING, Routes, find_routes, speed_profile
 from scenarios.procedural.traffic import Traffic, draw_drivers, poses
 from scenarios.procedural.windows import Motion, choose_windows
+from scenarios.source_format import Description
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +38,7 @@ MAP_TRIALS: Final = 8
 """Maps drawn per simulation before giving up."""
 
 
-def simulate(config: ProceduralConfig, split: str, index: int) -> list[dict[str, Any]]:
+def simulate(config: ProceduralConfig, split: str, index: int) -> list[Description]:
     """Scenes of simulation `index` of a split, as ScenarioDescription dictionaries; possibly none.
 
     The result depends on nothing but the arguments: every random number comes from one generator seeded by them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ ANGLE: Final = 1e-4
 _SAFE: Final = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 
 
-def safe_json(value: Any) -> str:
+def safe_json(value: object) -> str:
     """Compact JSON in which no character can end or open an element: safe inside `<script type="application/json">`."""
     text = json.dumps(plain(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     return text.translate(_SAFE)
@@ -32,7 +32,7 @@ def pack(values: Floats, unit: float | Floats = CENTIMETRE) -> dict[str, str]:
     """Rounded multiples of `unit` as little-endian integers in base64; NaN becomes the smallest integer.
 
     Args:
-        values: Any shape; written in C order.
+        values: An array; written in C order.
         unit: Broadcasts against `values`.
 
     Returns:
@@ -59,7 +59,7 @@ def unpack(packed: dict[str, str], unit: float | Floats = CENTIMETRE, columns: i
 POSE_UNITS: Final = np.array([CENTIMETRE, CENTIMETRE, ANGLE])
 
 
-def pack_track(states: Floats, valid: Bools, origin: Floats, steps: int | None = None) -> dict[str, Any] | None:
+def pack_track(states: Floats, valid: Bools, origin: Floats, steps: int | None = None) -> dict[str, object] | None:
     """A track from its first to its last valid step: `s` the first step, the rest as `pack` of x, y, heading.
 
     Args:

@@ -49,7 +49,7 @@ def shown_scores(scores: Any) -> dict[str, Score]:
     }
 
 
-def episode_block(scenario: Scenario, record: Record, ego_size: tuple[float, float], frame: Frame) -> dict[str, Any]:
+def episode_block(scenario: Scenario, record: Record, ego_size: tuple[float, float], frame: Frame) -> dict[str, object]:
     """The tracks of an episode, ready for JSON.
 
     Returns:
@@ -78,7 +78,7 @@ def episode_block(scenario: Scenario, record: Record, ego_size: tuple[float, flo
 
 def contact(
     scenario: Scenario, episode: Episode, ego_size: tuple[float, float], step: Score, frame: Frame
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """Where the ego met somebody: the middle of the overlap, or of the gap where an engine contact has none.
 
     Args:
@@ -125,13 +125,13 @@ def places(scenario: Scenario, record: Record) -> Floats:
     return np.concatenate(parts)
 
 
-def _track(states: Floats, valid: NDArray[np.bool_], frame: Frame) -> dict[str, Any] | None:
+def _track(states: Floats, valid: NDArray[np.bool_], frame: Frame) -> dict[str, object] | None:
     return pack_track(states, valid, frame.origin)
 
 
 def _others(
     scenario: Scenario, episode: Episode, frame: Frame, last: int
-) -> tuple[list[tuple[int, dict[str, Any]]], list[int]]:
+) -> tuple[list[tuple[int, dict[str, object]]], list[int]]:
     """Those that did not do as logged: their tracks; and those that are missing."""
     steps = min(last + 1, scenario.num_steps, episode.agents.shape[1])
     moved, gone = [], []
@@ -155,7 +155,7 @@ def _others(
     return moved, gone
 
 
-def _candidates(episode: Episode, frame: Frame) -> dict[str, Any] | None:
+def _candidates(episode: Episode, frame: Frame) -> dict[str, object] | None:
     """Every candidate's path from the present on, thinned in time."""
     plan = episode.plan
     if plan is None or plan.candidates is None or len(plan.candidates) == 0:

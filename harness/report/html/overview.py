@@ -11,7 +11,7 @@ from harness.benchmarking.lineup import FILE as LINEUP
 from harness.commands.runs import read_run
 from harness.episodes.records import UNDISTURBED
 from harness.errors import RunError
-from harness.files import read_json
+from harness.files import Json, JsonDict, read_json
 from harness.report.tables import DASH, Column, grouped
 
 SUMMARY: Final = "summary.json"
@@ -30,7 +30,7 @@ SECONDS: Final = Column("seconds_per_scene", kind="number", digits=2)
 FACTS: Final = ("data", "split", "scenes", "seed", "traffic", "intensity", "sut", "adversary", "executor")
 
 
-def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def load(folder: Path) -> tuple[JsonDict, JsonDict, JsonDict]:
     """`run.json`, `lineup.json` and `summary.json` of a finished benchmark.
 
     Raises:
@@ -48,7 +48,7 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     return run, found[0], found[1]
 
 
-def context(run: Mapping[str, Any], lineup: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+def context(run: Json, lineup: Json, summary: Json) -> JsonDict:
     """Everything that the page says outside its plots and its player."""
     cells, config = summary["cells"], run["config"]
     protocol = str(lineup["protocol"])
@@ -80,7 +80,7 @@ def context(run: Mapping[str, Any], lineup: Mapping[str, Any], summary: Mapping[
     }
 
 
-def plot_cells(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def plot_cells(summary: Json) -> list[JsonDict]:
     """What the plot of success against realism needs."""
     return [
         {
@@ -94,9 +94,9 @@ def plot_cells(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def score_titles() -> list[dict[str, Any]]:
+def score_titles() -> list[JsonDict]:
     """How the numbers of an episode are called, by the score that each comes from."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, JsonDict] = {}
     for column in COLUMNS:
         # Some rates stand in two columns; the one in the paper's scaling means nothing for a single episode.
         scaled = column.kind == "rate" and column.unit != "%"
@@ -115,7 +115,7 @@ def score_titles() -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _matrix(cells: Sequence[Mapping[str, Any]], systems: Sequence[str], adversaries: Sequence[str]) -> dict[str, Any]:
+def _matrix(cells: Sequence[Json], systems: Sequence[str], adversaries: Sequence[str]) -> JsonDict:
     """Success of every adversary against every system."""
     by_pair = {(cell["adversary"], cell["sut"]): cell for cell in cells}
     column = next(item for item in COLUMNS if item.key == "success")
@@ -143,7 +143,7 @@ def _success(deviations: Sequence[Mapping[str, str]]) -> str:
     return ""
 
 
-def _system(system: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _system(system: Json, cells: Sequence[Json]) -> JsonDict:
     """Every table of one system under test."""
     tables = []
     for title, columns in TABLES:
@@ -183,7 +183,7 @@ def _groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
     return found if any(name for name, _ in found) else []
 
 
-def _entry(column: Column, value: Mapping[str, Any] | None) -> dict[str, Any]:
+def _entry(column: Column, value: Json | None) -> JsonDict:
     """A number with its interval and the scenes where it is defined; a dash where there is none."""
     if value is None or value["value"] is None:
         return {"text": DASH, "interval": "", "defined": 0}
@@ -191,7 +191,7 @@ def _entry(column: Column, value: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"text": mean, "interval": f"{low} to {high}", "defined": value["n"]}
 
 
-def _provenance(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance(run: Json) -> list[tuple[str, str]]:
     known = run.get("provenance", {})
     rows = [(name, str(known[name])) for name in ("started", "commit", "python", "platform") if known.get(name)]
     rows += sorted((name, str(version)) for name, version in known.get("versions", {}).items())

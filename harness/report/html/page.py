@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from harness.drawing.palette import DARK, LIGHT
 from harness.engine.config import EngineConfig
 from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore, Record
 from harness.errors import RunError
-from harness.files import write_atomically
+from harness.files import Json, JsonDict, write_atomically
 from harness.report.html.encoding import safe_json
 from harness.report.html.episodes import OUTCOMES, episode_block, outcome, places, shown_scores
 from harness.report.html.overview import context, load, plot_cells, score_titles
@@ -89,13 +89,13 @@ def _digest(text: str) -> str:
 class _Collector:
     """Goes through the scenes once: yields each one's JSON, and gathers the index of all episodes."""
 
-    def __init__(self, store: EpisodeStore, lineup: Mapping[str, Any], source: ScenarioSource) -> None:
+    def __init__(self, store: EpisodeStore, lineup: Json, source: ScenarioSource) -> None:
         self._store, self._source = store, source
         self._systems = {str(item["label"]): item.get("control") == "replay" for item in lineup["systems"]}
         self._adversaries = [UNDISTURBED, *map(str, lineup["adversaries"])]
         self._scenes = [str(name) for name in lineup["scenes"]]
         self._options = EngineConfig()
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[JsonDict] = []
         self._errors: dict[int, str] = {}
 
     def blocks(self) -> Iterator[str]:
@@ -113,7 +113,7 @@ class _Collector:
                 )
             yield safe_json(self._scene(number, name, self._source[indices[name]]))
 
-    def index(self) -> dict[str, Any]:
+    def index(self) -> JsonDict:
         """What the page knows of every episode before it decodes any scene; columns, because that is compact."""
         names = sorted({name for row in self._rows for name in row["scores"]})
         return {
@@ -127,13 +127,13 @@ class _Collector:
             "errors": self._errors,
         }
 
-    def _scene(self, number: int, name: str, scenario: Scenario) -> dict[str, Any]:
+    def _scene(self, number: int, name: str, scenario: Scenario) -> dict[str, object]:
         """A scene with all its episodes."""
         records = list(self._records(name))
         good = [record for record in records if not record.episode.error]
         logged = scenario.position[scenario.ego, scenario.valid[scenario.ego], :2]
         frame = frame_of(np.concatenate([logged, *(places(scenario, record) for record in good)]))
-        episodes: dict[int, Any] = {}
+        episodes: dict[int, object] = {}
         for record in records:
             row = len(self._rows)
             self._rows.append(self._entry(number, record))
@@ -148,7 +148,7 @@ class _Collector:
         keys = (CellKey(name, system, adversary) for system in self._systems for adversary in self._adversaries)
         return (self._store.read(key) for key in keys if key in self._store)
 
-    def _entry(self, number: int, record: Record) -> dict[str, Any]:
+    def _entry(self, number: int, record: Record) -> dict[str, object]:
         key = record.key
         return {
             "scene": number,

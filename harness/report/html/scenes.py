@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import shapely
@@ -43,7 +43,7 @@ def frame_of(points: Floats) -> Frame:
     return Frame(np.round((low + high) / 2, 2), (high - low) / 2 + MARGIN)
 
 
-def scene_block(scenario: Scenario, frame: Frame) -> dict[str, Any]:
+def scene_block(scenario: Scenario, frame: Frame) -> dict[str, object]:
     """Everything about a scene that its episodes share, ready for JSON.
 
     Returns:
@@ -74,7 +74,7 @@ def scene_block(scenario: Scenario, frame: Frame) -> dict[str, Any]:
     }
 
 
-def map_layers(scenario: Scenario, frame: Frame) -> dict[str, Any]:
+def map_layers(scenario: Scenario, frame: Frame) -> dict[str, object]:
     """Lines of the map by layer: `n` points of each, `xy` packed; clipped to the frame and thinned."""
     layers: dict[str, list[Floats]] = {name: [] for name in LAYERS}
     for feature in scenario.features:

@@ -62,7 +62,7 @@ class SmartConfig:
         if not (0 <= self.dropout < 1 and 0 <= self.past_dropout < 1):
             raise ConfigError("model: dropout shares must be in [0, 1).")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON-able."""
         return asdict(self)
 

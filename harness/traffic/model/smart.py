@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from harness.errors import WeightsError
-from harness.files import write_bytes
+from harness.files import JsonDict, write_bytes
 from harness.traffic.model.batch import AgentBatch, join_agents, join_maps
 from harness.traffic.model.config import ARCHITECTURE, SmartConfig
 from harness.traffic.model.network import MapFeatures, SmartNetwork
@@ -54,7 +54,7 @@ class SmartModel:
         self,
         network: SmartNetwork,
         options: SceneOptions | None = None,
-        info: dict[str, Any] | None = None,
+        info: JsonDict | None = None,
         sampling: Sampling | None = None,
         rule: Rule | None = None,
     ) -> None:
@@ -108,7 +108,7 @@ class SmartModel:
         network = build_network(config, tensors, str(file))
         return cls(network.to(device), options, info, sampling)
 
-    def save(self, path: str | os.PathLike[str], info: dict[str, Any] | None = None) -> None:
+    def save(self, path: str | os.PathLike[str], info: JsonDict | None = None) -> None:
         """Write weights, vocabulary and configuration to a safetensors file, all or nothing."""
         header = {
             "architecture": ARCHITECTURE,

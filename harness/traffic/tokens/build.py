@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ConfigError
+from harness.files import JsonDict
 from harness.traffic.tokens.analytic import analytic_motion, analytic_pieces, centred
 from harness.traffic.tokens.config import VocabularyConfig
 from harness.traffic.tokens.kdisks import fitted_disks
@@ -113,7 +114,7 @@ def collect(
 def build_vocabulary(
     source: ScenarioSource | None,
     config: VocabularyConfig,
-    info: dict[str, Any] | None = None,
+    info: JsonDict | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Vocabulary:
     """Build motion and map tokens.

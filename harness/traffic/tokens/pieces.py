@@ -152,7 +152,7 @@ def map_pieces(scenario: Scenario, vocabulary: Vocabulary, step: int, *, lines: 
     """The map of a scene as pieces.
 
     Args:
-        scenario: Any scene.
+        scenario: The scene.
         vocabulary: Shape tokens.
         step: Whose traffic lights.
         lines: Whether lane markings are pieces too; the lanes' centre lines say nearly the same, at half the cost.

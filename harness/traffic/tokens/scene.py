@@ -79,7 +79,9 @@ class SceneTokens:
         return cls(**arrays)
 
 
-def _nearest(points: NDArray[np.float64], queries: NDArray[np.float64], rows: NDArray[np.intp], count: int) -> Any:
+def _nearest(
+    points: NDArray[np.float64], queries: NDArray[np.float64], rows: NDArray[np.intp], count: int
+) -> NDArray[np.int32]:
     """Up to `count` nearest `points` of each query as values of `rows`, [Q, count]; -1 where there are fewer."""
     found = np.full((len(queries), count), -1, dtype=np.int32)
     if len(points) and len(queries):

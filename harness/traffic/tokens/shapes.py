@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 TOKEN_STEPS: Final = 5
 """Steps of 0.1 s in one token (Trajeglish and SMART: 0.5 s)."""
 TOKEN_KINDS: Final = 3
-"""Vehicle, pedestrian, cyclist: the first three of `scenarios.Kind`. Any other kind moves with vehicle tokens."""
+"""Vehicle, pedestrian, cyclist: the first three of `scenarios.Kind`. Every other kind moves with vehicle tokens."""
 KIND_SIZES: Final = np.array([[4.8, 2.0], [1.0, 1.0], [2.0, 1.0]])
 """Length and width (m) of the contour of vehicles, pedestrians and cyclists, as in CAT-K's vocabulary."""
 KIND_NAMES: Final = ("vehicle", "pedestrian", "cyclist")

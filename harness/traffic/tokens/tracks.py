@@ -73,7 +73,7 @@ def clean_tracks(scenario: Scenario, agents: NDArray[np.intp], until: int | None
     """Tracks of some agents of a scene.
 
     Args:
-        scenario: Any scene at 10 Hz.
+        scenario: A scene at 10 Hz.
         agents: [A] indices.
         until: Look at steps up to and including this one only (what a simulator may know); None for all.
     """

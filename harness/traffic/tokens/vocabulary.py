@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class Vocabulary:
 
     motions: NDArray[np.float32]
     pieces: NDArray[np.float32]
-    info: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check shapes; the arrays become read-only.

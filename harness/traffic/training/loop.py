@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.files import JsonDict
 from harness.fitting.events import Report, Row, unheard
 from harness.fitting.identity import Identity, fingerprint
 from harness.fitting.loop import Fit
@@ -88,7 +89,7 @@ class TrafficTask(Task[tuple[Step, Any]]):
         train: TokenisedScenes,
         held_out: TokenisedScenes,
         folder: Path,
-        info: dict[str, Any] | None = None,
+        info: JsonDict | None = None,
     ) -> None:
         self.config, self.objective, self.options = config, objective, options
         self.train_scenes, self.held_out, self.folder, self.info = train, held_out, folder, info or {}
@@ -169,7 +170,7 @@ class TrafficTask(Task[tuple[Step, Any]]):
         info = {**self.info, "stage": self.objective.name, "epoch": epoch, "validation": value}
         return SmartModel(network, self.options, info)
 
-    def identity(self, options: dict[str, Any]) -> Identity:
+    def identity(self, options: JsonDict) -> Identity:
         """What a checkpoint must agree with.
 
         Args:
@@ -181,7 +182,7 @@ class TrafficTask(Task[tuple[Step, Any]]):
 
 
 def train_stage(
-    task: TrafficTask, options: dict[str, Any], *, part: str, report: Report = unheard
+    task: TrafficTask, options: JsonDict, *, part: str, report: Report = unheard
 ) -> tuple[SmartModel, list[Row]]:
     """Train, or go on where the checkpoint in the task's folder ends.
 

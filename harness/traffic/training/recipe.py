@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
 from harness.errors import RunError
-from harness.files import write_json
+from harness.files import JsonDict, write_json
 from harness.fitting.events import Advanced, Report, Row
 from harness.traffic.model.config import SIZES
 from harness.traffic.model.network import SmartNetwork
@@ -55,7 +55,7 @@ class StagePlan:
     loop: LoopConfig
     options: StageOptions
     cache: Path
-    info: dict[str, Any] = field(default_factory=dict)
+    info: JsonDict = field(default_factory=dict)
 
 
 def starting_model(plan: StagePlan) -> SmartModel:
