@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
 
 from harness import registry
 from harness.engine.config import EngineConfig
@@ -101,6 +102,27 @@ def _documented(cls: type[_Env]) -> type[_Env]:
     return cls
 
 
+class Options(TypedDict, total=False):
+    """What every id takes by keyword; `_ARGUMENTS` documents the defaults, which `_SuiteEnv` holds."""
+
+    observation: Preset
+    reward: Preset
+    horizon: int
+    seed: int | None
+    render_mode: str | None
+    isolated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """Who drives beside the ego: the background policy, and who attacks when."""
+
+    traffic: str = "log"
+    adversary: Adversary | None = None
+    scheduler: Scheduler | None = None
+    buffer: EgoBuffer | None = None
+
+
 class _SuiteEnv(AttackingEnv):
     """Opens data and engine; subclasses say who attacks and when."""
 
@@ -108,26 +130,23 @@ class _SuiteEnv(AttackingEnv):
         self,
         data: Data,
         split: str | None,
+        others: _Others,
         *,
-        observation: Preset,
-        reward: Preset,
-        horizon: int,
-        seed: int | None,
-        render_mode: str | None,
-        isolated: bool,
-        adversary: Adversary | None = None,
-        scheduler: Scheduler | None = None,
-        buffer: EgoBuffer | None = None,
-        traffic: str = "log",
+        observation: Preset = "cat",
+        reward: Preset = "cat",
+        horizon: int = 90,
+        seed: int | None = None,
+        render_mode: str | None = None,
+        isolated: bool = False,
     ) -> None:
         source = _open(data, split)
-        options = EngineConfig(horizon=horizon, observation=observation, reward=reward, traffic=traffic)
+        options = EngineConfig(horizon=horizon, observation=observation, reward=reward, traffic=others.traffic)
         super().__init__(
             make_core(source, options, isolated=isolated),
             source,
-            adversary=adversary,
-            scheduler=scheduler,
-            buffer=buffer,
+            adversary=others.adversary,
+            scheduler=others.scheduler,
+            buffer=others.buffer,
             seed=seed,
             render_mode=render_mode,
         )
@@ -156,25 +175,10 @@ class LogReplayEnv(_SuiteEnv):
         self,
         data: Data = "procedural",
         split: str | None = None,
-        *,
-        observation: Preset = "cat",
-        reward: Preset = "cat",
-        horizon: int = 90,
-        seed: int | None = None,
-        render_mode: str | None = None,
-        isolated: bool = False,
+        **options: Unpack[Options],
     ) -> None:
         """Open data and engine (arguments: see the class)."""
-        super().__init__(
-            data,
-            split,
-            observation=observation,
-            reward=reward,
-            horizon=horizon,
-            seed=seed,
-            render_mode=render_mode,
-            isolated=isolated,
-        )
+        super().__init__(data, split, _Others(), **options)
 
 
 @_documented
@@ -205,25 +209,10 @@ class ReactiveEnv(_SuiteEnv):
         split: str | None = None,
         *,
         traffic: str = "idm-path",
-        observation: Preset = "cat",
-        reward: Preset = "cat",
-        horizon: int = 90,
-        seed: int | None = None,
-        render_mode: str | None = None,
-        isolated: bool = False,
+        **options: Unpack[Options],
     ) -> None:
         """Open data and engine (arguments: see the class)."""
-        super().__init__(
-            data,
-            split,
-            observation=observation,
-            reward=reward,
-            horizon=horizon,
-            seed=seed,
-            render_mode=render_mode,
-            isolated=isolated,
-            traffic=traffic,
-        )
+        super().__init__(data, split, _Others(traffic), **options)
 
 
 @_documented
@@ -266,28 +255,12 @@ class AdversaryEnv(_SuiteEnv):
         probability: float = 1.0,
         buffer_size: int = 5,
         traffic: str = "log",
-        observation: Preset = "cat",
-        reward: Preset = "cat",
-        horizon: int = 90,
-        seed: int | None = None,
-        render_mode: str | None = None,
-        isolated: bool = False,
+        **options: Unpack[Options],
     ) -> None:
         """Open data, engine and adversary (arguments: see the class)."""
-        super().__init__(
-            data,
-            split,
-            observation=observation,
-            reward=reward,
-            horizon=horizon,
-            seed=seed,
-            render_mode=render_mode,
-            isolated=isolated,
-            adversary=_adversary(adversary, adversary_options),
-            scheduler=FixedSchedule(probability, intensity),
-            buffer=EgoBuffer(buffer_size),
-            traffic=traffic,
-        )
+        attacker = _adversary(adversary, adversary_options)
+        schedule = FixedSchedule(probability, intensity)
+        super().__init__(data, split, _Others(traffic, attacker, schedule, EgoBuffer(buffer_size)), **options)
 
 
 @_documented
@@ -329,28 +302,11 @@ class CurriculumEnv(_SuiteEnv):
         adversary_options: dict[str, Any] | None = None,
         buffer_size: int = 5,
         traffic: str = "log",
-        observation: Preset = "cat",
-        reward: Preset = "cat",
-        horizon: int = 90,
-        seed: int | None = None,
-        render_mode: str | None = None,
-        isolated: bool = False,
+        **options: Unpack[Options],
     ) -> None:
         """Open data, engine, adversary and curriculum (arguments: see the class)."""
         schedule = CurriculumSchedule(
             registry.make("curriculum", curriculum, **(curriculum_options or {})), total_steps
         )
-        super().__init__(
-            data,
-            split,
-            observation=observation,
-            reward=reward,
-            horizon=horizon,
-            seed=seed,
-            render_mode=render_mode,
-            isolated=isolated,
-            adversary=_adversary(adversary, adversary_options),
-            scheduler=schedule,
-            buffer=EgoBuffer(buffer_size),
-            traffic=traffic,
-        )
+        attacker = _adversary(adversary, adversary_options)
+        super().__init__(data, split, _Others(traffic, attacker, schedule, EgoBuffer(buffer_size)), **options)
