@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import torch
@@ -220,16 +220,6 @@ class SB3Policy:
         self.observation = observation
         self.name = name or type(self).name
 
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, object], *, observation: str = "cat", name: str | None = None) -> Self:
-        """The policy of a model in memory (`model.policy.state_dict()`); later updates do not reach it."""
-        policy = cls.__new__(cls)
-        policy.actor = actor_from_state_dict({key: _to_array(value) for key, value in state.items()})
-        policy.path = ""
-        policy.observation = observation
-        policy.name = name or cls.name
-        return policy
-
     @property
     def observation_size(self) -> int:
         """Length of the observation vector that the network expects."""
@@ -250,7 +240,3 @@ class SB3Policy:
                 f"{observation.shape}: it was trained with another observation preset than {self.observation!r}."
             )
         return np.clip(self.actor(observation.astype(np.float32, copy=False)), -1.0, 1.0)
-
-
-def _to_array(value: object) -> NDArray[np.float32]:
-    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, dtype=np.float32)

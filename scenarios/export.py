@@ -27,15 +27,6 @@ def file_name(name: str) -> str:
     return f"{safe}.pkl" if safe.isdecimal() or safe.startswith(PREFIX) else f"{PREFIX}{safe}.pkl"
 
 
-def write_scene(scenario: Scenario, path: str | Path) -> Path:
-    """Write one scene.
-
-    Raises:
-        ScenarioError: The file cannot be written.
-    """
-    return write_pickle(to_description(scenario), path)
-
-
 def write_folder(scenarios: Iterable[Scenario], folder: str | Path) -> list[Path]:
     """Write scenes with summary and mapping; scenes of the folder that are not written now stay listed.
 

@@ -103,18 +103,12 @@ class MapIndex:
 
     # ---- road edges
 
-    @property
-    def has_edges(self) -> bool:
-        """Whether the map has road boundaries at all (nuScenes maps have none)."""
-        return len(self.edge_segments) > 0
-
-    def boxes_cross_edges(self, poses: Floats, size: Floats | Sequence[float], *, medians: bool = False) -> Bools:
+    def boxes_cross_edges(self, poses: Floats, size: Floats | Sequence[float]) -> Bools:
         """Whether oriented boxes touch or cross a road boundary.
 
         Args:
             poses: [..., 3] or wider: x (m), y (m), heading (rad) first. NaN poses cross nothing.
             size: Length and width, m: [2] or [..., 2].
-            medians: Whether medians count as well.
 
         Returns:
             [...] bool.
@@ -124,57 +118,24 @@ class MapIndex:
         flat = poses.reshape(-1, 3)
         sizes = np.broadcast_to(np.asarray(size, dtype=np.float64), (*shape, 2)).reshape(-1, 2)
         crossed = np.zeros(len(flat), dtype=bool)
-        groups = [(self.edge_segments, self._edge_tree)]
-        if medians:
-            groups.append((self.median_segments, self._median_tree))
         usable = np.flatnonzero(np.isfinite(flat).all(-1))
-        if len(usable) == 0:
+        if len(usable) == 0 or self._edge_tree is None:
             return crossed.reshape(shape)
         corners = box_corners(flat[usable], sizes[usable])
         low, high = corners.min(-2), corners.max(-2)
-        for segments, tree in groups:
-            if tree is None:
-                continue
-            # The tree leaves the few pairs whose bounds meet; most boxes of a set of candidates meet no edge's.
-            bounds = shapely.box(low[:, 0], low[:, 1], high[:, 0], high[:, 1])
-            box, segment = tree.query(bounds)
-            box = usable[box]
-            hit = segments_cross_boxes(segments[segment, 0], segments[segment, 1], flat[box], sizes[box])
-            crossed[box[hit]] = True
+        # The tree leaves the few pairs whose bounds meet; most boxes of a set of candidates meet no edge's.
+        box, segment = self._edge_tree.query(shapely.box(low[:, 0], low[:, 1], high[:, 0], high[:, 1]))
+        box = usable[box]
+        segments = self.edge_segments[segment]
+        hit = segments_cross_boxes(segments[:, 0], segments[:, 1], flat[box], sizes[box])
+        crossed[box[hit]] = True
         return crossed.reshape(shape)
-
-    def distance_to_edges(self, points: Floats, *, medians: bool = False) -> Floats:
-        """Distance [...] (m) of points [..., 2] to the nearest road boundary; inf where there is none."""
-        points = np.asarray(points, dtype=np.float64)
-        flat = points[..., :2].reshape(-1, 2)
-        best = np.full(len(flat), np.inf)
-        geometry = shapely.points(flat)
-        for tree in (self._edge_tree, self._median_tree if medians else None):
-            if tree is not None and len(flat):
-                (row, _), distance = tree.query_nearest(geometry, return_distance=True, all_matches=False)
-                best[row] = np.minimum(best[row], distance)
-        return best.reshape(points.shape[:-1])
 
     @cached_property
     def _edge_tree(self) -> shapely.STRtree | None:
         return shapely.STRtree(shapely.linestrings(self.edge_segments)) if len(self.edge_segments) else None
 
-    @cached_property
-    def _median_tree(self) -> shapely.STRtree | None:
-        return shapely.STRtree(shapely.linestrings(self.median_segments)) if len(self.median_segments) else None
-
     # ---- lanes
-
-    def lane_index(self, lane_id: str) -> int:
-        """Index of a lane by its id.
-
-        Raises:
-            KeyError: No such lane.
-        """
-        try:
-            return self.lane_ids.index(lane_id)
-        except ValueError:
-            raise KeyError(f"no lane {lane_id!r} among {len(self.lane_ids)}") from None
 
     def lane_vectors(self, spacing: float = 2.0) -> LaneVectors:
         """Every lane cut into vectors of about `spacing` m (at least one per lane)."""
@@ -238,16 +199,6 @@ class MapIndex:
             fine.heading[chosen],
             np.where(far, np.inf, take(distance)),
         )
-
-    def lane_at(self, point: Floats, heading: float | None = None, max_distance: float = 5.0) -> int | None:
-        """Index of the lane at one point [2] (with one heading, rad), or None."""
-        heading_array = None if heading is None else np.asarray([heading], dtype=np.float64)
-        lane = int(self.locate(np.asarray(point)[None, :2], heading_array, max_distance).lane[0])
-        return None if lane < 0 else lane
-
-    def distance_to_lanes(self, points: Floats) -> Floats:
-        """Distance [...] (m) of points [..., 2] to the nearest lane centre line; inf where there is no lane."""
-        return self.locate(points, max_distance=np.inf).distance
 
     def lane_paths(self, lane: int, along: float, length: float, limit: int = 8) -> tuple[Floats, ...]:
         """Every way on from a place on a lane: centre lines [n, 2] of `length` m (shorter at dead ends).

@@ -7,7 +7,8 @@ positions are float64 here and are shifted by `Scenario.origin` before any cast 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Final, Protocol
@@ -180,3 +181,35 @@ class ScenarioSource(Protocol):
     def __getitem__(self, index: int) -> Scenario:
         """Load (or return the cached) scene at `index`; its `opponent` is set where one exists."""
         ...
+
+
+class SceneList(ABC):
+    """What sources that know the names of their scenes have in common; a `ScenarioSource`."""
+
+    _ids: tuple[str, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Name of every scene, in index order."""
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[Scenario]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Scenario:
+        """The scene at `index` (from the end if negative), with its opponent selected.
+
+        Raises:
+            IndexError: No such index.
+            ScenarioError: The scene is bad.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"scene {index} of {len(self)}")
+        return self._load(index % len(self))
+
+    @abstractmethod
+    def _load(self, index: int) -> Scenario:
+        """The scene at `index`, which exists."""

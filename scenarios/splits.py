@@ -15,7 +15,7 @@ import bisect
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -27,7 +27,7 @@ import numpy as np
 from harness.errors import ConfigError, ScenarioError
 from harness.files import write_text
 from scenarios.same_map import map_groups
-from scenarios.scenario import Scenario, ScenarioSource
+from scenarios.scenario import Scenario, ScenarioSource, SceneList
 
 SPLITS: Final = ("train", "val", "test")
 SPLIT_FILE: Final = "splits.json"
@@ -50,7 +50,7 @@ class Ratios:
             raise ConfigError(f"split ratios {self}: expected shares >= 0, not all zero.")
 
 
-class Subset:
+class Subset(SceneList):
     """Some scenes of a source, renumbered; a `ScenarioSource`."""
 
     def __init__(self, source: ScenarioSource, indices: Sequence[int]) -> None:
@@ -66,26 +66,11 @@ class Subset:
         names = source.ids
         self._ids = tuple(names[index] for index in self.indices)
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Name of every scene, in index order."""
-        return self._ids
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Scenario:
+    def _load(self, index: int) -> Scenario:
         return self.source[self.indices[index]]
 
-    def __iter__(self) -> Iterator[Scenario]:
-        return (self[index] for index in range(len(self)))
 
-    def index_of(self, name: str) -> int:
-        """Index of a scene by its id (KeyError if there is none)."""
-        return _index_of(self._ids, name)
-
-
-class Concat:
+class Concat(SceneList):
     """Several sources one after the other; a `ScenarioSource`. Ids must be unique across them."""
 
     def __init__(self, sources: Sequence[ScenarioSource]) -> None:
@@ -102,27 +87,9 @@ class Concat:
             raise ConfigError(f"scene {twice!r} is in two of the joined sources; leave one of them out.")
         self._ends = list(np.cumsum([len(source) for source in self.sources], dtype=int))
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Name of every scene, in index order."""
-        return self._ids
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __getitem__(self, index: int) -> Scenario:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"scene {index} of {len(self)}")
-        index %= len(self)
+    def _load(self, index: int) -> Scenario:
         part = bisect.bisect_right(self._ends, index)
         return self.sources[part][index - (self._ends[part - 1] if part else 0)]
-
-    def __iter__(self) -> Iterator[Scenario]:
-        return (self[index] for index in range(len(self)))
-
-    def index_of(self, name: str) -> int:
-        """Index of a scene by its id (KeyError if there is none)."""
-        return _index_of(self._ids, name)
 
 
 def split_indices(
@@ -263,10 +230,3 @@ def _read_split_file(path: Path) -> dict[str, list[str]]:
         twice = next(name for name in flat if flat.count(name) > 1)
         raise ScenarioError(f"{path}: scene {twice!r} is in two splits. Splits must be disjoint.")
     return named
-
-
-def _index_of(names: Sequence[str], name: str) -> int:
-    try:
-        return names.index(name)
-    except ValueError:
-        raise KeyError(f"no scene {name!r} among {len(names)}") from None

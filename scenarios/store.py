@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -14,7 +14,7 @@ from harness.errors import ConfigError, ScenarioError
 from scenarios import safe_pickle
 from scenarios.description import from_description
 from scenarios.opponents import select_opponent
-from scenarios.scenario import Scenario
+from scenarios.scenario import Scenario, SceneList
 from scenarios.source_format import FORMAT_KEY, SourceFormat
 from scenarios.validate import Finding, Needs, check, validate
 
@@ -33,7 +33,7 @@ class Rejected(NamedTuple):
     reason: str
 
 
-class ScenarioStore:
+class ScenarioStore(SceneList):
     """Random access to the scenes of a folder; a `ScenarioSource`.
 
     Index order is natural order of the file names (`2.pkl` before `10.pkl`, so that index n of CAT's folder is
@@ -80,39 +80,8 @@ class ScenarioStore:
         if on_error == "skip":
             self._drop_bad()
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """File name without extension of every scene, in index order."""
-        return self._ids
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Scenario:
-        """The scene at `index`, with its opponent selected.
-
-        Raises:
-            IndexError: No such index.
-            ScenarioError: The file is bad; names path, field and reason.
-        """
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"scene {index} of {len(self)} in {self.folder}")
-        index %= len(self)
+    def _load(self, index: int) -> Scenario:
         return self._cache.get(index, lambda: load_scene(self.paths[index], self._ids[index], self.needs))
-
-    def __iter__(self) -> Iterator[Scenario]:
-        return (self[index] for index in range(len(self)))
-
-    def index_of(self, name: str) -> int:
-        """Index of a scene by its id.
-
-        Raises:
-            KeyError: No such scene.
-        """
-        try:
-            return self._ids.index(name)
-        except ValueError:
-            raise KeyError(f"no scene {name!r} among the {len(self)} of {self.folder}") from None
 
     def _list(self, on_error: str) -> tuple[Path, ...]:
         if not self.folder.is_dir():

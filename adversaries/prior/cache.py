@@ -37,10 +37,6 @@ class SceneCache(Generic[V]):
             lambda entry: all(ref() is anchor for ref, anchor in zip(entry[0], anchors, strict=True)),
         )[1]
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._entries.clear()
-
 
 def _anchors(scenario: Scenario) -> tuple[_Array, ...]:
     own = (scenario.position, scenario.heading, scenario.velocity, scenario.valid)

@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from adversaries.prior.cache import SceneCache
@@ -23,7 +22,7 @@ from adversaries.prior.kinematics import RollOut
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
 from adversaries.prior.roads import RoadsCache
 from harness.errors import WeightsError
-from harness.files import write_bytes
+from harness.files import read_tensors, write_bytes
 from harness.geometry import from_frame, wrap_angle
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
@@ -79,36 +78,17 @@ class MotionPrior:
             WeightsError: Missing file, not safetensors, another architecture, or tensors that do not fit.
         """
         file = SHIPPED if path is None else Path(path)
-        if not file.is_file():
-            raise WeightsError(
-                f"no motion prior weights at {file}. Train some with `python -m harness.train_prior`, "
-                "or leave the path out to use the shipped ones."
-            )
-        try:
-            with safe_open(file, framework="pt") as reader:
-                header = reader.metadata() or {}
-                tensors = {name: reader.get_tensor(name) for name in reader.keys()}
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(
-                f"{file} is not a readable safetensors file ({error}). Weights are read from safetensors only; "
-                "pickled checkpoints are refused because they can run code."
-            ) from error
-        if header.get("architecture") != ARCHITECTURE:
-            raise WeightsError(
-                f"{file}: architecture is {header.get('architecture')!r}, expected {ARCHITECTURE!r}. "
-                "These are weights of another model."
-            )
-        try:
-            config = PriorConfig.from_dict(json.loads(header.get("config", "")), str(file))
-            info = json.loads(header.get("info", "{}"))
-        except json.JSONDecodeError as error:
-            raise WeightsError(f"{file}: its header holds no readable configuration ({error}).") from error
-        network = GoalNetwork(config)
+        missing = (
+            "no motion prior weights at {file}. Train some with `python -m harness.train_prior`, "
+            "or leave the path out to use the shipped ones."
+        )
+        tensors, header = read_tensors(file, ("architecture", ARCHITECTURE), missing)
+        network = GoalNetwork(PriorConfig.from_dict(header.get("config", {}), str(file)))
         try:
             network.load_state_dict(tensors)
         except RuntimeError as error:
             raise WeightsError(f"{file}: tensors do not fit the configuration in its header: {error}") from error
-        return cls(network, info, cache_size)
+        return cls(network, header.get("info"), cache_size)
 
     def save(self, path: str | os.PathLike[str], info: dict[str, object] | None = None) -> None:
         """Write weights, configuration and `info` (JSON-able) to a safetensors file, all or nothing."""
@@ -185,12 +165,6 @@ class MotionPrior:
         """
         goals = torch.stack([torch.as_tensor(f.goals[i]) for f, i in zip(features, index, strict=True)])
         return self.network.complete(encoding, goals)
-
-    def clear_cache(self) -> None:
-        """Forget maps, features and candidates."""
-        self._roads.clear()
-        self._features.clear()
-        self._results.clear()
 
 
 def world_states(

@@ -180,10 +180,6 @@ class RoadsCache:
         """The resampled map of a scene."""
         return self._cache.get(scenario, "roads", lambda: build_roads(scenario.features))
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._cache.clear()
-
 
 LIGHT_RED: Final = 1
 LIGHT_CAUTION: Final = 2

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
 from adversaries.seal.networks import SkillModel, SkillPrior, TrackScorer
 from harness.errors import WeightsError
-from harness.files import write_bytes
+from harness.files import read_tensors, write_bytes
 
 ARCHITECTURE: Final = "gauntlet-seal-1"
 FILE: Final = "seal.safetensors"
@@ -81,25 +80,14 @@ class SealModel:
             WeightsError: Missing, unreadable, or of another architecture.
         """
         file = SHIPPED if path is None else Path(path)
-        if not file.is_file():
-            raise WeightsError(f"no SEAL weights at {file}. Make them with `python -m harness.train_seal`.")
-        try:
-            with safe_open(file, framework="pt") as reader:
-                header = reader.metadata() or {}
-                tensors = {name: reader.get_tensor(name) for name in reader.keys()}
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{file} is not a readable safetensors file ({error}).") from error
-        if header.get("architecture") != ARCHITECTURE:
-            raise WeightsError(
-                f"{file}: architecture is {header.get('architecture')!r}, expected {ARCHITECTURE!r}. "
-                "These are weights of another model."
-            )
+        missing = "no SEAL weights at {file}. Make them with `python -m harness.train_seal`."
+        tensors, header = read_tensors(file, ("architecture", ARCHITECTURE), missing)
         try:
             # Built without numbers: drawing initial weights would use up randomness that belongs to somebody else.
             with torch.device("meta"):
-                model = cls(info=json.loads(header.get("info", "{}")))
+                model = cls(info=header.get("info", {}))
             return model.load_tensors(tensors)
-        except (RuntimeError, json.JSONDecodeError) as error:
+        except RuntimeError as error:
             raise WeightsError(f"{file}: its contents do not fit SEAL's networks: {error}") from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,11 +67,6 @@ def units(
         for seed in seeds
         for system in systems
     ]
-
-
-def unfinished(work: Sequence[Unit], folder: Path) -> Iterator[Unit]:
-    """The units that lack a record."""
-    return (unit for unit in work if unit.missing(folder))
 
 
 def episode_seed(seed: int, scenario_id: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.benchmarking.config import BenchmarkConfig
-from harness.benchmarking.jobs import SEEDS, Unit, episode_seed, unfinished, units
+from harness.benchmarking.jobs import SEEDS, Unit, episode_seed, units
 from harness.benchmarking.lineup import Lineup
 from harness.benchmarking.worker import WorkerSpec
 from harness.episodes.records import EpisodeStore
@@ -46,7 +46,7 @@ def run_all(
     total = sum(len(unit.keys) for unit in work)
     tell = on_progress or (lambda done, all_of_them: None)
     tell(total - sum(missing.values()), total)
-    pending = list(unfinished(work, folder))
+    pending = [unit for unit in work if unit.missing(folder)]
     while pending:
         again = []
         for result in run_jobs(pending, setup, config.executor, config.workers, config.timeout, RETRIES):

@@ -101,10 +101,6 @@ def _log_futures(scenario: Scenario, step: int, agents: list[int], *, known: boo
     return found
 
 
-def _given(view: EgoView, name: str) -> bool:
-    return getattr(view, name) is not None
-
-
 def _drive(
     checker: Checker,
     policy: EgoPolicy,
@@ -126,9 +122,10 @@ def _drive(
                 continue
             checker.where = f"scene {scenario.id}, step {step}"
             view, observation = log_view(scenario, step, shifted=shifted, futures=futures), observations[step].copy()
+            arrays = [array for name in _ARRAYS if (array := getattr(view, name)) is not None]
             with (
                 checker.untouched("its observation", observation),
-                checker.untouched("its view", *(getattr(view, name) for name in _ARRAYS if _given(view, name))),
+                checker.untouched("its view", *arrays),
             ):
                 action = policy.act(observation, view)
             try:

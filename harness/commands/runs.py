@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from harness.errors import RunError
-from harness.files import Json, JsonDict, explained, plain, write_json, write_text
+from harness.files import Json, JsonDict, explained, plain, read_json, write_json, write_text
 
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = ".lock"
@@ -138,13 +138,12 @@ class RunDirectory:
         self._files.clear()
         self._lock.close()
 
-    def append(self, name: str, record: Json, *, durable: bool = False) -> None:
+    def append(self, name: str, record: Json) -> None:
         """Append one record to `name`.jsonl and hand it to the operating system (it survives a SIGKILL).
 
         Args:
             name: File name without suffix.
             record: JSON-able.
-            durable: Also force it to disk, so that it survives a power cut.
 
         Raises:
             RunError: The disk is full, say.
@@ -156,8 +155,6 @@ class RunDirectory:
             file = self._files[name]
             file.write(json.dumps(plain(record), allow_nan=False) + "\n")
             file.flush()
-            if durable:
-                os.fsync(file.fileno())
 
     def records(self, name: str) -> list[JsonDict]:
         """Every record of `name`.jsonl (empty if there is none)."""
@@ -185,10 +182,7 @@ def read_run(path: Path) -> JsonDict:
     file = path / RUN_FILE
     if not file.is_file():
         raise RunError(f"{path} is not a run folder: it has no {RUN_FILE}. Give the folder that a command printed.")
-    try:
-        info = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}.") from error
+    info = read_json(file)
     if not isinstance(info, dict) or not {"verb", "config", "resumed"} <= info.keys():
         raise RunError(f"{file} is not the record of a run: it lacks verb, config or resumed.")
     return info

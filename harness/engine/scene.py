@@ -76,15 +76,6 @@ IS_VEHICLE: Final = np.array([body <= Body.TRUCK for body in Body])
 HALF_SPAN: Final = np.array([np.hypot(BODIES[body].length, BODIES[body].width) / 2 for body in Body])
 
 
-def vehicle_body(length: float) -> Body:
-    """Body for a logged length (m): the nearest of MetaDrive's four cars (`get_vehicle_type`)."""
-    if length <= 4:
-        return Body.SMALL
-    if length <= 5.2:
-        return Body.MEDIUM
-    return Body.LARGE if length <= 6.2 else Body.TRUCK
-
-
 @dataclass(slots=True, eq=False)
 class Scene:
     """One parsed scene.

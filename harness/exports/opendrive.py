@@ -56,21 +56,6 @@ class LaneRoad:
     after: int | None
 
 
-def write_opendrive(scenario: Scenario, path: Path, origin: Floats) -> Path:
-    """Write a scene's lanes.
-
-    Args:
-        scenario: The scene.
-        path: Ends in `.xodr`.
-        origin: [2] what becomes (0, 0), m.
-
-    Raises:
-        ConfigError: The library is missing.
-        RunError: The file cannot be written.
-    """
-    return write_xml(road_network(scenario, origin), path)
-
-
 def write_xml(root: ET.Element, path: Path) -> Path:
     """Write an indented XML document beside its place, then rename."""
     ET.indent(root, "  ")

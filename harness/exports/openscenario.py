@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.exports.library import library
-from harness.exports.opendrive import write_opendrive, write_xml
+from harness.exports.opendrive import road_network, write_xml
 from harness.files import explained
 from scenarios.scenario import Kind, Scenario
 
@@ -75,7 +75,7 @@ def write_openscenario(scenario: Scenario, folder: Path, name: str) -> tuple[Pat
     """
     with explained(folder, "make"):
         folder.mkdir(parents=True, exist_ok=True)
-    roads = write_opendrive(scenario, folder / f"{name}.xodr", scenario.origin)
+    roads = write_xml(road_network(scenario, scenario.origin), folder / f"{name}.xodr")
     return write_xml(scenario_element(scenario, roads.name), folder / f"{name}.xosc"), roads
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.errors import ConfigError
-from scenarios.scenario import Scenario, ScenarioSource
+from scenarios.scenario import Scenario, ScenarioSource, SceneList
 
 
 def spread(source: ScenarioSource, count: int) -> list[Scenario]:
@@ -22,20 +22,14 @@ def spread(source: ScenarioSource, count: int) -> list[Scenario]:
     return [source[int(place)] for place in places]
 
 
-class LoadedScenes:
+class LoadedScenes(SceneList):
     """Scenes in memory, in a given order; a `ScenarioSource`. Reading files is no part of what is measured."""
 
     def __init__(self, scenes: Sequence[Scenario]) -> None:
         """Keep the scenes."""
         self._scenes = list(scenes)
+        # Named by their place too: the ids of several data sets may be equal.
+        self._ids = tuple(f"{place}:{scene.id}" for place, scene in enumerate(self._scenes))
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Place and id of every scene: the ids of several data sets may be equal."""
-        return tuple(f"{place}:{scene.id}" for place, scene in enumerate(self._scenes))
-
-    def __len__(self) -> int:
-        return len(self._scenes)
-
-    def __getitem__(self, index: int) -> Scenario:
+    def _load(self, index: int) -> Scenario:
         return self._scenes[index]

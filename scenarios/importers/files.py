@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ from harness.caching import Lru
 from harness.errors import ConfigError, ScenarioError
 from scenarios.importers import argoverse2, gpudrive, womd
 from scenarios.opponents import select_opponent
-from scenarios.scenario import Scenario
+from scenarios.scenario import Scenario, SceneList
 from scenarios.store import CACHE_SCENES, MAPPING, SUMMARY, Rejected, load_scene, natural_key, rename
 from scenarios.validate import Needs, check
 
@@ -56,7 +56,7 @@ def holds_importable(folder: Path) -> bool:
     return any(kind_of(path) not in (None, "description") for path in folder.iterdir() if path.is_file())
 
 
-class ImportedStore:
+class ImportedStore(SceneList):
     """Random access to the scenes of files in any supported format; a `ScenarioSource`.
 
     Scenes are named by what identifies them: the scene id inside TFRecords, else the file name. Files are in
@@ -102,35 +102,8 @@ class ImportedStore:
             raise ScenarioError(f"no usable scene in {len(self.paths)} files{reason}. Expected {KINDS}.")
         self._name()
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Name of every scene, in index order."""
-        return tuple(entry.name for entry in self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __iter__(self) -> Iterator[Scenario]:
-        return (self[index] for index in range(len(self)))
-
-    def __getitem__(self, index: int) -> Scenario:
-        """The scene at `index`, checked, with its opponent selected.
-
-        Raises:
-            IndexError: No such index.
-            ScenarioError: The file is bad.
-        """
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"scene {index} of {len(self)}")
-        index %= len(self)
+    def _load(self, index: int) -> Scenario:
         return self._cache.get(index, lambda: load_file(self._entries[index], self.needs))
-
-    def index_of(self, name: str) -> int:
-        """Index of a scene by its id (KeyError if there is none)."""
-        try:
-            return self.ids.index(name)
-        except ValueError:
-            raise KeyError(f"no scene {name!r} among the {len(self)} imported") from None
 
     def _list(self, path: Path, on_error: str) -> list[SceneFile]:
         kind = kind_of(path)
@@ -166,6 +139,7 @@ class ImportedStore:
                 name = f"{entry.name}-{entry.path.stem}-{entry.record}"
                 self._entries[place] = entry._replace(name=name)
             seen.add(name)
+        self._ids = tuple(entry.name for entry in self._entries)
 
     def _reject(self, path: Path, reason: str) -> None:
         _LOG.warning("left out %s: %s", path, reason)

@@ -70,7 +70,7 @@ def replay(folder: Path, count: int) -> dict:
 
 
 def test_stock_metadrive_replays_what_was_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attack, "open_source", lambda data, split=None: tiny_source())
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: tiny_source())
     out = tmp_path / "run"
     attack.main(["--adversary", "rule", "--scenes", "2", "--export", "--out", str(out)])
     folder = out / "scenes" / "rule"
@@ -99,7 +99,7 @@ def test_stock_metadrive_replays_what_was_exported(tmp_path: Path, monkeypatch: 
 
 
 def test_exported_folder_is_a_source_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attack, "open_source", lambda data, split=None: tiny_source())
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: tiny_source())
     out = tmp_path / "run"
     attack.main(["--adversary", "rule", "--scenes", "2", "--export", "--out", str(out)])
     again = open_source(out / "scenes" / "rule")

@@ -173,10 +173,6 @@ class Scorer:
             red_light_rate=float(scores.red_light_rate),
         )
 
-    def score_rollouts(self, simulated: Simulated) -> RolloutScores:
-        """Each roll-out scored by itself, as if it were the only one: a reward per roll-out. Arguments as `score`."""
-        return self.score_groups(simulated, len(simulated.states))
-
     @torch.no_grad()
     def score_groups(self, simulated: Simulated, groups: int) -> RolloutScores:
         """Scores of `groups` equal runs of consecutive roll-outs, each pooled. Arguments and errors as `score`."""

@@ -10,12 +10,11 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from harness.errors import WeightsError
-from harness.files import JsonDict, write_bytes
+from harness.files import JsonDict, read_tensors, write_bytes
 from harness.traffic.model.batch import AgentBatch, join_agents, join_maps
 from harness.traffic.model.config import ARCHITECTURE, SmartConfig
 from harness.traffic.model.network import MapFeatures, SmartNetwork
@@ -86,27 +85,18 @@ class SmartModel:
             WeightsError: Missing file, not safetensors, another architecture, or tensors that do not fit.
         """
         file = SHIPPED if path is None else Path(path)
-        if not file.is_file():
-            raise WeightsError(
-                f"no traffic model at {file}. Train one with `python -m harness.train_traffic`, or leave the path out "
-                "to use the shipped one."
-            )
+        missing = (
+            "no traffic model at {file}. Train one with `python -m harness.train_traffic`, or leave the path out "
+            "to use the shipped one."
+        )
+        tensors, header = read_tensors(file, ("architecture", ARCHITECTURE), missing)
         try:
-            with safe_open(file, framework="pt") as reader:
-                header = reader.metadata() or {}
-                tensors = {name: reader.get_tensor(name) for name in reader.keys()}
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{file} is not a readable safetensors file ({error}).") from error
-        if header.get("architecture") != ARCHITECTURE:
-            raise WeightsError(f"{file}: architecture is {header.get('architecture')!r}, expected {ARCHITECTURE!r}.")
-        try:
-            config = SmartConfig.from_dict(json.loads(header.get("config", "")), str(file))
-            options = SceneOptions(**json.loads(header.get("scene", "{}")))
-            info = json.loads(header.get("info", "{}"))
-        except (json.JSONDecodeError, TypeError) as error:
+            config = SmartConfig.from_dict(header.get("config", {}), str(file))
+            options = SceneOptions(**header.get("scene", {}))
+        except TypeError as error:
             raise WeightsError(f"{file}: its header holds no readable configuration ({error}).") from error
         network = build_network(config, tensors, str(file))
-        return cls(network.to(device), options, info, sampling)
+        return cls(network.to(device), options, header.get("info"), sampling)
 
     def save(self, path: str | os.PathLike[str], info: JsonDict | None = None) -> None:
         """Write weights, vocabulary and configuration to a safetensors file, all or nothing."""

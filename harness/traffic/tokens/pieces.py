@@ -49,7 +49,6 @@ class Light(IntEnum):
     GO = 4
 
 
-LANES: Final = (PieceKind.FREEWAY, PieceKind.STREET, PieceKind.STOP_SIGN_LANE, PieceKind.BIKE)
 EDGES: Final = (PieceKind.BOUNDARY, PieceKind.MEDIAN)
 
 

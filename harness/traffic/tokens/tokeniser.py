@@ -84,15 +84,6 @@ def tokenise(tracks: Tracks, kinds: NDArray[np.int64], vocabulary: Vocabulary) -
     return MotionTokens(index, valid, poses)
 
 
-def detokenise(start: Floats, index: NDArray[np.int64], kinds: NDArray[np.int64], vocabulary: Vocabulary) -> Floats:
-    """Poses [A, 5N+1, 3] every 0.1 s of agents that start at `start` [A, 3] and follow tokens `index` [A, N]."""
-    poses = [np.asarray(start, dtype=np.float64)[:, None]]
-    for step in range(index.shape[1]):
-        motion = vocabulary.motions[kinds, index[:, step], 1:].astype(np.float64)
-        poses.append(apply(poses[-1][:, -1:], motion))
-    return np.concatenate(poses, 1)
-
-
 class Reconstruction(NamedTuple):
     """Mean corner error (m) of tokenised tracks, over all 10 Hz steps of one kind: mean, 95 %, and count of steps."""
 

@@ -11,11 +11,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from harness.errors import WeightsError
-from harness.files import write_bytes
+from harness.files import read_tensors, write_bytes
 from harness.traffic.tokens.shapes import KIND_SIZES, TOKEN_KINDS, TOKEN_STEPS
 
 FORMAT: Final = "gauntlet-motion-vocabulary-1"
@@ -79,21 +78,14 @@ class Vocabulary:
             WeightsError: No such file, or not a vocabulary.
         """
         file = SHIPPED if path is None else Path(path)
-        if not file.is_file():
-            raise WeightsError(
-                f"no vocabulary at {file}. Build one with `python -m harness.train_traffic vocabulary`, "
-                "or leave the path out to use the shipped one."
-            )
-        try:
-            with safe_open(file, framework="np") as reader:
-                header = reader.metadata() or {}
-                if header.get("format") != FORMAT:
-                    raise WeightsError(f"{file}: format is {header.get('format')!r}, expected {FORMAT!r}.")
-                return cls(
-                    reader.get_tensor("motions"), reader.get_tensor("pieces"), json.loads(header.get("info", "{}"))
-                )
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
-            raise WeightsError(f"{file} is not a readable vocabulary: {error}.") from error
+        missing = (
+            "no vocabulary at {file}. Build one with `python -m harness.train_traffic vocabulary`, "
+            "or leave the path out to use the shipped one."
+        )
+        tensors, header = read_tensors(file, ("format", FORMAT), missing, "np")
+        if not {"motions", "pieces"} <= tensors.keys():
+            raise WeightsError(f"{file} is not a readable vocabulary: its tensors are {sorted(tensors)}.")
+        return cls(tensors["motions"], tensors["pieces"], header.get("info", {}))
 
 
 @cache

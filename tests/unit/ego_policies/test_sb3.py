@@ -43,15 +43,6 @@ def test_actions_equal_those_of_sb3(kind, plain_env, tmp_path):
         assert policy.act(observation, None) == pytest.approx(expected, abs=2e-6)
 
 
-def test_policy_of_a_model_in_memory_acts_like_the_file(plain_env, tmp_path):
-    model = build("td3", plain_env())
-    model.save(tmp_path / "model")
-    observation = np.full(7, 0.3, np.float32)
-    live = TD3Policy.from_state_dict(model.policy.state_dict(), name="live")
-    assert live.name == "live"
-    assert (live.act(observation, None) == TD3Policy(tmp_path / "model.zip").act(observation, None)).all()
-
-
 def rewrite(path, **members):
     """The zip at `path` with some members replaced (None removes)."""
     with zipfile.ZipFile(path) as archive:

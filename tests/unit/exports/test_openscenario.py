@@ -16,13 +16,13 @@ from harness.attacks.open_loop import attack_logged
 from harness.errors import ConfigError
 from harness.exports.opendrive import ORIGIN_CODE, lane_roads
 from harness.exports.openscenario import EGO, OPPONENT, write_openscenario
-from harness.exports.reading import read_roads, read_tracks, schema_errors
 from harness.geometry import project_to_polyline, wrap_angle
 from harness.registry import make
 from scenarios import open_source
 from scenarios.scenario import Kind, Scenario
 from tests.scenes import LANE_WIDTH, Agent, crossing, straight_road
 from tests.sources import tiny_source
+from tests.unit.exports.reading import read_roads, read_tracks, schema_errors
 
 MIXED = [
     Agent("truck", 40.0, 0.0, 0.0, 8.0, size=(9.0, 2.5, 3.2)),
@@ -141,7 +141,7 @@ def test_a_broken_file_is_noticed(tmp_path: Path) -> None:
 
 
 def test_the_command_exports_the_attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attack, "open_source", lambda data, split=None: tiny_source())
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: tiny_source())
     out = tmp_path / "run"
     attack.main(["--adversary", "rule", "--scenes", "2", "--export-openscenario", "--out", str(out)])
     source = tiny_source()

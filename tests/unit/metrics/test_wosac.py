@@ -78,7 +78,7 @@ def test_each_rollout_by_itself():
     scene = road(Agent("other", 40, 0, speed=10.0))
     # The log; off the road; into the ego.
     scorer = Scorer(scene, agents=(0, 1))
-    found = scorer.score_rollouts(simulated(scene, (0, 0), (0, 6.0), (-38.0, 0)))
+    found = scorer.score_groups(simulated(scene, (0, 0), (0, 6.0), (-38.0, 0)), 3)
     assert found.off_road.tolist() == [[False, False], [False, True], [False, False]]
     assert found.collided.tolist() == [[False, False], [False, False], [True, True]]
     assert found.displacement == pytest.approx(torch.tensor([[0.0, 0], [0, 6], [0, 38]], dtype=torch.float64))

@@ -36,12 +36,11 @@ def test_a_turned_box_is_turned_the_right_way():
             assert plain == (offset - reach <= -2.0 or offset + reach >= 5.5)
 
 
-def test_medians_count_only_when_asked():
+def test_medians_are_no_road_edges():
     index = MapIndex(straight_road(median=True))
-    pose = np.array([0.0, 5.0, 0.0])
-    assert not index.boxes_cross_edges(pose, CAR)
-    assert index.boxes_cross_edges(pose, CAR, medians=True)
-    assert index.boxes_cross_edges(np.array([0.0, -1.5, 0.0]), CAR, medians=True)
+    assert len(index.median_segments) > 0
+    assert not index.boxes_cross_edges(np.array([0.0, 5.0, 0.0]), CAR)
+    assert index.boxes_cross_edges(np.array([0.0, -1.5, 0.0]), CAR)
 
 
 def test_shapes_nan_and_maps_without_edges():
@@ -57,9 +56,8 @@ def test_shapes_nan_and_maps_without_edges():
     poses[2, :, 1] += 0.5
     assert not index.boxes_cross_edges(poses, sizes)[2].any()
     bare = MapIndex(straight_road(edges=False))
-    assert not bare.has_edges
+    assert len(bare.edge_segments) == 0
     assert not bare.boxes_cross_edges(poses, CAR).any()
-    assert np.isinf(bare.distance_to_edges(np.zeros((2, 2)))).all()
     assert index.boxes_cross_edges(np.zeros((0, 3)), CAR).shape == (0,)
 
 
@@ -78,12 +76,11 @@ def test_agrees_with_brute_force_on_random_boxes():
     np.testing.assert_array_equal(index.boxes_cross_edges(poses, CAR), brute)
 
 
-def test_distances():
+def test_distances_to_lanes():
     index = MapIndex(straight_road(median=True))
     points = np.array([[[0.0, 0.0], [10.0, 4.5]], [[0.3, -3.0], [250.2, 1.0]]])
-    np.testing.assert_allclose(index.distance_to_edges(points), [[2.0, 6.5], [1.0, 3.0]])
-    np.testing.assert_allclose(index.distance_to_edges(points, medians=True), [[2.0, 1.0], [1.0, 3.0]])
-    np.testing.assert_allclose(index.distance_to_lanes(points), [[0.0, 1.0], [3.0, 1.0]], atol=1e-9)
+    found = index.locate(points, max_distance=np.inf).distance
+    np.testing.assert_allclose(found, [[0.0, 1.0], [3.0, 1.0]], atol=1e-9)
 
 
 def test_locate_gives_lane_arc_length_offset_and_heading():
@@ -104,16 +101,16 @@ def test_heading_decides_where_lanes_cross():
     at = np.zeros((2, 2))
     found = index.locate(at, np.array([0.0, np.pi / 2]))
     assert [index.lane_ids[lane] for lane in found.lane] == ["through", "up"]
-    assert index.lane_at(np.array([0.0, -30.0]), np.pi / 2) == index.lane_index("south")
-    assert index.lane_at(np.array([50.0, 50.0])) is None
+    found = index.locate(np.array([[0.0, -30.0], [50.0, 50.0]]), np.full(2, np.pi / 2), 5.0)
+    assert found.lane.tolist() == [index.lane_ids.index("south"), -1]
 
 
 def test_successors_are_completed_from_both_sides():
     index = MapIndex(crossing())
     names = index.lane_ids
-    west = index.lane_index("west")
+    west = index.lane_ids.index("west")
     assert [names[lane] for lane in index.successors[west]] == ["through", "turn"]
-    assert {names[lane] for lane in index.predecessors[index.lane_index("north")]} == {"up", "turn"}
+    assert {names[lane] for lane in index.predecessors[index.lane_ids.index("north")]} == {"up", "turn"}
     # "turn" names "west" as its entry; remove west's mention of it: the relation must survive.
     scene = crossing()
     object.__setattr__(scene.features[0], "exit", ("through",))
@@ -123,7 +120,7 @@ def test_successors_are_completed_from_both_sides():
 
 def test_lane_paths_follow_branches_straightest_first():
     index = MapIndex(crossing())
-    west = index.lane_index("west")
+    west = index.lane_ids.index("west")
     straight, turn = index.lane_paths(west, 170.0, 60.0)  # From (-30, 0).
     np.testing.assert_allclose(straight[0], [-30.0, 0.0], atol=1e-9)
     np.testing.assert_allclose(straight[-1], [30.0, 0.0], atol=1e-9)
@@ -131,7 +128,7 @@ def test_lane_paths_follow_branches_straightest_first():
     chords = 15 * 2 * 10 * np.sin(np.pi / 60)
     np.testing.assert_allclose(turn[-1], [0.0, 10.0 + 60.0 - 20.0 - chords], atol=1e-6)
     np.testing.assert_array_equal(index.lane_path(west, 170.0, 60.0), straight)
-    dead_end = index.lane_path(index.lane_index("east"), 100.0, 500.0)
+    dead_end = index.lane_path(index.lane_ids.index("east"), 100.0, 500.0)
     np.testing.assert_allclose(dead_end[[0, -1]], [[110.0, 0.0], [200.0, 0.0]], atol=1e-9)
 
 
@@ -149,7 +146,7 @@ def test_degenerate_maps_do_not_break():
     index = MapIndex(scene)
     assert index.lane_ids == ()
     assert index.locate(np.zeros((2, 2))).lane.tolist() == [-1, -1]
-    assert np.isinf(index.distance_to_lanes(np.zeros(2)))
+    assert np.isinf(index.locate(np.zeros(2), max_distance=np.inf).distance)
     assert len(index.lane_vectors().lane) == 0
 
 

@@ -193,7 +193,6 @@ def test_subset_and_concat():
     subset = Subset(source, [3, 1])
     assert subset.ids == ("s3", "s1")
     assert [scene.id for scene in subset] == ["s3", "s1"]
-    assert subset.index_of("s1") == 1
     with pytest.raises(ConfigError, match="out of range"):
         Subset(source, [5])
     joined = Concat([subset, Subset(source, []), Subset(source, [0, 4])])

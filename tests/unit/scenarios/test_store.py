@@ -37,12 +37,9 @@ def test_index_n_is_n_pkl_without_a_summary(folder):
         assert store[number].velocity[1, 0, 0] == number
         assert store[number].id == str(number)
     assert store[-1].id == "11"
-    assert store.index_of("10") == 10
     assert [scene.id for scene in store] == list(store.ids)
     with pytest.raises(IndexError):
         store[12]
-    with pytest.raises(KeyError):
-        store.index_of("99")
 
 
 def test_the_opponent_is_selected(folder):
@@ -176,14 +173,14 @@ def test_export_is_read_back_and_has_a_summary(tmp_path):
 def test_export_to_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(ScenarioError, match="cannot make"):
-        export.write_scene(straight_road(), tmp_path / "file" / "x.pkl")
+        export.write_pickle(to_description(straight_road()), tmp_path / "file" / "x.pkl")
 
     def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ScenarioError, match="No space left"):
-        export.write_scene(straight_road(), tmp_path / "x.pkl")
+        export.write_pickle(to_description(straight_road()), tmp_path / "x.pkl")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -12,11 +12,20 @@ from harness.traffic.tokens.config import SceneOptions, VocabularyConfig
 from harness.traffic.tokens.kdisks import fitted_disks, k_disks
 from harness.traffic.tokens.pieces import Light, PieceKind, cut, map_pieces, thin
 from harness.traffic.tokens.scene import CELL, tokenise_scene
-from harness.traffic.tokens.tokeniser import detokenise, reconstruction_errors, relative_poses, tokenise
+from harness.traffic.tokens.tokeniser import apply, reconstruction_errors, relative_poses, tokenise
 from harness.traffic.tokens.tracks import Tracks, clean_tracks
 from harness.traffic.tokens.vocabulary import Vocabulary, shipped
 from tests.scenes import straight_road
 from tests.unit.traffic.scenes import tiny_vocabulary, traffic
+
+
+def detokenise(start, index, kinds, vocabulary):
+    """Poses [A, 5N+1, 3] every 0.1 s of agents that start at `start` [A, 3] and follow tokens `index` [A, N]."""
+    poses = [np.asarray(start, dtype=np.float64)[:, None]]
+    for step in range(index.shape[1]):
+        motion = vocabulary.motions[kinds, index[:, step], 1:].astype(np.float64)
+        poses.append(apply(poses[-1][:, -1:], motion))
+    return np.concatenate(poses, 1)
 
 
 def dots(xs):

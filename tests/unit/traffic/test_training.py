@@ -326,7 +326,7 @@ def test_mirrored_scenes():
 def test_mirrored_road_stays_between_its_edges():
     """A road edge has the road on its left, in the mirror too: who stays on the road in the log does so there."""
     scene = traffic(rotation=0.7)
-    scores = [Scorer(seen).score_rollouts(LogSimulator().simulate(seen, 1, 0)) for seen in (scene, mirrored(scene))]
+    scores = [Scorer(seen).score_groups(LogSimulator().simulate(seen, 1, 0), 1) for seen in (scene, mirrored(scene))]
     straight, flipped = scores
     assert straight.off_road.any()
     assert not straight.off_road.all()
