@@ -10,6 +10,7 @@ import pytest
 
 from harness import attack
 from harness.attacks.open_loop import attack_logged
+from harness.episodes.protocol import CORRECTED
 from harness.interfaces import HEADING
 from harness.registry import make
 from scenarios import open_source
@@ -80,7 +81,7 @@ def test_stock_metadrive_replays_what_was_exported(tmp_path: Path, monkeypatch: 
     assert set(shown) == {f"{source.ids[index]}-rule" for index in (0, 1)}
     for index in (0, 1):
         scenario = source[index]
-        record, plan = attack_logged(rule, scenario, "corrected")
+        record, plan = attack_logged(rule, scenario, CORRECTED)
         steps = shown[f"{scenario.id}-rule"]["steps"]
         opponent = scenario.agent_ids[scenario.opponent]
         # MetaDrive's boxes have its own vehicles' sizes, so its contact comes a few steps before or after.
@@ -108,7 +109,7 @@ def test_exported_folder_is_a_source_of_its_own(tmp_path: Path, monkeypatch: pyt
     for index in range(2):
         scenario = plain[index]
         attacked = again[again.ids.index(f"sd_{scenario.id}-rule")]
-        _, plan = attack_logged(make("adversary", "rule"), scenario, "corrected")
+        _, plan = attack_logged(make("adversary", "rule"), scenario, CORRECTED)
         row = attacked.index_of("opponent")
         np.testing.assert_allclose(attacked.states(row)[plan.valid], plan.states[plan.valid])
         assert not np.allclose(attacked.position[row, -1], scenario.position[scenario.opponent, -1])

@@ -13,6 +13,7 @@ pytest.importorskip("scenariogeneration", reason="the optional library scenariog
 
 from harness import attack
 from harness.attacks.open_loop import attack_logged
+from harness.episodes.protocol import CORRECTED
 from harness.errors import ConfigError
 from harness.exports.opendrive import ORIGIN_CODE, lane_roads
 from harness.exports.openscenario import EGO, OPPONENT, write_openscenario
@@ -147,7 +148,7 @@ def test_the_command_exports_the_attack(tmp_path: Path, monkeypatch: pytest.Monk
     source = tiny_source()
     for index in (0, 1):
         scenario = source[index]
-        _, plan = attack_logged(make("adversary", "rule"), scenario, "corrected")
+        _, plan = attack_logged(make("adversary", "rule"), scenario, CORRECTED)
         file = out / "openscenario" / "rule" / f"{scenario.id}-rule.xosc"
         assert schema_errors(file) == []
         (track,) = (track for track in read_tracks(file) if track.entity == OPPONENT)
