@@ -120,7 +120,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
 
 def read_tensors(
     file: Path, kind: tuple[str, str], missing: str, framework: Literal["pt", "np"] = "pt"
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], JsonDict]:
     """Tensors of a safetensors file by name, and the rest of its header, whose values are JSON.
 
     Args:
