@@ -14,7 +14,7 @@ def main(config: AttackConfig, session: Session) -> None:
     # Imported late: `--help` should not wait for torch and the simulator.
     from harness.attacks.run import run_attacks
 
-    _, folder = run_attacks(config, session)
+    folder = run_attacks(config, session)
     session.say(f"written to {folder.resolve()}")
 
 

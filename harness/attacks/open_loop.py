@@ -24,6 +24,7 @@ from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, cl
 from harness.metrics.compliance import map_checks
 from harness.metrics.intervals import Interval, bootstrap_mean, wilson
 from harness.metrics.realism import behavioural_penalty, kinematic_penalty
+from harness.report.tables import Value
 from scenarios.map_index import MapIndex
 from scenarios.scenario import Scenario
 
@@ -145,37 +146,13 @@ def attack_all(
     return records
 
 
-@dataclass(frozen=True, slots=True)
-class AttackSummary:
-    """One row of the table: rates with Wilson intervals, means with bootstrap intervals over scenes.
+def summarise(records: Sequence[AttackRecord], seed: int = 0) -> list[dict[str, Value]]:
+    """One row of the table per adversary, in order of first appearance.
 
-    Attributes:
-        adversary, protocol: What attacked.
-        scenes: Scenes that were attacked.
-        failed: Scenes that could not be (not in any other number).
-        success: Share of scenes with contact; `as-published` counts CAT's check, `corrected` every step.
-        success_sage: Share by SAGE's script (only `as-published`).
-        reward, kinematic, behavioural: Means.
-        off_road, hits_traffic: Rates.
-        milliseconds: Median time to plan, ms.
+    `scenes` were attacked; `failed` could not be, and are in no other number. `success` is the share of scenes with
+    contact: `as-published` counts CAT's check, `corrected` every step; `success_sage` goes by SAGE's script (only
+    `as-published`). Rates have Wilson intervals, means bootstrap intervals over scenes; `milliseconds` is the median.
     """
-
-    adversary: str
-    protocol: str
-    scenes: int
-    failed: int
-    success: Interval
-    success_sage: Interval | None
-    reward: Interval
-    kinematic: Interval
-    behavioural: Interval
-    off_road: Interval
-    hits_traffic: Interval
-    milliseconds: float
-
-
-def summarise(records: Sequence[AttackRecord], seed: int = 0) -> list[AttackSummary]:
-    """One summary per adversary, in order of first appearance."""
     rows = []
     for name in dict.fromkeys(record.adversary for record in records):
         own = [record for record in records if record.adversary == name]
@@ -186,20 +163,19 @@ def summarise(records: Sequence[AttackRecord], seed: int = 0) -> list[AttackSumm
             return wilson(sum(flags), total)
 
         hits = [r.contact_step_cat if published else r.contact_step for r in good]
-        rows.append(
-            AttackSummary(
-                adversary=name,
-                protocol=own[0].protocol,
-                scenes=len(good),
-                failed=len(own) - len(good),
-                success=rate(step >= 0 for step in hits),
-                success_sage=rate(r.contact_step_sage >= 0 for r in good) if published else None,
-                reward=bootstrap_mean([r.reward for r in good], seed),
-                kinematic=bootstrap_mean([r.kinematic for r in good], seed),
-                behavioural=bootstrap_mean([r.behavioural for r in good], seed),
-                off_road=rate(r.off_road for r in good),
-                hits_traffic=rate(r.hits_traffic for r in good),
-                milliseconds=float(np.median([r.milliseconds for r in good])) if good else np.nan,
-            )
-        )
+        row: dict[str, Value] = {
+            "adversary": name,
+            "protocol": own[0].protocol,
+            "scenes": len(good),
+            "failed": len(own) - len(good),
+            "success": rate(step >= 0 for step in hits),
+            "success_sage": rate(r.contact_step_sage >= 0 for r in good) if published else None,
+            "reward": bootstrap_mean([r.reward for r in good], seed),
+            "kinematic": bootstrap_mean([r.kinematic for r in good], seed),
+            "behavioural": bootstrap_mean([r.behavioural for r in good], seed),
+            "off_road": rate(r.off_road for r in good),
+            "hits_traffic": rate(r.hits_traffic for r in good),
+            "milliseconds": float(np.median([r.milliseconds for r in good])) if good else np.nan,
+        }
+        rows.append(row)
     return rows

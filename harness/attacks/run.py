@@ -11,7 +11,7 @@ from harness.attacks.attackers import Dialled
 from harness.attacks.closed_loop import SimulatedAttack, simulate
 from harness.attacks.config import AttackConfig
 from harness.attacks.export import attacked_scene
-from harness.attacks.open_loop import AttackRecord, AttackSummary, attack_all, summarise
+from harness.attacks.open_loop import AttackRecord, attack_all, summarise
 from harness.attacks.tables import open_loop_table, simulation_table
 from harness.commands.printing import tracked
 from harness.commands.scaffold import Session
@@ -29,8 +29,8 @@ from scenarios.export import write_folder
 from scenarios.scenario import Scenario, ScenarioSource
 
 
-def run_attacks(config: AttackConfig, session: Session) -> tuple[list[AttackSummary], Path]:
-    """Attack, write the folder, print tables; return one summary per adversary, and the folder.
+def run_attacks(config: AttackConfig, session: Session) -> Path:
+    """Attack, write the folder, print tables; return the folder.
 
     Raises:
         GauntletError: Unknown names, unusable data or weights, or an unwritable folder.
@@ -57,13 +57,13 @@ def run_attacks(config: AttackConfig, session: Session) -> tuple[list[AttackSumm
         )
         summaries = summarise(records, config.seed)
         write_text(folder.path / "attacks.csv", csv_text(asdict(record) for record in records))
-        write_json(folder.path / "summary.json", [asdict(row) for row in summaries])
+        write_json(folder.path / "summary.json", summaries)
         session.console.print(open_loop_table(summaries).rich(turned=True))
         if config.sut is not None:
             episodes = _simulated(config, source, adversaries, config.sut, session)
             write_text(folder.path / "simulated.csv", csv_text(asdict(episode) for episode in episodes))
             session.console.print(simulation_table(episodes).rich(turned=True))
-        return summaries, folder.path
+        return folder.path
 
 
 def _simulated(

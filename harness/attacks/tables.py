@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Final
 
 from harness.attacks.closed_loop import JUDGES, SimulatedAttack, rates
-from harness.attacks.open_loop import AttackSummary
 from harness.episodes.protocol import protocol_of
 from harness.report.tables import Column, Table, TableRow
 
@@ -31,12 +29,12 @@ _MEASURED: Final = (
 _SIMULATED: Final = tuple(Column.percent(name, title) for name, title in JUDGES.items())
 
 
-def open_loop_table(summaries: Sequence[AttackSummary]) -> Table:
+def open_loop_table(summaries: Sequence[TableRow]) -> Table:
     """One row per adversary: counts, rates and means over scenes."""
-    protocol = summaries[0].protocol
+    protocol = str(summaries[0]["protocol"])
     columns = (_HEAD, *_COUNTS, *_SUCCESS[protocol_of(protocol).success_of_the_plan], *_MEASURED)
     title = f"Attacks on the logged ego, {protocol} (95 % intervals)"
-    return Table(columns, [asdict(summary) for summary in summaries], title)
+    return Table(columns, summaries, title)
 
 
 def simulation_table(episodes: Sequence[SimulatedAttack]) -> Table:
