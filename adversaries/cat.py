@@ -25,7 +25,7 @@ PENALTY: Final = 0.99
 """Factor per checked step before the first contact (CAT's α): sooner is surer."""
 
 
-class Scored(NamedTuple):
+class CandidateScores(NamedTuple):
     """Scores per candidate, each [K]; `first` is the earliest contact over all ego trajectories, or -1."""
 
     probability: Floats
@@ -119,7 +119,7 @@ class CatAdversary:
             },
         )
 
-    def _score(self, context: AttackContext, drawn: Drawn) -> Scored:
+    def _score(self, context: AttackContext, drawn: Drawn) -> CandidateScores:
         """Scores of candidates against every recent ego trajectory."""
         check, start = self.protocol.check, context.step + 1
         ego, ego_valid = ego_futures(context)
@@ -140,4 +140,4 @@ class CatAdversary:
         first = np.where(contact >= 0, contact, np.iinfo(np.intp).max).min(-1)
         first = np.where((contact >= 0).any(-1), first, -1)
         distance = closest_approach(states[:, None], valid, ego[None], ego_valid[None], start, check.stride).min(-1)
-        return Scored(probability, overlap, probability * overlap, first, distance)
+        return CandidateScores(probability, overlap, probability * overlap, first, distance)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from adversaries.sage.config import FREE, ExpertsConfig
 from harness.commands.options import NO_SCENES, RunOptions, TestScenes, TrainScenes, part
-from harness.commands.progress import Column, FitDisplay
+from harness.commands.progress import FitDisplay, ShownNumber
 from harness.commands.scaffold import Session, command
 from harness.errors import ConfigError
 from harness.specs import build, parse
@@ -76,7 +76,7 @@ def run(config: TrainExpertsConfig, session: Session) -> Path:
 
     reference, train, test = config.open_backbone(), config.open_train(), config.open_test()
     judged = "train" if config.test_split == NO_SCENES else "held_out"
-    columns = [Column("loss", ".4f"), *(Column(f"{judged}.{key}", label=key) for key in SHOWN)]
+    columns = [ShownNumber("loss", ".4f"), *(ShownNumber(f"{judged}.{key}", label=key) for key in SHOWN)]
     with session.open_run(config) as record:
         every = config.make.alignment.held_out_every
         with FitDisplay(session.console, columns, every=every, board=record.path) as display:

@@ -11,7 +11,7 @@ from typing import Final
 
 from adversaries.prior.config import FREE, PriorTraining
 from harness.commands.options import RunOptions, TestScenes, TrainScenes, ValScenes, part
-from harness.commands.progress import SECONDS, Column, FitDisplay
+from harness.commands.progress import SECONDS, FitDisplay, ShownNumber
 from harness.commands.scaffold import Session, command
 
 
@@ -29,11 +29,11 @@ RENAMED: Final = {f"--{name}": part(name) for name in ("train", "val", "test")}
 MAY_DIFFER: Final = ("samples", *(f"training.{name}" for name in sorted(FREE)))
 """Options that a resumed run may have otherwise."""
 COLUMNS: Final = (
-    Column("total", label="loss"),
-    Column("minADE_32", unit=" m"),
-    Column("minFDE_32", unit=" m"),
-    Column("miss_32"),
-    Column("best", unit=" m"),
+    ShownNumber("total", label="loss"),
+    ShownNumber("minADE_32", unit=" m"),
+    ShownNumber("minFDE_32", unit=" m"),
+    ShownNumber("miss_32"),
+    ShownNumber("best", unit=" m"),
     SECONDS,
 )
 """What is shown of an epoch; errors are those of held-out scenes."""

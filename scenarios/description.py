@@ -21,7 +21,7 @@ from scenarios.source_format import (
     POINT_KEYS,
     RELATIONS,
     SIZE_KEYS,
-    Column,
+    ColumnFormat,
     FeatureFormat,
     SourceFormat,
     TrackFormat,
@@ -90,7 +90,9 @@ class _Reader:
             self.fail("length", f"found {length!r} instead of a number of steps")
         return int(length)
 
-    def column(self, row: int, where: str, state: Mapping[str, Any], key: str, target: NDArray[Any]) -> Column | None:
+    def column(
+        self, row: int, where: str, state: Mapping[str, Any], key: str, target: NDArray[Any]
+    ) -> ColumnFormat | None:
         """Copy one state array into `target` [T] or [T, n]; None where the file has none."""
         if key not in state:
             return None
@@ -113,7 +115,7 @@ class _Reader:
         keep = (
             rows.shape[1] > goal.shape[1] or not isinstance(raw, np.ndarray) or (key == "valid" and not _binary(rows))
         )
-        return Column(key, values.dtype, values.shape[1:], raw if keep else None)
+        return ColumnFormat(key, values.dtype, values.shape[1:], raw if keep else None)
 
     def track(self, row: int, key: object, track: object, shared: dict[Any, Any]) -> TrackFormat:
         """Read one agent."""
@@ -126,7 +128,7 @@ class _Reader:
             self._need(state, name, where + "state: ")
         self.size[row] = DEFAULT_SIZE[kind]
         self.valid[row] = True
-        columns: dict[str, Column] = {}
+        columns: dict[str, ColumnFormat] = {}
         parts = zip(SIZE_KEYS, np.moveaxis(self.size, -1, 0), strict=True)
         for name, target in (
             ("position", self.position),

@@ -11,7 +11,7 @@ from scenarios.source_format import (
     FORMAT_KEY,
     RELATIONS,
     SIZE_KEYS,
-    Column,
+    ColumnFormat,
     Description,
     FeatureFormat,
     SourceFormat,
@@ -114,8 +114,8 @@ def _default_track(scenario: Scenario, row: int) -> TrackFormat:
     real = np.dtype(np.float64)
     tails: dict[str, tuple[int, ...]] = {"position": (3,), "heading": (), "velocity": (2,)}
     tails.update(dict.fromkeys(SIZE_KEYS, ()))
-    columns = {key: Column(key, real, tail) for key, tail in tails.items()}
-    columns["valid"] = Column("valid", np.dtype(bool), ())
+    columns = {key: ColumnFormat(key, real, tail) for key, tail in tails.items()}
+    columns["valid"] = ColumnFormat("valid", np.dtype(bool), ())
     metadata = {"type": kind, "object_id": name, "track_length": scenario.num_steps, "dataset": "gauntlet"}
     return TrackFormat(name, kind, columns, {}, tuple(columns), {"metadata": metadata}, ("type", "state", "metadata"))
 

@@ -25,7 +25,7 @@ SIZE_KEYS: Final = ("length", "width", "height")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnFormat:
     """One array of a track's `state`.
 
     Attributes:
@@ -74,7 +74,7 @@ class TrackFormat:
 
     key: object
     type: object
-    columns: Mapping[str, Column]
+    columns: Mapping[str, ColumnFormat]
     state_extras: Mapping[str, object]
     state_order: tuple[str, ...]
     extras: Mapping[str, object]

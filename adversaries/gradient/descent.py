@@ -28,7 +28,7 @@ TINY: Final = 1e-6
 """Keeps the derivative of a square root finite, m²."""
 
 
-class Motion(NamedTuple):
+class SpeedAndHeading(NamedTuple):
     """Speeds [..., T] (m/s) and headings [..., T] (rad, not wrapped) after each step of the plan."""
 
     speed: Tensor
@@ -128,7 +128,7 @@ def target_of(context: AttackContext, stride: int = 1, overlap: float = 0.0) -> 
     )
 
 
-def logged_motion(context: AttackContext) -> Motion | None:
+def logged_motion(context: AttackContext) -> SpeedAndHeading | None:
     """The opponent's logged future [T], gaps held and the end prolonged, or None if it stands throughout.
 
     Speeds are those along the heading, so that a recorded car never drives sideways.
@@ -147,7 +147,7 @@ def logged_motion(context: AttackContext) -> Motion | None:
     heading = np.interp(steps, known, np.unwrap(np.concatenate([[now[HEADING]], states[rows, HEADING]])))
     if speed.max() < CRAWL:
         return None
-    return Motion(torch.from_numpy(np.maximum(_smooth(speed), 0.0)), torch.from_numpy(_smooth(heading)))
+    return SpeedAndHeading(torch.from_numpy(np.maximum(_smooth(speed), 0.0)), torch.from_numpy(_smooth(heading)))
 
 
 def _smooth(values: Floats) -> Floats:
@@ -156,7 +156,7 @@ def _smooth(values: Floats) -> Floats:
     return values if window < 3 else savgol_filter(values, window, min(2, window - 1))
 
 
-def lane_motion(context: AttackContext) -> Motion:
+def lane_motion(context: AttackContext) -> SpeedAndHeading:
     """Follow the lane (or the present heading where there is none) at the present speed, or at a city street's."""
     scene = context.scenario
     state, count = current_state(context), scene.num_steps - context.step - 1
@@ -171,10 +171,10 @@ def lane_motion(context: AttackContext) -> Motion:
         path = index.lane_path(int(place.lane[0]), float(place.along[0]), float(travelled[-1]) + 1.0)
         lane = np.unwrap(interpolate_polyline(path, np.concatenate([[0.0], travelled]))[1])
         heading = state[HEADING] + lane[1:] - lane[0]
-    return Motion(torch.from_numpy(speed), torch.from_numpy(heading))
+    return SpeedAndHeading(torch.from_numpy(speed), torch.from_numpy(heading))
 
 
-def base_motion(context: AttackContext) -> Motion:
+def base_motion(context: AttackContext) -> SpeedAndHeading:
     """What the opponent would do unprovoked: its log, or its lane where the log stands still or ends at once."""
     logged = logged_motion(context)
     return lane_motion(context) if logged is None else logged

@@ -31,7 +31,7 @@ class Truth(NamedTuple):
     end: Tensor
 
 
-class Loss(NamedTuple):
+class GoalLoss(NamedTuple):
     """Total and parts, each a scalar tensor."""
 
     total: Tensor
@@ -115,7 +115,7 @@ def goal_loss(network: GoalNetwork, encoding: Encoding, batch: Batch, labels: Te
     return (loss * known).sum() / known.sum().clamp_min(1)
 
 
-def prior_loss(network: GoalNetwork, batch: Batch, truth: Truth) -> Loss:
+def prior_loss(network: GoalNetwork, batch: Batch, truth: Truth) -> GoalLoss:
     """All losses of a batch."""
     encoding = network.encode(batch)
     labels, known = soft_labels(batch, truth.end)
@@ -135,4 +135,4 @@ def prior_loss(network: GoalNetwork, batch: Batch, truth: Truth) -> Loss:
     position = (position * weight).sum() / weight.sum().clamp_min(1)
     heading = (heading * weight).sum() / weight.sum().clamp_min(1)
     total = goal + position + 2.0 * heading + 0.1 * reach
-    return Loss(total, goal, position, heading, reach)
+    return GoalLoss(total, goal, position, heading, reach)

@@ -26,7 +26,7 @@ from harness.interfaces import AttackContext
 from scenarios.scenario import Scenario
 
 
-class Scene(NamedTuple):
+class GoalScene(NamedTuple):
     """What an attack needs of a scene, whatever λ and the ego are."""
 
     case: Features
@@ -77,7 +77,7 @@ class SageAdversary(SteeredAdversary):
         self.experts = experts if isinstance(experts, Experts) else load_experts(experts, prior, cache_scenes)
         self.prior = self.experts.prior
         self.dial = Dial(GoalNetwork(self.prior.config).eval(), self.experts.vectors, extrapolation)
-        self._scenes: SceneCache[Scene] = SceneCache(cache_scenes)
+        self._scenes: SceneCache[GoalScene] = SceneCache(cache_scenes)
 
     def _draw(self, context: AttackContext, intensity: float) -> Drawn:
         """The likeliest goals at λ, completed."""
@@ -102,12 +102,12 @@ class SageAdversary(SteeredAdversary):
                 return mix_logits(real, adv, intensity)
             return self.dial.turn(intensity)(batch)[1][0]
 
-    def _scene(self, context: AttackContext) -> Scene:
+    def _scene(self, context: AttackContext) -> GoalScene:
         key = (context.opponent, context.step)
         return self._scenes.get(context.scenario, key, lambda: self._prepare(context.scenario, *key))
 
     @torch.inference_mode()
-    def _prepare(self, scenario: Scenario, opponent: int, step: int) -> Scene:
+    def _prepare(self, scenario: Scenario, opponent: int, step: int) -> GoalScene:
         case = self.prior.features(scenario, opponent, step)
         encoding = self.prior.network.encode(to_batch([case]))
-        return Scene(case, encoding, Objectives(scenario, opponent, step, published=self.protocol.sage_as_written))
+        return GoalScene(case, encoding, Objectives(scenario, opponent, step, published=self.protocol.sage_as_written))

@@ -18,7 +18,7 @@ from harness.fitting.events import Report, Row, unheard
 from harness.fitting.identity import Identity, digest, fingerprint
 from harness.fitting.loop import Fit
 from harness.fitting.settings import FitSettings
-from harness.fitting.task import Loss, Outcome, Task, seeded
+from harness.fitting.task import EpochOutcome, Loss, Task, seeded
 
 
 def summary(groups: list[Values], recipe: Recipe) -> dict[str, float]:
@@ -120,7 +120,7 @@ class Alignment(Task[list[Entry]]):
         row = {"epoch": 0, "scenes": 0, "loss": None, "pairs": 0, "accuracy": None}
         return self._measured({**row, "train": evaluate(self.policy, self.train, self.recipe, self.config.group)})
 
-    def row(self, outcome: Outcome) -> Row:
+    def row(self, outcome: EpochOutcome) -> Row:
         """Loss and accuracy over all pairs, the groups that were trained on, and held-out ones where they are due."""
         losses, pairs, right = (
             np.array([numbers[name] for numbers in outcome.losses]) for name in ("loss", "pairs", "accuracy")

@@ -62,7 +62,7 @@ def load_sampled(folder: Path, load: Callable[[Path | None], Backbone]) -> Sampl
     return SampledExperts(reference, vectors, {name: expert.info for name, expert in experts.items()})
 
 
-class Scene(NamedTuple):
+class SampledScene(NamedTuple):
     """What an attack needs of a scene, whatever λ and the ego are."""
 
     case: Case
@@ -108,7 +108,7 @@ class SampledSageAdversary(SteeredAdversary):
         self.experts = experts
         self.backbone = experts.reference.clone()
         self.dial = Dial(self.backbone.module, experts.vectors, extrapolation)
-        self._scenes: SceneCache[Scene] = SceneCache(cache_scenes)
+        self._scenes: SceneCache[SampledScene] = SceneCache(cache_scenes)
 
     @torch.no_grad()
     def _draw(self, context: AttackContext, intensity: float) -> Drawn:
@@ -124,12 +124,12 @@ class SampledSageAdversary(SteeredAdversary):
     def _objectives(self, context: AttackContext) -> Objectives:
         return self._scene(context).objectives
 
-    def _scene(self, context: AttackContext) -> Scene:
+    def _scene(self, context: AttackContext) -> SampledScene:
         key = (context.opponent, context.step)
         return self._scenes.get(context.scenario, key, lambda: self._prepare(context))
 
-    def _prepare(self, context: AttackContext) -> Scene:
+    def _prepare(self, context: AttackContext) -> SampledScene:
         case = self.backbone.prepare(context.scenario, context.opponent, context.step)
-        return Scene(
+        return SampledScene(
             case, Objectives(context.scenario, context.opponent, context.step, published=self.protocol.sage_as_written)
         )

@@ -14,7 +14,7 @@ from adversaries.seal.skills import Sequences
 from harness.fitting.events import Report, Row, unheard
 from harness.fitting.loop import Fit
 from harness.fitting.settings import FitSettings
-from harness.fitting.task import Loss, Outcome, Task
+from harness.fitting.task import EpochOutcome, Loss, Task
 
 CLIP: Final = 1.0
 """Largest gradient norm."""
@@ -74,7 +74,7 @@ class RowTask(Task[Tensor]):
         self.network.eval()
         return self._judge()
 
-    def row(self, outcome: Outcome) -> Row:
+    def row(self, outcome: EpochOutcome) -> Row:
         """The mean loss over rows, and the evaluation."""
         total = sum(numbers["loss"] for numbers in outcome.losses)
         return {"epoch": outcome.epoch + 1, "loss": total / self._count, **outcome.evaluation}

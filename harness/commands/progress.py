@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-class Column(NamedTuple):
+class ShownNumber(NamedTuple):
     """One number of an epoch's line.
 
     Attributes:
@@ -37,7 +37,7 @@ class Column(NamedTuple):
         return f"{self.key if self.label is None else self.label} {value:{self.form}}{self.unit}"
 
 
-SECONDS = Column("seconds", ".0f", " s", "after")
+SECONDS = ShownNumber("seconds", ".0f", " s", "after")
 """The time spent so far."""
 
 
@@ -53,7 +53,7 @@ class FitDisplay:
     """
 
     def __init__(
-        self, console: Console, columns: Sequence[Column] = (), *, every: int = 1, board: Path | None = None
+        self, console: Console, columns: Sequence[ShownNumber] = (), *, every: int = 1, board: Path | None = None
     ) -> None:
         self.console, self.columns, self.every, self.board = console, tuple(columns), every, board
         self._progress = bars(console)
@@ -99,7 +99,7 @@ class FitDisplay:
 
     def _epoch(self, part: str, row: Row) -> None:
         if row["epoch"] % self.every == 0 or row["epoch"] == self._epochs.get(part):
-            columns = self.columns or [Column(key, ".4g") for key in numbers(row) if key != "epoch"]
+            columns = self.columns or [ShownNumber(key, ".4g") for key in numbers(row) if key != "epoch"]
             shown = [(column, number(row, column.key)) for column in columns]
             texts = [column.text(value) for column, value in shown if value is not None]
             self._say("  ".join((f"{part} epoch {row['epoch']:3}", *texts)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.drawing.axes import explain, scene_figure
-from harness.drawing.canvas import Window, colour_of, draw_box, pieces
+from harness.drawing.canvas import Extent, colour_of, draw_box, pieces
 from harness.drawing.figure import save_figure
 from harness.drawing.palette import LIGHT
 from harness.errors import AdversaryError
@@ -42,7 +42,7 @@ def draw_attack(
         raise AdversaryError(f"scenario {scenario.id}: no opponent, so there is no attack to draw.")
     own = Trajectory(scenario.states(scenario.opponent), scenario.valid[scenario.opponent])
     attack = own if plan is None else Trajectory(plan.states, plan.valid)
-    window = Window.around(np.concatenate([track.states[track.valid, :2] for track in (ego, attack)]))
+    window = Extent.around(np.concatenate([track.states[track.valid, :2] for track in (ego, attack)]))
     when = f"contact at step {contact_step}" if contact_step >= 0 else "no contact"
     figure, canvas = scene_figure(scenario, window, f"{title or scenario.id}: {when}")
     candidates = plan is not None and plan.candidates is not None

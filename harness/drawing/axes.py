@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
-from harness.drawing.canvas import Floats, Window, draw_map
+from harness.drawing.canvas import Extent, Floats, draw_map
 from harness.drawing.figure import legend_below, new_figure
 from harness.drawing.palette import LIGHT
 from scenarios.scenario import Scenario
@@ -25,7 +25,7 @@ _THINNEST: Final = 0.7
 class AxesCanvas:
     """Axes that show a window of the world, as metres from an origin."""
 
-    def __init__(self, figure: Figure, window: Window, origin: Floats) -> None:
+    def __init__(self, figure: Figure, window: Extent, origin: Floats) -> None:
         """Add axes to a figure; `origin` [2] (m) is their (0, 0)."""
         self.window, self.origin = window, np.round(origin)
         self.axis = figure.add_subplot(facecolor=LIGHT.ground)
@@ -70,7 +70,7 @@ class AxesCanvas:
         return self._layer
 
 
-def scene_figure(scenario: Scenario, window: Window, title: str) -> tuple[Figure, AxesCanvas]:
+def scene_figure(scenario: Scenario, window: Extent, title: str) -> tuple[Figure, AxesCanvas]:
     """A square picture of a scene with nothing on it but the road map and a heading."""
     figure = new_figure(8.0, 8.6)
     canvas = AxesCanvas(figure, window, scenario.origin)

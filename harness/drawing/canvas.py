@@ -34,7 +34,7 @@ _NOTCH: Final = np.array([[0.42, 0.0], [0.18, 0.3], [0.18, -0.3]])
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Extent:
     """A part of the world.
 
     Attributes:
@@ -46,7 +46,7 @@ class Window:
     half: Floats
 
     @classmethod
-    def around(cls, points: Floats, smallest: float = SMALLEST) -> Window:
+    def around(cls, points: Floats, smallest: float = SMALLEST) -> Extent:
         """The square that shows points [N, ≥2] (m, NaN is passed over) with `MARGIN`, at least `smallest` m wide."""
         low, high = np.nanmin(points[:, :2], 0), np.nanmax(points[:, :2], 0)
         half = max(float((high - low).max()) / 2 + MARGIN, smallest / 2)
@@ -62,7 +62,7 @@ class Window:
 class Canvas(Protocol):
     """Where a scene is drawn; later strokes cover earlier ones."""
 
-    window: Window
+    window: Extent
 
     def lines(self, lines: Sequence[Floats], colour: str, metres: float, *, alpha: float = 1.0) -> None:
         """Draw polylines [N, ≥2] (m) of a width in metres, never thinner than can be seen."""
@@ -76,7 +76,7 @@ class Canvas(Protocol):
 class PixelCanvas:
     """A picture of a window; y points up. Strokes with `alpha` are mixed with the colour of the road."""
 
-    def __init__(self, window: Window, scale: float) -> None:
+    def __init__(self, window: Extent, scale: float) -> None:
         """Make an empty picture with `scale` pixels per metre."""
         width, height = np.maximum(np.round(2 * window.half * scale), 1).astype(int).tolist()
         self.window, self.scale = window, scale
@@ -105,7 +105,7 @@ class PixelCanvas:
         for area in areas:
             self._pen.polygon(self.pixels(area), fill=blend(colour, LIGHT.lane, alpha), outline=outline)
 
-    def part(self, window: Window) -> PixelCanvas:
+    def part(self, window: Extent) -> PixelCanvas:
         """A copy of what a window inside this one shows, to draw on."""
         found = PixelCanvas(window, self.scale)
         corner = window.centre + window.half * (-1, 1)

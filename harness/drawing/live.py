@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.drawing.canvas import Floats, PixelCanvas, Window, draw_box, draw_map, pieces
+from harness.drawing.canvas import Extent, Floats, PixelCanvas, draw_box, draw_map, pieces
 from harness.drawing.palette import LIGHT
 from harness.interfaces import AttackPlan, EgoView
 from scenarios.scenario import Scenario
@@ -34,7 +34,7 @@ def draw_view(
         [H, W, 3] uint8.
     """
     scale = min(size) / metres
-    canvas = PixelCanvas(Window(view.ego[:2], np.array([size[1], size[0]]) / (2 * scale)), scale)
+    canvas = PixelCanvas(Extent(view.ego[:2], np.array([size[1], size[0]]) / (2 * scale)), scale)
     draw_map(canvas, scenario)
     canvas.lines([view.route], LIGHT.ego, 0.5, alpha=0.4)
     if plan is not None:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from harness.drawing.canvas import PixelCanvas, Window, colour_of, draw_box, draw_map, pieces
+from harness.drawing.canvas import Extent, PixelCanvas, colour_of, draw_box, draw_map, pieces
 from harness.drawing.palette import LIGHT, rgb
 from harness.files import write_atomically
 from harness.interfaces import Episode
@@ -65,13 +65,13 @@ def frames(
     ego, half = episode.ego.states, np.full(2, view.metres / 2)
     low, high = ego[present, :2].min(0), ego[present, :2].max(0)
     # A metre more than needed: a crop never leaves the canvas by rounding.
-    canvas = PixelCanvas(Window((low + high) / 2, (high - low) / 2 + half + 1.0), view.scale)
+    canvas = PixelCanvas(Extent((low + high) / 2, (high - low) / 2 + half + 1.0), view.scale)
     draw_map(canvas, scenario)
     canvas.lines(pieces(scenario.position[scenario.ego], scenario.valid[scenario.ego]), LIGHT.ego, 0.4, alpha=0.4)
     _draw_plan(canvas, episode)
     sizes = np.array([scenario.box(agent) for agent in range(scenario.num_agents)])
     for step in present.tolist():
-        part = canvas.part(Window(ego[step, :2], half))
+        part = canvas.part(Extent(ego[step, :2], half))
         for agent in np.flatnonzero(episode.agents_valid[:, step]).tolist():
             if agent != scenario.ego:
                 draw_box(part, episode.agents[agent, step], sizes[agent], colour_of(scenario, agent))

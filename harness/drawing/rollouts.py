@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from harness.drawing.axes import AxesCanvas, explain, scene_figure
-from harness.drawing.canvas import Window, colour_of, draw_box, pieces
+from harness.drawing.canvas import Extent, colour_of, draw_box, pieces
 from harness.drawing.figure import save_figure
 from harness.drawing.palette import LIGHT
 from harness.traffic.rollouts import SimulatedScene
@@ -66,8 +66,8 @@ def _draw_paths(canvas: AxesCanvas, scenario: Scenario, agent: int, paths: np.nd
     canvas.dots(paths[:, -1], colour_of(scenario, agent), 2.6, alpha=min(1.0, 2 * alpha))
 
 
-def _window(scenario: Scenario, simulated: SimulatedScene) -> Window:
+def _window(scenario: Scenario, simulated: SimulatedScene) -> Extent:
     """The ego's whole fan is in the picture."""
     start = scenario.position[scenario.ego, CURRENT_STEP, :2]
     fan = simulated.states[:, simulated.agents == scenario.ego, :, :2].reshape(-1, 2)
-    return Window.around(np.concatenate([start[None], fan]), SIDE)
+    return Extent.around(np.concatenate([start[None], fan]), SIDE)

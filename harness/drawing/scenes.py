@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from harness.drawing.axes import AxesCanvas, explain, scene_figure
-from harness.drawing.canvas import Window, colour_of, draw_box, pieces
+from harness.drawing.canvas import Extent, colour_of, draw_box, pieces
 from harness.drawing.figure import save_figure
 from harness.drawing.palette import LIGHT
 from scenarios.scenario import CURRENT_STEP, Scenario
@@ -28,7 +28,7 @@ def draw_scenario(scenario: Scenario, path: Path | None = None, *, step: int = C
     """
     step = int(np.clip(step, 0, scenario.num_steps - 1))
     main = [agent for agent in (scenario.opponent, scenario.ego) if agent is not None]
-    window = Window.around(np.concatenate([scenario.position[agent, scenario.valid[agent], :2] for agent in main]))
+    window = Extent.around(np.concatenate([scenario.position[agent, scenario.valid[agent], :2] for agent in main]))
     opponent = "none" if scenario.opponent is None else scenario.agent_ids[scenario.opponent]
     default = f"{scenario.id} · {scenario.num_steps} steps · {scenario.num_agents} agents · opponent {opponent}"
     figure, canvas = scene_figure(scenario, window, title or default)

@@ -42,7 +42,7 @@ HEIGHTS: Final = {Kind.PEDESTRIAN: 1.75, Kind.CYCLIST: 1.75}
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class ExportedBody:
     """One agent as the standard describes it.
 
     Attributes:
@@ -79,7 +79,7 @@ def write_openscenario(scenario: Scenario, folder: Path, name: str) -> tuple[Pat
     return write_xml(scenario_element(scenario, roads.name), folder / f"{name}.xosc"), roads
 
 
-def bodies(scenario: Scenario) -> list[Body]:
+def bodies(scenario: Scenario) -> list[ExportedBody]:
     """Everybody who is present at some step: ego first, then opponent, then the rest by row."""
     first = [agent for agent in (scenario.ego, scenario.opponent) if agent is not None]
     rows = first + [agent for agent in range(scenario.num_agents) if agent not in first]
@@ -93,7 +93,7 @@ def bodies(scenario: Scenario) -> list[Body]:
         height = height if height > 0.1 else HEIGHTS.get(kind, 1.5)
         driven = kind in (Kind.VEHICLE, Kind.CYCLIST)
         ahead = (0.5 - OVERHANG) * length if driven else 0.0
-        found.append(Body(_name(scenario, agent), agent, (length, width, height), ahead))
+        found.append(ExportedBody(_name(scenario, agent), agent, (length, width, height), ahead))
     return found
 
 
@@ -148,7 +148,7 @@ def _name(scenario: Scenario, agent: int) -> str:
     return OPPONENT if agent == scenario.opponent else f"agent {scenario.agent_ids[agent]}"
 
 
-def _entity(xosc: Any, scenario: Scenario, body: Body) -> Any:
+def _entity(xosc: Any, scenario: Scenario, body: ExportedBody) -> Any:
     length, width, height = body.size
     box = xosc.BoundingBox(width, length, height, body.ahead, 0.0, height / 2)
     kind = Kind(int(scenario.kinds[body.agent]))
@@ -175,7 +175,7 @@ def _spans(valid: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
         yield first, after - 1
 
 
-def _positions(xosc: Any, scenario: Scenario, body: Body, first: int, last: int) -> list[Any]:
+def _positions(xosc: Any, scenario: Scenario, body: ExportedBody, first: int, last: int) -> list[Any]:
     """Reference points over a stretch, to a tenth of a millimetre."""
     states = scenario.states(body.agent)[first : last + 1]
     heading = states[:, 2]
@@ -187,7 +187,7 @@ def _positions(xosc: Any, scenario: Scenario, body: Body, first: int, last: int)
     ]
 
 
-def _events(xosc: Any, scenario: Scenario, body: Body, number: int, first: int, last: int) -> Iterator[Any]:
+def _events(xosc: Any, scenario: Scenario, body: ExportedBody, number: int, first: int, last: int) -> Iterator[Any]:
     """What happens in one stretch of a track: appear, drive, leave."""
     positions = _positions(xosc, scenario, body, first, last)
     times = [round(step * scenario.dt, 6) for step in range(first, last + 1)]
@@ -206,7 +206,7 @@ def _events(xosc: Any, scenario: Scenario, body: Body, number: int, first: int, 
         yield _event(xosc, body, f"leave {number}", gone, xosc.DeleteEntityAction(body.name))
 
 
-def _event(xosc: Any, body: Body, name: str, time: float, action: Any) -> Any:
+def _event(xosc: Any, body: ExportedBody, name: str, time: float, action: Any) -> Any:
     event = xosc.Event(f"{body.name} {name}", xosc.Priority.parallel)
     event.add_action(f"{body.name} {name}", action)
     event.add_trigger(_at(xosc, f"{body.name} {name}", time))

@@ -20,7 +20,7 @@ from harness.files import write_atomically
 from harness.fitting.events import Advanced, Epoch, Report, Row, Started, unheard
 from harness.fitting.identity import Identity
 from harness.fitting.settings import FitSettings
-from harness.fitting.task import Batch, Outcome, Task
+from harness.fitting.task import Batch, EpochOutcome, Task
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Fit(Generic[Batch]):
             self.best_weights = {name: value.clone() for name, value in self._kept().items()}
             task.improved(self.best_weights, self.epoch, self.best)
         self.seconds += time.monotonic() - began
-        return task.row(Outcome(self.epoch, losses, gradients, evaluation, self.best, took, self.seconds))
+        return task.row(EpochOutcome(self.epoch, losses, gradients, evaluation, self.best, took, self.seconds))
 
     def _update(self, batch: Batch, gradients: list[float]) -> dict[str, float]:
         """Follow the gradient of one batch; its numbers."""

@@ -24,7 +24,7 @@ class Loss(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class EpochOutcome:
     """One epoch.
 
     Attributes:
@@ -87,7 +87,7 @@ class Task(ABC, Generic[Batch]):
         """The row of the untrained network, or None for no such row."""
         return None
 
-    def row(self, outcome: Outcome) -> Row:
+    def row(self, outcome: EpochOutcome) -> Row:
         """The row of an epoch."""
         shown = {"epoch": outcome.epoch, "seconds": outcome.seconds, "best": outcome.best}
         return {**shown, **means(outcome.losses), **outcome.evaluation}

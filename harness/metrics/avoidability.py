@@ -24,7 +24,7 @@ from harness.interfaces import Trajectory
 from harness.metrics.obstacles import Obstacles, build_obstacles
 from harness.metrics.vehicle_model import (
     EgoLimits,
-    Motion,
+    VehicleStates,
     advance,
     curvature_bound,
     from_recording,
@@ -177,7 +177,7 @@ def _finer(search: Search) -> Search:
 
 
 class _Problem(NamedTuple):
-    recorded: Motion  # rows from `first` to `contact - 1`
+    recorded: VehicleStates  # rows from `first` to `contact - 1`
     first: int
     contact: int
     horizon: int
@@ -194,7 +194,7 @@ class _Escape(NamedTuple):
 
 
 class _Particles(NamedTuple):
-    motion: Motion
+    motion: VehicleStates
     targets: Floats  # [N, 2] acceleration (m/s²) and curvature (1/m)
     birth: Ints  # step at which they left the recording
     node: Ints  # in the tree of decisions
@@ -282,7 +282,7 @@ def _sweep(problem: _Problem, begin: int) -> _Escape | None:
 
 
 def _branch(
-    problem: _Problem, tree: _Tree, motion: Motion, birth: Ints, node: Ints, step: int, actions: Ints
+    problem: _Problem, tree: _Tree, motion: VehicleStates, birth: Ints, node: Ints, step: int, actions: Ints
 ) -> _Particles:
     """Every one of `actions` from every state."""
     count = len(birth)
@@ -292,7 +292,7 @@ def _branch(
     return _Particles(motion, targets, birth[owner], tree.add(step, node[owner], rows))
 
 
-def _targets(problem: _Problem, motion: Motion, rows: Ints) -> Floats:
+def _targets(problem: _Problem, motion: VehicleStates, rows: Ints) -> Floats:
     """Acceleration (m/s²) and curvature (1/m) [N, 2] that the actions ask for."""
     limits, share = problem.search.limits, _SHARES[rows]
     acceleration = share[:, 0] * np.where(share[:, 0] < 0, limits.friction, limits.drive)
@@ -301,7 +301,7 @@ def _targets(problem: _Problem, motion: Motion, rows: Ints) -> Floats:
     return np.stack([acceleration, curvature], -1)
 
 
-def _moved(problem: _Problem, motion: Motion, targets: Floats) -> Motion:
+def _moved(problem: _Problem, motion: VehicleStates, targets: Floats) -> VehicleStates:
     return advance(motion, targets[:, 0], targets[:, 1], problem.base, problem.dt, problem.search.limits)
 
 
@@ -363,7 +363,7 @@ def _witness(problem: _Problem, escape: _Escape) -> Floats:
     return np.stack(rows)
 
 
-def _state(motion: Motion) -> Floats:
+def _state(motion: VehicleStates) -> Floats:
     speed, heading = float(motion.speed[0]), float(motion.heading[0])
     return np.array([motion.x[0], motion.y[0], heading, speed * np.cos(heading), speed * np.sin(heading)])
 

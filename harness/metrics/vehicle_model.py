@@ -47,7 +47,7 @@ class EgoLimits:
     top_speed: float = 45.0
 
 
-class Motion(NamedTuple):
+class VehicleStates(NamedTuple):
     """States of N simulated vehicles, each [N].
 
     Attributes:
@@ -65,22 +65,22 @@ class Motion(NamedTuple):
     acceleration: Floats
     curvature: Floats
 
-    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Motion:
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> VehicleStates:
         """Those vehicles."""
-        return Motion(*(column[index] for column in self))
+        return VehicleStates(*(column[index] for column in self))
 
 
-def join(parts: list[Motion]) -> Motion:
+def join(parts: list[VehicleStates]) -> VehicleStates:
     """All vehicles of several sets, in order."""
-    return Motion(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return VehicleStates(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def poses(motion: Motion) -> Floats:
+def poses(motion: VehicleStates) -> Floats:
     """Poses [N, 3] of the boxes (x, y, heading)."""
     return np.stack([motion.x, motion.y, motion.heading], -1)
 
 
-def from_recording(states: Floats, length: float, dt: float, limits: EgoLimits) -> Motion:
+def from_recording(states: Floats, length: float, dt: float, limits: EgoLimits) -> VehicleStates:
     """The bicycle that moves like a recorded vehicle, one per row of `states` [N, 5] (consecutive steps, dt in s).
 
     Accelerations and curvatures are backward differences, clipped to the limits; the first row repeats the second's.
@@ -94,7 +94,7 @@ def from_recording(states: Floats, length: float, dt: float, limits: EgoLimits) 
     curvature = np.where(speed > MIN_SPEED, yaw_rate / np.maximum(speed, MIN_SPEED), 0.0)
     acceleration = np.clip(acceleration, -limits.friction, limits.drive)
     bound = curvature_bound(speed, acceleration, limits.wheelbase * length, limits)
-    return Motion(states[:, 0], states[:, 1], heading, speed, acceleration, np.clip(curvature, -bound, bound))
+    return VehicleStates(states[:, 0], states[:, 1], heading, speed, acceleration, np.clip(curvature, -bound, bound))
 
 
 def curvature_bound(speed: Floats, acceleration: Floats, base: float, limits: EgoLimits) -> Floats:
@@ -104,8 +104,13 @@ def curvature_bound(speed: Floats, acceleration: Floats, base: float, limits: Eg
 
 
 def advance(
-    motion: Motion, target_acceleration: Floats, target_curvature: Floats, base: float, dt: float, limits: EgoLimits
-) -> Motion:
+    motion: VehicleStates,
+    target_acceleration: Floats,
+    target_curvature: Floats,
+    base: float,
+    dt: float,
+    limits: EgoLimits,
+) -> VehicleStates:
     """One step towards target accelerations [N] (m/s²) and curvatures [N] (1/m), within all limits.
 
     Braking has precedence over steering where friction does not suffice for both: give a smaller target to steer more.
@@ -132,4 +137,4 @@ def advance(
         middle = heading + curvature * travelled / 2
         x, y = x + travelled * np.cos(middle), y + travelled * np.sin(middle)
         heading, speed = heading + curvature * travelled, faster
-    return Motion(x, y, heading, speed, acceleration, curvature)
+    return VehicleStates(x, y, heading, speed, acceleration, curvature)

@@ -28,7 +28,7 @@ MODEL_ZIP: Final = "policy.zip"
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Where a run stands, at the end of an episode.
 
     Attributes:
@@ -71,7 +71,7 @@ def _savez(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     write_atomically(path, lambda beside: np.savez(beside, allow_pickle=False, **arrays))
 
 
-def save(run: Path, progress: Progress, learner: Learner, ego: Mapping[str, NDArray[np.generic]]) -> None:
+def save(run: Path, progress: TrainingProgress, learner: Learner, ego: Mapping[str, NDArray[np.generic]]) -> None:
     """Write a checkpoint, between episodes.
 
     Args:
@@ -105,7 +105,7 @@ def save(run: Path, progress: Progress, learner: Learner, ego: Mapping[str, NDAr
     _remove_others(folder, progress)
 
 
-def _remove_others(folder: Path, progress: Progress) -> None:
+def _remove_others(folder: Path, progress: TrainingProgress) -> None:
     """Delete files that the manifest does not name: older checkpoints, and what a kill left half-written."""
     named = {MANIFEST, _model_file(progress.step), _ego_file(progress.step)}
     named |= {_segment_file(start, end) for start, end in progress.segments}
@@ -119,7 +119,7 @@ def exists(run: Path) -> bool:
     return (run / FOLDER / MANIFEST).is_file()
 
 
-def load(run: Path, learner: Learner) -> tuple[Progress, dict[str, NDArray[np.generic]]]:
+def load(run: Path, learner: Learner) -> tuple[TrainingProgress, dict[str, NDArray[np.generic]]]:
     """Restore `learner`, and return progress and the state of the buffer of ego trajectories.
 
     Raises:
@@ -128,7 +128,7 @@ def load(run: Path, learner: Learner) -> tuple[Progress, dict[str, NDArray[np.ge
     """
     folder = run / FOLDER
     try:
-        progress = Progress(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        progress = TrainingProgress(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
         tensors = load_file(folder / _model_file(progress.step))
         for start, end in progress.segments:
             with np.load(folder / _segment_file(start, end), allow_pickle=False) as rows:

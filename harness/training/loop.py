@@ -25,7 +25,7 @@ from harness.errors import EngineError, RunError, ScenarioError
 from harness.files import Json
 from harness.interfaces import Adversary, Curriculum, Episode
 from harness.training import checkpoint
-from harness.training.checkpoint import Progress
+from harness.training.checkpoint import TrainingProgress
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator, Row, Stage
 from harness.training.learner import Learner
@@ -64,7 +64,7 @@ class Parts:
 class Watcher:
     """Hears what happens; the base hears nothing."""
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: TrainingProgress) -> None:
         """After every training episode."""
 
     def metrics(self, record: Json) -> None:
@@ -91,7 +91,7 @@ class Watchers(Watcher):
         """One more."""
         self._members.append(member)
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: TrainingProgress) -> None:
         """Tell everyone."""
         for member in self._members:
             member.step(progress)
@@ -124,7 +124,7 @@ class Trainer:
         """Put the run together; `resume` or `run` comes next."""
         self.config, self.directory, self.parts = config, run, parts
         self.watcher = watcher or Watcher()
-        self.progress = Progress(next_eval=config.eval_every, next_checkpoint=config.checkpoint_every)
+        self.progress = TrainingProgress(next_eval=config.eval_every, next_checkpoint=config.checkpoint_every)
         self.scheduler = CurriculumSchedule(parts.curriculum, config.steps)
         self.env = AttackingEnv(
             parts.engine,

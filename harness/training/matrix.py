@@ -57,7 +57,7 @@ class MatrixConfig(RunOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TrainedCell:
     """One run.
 
     Attributes:
@@ -80,12 +80,12 @@ class Cell:
         return self.folder.name
 
 
-def cells(config: MatrixConfig, out: Path) -> list[Cell]:
+def cells(config: MatrixConfig, out: Path) -> list[TrainedCell]:
     """Every run of the matrix: seeds outermost, so that whole tables come early."""
     rows = [(name, name, config.train.curriculum) for name in config.adversary]
     rows += [(f"{name}, {axis}", name, axis) for name in config.ablate for axis in AXES]
     return [
-        Cell(
+        TrainedCell(
             row,
             replace(
                 config.train,
@@ -100,7 +100,7 @@ def cells(config: MatrixConfig, out: Path) -> list[Cell]:
     ]
 
 
-def prepare(cell: Cell) -> None:
+def prepare(cell: TrainedCell) -> None:
     """Make the run folder, or check that the one that is there is this run's.
 
     Raises:
@@ -113,12 +113,12 @@ def prepare(cell: Cell) -> None:
         RunDirectory.create(cell.folder, TRAIN_VERB, asdict(cell.config)).close()
 
 
-def finished(cell: Cell) -> bool:
+def finished(cell: TrainedCell) -> bool:
     """Whether the run has spent its budget and left its policy."""
     return steps_done(cell, "evaluation.jsonl") >= cell.config.steps and (cell.folder / "policy.zip").is_file()
 
 
-def steps_done(cell: Cell, records: str = "metrics.jsonl") -> int:
+def steps_done(cell: TrainedCell, records: str = "metrics.jsonl") -> int:
     """Steps that the run has recorded."""
     path = cell.folder / records
     found = read_records(path) if path.exists() else []
@@ -127,13 +127,13 @@ def steps_done(cell: Cell, records: str = "metrics.jsonl") -> int:
 
 @dataclass
 class _Process:
-    cell: Cell
+    cell: TrainedCell
     handle: subprocess.Popen[bytes]
 
 
 def train_all(
-    cells: Sequence[Cell], parallel: int, watch: Callable[[list[Cell]], None], *, poll_s: float = 2.0
-) -> Iterator[tuple[Cell, str]]:
+    cells: Sequence[TrainedCell], parallel: int, watch: Callable[[list[TrainedCell]], None], *, poll_s: float = 2.0
+) -> Iterator[tuple[TrainedCell, str]]:
     """Train what is not finished, each run in a process of its own, and yield each with an error or an empty text.
 
     Args:
@@ -164,14 +164,14 @@ def train_all(
             process.handle.wait()
 
 
-def _start(cell: Cell) -> _Process:
+def _start(cell: TrainedCell) -> _Process:
     environment = os.environ | {"OMP_NUM_THREADS": str(cell.config.td3.threads)}
     command = [sys.executable, "-m", f"harness.{TRAIN_VERB}", "--resume", str(cell.folder)]
     with (cell.folder / "output.log").open("ab") as log:
         return _Process(cell, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment))
 
 
-def _reason(cell: Cell, code: int) -> str:
+def _reason(cell: TrainedCell, code: int) -> str:
     log = cell.folder / "output.log"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     last = lines[-1] if lines else "no output"

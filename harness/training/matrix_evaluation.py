@@ -21,7 +21,7 @@ from harness.metrics.paired import RESAMPLES, PairedDifference, paired_differenc
 from harness.report.tables import Column
 from harness.training.config import TrainConfig
 from harness.training.evaluation import COLUMNS, Evaluator, Row, Stage
-from harness.training.matrix import Cell
+from harness.training.matrix import TrainedCell
 from harness.training.setup import CACHED_SCENES, make_adversary, train_and_test
 from scenarios.scenario import ScenarioSource
 
@@ -39,7 +39,10 @@ MEASURED: Final = tuple(dict.fromkeys(column.key for column in (*COLUMNS, *ENDIN
 
 
 def evaluate(
-    cells: Sequence[Cell], adversaries: Sequence[str], out: Path, progress: Callable[[int, int], None] | None = None
+    cells: Sequence[TrainedCell],
+    adversaries: Sequence[str],
+    out: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[tuple[str, str], list[Row]]:
     """Play every finished ego as recorded and against each adversary, in one engine.
 
@@ -95,7 +98,7 @@ def _environment(config: TrainConfig, test: ScenarioSource) -> RuledEnv:
     return RuledEnv(GauntletEnv(test, options), EndRules(config.eval_horizon, crash_ends=config.eval_crash_ends))
 
 
-def _rows(env: RuledEnv, cell: Cell, adversary: Adversary | None, scenes: int) -> Iterator[Row]:
+def _rows(env: RuledEnv, cell: TrainedCell, adversary: Adversary | None, scenes: int) -> Iterator[Row]:
     config = cell.config
     policy = registry.make("policy", "td3", path=cell.folder / "policy.zip", observation=config.observation)
     evaluator = Evaluator(
@@ -110,7 +113,7 @@ def _rows(env: RuledEnv, cell: Cell, adversary: Adversary | None, scenes: int) -
     return evaluator.rows(config.steps)
 
 
-def _file(out: Path, cell: Cell, adversary: str) -> Path:
+def _file(out: Path, cell: TrainedCell, adversary: str) -> Path:
     return out / "evaluations" / f"{cell.name}-{adversary}.json"
 
 
@@ -158,7 +161,9 @@ class Scores:
         return float(np.nanmean(values, 1).std(ddof=1)) if len(values) > 1 else float("nan")
 
 
-def scores(cells: Sequence[Cell], rows: dict[tuple[str, str], list[Row]], adversary: str, stage: Stage) -> list[Scores]:
+def scores(
+    cells: Sequence[TrainedCell], rows: dict[tuple[str, str], list[Row]], adversary: str, stage: Stage
+) -> list[Scores]:
     """One `Scores` per table row, in the cells' order.
 
     Raises:

@@ -10,7 +10,7 @@ from harness.commands.scaffold import Session
 from harness.errors import RunError
 from harness.files import write_json, write_text
 from harness.report.matrix_tables import markdown, matrix_table
-from harness.training.matrix import Cell, MatrixConfig, cells, finished, prepare, steps_done, train_all
+from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, prepare, steps_done, train_all
 from harness.training.matrix_evaluation import as_json, evaluate, scores
 
 
@@ -38,13 +38,13 @@ def run_matrix(config: MatrixConfig, session: Session) -> Path:
         return out
 
 
-def _train(matrix: Sequence[Cell], parallel: int, session: Session) -> list[str]:
+def _train(matrix: Sequence[TrainedCell], parallel: int, session: Session) -> list[str]:
     """Train every run that is not finished; returns why some are not."""
     failures: list[str] = []
     with bars(session.console) as progress:
         task = progress.add_task("training", total=sum(cell.config.steps for cell in matrix))
 
-        def show(running: list[Cell]) -> None:
+        def show(running: list[TrainedCell]) -> None:
             names = ", ".join(cell.name for cell in running)
             steps = sum(min(steps_done(cell), cell.config.steps) for cell in matrix)
             progress.update(task, completed=steps, description=f"training {names}")
@@ -57,7 +57,7 @@ def _train(matrix: Sequence[Cell], parallel: int, session: Session) -> list[str]
     return failures
 
 
-def _report(done: Sequence[Cell], config: MatrixConfig, out: Path, session: Session) -> None:
+def _report(done: Sequence[TrainedCell], config: MatrixConfig, out: Path, session: Session) -> None:
     """Evaluate every finished ego alike; print and write the tables.
 
     Raises:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from types import FrameType
 
-from rich.progress import Progress as Bars
+from rich.progress import Progress
 
 from harness.commands.printing import bars
 from harness.commands.runs import RunDirectory
 from harness.commands.scaffold import INTERRUPTED, TERMINATED, Session
 from harness.report.run_report import report
 from harness.training import setup
-from harness.training.checkpoint import Progress
+from harness.training.checkpoint import TrainingProgress
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Row, summarise
 from harness.training.loop import Trainer, Watcher, Watchers
@@ -85,12 +85,12 @@ def stopping_politely(trainer: Trainer, session: Session) -> Iterator[list[int]]
 class BarWatcher(Watcher):
     """Moves a bar of steps, and prints a line per evaluation."""
 
-    def __init__(self, shown: Bars, steps: int, session: Session) -> None:
+    def __init__(self, shown: Progress, steps: int, session: Session) -> None:
         """Add the bar to those that are shown."""
         self._bars, self._steps, self._session = shown, steps, session
         self._task = shown.add_task("training", total=steps)
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: TrainingProgress) -> None:
         """Move the bar."""
         self._bars.update(self._task, completed=min(progress.step, self._steps), description="training")
 

@@ -28,14 +28,14 @@ _HEADER: Final = 12
 _FOOTER: Final = 4
 
 
-class Record(NamedTuple):
+class RecordPlace(NamedTuple):
     """Where the data of one record lies in its file: byte offset and length."""
 
     offset: int
     length: int
 
 
-def scan(path: str | Path) -> list[Record]:
+def scan(path: str | Path) -> list[RecordPlace]:
     """Places of every record of a file; reads the lengths (and their check sums), not the data.
 
     Raises:
@@ -50,7 +50,7 @@ def scan(path: str | Path) -> list[Record]:
         raise ScenarioError(f"{path}: cannot be read: {error}") from error
 
 
-def _scan(path: Path, file: BinaryIO, size: int) -> Iterator[Record]:
+def _scan(path: Path, file: BinaryIO, size: int) -> Iterator[RecordPlace]:
     offset = 0
     while offset < size:
         header = file.read(_HEADER)
@@ -63,12 +63,12 @@ def _scan(path: Path, file: BinaryIO, size: int) -> Iterator[Record]:
         end = offset + _HEADER + length + _FOOTER
         if end > size:
             raise _broken(path, number, f"it claims {length} bytes, but the file ends {end - size} bytes short of it")
-        yield Record(offset + _HEADER, length)
+        yield RecordPlace(offset + _HEADER, length)
         file.seek(end)
         offset = end
 
 
-def read(path: str | Path, record: Record) -> bytes:
+def read(path: str | Path, record: RecordPlace) -> bytes:
     """The data of one record, its check sum verified.
 
     Raises:

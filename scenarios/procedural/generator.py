@@ -16,7 +16,7 @@ from harness.errors import ConfigError, GauntletError, ScenarioError
 from harness.files import write_bytes
 from scenarios import safe_pickle
 from scenarios.procedural.config import SPLITS, ProceduralConfig
-from scenarios.procedural.pool import Outcome, Pool, Task, canonical_pickle, file_name
+from scenarios.procedural.pool import Pool, SimulationResult, SimulationTask, canonical_pickle, file_name
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ class _Library:
         """Scenes of one split that are there."""
         return sum(self.given[split])
 
-    def missing(self, split: str) -> Iterator[Task]:
+    def missing(self, split: str) -> Iterator[SimulationTask]:
         """Simulations to run next, without end."""
         index = len(self.given[split])
         if self.cut[split]:
@@ -208,10 +208,10 @@ class _Library:
             self.given[split].pop()
             self.cut[split] = False
         while True:
-            yield Task(split, index)
+            yield SimulationTask(split, index)
             index += 1
 
-    def add(self, outcome: Outcome, wanted: int) -> None:
+    def add(self, outcome: SimulationResult, wanted: int) -> None:
         """Store what a simulation gave, as far as it is wanted."""
         task, scenes, failure = outcome
         if failure:

@@ -29,17 +29,17 @@ TRIALS: Final = 3
 """How often a simulation whose worker died is tried before it is reported and passed over."""
 
 
-class Task(NamedTuple):
+class SimulationTask(NamedTuple):
     """One simulation."""
 
     split: str
     number: int
 
 
-class Outcome(NamedTuple):
+class SimulationResult(NamedTuple):
     """What a simulation gave."""
 
-    task: Task
+    task: SimulationTask
     scenes: list[tuple[str, bytes, Description]]
     """File name, pickled scene and metadata of each scene."""
     failure: str
@@ -58,7 +58,7 @@ def canonical_pickle(value: object) -> bytes:
     return buffer.getvalue()
 
 
-Work = Callable[[ProceduralConfig, Task], Outcome]
+Work = Callable[[ProceduralConfig, SimulationTask], SimulationResult]
 
 
 def file_name(split: str, index: int, number: int) -> str:
@@ -66,7 +66,7 @@ def file_name(split: str, index: int, number: int) -> str:
     return f"sd_pg-{split}-{index:06d}-{number}.pkl"
 
 
-def work(config: ProceduralConfig, task: Task) -> Outcome:
+def work(config: ProceduralConfig, task: SimulationTask) -> SimulationResult:
     """Run one simulation; a seed that cannot be simulated is reported instead of raised: it must not end the run."""
     from scenarios.procedural.simulate import simulate
 
@@ -74,15 +74,15 @@ def work(config: ProceduralConfig, task: Task) -> Outcome:
         scenes = simulate(config, task.split, task.number)
     except GauntletError as error:
         logger.warning("procedural: simulation %d of %s gave nothing: %s", task.number, task.split, error)
-        return Outcome(task, [], str(error))
+        return SimulationResult(task, [], str(error))
     except UNFORESEEN as error:
         logger.exception("procedural: simulation %d of %s failed", task.number, task.split)
-        return Outcome(task, [], f"{type(error).__name__}: {error}")
+        return SimulationResult(task, [], f"{type(error).__name__}: {error}")
     files = [
         (file_name(task.split, task.number, k), canonical_pickle(scene), scene["metadata"])
         for k, scene in enumerate(scenes)
     ]
-    return Outcome(task, files, "")
+    return SimulationResult(task, files, "")
 
 
 class Pool:
@@ -99,13 +99,13 @@ class Pool:
         self.config, self.workers, self.work = config, workers, work
         self._executor: ProcessPoolExecutor | None = None
 
-    def results(self, tasks: Iterator[Task]) -> Generator[Outcome, None, None]:
+    def results(self, tasks: Iterator[SimulationTask]) -> Generator[SimulationResult, None, None]:
         """Outcomes in the order of the tasks; close the iterator to drop what is still under way."""
         if self.workers <= 1:
             for task in tasks:
                 yield self.work(self.config, task)
             return
-        pending: deque[tuple[Task, Future[Outcome]]] = deque()
+        pending: deque[tuple[SimulationTask, Future[SimulationResult]]] = deque()
         try:
             while True:
                 for task in islice(tasks, IN_FLIGHT * self.workers - len(pending)):
@@ -131,18 +131,18 @@ class Pool:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
 
-    def _submit(self, task: Task) -> Future[Outcome]:
+    def _submit(self, task: SimulationTask) -> Future[SimulationResult]:
         if self._executor is None:
             self._executor = _executor(self.workers)
         try:
             return self._executor.submit(self.work, self.config, task)
         except BrokenProcessPool as error:
             # A worker died since the last look: this task fails like those that were under way.
-            broken: Future[Outcome] = Future()
+            broken: Future[SimulationResult] = Future()
             broken.set_exception(error)
             return broken
 
-    def _alone(self, task: Task) -> Outcome:
+    def _alone(self, task: SimulationTask) -> SimulationResult:
         """Repeat a simulation whose worker died in a process of its own; after some trials report it and go on."""
         for trial in range(2, TRIALS + 1):
             with _executor(1) as executor:
@@ -150,10 +150,10 @@ class Pool:
                     return executor.submit(self.work, self.config, task).result()
                 except BrokenProcessPool:
                     logger.warning("procedural: %s: the worker died again, trial %d", task, trial)
-        return Outcome(task, [], f"the worker process died in {TRIALS} trials")
+        return SimulationResult(task, [], f"the worker process died in {TRIALS} trials")
 
 
-def _finished(future: Future[Outcome]) -> bool:
+def _finished(future: Future[SimulationResult]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 

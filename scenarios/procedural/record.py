@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scenarios.procedural.config import ProceduralConfig
 from scenarios.procedural.features import map_features
 from scenarios.procedural.roads import RoadMap
-from scenarios.procedural.windows import Motion, Window
+from scenarios.procedural.windows import RecordedWindow, SimulatedMotion
 from scenarios.scenario import CURRENT_STEP, DT
 from scenarios.source_format import Description
 
@@ -25,8 +25,8 @@ FEWEST_STEPS: Final = 5
 def describe(
     name: str,
     roads: RoadMap,
-    motion: Motion,
-    window: Window,
+    motion: SimulatedMotion,
+    window: RecordedWindow,
     config: ProceduralConfig,
     seed: int,
     road_speed: float,
@@ -95,7 +95,7 @@ def describe(
     }
 
 
-def _agents(motion: Motion, window: Window, steps: slice) -> list[int]:
+def _agents(motion: SimulatedMotion, window: RecordedWindow, steps: slice) -> list[int]:
     """Vehicles to record: ego, opponent, then everybody who comes into view, in order of appearance."""
     seen = motion.present[:, steps].sum(1) >= FEWEST_STEPS
     offset = motion.position[:, steps] - motion.position[window.ego, steps][None]
@@ -104,7 +104,7 @@ def _agents(motion: Motion, window: Window, steps: slice) -> list[int]:
     return [window.ego, window.opponent] + [int(v) for v in others if v not in (window.ego, window.opponent)]
 
 
-def _track(key: str, motion: Motion, vehicle: int, steps: slice, count: int) -> Description:
+def _track(key: str, motion: SimulatedMotion, vehicle: int, steps: slice, count: int) -> Description:
     valid = motion.present[vehicle, steps].copy()
     # As in WOMD's files, rows at which the vehicle is not there are zero.
     mask = valid[:, None]

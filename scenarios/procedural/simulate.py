@@ -14,7 +14,7 @@ from scenarios.procedural.record import describe
 from scenarios.procedural.roads import RoadMap, build_map
 from scenarios.procedural.routes import CROSS, SPACING, Routes, find_routes, speed_profile
 from scenarios.procedural.traffic import Traffic, draw_drivers, poses
-from scenarios.procedural.windows import Motion, choose_windows
+from scenarios.procedural.windows import SimulatedMotion, choose_windows
 from scenarios.source_format import Description
 
 Floats = NDArray[np.float64]
@@ -78,7 +78,7 @@ def _drive(
     road_speed: float,
     density: float,
     rng: np.random.Generator,
-) -> Motion:
+) -> SimulatedMotion:
     """Simulate traffic of a density (vehicles per km of lane) and return what everybody did."""
     lane_km = sum(lane.length for lane in roads.lanes if lane.block not in "XT") / 1000.0
     # The ring carries everybody, and its entries are slow: as many vehicles as elsewhere would block it.
@@ -112,7 +112,7 @@ def _drive(
     ever = np.flatnonzero(log.present.any(1))
     body = [poses(routes, drivers, log, int(v), slice(None)) for v in ever]
     size = np.stack([drivers.length, drivers.width, drivers.height], -1)[ever]
-    return Motion(
+    return SimulatedMotion(
         position=np.stack([b[0] for b in body]),
         heading=np.stack([b[1] for b in body]),
         velocity=np.stack([b[2] for b in body]),

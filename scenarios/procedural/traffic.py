@@ -86,7 +86,7 @@ def draw_drivers(routes: NDArray[np.intp], rng: np.random.Generator, trucks: flo
 
 
 @dataclass(slots=True)
-class Log:
+class DriveLog:
     """What V vehicles did in T steps."""
 
     along: Floats
@@ -137,11 +137,11 @@ class Traffic:
         self._enter(-0.5, count)
         self.waiting &= self.entry_time >= 0
 
-    def run(self, duration: float, max_vehicles: int) -> Log:
+    def run(self, duration: float, max_vehicles: int) -> DriveLog:
         """Simulate; vehicles enter when their time has come and there is room, and leave at their route's end."""
         steps = round(duration / DT)
         shape = (len(self.along), steps)
-        log = Log(np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool))
+        log = DriveLog(np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool))
         for step in range(steps):
             self._enter(step * DT, max_vehicles)
             log.along[:, step], log.speed[:, step], log.present[:, step] = self.along, self.speed, self.present
@@ -318,7 +318,7 @@ class Traffic:
         return np.where(waits, demand, FAR).min((1, 2))
 
 
-def poses(routes: Routes, drivers: Drivers, log: Log, vehicle: int, steps: slice) -> tuple[Floats, Floats, Floats]:
+def poses(routes: Routes, drivers: Drivers, log: DriveLog, vehicle: int, steps: slice) -> tuple[Floats, Floats, Floats]:
     """Centre position [T, 2], heading [T] and velocity [T, 2] of one vehicle over some steps.
 
     The rear axle follows the route, shifted by the driver's place in the lane; the centre is 0.3 of the length ahead.

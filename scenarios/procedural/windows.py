@@ -42,7 +42,7 @@ ADJACENT_DISTANCE: Final = 7.0
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class SimulatedMotion:
     """What V vehicles did in T steps: everything that is recorded."""
 
     position: Floats
@@ -60,7 +60,7 @@ class Motion:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RecordedWindow:
     """One scene to be recorded."""
 
     start: int
@@ -75,9 +75,9 @@ class Window:
     strength: float
 
 
-def choose_windows(motion: Motion, config: ProceduralConfig, rng: np.random.Generator) -> list[Window]:
+def choose_windows(motion: SimulatedMotion, config: ProceduralConfig, rng: np.random.Generator) -> list[RecordedWindow]:
     """The strongest windows of a simulation, with distinct egos, at most `scenes_per_simulation` of them."""
-    found: list[Window] = []
+    found: list[RecordedWindow] = []
     first = round(config.warm_up / DT)
     for start in range(first, motion.present.shape[1] - config.steps + 1, STRIDE):
         found += _candidates(motion, start, config)
@@ -85,7 +85,7 @@ def choose_windows(motion: Motion, config: ProceduralConfig, rng: np.random.Gene
     found = [window for window in found if weak or window.interaction not in WEAK]
     jitter = rng.uniform(0.5, 1.0, len(found))
     order = sorted(range(len(found)), key=lambda k: -found[k].strength * jitter[k])
-    chosen: list[Window] = []
+    chosen: list[RecordedWindow] = []
     for k in order:
         window = found[k]
         if len(chosen) == config.scenes_per_simulation:
@@ -99,7 +99,7 @@ def choose_windows(motion: Motion, config: ProceduralConfig, rng: np.random.Gene
     return chosen
 
 
-def _candidates(motion: Motion, start: int, config: ProceduralConfig) -> list[Window]:
+def _candidates(motion: SimulatedMotion, start: int, config: ProceduralConfig) -> list[RecordedWindow]:
     """Every acceptable pair of ego and opponent in one window."""
     steps = slice(start, start + config.steps)
     here = np.flatnonzero(motion.present[:, steps].all(1))
@@ -115,14 +115,14 @@ def _candidates(motion: Motion, start: int, config: ProceduralConfig) -> list[Wi
     distance = np.hypot(*(position[:, None] - position[None]).transpose(3, 0, 1, 2))
     nearest = distance[:, :, FIRST:LAST].min(2)
     turns = np.abs(np.ptp(np.unwrap(heading, axis=1), axis=1)) > np.pi / 4
-    windows: list[Window] = []
+    windows: list[RecordedWindow] = []
     for i, j in zip(*np.nonzero(ego[:, None] & other[None] & (nearest < 25.0)), strict=True):
         if i != j:
             found = _interaction(position, heading, speed, distance, size, int(i), int(j))
             if found is not None:
                 name, gap, step, strength = found
                 strength *= SHARE[name] * (TURNING if turns[i] else 1.0)
-                windows.append(Window(start, int(here[i]), int(here[j]), name, gap, step, strength))
+                windows.append(RecordedWindow(start, int(here[i]), int(here[j]), name, gap, step, strength))
     return windows
 
 
@@ -184,7 +184,7 @@ def _passing(heading: Floats, distance: Floats, i: int, j: int) -> tuple[str, fl
     return None
 
 
-def collides(motion: Motion, start: int, steps: int) -> bool:
+def collides(motion: SimulatedMotion, start: int, steps: int) -> bool:
     """Whether any two recorded boxes overlap in a window (a log must be free of collisions)."""
     rows = slice(start, start + steps)
     here = np.flatnonzero(motion.present[:, rows].any(1))

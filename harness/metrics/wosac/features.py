@@ -23,7 +23,7 @@ FIRST = CURRENT_STEP + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Features:
+class RealismFeatures:
     """Features of R roll-outs, E evaluated agents, S steps.
 
     Attributes:
@@ -88,7 +88,7 @@ class SceneFeatures:
         return states.double() - shift
 
     @torch.no_grad()
-    def of_log(self) -> Features:
+    def of_log(self) -> RealismFeatures:
         """The log as one roll-out."""
         log, quirks = self.logged, self._quirks
         path, valid = log.poses[None], log.valid[None]
@@ -112,10 +112,10 @@ class SceneFeatures:
         for name in ("distance_to_nearest_object", "distance_to_road_edge"):
             use[name] = own[:, FIRST:]
         use = {name: rows[None] for name, rows in use.items()}
-        return Features(features.values, use, features.happened, features.displacement)
+        return RealismFeatures(features.values, use, features.happened, features.displacement)
 
     @torch.no_grad()
-    def of_simulation(self, states: Tensor) -> Features:
+    def of_simulation(self, states: Tensor) -> RealismFeatures:
         """Roll-outs [R, A, S, 4] in the local frame; the history comes from the log."""
         log = self.logged
         rollouts = len(states)
@@ -123,7 +123,7 @@ class SceneFeatures:
         valid = torch.cat([log.valid[:, :FIRST], torch.ones_like(log.valid[:, FIRST:])], 1)[None]
         return self._of(torch.cat([history, states], 2), valid)
 
-    def _of(self, path: Tensor, valid: Tensor) -> Features:
+    def _of(self, path: Tensor, valid: Tensor) -> RealismFeatures:
         """Features of paths [R, A, T, 4] with validity [1, A, T]."""
         log, quirks = self.logged, self._quirks
         own = path[:, log.evaluated]
@@ -145,7 +145,7 @@ class SceneFeatures:
             "offroad_indication": (edge > 0) & counted & own_valid[..., FIRST:],
             "traffic_light_violation": self._red_light(own, own_valid) & counted,
         }
-        return Features(
+        return RealismFeatures(
             values,
             {} if quirks.undefined_values_count else self._defined(motion, own_valid),
             {name: flags.any(-1) for name, flags in happened.items()},

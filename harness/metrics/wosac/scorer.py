@@ -23,7 +23,7 @@ from harness.metrics.wosac.estimators import (
     histogram_log_likelihood,
     masked_mean,
 )
-from harness.metrics.wosac.features import Features, SceneFeatures
+from harness.metrics.wosac.features import RealismFeatures, SceneFeatures
 from scenarios.scenario import Scenario
 
 
@@ -200,7 +200,7 @@ class Scorer:
             displacement=features.displacement,
         )
 
-    def _likelihoods(self, features: Features, groups: int) -> dict[str, Tensor]:
+    def _likelihoods(self, features: RealismFeatures, groups: int) -> dict[str, Tensor]:
         result = {}
         vehicle = self._scene.logged.vehicle
         for name, estimator in ESTIMATORS.items():

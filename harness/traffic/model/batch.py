@@ -116,7 +116,7 @@ class AgentBatch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Log:
+class LogBatch:
     """What really happened, for training: [W, A, N+1] like `AgentBatch`, one more pose in front.
 
     Attributes:
@@ -129,13 +129,13 @@ class Log:
     goal_valid: Tensor
     trained: Tensor
 
-    def to(self, device: torch.device | str) -> Log:
+    def to(self, device: torch.device | str) -> LogBatch:
         """The same on another device."""
-        return Log(self.goal.to(device), self.goal_valid.to(device), self.trained.to(device))
+        return LogBatch(self.goal.to(device), self.goal_valid.to(device), self.trained.to(device))
 
-    def repeat(self, times: int) -> Log:
+    def repeat(self, times: int) -> LogBatch:
         """Every world `times` times, one after another."""
-        return Log(*(getattr(self, f.name).repeat_interleave(times, 0) for f in fields(self)))
+        return LogBatch(*(getattr(self, f.name).repeat_interleave(times, 0) for f in fields(self)))
 
 
 def _padded(parts: Sequence[np.ndarray], agents: int) -> Tensor:
@@ -145,7 +145,7 @@ def _padded(parts: Sequence[np.ndarray], agents: int) -> Tensor:
     return torch.as_tensor(out)
 
 
-def join_agents(scenes: Sequence[SceneTokens]) -> tuple[AgentBatch, Log]:
+def join_agents(scenes: Sequence[SceneTokens]) -> tuple[AgentBatch, LogBatch]:
     """Agents of scenes with equally many tokens, padded to the largest scene."""
     agents = max(1, max(len(s.agents) for s in scenes))
     pose = _padded([s.poses for s in scenes], agents)
@@ -158,7 +158,7 @@ def join_agents(scenes: Sequence[SceneTokens]) -> tuple[AgentBatch, Log]:
         pose=pose[:, :, 1:],
         valid=_padded([s.token_valid for s in scenes], agents),
     )
-    log = Log(
+    log = LogBatch(
         goal=_padded([s.goal for s in scenes], agents),
         goal_valid=_padded([s.goal_valid for s in scenes], agents),
         trained=_padded([s.trained for s in scenes], agents),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.traffic.model.batch import AgentBatch, Log
+from harness.traffic.model.batch import AgentBatch, LogBatch
 from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.model.rollout import Rollout, append
 from harness.traffic.sampling import cat_k, draw, top_k
@@ -104,7 +104,7 @@ def unroll(
     network: SmartNetwork,
     maps: MapFeatures,
     agents: AgentBatch,
-    log: Log,
+    log: LogBatch,
     pick: Picker | None,
     generator: torch.Generator,
 ) -> Unrolled:

@@ -17,7 +17,7 @@ from harness.fitting.events import Report, Row, unheard
 from harness.fitting.identity import Identity, fingerprint
 from harness.fitting.loop import Fit
 from harness.fitting.settings import FitSettings, adamw
-from harness.fitting.task import Loss, Outcome, Task, seeded
+from harness.fitting.task import EpochOutcome, Loss, Task, seeded
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel, build_network
@@ -154,7 +154,7 @@ class TrafficTask(Task[tuple[Step, Any]]):
             weights.append(len(entries))
         return {"val": float(np.average(values, weights=weights))}
 
-    def row(self, outcome: Outcome) -> Row:
+    def row(self, outcome: EpochOutcome) -> Row:
         """The usual numbers, and the mean gradient norm."""
         gradient = sum(outcome.gradients) / len(outcome.gradients)
         return {**super().row(outcome), "gradient": gradient}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from harness.traffic.model.batch import AgentBatch, Log, MapBatch
+from harness.traffic.model.batch import AgentBatch, LogBatch, MapBatch
 from harness.traffic.model.network import MapFeatures, Nodes, SmartNetwork
 from harness.traffic.tokens.scene import SceneTokens
 from scenarios.scenario import Scenario
@@ -28,7 +28,7 @@ class Step:
 
     maps: MapBatch
     agents: AgentBatch
-    log: Log
+    log: LogBatch
     scenes: list[SceneTokens]
     scenario: Callable[[int], Scenario]
     generator: torch.Generator
@@ -90,7 +90,7 @@ class Objective(Protocol):
         ...
 
 
-class Scored(NamedTuple):
+class ScoredNodes(NamedTuple):
     """Scores of the nodes at which there is a loss: [n, …] rows, and where in [W, T, A] they are."""
 
     features: Tensor
@@ -104,16 +104,16 @@ def encode(network: SmartNetwork, maps: MapBatch, frozen: bool) -> MapFeatures:
     return network.encode_map(maps, frozen=frozen)
 
 
-def score(network: SmartNetwork, maps: MapFeatures, targets: Targets) -> Scored:
+def score(network: SmartNetwork, maps: MapFeatures, targets: Targets) -> ScoredNodes:
     """Teacher-forced logits where `targets.mask` holds."""
     features, nodes = network(maps, targets.agents)
     rows = nodes.take(targets.mask).nonzero()[:, 0]
     kinds = targets.agents.kinds.flatten()[nodes.agent]
     kept = features.index_select(0, rows)
     motion = nodes.take(targets.agents.motion)[rows]
-    return Scored(kept, network.logits(kept, kinds[rows], motion), nodes, rows)
+    return ScoredNodes(kept, network.logits(kept, kinds[rows], motion), nodes, rows)
 
 
-def taken(scored: Scored, values: Tensor) -> Tensor:
+def taken(scored: ScoredNodes, values: Tensor) -> Tensor:
     """Rows [n, …] of `values` [W, A, N, …] at the scored nodes."""
     return scored.nodes.take(values)[scored.rows]

@@ -23,8 +23,8 @@ from harness.traffic.tokens.scene import CURRENT_TOKEN
 from harness.traffic.training.closed_loop import Unrolled, future_targets, unroll
 from harness.traffic.training.config import ReinforcementOptions
 from harness.traffic.training.imitation import log_targets
-from harness.traffic.training.objective import Loss, Scored, Step, Targets, encode, score, taken
-from harness.traffic.training.rewards import Judge, Outcome, dense_poses
+from harness.traffic.training.objective import Loss, ScoredNodes, Step, Targets, encode, score, taken
+from harness.traffic.training.rewards import Judge, RolloutRewards, dense_poses
 
 Method = Literal["mpo", "ppo", "grpo", "dpo", "grbo"]
 
@@ -119,7 +119,9 @@ class Reinforcement:
 
     # ---- sampling
 
-    def _sample(self, network: SmartNetwork, step: Step, pooled: bool, judge: Judge) -> tuple[Unrolled, list[Outcome]]:
+    def _sample(
+        self, network: SmartNetwork, step: Step, pooled: bool, judge: Judge
+    ) -> tuple[Unrolled, list[RolloutRewards]]:
         """`rollouts` roll-outs of every scene, world after world, and what the judge says of each scene's."""
         count = self.options.rollouts
         maps = encode(network, step.maps, True)
@@ -131,7 +133,7 @@ class Reinforcement:
             outcomes.append(judge(step.scenario(position), scene, own, 1 if pooled else count))
         return unrolled, outcomes
 
-    def _advantage(self, network: SmartNetwork, step: Step, outcomes: list[Outcome]) -> tuple[Tensor, Tensor]:
+    def _advantage(self, network: SmartNetwork, step: Step, outcomes: list[RolloutRewards]) -> tuple[Tensor, Tensor]:
         """Advantages [S, G, A] (A may be 1) and rewards [S, ·] of S scenes with G roll-outs."""
         count = self.options.rollouts
         if self.method == "grbo":
@@ -229,6 +231,6 @@ class Reinforcement:
         return value
 
 
-def _log_prob(scored: Scored, data: Targets) -> Tensor:
+def _log_prob(scored: ScoredNodes, data: Targets) -> Tensor:
     """Log-probability [n] of the sampled tokens."""
     return scored.logits.log_softmax(-1).gather(1, taken(scored, data.token)[:, None])[:, 0]

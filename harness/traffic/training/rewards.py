@@ -30,14 +30,14 @@ def dense_poses(network: SmartNetwork, agents: AgentBatch) -> Tensor:
     return compose(start[..., None, :], motions).flatten(2, 3)
 
 
-class Simulated(NamedTuple):
+class SimulatedStates(NamedTuple):
     """What a `Scorer` takes: states [R, A, 80, 4] and scenario indices [A]."""
 
     states: Tensor
     agents: np.ndarray
 
 
-class Outcome(NamedTuple):
+class RolloutRewards(NamedTuple):
     """Rewards of R roll-outs of one scene.
 
     Attributes:
@@ -67,7 +67,7 @@ class Judge:
         agents = scene.agents[scene.trained].tolist() if self._everyone else None
         return self._scorers.get(scenario.id, lambda: Scorer(scenario, agents=agents))
 
-    def __call__(self, scenario: Scenario, scene: SceneTokens, poses: Tensor, groups: int) -> Outcome:
+    def __call__(self, scenario: Scenario, scene: SceneTokens, poses: Tensor, groups: int) -> RolloutRewards:
         """Score roll-outs.
 
         Args:
@@ -84,8 +84,8 @@ class Judge:
         world = apply(scene.frame, poses.double().cpu().numpy())
         rows = np.searchsorted(every, scene.agents)
         states[:, rows] = np.concatenate([world[..., :2], states[:, rows, :, 2:3], world[..., 2:]], -1)
-        scores = scorer.score_groups(Simulated(torch.as_tensor(states), every), groups)
+        scores = scorer.score_groups(SimulatedStates(torch.as_tensor(states), every), groups)
         row_of = {int(agent): row for row, agent in enumerate(scene.agents)}
         rows_evaluated = torch.tensor([row_of.get(int(agent), -1) for agent in scorer.evaluated])
         known = rows_evaluated >= 0
-        return Outcome(scores.meta, scores.collided[:, known], scores.off_road[:, known], rows_evaluated[known])
+        return RolloutRewards(scores.meta, scores.collided[:, known], scores.off_road[:, known], rows_evaluated[known])

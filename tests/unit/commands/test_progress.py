@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.commands.progress import SECONDS, Column, FitDisplay
+from harness.commands.progress import SECONDS, FitDisplay, ShownNumber
 from harness.fitting.events import Advanced, Done, Epoch, Started, number, numbers
 
 
@@ -20,7 +20,12 @@ def shown(*events, **options) -> list[str]:
 
 
 def test_a_line_holds_the_named_columns_that_a_row_has() -> None:
-    columns = (Column("val.miss", ".2f", " m", "missed"), Column("absent"), Column("loss", ".1f"), SECONDS)
+    columns = (
+        ShownNumber("val.miss", ".2f", " m", "missed"),
+        ShownNumber("absent"),
+        ShownNumber("loss", ".1f"),
+        SECONDS,
+    )
     row = {"epoch": 3, "loss": 0.25, "val": {"miss": 0.5}, "seconds": 61.2, "unasked": 1.0}
     assert shown(Epoch("prior", row), columns=columns) == ["prior epoch   3  missed 0.50 m  loss 0.2  after 61 s"]
     assert shown(Epoch("skills", {"epoch": 1, "loss": None, "held_out": 0.5})) == ["skills epoch   1  held_out 0.5"]

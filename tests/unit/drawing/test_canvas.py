@@ -9,8 +9,8 @@ from harness.drawing.axes import AxesCanvas
 from harness.drawing.canvas import (
     MARGIN,
     SMALLEST,
+    Extent,
     PixelCanvas,
-    Window,
     colour_of,
     draw_box,
     draw_map,
@@ -25,15 +25,15 @@ from scenarios.scenario import MapFeature
 from tests.scenes import straight_road
 
 
-def window(half: float = 25.0) -> Window:
-    return Window(np.array([10.0, 0.0]), np.array([half, half]))
+def window(half: float = 25.0) -> Extent:
+    return Extent(np.array([10.0, 0.0]), np.array([half, half]))
 
 
 def test_the_window_is_square_and_never_small():
-    found = Window.around(np.array([[0.0, 0.0], [200.0, 40.0], [np.nan, np.nan]]))
+    found = Extent.around(np.array([[0.0, 0.0], [200.0, 40.0], [np.nan, np.nan]]))
     assert found.centre.tolist() == [100.0, 20.0]
     assert found.half.tolist() == [100.0 + MARGIN] * 2
-    assert Window.around(np.zeros((1, 2))).half.tolist() == [SMALLEST / 2] * 2
+    assert Extent.around(np.zeros((1, 2))).half.tolist() == [SMALLEST / 2] * 2
 
 
 def test_a_pixel_is_where_the_world_has_it():
@@ -44,7 +44,7 @@ def test_a_pixel_is_where_the_world_has_it():
     assert canvas.image.getpixel((100, 100)) == rgb(LIGHT.ego)
     canvas.lines([np.array([[0.0, 0.0], [20.0, 0.0]])], LIGHT.ego, 1.0, alpha=0.5)
     assert canvas.image.getpixel((100, 100)) == blend(LIGHT.ego, LIGHT.lane, 0.5)
-    part = canvas.part(Window(np.array([10.0, 0.0]), np.array([5.0, 5.0])))
+    part = canvas.part(Extent(np.array([10.0, 0.0]), np.array([5.0, 5.0])))
     assert part.image.size == (40, 40)
     assert part.image.getpixel((20, 20)) == canvas.image.getpixel((100, 100))
 

@@ -10,25 +10,25 @@ from harness.errors import ConfigError, ScenarioError, UnsafePickleError
 from scenarios.description_writing import to_description
 from scenarios.importers.files import holds_importable, kind_of
 from scenarios.pickle_scan import scan
-from scenarios.source_format import Column, copy_data
+from scenarios.source_format import ColumnFormat, copy_data
 from scenarios.sources import open_source
 from tests.scenes import straight_road
 
 
 def test_a_column_is_written_in_the_files_type_and_shape():
-    wide = Column("length", np.dtype(np.float32), (1,)).write(np.array([4.5, 4.5]))
+    wide = ColumnFormat("length", np.dtype(np.float32), (1,)).write(np.array([4.5, 4.5]))
     assert (wide.dtype, wide.shape) == (np.float32, (2, 1))
 
 
 def test_a_column_that_the_file_held_as_a_list_is_a_list_again():
-    column = Column("heading", np.dtype(np.float64), (), raw=[0.0, 1.0])
+    column = ColumnFormat("heading", np.dtype(np.float64), (), raw=[0.0, 1.0])
     assert column.write(np.array([0.0, 1.0])) == [0.0, 1.0]
     assert column.write(np.array([0.0, 2.0])) == [0.0, 2.0]
 
 
 def test_columns_that_we_do_not_keep_come_back_beside_edited_ones():
     raw = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    written = Column("velocity", raw.dtype, (3,), raw=raw).write(np.array([[1.0, 2.0], [9.0, 5.0]]))
+    written = ColumnFormat("velocity", raw.dtype, (3,), raw=raw).write(np.array([[1.0, 2.0], [9.0, 5.0]]))
     assert written.tolist() == [[1, 2, 3], [9, 5, 6]]
 
 

@@ -13,11 +13,11 @@ from harness.errors import ConfigError
 from harness.report.matrix_tables import markdown
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Row
-from harness.training.matrix import Cell, MatrixConfig, cells, finished, prepare, steps_done, train_all
+from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, prepare, steps_done, train_all
 from harness.training.matrix_evaluation import as_json, difference, evaluate, scores
 
 
-def matrix(out: Path, **changes) -> list[Cell]:
+def matrix(out: Path, **changes) -> list[TrainedCell]:
     return cells(replace(MatrixConfig(train=TrainConfig(steps=100)), **changes), out)
 
 
@@ -48,7 +48,7 @@ def test_what_cannot_work_is_refused() -> None:
             MatrixConfig(**changes)
 
 
-def finish(cell: Cell) -> None:
+def finish(cell: TrainedCell) -> None:
     (cell.folder / "policy.zip").write_bytes(b"zip")
     (cell.folder / "evaluation.jsonl").write_text(json.dumps({"step": cell.config.steps}) + "\n")
 
@@ -62,13 +62,15 @@ def test_finished_runs_are_kept_and_foreign_ones_refused(tmp_path) -> None:
     prepare(cell)
     assert finished(cell)
     assert list(train_all([cell], 1, lambda running: None)) == [], "nothing is left to train"
-    other = Cell(cell.row, replace(cell.config, steps=200))
+    other = TrainedCell(cell.row, replace(cell.config, steps=200))
     with pytest.raises(ConfigError, match=r"--steps: 200 \(the run has 100\)"):
         prepare(other)
 
 
 def test_a_run_that_fails_is_reported_with_its_last_words(tmp_path) -> None:
-    cell = Cell("none", replace(TrainConfig(), data=str(tmp_path / "nowhere"), out=tmp_path / "run", adversary="none"))
+    cell = TrainedCell(
+        "none", replace(TrainConfig(), data=str(tmp_path / "nowhere"), out=tmp_path / "run", adversary="none")
+    )
     prepare(cell)
     seen = []
     [(failed, reason)] = train_all([cell], 2, seen.append, poll_s=0.1)

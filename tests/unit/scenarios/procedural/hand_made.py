@@ -6,7 +6,7 @@ import numpy as np
 
 from scenarios.procedural.roads import Lane, RoadMap
 from scenarios.procedural.traffic import Drivers
-from scenarios.procedural.windows import Motion
+from scenarios.procedural.windows import SimulatedMotion
 
 
 def lane(start: tuple[float, float], end: tuple[float, float], road: int, rank: int = 0, block: str = "S") -> Lane:
@@ -51,13 +51,15 @@ def drivers(routes: list[int], length: float = 4.5) -> Drivers:
     )
 
 
-def straight_motion(starts: list[tuple[float, float]], velocities: list[tuple[float, float]], steps: int) -> Motion:
+def straight_motion(
+    starts: list[tuple[float, float]], velocities: list[tuple[float, float]], steps: int
+) -> SimulatedMotion:
     """Vehicles at constant velocity, 4.5 m × 1.9 m."""
     start, velocity = np.array(starts, dtype=float), np.array(velocities, dtype=float)
     time = np.arange(steps) * 0.1
     position = start[:, None] + velocity[:, None] * time[None, :, None]
     heading = np.repeat(np.arctan2(velocity[:, 1], velocity[:, 0])[:, None], steps, 1)
-    return Motion(
+    return SimulatedMotion(
         position=position,
         heading=heading,
         velocity=np.repeat(velocity[:, None], steps, 1),

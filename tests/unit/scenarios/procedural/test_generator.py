@@ -13,7 +13,7 @@ from harness.errors import ConfigError, GauntletError
 from scenarios import safe_pickle
 from scenarios.procedural import ProceduralConfig, default_folder, ensure, generate
 from scenarios.procedural.generator import INDEX, MAPPING, SUMMARY
-from scenarios.procedural.pool import Pool, Task
+from scenarios.procedural.pool import Pool, SimulationTask
 from tests.unit.scenarios.procedural import workers
 
 SHORT = {"max_vehicles": 12, "duration": 20.0, "warm_up": 4.0}
@@ -215,7 +215,7 @@ def test_a_dead_worker_costs_a_retry(monkeypatch, tmp_path):
     monkeypatch.setenv("GAUNTLET_TEST_MARKER", str(tmp_path / "died"))
     pool = Pool(SMALL, 2, work=workers.dies_once)
     try:
-        outcomes = list(pool.results(Task("train", k) for k in range(6)))
+        outcomes = list(pool.results(SimulationTask("train", k) for k in range(6)))
     finally:
         pool.close()
     assert (tmp_path / "died").exists()
@@ -226,7 +226,7 @@ def test_a_dead_worker_costs_a_retry(monkeypatch, tmp_path):
 def test_a_task_that_always_dies_is_reported(monkeypatch):
     pool = Pool(SMALL, 2, work=workers.always_dies)
     try:
-        outcomes = list(pool.results(Task("train", k) for k in range(4)))
+        outcomes = list(pool.results(SimulationTask("train", k) for k in range(4)))
     finally:
         pool.close()
     assert [bool(outcome.failure) for outcome in outcomes] == [False, True, False, False]

@@ -5,7 +5,7 @@ import pytest
 
 from scenarios.procedural.config import ProceduralConfig
 from scenarios.procedural.record import describe
-from scenarios.procedural.windows import Window
+from scenarios.procedural.windows import RecordedWindow
 from tests.unit.scenarios.procedural.hand_made import crossing_roads, straight_motion
 
 CONFIG = ProceduralConfig()
@@ -20,7 +20,7 @@ def scene():
     motion.present[3] = False
     motion.present[3, START : START + 4] = True
     motion.present[4, START + 30 :] = False
-    window = Window(START, 0, 1, "crossing", 0.5, 20, 1.0)
+    window = RecordedWindow(START, 0, 1, "crossing", 0.5, 20, 1.0)
     return describe("pg-1", crossing_roads(), motion, window, CONFIG, 7, 13.9, 12.5)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from scenarios.procedural.routes import CROSS, MERGE, find_routes, speed_profile
 from scenarios.procedural.traffic import DT, Traffic, draw_drivers, poses
-from scenarios.procedural.windows import Motion, collides
+from scenarios.procedural.windows import SimulatedMotion, collides
 from tests.unit.scenarios.procedural.hand_made import crossing_roads, drivers, merging_roads
 
 
@@ -18,7 +18,7 @@ def drive(routes, who, entry, start, duration=25.0, speed=10.0):
 def as_motion(routes, who, log):
     body = [poses(routes, who, log, v, slice(None)) for v in range(len(who.route))]
     size = np.stack([who.length, who.width, who.height], -1)
-    return Motion(*(np.stack([b[k] for b in body]) for k in range(3)), log.speed, log.present, size)
+    return SimulatedMotion(*(np.stack([b[k] for b in body]) for k in range(3)), log.speed, log.present, size)
 
 
 def routes_of(roads):
