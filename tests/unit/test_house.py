@@ -172,3 +172,12 @@ def test_everything_says_in_a_sentence_what_it_is():
         if (why := flaw(text))
     }
     assert not flaws
+
+
+def test_a_class_name_means_one_thing():
+    places: dict[str, set[str]] = {}
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, set()).add(relative(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -20,7 +20,7 @@ from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.model.rollout import Rollout, append
 from harness.traffic.sampling import cat_k, draw, top_k
 from harness.traffic.tokens.scene import CURRENT_TOKEN
-from harness.traffic.training.objective import Loss, Step, Targets, encode, score, taken
+from harness.traffic.training.objective import StageLoss, Step, Targets, encode, score, taken
 
 
 @dataclass(frozen=True)
@@ -182,13 +182,13 @@ class ClosedLoop:
         mask = unrolled.agents.valid[:, :, future] & goal_valid & step.log.trained[..., None]
         return future_targets(unrolled, token, mask)
 
-    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> Loss:
+    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> StageLoss:
         """Cross-entropy without smoothing (CAT-K)."""
         scored = score(network, encode(network, step.maps, self.frozen), data)
         token = taken(scored, data.token)
         total = F.cross_entropy(scored.logits, token)
         right = (scored.logits.argmax(-1) == token).float().mean()
-        return Loss(total, {"nll": float(total.detach()), "top1": float(right)})
+        return StageLoss(total, {"nll": float(total.detach()), "top1": float(right)})
 
     def validate(self, network: SmartNetwork, step: Step) -> float:
         """The same loss on held-out scenes, rolled out by CAT-32 whatever the strategy, so that rivals compare."""

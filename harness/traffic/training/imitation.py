@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from harness.errors import ConfigError
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.tokens.shapes import box_corners_torch, half_diagonals, relative
-from harness.traffic.training.objective import Loss, Step, Targets, encode, score, taken
+from harness.traffic.training.objective import StageLoss, Step, Targets, encode, score, taken
 
 
 def log_targets(step: Step) -> Targets:
@@ -81,13 +81,13 @@ class BehaviourCloning:
         """The log."""
         return log_targets(step)
 
-    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> Loss:
+    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> StageLoss:
         """Cross-entropy."""
         scored = score(network, encode(network, step.maps, self.frozen), data)
         token = taken(scored, data.token)
         kinds = data.agents.kinds.flatten()[scored.nodes.agent][scored.rows]
         total = cross_entropy(network, scored.logits, token, kinds, self.smoothing, self.width)
-        return Loss(total, _numbers(scored.logits, token))
+        return StageLoss(total, _numbers(scored.logits, token))
 
     def validate(self, network: SmartNetwork, step: Step) -> float:
         """Negative log-likelihood of logged tokens."""
@@ -131,10 +131,10 @@ class MixtureCloning:
         motion = relative(step.log.goal[:, :, 2:], step.agents.pose[:, :, :-1])
         return Targets(targets.agents, targets.token, mask, {"motion": motion})
 
-    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> Loss:
+    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> StageLoss:
         """Negative log-likelihood of the mixture."""
         total = self._nll(network, step, data, self.frozen)
-        return Loss(total, {"nll": float(total.detach())})
+        return StageLoss(total, {"nll": float(total.detach())})
 
     def validate(self, network: SmartNetwork, step: Step) -> float:
         """The same, held out."""

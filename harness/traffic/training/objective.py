@@ -51,7 +51,7 @@ class Targets:
     extra: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Loss(NamedTuple):
+class StageLoss(NamedTuple):
     """A loss to minimise, and numbers to show."""
 
     total: Tensor
@@ -81,7 +81,7 @@ class Objective(Protocol):
         """Data for `loss`; no gradients."""
         ...
 
-    def loss(self, network: SmartNetwork, step: Step, data: Any) -> Loss:
+    def loss(self, network: SmartNetwork, step: Step, data: Any) -> StageLoss:
         """The loss of the current weights on prepared data."""
         ...
 

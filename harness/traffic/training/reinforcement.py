@@ -23,7 +23,7 @@ from harness.traffic.tokens.scene import CURRENT_TOKEN
 from harness.traffic.training.closed_loop import Unrolled, future_targets, unroll
 from harness.traffic.training.config import ReinforcementOptions
 from harness.traffic.training.imitation import log_targets
-from harness.traffic.training.objective import Loss, ScoredNodes, Step, Targets, encode, score, taken
+from harness.traffic.training.objective import ScoredNodes, StageLoss, Step, Targets, encode, score, taken
 from harness.traffic.training.rewards import Judge, RolloutRewards, dense_poses
 
 Method = Literal["mpo", "ppo", "grpo", "dpo", "grbo"]
@@ -182,7 +182,7 @@ class Reinforcement:
 
     # ---- learning
 
-    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> Loss:
+    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> StageLoss:
         """The method's loss on sampled tokens; dropout is off, so that ratios and divergences start at 1 and 0."""
         network.eval()
         maps = encode(network, step.maps, self.frozen)
@@ -204,7 +204,7 @@ class Reinforcement:
             nll = F.cross_entropy(human.logits, taken(human, logged.token))
             total = total + options.human * nll
             numbers["human_nll"] = float(nll.detach())
-        return Loss(total, numbers)
+        return StageLoss(total, numbers)
 
     def _preference(self, log_prob: Tensor, reference: Tensor, world: Tensor, reward: Tensor) -> Tensor:
         """DPO on each scene's best and worst roll-out.
