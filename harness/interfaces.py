@@ -297,6 +297,7 @@ class Episode:
         crash_opponent: First step at which the ego's box met the opponent's box, or None.
         mean_speed: m/s, over the episode.
         mean_jerk: m/s³, mean absolute longitudinal jerk over the episode.
+        engine_force, brake_force: Of the ego's car, N per wheel at action 1 and -1 (NaN where nothing was simulated).
         error: Why the episode failed (then the other numbers are meaningless), or empty.
     """
 
@@ -322,6 +323,8 @@ class Episode:
     crash_opponent: int | None
     mean_speed: float
     mean_jerk: float
+    engine_force: float = float("nan")
+    brake_force: float = float("nan")
     error: str = ""
 
     @property

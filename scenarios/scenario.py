@@ -7,6 +7,7 @@ positions are float64 here and are shifted by `Scenario.origin` before any cast 
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,11 @@ FUTURE_STEPS: Final = 80
 """Steps after the current one that are predicted and judged: 8 s at 10 Hz."""
 DT: Final = 0.1
 """Time between steps in that convention, s; a scene's own is `Scenario.dt`."""
+
+
+def name_seed(name: str) -> int:
+    """A seed of 31 bits that follows a name: the same on every machine, another for every other name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest()) >> 1
 
 
 class Kind(IntEnum):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore
+from scenarios.scenario import name_seed
 
 SEEDS: Final = "seeds"
 """Folder of the repeats with further seeds, in a run folder."""
@@ -75,5 +75,4 @@ def episode_seed(seed: int, scenario_id: str) -> int:
     It depends on the scene's name and the user's seed only: a system that draws random numbers draws the same ones in
     stage 1 and under every attack, so that differences are the attack's; and all systems meet the same random traffic.
     """
-    digest = hashlib.blake2b(f"{seed}/{scenario_id}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest) >> 1
+    return name_seed(f"{seed}/{scenario_id}")

@@ -9,21 +9,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from metadrive.component.vehicle.vehicle_type import DefaultVehicle
 from metadrive.utils.math import wrap_to_pi
-from metadrive.utils.random_utils import get_np_random
 from numpy.typing import NDArray
 from panda3d.core import LVector3
 
 from harness.engine.route import Progress, Route
+from scenarios.scenario import name_seed
 
 Floats = NDArray[np.float64]
 
 SETTLED_HEIGHT: Final = 0.5375
 """Height of the origin of MetaDrive's car once its suspension has settled, m (measured in 0.4.3)."""
+INNER_SEEDS: Final = 1_000_000
+"""Seeds from which MetaDrive draws a vehicle's parameters (`BaseVehicle`: `randint(0, 1e6)`)."""
+
+
+class Forces(NamedTuple):
+    """What the car's engine and brakes can do, N per wheel at action 1 and -1."""
+
+    engine: float
+    brake: float
+
+    def as_config(self) -> dict[str, float]:
+        """By MetaDrive's names."""
+        return {"max_engine_force": self.engine, "max_brake_force": self.brake}
+
+
+def forces_of(scene: str) -> Forces:
+    """Engine and brake force of the ego in a scene, out of MetaDrive's parameter space.
+
+    Stock seeds the draw with the scene's position in the folder, so that one scene is driven by different cars from
+    one list to the next. Here the scene's id is the seed.
+    """
+    space = DefaultVehicle.PARAMETER_SPACE
+    space.seed(name_seed(scene) % INNER_SEEDS)
+    sample = space.sample()
+    return Forces(*(np.asarray(sample[name]).item() for name in ("max_engine_force", "max_brake_force")))
 
 
 class EgoVehicle(DefaultVehicle):
@@ -34,20 +59,15 @@ class EgoVehicle(DefaultVehicle):
         self.navigation = Progress()
         self._max_speed = float(self.config["max_speed_km_h"])
         self._reverse = bool(self.config["enable_reverse"])
-        self._draws: dict[int, tuple[float, float]] = {}
-        self._engine_force = self._brake_force = 0.0
+        self._draws: dict[str, Forces] = {}
+        self.forces = Forces(0.0, 0.0)
 
-    def draw_parameters(self, index: int) -> None:
-        """Engine and brake force of this episode, drawn as stock draws them for the scene with this index."""
-        if index not in self._draws:
-            seed = get_np_random(index).randint(0, self.MAX_RAND_INT)
-            inner = get_np_random(int(seed)).randint(low=0, high=int(1e6))
-            self.PARAMETER_SPACE.seed(inner)
-            sample = self.PARAMETER_SPACE.sample()
-            forces = (np.asarray(sample[name]).item() for name in ("max_engine_force", "max_brake_force"))
-            self._draws[index] = tuple(forces)  # type: ignore[assignment]
-        self._engine_force, self._brake_force = self._draws[index]
-        self.config["max_engine_force"], self.config["max_brake_force"] = self._engine_force, self._brake_force
+    def draw_forces(self, scene: str) -> None:
+        """Take the engine and brake force of the scene with this id."""
+        if scene not in self._draws:
+            self._draws[scene] = forces_of(scene)
+        self.forces = self._draws[scene]
+        self.config.update(self.forces.as_config())
 
     def place(self, position: Sequence[float], node_heading: float, velocity: Sequence[float], route: Route) -> None:
         """Put the car at rest suspension at the start of an episode (`BaseVehicle.reset`, without its config copies).
@@ -131,11 +151,11 @@ class EgoVehicle(DefaultVehicle):
         if throttle_brake >= 0:
             brake = 2.0
             if self.speed_km_h <= self._max_speed:
-                force = self._engine_force * throttle_brake
+                force = self.forces.engine * throttle_brake
         elif self._reverse:
-            force = self._engine_force * throttle_brake
+            force = self.forces.engine * throttle_brake
         else:
-            brake = abs(throttle_brake) * self._brake_force
+            brake = abs(throttle_brake) * self.forces.brake
         for wheel in range(4):
             self.system.setBrake(brake, wheel)
             self.system.applyEngineForce(force, wheel)

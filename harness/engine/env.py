@@ -138,9 +138,9 @@ class GauntletEnv(ScenarioEnv):
         self._ego_box = self.options.ego_box_in(scene.scenario, replay=replay)
         self._step = 0
         self._episode_reward = 0.0
-        ego = self._place_ego(scene, index)
+        ego = self._place_ego(scene)
         rows = max(scene.steps, self.options.horizon + 1)
-        self._recorder.begin(rows)
+        self._recorder.begin(rows, ego.forces)
         seed = int(self._rng.integers(2**31))
         self._traffic.reset(scene, ego, plan, replay=replay, ego_box=self._ego_box, seed=seed, steps=rows - 1)
         ego.navigation.update(ego.x, ego.y)
@@ -218,12 +218,12 @@ class GauntletEnv(ScenarioEnv):
         engine.watch_contacts(ego)
         self._ego = ego
 
-    def _place_ego(self, scene: Scene, index: int) -> EgoVehicle:
+    def _place_ego(self, scene: Scene) -> EgoVehicle:
         assert self._ego is not None, "_start() makes the ego"
         ego, scenario = self._ego, scene.scenario
         self.engine.physics_world.static_world = scene.lines.world
         self.engine.episode_step = 0
-        ego.draw_parameters(index)
+        ego.draw_forces(scenario.id)
         start = scenario.velocity[scenario.ego, 0].tolist()
         agent = scenario.ego
         ego.place(scene.xy[agent, 0].tolist(), float(scene.node_heading[agent, 0]), start, scene.route)

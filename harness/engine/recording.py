@@ -27,6 +27,7 @@ class Recording:
         contact: [S] whether the engine reported a contact between the ego and a vehicle in this step.
         geometry: [S] whether the ego's box met a vehicle's box after this step.
         geometry_opponent: [S] whether it met the opponent's.
+        engine_force, brake_force: Of the ego in this scene, N per wheel at action 1 and -1.
     """
 
     scenario_id: str
@@ -38,6 +39,8 @@ class Recording:
     contact: Bools
     geometry: Bools
     geometry_opponent: Bools
+    engine_force: float = float("nan")
+    brake_force: float = float("nan")
 
     @staticmethod
     def first(flags: Bools) -> int | None:
@@ -64,8 +67,14 @@ class Recording:
 class Recorder:
     """Collects an episode step by step, cheaply; `finish` assembles the arrays."""
 
-    def begin(self, rows: int) -> None:
-        """Forget the last episode."""
+    def begin(self, rows: int, forces: tuple[float, float]) -> None:
+        """Forget the last episode.
+
+        Args:
+            rows: Steps that there may be, and one.
+            forces: Engine and brake force of the ego, N per wheel.
+        """
+        self.forces = forces
         self.ego = np.zeros((rows, STATE))
         self.contact = np.zeros(rows, bool)
         self.geometry = np.zeros(rows, bool)
@@ -120,4 +129,5 @@ class Recorder:
             self.contact.copy(),
             self.geometry.copy(),
             self.geometry_opponent.copy(),
+            *self.forces,
         )

@@ -28,6 +28,8 @@ Mode = Literal["speed", "exact"]
 
 _REPLY: Final = "@stock "
 """Marks the answers among whatever MetaDrive prints."""
+NAMES: Final = "names.json"
+"""Scene ids in the folder, by scene number."""
 FLAGS: Final = ("crash_vehicle", "crash_human", "crash_object")
 
 
@@ -78,6 +80,8 @@ class StockProcess:
             horizon: Steps.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="gauntlet-stock-")
+        names = [scenario.id for scenario in scenes]
+        (Path(self._folder.name) / NAMES).write_text(json.dumps(names), encoding="utf-8")
         for number, scenario in enumerate(scenes):
             with (Path(self._folder.name) / f"{number}.pkl").open("wb") as file:
                 pickle.dump(to_description(scenario), file)
@@ -152,13 +156,14 @@ def _serve(folder: Path, mode: Mode, horizon: int) -> None:
     count = len(list(folder.glob("*.pkl")))
     env = _make(folder, mode, horizon, count)
     env.reset(seed=0)
+    names = json.loads((folder / NAMES).read_text(encoding="utf-8"))
     # MetaDrive numbers files in the order in which the folder lists them.
     order = [int(Path(name).stem) for name in env.engine.data_manager.summary_lookup[:count]]
     _answer({"order": order})
     for line in sys.stdin:
         arrays: dict[str, Any] = {}
         for number, place in enumerate(json.loads(line)["places"]):
-            result = drive(env, order[place], horizon, lambda place=place: env.reset(seed=place)[0])
+            result = drive(env, order[place], horizon, lambda place=place: _reset(env, place, names[order[place]]))
             for key in ("observations", "rewards", "flags"):
                 arrays[f"{number}/{key}"] = result[key]
             arrays[f"{number}/seconds"] = np.array([result["reset_s"], result["step_s"]])
@@ -166,6 +171,16 @@ def _serve(folder: Path, mode: Mode, horizon: int) -> None:
         np.savez(file, **arrays)
         _answer({"file": str(file)})
     env.close()
+
+
+def _reset(env: Any, place: int, name: str) -> NDArray[np.float32]:
+    """Begin an episode with the car of the scene's id: stock itself takes that of the scene's place."""
+    # Imported here: only the stock process needs it.
+    from harness.engine.ego import forces_of
+
+    observation = env.reset(seed=place)[0]
+    env.agent.config.update(forces_of(name).as_config())
+    return observation
 
 
 def _answer(reply: dict[str, object]) -> None:

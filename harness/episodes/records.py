@@ -31,6 +31,7 @@ Score = float | bool | str | None
 Content = TypeVar("Content")
 
 _ARRAY_FIELDS: Final = ("ego", "opponent", "agents", "agents_valid", "plan")
+_NUMBERS: Final = ("reward", "cost", "route_completion", "mean_speed", "mean_jerk", "engine_force", "brake_force")
 _SCALAR_FIELDS: Final = tuple(item.name for item in fields(Episode) if item.name not in _ARRAY_FIELDS)
 
 
@@ -200,8 +201,8 @@ def _origin(plan: AttackPlan) -> NDArray[np.float64]:
 def _unpack(found: Mapping[str, NDArray[Any]]) -> Record:
     meta = json.loads(found["meta"].tobytes().decode())
     scalars = meta["episode"]
-    for name in ("reward", "cost", "route_completion", "mean_speed", "mean_jerk"):
-        scalars[name] = float("nan") if scalars[name] is None else float(scalars[name])
+    for name in _NUMBERS:
+        scalars[name] = float("nan") if scalars.get(name) is None else float(scalars[name])
     valid = found["agents_valid"]
     agents = np.zeros((*valid.shape, STATE))
     agents[valid] = found["agents"]

@@ -185,6 +185,8 @@ def _observed(recording: Recording, info: Mapping[str, Any], dt: float) -> dict[
         "crash_contact": recording.crash_contact,
         "crash_geometry": recording.crash_geometry,
         "crash_opponent": recording.crash_opponent,
+        "engine_force": recording.engine_force,
+        "brake_force": recording.brake_force,
         "mean_speed": float(mean_speed(states, valid)),
         "mean_jerk": float(mean_jerk(states, valid, dt)),
     }

@@ -250,3 +250,25 @@ def test_empty_source_is_refused(make):
 def test_impossible_configurations_are_refused(values):
     with pytest.raises(ConfigError):
         EngineConfig(**values)
+
+
+def test_a_scene_brakes_alike_wherever_it_stands_in_the_list(make):
+    """The car's forces follow the scene's name; stock draws them by the scene's place in the folder."""
+    found = []
+    for source in (scenes(), scenes()[::-1]):
+        env = make(source=ListSource(source))
+        place = env.source.ids.index("tight")
+        env.reset(options={"scenario": place})
+        for _ in range(30):
+            env.step(np.array([0.0, -1.0]))
+        record = env.recording()
+        found.append((record.engine_force, record.brake_force, record.ego.states[:31].tolist()))
+        env.close()
+    assert found[0] == found[1]
+    assert 80.0 <= found[0][1] <= 180.0
+    env = make()
+    forces = set()
+    for index in range(4):
+        env.reset(options={"scenario": index})
+        forces.add(env.recording().brake_force)
+    assert len(forces) == 4, "scenes of other names have other cars"

@@ -79,6 +79,8 @@ class FakeCore:
             np.zeros(rows, bool),
             crash,
             np.zeros(rows, bool),
+            engine_force=500.0,
+            brake_force=100.0,
         )
 
     def render(self):
