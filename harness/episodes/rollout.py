@@ -17,7 +17,7 @@ from harness.episodes.protocol import CORRECTED, Protocol, protocol_of
 from harness.errors import ConfigError, GauntletError, PolicyError
 from harness.interfaces import STATE, Adversary, EgoPolicy, EgoView, Episode, Trajectory
 from harness.metrics.driving import mean_jerk, mean_speed
-from scenarios.scenario import Scenario
+from scenarios.scenario import Scenario, name_seed
 
 if TYPE_CHECKING:
     from harness.engine import Recording
@@ -114,7 +114,7 @@ def play(
     """
     check_observation(env, policy)
     scenario = env.source[scenario_index]
-    streams = np.random.SeedSequence([seed, len(scenario.id)]).spawn(3)
+    streams = np.random.SeedSequence([seed, name_seed(scenario.id)]).spawn(3)
     rng_policy, rng_adversary, rng_env = (np.random.default_rng(stream) for stream in streams)
     attack = plan_attack(
         adversary,

@@ -8,7 +8,8 @@ import pytest
 from harness.episodes.rollout import check_observation, run_episode
 from harness.errors import AdversaryError, ConfigError, PolicyError
 from harness.interfaces import Episode
-from tests.sources import tiny_source
+from tests.scenes import straight_road
+from tests.sources import ListSource, tiny_source
 from tests.unit.envs.fakes import FakeCore, SpyAdversary, Straight
 
 
@@ -133,3 +134,11 @@ def test_the_observation_must_be_the_policys(env):
     sized.observation_size = 101
     with pytest.raises(ConfigError, match=r"101 observation values.*112"):
         check_observation(env, sized)
+
+
+def test_scenes_whose_names_are_equally_long_draw_other_numbers():
+    drawn = []
+    for name in ("300", "399"):
+        source = ListSource([straight_road(scene_id=name)])
+        drawn.append(run_episode(FakeCore(source), Straight(), SpyAdversary(), 0, seed=4).plan.states)
+    assert not np.array_equal(*drawn)
