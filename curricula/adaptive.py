@@ -57,7 +57,7 @@ class AdaptiveCurriculum:
             window: Episodes of one kind (attacked or normal) between two moves of its axis.
             raise_above: Success rate at or above which an axis moves up.
             lower_below: Success rate at or below which it moves down.
-            completion: Share of the route that an ego must have driven, without a crash, for a success.
+            completion: Share of the route that an ego must have driven, without a crash and on the road, for a success.
             probability: Lowest (and first), highest and step of the attack probability.
             intensity: Lowest (and first), highest and step of the attack intensity.
 
@@ -88,8 +88,9 @@ class AdaptiveCurriculum:
         return AttackSchedule(self._values["probability"], self._values["intensity"])
 
     def succeeded(self, outcome: EpisodeOutcome) -> bool:
-        """Whether the ego got far enough without a crash."""
-        return not outcome.crashed and (outcome.arrived or outcome.route_completion >= self._completion)
+        """Whether the ego got far enough, without a crash and without leaving the road."""
+        failed = outcome.crashed or outcome.off_road
+        return not failed and (outcome.arrived or outcome.route_completion >= self._completion)
 
     def record(self, outcome: EpisodeOutcome) -> None:
         """Count the episode on its axis, and move that axis once its window is full."""

@@ -229,13 +229,23 @@ class AttackSchedule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EpisodeOutcome:
-    """What a curriculum may learn from a finished episode."""
+    """What a curriculum may learn from a finished episode.
+
+    Attributes:
+        attacked: Whether a plan was played.
+        intensity: Of the attack; 0 where there was none.
+        crashed: Whether the ego hit a vehicle, by the engine's contact flag or by boxes that met.
+        route_completion: Of the logged ego path, 0 … 1.
+        arrived: Whether the ego reached the end of its path.
+        off_road: Whether the ego left the road.
+    """
 
     attacked: bool
     intensity: float
     crashed: bool
     route_completion: float
     arrived: bool
+    off_road: bool = False
 
 
 @runtime_checkable

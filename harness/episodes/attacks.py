@@ -156,4 +156,5 @@ def outcome_of(
         crashed=crashed,
         route_completion=float(info["route_completion"]),
         arrived=bool(info["arrive_dest"]),
+        off_road=bool(info["out_of_road"]),
     )

@@ -273,7 +273,6 @@ class Trainer:
             "reward": reward,
             "cost": cost,
             **asdict(info["outcome"]),
-            "off_road": bool(info["out_of_road"]),
             "probability": env.schedule.probability,
             "scheduled_intensity": env.schedule.intensity,
             "attack_ms": attack.seconds * 1000,

@@ -106,6 +106,7 @@ def test_a_crash_or_a_parked_ego_is_no_success() -> None:
     assert not curriculum.succeeded(EpisodeOutcome(True, 1.0, True, 0.99, True))
     assert not curriculum.succeeded(EpisodeOutcome(True, 1.0, False, 0.05, False))
     assert curriculum.succeeded(EpisodeOutcome(True, 1.0, False, 0.96, True))
+    assert not curriculum.succeeded(EpisodeOutcome(True, 1.0, False, 0.96, True, off_road=True))
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def test_what_a_crash_is(contact, geometry, boxes_count, reported_count):
         row[steps] = True
     ego = log_trajectory(ROAD)
     recording = Recording("s", 90, ego, None, ego.states[None], ego.valid[None], *flags, never)
-    info = {"route_completion": 0.5, "arrive_dest": False}
+    info = {"route_completion": 0.5, "arrive_dest": False, "out_of_road": True}
     for count_boxes, crashed in ((True, boxes_count), (False, reported_count)):
         outcome = outcome_of(Attack(intensity=0.7), recording, info, count_boxes=count_boxes)
-        assert outcome.crashed == crashed
+        assert (outcome.crashed, outcome.off_road) == (crashed, True)
         assert (outcome.attacked, outcome.intensity, outcome.route_completion) == (False, 0.0, 0.5)
