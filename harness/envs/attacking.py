@@ -56,7 +56,6 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         scheduler: Scheduler | None = None,
         buffer: EgoBuffer | None = None,
         protocol: Protocol = CORRECTED,
-        crashes_count_boxes: bool = True,
         generators: Callable[[], np.random.Generator] | None = None,
         seed: int | None = None,
         render_mode: str | None = None,
@@ -71,8 +70,6 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             scheduler: When and how hard; default: always, at full intensity, where there is an adversary.
             buffer: Remembered ego trajectories.
             protocol: Decides whether plans are played one step late.
-            crashes_count_boxes: Whether boxes that meet are a crash in the outcome, or only contacts that the engine
-                reports.
             generators: Gives the generator of the next episode; default: derived from the seed.
             seed: Seed until `reset(seed=...)` gives another; None for a random one.
             render_mode: `rgb_array` or None.
@@ -98,7 +95,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.scenario_index = -1
         self.schedule = AttackSchedule(0.0, 0.0)
         self.attack = Attack()
-        self._generators, self._count_boxes = generators, crashes_count_boxes
+        self._generators = generators
         self._first_seed = seed
         self._index_of: dict[str, int] | None = None
         self._scenario: Scenario | None = None
@@ -228,6 +225,6 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """Remember what the ego did and tell the schedule how it went."""
         assert self._scenario is not None
         recording = self.core.recording()
-        outcome = outcome_of(self.attack, recording, info, count_boxes=self._count_boxes)
+        outcome = outcome_of(self.attack, recording, info)
         self.scheduler.record(outcome)
         return {"outcome": outcome, "drive_kept": self.buffer.add(self._scenario.id, recording.ego)}

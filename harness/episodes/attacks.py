@@ -135,25 +135,18 @@ def one_step_late(plan: AttackPlan, step: int) -> AttackPlan:
     return replace(plan, states=np.ascontiguousarray(states), valid=valid)
 
 
-def outcome_of(
-    attack: Attack, recording: Recording, info: Mapping[str, Any], *, count_boxes: bool = True
-) -> EpisodeOutcome:
+def outcome_of(attack: Attack, recording: Recording, info: Mapping[str, Any]) -> EpisodeOutcome:
     """What a curriculum learns from a finished episode.
 
     Args:
         attack: What was played.
         recording: Recording of the episode.
         info: Info of the last step.
-        count_boxes: Whether boxes that meet are a crash too, or only contacts that the engine reports after the reset.
     """
-    if count_boxes:
-        crashed = recording.crash_contact is not None or recording.crash_geometry is not None
-    else:
-        crashed = bool(recording.contact[1:].any())
     return EpisodeOutcome(
         attacked=attack.plan is not None,
         intensity=attack.played_intensity,
-        crashed=crashed,
+        crashed=recording.crash_contact is not None or recording.crash_geometry is not None,
         route_completion=float(info["route_completion"]),
         arrived=bool(info["arrive_dest"]),
         off_road=bool(info["out_of_road"]),

@@ -134,7 +134,6 @@ class Trainer:
             scheduler=self.scheduler,
             buffer=EgoBuffer(config.ego_drives),
             protocol=protocol_of(config.protocol),
-            crashes_count_boxes=False,
             # Everything random in episode n follows from (seed, n): a resumed run goes on exactly.
             generators=lambda: np.random.default_rng([config.seed, self.progress.episode]),
         )

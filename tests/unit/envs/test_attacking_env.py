@@ -105,11 +105,10 @@ def test_an_episode_draws_everything_from_its_own_generator():
     assert env.rng.random() == rng.random()
 
 
-def test_boxes_that_meet_are_a_crash_unless_only_contacts_count():
-    for count, crashed in ((True, True), (False, False)):
-        env, _ = build(crashes_count_boxes=count)
-        env.reset(seed=0, options={"scenario": 0})
-        assert finish(env)[1]["outcome"].crashed == crashed
+def test_boxes_that_meet_are_a_crash():
+    env, _ = build()
+    env.reset(seed=0, options={"scenario": 0})
+    assert finish(env)[1]["outcome"].crashed
 
 
 def test_the_buffer_that_is_given_is_used_even_if_it_is_empty():

@@ -55,10 +55,9 @@ def test_plans_are_late_only_as_published():
 
 
 @pytest.mark.parametrize(
-    ("contact", "geometry", "boxes_count", "reported_count"),
-    [([], [], False, False), ([7], [], True, True), ([], [7], True, False), ([0], [], True, False)],
+    ("contact", "geometry", "crashed"), [([], [], False), ([7], [], True), ([], [7], True), ([0], [], True)]
 )
-def test_what_a_crash_is(contact, geometry, boxes_count, reported_count):
+def test_what_a_crash_is(contact, geometry, crashed):
     never = np.zeros(91, bool)
     flags = [never.copy(), never.copy()]
     for row, steps in zip(flags, (contact, geometry), strict=True):
@@ -66,7 +65,6 @@ def test_what_a_crash_is(contact, geometry, boxes_count, reported_count):
     ego = log_trajectory(ROAD)
     recording = Recording("s", 90, ego, None, ego.states[None], ego.valid[None], *flags, never)
     info = {"route_completion": 0.5, "arrive_dest": False, "out_of_road": True}
-    for count_boxes, crashed in ((True, boxes_count), (False, reported_count)):
-        outcome = outcome_of(Attack(intensity=0.7), recording, info, count_boxes=count_boxes)
-        assert (outcome.crashed, outcome.off_road) == (crashed, True)
-        assert (outcome.attacked, outcome.intensity, outcome.route_completion) == (False, 0.0, 0.5)
+    outcome = outcome_of(Attack(intensity=0.7), recording, info)
+    assert (outcome.crashed, outcome.off_road) == (crashed, True)
+    assert (outcome.attacked, outcome.intensity, outcome.route_completion) == (False, 0.0, 0.5)
