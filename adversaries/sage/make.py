@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from adversaries.prior.prior import MotionPrior
 from adversaries.sage.alignment import Alignment
 from adversaries.sage.backbone import Backbone, GoalBackbone
@@ -47,6 +49,8 @@ def make_experts(
         ConfigError: No usable scene.
         RunError: A checkpoint was made with other options.
     """
+    # Before the banks too: on a busy machine many threads wait for each other in loops, for minutes or without end.
+    torch.set_num_threads(config.alignment.threads)
     banks = {"train": _bank("train", train, reference, config, report)}
     held = None if held_out is None else _bank("held_out", held_out, reference, config, report)
     reference.save(folder / PRIOR_FILE)

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from adversaries.sage import make
 from adversaries.sage.adversary import SageAdversary
 from adversaries.sage.alignment import expected_feasibility
 from adversaries.sage.backbone import GoalBackbone
@@ -132,3 +134,21 @@ def test_unknown_experts_are_refused() -> None:
         ExpertsConfig(experts=("dpoo",))
     with pytest.raises(ConfigError, match="distinct"):
         ExpertsConfig(experts=("adv", "adv"))
+
+
+def test_threads_are_set_before_the_bank_is_built(monkeypatch, tmp_path) -> None:
+    seen = []
+
+    def watched(*arguments, **options):
+        seen.append(torch.get_num_threads())
+        return build_bank(*arguments, **options)
+
+    monkeypatch.setattr(make, "build_bank", watched)
+    config = ExpertsConfig(experts=("adv",), alignment=HgpoConfig(epochs=1, threads=1), filtered=False)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        make_experts(config, GoalBackbone(small_prior(), config.draw), scenes(), None, tmp_path)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]
