@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from harness.episodes.attacks import attack_context
 from harness.episodes.rollout import run_episode
 from harness.errors import AdversaryError
 from harness.files import file_name
-from harness.geometry import box_separation
 from harness.interfaces import AttackContext, AttackPlan, EgoPolicy, Episode, Trajectory
+from harness.metrics.collision import near_contact
 from scenarios.scenario import ScenarioSource
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ class Saved(Protocol):
     def save(self, path: Path) -> None:
         """Write it."""
         ...
-
-
-CONTACT_GAP: Final = 0.5
-"""The engine's bodies are not of the logged size: its contacts count for boxes at most this far apart, m."""
 
 
 @dataclass
@@ -121,8 +117,7 @@ def _contact(episode: Episode, ego_size: tuple[float, float], opponent_size: tup
     """First step of contact with the opponent, -1 for none: boxes met, or a reported contact with a box that near."""
     steps = [] if episode.crash_opponent is None else [episode.crash_opponent]
     step = episode.crash_contact
-    if step is not None and episode.opponent is not None and episode.opponent.valid[step]:
-        poses = episode.ego.states[step, :3], episode.opponent.states[step, :3]
-        if box_separation(poses[0], np.array(ego_size), poses[1], np.array(opponent_size)) < CONTACT_GAP:
+    if step is not None and step > 0 and episode.opponent is not None:
+        if near_contact(step, *episode.ego, ego_size, *episode.opponent, opponent_size):
             steps.append(step)
     return min(steps, default=-1)

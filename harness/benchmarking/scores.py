@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from harness.episodes.protocol import Protocol
 from harness.episodes.records import UNDISTURBED, Score
-from harness.geometry import box_separation
 from harness.interfaces import STATE, AttackPlan, Episode, Trajectory
 from harness.metrics.adversarial import adversarial_reward
-from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, first_overlap
+from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, first_overlap, near_contact
 from harness.metrics.compliance import map_checks
 from harness.metrics.distribution import kinematic_samples
 from harness.metrics.encounter import impact, minimum_distance, time_to_collision
@@ -34,9 +33,6 @@ START: Final = CURRENT_STEP + 1
 """First step that an attack can change: earlier contacts are nobody's success."""
 PATH_POLYGONS: Final = OverlapCheck(headings="path")
 """SAGE's `eval_sage.py`: polygons at every step, headings from positions."""
-CONTACT_GAP: Final = 0.3
-"""Largest gap (m) between the boxes of ego and opponent at which a contact that the engine reports is put down to the
-opponent: its bodies are checked a fraction of a step earlier than the boxes, at up to 3 m/s of approach per 0.1 s."""
 
 
 @dataclass(frozen=True)
@@ -196,13 +192,8 @@ def _touched(case: Case) -> bool:
     step = case.episode.crash_contact
     if step is None or step < START or step >= case.rows:
         return False
-    rows = [row for row in (step - 1, step) if case.ego.valid[row] and case.executed.valid[row]]
-    if not rows:
-        return False
-    gap = box_separation(
-        case.ego.states[rows, :3], np.array(case.ego_size), case.executed.states[rows, :3], np.array(case.size)
-    )
-    return bool(gap.min() <= CONTACT_GAP)
+    ego, other = case.ego, case.executed
+    return near_contact(step, ego.states, ego.valid, case.ego_size, other.states, other.valid, case.size)
 
 
 def _quality(case: Case) -> Mapping[str, Any]:

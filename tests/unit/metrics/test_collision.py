@@ -12,6 +12,7 @@ from harness.metrics.collision import (
     OverlapCheck,
     closest_approach,
     first_overlap,
+    near_contact,
     overlaps,
 )
 
@@ -119,3 +120,16 @@ def test_thirty_two_candidates_take_at_most_five_milliseconds() -> None:
         first_overlap(fan, valid, CAR, ego, ALL, CAR, 11)
         spent.append(time.perf_counter() - begin)
     assert min(spent) < 5e-3  # the quickest of 20: other processes can only slow it down
+
+
+@pytest.mark.parametrize(
+    ("gap_before", "gap", "near"),
+    [(0.2, 5.0, True), (5.0, 0.29, True), (0.31, 0.31, False), (0.45, 0.45, False), (-1.0, 3.0, True)],
+)
+def test_a_reported_contact_is_that_of_boxes_that_are_near_in_either_step(gap_before, gap, near):
+    """Two cars of 4 m × 2 m, one behind the other."""
+    ego, other = np.zeros((3, 5)), np.zeros((3, 5))
+    other[:, 0] = [50.0, 4.0 + gap_before, 4.0 + gap]
+    there = np.ones(3, bool)
+    assert near_contact(2, ego, there, (4.0, 2.0), other, there, (4.0, 2.0)) is near
+    assert not near_contact(2, ego, there, (4.0, 2.0), other, np.array([True, False, False]), (4.0, 2.0))
