@@ -233,9 +233,9 @@ class EpisodeOutcome:
 
     Attributes:
         attacked: Whether a plan was played.
-        intensity: Of the attack; 0 where there was none.
+        intensity: The intensity of the attack; 0 where there was none.
         crashed: Whether the ego hit a vehicle, by the engine's contact flag or by boxes that met.
-        route_completion: Of the logged ego path, 0 … 1.
+        route_completion: Share of the logged ego path, 0 … 1.
         arrived: Whether the ego reached the end of its path.
         off_road: Whether the ego left the road.
     """
@@ -307,7 +307,7 @@ class Episode:
         crash_opponent: First step at which the ego's box met the opponent's box, or None.
         mean_speed: m/s, over the episode.
         mean_jerk: m/s³, mean absolute longitudinal jerk over the episode.
-        engine_force, brake_force: Of the ego's car, N per wheel at action 1 and -1 (NaN where nothing was simulated).
+        engine_force, brake_force: Forces of the ego's car, N per wheel at action 1 and -1, or NaN.
         error: Why the episode failed (then the other numbers are meaningless), or empty.
     """
 

@@ -27,7 +27,7 @@ class Recording:
         contact: [S] whether the engine reported a contact between the ego and a vehicle in this step.
         geometry: [S] whether the ego's box met a vehicle's box after this step.
         geometry_opponent: [S] whether it met the opponent's.
-        engine_force, brake_force: Of the ego in this scene, N per wheel at action 1 and -1.
+        engine_force, brake_force: Forces of the ego's car, N per wheel at action 1 and -1.
     """
 
     scenario_id: str
