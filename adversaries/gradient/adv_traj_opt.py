@@ -130,24 +130,14 @@ class AdvTrajOptAdversary:
         first = context.step + 1
         off = np.asarray(MapIndex.of(context.scenario).boxes_cross_edges(futures[:, first:, :3], target.size).any(-1))
         chosen = best_restart(found.distance, off, moved)
-        return plan_of(
-            context,
-            futures,
-            chosen,
-            self.protocol,
-            {
-                "distance": found.distance,
-                "first_step": contact.astype(np.float64),
-                "iteration": found.iteration,
-                "moved": moved,
-                "off_road": off.astype(np.float64),
-            },
-            {
-                "expects_contact": bool(contact[chosen] >= 0),
-                "expected_step": int(contact[chosen]),
-                "colliding_candidates": int((contact >= 0).sum()),
-            },
-        )
+        scores = {
+            "distance": found.distance,
+            "first_step": contact.astype(np.float64),
+            "iteration": found.iteration,
+            "moved": moved,
+            "off_road": off.astype(np.float64),
+        }
+        return plan_of(context, futures, chosen, self.protocol, scores)
 
     def _base(self, context: AttackContext, start: Start) -> tuple[Controls, Bounds]:
         """The unprovoked drive [1, T] within bounds, and the bounds (whose speed limit admits it)."""

@@ -253,10 +253,25 @@ def plan_of(
     chosen: int,
     protocol: Protocol,
     scores: Mapping[str, Floats],
-    info: Mapping[str, float | int | str | bool],
+    **info: int,
 ) -> AttackPlan:
-    """The plan that follows candidate `chosen` of `futures` [K, T', 5] to the end of the scene."""
+    """The plan that follows candidate `chosen` of `futures` [K, T', 5] to the end of the scene.
+
+    `scores["first_step"]` [K] is each candidate's first step of contact, or -1; `info` goes into the plan's.
+    """
     rows, valid = plan_rows(context, futures[chosen], context.scenario.num_steps - 1, protocol)
+    contact = scores["first_step"]
     return AttackPlan(
-        rows, valid, candidates=futures, scores=scores, chosen=chosen, info={"protocol": protocol.name, **info}
+        rows,
+        valid,
+        candidates=futures,
+        scores=scores,
+        chosen=chosen,
+        info={
+            "protocol": protocol.name,
+            "expects_contact": bool(contact[chosen] >= 0),
+            "expected_step": int(contact[chosen]),
+            "colliding_candidates": int((contact >= 0).sum()),
+            **info,
+        },
     )

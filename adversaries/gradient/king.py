@@ -141,23 +141,12 @@ class KingAdversary:
         futures = futures_of(context, model.roll_out(start, *found.controls), target.origin)
         contact = earliest(contact_steps(context, futures, target, self.protocol))
         chosen = int(np.lexsort((found.objective, np.where(contact >= 0, found.iteration, np.inf)))[0])
-        return plan_of(
-            context,
-            futures,
-            chosen,
-            self.protocol,
-            {
-                "objective": found.objective,
-                "iteration": found.iteration,
-                "first_step": contact.astype(np.float64),
-            },
-            {
-                "expects_contact": bool(contact[chosen] >= 0),
-                "expected_step": int(contact[chosen]),
-                "colliding_candidates": int((contact >= 0).sum()),
-                "iterations": int(found.iteration[chosen]),
-            },
-        )
+        scores = {
+            "objective": found.objective,
+            "iteration": found.iteration,
+            "first_step": contact.astype(np.float64),
+        }
+        return plan_of(context, futures, chosen, self.protocol, scores, iterations=int(found.iteration[chosen]))
 
     def _begin(self, context: AttackContext, model: Bicycle, start: Start) -> Tensor:
         """First controls [2, K, T]: the unprovoked drive, and drives pushed off it by `context.rng`."""
