@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
 
-from harness import registry
 from harness.engine.config import EngineConfig
 from harness.envs.attacking import AttackingEnv
 from harness.envs.cores import LocalCore, RemoteCore
@@ -16,6 +15,7 @@ from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.schedules import CurriculumSchedule, FixedSchedule, Scheduler
 from harness.errors import ConfigError
 from harness.interfaces import Adversary
+from harness.specs import Spec, build, parse
 from scenarios.scenario import ScenarioSource
 
 Data = str | Path | ScenarioSource
@@ -85,8 +85,18 @@ def _open(data: Data, split: str | None) -> ScenarioSource:
     return data
 
 
-def _adversary(name: str | Adversary, options: dict[str, Any] | None) -> Adversary:
-    return registry.make("adversary", name, **(options or {})) if isinstance(name, str) else name
+def _adversary(name: str | Adversary, options: dict[str, object] | None) -> tuple[Adversary, float | None]:
+    """The adversary that a specification names (see `harness.specs`), and the intensity behind its @, if any."""
+    if not isinstance(name, str):
+        return name, None
+    spec = _with(name, options)
+    return build("adversary", spec), spec.intensity
+
+
+def _with(text: str, options: dict[str, object] | None) -> Spec:
+    """A specification with more options."""
+    spec = parse(text)
+    return spec._replace(options={**spec.options, **(options or {})})
 
 
 _Env = TypeVar("_Env", bound=AttackingEnv)
@@ -230,7 +240,7 @@ class AdversaryEnv(_SuiteEnv):
     `gymnasium.make("Gauntlet/Adversary-v0", adversary="cat", intensity=1.0)`
 
     {arguments}
-    - `adversary` (default `"cat"`): registry name, `"module:Class"`, or an `Adversary`.
+    - `adversary` (default `"cat"`): `"NAME[:FILE][?key=value&…][@λ]"`, `"module:Class"`, or an `Adversary`.
     - `adversary_options` (default None): its own options.
     - `intensity` (default 1.0): 0 natural … 1 vicious.
     - `probability` (default 1.0): of an attack, per episode.
@@ -258,8 +268,8 @@ class AdversaryEnv(_SuiteEnv):
         **options: Unpack[Options],
     ) -> None:
         """Open data, engine and adversary (arguments: see the class)."""
-        attacker = _adversary(adversary, adversary_options)
-        schedule = FixedSchedule(probability, intensity)
+        attacker, own = _adversary(adversary, adversary_options)
+        schedule = FixedSchedule(probability, intensity if own is None else own)
         super().__init__(data, split, _Others(traffic, attacker, schedule, EgoBuffer(buffer_size)), **options)
 
 
@@ -278,7 +288,8 @@ class CurriculumEnv(_SuiteEnv):
     `gymnasium.make("Gauntlet/Curriculum-v0", curriculum="dual_axis", total_steps=1_000_000)`
 
     {arguments}
-    - `curriculum` (default `"dual_axis"`): registry name or `"module:Class"`; `curriculum_options` (default None).
+    - `curriculum` (default `"dual_axis"`): `"NAME[?key=value&…]"` or `"module:Class"`; `curriculum_options`
+      (default None).
     - `total_steps` (default 1,000,000): budget of this environment, steps. Give each of n parallel environments
       its share, 1/n of the whole.
     - `adversary` (default `"cat"`), `adversary_options` (default None), `buffer_size` (default 5),
@@ -305,8 +316,8 @@ class CurriculumEnv(_SuiteEnv):
         **options: Unpack[Options],
     ) -> None:
         """Open data, engine, adversary and curriculum (arguments: see the class)."""
-        schedule = CurriculumSchedule(
-            registry.make("curriculum", curriculum, **(curriculum_options or {})), total_steps
-        )
-        attacker = _adversary(adversary, adversary_options)
+        schedule = CurriculumSchedule(build("curriculum", _with(curriculum, curriculum_options)), total_steps)
+        attacker, own = _adversary(adversary, adversary_options)
+        if own is not None:
+            raise ConfigError(f"adversary {adversary!r}: the curriculum sets the intensity. Leave out what follows @.")
         super().__init__(data, split, _Others(traffic, attacker, schedule, EgoBuffer(buffer_size)), **options)

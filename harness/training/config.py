@@ -80,7 +80,7 @@ class TrainConfig(RunOptions):
     prior: Path | None = None
     """Motion prior (safetensors) of `cat`, in training and evaluation; the shipped one by default."""
     curriculum: str = "dual_axis"
-    """Registry name of the schedule of attacks."""
+    """Schedule of attacks: `NAME[?key=value&…]`, as in `dual_axis` or `constant?probability=0.3`, or `module:Class`."""
     eval_adversary: str = "cat"
     """What attacks in evaluation, written like `adversary`: the same for every run that is to be compared."""
     eval_intensity: float = 1.0

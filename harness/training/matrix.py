@@ -14,6 +14,7 @@ from harness.commands.options import RunOptions
 from harness.commands.runs import RUN_FILE, RunDirectory, read_records
 from harness.commands.scaffold import check_same
 from harness.errors import ConfigError
+from harness.files import file_name
 from harness.training.config import MAY_DIFFER, QUICK, TrainConfig
 
 TRAIN_VERB: Final = "train_ego"
@@ -92,7 +93,7 @@ def cells(config: MatrixConfig, out: Path) -> list[TrainedCell]:
                 adversary=adversary,
                 curriculum=curriculum,
                 seed=seed,
-                out=out / f"{row.replace(', ', '-')}-seed{seed}",
+                out=out / f"{file_name(row.replace(', ', '-'), '-_@.')}-seed{seed}",
             ),
         )
         for seed in config.seed

@@ -14,7 +14,7 @@ from harness import registry
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError
-from harness.files import JsonDict, read_json, write_json
+from harness.files import JsonDict, file_name, read_json, write_json
 from harness.interfaces import Adversary
 from harness.metrics.intervals import Estimate, Interval, bootstrap_mean
 from harness.metrics.paired import RESAMPLES, PairedDifference, paired_difference
@@ -114,7 +114,7 @@ def _rows(env: RuledEnv, cell: TrainedCell, adversary: Adversary | None, scenes:
 
 
 def _file(out: Path, cell: TrainedCell, adversary: str) -> Path:
-    return out / "evaluations" / f"{cell.name}-{adversary}.json"
+    return out / "evaluations" / f"{cell.name}-{file_name(adversary, '-_@.')}.json"
 
 
 def _kept(path: Path) -> list[Row] | None:

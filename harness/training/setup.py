@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from harness import registry
 from harness.commands.runs import RunDirectory
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
@@ -35,7 +34,7 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     from harness.engine.env import GauntletEnv
     from scenarios.splits import Concat
 
-    curriculum = registry.make("curriculum", config.curriculum)
+    curriculum = build_component("curriculum", config.curriculum)
     adversary = make_adversary(config.adversary, config)
     shared = config.eval_adversary == config.adversary
     eval_adversary = adversary if shared else make_adversary(config.eval_adversary, config)

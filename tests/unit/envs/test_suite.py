@@ -1,0 +1,59 @@
+"""The registered environments take names as every command does; training runs on the suite's environment."""
+
+import numpy as np
+import pytest
+
+from harness.envs.attacking import AttackingEnv
+from harness.envs.suite import AdversaryEnv, CurriculumEnv
+from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.schedules import CurriculumSchedule
+from harness.errors import ConfigError
+from harness.registry import make
+from tests.sources import tiny_source
+from tests.unit.training.fakes import make_trainer, tiny_config
+
+
+def test_an_adversary_is_named_with_its_intensity_as_in_commands():
+    assert AdversaryEnv(tiny_source(), adversary="rule@0.25").scheduler.current().intensity == 0.25
+    assert AdversaryEnv(tiny_source(), adversary="rule", intensity=0.5).scheduler.current().intensity == 0.5
+
+
+def test_a_curriculum_is_named_with_its_options_as_in_commands():
+    env = CurriculumEnv(tiny_source(), adversary="rule", curriculum="constant?probability=0.25")
+    assert env.scheduler.current().probability == 0.25
+    more = CurriculumEnv(
+        tiny_source(), adversary="rule", curriculum="constant", curriculum_options={"probability": 0.75}
+    )
+    assert more.scheduler.current().probability == 0.75
+
+
+def test_the_curriculum_sets_the_intensity():
+    with pytest.raises(ConfigError, match="curriculum sets the intensity"):
+        CurriculumEnv(tiny_source(), adversary="rule@0.25")
+
+
+def test_the_trainer_plays_what_the_suite_plays(tmp_path):
+    """The same generator gives the same scene, attack and start in the trainer and in an environment of one's own."""
+    from dataclasses import asdict
+
+    from harness.commands.runs import RunDirectory
+
+    config = tiny_config(curriculum="constant")
+    with RunDirectory.create(tmp_path / "run", "train_ego", asdict(config)) as run:
+        trainer = make_trainer(config, run)
+        own = AttackingEnv(
+            trainer.parts.engine,
+            trainer.parts.engine.source,
+            scenes=trainer.parts.train,
+            adversary=trainer.parts.adversary,
+            scheduler=CurriculumSchedule(make("curriculum", "constant"), config.steps),
+            buffer=EgoBuffer(config.ego_drives),
+            generators=lambda: np.random.default_rng([config.seed, 0]),
+        )
+        assert type(trainer.env) is AttackingEnv
+        first, _ = trainer.env.reset()
+        second, _ = own.reset()
+        assert np.array_equal(first, second)
+        assert trainer.env.scenario_index == own.scenario_index
+        assert trainer.env.attack.intensity == own.attack.intensity
+        assert trainer.env.rng.random() == own.rng.random()
