@@ -71,7 +71,7 @@ def replay(folder: Path, count: int) -> dict:
 
 
 def test_stock_metadrive_replays_what_was_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: tiny_source())
+    monkeypatch.setattr("scenarios.selection.open_source", lambda data, split=None, **_: tiny_source())
     out = tmp_path / "run"
     attack.main(["--adversary", "rule", "--scenes", "2", "--export", "--out", str(out)])
     folder = out / "scenes" / "rule"
@@ -100,7 +100,7 @@ def test_stock_metadrive_replays_what_was_exported(tmp_path: Path, monkeypatch: 
 
 
 def test_exported_folder_is_a_source_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: tiny_source())
+    monkeypatch.setattr("scenarios.selection.open_source", lambda data, split=None, **_: tiny_source())
     out = tmp_path / "run"
     attack.main(["--adversary", "rule", "--scenes", "2", "--export", "--out", str(out)])
     again = open_source(out / "scenes" / "rule")

@@ -142,7 +142,7 @@ def test_a_broken_file_is_noticed(tmp_path: Path) -> None:
 
 
 def test_the_command_exports_the_attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: tiny_source())
+    monkeypatch.setattr("scenarios.selection.open_source", lambda data, split=None, **_: tiny_source())
     out = tmp_path / "run"
     attack.main(["--adversary", "rule", "--scenes", "2", "--export-openscenario", "--out", str(out)])
     source = tiny_source()
