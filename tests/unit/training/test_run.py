@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from harness.commands.printing import bars, make_console
 from harness.commands.scaffold import Session
 from harness.errors import RunError
+from harness.training import matrix_run
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Row
 from harness.training.matrix import MatrixConfig
@@ -54,8 +54,8 @@ def test_the_bar_follows_steps_and_never_passes_the_budget() -> None:
         assert (shown.tasks[0].completed, shown.tasks[0].fields["note"]) == (100, "217 steps/s")
 
 
-def test_a_matrix_in_which_every_run_fails_says_why(tmp_path) -> None:
-    train = replace(TrainConfig(), data=str(tmp_path / "nowhere"), steps=10)
-    config = MatrixConfig(out=tmp_path / "matrix", adversary=("none",), ablate=(), train=train)
+def test_a_matrix_in_which_every_run_fails_says_why(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(matrix_run, "train_all", lambda cells, parallel, watch: [(cells[0], "no such folder: nowhere")])
+    config = MatrixConfig(out=tmp_path / "matrix", adversary=("none",), ablate=(), train=TrainConfig(steps=10))
     with pytest.raises(RunError, match="no such folder"):
         run_matrix(config, Session("train_matrix"))
