@@ -18,7 +18,7 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Final, Generic, NoReturn
@@ -156,7 +156,8 @@ class Command(Generic[Config]):
             RunError: There is no run to go on with.
         """
         arguments = self._respelled(arguments, session or Session(self.verb))
-        path = _value_of("--resume", arguments)
+        resumable = any(item.name == "resume" for item in fields(self.kind))
+        path = _value_of("--resume", arguments) if resumable else None
         prog, about = self.usage, self.description
         with _own_errors():
             if path is not None and not {"-h", "--help"} & set(arguments):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands.configs import at_least, differences, rebuild
-from harness.commands.options import RunOptions, part, split_or_scenes
+from harness.commands.options import OutOption, RunOptions, part, split_or_scenes
 from harness.commands.printing import clean, make_console
 from harness.commands.runs import RunDirectory
 from harness.commands.scaffold import Command, Group, command, refused
@@ -269,3 +269,20 @@ def test_configurations_survive_json():
     assert differences(config, Config(), ("out", "scenes", "inner")) == []
     with pytest.raises(ConfigError, match="unknown option --inner"):
         rebuild(Config, {"inner": {"colour": "red"}})
+
+
+def test_a_command_that_cannot_be_resumed_says_so(tmp_path, capsys):
+    @dataclass(frozen=True)
+    class Once(OutOption):
+        """Runs in one go."""
+
+    @command(Once, "Once.")
+    def main(config, session):
+        raise AssertionError("it must not run")
+
+    RunDirectory.create(tmp_path / "run", main.verb, {"out": None}).close()
+    with pytest.raises(SystemExit) as stop:
+        main(["--resume", str(tmp_path / "run")])
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    assert "--resume" in printed.out + printed.err
