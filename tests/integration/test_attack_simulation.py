@@ -8,12 +8,11 @@ import pytest
 
 from harness import attack
 from harness.attacks.closed_loop import rates, simulate
-from harness.attacks.config import AttackConfig
 from harness.attacks.open_loop import attack_logged
 from harness.episodes.policies import load_policy
 from harness.episodes.protocol import CORRECTED
 from harness.registry import make
-from tests.sources import ListSource, tiny_source
+from tests.sources import tiny_source
 
 
 def test_open_loop_and_engine_agree_on_a_replayed_ego() -> None:
@@ -41,7 +40,7 @@ def test_open_loop_and_engine_agree_on_a_replayed_ego() -> None:
 def test_the_command_simulates_on_demand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(AttackConfig, "open", lambda self: ListSource(tiny_source().scenes[:1]))
+    monkeypatch.setattr("scenarios.selection.open_source", lambda *data, **options: tiny_source())
     out = tmp_path / "run"
     attack.main(["--adversary", "rule", "--sut", "replay", "--scenes", "1", "--out", str(out)])
     with (out / "simulated.csv").open() as file:
