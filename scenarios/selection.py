@@ -72,7 +72,7 @@ def open_scenes(
     """
     kept = CACHE_SCENES if cache_scenes is None else cache_scenes
     # Of procedural scenes, no more are generated than are asked for.
-    counted = data == PROCEDURAL and scenes is not None and scenes.strip().isdecimal()
+    counted = data == PROCEDURAL and scenes is not None and scenes.strip().isdecimal() and int(scenes) > 0
     train, val, test = (int(scenes or 0) if counted and split == name else None for name in SPLITS)
     source = open_source(data, split, cache_scenes=kept, on_error=on_error, train=train, val=val, test=test)
     if scenes is None:

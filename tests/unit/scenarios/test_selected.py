@@ -1,9 +1,11 @@
 """The grammar of `--scenes`."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from harness.errors import ConfigError
-from scenarios.selection import selected
+from scenarios.selection import open_scenes, selected
 
 IDS = ("a", "b", "7", "d", "e,f")
 
@@ -37,3 +39,16 @@ def test_what_names_no_scene_is_refused(text):
 def test_a_number_in_a_list_is_told_how_to_be_one_scene():
     with pytest.raises(ConfigError, match="#4"):
         selected("0:2,4", IDS)
+
+
+def test_no_generated_scene_is_refused_like_no_scene_of_a_folder(monkeypatch):
+    asked = []
+
+    def open_source(data, split, **options):
+        asked.append(options["test"])
+        return SimpleNamespace(ids=IDS)
+
+    monkeypatch.setattr("scenarios.selection.open_source", open_source)
+    with pytest.raises(ConfigError, match="scenes '0'"):
+        open_scenes("procedural", "test", "0")
+    assert asked == [None]
