@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.errors import ConfigError, ScenarioError
-from scenarios.importers.files import KINDS, ImportedFolder, ImportedStore, holds_importable
+from scenarios.importers.files import KINDS, SUMMARY, holds_importable
 from scenarios.scenario import ScenarioSource
 from scenarios.splits import SPLITS, Concat, Ratios, Subset, split_indices
-from scenarios.store import CACHE_SCENES, SUMMARY, ScenarioStore
+from scenarios.store import CACHE_SCENES, ImportedFolder, ImportedStore, ScenarioStore
 from scenarios.validate import Needs
 
 PROCEDURAL: Final = "procedural"

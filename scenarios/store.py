@@ -1,25 +1,46 @@
-"""Scenes in a folder of ScenarioNet pickles, with or without ScenarioNet's summary and mapping files."""
+"""Scenes of a folder or of a list of files, read on demand."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from harness.caching import Lru
 from harness.errors import ConfigError, ScenarioError
 from scenarios import safe_pickle
-from scenarios.description import from_description
-from scenarios.opponents import select_opponent
+from scenarios.importers import womd
+from scenarios.importers.files import (
+    KINDS,
+    MAPPING,
+    SUMMARY,
+    SceneFile,
+    examine,
+    kind_of,
+    load_file,
+    load_scene,
+    name_of,
+    natural_key,
+    rename,
+)
 from scenarios.scenario import Scenario, SceneList
-from scenarios.source_format import FORMAT_KEY, SourceFormat
-from scenarios.validate import Finding, Needs, check, validate
+from scenarios.validate import Needs
 
-SUMMARY: Final = "dataset_summary.pkl"
-MAPPING: Final = "dataset_mapping.pkl"
+__all__ = [
+    "CACHE_SCENES",
+    "MAPPING",
+    "SUMMARY",
+    "ImportedFolder",
+    "ImportedStore",
+    "Rejected",
+    "ScenarioStore",
+    "examine",
+    "load_scene",
+    "natural_key",
+    "rename",
+]
+
 CACHE_SCENES: Final = 64
 """About 3 MB each for WOMD scenes."""
 
@@ -122,56 +143,114 @@ class ScenarioStore(SceneList):
         self.rejected.append(Rejected(path, reason))
 
 
-def load_scene(path: str | Path, name: str | None = None, needs: Needs | None = None) -> Scenario:
-    """Read, convert, name and check one file, and select the opponent.
+class ImportedStore(SceneList):
+    """Random access to the scenes of files in any supported format; a `ScenarioSource`.
 
-    Args:
-        path: A ScenarioDescription pickle.
-        name: Id of the scene; the file name without extension if not given.
-        needs: What the scene must have.
+    Scenes are named by what identifies them: the scene id inside TFRecords, else the file name. Files are in
+    natural order of their names, records in the order of their file.
 
-    Raises:
-        ScenarioError: The file is bad; names path, field and reason.
+    Attributes:
+        paths: The files.
+        rejected: What was left out with `on_error="skip"`, with reasons.
     """
-    scenario = _read(Path(path), name)
-    check(scenario)  # The selection reads the tracks: they must be sound first.
-    scenario = scenario.with_opponent(select_opponent(scenario))
-    if needs is not None:
-        check(scenario, needs)
-    return scenario
+
+    def __init__(
+        self,
+        paths: Iterable[Path],
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        cache_scenes: int = CACHE_SCENES,
+        needs: Needs | None = None,
+    ) -> None:
+        """List the scenes (of TFRecords: read the names).
+
+        Args:
+            paths: Scene files.
+            on_error: `raise`: a bad scene raises when it is asked for, a bad TFRecord at once. `skip`: everything is
+                read once now; what is bad is left out, logged and listed in `rejected`.
+            cache_scenes: Scenes kept in memory.
+            needs: What every scene must have, else it counts as bad.
+
+        Raises:
+            ScenarioError: No scenes, or a broken file.
+            ConfigError: An option is out of range.
+        """
+        if on_error not in ("raise", "skip") or cache_scenes < 0:
+            raise ConfigError(f"importing: on_error {on_error!r}, cache_scenes {cache_scenes}: out of range.")
+        self.paths = tuple(sorted(paths, key=natural_key))
+        self.needs = needs
+        self.rejected: list[Rejected] = []
+        self._cache: Lru[int, Scenario] = Lru(cache_scenes)
+        self._entries = [entry for path in self.paths for entry in self._list(path, on_error)]
+        if on_error == "skip":
+            self._drop_bad()
+        if not self._entries:
+            reason = f": {self.rejected[0].reason}" if self.rejected else ""
+            raise ScenarioError(f"no usable scene in {len(self.paths)} files{reason}. Expected {KINDS}.")
+        self._name()
+
+    def _load(self, index: int) -> Scenario:
+        return self._cache.get(index, lambda: load_file(self._entries[index], self.needs))
+
+    def _list(self, path: Path, on_error: str) -> list[SceneFile]:
+        kind = kind_of(path)
+        try:
+            if kind is None:
+                raise ScenarioError(f"{path}: not a scene file. Expected {KINDS}.")
+            if kind == "womd":
+                return [SceneFile(path, kind, record, name) for record, name in enumerate(womd.names(path))]
+        except ScenarioError as error:
+            if on_error == "raise":
+                raise
+            self._reject(path, str(error))
+            return []
+        return [SceneFile(path, kind, 0, name_of(path, kind))]
+
+    def _drop_bad(self) -> None:
+        kept = []
+        for entry in self._entries:
+            try:
+                load_file(entry, self.needs)
+                kept.append(entry)
+            except ScenarioError as error:
+                self._reject(entry.path, str(error))
+        self._entries = kept
+
+    def _name(self) -> None:
+        """Make names unique: a scene that occurs again is named with its file."""
+        seen: set[str] = set()
+        for place, entry in enumerate(self._entries):
+            name = entry.name
+            if name in seen:
+                name = f"{entry.name}-{entry.path.stem}-{entry.record}"
+                self._entries[place] = entry._replace(name=name)
+            seen.add(name)
+        self._ids = tuple(entry.name for entry in self._entries)
+
+    def _reject(self, path: Path, reason: str) -> None:
+        _LOG.warning("left out %s: %s", path, reason)
+        self.rejected.append(Rejected(path, reason))
 
 
-def examine(path: str | Path, needs: Needs | None = None) -> tuple[Scenario | None, tuple[Finding, ...]]:
-    """The scene of a file (None if it cannot be read) and everything that is wrong with it; bad files do not raise."""
-    try:
-        scenario = _read(Path(path), None)
-    except ScenarioError as error:
-        return None, (Finding("error", "file", str(error).removeprefix(f"{path}: ")),)
-    if not any(finding.level == "error" for finding in validate(scenario)):
-        scenario = scenario.with_opponent(select_opponent(scenario))
-    return scenario, validate(scenario, needs)
+class ImportedFolder(ImportedStore):
+    """The scene files of a folder.
 
+    Attributes:
+        folder: The folder.
+    """
 
-def _read(path: Path, name: str | None) -> Scenario:
-    document = safe_pickle.load(path)
-    if not isinstance(document, Mapping):
-        raise ScenarioError(f"{path}: holds {type(document).__name__} instead of a ScenarioDescription dictionary.")
-    return rename(from_description(document, str(path)), name or path.stem)
-
-
-def rename(scenario: Scenario, name: str) -> Scenario:
-    """The same scene under another id, which still counts as the same file when it is written back."""
-    form = scenario.extras.get(FORMAT_KEY)
-    extras: dict[str, object] = dict(scenario.extras)
-    if isinstance(form, SourceFormat):
-        extras[FORMAT_KEY] = replace(form, known_as=(*form.known_as, name))
-    return replace(scenario, id=name, extras=extras)
-
-
-def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key that puts `2.pkl` before `10.pkl`."""
-    parts = re.split(r"(\d+)", path.stem)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts if part], path.name
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        cache_scenes: int = CACHE_SCENES,
+        needs: Needs | None = None,
+    ) -> None:
+        """List the folder; arguments and errors as `ImportedStore`."""
+        self.folder = folder
+        paths = [path for path in folder.iterdir() if path.is_file() and kind_of(path) is not None]
+        super().__init__(paths, on_error=on_error, cache_scenes=cache_scenes, needs=needs)
 
 
 def _from_summary(folder: Path) -> list[Path]:

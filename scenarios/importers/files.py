@@ -1,29 +1,38 @@
-"""Scenes in files of other data sets, read on demand: a `ScenarioSource` like any other."""
+"""Scene files of every format: what each is, and the one way in which a scene is read from it."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-from harness.caching import Lru
-from harness.errors import ConfigError, ScenarioError
+from harness.errors import ScenarioError
+from scenarios import safe_pickle
+from scenarios.description import from_description
 from scenarios.importers import argoverse2, gpudrive, womd
 from scenarios.opponents import select_opponent
-from scenarios.scenario import Scenario, SceneList
-from scenarios.store import CACHE_SCENES, MAPPING, SUMMARY, Rejected, load_scene, natural_key, rename
-from scenarios.validate import Needs, check
+from scenarios.scenario import Scenario
+from scenarios.source_format import FORMAT_KEY, SourceFormat
+from scenarios.validate import Finding, Needs, check, validate
 
+SUMMARY: Final = "dataset_summary.pkl"
+MAPPING: Final = "dataset_mapping.pkl"
 KINDS: Final = "ScenarioNet pickles (*.pkl), WOMD TFRecords, GPUDrive JSON, Argoverse 2 (scenario_*.parquet and map)"
 """What can be read, for messages."""
 _SNIFF: Final = 4096
 
-_LOG = logging.getLogger(__name__)
-
 
 class SceneFile(NamedTuple):
-    """One scene: its file, the format, its place in the file, and its name."""
+    """One scene: where it is, and what it is called.
+
+    Attributes:
+        path: Its file.
+        kind: Format of the file, see `kind_of`.
+        record: Its number in the file, where a file holds several.
+        name: Id of the scene.
+    """
 
     path: Path
     kind: str
@@ -56,115 +65,19 @@ def holds_importable(folder: Path) -> bool:
     return any(kind_of(path) not in (None, "description") for path in folder.iterdir() if path.is_file())
 
 
-class ImportedStore(SceneList):
-    """Random access to the scenes of files in any supported format; a `ScenarioSource`.
+def name_of(path: Path, kind: str) -> str:
+    """Id of the scene of a file that holds one: the file's name without what all names of the format have."""
+    return path.stem.removeprefix("scenario_") if kind == "argoverse2" else path.stem
 
-    Scenes are named by what identifies them: the scene id inside TFRecords, else the file name. Files are in
-    natural order of their names, records in the order of their file.
 
-    Attributes:
-        paths: The files.
-        rejected: What was left out with `on_error="skip"`, with reasons.
+def read_file(entry: SceneFile) -> Scenario:
+    """The scene of an entry under its name, unchecked and without an opponent.
+
+    Raises:
+        ScenarioError: It cannot be read.
+        ConfigError: Its format needs a package that is not installed.
     """
-
-    def __init__(
-        self,
-        paths: Iterable[Path],
-        *,
-        on_error: Literal["raise", "skip"] = "raise",
-        cache_scenes: int = CACHE_SCENES,
-        needs: Needs | None = None,
-    ) -> None:
-        """List the scenes (of TFRecords: read the names).
-
-        Args:
-            paths: Scene files.
-            on_error: `raise`: a bad scene raises when it is asked for, a bad TFRecord at once. `skip`: everything is
-                read once now; what is bad is left out, logged and listed in `rejected`.
-            cache_scenes: Scenes kept in memory.
-            needs: What every scene must have, else it counts as bad.
-
-        Raises:
-            ScenarioError: No scenes, or a broken file.
-            ConfigError: An option is out of range.
-        """
-        if on_error not in ("raise", "skip") or cache_scenes < 0:
-            raise ConfigError(f"importing: on_error {on_error!r}, cache_scenes {cache_scenes}: out of range.")
-        self.paths = tuple(sorted(paths, key=natural_key))
-        self.needs = needs
-        self.rejected: list[Rejected] = []
-        self._cache: Lru[int, Scenario] = Lru(cache_scenes)
-        self._entries = [entry for path in self.paths for entry in self._list(path, on_error)]
-        if on_error == "skip":
-            self._drop_bad()
-        if not self._entries:
-            reason = f": {self.rejected[0].reason}" if self.rejected else ""
-            raise ScenarioError(f"no usable scene in {len(self.paths)} files{reason}. Expected {KINDS}.")
-        self._name()
-
-    def _load(self, index: int) -> Scenario:
-        return self._cache.get(index, lambda: load_file(self._entries[index], self.needs))
-
-    def _list(self, path: Path, on_error: str) -> list[SceneFile]:
-        kind = kind_of(path)
-        try:
-            if kind is None:
-                raise ScenarioError(f"{path}: not a scene file. Expected {KINDS}.")
-            if kind == "womd":
-                return [SceneFile(path, kind, record, name) for record, name in enumerate(womd.names(path))]
-        except ScenarioError as error:
-            if on_error == "raise":
-                raise
-            self._reject(path, str(error))
-            return []
-        name = path.stem.removeprefix("scenario_") if kind == "argoverse2" else path.stem
-        return [SceneFile(path, kind, 0, name)]
-
-    def _drop_bad(self) -> None:
-        kept = []
-        for entry in self._entries:
-            try:
-                load_file(entry, self.needs)
-                kept.append(entry)
-            except ScenarioError as error:
-                self._reject(entry.path, str(error))
-        self._entries = kept
-
-    def _name(self) -> None:
-        """Make names unique: a scene that occurs again is named with its file."""
-        seen: set[str] = set()
-        for place, entry in enumerate(self._entries):
-            name = entry.name
-            if name in seen:
-                name = f"{entry.name}-{entry.path.stem}-{entry.record}"
-                self._entries[place] = entry._replace(name=name)
-            seen.add(name)
-        self._ids = tuple(entry.name for entry in self._entries)
-
-    def _reject(self, path: Path, reason: str) -> None:
-        _LOG.warning("left out %s: %s", path, reason)
-        self.rejected.append(Rejected(path, reason))
-
-
-class ImportedFolder(ImportedStore):
-    """The scene files of a folder.
-
-    Attributes:
-        folder: The folder.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        on_error: Literal["raise", "skip"] = "raise",
-        cache_scenes: int = CACHE_SCENES,
-        needs: Needs | None = None,
-    ) -> None:
-        """List the folder; arguments and errors as `ImportedStore`."""
-        self.folder = folder
-        paths = [path for path in folder.iterdir() if path.is_file() and kind_of(path) is not None]
-        super().__init__(paths, on_error=on_error, cache_scenes=cache_scenes, needs=needs)
+    return rename(_READERS[entry.kind](entry), entry.name)
 
 
 def load_file(entry: SceneFile, needs: Needs | None = None) -> Scenario:
@@ -174,15 +87,71 @@ def load_file(entry: SceneFile, needs: Needs | None = None) -> Scenario:
         ScenarioError: It is bad.
         ConfigError: Its format needs a package that is not installed.
     """
-    if entry.kind == "description":
-        return load_scene(entry.path, entry.name, needs)
-    if entry.kind == "womd":
-        scenario = womd.load(entry.path, entry.record)
-    else:
-        scenario = (gpudrive if entry.kind == "gpudrive" else argoverse2).load(entry.path)
-    scenario = rename(scenario, entry.name)
-    check(scenario)
+    scenario = read_file(entry)
+    check(scenario)  # The selection reads the tracks: they must be sound first.
     scenario = scenario.with_opponent(select_opponent(scenario))
     if needs is not None:
         check(scenario, needs)
     return scenario
+
+
+def load_scene(path: str | Path, name: str | None = None, needs: Needs | None = None) -> Scenario:
+    """Read, convert, name and check the (first) scene of a file, and select the opponent.
+
+    Args:
+        path: A scene file; one whose name tells no format is taken for a ScenarioDescription pickle.
+        name: Id of the scene; by default as `name_of` the file.
+        needs: What the scene must have.
+
+    Raises:
+        ScenarioError: The file is bad; names path, field and reason.
+    """
+    return load_file(_first(Path(path), name), needs)
+
+
+def examine(path: str | Path, needs: Needs | None = None) -> tuple[Scenario | None, tuple[Finding, ...]]:
+    """The (first) scene of a file (None if it cannot be read) and all that is wrong with it; bad files do not raise."""
+    try:
+        scenario = read_file(_first(Path(path), None))
+    except ScenarioError as error:
+        return None, (Finding("error", "file", str(error).removeprefix(f"{path}: ")),)
+    if not any(finding.level == "error" for finding in validate(scenario)):
+        scenario = scenario.with_opponent(select_opponent(scenario))
+    return scenario, validate(scenario, needs)
+
+
+def rename(scenario: Scenario, name: str) -> Scenario:
+    """The same scene under another id, which still counts as the same file when it is written back."""
+    form = scenario.extras.get(FORMAT_KEY)
+    extras: dict[str, object] = dict(scenario.extras)
+    if isinstance(form, SourceFormat):
+        extras[FORMAT_KEY] = replace(form, known_as=(*form.known_as, name))
+    return replace(scenario, id=name, extras=extras)
+
+
+def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key that puts `2.pkl` before `10.pkl`."""
+    parts = re.split(r"(\d+)", path.stem)
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts if part], path.name
+
+
+def _first(path: Path, name: str | None) -> SceneFile:
+    kind = kind_of(path) or "description"
+    return SceneFile(path, kind, 0, name or name_of(path, kind))
+
+
+def _description(entry: SceneFile) -> Scenario:
+    document = safe_pickle.load(entry.path)
+    if not isinstance(document, Mapping):
+        kind = type(document).__name__
+        raise ScenarioError(f"{entry.path}: holds {kind} instead of a ScenarioDescription dictionary.")
+    return from_description(document, str(entry.path))
+
+
+_READERS: Final[Mapping[str, Callable[[SceneFile], Scenario]]] = {
+    "description": _description,
+    "womd": lambda entry: womd.load(entry.path, entry.record),
+    "gpudrive": lambda entry: gpudrive.load(entry.path),
+    "argoverse2": lambda entry: argoverse2.load(entry.path),
+}
+"""By format: reads the scene of an entry, under whatever id its file gives it."""
