@@ -1,20 +1,37 @@
-"""Files that exist whole or not at all: written beside and renamed, with errors that say what to do."""
+"""Files that exist whole or not at all, and strangers' files read within bounds, with errors that say what to do.
+
+What is written is written beside and renamed. What is read is a regular file of at most a stated size: no pipe, no
+device, nothing that unpacks to more than it may.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
+import math
 import os
+import stat
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from harness.errors import RunError, WeightsError
+from harness.errors import GauntletError, RunError, WeightsError
+
+MEGABYTE: Final = 1_000_000
+MAX_JSON: Final = 100 * MEGABYTE
+"""Bytes of a JSON file. The largest scenes that are published as JSON have about 25 MB."""
+MAX_ARRAYS: Final = 2_000 * MEGABYTE
+"""Bytes of all arrays of an npz together, unpacked."""
+_MEMBERS: Final = 10_000
+"""Most members of an npz: what is written here has fewer than a hundred."""
 
 JsonDict = dict[str, Any]
 """A JSON object: what it holds is nested, and checked by whoever reads it."""
@@ -65,18 +82,6 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote.
-
-    Raises:
-        RunError: It cannot be read.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}.") from error
-
-
 def write_text(path: Path, text: str) -> None:
     """Write text atomically, as UTF-8.
 
@@ -116,6 +121,136 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
     write_atomically(path, write)
+
+
+def open_regular(path: Path, limit: float = math.inf, error: type[GauntletError] = RunError) -> BinaryIO:
+    """Open a regular file for reading, as bytes; symbolic links are followed to one.
+
+    Args:
+        path: Where.
+        limit: Most bytes that it may have.
+        error: What is raised.
+
+    Raises:
+        GauntletError: Of the type `error`: missing, unreadable, longer than `limit`, or no regular file, which a pipe
+            or a device is not: they may never end, or never begin.
+    """
+    try:
+        # Looked at before it is opened, because opening some devices does something; and after, because the path may
+        # have changed its meaning. Without O_NONBLOCK opening a pipe waits for a writer.
+        _regular(path, os.stat(path), limit, error)
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+        try:
+            _regular(path, os.fstat(file.fileno()), limit, error)
+        except BaseException:
+            file.close()
+            raise
+        return file
+    except (OSError, ValueError) as reason:  # ValueError: a path with a null byte.
+        text = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
+        raise error(f"{path}: cannot be read ({text}). Check the path.") from reason
+
+
+def _regular(path: Path, found: os.stat_result, limit: float, error: type[GauntletError]) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kinds = (
+            (stat.S_ISDIR, "a directory"),
+            (stat.S_ISFIFO, "a named pipe"),
+            (stat.S_ISCHR, "a device"),
+            (stat.S_ISBLK, "a device"),
+            (stat.S_ISSOCK, "a socket"),
+        )
+        kind = next((name for test, name in kinds if test(found.st_mode)), "something else")
+        raise error(f"{path}: cannot be read (it is {kind}). Expected a regular file: copy its content into one.")
+    if found.st_size > limit:
+        raise error(
+            f"{path}: has {found.st_size:,} bytes; files of this kind are read up to {int(limit):,} bytes. "
+            "Check that it is the right file."
+        )
+
+
+def read_bounded(path: Path, limit: int, error: type[GauntletError] = RunError) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes; arguments and errors as `open_regular`."""
+    with open_regular(path, limit, error) as file:
+        try:
+            data = file.read(os.fstat(file.fileno()).st_size) or b""
+            more = file.read(1)
+        except OSError as reason:
+            raise error(f"{path}: cannot be read ({reason.strerror or reason}). Check the disk.") from reason
+    if more:  # Files of the kernel say nothing of their size.
+        raise error(f"{path}: has more bytes than its size says: it is being written. Wait, and try again.")
+    return data
+
+
+def read_json(path: Path, limit: int = MAX_JSON, error: type[GauntletError] = RunError) -> Any:
+    """The content of a JSON file: text as UTF-8, numbers, lists and dictionaries.
+
+    Args:
+        path: Where.
+        limit: Most bytes that it may have.
+        error: What is raised.
+
+    Raises:
+        GauntletError: Of the type `error`: it cannot be read, or is not JSON.
+    """
+    data = read_bounded(path, limit, error)
+    try:
+        return json.loads(data)
+    except RecursionError as reason:
+        raise error(f"{path} cannot be read: it is nested too deep for JSON that holds data.") from reason
+    except ValueError as reason:
+        raise error(f"{path} cannot be read: {reason}.") from reason
+
+
+def read_arrays(
+    path: Path, limit: int = MAX_ARRAYS, error: type[GauntletError] = RunError
+) -> dict[str, NDArray[np.generic]]:
+    """The arrays of an npz by name; never unpickled, and their sizes are checked before they are unpacked.
+
+    Args:
+        path: Where.
+        limit: Most bytes that the file may have, and that its arrays may have together.
+        error: What is raised.
+
+    Raises:
+        GauntletError: Of the type `error`: it cannot be read, is damaged, or unpacks to more than `limit` bytes.
+    """
+    data = read_bounded(path, limit, error)
+    try:
+        # The table of contents is counted first: reading it costs 500 bytes a member.
+        if data.count(b"PK\x01\x02") > _MEMBERS:
+            raise ValueError(f"it has more than {_MEMBERS:,} members")
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            total = sum(member.file_size for member in members)
+            if total > limit:
+                raise ValueError(f"its arrays would have {total:,} bytes, the limit is {limit:,}")
+            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+    except (
+        *(ValueError, TypeError, KeyError, IndexError, SyntaxError, OverflowError, MemoryError, EOFError),
+        *(RuntimeError, OSError, zipfile.BadZipFile, zlib.error),
+    ) as reason:
+        raise error(f"{path} is damaged, or no npz file ({reason or type(reason).__name__}).") from reason
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[np.generic]:
+    """One member as an array that owns its memory and can be written to."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member.filename} is packed by a method that numpy does not use")
+    data = archive.read(member)
+    file = io.BytesIO(data)
+    if np.lib.format.read_magic(file) == (1, 0):
+        shape, fortran, kind = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, fortran, kind = np.lib.format.read_array_header_2_0(file)
+    if kind.kind not in "biufcSUmM":
+        raise ValueError(f"{member.filename} holds {kind.name} instead of plain numbers or text")
+    if kind.itemsize == 0 or min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(data) - file.tell():
+        raise ValueError(f"{member.filename} of shape {shape} has {len(data) - file.tell()} bytes")
+    if math.prod(shape) == 0:
+        return np.zeros(shape, kind)
+    flat = np.frombuffer(data, kind, offset=file.tell())
+    return flat.reshape(shape, order="F" if fortran else "C").copy(order="K")
 
 
 def read_tensors(
