@@ -197,9 +197,9 @@ def read_json(path: Path, limit: int = MAX_JSON, error: type[GauntletError] = Ru
     try:
         return json.loads(data)
     except RecursionError as reason:
-        raise error(f"{path} cannot be read: it is nested too deep for JSON that holds data.") from reason
+        raise error(f"{path} cannot be read as JSON: it is nested too deep.") from reason
     except ValueError as reason:
-        raise error(f"{path} cannot be read: {reason}.") from reason
+        raise error(f"{path} cannot be read as JSON: {reason}. Write or copy it again.") from reason
 
 
 def read_arrays(

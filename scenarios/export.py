@@ -95,7 +95,7 @@ def write_pickle(value: object, path: str | Path) -> Path:
 def _present_summary(folder: Path) -> dict[str, object]:
     if not (folder / SUMMARY).exists():
         return {}
-    found = safe_pickle.load(folder / SUMMARY)
+    found = safe_pickle.load(folder / SUMMARY, safe_pickle.MAX_SUMMARY)
     if not isinstance(found, dict):
         raise ScenarioError(f"{folder / SUMMARY}: holds {type(found).__name__}, not a summary. Choose another folder.")
     return {name: value for name, value in found.items() if (folder / name).is_file()}

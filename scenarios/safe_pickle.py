@@ -20,8 +20,13 @@ from typing import Any, Final
 import numpy as np
 
 from harness.errors import ScenarioError, UnsafePickleError
+from harness.files import MEGABYTE, read_bounded
 from scenarios.pickle_scan import scan
 
+MAX_SCENE: Final = 200 * MEGABYTE
+"""Bytes of a scene file. Published ones have 0.5 to 20 MB."""
+MAX_SUMMARY: Final = 1_000 * MEGABYTE
+"""Bytes of a summary or mapping of a folder: about 3 kB a scene."""
 MAX_DEPTH: Final = 200
 """Deepest nesting of containers that is followed; scenario files need about 8."""
 _PLAIN_DTYPE: Final = re.compile(r"([biufc]\d{1,2}|[SU]\d{1,6}|[mM]8|\?)")
@@ -307,24 +312,22 @@ def loads(data: bytes, source: str = "pickle") -> object:
         ) from error
 
 
-def load(path: str | Path) -> object:
+def load(path: str | Path, limit: int = MAX_SCENE) -> object:
     """Read a pickle file made of numpy arrays, numpy scalars and builtin containers.
 
     Args:
         path: The file.
+        limit: Most bytes that it may have.
 
     Returns:
         Its content; arrays are writable, own their memory and keep data type, shape and memory order.
 
     Raises:
         UnsafePickleError: It asks for anything else (names what).
-        ScenarioError: It is missing, unreadable, empty, truncated, or not a pickle.
+        ScenarioError: It is missing, unreadable, no regular file, too long, empty, truncated, or not a pickle.
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ScenarioError(f"{path}: cannot be read ({error.strerror or error}). Check the path.") from error
+    data = read_bounded(path, limit, ScenarioError)
     if not data:
         raise ScenarioError(f"{path}: the file is empty. Copy or export it again.")
     return loads(data, str(path))

@@ -14,7 +14,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from harness.errors import RunError
-from harness.files import explained, write_text
+from harness.files import explained, read_json, write_text
 from scenarios.scenario import Scenario, ScenarioSource
 
 SKETCH_SIZE: Final = 256
@@ -99,8 +99,8 @@ def _cache_file(source: ScenarioSource) -> Path | None:
 
 def _read(path: Path, count: int) -> list[int] | None:
     try:
-        groups = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        groups = read_json(path)
+    except RunError:
         return None
     usable = isinstance(groups, list) and len(groups) == count and all(isinstance(group, int) for group in groups)
     return groups if usable else None

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 
 from harness.errors import ConfigError, ScenarioError
-from harness.files import write_text
+from harness.files import read_json, write_text
 from scenarios.same_map import map_groups
 from scenarios.scenario import Scenario, ScenarioSource, SceneList
 
@@ -215,10 +215,7 @@ def _from_file(source: ScenarioSource, path: Path) -> tuple[str | None, ...]:
 
 
 def _read_split_file(path: Path) -> dict[str, list[str]]:
-    try:
-        table: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ScenarioError(f"{path}: cannot be read as a split file: {error}") from error
+    table: object = read_json(path, error=ScenarioError)
     if not isinstance(table, dict) or not all(isinstance(names, list) for names in table.values()):
         raise ScenarioError(f'{path}: expected {{"train": [ids], "val": [ids], "test": [ids]}}.')
     unknown = set(table) - set(SPLITS)

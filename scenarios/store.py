@@ -254,8 +254,8 @@ class ImportedFolder(ImportedStore):
 
 
 def _from_summary(folder: Path) -> list[Path]:
-    summary = safe_pickle.load(folder / SUMMARY)
-    mapping = safe_pickle.load(folder / MAPPING) if (folder / MAPPING).exists() else {}
+    summary = safe_pickle.load(folder / SUMMARY, safe_pickle.MAX_SUMMARY)
+    mapping = safe_pickle.load(folder / MAPPING, safe_pickle.MAX_SUMMARY) if (folder / MAPPING).exists() else {}
     if not isinstance(summary, Mapping) or not isinstance(mapping, Mapping):
         raise ScenarioError(f"{folder / SUMMARY}: expected dictionaries by file name. Delete it to read *.pkl instead.")
     return [folder / str(mapping.get(name, "")) / str(name) for name in summary]

@@ -7,7 +7,7 @@ Scenes last 11 s; step 10 is our current step (theirs is 50).
 
 from __future__ import annotations
 
-import json
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from harness.errors import ConfigError, ScenarioError
-from harness.files import Json
+from harness.files import MEGABYTE, Json, read_bounded, read_json
 from scenarios.description import from_description
 from scenarios.scenario import DT, Scenario
 from scenarios.source_format import Description
@@ -56,6 +56,8 @@ MARKS: Final = {
 """Road line by lane mark; the others (none, unknown, blue) are not drawn as lines."""
 SCORED: Final = (2, 3)
 """`object_category` of tracks that the benchmark scores: scored and focal."""
+MAX_PARQUET: Final = 100 * MEGABYTE
+"""Bytes of a scene's tracks; published ones have less than 1 MB."""
 COLUMNS: Final = (
     "track_id",
     "object_type",
@@ -85,11 +87,9 @@ def load(path: str | Path) -> Scenario:
     name = str(table["scenario_id"][0]) if len(table["scenario_id"]) else ""
     map_path = path.with_name(f"log_map_archive_{name}.json")
     try:
-        archive = json.loads(map_path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ScenarioError(
-            f"{path}: its map {map_path.name} cannot be read: {error}. Put both files together."
-        ) from error
+        archive = read_json(map_path, error=ScenarioError)
+    except ScenarioError as error:
+        raise ScenarioError(f"{path}: its map cannot be read: {error} Put both files together.") from error
     try:
         return from_description(to_description(table, archive, str(path)), str(path))
     except (KeyError, IndexError, TypeError, AttributeError, OverflowError, shapely.errors.GEOSException) as error:
@@ -105,7 +105,8 @@ def _read_table(path: Path) -> dict[str, NDArray[np.generic]]:
             f"{path}: reading parquet needs pyarrow: pip install 'gauntlet-drive[argoverse]' ({error})."
         ) from error
     try:
-        table = pyarrow.parquet.read_table(path, columns=list(COLUMNS))
+        data = io.BytesIO(read_bounded(path, MAX_PARQUET, ScenarioError))
+        table = pyarrow.parquet.read_table(data, columns=list(COLUMNS))
         missing = set(COLUMNS) - set(table.schema.names)
         if missing:
             raise ScenarioError(f"{path}: column {min(missing)} is missing. Expected an Argoverse 2 scenario.")

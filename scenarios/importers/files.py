@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from harness.errors import ScenarioError
+from harness.files import open_regular
 from scenarios import safe_pickle
 from scenarios.description import from_description
 from scenarios.importers import argoverse2, gpudrive, womd
@@ -53,9 +54,9 @@ def kind_of(path: Path) -> str | None:
         return "argoverse2"
     if name.endswith(".json") and not name.startswith("log_map_archive_"):
         try:
-            with path.open("rb") as file:
+            with open_regular(path, error=ScenarioError) as file:
                 return "gpudrive" if b'"objects"' in file.read(_SNIFF) else None
-        except OSError:
+        except (OSError, ScenarioError):
             return None
     return None
 

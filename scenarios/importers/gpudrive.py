@@ -6,7 +6,6 @@ where one ends at the start of another in the same direction.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from harness.errors import ScenarioError
-from harness.files import Json
+from harness.files import Json, read_json
 from harness.geometry import wrap_angle
 from scenarios.description import from_description
 from scenarios.importers.womd_schema import LINE_TYPES
@@ -53,10 +52,7 @@ def load(path: str | Path) -> Scenario:
     Raises:
         ScenarioError: The file cannot be read, or is not a GPUDrive scene; one clear line.
     """
-    try:
-        document = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ScenarioError(f"{path}: cannot be read as JSON: {error}. Expected a GPUDrive scene.") from error
+    document = read_json(Path(path), error=ScenarioError)
     try:
         return from_description(to_description(document, str(path)), str(path))
     except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:

@@ -7,6 +7,7 @@ file, and both check sums are verified.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from functools import cache
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
+from harness.files import open_regular
 
 _POLYNOMIAL: Final = 0x82F63B78
 """CRC-32C (Castagnoli), reflected."""
@@ -43,9 +45,8 @@ def scan(path: str | Path) -> list[RecordPlace]:
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            return list(_scan(path, file, size))
+        with open_regular(path, error=ScenarioError) as file:
+            return list(_scan(path, file, os.fstat(file.fileno()).st_size))
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read: {error}") from error
 
@@ -76,7 +77,7 @@ def read(path: str | Path, record: RecordPlace) -> bytes:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path, error=ScenarioError) as file:
             file.seek(record.offset)
             data = file.read(record.length + _FOOTER)
     except OSError as error:

@@ -185,7 +185,7 @@ class _Library:
 
     def _read_summary(self) -> dict[str, dict[str, object]]:
         try:
-            summary = safe_pickle.load(self.folder / SUMMARY)
+            summary = safe_pickle.load(self.folder / SUMMARY, safe_pickle.MAX_SUMMARY)
         except (OSError, ScenarioError) as error:
             logger.warning("procedural: the summary is unreadable (%s): every scene is generated again", error)
             return {}

@@ -94,7 +94,7 @@ def test_a_file_that_says_nothing_of_its_size_is_not_read_on():
 @pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b"1" * 5000, b"NaN]"], ids=range(6))
 def test_json_that_is_none_is_one_error(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(RunError, match=r"a\.json cannot be read"):
+    with pytest.raises(RunError, match=r"a\.json cannot be read as JSON"):
         read_json(tmp_path / "a.json")
     (tmp_path / "a.json").write_text(json.dumps({"é": [1, None]}), encoding="utf-8")
     assert read_json(tmp_path / "a.json") == {"é": [1, None]}
