@@ -90,7 +90,9 @@ class AdaptiveCurriculum:
     def succeeded(self, outcome: EpisodeOutcome) -> bool:
         """Whether the ego got far enough, without a crash and without leaving the road."""
         failed = outcome.crashed or outcome.off_road
-        return not failed and (outcome.arrived or outcome.route_completion >= self._completion)
+        # A route that leads nowhere (a parked ego) has no completion: NaN is no shortfall.
+        short = outcome.route_completion < self._completion
+        return not failed and (outcome.arrived or not short)
 
     def record(self, outcome: EpisodeOutcome) -> None:
         """Count the episode on its axis, and move that axis once its window is full."""

@@ -235,7 +235,7 @@ class EpisodeOutcome:
         attacked: Whether a plan was played.
         intensity: The intensity of the attack; 0 where there was none.
         crashed: Whether the ego hit a vehicle, by the engine's contact flag or by boxes that met.
-        route_completion: Share of the logged ego path, 0 … 1.
+        route_completion: Share of the logged ego path, 0 … 1; NaN where that path leads nowhere (a parked ego).
         arrived: Whether the ego reached the end of its path.
         off_road: Whether the ego left the road.
     """
@@ -300,7 +300,7 @@ class Episode:
         plan: The attack, or None.
         steps: Simulated steps.
         reward, cost: Sums over the episode.
-        route_completion: Share of the logged ego path that was driven, 0 … 1.
+        route_completion: Share of the logged ego path that was driven, 0 … 1; NaN where it leads nowhere.
         arrived, off_road, truncated: How it ended.
         crash_contact: First step at which the engine reported a vehicle contact, or None.
         crash_geometry: First step at which the ego's box met any vehicle's box, or None.

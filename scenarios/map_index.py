@@ -239,6 +239,14 @@ class MapIndex:
         return tuple(sorted(self.successors[lane], key=lambda index: abs(_turn(self.lane_lines[index]))))
 
 
+def has_road_edges(scenario: Scenario) -> bool:
+    """Whether the map says where the road ends; otherwise nothing that goes by road edges can be judged.
+
+    nuScenes, nuPlan and some converters of Argoverse 2 draw no edges. "Never crossed" would then be true of everybody.
+    """
+    return any(feature.type == BOUNDARY and len(_clean(feature)) > 1 for feature in scenario.features)
+
+
 def _clean(feature: MapFeature) -> Floats:
     """Points [n, 2] without repeats and without non-finite ones."""
     points = np.asarray(feature.points[:, :2], dtype=np.float64)

@@ -9,6 +9,8 @@ from typing import Final, Literal
 import numpy as np
 
 from harness.errors import ScenarioError
+from scenarios.filters import static_ego
+from scenarios.map_index import has_road_edges
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 from scenarios.source_format import FORMAT_KEY, SourceFormat
 
@@ -172,6 +174,8 @@ def _check_ego(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
     jump = np.hypot(*np.diff(position, axis=0).T) - np.maximum(speed[1:], speed[:-1]) * scenario.dt * np.diff(rows)
     if len(jump) and np.nanmax(jump, initial=0.0) > MAX_JUMP:
         yield _error(where, f"jumps {np.nanmax(jump):.0f} m at step {rows[int(np.nanargmax(jump)) + 1]}")
+    if (reason := static_ego(scenario)) is not None:
+        yield _warning(where, f"{reason}: it has no way to complete, and --fit-only leaves it out")
 
 
 def _check_map(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
@@ -186,7 +190,7 @@ def _check_map(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
         yield _error("map_features", "every lane has fewer than two points")
     elif short:
         yield _warning("map_features", f"{len(short)} lanes have fewer than two points ({', '.join(short[:5])})")
-    if not any(feature.type == "ROAD_EDGE_BOUNDARY" for feature in scenario.features):
+    if not has_road_edges(scenario):
         level = _error if needs.road_edges else _warning
         yield level("map_features", "no road edges, so leaving the road cannot be judged by the map")
     names = [feature.id for feature in scenario.features]

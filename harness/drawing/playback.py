@@ -98,7 +98,8 @@ def _write(picture: Image.Image, scenario: Scenario, episode: Episode, step: int
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default()
     attack = f"attacked by {episode.adversary}" if episode.plan is not None else "as recorded"
-    end = f"   completed {episode.route_completion:.0%}" if ended and not caption else ""
+    done = episode.route_completion
+    end = f"   completed {done:.0%}" if ended and not caption and np.isfinite(done) else ""
     if ended and not caption and (episode.off_road or episode.arrived):
         end += "   LEFT THE ROAD" if episode.off_road else "   arrived"
     pen.text((8, 6), f"{scenario.id}  {caption or attack}", fill=LIGHT.ink, font=font)

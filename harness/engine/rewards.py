@@ -11,8 +11,6 @@ from harness.engine.ego import EgoVehicle
 
 _ARRIVED: Final = 0.95
 """Route completion that counts as arrival (`ScenarioEnv._is_arrive_destination`)."""
-_SHORT_ROUTE: Final = 2.0
-"""A route shorter than this (m) is arrived at from the start (a parked ego)."""
 _BACKWARDS: Final = -0.1
 """Route completion below which the ego has driven off backwards."""
 
@@ -34,9 +32,8 @@ class Verdict:
 
 
 def arrived(ego: EgoVehicle) -> bool:
-    """Whether the ego has driven its route."""
-    progress = ego.navigation
-    return progress.route_completion > _ARRIVED or progress.reference_trajectory.length < _SHORT_ROUTE
+    """Whether the ego has driven its route; never where the route leads nowhere (its completion is NaN)."""
+    return ego.navigation.route_completion > _ARRIVED
 
 
 def off_road(ego: EgoVehicle, preset: RewardPreset) -> bool:

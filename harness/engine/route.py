@@ -25,6 +25,8 @@ _SLACK: Final = 0.1
 """A point this close behind a segment's end still belongs to it, m (`InterpolatingLine.segment`)."""
 _JUMP: Final = 100.0
 """A logged path ends where it jumps this far, m (`parse_full_trajectory`)."""
+_SHORTEST: Final = 2.0
+"""A shorter route leads nowhere, m: stock MetaDrive takes such an ego for parked, and it is less than half a car."""
 
 
 class Route:
@@ -59,6 +61,11 @@ class Route:
         # Repeating the last one lets every look-ahead be a plain slice.
         self._marks: Floats = np.asarray(marks + marks[-1:] * POINTS, dtype=np.float64)
         self._last_mark = len(marks) - 1
+
+    @property
+    def leads_somewhere(self) -> bool:
+        """Whether there is a way to drive: a parked ego's log has none, so nothing of it can be completed."""
+        return self.length >= _SHORTEST
 
     def project(self, x: float, y: float) -> tuple[float, float]:
         """Longitude along the route and lateral offset (right positive, MetaDrive's sign), m."""
@@ -125,8 +132,9 @@ class Progress:
 
     @property
     def route_completion(self) -> float:
-        """Longitude over length; may pass 1 or be negative."""
-        return float(self.current_longitude / self.reference_trajectory.length)
+        """Longitude over length; may pass 1 or be negative. NaN where the route leads nowhere."""
+        route = self.reference_trajectory
+        return float(self.current_longitude / route.length) if route.leads_somewhere else math.nan
 
     def heading_error(self, heading: tuple[float, float]) -> float:
         """Cosine between the ego's heading and the route's right-hand side, mapped to [0, 1]."""

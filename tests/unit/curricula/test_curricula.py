@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -86,6 +87,14 @@ def test_adaptive_goes_down_on_failure_and_stays_within_bounds() -> None:
         curriculum.record(outcome(attacked=True, good=False))
         curriculum.record(outcome(attacked=False, good=False))
     assert curriculum.schedule(0.0) == (0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("completion", "arrived", "good"), [(math.nan, False, True), (0.2, False, False), (0.2, True, True)]
+)
+def test_adaptive_asks_no_completion_of_an_ego_without_a_way(completion: float, arrived: bool, good: bool) -> None:
+    played = EpisodeOutcome(True, 1.0, crashed=False, route_completion=completion, arrived=arrived)
+    assert registry.make("curriculum", "adaptive").succeeded(played) is good
 
 
 def test_adaptive_holds_between_its_thresholds_and_slides() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from harness.engine.config import REWARDS, EngineConfig
@@ -46,8 +47,25 @@ def test_arrival_begins_after_ninety_five_percent():
     assert arrived(driven(to=95.1))
 
 
-def test_a_parked_ego_has_arrived():
-    assert arrived(FakeEgo(straight(100.0)[:1].repeat(20, axis=0)))
+@pytest.mark.parametrize("path", [straight(0.0).repeat(20, axis=0), np.array([[0.0, 0.0], [0.9, 0.0], [1.5, 0.0]])])
+@pytest.mark.parametrize("preset", [CAT, METADRIVE])
+def test_a_parked_ego_never_arrives_and_has_no_completion(path, preset):
+    ego = FakeEgo(path)
+    assert not ego.navigation.reference_trajectory.leads_somewhere
+    for x in (0.0, 0.1, 1.5, -3.0):
+        ego.move_to(x, 0.0)
+        judged = verdict(ego, preset)
+        assert not arrived(ego)
+        assert not judged.terminated
+        assert judged.reward < 5.0
+        assert math.isnan(judged.info["route_completion"])
+
+
+def test_a_route_of_two_metres_leads_somewhere():
+    ego = FakeEgo(straight(2.0))
+    assert not arrived(ego)
+    ego.move_to(1.95, 0.0)
+    assert arrived(ego)
 
 
 @pytest.mark.parametrize(("preset", "limit"), [(CAT, 10.0), (METADRIVE, 4.0)])

@@ -70,6 +70,22 @@ def test_no_opponent_where_nobody_qualifies():
     assert select_opponent(straight_road(opponent_from=4)) == 1
 
 
+def jittering(scene):
+    """The ego's position with 20 cm of noise: a path of many metres that leads nowhere."""
+    position = scene.position.copy()
+    position[0, ::2, 0] += 0.2
+    return replace(scene, position=position)
+
+
+def cut(scene, steps):
+    names = ("position", "heading", "velocity", "size", "valid")
+    return replace(scene, **{name: getattr(scene, name)[:, :steps] for name in names})
+
+
+def without_edges(scene):
+    return replace(scene, features=tuple(item for item in scene.features if not item.is_road_edge))
+
+
 @pytest.mark.parametrize(
     ("scene", "reason"),
     [
@@ -81,6 +97,10 @@ def test_no_opponent_where_nobody_qualifies():
         (straight_road(opponent_offset=5.0), "crosses a road boundary"),
         (straight_road(opponent_offset=5.0, median=True), None),
         (straight_road(ego_speed=0.3), "ego hardly moves: 2.7 m"),
+        (jittering(straight_road(ego_speed=0.0)), "ego hardly moves: 0.2 m"),
+        (cut(straight_road(), 25), None),
+        (cut(straight_road(opponent_to=20), 25), "too short: 10 steps"),
+        (without_edges(straight_road(opponent_offset=5.0)), None),
     ],
 )
 def test_filters(scene, reason):

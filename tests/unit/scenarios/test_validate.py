@@ -42,6 +42,7 @@ CASES = [
     (edited("kinds", put(Kind.PEDESTRIAN, 0)), "error", "(ego)", "pedestrian"),
     (edited("position", put(500.0, 0, slice(40, None), 1)), "error", "(ego)", "jumps 499 m at step 40"),
     (edited("valid", put(False, 1, slice(30, 33))), "warning", "(opponent)", "1 gaps"),
+    (straight_road(ego_speed=0.0), "warning", "(ego)", "hardly moves: 0.0 m"),
     (straight_road(opponent_from=5), "warning", "(opponent)", "step 5"),
     (straight_road(opponent_from=20), "error", "(opponent)", "step 20"),
     (straight_road(with_opponent=False), "error", "opponent", "none"),
