@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.errors import ConfigError, ScenarioError
-from scenarios.importers.files import KINDS, SUMMARY, holds_importable
+from scenarios.importers.files import holds_importable
+from scenarios.importers.layouts import KINDS, SUMMARY
 from scenarios.scenario import ScenarioSource
 from scenarios.splits import SPLITS, Concat, Ratios, Subset, split_indices
 from scenarios.store import CACHE_SCENES, ImportedFolder, ImportedStore, ScenarioStore

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from harness.caching import Lru
 from harness.errors import ConfigError, ScenarioError
-from scenarios import safe_pickle
 from scenarios.importers import womd
-from scenarios.importers.files import (
-    KINDS,
-    MAPPING,
-    SUMMARY,
-    SceneFile,
-    examine,
-    kind_of,
-    load_file,
-    load_scene,
-    name_of,
-    natural_key,
-    rename,
-)
+from scenarios.importers.files import SceneFile, examine, load_file, load_scene, name_of, rename
+from scenarios.importers.layouts import KINDS, MAPPING, SUMMARY, kind_of, natural_key, summary_paths
 from scenarios.scenario import Scenario, SceneList
 from scenarios.validate import Needs
 
@@ -109,7 +97,7 @@ class ScenarioStore(SceneList):
             raise ScenarioError(f"{self.folder}: no such folder. Expected a folder of ScenarioDescription pickles.")
         summary = self.folder / SUMMARY
         if summary.exists():
-            paths = _from_summary(self.folder)
+            paths = [Path(path) for path in summary_paths(self.folder)]
             missing = [path for path in paths if not path.is_file()]
             if missing and on_error == "raise":
                 raise ScenarioError(
@@ -251,14 +239,6 @@ class ImportedFolder(ImportedStore):
         self.folder = folder
         paths = [path for path in folder.iterdir() if path.is_file() and kind_of(path) is not None]
         super().__init__(paths, on_error=on_error, cache_scenes=cache_scenes, needs=needs)
-
-
-def _from_summary(folder: Path) -> list[Path]:
-    summary = safe_pickle.load(folder / SUMMARY, safe_pickle.MAX_SUMMARY)
-    mapping = safe_pickle.load(folder / MAPPING, safe_pickle.MAX_SUMMARY) if (folder / MAPPING).exists() else {}
-    if not isinstance(summary, Mapping) or not isinstance(mapping, Mapping):
-        raise ScenarioError(f"{folder / SUMMARY}: expected dictionaries by file name. Delete it to read *.pkl instead.")
-    return [folder / str(mapping.get(name, "")) / str(name) for name in summary]
 
 
 def _unique_ids(paths: tuple[Path, ...], folder: Path) -> tuple[str, ...]:

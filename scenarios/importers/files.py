@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from harness.errors import ScenarioError
-from harness.files import open_regular
 from scenarios import safe_pickle
 from scenarios.description import from_description
-from scenarios.importers import argoverse2, gpudrive, womd
+from scenarios.importers import argoverse2, commonroad, gpudrive, womd
+from scenarios.importers.layouts import kind_of
 from scenarios.opponents import select_opponent
 from scenarios.scenario import Scenario
 from scenarios.source_format import FORMAT_KEY, SourceFormat
 from scenarios.validate import Finding, Needs, check, validate
-
-SUMMARY: Final = "dataset_summary.pkl"
-MAPPING: Final = "dataset_mapping.pkl"
-KINDS: Final = "ScenarioNet pickles (*.pkl), WOMD TFRecords, GPUDrive JSON, Argoverse 2 (scenario_*.parquet and map)"
-"""What can be read, for messages."""
-_SNIFF: Final = 4096
 
 
 class SceneFile(NamedTuple):
@@ -30,7 +23,7 @@ class SceneFile(NamedTuple):
 
     Attributes:
         path: Its file.
-        kind: Format of the file, see `kind_of`.
+        kind: Format of the file, see `scenarios.importers.layouts.kind_of`.
         record: Its number in the file, where a file holds several.
         name: Id of the scene.
     """
@@ -39,26 +32,6 @@ class SceneFile(NamedTuple):
     kind: str
     record: int
     name: str
-
-
-def kind_of(path: Path) -> str | None:
-    """Format of a file by its name (and, for JSON, by its first bytes); None: no scene file."""
-    name = path.name.lower()
-    if name in (SUMMARY, MAPPING) or name.startswith("."):
-        return None
-    if name.endswith(".pkl"):
-        return "description"
-    if "tfrecord" in name:
-        return "womd"
-    if name.endswith(".parquet") and name.startswith("scenario_"):
-        return "argoverse2"
-    if name.endswith(".json") and not name.startswith("log_map_archive_"):
-        try:
-            with open_regular(path, error=ScenarioError) as file:
-                return "gpudrive" if b'"objects"' in file.read(_SNIFF) else None
-        except (OSError, ScenarioError):
-            return None
-    return None
 
 
 def holds_importable(folder: Path) -> bool:
@@ -130,12 +103,6 @@ def rename(scenario: Scenario, name: str) -> Scenario:
     return replace(scenario, id=name, extras=extras)
 
 
-def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key that puts `2.pkl` before `10.pkl`."""
-    parts = re.split(r"(\d+)", path.stem)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts if part], path.name
-
-
 def _first(path: Path, name: str | None) -> SceneFile:
     kind = kind_of(path) or "description"
     return SceneFile(path, kind, 0, name or name_of(path, kind))
@@ -154,5 +121,6 @@ _READERS: Final[Mapping[str, Callable[[SceneFile], Scenario]]] = {
     "womd": lambda entry: womd.load(entry.path, entry.record),
     "gpudrive": lambda entry: gpudrive.load(entry.path),
     "argoverse2": lambda entry: argoverse2.load(entry.path),
+    "commonroad": lambda entry: commonroad.load(entry.path),
 }
 """By format: reads the scene of an entry, under whatever id its file gives it."""

@@ -8,7 +8,8 @@ import pytest
 
 from harness.errors import ConfigError, ScenarioError, UnsafePickleError
 from scenarios.description_writing import to_description
-from scenarios.importers.files import holds_importable, kind_of
+from scenarios.importers.files import holds_importable
+from scenarios.importers.layouts import kind_of
 from scenarios.pickle_scan import scan
 from scenarios.source_format import ColumnFormat, copy_data
 from scenarios.sources import open_source
