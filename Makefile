@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
+# MetaDrive forbids Python 3.12 and up, where it works with the newer Panda3D that pyproject.toml asks for.
+METADRIVE := --no-deps --ignore-requires-python metadrive-simulator==0.4.3
 
 .PHONY: help train test test-all lint types scenes perf clean
 help:            ## Show this list
@@ -11,7 +14,8 @@ help:            ## Show this list
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Gauntlet needs Python 3.11 to 3.13, found {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' || exit 0; $(PIP) install $(METADRIVE)
 	@touch $@
 
 train: $(STAMP)  ## Train an ego on procedural scenes under attack, evaluate it, draw it (12 minutes on 2 cores)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+METADRIVE: Final = "pip install --no-deps --ignore-requires-python metadrive-simulator==0.4.3"
+"""Installs MetaDrive where its own metadata forbids it: on Python 3.12 and up."""
 
 
 class GauntletError(Exception):
@@ -73,3 +78,14 @@ class WorkerError(GauntletError, RuntimeError):
 
 class ConformanceError(GauntletError, AssertionError):
     """A component breaks its contract: names the component, the rule, and what was found."""
+
+
+@contextlib.contextmanager
+def metadrive_needed() -> Iterator[None]:
+    """Turn the absence of MetaDrive or Panda3D into an `EngineError` that says what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("metadrive", "panda3d"):
+            raise
+        raise EngineError(f"MetaDrive is not installed ({error}). In this environment: {METADRIVE}") from error

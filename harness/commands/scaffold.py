@@ -30,7 +30,7 @@ from rich.logging import RichHandler
 from harness.commands.configs import Config, differences, rebuild
 from harness.commands.printing import Item, bars, clean, make_console, tracked
 from harness.commands.runs import RunDirectory, default_folder, read_run
-from harness.errors import ConfigError, GauntletError, RunError, UnknownNameError
+from harness.errors import ConfigError, GauntletError, RunError, UnknownNameError, metadrive_needed
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 """Exit codes."""
@@ -316,7 +316,7 @@ def reported(session: Session) -> Iterator[None]:
     )
     before = _on_sigterm()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), metadrive_needed():
             warnings.showwarning = lambda message, category, *_: (
                 session.warn(str(message)) if issubclass(category, FutureWarning) else None
             )

@@ -6,6 +6,7 @@ import warnings
 
 from harness.engine.config import REWARDS, SENSORS, EngineConfig
 from harness.engine.recording import Recording
+from harness.errors import metadrive_needed
 
 __all__ = ["REWARDS", "SENSORS", "EngineConfig", "GauntletEnv", "Recording"]
 
@@ -13,7 +14,7 @@ __all__ = ["REWARDS", "SENSORS", "EngineConfig", "GauntletEnv", "Recording"]
 def __getattr__(name: str) -> object:
     """Import MetaDrive only when the environment itself is asked for."""
     if name == "GauntletEnv":
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), metadrive_needed():
             # MetaDrive imports pygame, which warns about setuptools on every start; users cannot act on it.
             warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
             from harness.engine.env import GauntletEnv
