@@ -17,13 +17,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from harness.errors import GauntletError, RunError, WeightsError
+from harness.errors import GauntletError, RunError
 
 MEGABYTE: Final = 1_000_000
 MAX_JSON: Final = 100 * MEGABYTE
@@ -251,40 +250,6 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[np.gene
         return np.zeros(shape, kind)
     flat = np.frombuffer(data, kind, offset=file.tell())
     return flat.reshape(shape, order="F" if fortran else "C").copy(order="K")
-
-
-def read_tensors(
-    file: Path, kind: tuple[str, str], missing: str, framework: Literal["pt", "np"] = "pt"
-) -> tuple[dict[str, Any], JsonDict]:
-    """Tensors of a safetensors file by name, and the rest of its header, whose values are JSON.
-
-    Args:
-        file: Where.
-        kind: Key and value that the header must hold, such as `("architecture", "gauntlet-seal-1")`.
-        missing: Message where there is no such file, with `{file}` for its path.
-        framework: Whose tensors: torch's or numpy's.
-
-    Raises:
-        WeightsError: Missing, not safetensors, of another kind, or its header is not JSON.
-    """
-    if not file.is_file():
-        raise WeightsError(missing.format(file=file))
-    try:
-        with safe_open(file, framework=framework) as reader:
-            header = dict(reader.metadata() or {})
-            tensors = {name: reader.get_tensor(name) for name in reader.keys()}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{file} is not a readable safetensors file ({error}). Weights are read from safetensors only; "
-            "pickled checkpoints are refused because they can run code."
-        ) from error
-    key, expected = kind
-    if (found := header.pop(key, None)) != expected:
-        raise WeightsError(f"{file}: {key} is {found!r}, expected {expected!r}. It belongs to another model.")
-    try:
-        return tensors, {name: json.loads(text) for name, text in header.items()}
-    except json.JSONDecodeError as error:
-        raise WeightsError(f"{file}: its header holds no readable configuration ({error}).") from error
 
 
 def file_name(text: str, also: str = "-_") -> str:

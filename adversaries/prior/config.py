@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ConfigError, WeightsError
+from harness.fitting.weights import settings_from_json
 from scenarios.scenario import CURRENT_STEP
 
 ARCHITECTURE: Final = "gauntlet.goal_prior.v1"
@@ -102,19 +103,26 @@ class PriorConfig:
         """Inverse of `to_dict`.
 
         Raises:
-            WeightsError: A field is missing, unknown or of the wrong type.
+            WeightsError: A field is missing, unknown, of the wrong type or out of bounds.
         """
         known = {f.name for f in fields(cls)}
         if set(values) != known:
             raise WeightsError(
                 f"{where}: the model configuration has other fields than this version of the motion prior "
-                f"(missing {sorted(known - set(values))}, unknown {sorted(set(values) - known)}). "
+                f"(missing {sorted(known - set(values))[:5]}, unknown {sorted(set(values) - known)[:5]}). "
                 "Train it again with `python -m harness.train_prior`."
             )
-        for name, value in values.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                raise WeightsError(f"{where}: configuration field {name!r} must be a number ≥ 0, found {value!r}.")
-        return cls(**values)
+        found = settings_from_json(cls, dict(values), where)
+        if not found.hidden or not found.heads or found.hidden % found.heads or not found.max_agents or found.knots < 2:
+            raise WeightsError(
+                f"{where}: hidden {found.hidden} must be a multiple of heads {found.heads}, both at least 1, with "
+                f"at least one agent (found {found.max_agents}) and two knots (found {found.knots})."
+            )
+        if found.dropout >= 1.0 or not found.fan_goals:
+            raise WeightsError(
+                f"{where}: dropout {found.dropout} must be below 1, fan_goals {found.fan_goals} above 0."
+            )
+        return found
 
 
 def _signs(width: int, flipped: list[int]) -> NDArray[np.float32]:

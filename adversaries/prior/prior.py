@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import torch
@@ -21,8 +21,8 @@ from adversaries.prior.features import Features, extract
 from adversaries.prior.kinematics import RollOut
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
 from adversaries.prior.roads import RoadsCache
-from harness.errors import WeightsError
-from harness.files import read_tensors, write_bytes
+from harness.files import write_bytes
+from harness.fitting.weights import check_layers, fill, read_tensors
 from harness.geometry import from_frame, wrap_angle
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
@@ -83,12 +83,10 @@ class MotionPrior:
             "or leave the path out to use the shipped ones."
         )
         tensors, header = read_tensors(file, ("architecture", ARCHITECTURE), missing)
-        network = GoalNetwork(PriorConfig.from_dict(header.get("config", {}), str(file)))
-        try:
-            network.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise WeightsError(f"{file}: tensors do not fit the configuration in its header: {error}") from error
-        return cls(network, header.get("info"), cache_size)
+        config = PriorConfig.from_dict(header.get("config", {}), str(file))
+        check_layers(str(file), tensors, layers=config.layers)
+        network = fill(lambda: GoalNetwork(config), tensors, str(file))
+        return cls(cast(GoalNetwork, network), header.get("info"), cache_size)
 
     def save(self, path: str | os.PathLike[str], info: dict[str, object] | None = None) -> None:
         """Write weights, configuration and `info` (JSON-able) to a safetensors file, all or nothing."""

@@ -13,8 +13,8 @@ from safetensors.torch import save
 from torch import nn
 
 from adversaries.seal.networks import SkillModel, SkillPrior, TrackScorer
-from harness.errors import WeightsError
-from harness.files import read_tensors, write_bytes
+from harness.files import write_bytes
+from harness.fitting.weights import check_fit, read_tensors
 
 ARCHITECTURE: Final = "gauntlet-seal-1"
 FILE: Final = "seal.safetensors"
@@ -82,13 +82,11 @@ class SealModel:
         file = SHIPPED if path is None else Path(path)
         missing = "no SEAL weights at {file}. Make them with `python -m harness.train_seal`."
         tensors, header = read_tensors(file, ("architecture", ARCHITECTURE), missing)
-        try:
-            # Built without numbers: drawing initial weights would use up randomness that belongs to somebody else.
-            with torch.device("meta"):
-                model = cls(info=header.get("info", {}))
-            return model.load_tensors(tensors)
-        except RuntimeError as error:
-            raise WeightsError(f"{file}: its contents do not fit SEAL's networks: {error}") from error
+        # Built without numbers: drawing initial weights would use up randomness that belongs to somebody else.
+        with torch.device("meta"):
+            model = cls(info=header.get("info", {}))
+        check_fit(model.tensors(), tensors, str(file))
+        return model.load_tensors({name: tensor.to(torch.get_default_dtype()) for name, tensor in tensors.items()})
 
 
 def weights_beside(prior: object) -> Path | None:

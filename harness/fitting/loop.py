@@ -200,7 +200,10 @@ def _readable(file: Path) -> Iterator[None]:
     """Turn what a damaged or foreign checkpoint raises into an error that says so."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except (
+        *(OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError),
+        *(ArithmeticError, pickle.UnpicklingError),
+    ) as error:
         raise RunError(
             f"cannot resume from {file}: {error!r}. It is damaged, or of another version of Gauntlet. Start a new run."
         ) from error

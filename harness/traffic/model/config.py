@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, WeightsError
+from harness.fitting.weights import settings_from_json
 
 ARCHITECTURE: Final = "gauntlet-smart-1"
 
@@ -71,12 +72,13 @@ class SmartConfig:
         """Back from `to_dict`.
 
         Raises:
-            ConfigError: Unknown or missing fields.
+            WeightsError: A field is unknown, missing, of the wrong type or out of bounds.
         """
         names = {item.name for item in fields(cls)}
         if set(values) != names:
-            raise ConfigError(f"{where}: model fields {sorted(set(values) ^ names)} are unknown or missing.")
-        return cls(**values)
+            differing = sorted(set(values) ^ names)[:5]
+            raise WeightsError(f"{where}: model fields {differing} are unknown or missing.")
+        return settings_from_json(cls, values, where, {"bands": 64, "past": 200, "neighbours": 1024, "lanes": 1024})
 
 
 SIZES: Final[dict[str, SmartConfig]] = {

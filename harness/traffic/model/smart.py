@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from harness.errors import WeightsError
-from harness.files import JsonDict, read_tensors, write_bytes
+from harness.files import JsonDict, write_bytes
+from harness.fitting.weights import check_layers, fill, read_tensors, settings_from_json
 from harness.traffic.model.batch import AgentBatch, join_agents, join_maps
 from harness.traffic.model.config import ARCHITECTURE, SmartConfig
 from harness.traffic.model.network import MapFeatures, SmartNetwork
@@ -30,6 +31,8 @@ from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
 SHIPPED: Final = Path(__file__).parent / "weights" / "smart_nano.safetensors"
 """Nano weights trained on procedural scenes, part of the package."""
+_SCENE_LIMITS: Final = {"map_limit": 100_000.0, "lanes": 256.0, "edges": 256.0, "around": 256.0}
+"""Largest options of a stranger's file: each is the width or the length of a table of every scene."""
 _WORLDS: Final = 1024
 """Agents times roll-outs that are decided at once, to bound memory."""
 
@@ -90,11 +93,8 @@ class SmartModel:
             "to use the shipped one."
         )
         tensors, header = read_tensors(file, ("architecture", ARCHITECTURE), missing)
-        try:
-            config = SmartConfig.from_dict(header.get("config", {}), str(file))
-            options = SceneOptions(**header.get("scene", {}))
-        except TypeError as error:
-            raise WeightsError(f"{file}: its header holds no readable configuration ({error}).") from error
+        config = SmartConfig.from_dict(header.get("config", {}), str(file))
+        options = settings_from_json(SceneOptions, header.get("scene", {}), str(file), _SCENE_LIMITS)
         network = build_network(config, tensors, str(file))
         return cls(network.to(device), options, header.get("info"), sampling)
 
@@ -222,12 +222,9 @@ def build_network(config: SmartConfig, tensors: dict[str, Tensor], where: str) -
     """
     if not {"motions", "pieces"} <= tensors.keys():
         raise WeightsError(f"{where}: no vocabulary among the tensors.")
-    network = SmartNetwork(config, Vocabulary(tensors["motions"].numpy().copy(), tensors["pieces"].numpy().copy()))
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise WeightsError(f"{where}: tensors do not fit the configuration in its header: {error}") from error
-    return network
+    vocabulary = Vocabulary(tensors["motions"].numpy().copy(), tensors["pieces"].numpy().copy())
+    check_layers(where, tensors, map_layers=config.map_layers, agent_layers=config.agent_layers)
+    return cast(SmartNetwork, fill(lambda: SmartNetwork(config, vocabulary), tensors, where))
 
 
 def to_frame(poses: NDArray[np.float64], frame: NDArray[np.float64]) -> NDArray[np.float64]:

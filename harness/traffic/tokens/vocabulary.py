@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from harness.errors import WeightsError
-from harness.files import read_tensors, write_bytes
+from harness.files import write_bytes
+from harness.fitting.weights import read_tensors
 from harness.traffic.tokens.shapes import KIND_SIZES, TOKEN_KINDS, TOKEN_STEPS
 
 FORMAT: Final = "gauntlet-motion-vocabulary-1"
@@ -47,6 +48,8 @@ class Vocabulary:
         """
         if self.motions.ndim != 4 or self.motions.shape[::2] != (TOKEN_KINDS, TOKEN_STEPS + 1):
             raise WeightsError(f"motion tokens: expected shape [3, V, 6, 3], found {list(self.motions.shape)}.")
+        if min(self.motions.size, self.pieces.size) == 0 or {self.motions.dtype.kind, self.pieces.dtype.kind} != {"f"}:
+            raise WeightsError("motion and map tokens: expected at least one of each, as floating-point numbers.")
         if self.pieces.ndim != 3 or self.pieces.shape[1:] != (PIECE_POINTS, 2):
             raise WeightsError(f"map tokens: expected shape [P, 3, 2], found {list(self.pieces.shape)}.")
         self.motions.setflags(write=False)
