@@ -26,6 +26,7 @@ from scenarios.source_format import (
     SourceFormat,
     TrackFormat,
 )
+from scenarios.time_stamps import time_stamps, time_step
 
 KINDS: Final = {
     "VEHICLE": Kind.VEHICLE,
@@ -45,7 +46,7 @@ DEFAULT_SIZE: Final = {
 """Length, width, height (m) where a file gives none: medians of WOMD tracks, rounded, and MetaDrive's cone."""
 _TOP: Final = ("id", "length", "tracks", "map_features", "dynamic_map_states", "metadata")
 
-__all__ = ["DEFAULT_SIZE", "KINDS", "from_description", "time_step", "to_description"]
+__all__ = ["DEFAULT_SIZE", "KINDS", "from_description", "to_description"]
 
 
 class _Reader:
@@ -59,6 +60,7 @@ class _Reader:
         if not self.tracks:
             self.fail("tracks", "there are none")
         self.steps = self._length()
+        self.stamps = time_stamps(self.metadata, self.steps, self.source)
         count = len(self.tracks)
         self.kinds = np.full(count, Kind.OTHER, np.int8)
         self.position = np.zeros((count, self.steps, 3))
@@ -142,7 +144,7 @@ class _Reader:
             if column is not None:
                 columns[name] = column
         if "velocity" not in columns:
-            self.velocity[row] = _finite_differences(self.position[row], self.valid[row], time_step(self.metadata))
+            self.velocity[row] = _finite_differences(self.position[row], self.valid[row], self.stamps)
         swapped = kind == Kind.VEHICLE and _wider_than_long(self.size[row], self.valid[row])
         if swapped:
             self.size[row, :, :2] = self.size[row, :, 1::-1]
@@ -255,7 +257,7 @@ def from_description(document: Mapping[str, Any], source: str = "") -> Scenario:
     interest = reader.metadata.get("objects_of_interest")
     return Scenario(
         id=name,
-        dt=time_step(reader.metadata),
+        dt=time_step(reader.stamps),
         agent_ids=ids,
         kinds=reader.kinds,
         position=reader.position,
@@ -271,18 +273,6 @@ def from_description(document: Mapping[str, Any], source: str = "") -> Scenario:
         extras={FORMAT_KEY: form},
         source=source,
     )
-
-
-def time_step(metadata: Mapping[str, object]) -> float:
-    """Seconds between steps, from the time stamps (median, to 0.1 ms), the sample rate, or 0.1 (WOMD)."""
-    stamps = metadata.get("ts")
-    if stamps is not None:
-        stamps = np.asarray(stamps, dtype=np.float64).ravel()
-        if len(stamps) > 1 and np.isfinite(stamps).all():
-            # WOMD stamps jitter by a fraction of a millisecond: the nominal step is a multiple of 1 ms.
-            return round(float(np.median(np.diff(stamps))), 3)
-    rate = metadata.get("sample_rate")
-    return float(rate) if isinstance(rate, int | float) and 0 < rate < 1 else 0.1
 
 
 def _binary(rows: NDArray[np.generic]) -> bool:
@@ -302,10 +292,12 @@ def _lane_ids(value: object) -> tuple[str, ...]:
     return tuple(str(item.get("feature_id")) if isinstance(item, Mapping) else str(item) for item in value)
 
 
-def _finite_differences(position: NDArray[np.float64], valid: NDArray[np.bool_], dt: float) -> NDArray[np.float64]:
-    """Velocity [T, 2] for a file that has none: central differences over the valid rows."""
+def _finite_differences(
+    position: NDArray[np.float64], valid: NDArray[np.bool_], stamps: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Velocity [T, 2], m/s, for a file that has none: central differences over the valid rows at times [T], s."""
     velocity = np.zeros((len(valid), 2))
     rows = np.flatnonzero(valid)
     if len(rows) > 1:
-        velocity[rows] = np.gradient(position[rows, :2], rows * dt, axis=0)
+        velocity[rows] = np.gradient(position[rows, :2], stamps[rows], axis=0)
     return velocity

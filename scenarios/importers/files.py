@@ -13,6 +13,7 @@ from scenarios.description import from_description
 from scenarios.importers import argoverse2, commonroad, gpudrive, womd
 from scenarios.importers.layouts import kind_of
 from scenarios.opponents import select_opponent
+from scenarios.resampling import resampled
 from scenarios.scenario import Scenario
 from scenarios.source_format import FORMAT_KEY, SourceFormat
 from scenarios.validate import Finding, Needs, check, validate
@@ -45,13 +46,13 @@ def name_of(path: Path, kind: str) -> str:
 
 
 def read_file(entry: SceneFile) -> Scenario:
-    """The scene of an entry under its name, unchecked and without an opponent.
+    """The scene of an entry under its name and at 10 Hz, unchecked and without an opponent.
 
     Raises:
         ScenarioError: It cannot be read.
         ConfigError: Its format needs a package that is not installed.
     """
-    return rename(_READERS[entry.kind](entry), entry.name)
+    return rename(resampled(_READERS[entry.kind](entry)), entry.name)
 
 
 def load_file(entry: SceneFile, needs: Needs | None = None) -> Scenario:
