@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ConfigError, WeightsError
-from harness.fitting.weights import settings_from_json
+from harness.fitting.stored import settings_from_json
 from scenarios.scenario import CURRENT_STEP
 
 ARCHITECTURE: Final = "gauntlet.goal_prior.v1"

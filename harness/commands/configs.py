@@ -6,7 +6,7 @@ import types
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.errors import ConfigError
 
@@ -45,8 +45,10 @@ def rebuild(kind: type[Config], stored: Mapping[str, object], where: str = "") -
         where: Name of the field that holds this one, for messages.
 
     Raises:
-        ConfigError: A field is unknown: another version wrote it.
+        ConfigError: A field is unknown, or its value is of another type: another version wrote it, or it is damaged.
     """
+    if not isinstance(stored, Mapping):
+        raise ConfigError(f"the run's configuration is {repr(stored)[:60]}, expected options by name. Start anew.")
     hints = get_type_hints(kind)
     known = {item.name for item in fields(kind)}
     if unknown := sorted(set(stored) - known):
@@ -70,7 +72,25 @@ def _value(hint: object, value: object, where: str) -> object:
         return rebuild(hint, value, f"{where}.")
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_value(get_args(hint)[0], item, where) for item in value)
+    if not _fits(hint, value):
+        expected = ", ".join(map(repr, get_args(hint))) or getattr(hint, "__name__", str(hint))
+        raise ConfigError(
+            f"the run's configuration: {option(where)}: expected {expected}, found {repr(value)[:60]}. "
+            "Its run.json is damaged, or another version wrote it: start anew."
+        )
     return Path(str(value)) if hint is Path else value
+
+
+def _fits(hint: object, value: object) -> bool:
+    """Whether a plain value is one of its type hint; hints of other kinds than configurations have fit everything."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) is tuple:
+        return False
+    if hint in (int, float, str, bool, Path):
+        kinds: dict[object, tuple[type, ...]] = {float: (int, float), Path: (str,)}
+        return isinstance(value, kinds.get(hint, (hint,))) and (hint is bool or not isinstance(value, bool))  # type: ignore[arg-type]
+    return True
 
 
 def differences(mine: DataclassInstance, theirs: DataclassInstance, may_differ: Collection[str] = ()) -> list[str]:

@@ -183,7 +183,7 @@ def read_run(path: Path) -> JsonDict:
     if not file.is_file():
         raise RunError(f"{path} is not a run folder: it has no {RUN_FILE}. Give the folder that a command printed.")
     info = read_json(file)
-    if not isinstance(info, dict) or not {"verb", "config", "resumed"} <= info.keys():
+    if not isinstance(info, dict) or not isinstance(info.get("resumed"), list) or not {"verb", "config"} <= info.keys():
         raise RunError(f"{file} is not the record of a run: it lacks verb, config or resumed.")
     return info
 

@@ -27,6 +27,7 @@ import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 
+from harness.commands.code_names import check_resumed
 from harness.commands.configs import Config, differences, rebuild
 from harness.commands.printing import Item, bars, clean, make_console, tracked
 from harness.commands.runs import RunDirectory, default_folder, read_run
@@ -152,7 +153,8 @@ class Command(Generic[Config]):
         """The configuration that arguments give; with `--resume`, on top of the run's own.
 
         Raises:
-            ConfigError: An option cannot work, or an old one has no single new spelling.
+            ConfigError: An option cannot work, or an old one has no single new spelling; or a run that is gone on with
+                names code which the arguments do not name.
             RunError: There is no run to go on with.
         """
         arguments = self._respelled(arguments, session or Session(self.verb))
@@ -162,7 +164,9 @@ class Command(Generic[Config]):
         with _own_errors():
             if path is not None and not {"-h", "--help"} & set(arguments):
                 stored = replace(stored_config(self.kind, Path(path), self.verb), out=None, resume=None)
-                return tyro.cli(self.kind, prog=prog, args=arguments, description=about, default=stored)
+                config = tyro.cli(self.kind, prog=prog, args=arguments, description=about, default=stored)
+                check_resumed(config, arguments, Path(path))
+                return config
             if self.presets is not None:
                 presets = dict(self.presets)
                 return tyro.extras.overridable_config_cli(presets, prog=prog, args=arguments, description=about)

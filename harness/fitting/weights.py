@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, NoReturn
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from harness.errors import ConfigError, WeightsError
+from harness.errors import WeightsError
 from harness.files import MEGABYTE, JsonDict, open_regular
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Settings = TypeVar("Settings", bound="DataclassInstance")
+from harness.fitting.stored import shown
 
 MAX_BYTES: Final = 4_000 * MEGABYTE
 """Bytes of a weights file. The largest models here have 7 million weights, 28 MB."""
@@ -31,8 +26,6 @@ MAX_HEADER: Final = 8 * MEGABYTE
 """Bytes of its header: about 100 for each tensor, and the history of its making."""
 MAX_LAYERS: Final = 1_000
 """Most layers of one kind: more would only be there to fill the memory with modules."""
-MOST: Final = 4_096.0
-"""Largest number in a configuration unless it has a limit of its own: widths, counts, metres."""
 
 
 def read_tensors(
@@ -55,14 +48,14 @@ def read_tensors(
     header = _header(file)
     key, expected = kind
     if (found := header.pop(key, None)) != expected:
-        raise WeightsError(f"{file}: {key} is {_short(found)}, expected {expected!r}. It belongs to another model.")
+        raise WeightsError(f"{file}: {key} is {shown(found)}, expected {expected!r}. It belongs to another model.")
     try:
         values = {name: _loads(text) for name, text in header.items()}
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{file}: its header holds no readable configuration ({_reason(error)}).") from error
     for name in ("config", "scene", "info"):
         if not isinstance(values.get(name, {}), dict):
-            raise WeightsError(f"{file}: {name} in its header is {_short(values[name])}, expected a JSON object.")
+            raise WeightsError(f"{file}: {name} in its header is {shown(values[name])}, expected a JSON object.")
     try:
         with safe_open(file, framework=framework) as reader:
             tensors = {name: reader.get_tensor(name) for name in reader.keys()}
@@ -71,7 +64,7 @@ def read_tensors(
     for name, tensor in tensors.items():
         if not _finite(tensor):
             raise WeightsError(
-                f"{file}: tensor {_short(name)} holds NaN or infinite numbers: its training diverged, or the file is "
+                f"{file}: tensor {shown(name)} holds NaN or infinite numbers: its training diverged, or the file is "
                 "damaged. Train it again, or take an earlier checkpoint."
             )
     return tensors, values
@@ -115,60 +108,10 @@ def _reason(error: Exception) -> str:
     return "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
 
 
-def _short(value: object) -> str:
-    """A value of a stranger's file as it stands in a message."""
-    if isinstance(value, (dict, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    text = ascii(value if not isinstance(value, int) or abs(value) < 10**30 else "a number of many digits")
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
 def _finite(tensor: Any) -> bool:
     if isinstance(tensor, Tensor):
         return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
     return tensor.dtype.kind != "f" or bool(np.isfinite(tensor).all())
-
-
-def settings_from_json(
-    kind: type[Settings], values: JsonDict, where: str, most: Mapping[str, float] | None = None
-) -> Settings:
-    """A configuration out of a header: each value of its field's type, finite, and neither negative nor absurd.
-
-    Args:
-        kind: A dataclass whose fields are numbers, booleans and literal words.
-        values: By field name.
-        where: File, for messages.
-        most: Largest number by field name, `MOST` where it is not named.
-
-    Raises:
-        WeightsError: A field is unknown, missing, of another type, or out of bounds, or fields do not fit together.
-    """
-    hints = get_type_hints(kind)
-    names = {item.name for item in fields(kind)}
-    needed = {item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING}
-    if wrong := [*sorted(set(values) - names), *sorted(needed - set(values))]:
-        raise WeightsError(f"{where}: configuration field {_short(wrong[0])} is unknown or missing.")
-    for name, value in values.items():
-        hint, limit = hints[name], (most or {}).get(name, MOST)
-        if get_origin(hint) is Literal or hint is bool:
-            choices = (True, False) if hint is bool else get_args(hint)
-            # `in` alone would take 1 for True.
-            if not any(type(value) is type(choice) and value == choice for choice in choices):
-                raise WeightsError(
-                    f"{where}: configuration field {name!r} is {_short(value)}, expected one of "
-                    f"{', '.join(map(str, choices))}."
-                )
-            continue
-        fits = isinstance(value, int) or (hint is float and isinstance(value, float))
-        if isinstance(value, bool) or not fits or not 0 <= value <= limit:
-            raise WeightsError(
-                f"{where}: configuration field {name!r} must be a{'n integer' if hint is int else ' number'} from 0 "
-                f"to {limit:g}, found {_short(value)}."
-            )
-    try:
-        return kind(**values)
-    except (ConfigError, ArithmeticError) as error:
-        raise WeightsError(f"{where}: its configuration cannot work ({error}).") from error
 
 
 def fill(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor], where: str) -> nn.Module:
@@ -201,12 +144,12 @@ def check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], whe
     Raises:
         WeightsError: Tensors are missing or unknown, or have another shape or kind of number.
     """
-    faults = [f"{_short(name)} is missing" for name in sorted(expected.keys() - tensors.keys())]
-    faults += [f"{_short(name)} is unknown" for name in sorted(tensors.keys() - expected.keys())]
+    faults = [f"{shown(name)} is missing" for name in sorted(expected.keys() - tensors.keys())]
+    faults += [f"{shown(name)} is unknown" for name in sorted(tensors.keys() - expected.keys())]
     for name in sorted(expected.keys() & tensors.keys()):
         wanted, found = expected[name], tensors[name]
         if wanted.shape != found.shape or wanted.is_floating_point() != found.is_floating_point() or found.is_complex():
-            faults.append(f"{_short(name)} is {_shape(found)}, expected {_shape(wanted)}")
+            faults.append(f"{shown(name)} is {_shape(found)}, expected {_shape(wanted)}")
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise WeightsError(

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from harness.commands.code_names import options_of_code
 from harness.commands.options import RunOptions
 from harness.commands.runs import RUN_FILE, RunDirectory, read_records
 from harness.commands.scaffold import check_same
@@ -168,6 +169,8 @@ def train_all(
 def _start(cell: TrainedCell) -> _Process:
     environment = os.environ | {"OMP_NUM_THREADS": str(cell.config.td3.threads)}
     command = [sys.executable, "-m", f"harness.{TRAIN_VERB}", "--resume", str(cell.folder)]
+    # Names of the user's own code count only where they are typed.
+    command += options_of_code(cell.config)
     with (cell.folder / "output.log").open("ab") as log:
         return _Process(cell, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment))
 

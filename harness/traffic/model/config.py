@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
 from harness.errors import ConfigError, WeightsError
-from harness.fitting.weights import settings_from_json
+from harness.fitting.stored import settings_from_json
 
 ARCHITECTURE: Final = "gauntlet-smart-1"
 

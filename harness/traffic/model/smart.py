@@ -15,7 +15,8 @@ from torch import Tensor
 
 from harness.errors import WeightsError
 from harness.files import JsonDict, write_bytes
-from harness.fitting.weights import check_layers, fill, read_tensors, settings_from_json
+from harness.fitting.stored import settings_from_json
+from harness.fitting.weights import check_layers, fill, read_tensors
 from harness.traffic.model.batch import AgentBatch, join_agents, join_maps
 from harness.traffic.model.config import ARCHITECTURE, SmartConfig
 from harness.traffic.model.network import MapFeatures, SmartNetwork

@@ -18,7 +18,8 @@ from adversaries.prior.prior import SHIPPED, MotionPrior
 from adversaries.seal.weights import ARCHITECTURE as SEAL
 from adversaries.seal.weights import SealModel
 from harness.errors import WeightsError
-from harness.fitting.weights import check_layers, fill, read_tensors, settings_from_json
+from harness.fitting.stored import settings_from_json
+from harness.fitting.weights import check_layers, fill, read_tensors
 from harness.traffic.model.config import ARCHITECTURE as SMART
 from harness.traffic.model.config import SmartConfig
 from harness.traffic.model.smart import SmartModel
