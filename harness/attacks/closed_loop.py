@@ -57,6 +57,7 @@ def simulate(
     *,
     intensity: float = 1.0,
     seed: int = 0,
+    horizon: int | None = None,
     progress: Callable[[range], Iterable[int]] | None = None,
 ) -> list[SimulatedAttack]:
     """Two-stage evaluation of `policy` in the first `count` scenes of `source`.
@@ -69,6 +70,7 @@ def simulate(
         protocol: Whether attacks aim at what the policy drove undisturbed, and when their rows are played.
         intensity: Intensity of every attack.
         seed: Seed of every episode.
+        horizon: Steps after which an episode is truncated; None: where its scene ends.
         progress: Wraps the range of scene indices (a progress bar).
 
     Raises:
@@ -80,7 +82,7 @@ def simulate(
 
     episodes: list[SimulatedAttack] = []
     # The names are checked by EngineConfig itself.
-    config = EngineConfig(observation=cast(ObservationName, policy.observation))
+    config = EngineConfig(horizon=horizon, observation=cast(ObservationName, policy.observation))
     env = GauntletEnv(source, config)
     try:
         for index in progress(range(count)) if progress is not None else range(count):

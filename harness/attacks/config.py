@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.attacks.attackers import Attacker
+from harness.commands.configs import at_least
 from harness.commands.options import DataOptions, OutOption
 from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
@@ -29,6 +30,10 @@ class AttackConfig(OutOption, DataOptions):
     sut: str | None = None
     """System under test against which the attacks are played in the engine as well (`replay`, `idm`, `td3:FILE`,
     `FILE.onnx`, …); none by default."""
+    horizon: int | None = None
+    """With `--sut`: steps of 0.1 s after which an episode is cut off; by default where the scene's recording ends (90
+    in WOMD). Adversaries plan the 8 s after the first second; in longer scenes an opponent whose plan has ended is
+    gone."""
     pictures: int = 0
     """Number of attacks that are drawn per adversary."""
     export: bool = False
@@ -45,6 +50,8 @@ class AttackConfig(OutOption, DataOptions):
             raise ConfigError("attack: name at least one adversary (--adversary cat rule none).")
         if self.pictures < 0:
             raise ConfigError(f"--pictures {self.pictures}: expected 0 or more.")
+        if self.horizon is not None:
+            at_least(1, horizon=self.horizon)
         if not math.isfinite(self.intensity):
             raise ConfigError(f"--intensity {self.intensity}: expected a finite number.")
         labels = [item.label for item in self.attackers]

@@ -77,6 +77,7 @@ def _simulated(
         protocol_of(config.protocol),
         intensity=config.intensity,
         seed=config.seed,
+        horizon=config.horizon,
         progress=lambda indices: tracked(indices, "simulating", session.news),
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.attacks.attackers import Attacker
+from harness.commands.configs import at_least
 from harness.commands.options import DataOptions, RunOptions, WorkerOptions
 from harness.episodes.protocol import ProtocolName
 from harness.episodes.records import UNDISTURBED
@@ -37,6 +38,9 @@ class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
     traffic: str = "log"
     """Who moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
     `smart:FILE?temperature=0.9`, or `module:Class`."""
+    horizon: int | None = None
+    """Steps of 0.1 s after which an episode is cut off; by default where the scene's recording ends (90 in WOMD).
+    Adversaries plan the 8 s after the first second; in longer scenes an opponent whose plan has ended is gone."""
     seed: tuple[int, ...] = (0,)
     """Seeds, one or more; each repeats every episode, and intervals resample scenes with their repeats together."""
     timeout: float = 900.0
@@ -50,6 +54,8 @@ class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
         """Reject what cannot work before anything is loaded."""
         if not self.sut or not self.adversary:
             raise ConfigError("benchmark: name at least one system (--sut idm) and one adversary (--adversary cat).")
+        if self.horizon is not None:
+            at_least(1, horizon=self.horizon)
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"benchmark: expected --workers >= 1, got {self.workers}.")
         if not math.isfinite(self.intensity) or not self.timeout > 0:

@@ -165,7 +165,12 @@ class BenchmarkWorker:
             self.close()
         if self._env is None:
             observation = cast(ObservationName, "cat" if wanted == "none" else wanted)
-            config = EngineConfig(observation=observation, traffic=self._config.traffic, cache_scenes=CACHE_SCENES)
+            config = EngineConfig(
+                horizon=self._config.horizon,
+                observation=observation,
+                traffic=self._config.traffic,
+                cache_scenes=CACHE_SCENES,
+            )
             self._env = self._simulator(self._source, config)
         return self._env
 

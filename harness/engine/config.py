@@ -133,7 +133,8 @@ class EngineConfig:
     """Options of `GauntletEnv`.
 
     Attributes:
-        horizon: Steps (0.1 s each) after which an episode is truncated. CAT trains with 50 and attacks with 90.
+        horizon: Steps (0.1 s each) after which an episode is truncated; None: where the scene's recording ends, which
+            is 90 for the 91 rows of a WOMD scene. CAT trains with 50 and attacks with 90.
         observation: `cat` or `metadrive`, see `SENSORS`; `none` where nobody needs one (steps are much faster).
         reward: `cat` or `metadrive`, see `REWARDS`.
         traffic: What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart`,
@@ -150,7 +151,7 @@ class EngineConfig:
             It costs one wheel simulation per scene, once, and makes lidar readings equal to stock's.
     """
 
-    horizon: int = 90
+    horizon: int | None = None
     observation: ObservationName = "cat"
     reward: RewardName = "cat"
     traffic: str = "log"
@@ -168,7 +169,7 @@ class EngineConfig:
         Raises:
             ConfigError: An option is out of range or unknown.
         """
-        if self.horizon < 1:
+        if self.horizon is not None and self.horizon < 1:
             raise ConfigError(f"horizon is {self.horizon}; it must be at least 1 step")
         if self.cache_scenes < 1:
             raise ConfigError(f"cache_scenes is {self.cache_scenes}; at least the current scene must fit")
@@ -183,6 +184,10 @@ class EngineConfig:
     def ego_box(self) -> tuple[float, float]:
         """Length and width of a driven ego in the geometric crash check, m."""
         return self.ego_size or (EGO_LENGTH, EGO_WIDTH)
+
+    def horizon_in(self, scenario: Scenario) -> int:
+        """Steps after which an episode in this scene is truncated."""
+        return scenario.num_steps - 1 if self.horizon is None else self.horizon
 
     def ego_box_in(self, scenario: Scenario, *, replay: bool) -> tuple[float, float]:
         """Length and width of the ego of one episode in the geometric crash check, m."""

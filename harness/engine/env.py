@@ -139,7 +139,8 @@ class GauntletEnv(ScenarioEnv):
         self._step = 0
         self._episode_reward = 0.0
         ego = self._place_ego(scene)
-        rows = max(scene.steps, self.options.horizon + 1)
+        self._horizon = self.options.horizon_in(scene.scenario)
+        rows = max(scene.steps, self._horizon + 1)
         self._recorder.begin(rows, ego.forces)
         seed = int(self._rng.integers(2**31))
         self._traffic.reset(scene, ego, plan, replay=replay, ego_box=self._ego_box, seed=seed, steps=rows - 1)
@@ -267,7 +268,7 @@ class GauntletEnv(ScenarioEnv):
         verdict = rewards.judge(ego, self.options, self._rewards)
         self._episode_reward += verdict.reward
         info = {**verdict.info, **self._facts(ego)}
-        truncated = self._step >= self.options.horizon
+        truncated = self._step >= self._horizon
         info["max_step"] = truncated
         observation = self._sensors.observe(ego, scene.lines.world, self._traffic)
         return observation, verdict.reward, verdict.terminated, truncated, info
@@ -412,7 +413,6 @@ def _stock_config(options: EngineConfig) -> dict[str, object]:
         "log_level": 40,
         "use_render": False,
         "no_light": True,
-        "horizon": options.horizon,
         "data_directory": "",
         "vehicle_config": {
             "lidar": {"num_lasers": preset.lidar, "distance": preset.distance, "num_others": preset.others},

@@ -26,7 +26,7 @@ _ARGUMENTS: Final = """
       `ScenarioSource`.
     - `split` (default None, all): name of a fixed split of `data`, such as `"train"` or `"test"`.
     - `observation` (default `"cat"`), `reward` (default `"cat"`): presets, `"cat"` or `"metadrive"`.
-    - `horizon` (default 90): steps of 0.1 s until truncation. CAT trains with 50.
+    - `horizon` (default None, where the scene ends): steps of 0.1 s until truncation. CAT trains with 50.
     - `seed` (default None, random): until `reset(seed=...)`.
     - `render_mode` (default None): `"rgb_array"` for pictures from above.
     - `isolated` (default False): run the simulator in a process of its own. MetaDrive allows one engine per process:
@@ -65,7 +65,8 @@ _SPACES: Final = """
 
     ## Episode End
     Terminated on arrival (95 % of the logged path) and off the road (`cat`: over 10 m off the path, across a yellow
-    continuous line or a sidewalk; `metadrive`: over 4 m off). Truncated after `horizon` steps. Contact does not end
+    continuous line or a sidewalk; `metadrive`: over 4 m off). Truncated after `horizon` steps, or where the scene's
+    recording ends (after 90 steps of a scene of 9.1 s, as WOMD's and the generated ones are). Contact does not end
     an episode.
 """
 
@@ -117,7 +118,7 @@ class Options(TypedDict, total=False):
 
     observation: Preset
     reward: Preset
-    horizon: int
+    horizon: int | None
     seed: int | None
     render_mode: str | None
     isolated: bool
@@ -144,7 +145,7 @@ class _SuiteEnv(AttackingEnv):
         *,
         observation: Preset = "cat",
         reward: Preset = "cat",
-        horizon: int = 90,
+        horizon: int | None = None,
         seed: int | None = None,
         render_mode: str | None = None,
         isolated: bool = False,

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 @dataclass(frozen=True, slots=True)
 class EndRules:
     """Attributes:
-    horizon: Steps after which an episode is truncated.
+    horizon: Steps after which an episode is truncated, if the engine does not end it before; None: as the engine does.
     crash_ends: Whether a contact between ego and vehicle terminates it.
     """
 
-    horizon: int
+    horizon: int | None
     crash_ends: bool
 
 
@@ -48,6 +48,7 @@ class RuledEnv:
         self._steps += 1
         if self.rules.crash_ends and info.get("crash_vehicle", False):
             terminated = True
-        if self._steps >= self.rules.horizon and not terminated:
+        horizon = self.rules.horizon
+        if horizon is not None and self._steps >= horizon and not terminated:
             truncated = True
         return observation, float(reward), bool(terminated), bool(truncated), info

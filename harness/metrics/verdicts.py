@@ -109,7 +109,8 @@ def _everyone(scenario: Scenario, episode: Episode) -> tuple[Floats, Bools]:
     if plan is not None and opponent is not None:
         recorded = np.flatnonzero(valid.any(0))
         after = int(recorded[-1]) + 1 if len(recorded) else 0
-        states[opponent, after:], valid[opponent, after:] = plan.states[after:], plan.valid[after:]
+        end = max(min(len(plan.valid), valid.shape[1]), after)  # Neither need last as long as the other.
+        states[opponent, after:end], valid[opponent, after:end] = plan.states[after:end], plan.valid[after:end]
     return states, valid
 
 

@@ -98,9 +98,9 @@ class TrainConfig(RunOptions):
     checkpoint_every: int = 25_000
     """Steps between checkpoints; there is always one at the end."""
     train_horizon: int = 50
-    """Steps after which a training episode is cut off (CAT and SAGE train with 50)."""
-    eval_horizon: int = 90
-    """Steps after which an evaluation episode is cut off."""
+    """Steps of 0.1 s after which a training episode is cut off (CAT and SAGE train with 50)."""
+    eval_horizon: int | None = None
+    """Steps of 0.1 s after which an evaluation episode is cut off; by default where the scene ends (90 in WOMD)."""
     eval_crash_ends: bool = True
     """Whether a contact with a vehicle ends an evaluation episode (as CAT's test configuration has it)."""
     observation: Literal["cat", "metadrive"] = "cat"
@@ -126,8 +126,9 @@ class TrainConfig(RunOptions):
             ConfigError: Names the option, its value and what was expected.
         """
         for name in ("steps", "eval_every", "checkpoint_every", "train_horizon", "eval_horizon", "ego_drives"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least 1.")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: expected at least 1.")
         for name in ("update_every", "threads", "policy_delay", "batch_size"):
             if getattr(self.td3, name) < 1:
                 raise ConfigError(f"--td3.{name.replace('_', '-')} {getattr(self.td3, name)}: expected at least 1.")

@@ -42,7 +42,8 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     check_disjoint(train, test)
     source = Concat([train, test])
     options = EngineConfig(
-        horizon=max(config.train_horizon, config.eval_horizon),
+        # Without a horizon the engine ends an episode with its scene, in training as well.
+        horizon=None if config.eval_horizon is None else max(config.train_horizon, config.eval_horizon),
         observation=config.observation,
         reward=config.reward,
         traffic=config.traffic,

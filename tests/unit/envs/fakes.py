@@ -49,7 +49,7 @@ class FakeCore:
         self.states.append(state)
         off_road = abs(self.shift) > 10.0
         arrived = self.steps >= 87
-        truncated = self.steps >= self.options.horizon
+        truncated = self.steps >= self.options.horizon_in(self.scenario)
         info = {
             "cost": float(off_road),
             "route_completion": self.steps / 90,
@@ -62,7 +62,7 @@ class FakeCore:
         return log_view(self.scenario, self.steps)
 
     def recording(self):
-        rows = max(self.scenario.num_steps, self.options.horizon + 1)
+        rows = max(self.scenario.num_steps, self.options.horizon_in(self.scenario) + 1)
         states, valid = np.zeros((rows, STATE)), np.arange(rows) <= self.steps
         states[: len(self.states)] = self.states
         agents = np.stack([self.scenario.states(row) for row in range(self.scenario.num_agents)])
