@@ -1,22 +1,19 @@
 """Tasks on fresh Python processes: whoever starts them needs no guard, may be a daemon, and survives their end.
 
-`multiprocessing` imports the caller's main module again in every process, which a plain script without
-`if __name__ == "__main__"` does not bear, and it refuses to start from a daemon. These processes run a module of this
-package alone. They end with whoever started them: when the pipe closes.
+What such a process is, `scenarios.children` says.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from scenarios.children import THREADS, Child, ChildDiedError
 
 Task = TypeVar("Task")
 
@@ -24,7 +21,6 @@ AHEAD: Final = 2
 """Tasks that a process has at a time: it takes up the next one while the result of the last is stored."""
 _TICK_S: Final = 1.0
 """How often the time limit is looked at, s."""
-_SERVE: Final = "import sys; from scenarios.fresh_processes import serve; serve(int(sys.argv[1]), sys.argv[2])"
 
 
 class Outcome(NamedTuple, Generic[Task]):
@@ -110,41 +106,25 @@ class _Process(Generic[Task]):
     """One process, and the tasks that it has, in order."""
 
     def __init__(self, function: str) -> None:
-        self.pipe, theirs = Pipe()
+        # One thread each (numerical libraries must not compete for the cores).
+        self._child = Child(_Function, function, environment=dict.fromkeys(THREADS, "1"))
+        self.pipe = self._child.pipe
         self.tasks: deque[Task] = deque()
         self.ready = False
         self._began = time.monotonic()
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        # One thread each (numerical libraries must not compete for the cores).
-        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        try:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-c", _SERVE, str(theirs.fileno()), function],
-                env={**os.environ, **single, "PYTHONPATH": paths},
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                # Ctrl-C is for whoever started it, who then ends it.
-                start_new_session=True,
-            )
-        finally:
-            theirs.close()
 
     def give(self, task: Task) -> None:
         if not self.tasks:
             self._began = time.monotonic()
         self.tasks.append(task)
-        try:
-            self.pipe.send(task)
-        except OSError:
-            return  # It is gone: what it should send tells so.
+        self._child.start("call", task, by_value=False)
 
     def greet(self) -> None:
         """Note that it has imported what it needs: from now on its time counts."""
         try:
-            self.pipe.recv()
-        except (EOFError, OSError) as error:
-            raise OSError(f"a new process ended at once (exit code {self._popen.wait()})") from error
+            self._child.ready()
+        except (ChildDiedError, ImportError) as error:
+            raise OSError(f"a new process ended at once: {error}") from error
         self.ready, self._began = True, time.monotonic()
 
     def late(self, limit_s: float) -> bool:
@@ -152,11 +132,9 @@ class _Process(Generic[Task]):
 
     def receive(self) -> Outcome[Task]:
         try:
-            value = self.pipe.recv()
-        except (EOFError, OSError):
-            code = self._popen.wait()
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            return self.failed(f"ended its process ({how})")
+            value = self._child.result()
+        except ChildDiedError as error:
+            return self.failed(str(error))
         self._began = time.monotonic()
         return Outcome(self.tasks.popleft(), value)
 
@@ -164,19 +142,15 @@ class _Process(Generic[Task]):
         return Outcome(self.tasks.popleft(), None, how)
 
     def end(self) -> None:
-        self._popen.kill()
-        self._popen.wait()
-        self.pipe.close()
+        self._child.kill()
 
 
-def serve(descriptor: int, function: str) -> None:
-    """Main loop of a process: tasks in, values out, until the pipe closes."""
-    pipe = Connection(descriptor)
-    module, _, name = function.partition(":")
-    call: Callable[[Any], Any] = getattr(import_module(module), name)
-    try:
-        pipe.send(None)
-        while True:
-            pipe.send(call(pipe.recv()))
-    except (EOFError, OSError):
-        return
+class _Function:
+    """What lives in a process: the function by its name."""
+
+    def __init__(self, function: str) -> None:
+        module, _, name = function.partition(":")
+        self._call: Callable[[Any], Any] = getattr(import_module(module), name)
+
+    def call(self, task: object) -> object:
+        return self._call(task)

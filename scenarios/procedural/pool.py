@@ -1,21 +1,18 @@
-"""Simulations on several processes: results in order, a dead worker costs its task, which is retried, then reported."""
+"""Simulations on several processes: results in order. A dead worker costs its task, which is tried again."""
 
 from __future__ import annotations
 
 import io
 import logging
-import multiprocessing
-import os
 import pickle
-import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing.connection import wait
 from typing import Final, NamedTuple
 
-from harness.errors import GauntletError
+from harness.errors import GauntletError, metadrive_needed
+from scenarios.children import THREADS, Child, ChildDiedError
 from scenarios.procedural.config import ProceduralConfig
 from scenarios.source_format import Description
 
@@ -26,7 +23,7 @@ IN_FLIGHT: Final = 3
 UNFORESEEN: Final = (AssertionError, ArithmeticError, LookupError, ValueError)
 """What MetaDrive's road blocks raise on parameters that do not fit, beyond what is foreseen here."""
 TRIALS: Final = 3
-"""How often a simulation whose worker died is tried before it is reported and passed over."""
+"""How often a simulation whose worker died is tried before the generation gives up."""
 
 
 class SimulationTask(NamedTuple):
@@ -67,8 +64,13 @@ def file_name(split: str, index: int, number: int) -> str:
 
 
 def work(config: ProceduralConfig, task: SimulationTask) -> SimulationResult:
-    """Run one simulation; a seed that cannot be simulated is reported instead of raised: it must not end the run."""
-    from scenarios.procedural.simulate import simulate
+    """Run one simulation.
+
+    A seed that cannot be simulated is reported instead of raised, as it would fail the same way every time. Whatever
+    depends on the machine (memory, missing packages) is raised.
+    """
+    with metadrive_needed():
+        from scenarios.procedural.simulate import simulate
 
     try:
         scenes = simulate(config, task.split, task.number)
@@ -94,77 +96,95 @@ class Pool:
         Args:
             config: Handed to every task.
             workers: Number of processes.
-            work: What to do with a task; importable by name, for workers are spawned.
+            work: What to do with a task.
         """
         self.config, self.workers, self.work = config, workers, work
-        self._executor: ProcessPoolExecutor | None = None
+        self._idle: list[Child] = []
+        self._busy: dict[Child, SimulationTask] = {}
 
     def results(self, tasks: Iterator[SimulationTask]) -> Generator[SimulationResult, None, None]:
-        """Outcomes in the order of the tasks; close the iterator to drop what is still under way."""
+        """Outcomes in the order of the tasks; close the iterator to drop what is still under way.
+
+        Raises:
+            GauntletError: The worker of a task died `TRIALS` times, or the memory does not suffice. That says nothing
+                about the task.
+        """
         if self.workers <= 1:
             for task in tasks:
                 yield self.work(self.config, task)
             return
-        pending: deque[tuple[SimulationTask, Future[SimulationResult]]] = deque()
+        order: deque[SimulationTask] = deque()
+        waiting: deque[SimulationTask] = deque()
+        done: dict[SimulationTask, SimulationResult] = {}
+        died: Counter[SimulationTask] = Counter()
         try:
             while True:
-                for task in islice(tasks, IN_FLIGHT * self.workers - len(pending)):
-                    pending.append((task, self._submit(task)))
-                if not pending:
+                new = list(islice(tasks, IN_FLIGHT * self.workers - len(order)))
+                order += new
+                waiting += new
+                if not order:
                     return
-                task, future = pending.popleft()
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    logger.warning("procedural: a worker died; %d simulations are repeated", len(pending) + 1)
-                    self.close()
-                    yield self._alone(task)
-                    # The others may have been bystanders: those that were not finished get new workers.
-                    pending = deque((other, ran if _finished(ran) else self._submit(other)) for other, ran in pending)
+                if order[0] in done:
+                    yield done.pop(order.popleft())
+                    continue
+                while waiting and len(self._busy) < self.workers:
+                    self._hand_out(waiting.popleft())
+                for task, result in self._finished():
+                    if result is not None:
+                        done[task] = result
+                        continue
+                    died[task] += 1
+                    if died[task] == TRIALS:
+                        raise GauntletError(
+                            f"procedural: the process of simulation {task.number} of {task.split} died {TRIALS} times, "
+                            "often for want of memory. Nothing was recorded of it: run again, with fewer workers"
+                        )
+                    waiting.appendleft(task)
         finally:
-            for _, future in pending:
-                future.cancel()
+            self._drop(self._busy)
 
     def close(self) -> None:
         """End the workers."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor = None
+        self._drop(self._busy)
+        for worker in self._idle:
+            worker.close()
+        self._idle.clear()
 
-    def _submit(self, task: SimulationTask) -> Future[SimulationResult]:
-        if self._executor is None:
-            self._executor = _executor(self.workers)
-        try:
-            return self._executor.submit(self.work, self.config, task)
-        except BrokenProcessPool as error:
-            # A worker died since the last look: this task fails like those that were under way.
-            broken: Future[SimulationResult] = Future()
-            broken.set_exception(error)
-            return broken
+    def _hand_out(self, task: SimulationTask) -> None:
+        if self._idle:
+            worker = self._idle.pop()
+        else:
+            # One thread each: numerical libraries must not compete for the processors.
+            worker = Child(_Simulator, self.config, self.work, environment=dict.fromkeys(THREADS, "1"))
+        worker.start("run", task)
+        self._busy[worker] = task
 
-    def _alone(self, task: SimulationTask) -> SimulationResult:
-        """Repeat a simulation whose worker died in a process of its own; after some trials report it and go on."""
-        for trial in range(2, TRIALS + 1):
-            with _executor(1) as executor:
-                try:
-                    return executor.submit(self.work, self.config, task).result()
-                except BrokenProcessPool:
-                    logger.warning("procedural: %s: the worker died again, trial %d", task, trial)
-        return SimulationResult(task, [], f"the worker process died in {TRIALS} trials")
+    def _finished(self) -> Iterator[tuple[SimulationTask, SimulationResult | None]]:
+        """Tasks that came to an end, with None where the worker died; waits for one at least."""
+        by_pipe = {worker.pipe: worker for worker in self._busy}
+        for pipe in wait(list(by_pipe)):
+            worker = by_pipe[pipe]  # type: ignore[index]
+            task = self._busy.pop(worker)
+            try:
+                yield task, worker.result()
+            except ChildDiedError as error:
+                logger.warning("procedural: simulation %d of %s: %s", task.number, task.split, error)
+                yield task, None
+            else:
+                self._idle.append(worker)
+
+    @staticmethod
+    def _drop(busy: dict[Child, SimulationTask]) -> None:
+        for worker in busy:
+            worker.kill()
+        busy.clear()
 
 
-def _finished(future: Future[SimulationResult]) -> bool:
-    return future.done() and not future.cancelled() and future.exception() is None
+class _Simulator:
+    """What lives in a worker."""
 
+    def __init__(self, config: ProceduralConfig, work: Work) -> None:
+        self.config, self.work = config, work
 
-def _executor(workers: int) -> ProcessPoolExecutor:
-    # Spawn: a fork would copy whatever engine or thread pool the caller has running.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
-
-
-def _prepare() -> None:
-    """One thread per worker (numerical libraries must not compete for the cores), and no foreign warnings."""
-    # MetaDrive imports pygame, which warns about setuptools on every start; users cannot act on it.
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+    def run(self, task: SimulationTask) -> SimulationResult:
+        return self.work(self.config, task)
