@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 METADRIVE: Final = "pip install --no-deps --ignore-requires-python metadrive-simulator==0.4.3"
 """Installs MetaDrive where its own metadata forbids it: on Python 3.12 and up."""
+MAX_MESSAGE: Final = 1500
+"""Characters of a message. Names of strangers' files occur in messages, and such a name can have any length."""
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What breaks a line, steers a terminal, or cannot be written as UTF-8 (halves of surrogate pairs)."""
+
+
+def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
+    """`text` on one line: control characters escaped, and of more than `limit` characters the middle left out."""
+    if len(text) > limit:
+        # Cut before escaping, so that a long text costs no more than a short one.
+        text = f"{text[: limit * 2 // 3]} … {text[-(limit // 3) + 3 :]}"
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 class GauntletError(Exception):
-    """Base of every error that Gauntlet raises on purpose."""
+    """Base of every error that Gauntlet raises on purpose; its message is one line."""
+
+    def __str__(self) -> str:
+        """The message as `one_line` writes it."""
+        return one_line(super().__str__())
 
 
 class ScenarioError(GauntletError, ValueError):
@@ -39,7 +56,7 @@ class UnknownNameError(ConfigError, KeyError):
 
     def __str__(self) -> str:
         """The plain message (KeyError would print its repr)."""
-        return str(self.args[0])
+        return one_line(str(self.args[0]))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by message: errors cross process borders, and `args` no longer fit the constructor."""
@@ -89,3 +106,49 @@ def metadrive_needed() -> Iterator[None]:
         if (error.name or "").partition(".")[0] not in ("metadrive", "panda3d"):
             raise
         raise EngineError(f"MetaDrive is not installed ({error}). In this environment: {METADRIVE}") from error
+
+
+_MISREAD: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What code raises that meets data of another kind, shape or size than it was written for."""
+
+
+@contextlib.contextmanager
+def reading(source: object, expected: str, error: type[GauntletError] = ScenarioError) -> Iterator[None]:
+    """Turn what reading a stranger's file can raise into one error that names the file: one bad file costs one file.
+
+    Args:
+        source: The file, for the message.
+        expected: What it should have been, such as `a GPUDrive scene`.
+        error: What is raised.
+
+    Raises:
+        GauntletError: Of the type `error`, for everything but a `GauntletError`, which passes as it is.
+    """
+    try:
+        yield
+    except GauntletError:
+        raise
+    except _MISREAD as reason:
+        what = one_line(f"{type(reason).__name__}: {_text(reason)}".removesuffix(": "), 300)
+        raise error(f"{source}: cannot be read ({what}). Expected {expected}.") from reason
+
+
+def _text(error: Exception) -> str:
+    try:
+        return str(error)
+    except ValueError:  # A number of more digits than Python writes, as the key that was not found.
+        return ""

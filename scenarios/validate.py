@@ -3,54 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final, Literal
 
 import numpy as np
 
 from harness.errors import ScenarioError
+from scenarios.bounds import MAX_SPEED, check_counts, check_lights, check_motion, check_places, check_times
 from scenarios.filters import static_ego
+from scenarios.findings import Finding, Needs
+from scenarios.findings import error as _error
+from scenarios.findings import warning as _warning
 from scenarios.map_index import has_road_edges
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 from scenarios.source_format import FORMAT_KEY, SourceFormat
 
-MAX_SPEED: Final = 70.0
-"""A faster agent is a tracking error, m/s (250 km/h)."""
-MAX_JUMP: Final = 10.0
-"""An ego that moves farther in one step than its recorded speed explains is teleported, m."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong.
-
-    Attributes:
-        level: `error` (the scene cannot be used) or `warning` (some uses suffer).
-        field: What it concerns.
-        reason: Why, with numbers.
-    """
-
-    level: Literal["error", "warning"]
-    field: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.level}: {self.field}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a use asks of a scene; what is not needed is reported as a warning instead of an error.
-
-    Attributes:
-        steps: Steps that the ego must last, counted from the start (for a horizon of 90: 91).
-        road_edges: Whether road boundaries are needed (map compliance).
-        opponent: Whether an opponent is needed (attacks).
-    """
-
-    steps: int = CURRENT_STEP + 2
-    road_edges: bool = False
-    opponent: bool = False
+__all__ = ["Finding", "Needs", "check", "duplicates", "validate"]
 
 
 def validate(scenario: Scenario, needs: Needs | None = None) -> tuple[Finding, ...]:
@@ -58,8 +24,10 @@ def validate(scenario: Scenario, needs: Needs | None = None) -> tuple[Finding, .
     needs = needs or Needs()
     findings = [*_check_shapes(scenario)]
     if not findings:  # The other checks index the arrays.
-        findings += [*_check_numbers(scenario), *_check_ego(scenario, needs)]
-        findings += [*_check_map(scenario, needs), *_check_opponent(scenario, needs)]
+        findings += [*check_counts(scenario), *check_times(scenario), *_check_numbers(scenario)]
+        findings += [*_check_ego(scenario, needs), *_check_map(scenario, needs), *_check_opponent(scenario, needs)]
+        with np.errstate(all="ignore"):  # What is not finite is reported above.
+            findings += [*check_places(scenario), *check_motion(scenario), *check_lights(scenario)]
     return tuple(sorted(findings, key=lambda finding: finding.level))
 
 
@@ -81,14 +49,6 @@ def duplicates(ids: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     for file, name in ids:
         seen.setdefault(name, []).append(file)
     return {name: files for name, files in seen.items() if len(files) > 1}
-
-
-def _error(field: str, reason: str) -> Finding:
-    return Finding("error", field, reason)
-
-
-def _warning(field: str, reason: str) -> Finding:
-    return Finding("warning", field, reason)
 
 
 def _check_shapes(scenario: Scenario) -> Iterable[Finding]:
@@ -115,8 +75,6 @@ def _check_shapes(scenario: Scenario) -> Iterable[Finding]:
         yield _error("tracks", "two agents have the same id")
     if not 0 <= scenario.ego < agents:
         yield _error("ego", f"index {scenario.ego} is not among the {agents} agents")
-    if not scenario.dt > 0:
-        yield _error("ts", f"the time step is {scenario.dt} s")
 
 
 def _check_numbers(scenario: Scenario) -> Iterable[Finding]:
@@ -169,11 +127,6 @@ def _check_ego(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
     lasts = int(rows[-1]) + 1
     if lasts < needs.steps:
         yield _error(where, f"lasts {lasts} steps, but {needs.steps} are needed; choose a shorter horizon")
-    position = scenario.position[scenario.ego, rows, :2]
-    speed = np.hypot(*scenario.velocity[scenario.ego, rows].T)
-    jump = np.hypot(*np.diff(position, axis=0).T) - np.maximum(speed[1:], speed[:-1]) * scenario.dt * np.diff(rows)
-    if len(jump) and np.nanmax(jump, initial=0.0) > MAX_JUMP:
-        yield _error(where, f"jumps {np.nanmax(jump):.0f} m at step {rows[int(np.nanargmax(jump)) + 1]}")
     if (reason := static_ego(scenario)) is not None:
         yield _warning(where, f"{reason}: it has no way to complete, and --fit-only leaves it out")
 

@@ -17,7 +17,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from harness.errors import ConfigError, ScenarioError
+from harness.errors import ConfigError, ScenarioError, reading
 from harness.files import MEGABYTE, Json, read_bounded, read_json
 from scenarios.description import from_description
 from scenarios.scenario import DT, Scenario
@@ -90,10 +90,8 @@ def load(path: str | Path) -> Scenario:
         archive = read_json(map_path, error=ScenarioError)
     except ScenarioError as error:
         raise ScenarioError(f"{path}: its map cannot be read: {error} Put both files together.") from error
-    try:
+    with reading(path, "an Argoverse 2 scene"):
         return from_description(to_description(table, archive, str(path)), str(path))
-    except (KeyError, IndexError, TypeError, AttributeError, OverflowError, shapely.errors.GEOSException) as error:
-        raise ScenarioError(f"{path}: not an Argoverse 2 scene: {type(error).__name__}: {error}.") from error
 
 
 def _read_table(path: Path) -> dict[str, NDArray[np.generic]]:

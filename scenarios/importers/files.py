@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from harness.errors import ScenarioError
+from harness.errors import ScenarioError, reading
 from scenarios import safe_pickle
 from scenarios.description import from_description
 from scenarios.importers import argoverse2, commonroad, gpudrive, womd
@@ -17,6 +17,8 @@ from scenarios.resampling import resampled
 from scenarios.scenario import Scenario
 from scenarios.source_format import FORMAT_KEY, SourceFormat
 from scenarios.validate import Finding, Needs, check, validate
+
+_EXPECTED: Final = "a recorded scene in a format that Gauntlet reads"
 
 
 class SceneFile(NamedTuple):
@@ -52,7 +54,8 @@ def read_file(entry: SceneFile) -> Scenario:
         ScenarioError: It cannot be read.
         ConfigError: Its format needs a package that is not installed.
     """
-    return rename(resampled(_READERS[entry.kind](entry)), entry.name)
+    with reading(entry.path, _EXPECTED):
+        return rename(resampled(_READERS[entry.kind](entry)), entry.name)
 
 
 def load_file(entry: SceneFile, needs: Needs | None = None) -> Scenario:
@@ -63,10 +66,11 @@ def load_file(entry: SceneFile, needs: Needs | None = None) -> Scenario:
         ConfigError: Its format needs a package that is not installed.
     """
     scenario = read_file(entry)
-    check(scenario)  # The selection reads the tracks: they must be sound first.
-    scenario = scenario.with_opponent(select_opponent(scenario))
-    if needs is not None:
-        check(scenario, needs)
+    with reading(entry.path, _EXPECTED):
+        check(scenario)  # The selection reads the tracks: they must be sound first.
+        scenario = scenario.with_opponent(select_opponent(scenario))
+        if needs is not None or scenario.opponent is not None:  # An opponent is held to more than anyone else.
+            check(scenario, needs)
     return scenario
 
 
@@ -88,11 +92,12 @@ def examine(path: str | Path, needs: Needs | None = None) -> tuple[Scenario | No
     """The (first) scene of a file (None if it cannot be read) and all that is wrong with it; bad files do not raise."""
     try:
         scenario = read_file(_first(Path(path), None))
+        with reading(path, _EXPECTED):
+            if not any(finding.level == "error" for finding in validate(scenario)):
+                scenario = scenario.with_opponent(select_opponent(scenario))
+            return scenario, validate(scenario, needs)
     except ScenarioError as error:
         return None, (Finding("error", "file", str(error).removeprefix(f"{path}: ")),)
-    if not any(finding.level == "error" for finding in validate(scenario)):
-        scenario = scenario.with_opponent(select_opponent(scenario))
-    return scenario, validate(scenario, needs)
 
 
 def rename(scenario: Scenario, name: str) -> Scenario:

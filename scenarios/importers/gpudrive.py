@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from harness.errors import ScenarioError
+from harness.errors import ScenarioError, reading
 from harness.files import Json, read_json
 from harness.geometry import wrap_angle
 from scenarios.description import from_description
@@ -53,10 +53,8 @@ def load(path: str | Path) -> Scenario:
         ScenarioError: The file cannot be read, or is not a GPUDrive scene; one clear line.
     """
     document = read_json(Path(path), error=ScenarioError)
-    try:
+    with reading(path, "a GPUDrive scene"):
         return from_description(to_description(document, str(path)), str(path))
-    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
-        raise ScenarioError(f"{path}: not a GPUDrive scene: {type(error).__name__}: {error}.") from error
 
 
 def to_description(document: Json, source: str = "") -> Description:

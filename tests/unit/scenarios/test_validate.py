@@ -40,7 +40,7 @@ CASES = [
     (edited("valid", put(False, 0)), "error", "(ego)", "never valid"),
     (edited("valid", put(False, 0, slice(50, None))), "error", "(ego)", "lasts 50 steps, but 91"),
     (edited("kinds", put(Kind.PEDESTRIAN, 0)), "error", "(ego)", "pedestrian"),
-    (edited("position", put(500.0, 0, slice(40, None), 1)), "error", "(ego)", "jumps 499 m at step 40"),
+    (edited("position", put(500.0, 0, slice(40, None), 1)), "error", "tracks['ego']: position", "jumps 499 m"),
     (edited("valid", put(False, 1, slice(30, 33))), "warning", "(opponent)", "1 gaps"),
     (straight_road(ego_speed=0.0), "warning", "(ego)", "hardly moves: 0.0 m"),
     (straight_road(opponent_from=5), "warning", "(opponent)", "step 5"),
@@ -53,7 +53,7 @@ CASES = [
     (replace(straight_road(), heading=np.zeros((2, 5))), "error", "heading", "shape (2, 5), expected (2, 91)"),
     (replace(straight_road(), ego=5), "error", "ego", "index 5"),
     (replace(straight_road(), opponent=0), "error", "opponent", "not another agent"),
-    (replace(straight_road(), dt=0.0), "error", "ts", "0.0 s"),
+    (replace(straight_road(), dt=0.0), "error", "ts", "time step is 0 s"),
     (straight_road(extra=[Agent("x", 0, 9, 0, 90.0)]), "warning", "tracks['x']: velocity", "90 m/s"),
     (straight_road(extra=[Agent("x", 0, 9, first=91)]), "warning", "tracks", "never valid (x)"),
 ]
