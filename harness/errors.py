@@ -136,7 +136,7 @@ def reading(source: object, expected: str, error: type[GauntletError] = Scenario
         error: What is raised.
 
     Raises:
-        GauntletError: Of the type `error`, for everything but a `GauntletError`, which passes as it is.
+        GauntletError: One of the type `error`, for everything but a `GauntletError`, which passes as it is.
     """
     try:
         yield

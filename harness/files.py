@@ -131,8 +131,8 @@ def open_regular(path: Path, limit: float = math.inf, error: type[GauntletError]
         error: What is raised.
 
     Raises:
-        GauntletError: Of the type `error`: missing, unreadable, longer than `limit`, or no regular file, which a pipe
-            or a device is not: they may never end, or never begin.
+        GauntletError: One of the type `error`: missing, unreadable, longer than `limit`, or no regular file, which a
+            pipe or a device is not: they may never end, or never begin.
     """
     try:
         # Looked at before it is opened, because opening some devices does something; and after, because the path may
@@ -190,7 +190,7 @@ def read_json(path: Path, limit: int = MAX_JSON, error: type[GauntletError] = Ru
         error: What is raised.
 
     Raises:
-        GauntletError: Of the type `error`: it cannot be read, or is not JSON.
+        GauntletError: One of the type `error`: it cannot be read, or is not JSON.
     """
     data = read_bounded(path, limit, error)
     try:
@@ -212,7 +212,7 @@ def read_arrays(
         error: What is raised.
 
     Raises:
-        GauntletError: Of the type `error`: it cannot be read, is damaged, or unpacks to more than `limit` bytes.
+        GauntletError: One of the type `error`: it cannot be read, is damaged, or unpacks to more than `limit` bytes.
     """
     data = read_bounded(path, limit, error)
     try:
