@@ -30,7 +30,7 @@ from adversaries.gradient.descent import (
 from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
-from scenarios.map_index import MapIndex
+from scenarios.map_index import MapIndex, has_road_edges
 
 ITERATIONS: Final = 50
 """SAGE, appendix B.1."""
@@ -69,7 +69,8 @@ class AdvTrajOptAdversary:
     Loss: soft minimum over time of the distance between the boxes (mean over the egos). After each step the
     trajectory is projected onto the physical bounds (speed, longitudinal and lateral acceleration, both jerks,
     curvature), so that every iterate is drivable. A restart that touches an ego is finished. Of the restarts that do,
-    one that stays on the road goes before one that does not, then the one that moved least.
+    one that stays on the road goes before one that does not (without road edges all stay), then the one that moved
+    least.
 
     Our reading, where SAGE says nothing: the trajectory is written as accelerations and curvatures, in which bounds
     are local; the published projection (shrink the whole perturbation of the positions until nothing is violated)
@@ -135,8 +136,9 @@ class AdvTrajOptAdversary:
             "first_step": contact.astype(np.float64),
             "iteration": found.iteration,
             "moved": moved,
-            "off_road": off.astype(np.float64),
         }
+        if has_road_edges(context.scenario):
+            scores["off_road"] = off.astype(np.float64)
         return plan_of(context, futures, chosen, self.protocol, scores)
 
     def _base(self, context: AttackContext, start: Start) -> tuple[Controls, Bounds]:
@@ -200,7 +202,10 @@ class AdvTrajOptAdversary:
 
 
 def best_restart(distance: Floats, off_road: Bools, moved: Floats) -> int:
-    """Index of the nearest restart [K]; among those that hit (0 m) one on the road, then the one that moved least."""
+    """Index of the nearest restart [K]; among those that hit (0 m) one on the road, then the one that moved least.
+
+    On a map without road edges all count as on the road.
+    """
     return int(np.lexsort((moved, off_road, distance))[0])
 
 

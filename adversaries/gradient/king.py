@@ -104,7 +104,7 @@ class KingAdversary:
             restarts: Drives side by side; by default 4, as published 1.
             iterations: Steps of Adam.
             learning_rate: Learning rate of Adam.
-            road_weight: w_rd; 0 ignores the road.
+            road_weight: w_rd; 0 ignores the road, as does a map without road edges: its term is zero.
             throttle_gain: Acceleration at full throttle, m/s²; by default 3, as published 0.563.
 
         Raises:

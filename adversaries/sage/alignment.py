@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,31 +26,41 @@ def summary(groups: list[Values], recipe: Recipe) -> dict[str, float]:
 
     `feasible`, `adversarial`, `realism` (P_real) and `reward` (R_pref) are means over the whole group: they show where
     the policy puts its candidates. `chosen_…` is the candidate that test time would choose by R_pref among the
-    feasible ones (any, if none is feasible); `success` is its share of contacts.
+    feasible ones (any, if none is feasible); `success` is its share of contacts. Scenes without road edges count in no
+    share of feasible ones; NaN where no scene has any.
     """
     rows = []
     for values in groups:
         preference = values.preference(recipe.w_adv, recipe.w_real)
         best = int(np.where(values.feasible, preference, preference - 1e6).argmax())
+        feasible = np.where(values.edges, values.feasible, np.nan)
         rows.append(
             {
-                "feasible": values.feasible.mean(),
+                "feasible": feasible.mean(),
                 "adversarial": values.adversarial.mean(),
                 "realism": values.realism.mean(),
                 "reward": preference.mean(),
-                "chosen_feasible": values.feasible[best],
+                "chosen_feasible": feasible[best],
                 "chosen_adversarial": values.adversarial[best],
                 "chosen_realism": values.realism[best],
                 "chosen_reward": preference[best],
                 "success": values.hits[best],
             }
         )
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return {name: mean_of_known([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def mean_of_known(values: Sequence[float]) -> float:
+    """Mean without NaN; NaN of nothing else."""
+    known = np.array([value for value in values if not np.isnan(value)])
+    return float(known.mean()) if len(known) else float("nan")
 
 
 @torch.no_grad()
 def expected_feasibility(policy: Backbone, bank: Bank, batch: int = 32) -> float | None:
-    """Probability that one sample of the policy is feasible, averaged over scenes; None where futures are not listed.
+    """Probability that one sample of the policy is feasible, averaged over scenes with road edges.
+
+    None where futures are not listed, NaN where no scene has road edges.
 
     A group of distinct futures reaches beyond the likeliest ones, so that its share of feasible ones is lower.
     """
@@ -61,10 +71,10 @@ def expected_feasibility(policy: Backbone, bank: Bank, batch: int = 32) -> float
         if len(rows) < len(listed):
             return None
         log_probs = policy.distribution([entry.case for entry in entries]).log_prob([tokens for tokens, _ in rows])
-        for log_prob, (_, feasible) in zip(log_probs, rows, strict=True):
+        for entry, log_prob, (_, feasible) in zip(entries, log_probs, rows, strict=True):
             mass = log_prob.double().exp().numpy()
-            shares.append(mass[feasible].sum() / mass.sum())
-    return float(np.mean(shares))
+            shares.append(float(mass[feasible].sum() / mass.sum()) if entry.edges else float("nan"))
+    return mean_of_known(shares)
 
 
 @torch.no_grad()

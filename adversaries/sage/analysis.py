@@ -38,7 +38,10 @@ NEUTRAL: Final = Recipe(0.5, 0.5)
 
 
 def describe(values: Values, seed: int = 0) -> Row:
-    """Means over scenes with 95 % intervals [mean, low, high]: bootstrap for rewards, Wilson for rates."""
+    """Means over scenes with 95 % intervals [mean, low, high]: bootstrap for rewards, Wilson for rates.
+
+    `off_road` and `feasible` are shares of the scenes with road edges; NaN where there is none.
+    """
     means = {
         "adversarial": values.adversarial,
         "kinematic": values.kinematic,
@@ -47,9 +50,9 @@ def describe(values: Values, seed: int = 0) -> Row:
     }
     rates = {
         "success": values.hits,
-        "off_road": values.off_road,
+        "off_road": values.off_road[values.edges],
         "contact": values.contact,
-        "feasible": values.feasible,
+        "feasible": values.feasible[values.edges],
     }
     row: Row = {name: list(bootstrap_mean(numbers, seed)) for name, numbers in means.items()}
     return row | {name: list(wilson(int(flags.sum()), len(flags))) for name, flags in rates.items()}
@@ -269,6 +272,7 @@ def analyse(
     probe = Probe(loaded, bank)
     return {
         "scenes": len(bank),
+        "without_edges": sum(not entry.edges for entry in bank.entries),
         "rejected": [list(pair) for pair in bank.rejected],
         "recipes": {"adv": loaded.info.get("adv", {}), "real": loaded.info.get("real", {}), "neutral": asdict(NEUTRAL)},
         **fronts(loaded, used, places, beyond, tick),

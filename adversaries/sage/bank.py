@@ -14,6 +14,7 @@ from adversaries.sage.backbone import Backbone, Case, Ints
 from adversaries.sage.objectives import Objectives, Values, concatenate
 from harness.errors import AdversaryError, ConfigError
 from scenarios.filters import reject_reason
+from scenarios.map_index import has_road_edges
 from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]
@@ -27,6 +28,11 @@ class Entry:
 
     Where the backbone can list its futures, all are judged at once and the scene is let go; otherwise they are
     judged when they first occur, and the reference is asked about those that make pairs.
+
+    Attributes:
+        id: Id of the scene.
+        edges: Whether its map has road edges, so that feasibility is a judgement.
+        case: The agent's case.
     """
 
     def __init__(self, scenario: Scenario, backbone: Backbone, step: int = CURRENT_STEP) -> None:
@@ -37,7 +43,7 @@ class Entry:
         """
         if scenario.opponent is None:
             raise AdversaryError(f"scenario {scenario.id}: no opponent to align on; select one first.")
-        self.id = scenario.id
+        self.id, self.edges = scenario.id, has_road_edges(scenario)
         self.case: Case = backbone.prepare(scenario, scenario.opponent, step)
         self._reference = backbone
         self._judge: Callable[[Ints], Values] | None = self._judge_of(scenario, backbone, step)

@@ -17,7 +17,7 @@ from harness.metrics.adversarial import adversarial_reward
 from harness.metrics.collision import overlaps
 from harness.metrics.compliance import off_road_steps
 from harness.metrics.realism import behavioural_penalty, kinematic_penalty
-from scenarios.map_index import MapIndex
+from scenarios.map_index import MapIndex, has_road_edges
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 Floats = NDArray[np.float64]
@@ -42,9 +42,11 @@ class Values:
         adversarial: R_adv, eq. 11, mean over the ego trajectories; 0 where they never coincide in time.
         kinematic: P_kin, eq. 12.
         behavioural: P_beh, eq. 13.
-        off_road: Whether the box crosses a road boundary at any future step.
+        off_road: Whether the box crosses a road boundary at any future step; False where the map has none: the term
+            is zero there, and the tracks of others alone decide feasibility.
         contact: Whether the box meets the logged track of an agent other than the ego at any future step.
         hits: Whether the box meets the ego in at least one of its trajectories.
+        edges: Whether the map has road boundaries at all, so that `off_road` and `feasible` are judgements.
     """
 
     adversarial: Floats
@@ -53,6 +55,7 @@ class Values:
     off_road: Bools
     contact: Bools
     hits: Bools
+    edges: Bools
 
     @property
     def realism(self) -> Floats:
@@ -101,7 +104,7 @@ class Objectives:
     def __init__(self, scenario: Scenario, opponent: int, step: int = CURRENT_STEP, *, published: bool = False) -> None:
         self.scenario, self.opponent, self.step, self.published = scenario, opponent, step, published
         self.size = scenario.box(opponent)
-        self._map = MapIndex.of(scenario)
+        self._map, self._edges = MapIndex.of(scenario), has_road_edges(scenario)
         others = [
             agent
             for agent in range(scenario.num_agents)
@@ -155,6 +158,7 @@ class Objectives:
             off_road=self._off_road(boxes, valid),
             contact=self._contact(boxes, valid),
             hits=np.asarray(hits.any((-1, -2))),
+            edges=np.full(len(states), self._edges),
         )
 
     def _off_road(self, states: Floats, valid: Bools) -> Bools:

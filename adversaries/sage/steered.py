@@ -85,6 +85,7 @@ class SteeredAdversary(ABC):
         last = min(context.step + FUTURE_STEPS, scene.num_steps - 1)
         rows, valid = plan_rows(context, proposal.states[chosen], last, self.protocol)
         values = proposal.values
+        judged = bool(values.edges[chosen])
         return AttackPlan(
             rows,
             valid,
@@ -94,8 +95,8 @@ class SteeredAdversary(ABC):
                 "adversarial": values.adversarial,
                 "kinematic": values.kinematic,
                 "behavioural": values.behavioural,
-                "feasible": values.feasible.astype(np.float64),
                 "score": proposal.score,
+                **({"feasible": values.feasible.astype(np.float64)} if judged else {}),
             },
             chosen=chosen,
             info={
@@ -103,9 +104,8 @@ class SteeredAdversary(ABC):
                 "mixing": self.mixing,
                 "intensity": float(context.intensity),
                 "expects_contact": bool(values.hits[chosen]),
-                "feasible": bool(values.feasible[chosen]),
-                "feasible_candidates": int(values.feasible.sum()),
                 "colliding_candidates": int(values.hits.sum()),
+                **(_feasibility(values, chosen) if judged else {}),
             },
         )
 
@@ -143,6 +143,11 @@ class SteeredAdversary(ABC):
         states[0, future] = mix_trajectories(real[future], adv[future], intensity)
         log_prob = np.array([(1.0 - intensity) * real_log_prob + intensity * adv_log_prob])
         return self._judged(context, Drawn(states=states, valid=valid, log_prob=log_prob), intensity)
+
+
+def _feasibility(values: Values, chosen: int) -> dict[str, float | int | str | bool]:
+    """What a plan tells of feasibility where the map has road edges."""
+    return {"feasible": bool(values.feasible[chosen]), "feasible_candidates": int(values.feasible.sum())}
 
 
 def only_seen(context: AttackContext, states: Floats) -> Floats:

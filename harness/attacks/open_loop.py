@@ -50,7 +50,7 @@ class AttackRecord:
         reward: R_adv, equation 11.
         kinematic: P_kin, equation 12, of the opponent from the current step on.
         behavioural: P_beh, equation 13, of the opponent from the current step on.
-        off_road: Whether the opponent's box crosses a road edge.
+        off_road: Whether the opponent's box crosses a road edge; None where the map has none.
         hits_traffic: Whether the opponent's box meets another agent's logged track.
         milliseconds: Time to plan, ms.
     """
@@ -66,7 +66,7 @@ class AttackRecord:
     reward: float = np.nan
     kinematic: float = np.nan
     behavioural: float = np.nan
-    off_road: bool = False
+    off_road: bool | None = None
     hits_traffic: bool = False
     milliseconds: float = np.nan
 
@@ -152,6 +152,7 @@ def summarise(records: Sequence[AttackRecord], seed: int = 0) -> list[dict[str, 
     `scenes` were attacked; `failed` could not be, and are in no other number. `success` is the share of scenes with
     contact: `as-published` counts CAT's check, `corrected` every step; `success_sage` goes by SAGE's script (only
     `as-published`). Rates have Wilson intervals, means bootstrap intervals over scenes; `milliseconds` is the median.
+    `without_edges` counts scenes whose map has no road edges: `off_road` is a share of the others.
     """
     rows = []
     for name in dict.fromkeys(record.adversary for record in records):
@@ -159,8 +160,9 @@ def summarise(records: Sequence[AttackRecord], seed: int = 0) -> list[dict[str, 
         good = [record for record in own if not record.error]
         published = protocol_of(own[0].protocol).success_of_the_plan
 
-        def rate(flags: Iterable[bool], total: int = len(good)) -> Interval:
-            return wilson(sum(flags), total)
+        def rate(flags: Iterable[bool | None]) -> Interval:
+            known = [flag for flag in flags if flag is not None]
+            return wilson(sum(known), len(known))
 
         hits = [r.contact_step_cat if published else r.contact_step for r in good]
         row: dict[str, Value] = {
@@ -174,6 +176,7 @@ def summarise(records: Sequence[AttackRecord], seed: int = 0) -> list[dict[str, 
             "kinematic": bootstrap_mean([r.kinematic for r in good], seed),
             "behavioural": bootstrap_mean([r.behavioural for r in good], seed),
             "off_road": rate(r.off_road for r in good),
+            "without_edges": sum(r.off_road is None for r in good),
             "hits_traffic": rate(r.hits_traffic for r in good),
             "milliseconds": float(np.median([r.milliseconds for r in good])) if good else np.nan,
         }

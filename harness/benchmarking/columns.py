@@ -53,7 +53,7 @@ SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         "map_edges",
         "Cross Line",
         "rate",
-        "share of attacks that cross a road edge, times 50 (the paper's scaling)",
+        "share of attacks that cross a road edge, of those on maps that have any, times 50 (the paper's scaling)",
         source="crosses_edge",
         group="Map Comp.",
         factor=50.0,
@@ -107,7 +107,12 @@ ENCOUNTER_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
 """How close and how hard."""
 
 VERDICT_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
-    _percent("avoidable", "avoidable", "a feasible motion of the ego, begun once the attack was visible, avoids it"),
+    _percent(
+        "avoidable",
+        "avoidable",
+        "a feasible motion of the ego on the road, begun once the attack was visible, avoids it; not judged on maps "
+        "without road edges",
+    ),
     ScoreColumn(
         "seconds_before_impact",
         "lost before impact",
@@ -134,7 +139,12 @@ DRIVE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         digits=1,
         unit="%",
     ),
-    _percent("off_road_ego", "off road", "the ego left the road"),
+    _percent(
+        "off_road_ego",
+        "off road",
+        "the ego left the road by the engine's rule, which needs no road edges: more than 10 m beside its logged path, "
+        "or over a continuous yellow line",
+    ),
     _percent("crashed_geometry", "collision, boxes", "the ego's box met any vehicle's"),
     _percent("crashed_contact", "collision, engine", "the engine reported a contact of the ego with a vehicle"),
     ScoreColumn("speed", "speed", "mean", "mean speed of the ego", digits=2, unit="m/s"),
@@ -144,7 +154,9 @@ DRIVE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
 
 RATE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     _percent("hits_objects", "meets others", "share of attacks that meet the track of anyone but the ego", "Map"),
-    _percent("crosses_edge", "crosses edge", "share of attacks that cross a road edge", "Map"),
+    _percent(
+        "crosses_edge", "crosses edge", "share of attacks that cross a road edge, of those on maps that have any", "Map"
+    ),
 )
 """Map compliance as plain rates."""
 

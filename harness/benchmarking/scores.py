@@ -212,8 +212,8 @@ def _quality(case: Case) -> Mapping[str, Any]:
     }
 
 
-def _compliance(case: Case) -> Mapping[str, bool]:
-    """Whether the opponent leaves the road or meets anyone but the ego (as logged)."""
+def _compliance(case: Case) -> Mapping[str, bool | None]:
+    """Whether the opponent leaves the road (None: no road edges) or meets anyone but the ego (as logged)."""
     scene, steps = case.scenario, case.scenario.num_steps
     motion = case.motion.states[:steps], case.motion.valid[:steps]
     edges, objects = map_checks(
@@ -245,8 +245,8 @@ def _verdict(case: Case) -> Mapping[str, object]:
         return {}
     return {
         "visible_step": verdict.visible_step,
-        "avoidable": verdict.avoidability.avoidable,
-        "seconds_before_impact": verdict.avoidability.seconds_before_impact,
+        "avoidable": None if verdict.avoidability is None else verdict.avoidability.avoidable,
+        "seconds_before_impact": None if verdict.avoidability is None else verdict.avoidability.seconds_before_impact,
         "cc_prevented": verdict.competent.prevented,
         "fsm_prevented": verdict.fuzzy.prevented,
         "fault": verdict.fault.party,

@@ -36,6 +36,7 @@ class Cell:
         intensity: Intensity of the attack.
         scenes: Scenes with at least one episode that did not fail: the N of the table.
         failures: Failed episodes; they are in no other number.
+        without_edges: Scenes of those whose map has no road edges, so that crossings are in no number.
         reasons: How often each kind of failure happened.
         examples: Up to three failures in full.
         columns: Values by name.
@@ -48,6 +49,7 @@ class Cell:
     intensity: float
     scenes: int
     failures: int
+    without_edges: int
     reasons: Mapping[str, int]
     examples: tuple[str, ...]
     columns: Mapping[str, Estimate]
@@ -85,6 +87,7 @@ def as_object(cell: Cell, config: BenchmarkConfig) -> dict[str, object]:
         "intensity": cell.intensity,
         "n": cell.scenes,
         "failures": cell.failures,
+        "without_road_edges": cell.without_edges,
         "failure_kinds": dict(cell.reasons),
         "failure_examples": list(cell.examples),
         "columns": {
@@ -126,6 +129,7 @@ def _cell(
         intensity=intensity,
         scenes=sum(any(not record.error for record in row) for row in records),
         failures=len(failed),
+        without_edges=_without_edges(outcomes),
         reasons=dict(sorted(Counter(record.error.partition(":")[0] for _, record in failed).items())),
         examples=tuple(f"scene {scene}: {record.error}" for scene, record in failed[:3]),
         columns=columns,
@@ -137,6 +141,14 @@ def _cell(
 def _outcomes(records: Sequence[Sequence[Scored]], name: str) -> Floats:
     """[S, R] values of a score, NaN where undefined (text counts as undefined: see `Column.equals`)."""
     return np.array([[_number(record.scores.get(name)) for record in row] for row in records], dtype=np.float64)
+
+
+def _without_edges(outcomes: Mapping[str, Floats]) -> int:
+    """Scenes whose compliance was judged, but not by road edges."""
+    if not {"hits_objects", "crosses_edge"} <= set(outcomes):
+        return 0
+    judged, by_edges = (np.isfinite(outcomes[name]).any(-1) for name in ("hits_objects", "crosses_edge"))
+    return int((judged & ~by_edges).sum())
 
 
 def _number(value: object) -> float:

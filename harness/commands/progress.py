@@ -33,8 +33,9 @@ class ShownNumber(NamedTuple):
     label: str | None = None
 
     def text(self, value: float) -> str:
-        """The number with its label and unit."""
-        return f"{self.key if self.label is None else self.label} {value:{self.form}}{self.unit}"
+        """The number with its label and unit; a dash where it is undefined."""
+        label = self.key if self.label is None else self.label
+        return f"{label} {value:{self.form}}{self.unit}" if value == value else f"{label} –"
 
 
 SECONDS = ShownNumber("seconds", ".0f", " s", "after")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.metrics.collision import overlaps
+from scenarios.map_index import has_road_edges
 from scenarios.scenario import Scenario
 
 Floats = NDArray[np.float64]
@@ -76,8 +77,10 @@ def map_checks(
     start: int,
     *,
     mirrored: bool = False,
-) -> tuple[bool, bool]:
+) -> tuple[bool | None, bool]:
     """Whether an agent leaves the road, and whether it meets anyone but the ego (as logged).
+
+    The first is None where the map has no road edges: nobody can be said to stay on a road without an end.
 
     Args:
         index: Road edges of the scene.
@@ -91,8 +94,24 @@ def map_checks(
     size, ignore = scenario.box(agent), (agent, scenario.ego)
     if mirrored:
         states, scenario = _mirrored(states), replace(scenario, heading=-scenario.heading)
-    off_road = off_road_steps(index, states, valid, size, start).any()
-    return bool(off_road), bool(traffic_contact_steps(scenario, states, valid, size, ignore, start).any())
+    off_road = bool(off_road_steps(index, states, valid, size, start).any()) if has_road_edges(scenario) else None
+    return off_road, bool(traffic_contact_steps(scenario, states, valid, size, ignore, start).any())
+
+
+JUDGED_BY_EDGES: Final = "crossings, and what could have been avoided on the road,"
+"""What of an episode rests on road edges."""
+
+
+def without_edges_note(without: int, total: int, what: str = "crossings") -> str:
+    """Why dashes stand in a table, in one line; empty where every map has road edges.
+
+    Args:
+        without: Scenes whose map has no road edges.
+        total: All scenes of the table.
+        what: What cannot be judged there.
+    """
+    verb = "has" if without == 1 else "have"
+    return f"{without} of {total} scenes {verb} no road edges: {what} cannot be judged there." if without else ""
 
 
 def _mirrored(states: Floats) -> Floats:

@@ -16,7 +16,7 @@ from harness.metrics.fault import Fault, fault
 from harness.metrics.fuzzy_safety import fuzzy_driver
 from harness.metrics.reference_driver import ReferenceDriver
 from harness.metrics.visibility import visible_step
-from scenarios.map_index import MapIndex
+from scenarios.map_index import MapIndex, has_road_edges
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 Floats = NDArray[np.float64]
@@ -36,7 +36,8 @@ class ContactVerdict:
         contact_step: First step of contact.
         visible_step: From when the ego could know.
         impact: How they met.
-        avoidability: Whether anything could have been done.
+        avoidability: Whether anything could have been done; None where the map has no road edges, as the search would
+            escape across fields.
         competent: The CC driver of UN R157 in the ego's place.
         fuzzy: The fuzzy safety model in the ego's place.
         fault: Who caused it.
@@ -47,7 +48,7 @@ class ContactVerdict:
     contact_step: int
     visible_step: int
     impact: Impact
-    avoidability: Avoidability
+    avoidability: Avoidability | None
     competent: ReferenceDriver
     fuzzy: ReferenceDriver
     fault: Fault
@@ -60,8 +61,8 @@ def judge_contact(
 
     The opponent moves on by its plan where the recording has ended. A contact with another vehicle, or with an opponent
     that had not left its log by then, was visible from the first step on: it is not the attack that came as a surprise.
-    Road edges bind the search unless the map has none;
-    medians do too, as they are kerbs or walls.
+    Road edges bind the search for avoidability, and medians, as they are kerbs or walls; without road edges there is
+    no such search.
 
     Args:
         scenario: The scene.
@@ -84,8 +85,13 @@ def judge_contact(
         seen = visible_step(logged, other, FIRST_STEP)
     seen = FIRST_STEP if seen is None or seen >= contact else seen
     index = MapIndex.of(scenario)
-    edges = np.concatenate([index.edge_segments, index.median_segments])
-    rest = np.arange(scenario.num_agents) != scenario.ego
+    avoidable = None
+    if has_road_edges(scenario):
+        edges = np.concatenate([index.edge_segments, index.median_segments])
+        rest = np.arange(scenario.num_agents) != scenario.ego
+        avoidable = avoidability(
+            ego, ego_size, states[rest], valid[rest], sizes[rest], contact, seen, scenario.dt, edges, search
+        )
     lanes = index if index.lane_ids else None
     return ContactVerdict(
         agent=agent,
@@ -93,9 +99,7 @@ def judge_contact(
         contact_step=contact,
         visible_step=seen,
         impact=impact(ego, other, contact),
-        avoidability=avoidability(
-            ego, ego_size, states[rest], valid[rest], sizes[rest], contact, seen, scenario.dt, edges, search
-        ),
+        avoidability=avoidable,
         competent=competent_driver(ego, ego_size, other, size, scenario.dt, contact_step=contact, start=FIRST_STEP),
         fuzzy=fuzzy_driver(ego, ego_size, other, size, scenario.dt, contact_step=contact, start=FIRST_STEP),
         fault=fault(ego, ego_size, other, size, contact, scenario.dt, lanes),

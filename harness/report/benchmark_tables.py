@@ -15,6 +15,7 @@ from harness.benchmarking.published import SAGE_TABLES, published_row
 from harness.benchmarking.summary import Cell, as_object
 from harness.episodes.protocol import NOT_REPEATED, protocol_of
 from harness.files import write_json, write_text
+from harness.metrics.compliance import JUDGED_BY_EDGES, without_edges_note
 from harness.metrics.intervals import Interval
 from harness.report.tables import Column, Table, TableRow, csv_text, tex
 
@@ -93,7 +94,7 @@ def summary(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: Be
 def terminal(cells: Sequence[Cell], config: BenchmarkConfig) -> list[Table]:
     """SAGE's table for every system, short enough for 80 characters: intervals of the success rate only."""
     return [
-        Table(TERMINAL_COLUMNS, _rows(own, config), f"{system.title}, {config.protocol}")
+        Table(TERMINAL_COLUMNS, _rows(own, config), f"{system.title}, {config.protocol}", edges_note(own))
         for system, own in by_system(cells)
     ]
 
@@ -104,6 +105,8 @@ def markdown(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: B
     failed = Column("failures", "failed", "number")
     for system, own in by_system(cells):
         lines += [f"## Against {system.title}", ""]
+        if note := edges_note(own):
+            lines += [note, ""]
         for title, columns in TABLES:
             kept = [column for column in columns if any(column.key in cell.columns for cell in own)]
             if kept:
@@ -130,7 +133,7 @@ def latex(cells: Sequence[Cell], config: BenchmarkConfig) -> str:
         scenes = max((cell.scenes for cell in own), default=0)
         caption = (
             rf"Adversaries against \textbf{{{tex(system.title)}}} ({config.protocol}; "
-            rf"$N={scenes}$ scenes; 95\,\% intervals)."
+            rf"$N={scenes}$ scenes; 95\,\% intervals). {tex(edges_note(own))}".rstrip()
         )
         columns = (replace(ADVERSARY, title="Methods"), *SAGE_COLUMNS)
         parts.append(Table(columns, _rows(own, config)).latex(caption))
@@ -142,6 +145,12 @@ def by_system(cells: Sequence[Cell]) -> list[tuple[SystemInfo, list[Cell]]]:
     labels = dict.fromkeys(cell.system.label for cell in cells)
     grouped = [[cell for cell in cells if cell.system.label == label] for label in labels]
     return [(own[0].system, own) for own in grouped]
+
+
+def edges_note(cells: Sequence[Cell]) -> str:
+    """Why crossings are dashes, or rest on fewer scenes; empty where every map has road edges."""
+    most = max(cells, key=lambda cell: cell.without_edges)
+    return without_edges_note(most.without_edges, most.scenes, JUDGED_BY_EDGES)
 
 
 def _rows(cells: Sequence[Cell], config: BenchmarkConfig) -> list[TableRow]:

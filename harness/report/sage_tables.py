@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.files import Json
+from harness.metrics.compliance import without_edges_note
 from harness.metrics.intervals import Interval
 from harness.report.tables import Column, Table, TableRow
 
@@ -47,7 +48,8 @@ def tables(result: Json) -> list[Table]:
         for mixing, area in result["hypervolume"].items()
     ]
     title = f"sage against the logged ego, {result['scenes']} scenes (95 % intervals)"
-    return [Table((_INTENSITY, *_RESPONSE), response, title), Table(_STRATEGIES, worth, "strategies")]
+    note = without_edges_note(result["without_edges"], result["scenes"], "leaving the road")
+    return [Table((_INTENSITY, *_RESPONSE), response, title, note), Table(_STRATEGIES, worth, "strategies")]
 
 
 def remarks(result: Json) -> list[str]:

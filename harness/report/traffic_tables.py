@@ -8,6 +8,7 @@ from typing import Final
 import rich.table
 
 from harness.files import Json
+from harness.metrics.compliance import without_edges_note
 from harness.metrics.intervals import Interval
 from harness.metrics.wosac import FEATURES
 from harness.report.tables import Column, Table, TableRow
@@ -63,6 +64,9 @@ def comparison_tables(result: Json, count: int) -> Iterator[rich.table.Table | s
     scenes = f"{len(result['scenes']['ids'])} scenes × {settings['rollouts']} roll-outs"
     title = f"realism {settings['config']}, {reading}: {scenes}"
     yield realism_table(result["models"], title).rich(turned=True)
+    what = "leaving the road, and with it map and meta,"
+    if note := without_edges_note(len(result["without_edges"]), len(result["scenes"]["ids"]), what):
+        yield note
     rules = ", ".join(f"{rule} ({number})" for rule, number in result["evaluated_agents"].items())
     yield f"scored agents: the AV and {rules}; 95 % bootstrap intervals over scenes"
     if result["paired"]:

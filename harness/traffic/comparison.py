@@ -48,6 +48,7 @@ def _realism(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[
     return {
         "evaluated_agents": dict(found.rules),
         "left_out": found.left_out,
+        "without_edges": found.without_edges,
         **summarise(found, config.seed),
         "scenes": {"ids": found.scenes, "scores": found.scores},
     }

@@ -18,6 +18,7 @@ from harness.metrics.intervals import bootstrap_mean
 from harness.metrics.paired import paired_difference
 from harness.metrics.wosac import FEATURES, Scorer, evaluated_agents
 from harness.traffic.rollouts import SceneSimulator
+from scenarios.map_index import has_road_edges
 from scenarios.scenario import Scenario
 
 SUMMARY: Final = ("meta", "kinematic", "interactive", "map", "min_ade", "ade")
@@ -36,6 +37,7 @@ class RealismTable:
         seconds: Model → seconds spent in simulating and in scoring, over all scenes.
         rules: How the evaluated agents were chosen (`evaluated_agents`) → number of scenes.
         left_out: Scene → why it could not be scored.
+        without_edges: Scenes without road edges: `meta`, `map` and what else rests on them is NaN there.
     """
 
     scenes: list[str] = field(default_factory=list)
@@ -43,6 +45,7 @@ class RealismTable:
     seconds: dict[str, dict[str, float]] = field(default_factory=dict)
     rules: Counter[str] = field(default_factory=Counter)
     left_out: dict[str, str] = field(default_factory=dict)
+    without_edges: list[str] = field(default_factory=list)
 
 
 def evaluate(
@@ -74,6 +77,8 @@ def evaluate(
             table.left_out[scenario.id] = str(error)
             continue
         table.scenes.append(scenario.id)
+        if not has_road_edges(scenario):
+            table.without_edges.append(scenario.id)
         table.rules[evaluated_agents(scenario)[1]] += 1
         for name, row in rows.items():
             for metric in METRICS:
@@ -91,7 +96,7 @@ def _scene(
     seconds: dict[str, dict[str, float]],
 ) -> dict[str, dict[str, float]]:
     with _one_thread():
-        scorer = Scorer(scenario, config, parity)
+        scorer = Scorer(scenario, config, parity, partial=True)
     rows = {}
     for name, simulator in simulators.items():
         begin = time.perf_counter()

@@ -42,6 +42,8 @@ BUCKETS: Final[dict[str, tuple[str, ...]]] = {
     "interactive": FEATURES[4:7],
     "map": FEATURES[7:],
 }
+OF_ROAD_EDGES: Final = ("distance_to_road_edge", "offroad_indication")
+"""What cannot be judged on a map without road edges."""
 HISTOGRAM_PSEUDOCOUNT: Final = 0.1
 BERNOULLI_PSEUDOCOUNT: Final = 0.001
 

@@ -16,6 +16,7 @@ from harness.metrics.wosac.kinematics import central_and, kinematics, speeds
 from harness.metrics.wosac.lights import RedLights
 from harness.metrics.wosac.logged import STEP, read_log, to_local
 from harness.metrics.wosac.road_edges import RoadEdges
+from scenarios.map_index import has_road_edges
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 FIRST = CURRENT_STEP + 1
@@ -40,15 +41,34 @@ class RealismFeatures:
 
 
 class SceneFeatures:
-    """Computes features of one scene; map tables and the log are kept."""
+    """Computes features of one scene; map tables and the log are kept.
+
+    Attributes:
+        logged: The log.
+        steps, future: Steps of the scene, and those after the current one.
+        has_edges: Whether on and off the road can be told apart.
+    """
 
     def __init__(
-        self, scenario: Scenario, quirks: Quirks, agents: Sequence[int] | None, device: torch.device | str
+        self,
+        scenario: Scenario,
+        quirks: Quirks,
+        agents: Sequence[int] | None,
+        device: torch.device | str,
+        *,
+        partial: bool = False,
     ) -> None:
         """Read log and map.
 
+        Args:
+            scenario: The recorded scene.
+            quirks: Which departures of the official code are repeated.
+            agents: Scenario indices to evaluate instead of `evaluated_agents(scenario)`.
+            device: Where to compute.
+            partial: Accept a map without road edges; distances to them are NaN then, and nobody is off the road.
+
         Raises:
-            ScenarioError: The scene has no road edges, or its log cannot be used.
+            ScenarioError: The scene has no road edges (unless `partial`), or its log cannot be used.
         """
         self.logged = log = read_log(scenario, quirks, agents, device)
         self._quirks, self._device = quirks, device
@@ -62,7 +82,8 @@ class SceneFeatures:
             degenerate_segments=quirks.degenerate_segments,
             device=device,
         )
-        if len(self._edges) == 0:
+        self.has_edges = has_road_edges(scenario) and len(self._edges) > 0
+        if not self.has_edges and not partial:
             raise ScenarioError(
                 f"{scenario.source or scenario.id}: the map has no road edges, so on and off the road cannot be told "
                 "apart. Realism needs maps with road edges (WOMD, procedural scenes); leave this scene out."
@@ -179,7 +200,7 @@ class SceneFeatures:
         )
 
     def _edge_distance(self, poses: Tensor) -> Tensor:
-        """Signed distance [R, E, S] of the corner that is farthest off the road, m."""
+        """Signed distance [R, E, S] of the corner that is farthest off the road, m; NaN without road edges."""
         size = self.logged.sizes[self.logged.evaluated]
         half = (size / 2)[:, None]
         cos, sin = poses[..., 3].cos(), poses[..., 3].sin()
@@ -189,6 +210,8 @@ class SceneFeatures:
         corners = torch.stack(
             [centre + ahead + left, centre - ahead + left, centre - ahead - left, centre + ahead - left], -2
         )
+        if not self.has_edges:
+            return torch.full(poses.shape[:-1], torch.nan, dtype=poses.dtype, device=poses.device)
         bottom = (poses[..., 2] - half[..., 2])[..., None, None].expand(*corners.shape[:-1], 1)
         return self._edges.signed_distance(torch.cat([corners, bottom], -1)).amax(-1)
 

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.errors import ConfigError, ScenarioError
-from harness.metrics.wosac.config import BUCKETS, CORRECTED, ESTIMATORS, FEATURES, OFFICIAL, Quirks, weights
+from harness.metrics.wosac.config import (
+    BUCKETS,
+    CORRECTED,
+    ESTIMATORS,
+    FEATURES,
+    OF_ROAD_EDGES,
+    OFFICIAL,
+    Quirks,
+    weights,
+)
 from harness.metrics.wosac.estimators import (
     bernoulli_log_likelihood,
     histogram_bins,
@@ -122,6 +131,7 @@ class Scorer:
         quirks: Quirks | None = None,
         agents: Sequence[int] | None = None,
         device: torch.device | str = "cpu",
+        partial: bool = False,
     ) -> None:
         """Prepare the log side.
 
@@ -132,6 +142,8 @@ class Scorer:
             quirks: Single quirks, instead of all or none.
             agents: Scenario indices to evaluate instead of `evaluated_agents(scenario)`.
             device: Where to compute.
+            partial: Score what can be scored where the map has no road edges: what rests on them (`meta` and `map`
+                as well) is NaN.
 
         Raises:
             ScenarioError: The scene cannot be scored (no road edges, another time step, too short).
@@ -139,7 +151,7 @@ class Scorer:
         """
         self._weights = weights(config)
         self.quirks = quirks if quirks is not None else OFFICIAL if parity else CORRECTED
-        self._scene = SceneFeatures(scenario, self.quirks, agents, device)
+        self._scene = SceneFeatures(scenario, self.quirks, agents, device, partial=partial)
         log = self._scene.logged
         self.agents = log.agents.cpu().numpy()
         self.evaluated = self.agents[log.evaluated.cpu().numpy()]
@@ -182,6 +194,7 @@ class Scorer:
         features = self._scene.of_simulation(states)
         likelihoods = self._likelihoods(features, groups)
         split = lambda values: values.reshape(groups, len(states) // groups, -1)  # noqa: E731
+        off_road = split(features.happened["offroad_indication"]).double().mean((-1, -2))
         displacement = split(features.displacement).mean(-1)
         red = features.happened["traffic_light_violation"]
         counted = red if self.quirks.red_light_rate_of_all else red[:, self._scene.logged.vehicle]
@@ -192,7 +205,7 @@ class Scorer:
             ade=displacement.mean(-1),
             min_ade=displacement.amin(-1),
             collision_rate=split(features.happened["collision_indication"]).double().mean((-1, -2)),
-            offroad_rate=split(features.happened["offroad_indication"]).double().mean((-1, -2)),
+            offroad_rate=off_road if self._scene.has_edges else torch.full_like(off_road, torch.nan),
             red_light_rate=split(counted).double().mean((-1, -2)),
             collided=features.happened["collision_indication"],
             off_road=features.happened["offroad_indication"],
@@ -214,7 +227,8 @@ class Scorer:
                 if name == "traffic_light_violation":
                     logged, simulated = logged & vehicle, simulated & vehicle
                 score = bernoulli_log_likelihood(logged, simulated, groups).mean(-1)
-            result[name] = score.exp()
+            judged = self._scene.has_edges or name not in OF_ROAD_EDGES
+            result[name] = score.exp() if judged else torch.full_like(score, torch.nan)
         return result
 
     def _weighted(self, likelihoods: Mapping[str, Tensor], members: Sequence[str]) -> Tensor:

@@ -12,6 +12,7 @@ from harness.commands.runs import read_run
 from harness.episodes.records import UNDISTURBED
 from harness.errors import RunError
 from harness.files import Json, JsonDict, read_json
+from harness.metrics.compliance import JUDGED_BY_EDGES, without_edges_note
 from harness.report.tables import DASH, Column, grouped
 
 SUMMARY: Final = "summary.json"
@@ -169,6 +170,10 @@ def _system(system: Json, cells: Sequence[Json]) -> JsonDict:
         notes.append("privileged: reads true states")
     if system.get("control") == "replay":
         notes.append("replays the log: does not react")
+    most: Json = max(cells, key=lambda cell: int(cell.get("without_road_edges", 0)), default={})
+    without = int(most.get("without_road_edges", 0))
+    if note := without_edges_note(without, int(most.get("n", 0)), JUDGED_BY_EDGES):
+        notes.append(note.rstrip("."))
     return {
         "label": system["label"],
         "privileged": bool(system.get("privileged")),

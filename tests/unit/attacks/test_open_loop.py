@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,9 @@ from harness.episodes.attacks import attack_context
 from harness.episodes.protocol import CORRECTED
 from harness.errors import ConfigError, RunError, WeightsError
 from harness.interfaces import AttackContext, AttackPlan
+from harness.metrics.intervals import wilson
 from harness.registry import make
+from harness.report.tables import csv_text
 from harness.specs import build
 from scenarios import ScenarioStore
 from scenarios.export import write_folder
@@ -74,6 +76,20 @@ def test_the_map_and_the_traffic_are_watched() -> None:
             return plan
 
     assert attack_logged(OffRoad(12.0), scene, CORRECTED)[0].off_road
+
+
+def test_a_map_without_road_edges_gives_a_dash_and_says_why() -> None:
+    scenes = [straight_road(), straight_road(edges=False), straight_road(edges=False, opponent_offset=5.0)]
+    records = attack_all([make("adversary", "none")], scenes, CORRECTED)
+    assert [record.off_road for record in records] == [False, None, None]
+    (row,) = summarise(records)
+    assert (row["off_road"], row["without_edges"]) == (wilson(0, 1), 2)
+    assert open_loop_table([row]).caption == "2 of 3 scenes have no road edges: crossings cannot be judged there."
+    (blind,) = summarise(records[1:])
+    assert "–" in open_loop_table([blind]).cells(blind)
+    assert open_loop_table(summarise(records[:1])).caption == ""
+    lines = csv.DictReader(csv_text(asdict(record) for record in records).splitlines())
+    assert [line["off_road"] for line in lines] == ["False", "", ""]
 
 
 def test_none_judges_the_logged_opponent() -> None:

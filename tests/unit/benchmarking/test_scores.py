@@ -66,6 +66,14 @@ def test_a_hit() -> None:
     assert found["hits_objects"] is False
 
 
+def test_without_road_edges_nothing_that_rests_on_them_is_judged() -> None:
+    scene = straight_road(edges=False)
+    found = score(case_of(scene, ahead(scene, 2.0), crash_contact=30))
+    assert [found[name] for name in ("crosses_edge", "avoidable", "seconds_before_impact")] == [None, None, None]
+    # The others are: the reference drivers, the fault, and the tracks of others.
+    assert None not in [found[name] for name in ("hits_objects", "cc_prevented", "fsm_prevented", "fault")]
+
+
 def test_a_miss_keeps_its_distance() -> None:
     scene = straight_road()
     found = score(case_of(scene, ahead(scene, 6.5)))

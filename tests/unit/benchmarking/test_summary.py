@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.benchmarking.columns import SAGE_COLUMNS
+from harness.benchmarking.columns import COLUMNS, SAGE_COLUMNS
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import MAY_DIFFER, BenchmarkConfig
 from harness.benchmarking.jobs import episode_seed, seed_store, units
@@ -73,6 +73,43 @@ def test_failures_are_counted_and_in_no_rate(cells: list[Cell]) -> None:
     assert cat.columns["success"].interval == wilson(5, 5)
     assert cell(cells, "sage@0.5").columns["success"].interval == wilson(1, 6)
     assert (cell(cells, "none").scenes, cell(cells, "sage@0.5").intensity) == (6, 0.5)
+
+
+def test_scenes_without_road_edges_are_in_no_rate_of_crossings_and_are_named(tmp_path: Path) -> None:
+    fill(tmp_path)
+    store = seed_store(tmp_path, 0, True)
+    for number, scene in enumerate(SCENES):
+        key = CellKey(scene, "rule_expert", "sage@0.5")
+        crosses = None if number in (1, 2) else number == 0
+        scores = {**store.read(key).scores, "crosses_edge": crosses}
+        store.write(key, an_episode(adversary="sage@0.5", policy="rule_expert", scenario=scene), scores)
+    cells = summarise(tmp_path, CONFIG, LINEUP)
+    found = cell(cells, "sage@0.5")
+    assert (found.scenes, found.without_edges, found.columns["crosses_edge"].scenes) == (6, 2, 4)
+    assert found.columns["crosses_edge"].interval == found.columns["map_edges"].interval == wilson(1, 4)
+    assert cell(cells, "cat").without_edges == 0
+    note = "2 of 6 scenes have no road edges: crossings"
+    page = markdown(cells, [], CONFIG)
+    for text in (page, latex(cells, CONFIG), terminal(cells, CONFIG)[0].caption):
+        assert note in text
+    assert "25.0 [4.6, 69.9] (n = 4)" in page
+    assert [item["without_road_edges"] for item in summary(cells, [], CONFIG)["cells"]] == [0, 0, 2]
+    (line,) = [row for row in csv.DictReader(io.StringIO(csv_table(cells, CONFIG))) if row["adversary"] == "sage@0.5"]
+    assert line["crosses_edge_n"] == "4"
+
+
+def test_where_no_scene_has_road_edges_crossings_are_a_dash(tmp_path: Path) -> None:
+    fill(tmp_path)
+    store = seed_store(tmp_path, 0, True)
+    for scene in SCENES:
+        key = CellKey(scene, "rule_expert", "sage@0.5")
+        record = store.read(key)
+        store.write(key, record.episode, {**record.scores, "crosses_edge": None})
+    found = cell(summarise(tmp_path, CONFIG, LINEUP), "sage@0.5")
+    assert found.without_edges == 6
+    for name in ("crosses_edge", "map_edges"):
+        column = next(item for item in COLUMNS if item.key == name)
+        assert column.show(found.columns[name]) == "–"
 
 
 def test_columns_know_where_they_are_defined(cells: list[Cell]) -> None:

@@ -169,6 +169,19 @@ def test_what_cannot_be_scored_says_so():
         Scorer(replace(scene, dt=0.5))
 
 
+def test_what_does_not_rest_on_road_edges_is_scored_without_them():
+    scene = road(Agent("other", 40, 0))
+    blind = replace(scene, features=scene.features[:1])
+    sim = simulated(scene, (0.0, 0.0), (3.0, 8.0))
+    whole, part = Scorer(scene).score(sim).as_dict(), Scorer(blind, partial=True).score(sim).as_dict()
+    resting = {"meta", "map", "distance_to_road_edge", "offroad_indication", "simulated_offroad_rate"}
+    assert {name for name, value in part.items() if np.isnan(value)} == resting
+    assert {name: value for name, value in part.items() if name not in resting} == {
+        name: value for name, value in whole.items() if name not in resting
+    }
+    assert Scorer(scene, partial=True).score(sim).as_dict() == whole
+
+
 def test_sizes_are_those_of_step_ten():
     scene = road(Agent("other", 20, 0))
     size = scene.size.copy()

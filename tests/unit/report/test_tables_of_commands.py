@@ -4,7 +4,13 @@ import pytest
 
 from harness.report.command_tables import findings_table, scenes_table
 from harness.report.sage_tables import tables
-from harness.report.traffic_tables import paired_table, reactivity_table, realism_table, rollouts_table
+from harness.report.traffic_tables import (
+    comparison_tables,
+    paired_table,
+    reactivity_table,
+    realism_table,
+    rollouts_table,
+)
 from harness.report.training_tables import experts_table, prior_records, prior_table, seal_table, tokens_table
 from harness.traffic.evaluation import METRICS, RealismTable, summarise
 from harness.traffic.reactivity import Reaction
@@ -36,6 +42,18 @@ def test_realism_has_a_line_per_metric_and_pairs_have_signs() -> None:
     assert smart["s / scene"] == "1.50"
     (pair,) = shown(paired_table(result["paired"]))
     assert (pair["paired difference"], pair["meta"]) == ("log - smart", "+0.2500 [+0.2500, +0.2500]")
+
+
+def test_realism_says_which_numbers_lack_scenes_without_road_edges() -> None:
+    scores = {"log": {metric: [0.5, float("nan")] for metric in METRICS}}
+    table = RealismTable(["a", "b"], scores, {"log": {"simulate": 2.0, "score": 1.0}}, without_edges=["b"])
+    settings = {"reactivity": False, "parity": False, "config": "2025", "rollouts": 4}
+    result = {
+        "settings": settings, "left_out": {}, "without_edges": table.without_edges, "evaluated_agents": {"x": 2},
+        "scenes": {"ids": table.scenes}, **summarise(table),
+    }  # fmt: skip
+    lines = [part for part in comparison_tables(result, 2) if isinstance(part, str)]
+    assert lines[0].startswith("1 of 2 scenes has no road edges: leaving the road")
 
 
 def test_reactions_are_shares_and_rollouts_are_ranges() -> None:
@@ -79,11 +97,13 @@ def test_the_response_to_the_intensity_is_in_order() -> None:
     beyond = [{"intensity": -0.5, **{key: [0.0, 0.0, 0.5] for key in keys}}]
     result = {
         "scenes": 3,
+        "without_edges": 1,
         "fronts": {"weights": rows},
         "extrapolation": {"vector": beyond},
         "hypervolume": {"weights": 1.0, "logits": 0.5},
         "dominated": [{"intensity": 0.125, "by": "logits", "points": 1}],
     }
+    assert tables(result)[0].caption == "1 of 3 scenes has no road edges: leaving the road cannot be judged there."
     response, worth = map(shown, tables(result))
     assert [row["λ"] for row in response] == ["-0.5", "0.125", "1"]
     assert (response[1]["success, %"], response[1]["R_adv"]) == ("50.0 [25.0, 75.0]", "0.500 [0.250, 0.750]")

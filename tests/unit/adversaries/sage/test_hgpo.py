@@ -1,6 +1,7 @@
 """HGPO: the loss by hand, the same trajectories for policy and reference, learning, and resumption."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,7 +48,9 @@ def test_loss_pulls_winners_up_and_losers_down() -> None:
 
 def test_recipes_rank_as_they_say() -> None:
     flags = np.array([False, True])
-    values = Values(np.array([1.0, 9.0]), np.array([2.0, 2.0]), np.zeros(2), flags, np.zeros(2, bool), flags)
+    values = Values(
+        np.array([1.0, 9.0]), np.array([2.0, 2.0]), np.zeros(2), flags, np.zeros(2, bool), flags, flags | True
+    )
     rng = np.random.default_rng(0)
     # The second is threatening but off the road.
     assert ADV.choose(values, rng, 8, 0.2).tolist() == [[0, 1]]
@@ -197,10 +200,16 @@ def test_summary_chooses_the_best_feasible() -> None:
         np.array([False, True, False]),
         np.zeros(3, bool),
         np.array([False, True, True]),
+        np.ones(3, bool),
     )
     row = summary([values], Recipe(1.0, 0.0))
     assert (row["chosen_adversarial"], row["success"]) == (3, 1)
     assert (row["feasible"], row["adversarial"]) == pytest.approx((2 / 3, 13 / 3))
+    # A scene without road edges counts in every mean but those of feasibility.
+    elsewhere = replace(values, off_road=np.zeros(3, bool), edges=np.zeros(3, bool))
+    both = summary([values, elsewhere], Recipe(1.0, 0.0))
+    assert (both["feasible"], both["chosen_adversarial"]) == pytest.approx((2 / 3, 6.0))
+    assert np.isnan(summary([elsewhere], Recipe(1.0, 0.0))["chosen_feasible"])
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"learning_rate": 0.0}, {"margin": -1.0}, {"pairs": 0}])

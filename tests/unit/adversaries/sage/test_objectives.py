@@ -64,6 +64,14 @@ def test_road_edges_decide_feasibility_at_any_future_step() -> None:
     assert values.map_penalty.tolist() == [0, 50, 50, 0]
 
 
+def test_without_road_edges_their_term_is_zero_and_feasibility_no_judgement() -> None:
+    values = judge([CENTRED, ON_EDGE], straight_road(edges=False))
+    assert values.off_road.tolist() == [False, False]
+    assert values.map_penalty.tolist() == [0, 0]
+    assert not values.edges.any()
+    assert judge([CENTRED]).edges.all()
+
+
 def test_other_tracks_decide_feasibility_but_the_ego_does_not() -> None:
     other = Agent("other", x=30, y=3.5, speed=0)
     scene = straight_road(extra=[other])
@@ -111,9 +119,7 @@ def test_boxes_turn_with_their_heading_and_the_published_code_turns_them_back() 
 
 
 def test_rewards() -> None:
-    values = Values(
-        np.array([4.0]), np.array([2.0]), np.array([1.0]), np.array([True]), np.array([True]), np.array([True])
-    )
+    values = Values(np.array([4.0]), np.array([2.0]), np.array([1.0]), *[np.array([True])] * 4)
     assert values.preference(0.9, 0.1)[0] == pytest.approx(0.9 * 4 - 0.1 * 3)
     assert values.total(0.9, 0.1, 0.5)[0] == pytest.approx(0.9 * 4 - 0.1 * 3 - 30)
     assert not values.feasible[0]
