@@ -235,13 +235,18 @@ def test_the_same_driver_in_the_background_and_in_whole_scenes():
 
 def test_evaluate_leaves_unusable_scenes_out_for_every_model():
     good = road(Agent("other", 40, 0, speed=8.0))
-    bare = replace(good, id="bare", features=good.features[:1])
-    table = evaluate({"log": LogSimulator(), "cv": ConstantVelocitySimulator()}, [bare, good], rollouts=2)
-    assert table.scenes == ["scene"]
-    assert "no road edges" in table.left_out["bare"]
+    slow, bare = replace(good, id="slow", dt=0.5), replace(good, id="bare", features=good.features[:1])
+    table = evaluate({"log": LogSimulator(), "cv": ConstantVelocitySimulator()}, [slow, bare, good], rollouts=2)
+    assert table.scenes == ["bare", "scene"]
+    assert "0.1 s" in table.left_out["slow"]
+    # Without road edges a scene is scored by what does not rest on them.
+    assert table.without_edges == ["bare"]
+    assert np.isnan(table.scores["log"]["meta"]).tolist() == [True, False]
+    assert not np.isnan(table.scores["log"]["kinematic"]).any()
     summary = summarise(table)
     assert set(METRICS) < set(summary["models"]["cv"])
-    assert summary["models"]["log"]["N"] == 1
+    assert summary["models"]["log"]["N"] == 2
+    assert summary["paired"]["log - cv"]["meta"]["scenes"] == 1
     # Constant velocity is the truth here.
     assert summary["paired"]["log - cv"]["meta"]["mean"] == pytest.approx(0.0, abs=1e-9)
 
