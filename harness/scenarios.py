@@ -39,6 +39,7 @@ def import_(config: ImportConfig, session: Session) -> int:
         fit_only=config.fit_only,
         strict=config.strict,
         not_in=config.not_in,
+        join=config.join,
         watch=partial(session.track, description="importing"),
     )
     for name, reason in left_out:

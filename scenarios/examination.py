@@ -1,4 +1,4 @@
-"""Everything that is wrong with scene files, file by file, and scenes that several files hold."""
+"""Everything that is wrong with scenes of any format, file by file, and scenes that several files hold."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ScenarioError
-from scenarios.store import ScenarioStore, examine
+from scenarios.importers.files import entries, examine
+from scenarios.importers.layouts import SceneFound, find_scenes
 from scenarios.validate import Finding, Needs, duplicates
 
 
 class FileReport(NamedTuple):
-    """What is wrong with a file, or with several that hold the same scene.
+    """What is wrong with a scene, with a file, or with several that hold the same scene.
 
     Attributes:
-        name: Name of the file, or names of all with commas.
+        name: Name of the file (with the scene's, where it holds several), or names of all with commas.
         findings: What is wrong; empty if nothing is.
     """
 
@@ -28,29 +29,38 @@ class FileReport(NamedTuple):
         return min((finding.level for finding in self.findings), default="")
 
 
-def scene_files(path: Path) -> Sequence[Path]:
-    """A scene file, or those of a folder.
+def scene_files(path: Path) -> Sequence[SceneFound]:
+    """A scene file, or those below a folder, by the rules of `scenarios.importers.layouts`.
 
     Raises:
         ScenarioError: There is no such file or folder, or the folder holds no scenes.
     """
-    if not path.exists():
-        raise ScenarioError(f"{path}: no such file or folder.")
-    return ScenarioStore(path).paths if path.is_dir() else (path,)
+    return tuple(find_scenes(path))
 
 
-def examine_files(paths: Iterable[Path], needs: Needs) -> Iterator[FileReport]:
-    """A report per file, then one per scene that several files hold.
+def examine_files(files: Iterable[SceneFound], needs: Needs) -> Iterator[FileReport]:
+    """A report per scene, one per file that cannot be read, then one per scene that occurs several times.
 
     Args:
-        paths: Scene files.
+        files: Scene files.
         needs: What every scene must have.
+
+    Raises:
+        ConfigError: A format needs a package that is not installed.
     """
     ids: list[tuple[str, str]] = []
-    for path in paths:
-        scenario, findings = examine(path, needs)
-        if scenario is not None:
-            ids.append((path.name, str(scenario.metadata.get("scenario_id", scenario.id))))
-        yield FileReport(path.name, findings)
+    for found in files:
+        path = Path(found.path)
+        try:
+            scenes = entries(path, found.kind)
+        except ScenarioError as error:
+            yield FileReport(path.name, (Finding("error", "file", str(error).removeprefix(f"{path}: ")),))
+            continue
+        for entry in scenes:
+            name = path.name if len(scenes) == 1 else f"{path.name}[{entry.name}]"
+            scenario, findings = examine(entry, needs)
+            if scenario is not None:
+                ids.append((name, str(scenario.metadata.get("scenario_id") or scenario.id)))
+            yield FileReport(name, findings)
     for scene, names in duplicates(ids).items():
         yield FileReport(", ".join(names), (Finding("warning", "id", f"all hold scene {scene}"),))

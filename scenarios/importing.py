@@ -9,6 +9,7 @@ from typing import NamedTuple
 from harness.errors import ConfigError, ScenarioError
 from scenarios.export import write_folder
 from scenarios.filters import reject_reason
+from scenarios.importers.commonroad_logs import LogScenes, cut, read_logs
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.sources import open_source
 from scenarios.training_pool import training_pool
@@ -39,6 +40,7 @@ def import_folder(
     fit_only: bool = False,
     strict: bool = False,
     not_in: Sequence[str] = (),
+    join: float | None = None,
     watch: Watch = iter,
 ) -> Imported:
     """Check scenes and write the good ones.
@@ -49,15 +51,16 @@ def import_folder(
         fit_only: Leave out scenes that are unfit for attacks.
         strict: Raise at the first scene that cannot be read, instead of leaving it out.
         not_in: Leave out what shares a drive with these scenes: folders or files, with `@val` or `@test` for a split.
+        join: Join CommonRoad windows that follow one another to logs, and cut these into scenes of so many seconds.
         watch: Sees the scenes go by.
 
     Raises:
-        ConfigError: `out` is the source itself, or an unknown split is named.
+        ConfigError: `out` is the source itself, an unknown split is named, or no log is as long as `join`.
         ScenarioError: There is nothing to read, the folder cannot be written, or a scene is bad and `strict` is set.
     """
     if out.resolve() == source.resolve():
         raise ConfigError(f"import: {out} is the source itself. Choose another folder.")
-    scenes: ScenarioSource = open_source(source, cache_scenes=0)
+    scenes: ScenarioSource = open_source(source, cache_scenes=0) if join is None else _log_scenes(source, join)
     count = len(scenes)
     left_out: list[LeftOut] = []
     if not_in:
@@ -84,6 +87,10 @@ def _good(
             yield scenario
         else:
             left_out.append(LeftOut(scenario.id, reason))
+
+
+def _log_scenes(source: Path, seconds: float) -> ScenarioSource:
+    return LogScenes(cut(read_logs(source), seconds))
 
 
 def _held_out(text: str) -> ScenarioSource:

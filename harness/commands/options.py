@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+import tyro
 
 from harness.executors import Executor
+from scenarios.importers.layouts import KINDS
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import open_scenes
 from scenarios.sources import PROCEDURAL
 from scenarios.splits import SPLITS
 
+DATA_HELP: Final = (
+    f"Folder of scenes, root of a data set, or one scene file ({KINDS}); or the word `{PROCEDURAL}` for the generated "
+    "scenes."
+)
+"""What `--data` takes, for every command."""
+Data = Annotated[str, tyro.conf.arg(help=DATA_HELP)]
+"""Type of the option `--data`."""
 NO_SCENES: Final = "none"
 """Name of a split that is empty."""
 
@@ -37,9 +47,7 @@ class RunOptions(OutOption):
 class DataOption:
     """Which data."""
 
-    data: str = PROCEDURAL
-    """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2); or the
-    word `procedural` for the generated scenes."""
+    data: Data = PROCEDURAL
 
     @property
     def origin(self) -> str:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Final
 
 import tyro
 
-from harness.commands.options import AllDataOptions
+from harness.commands.options import AllDataOptions, Data
+from scenarios.importers.layouts import KINDS
 from scenarios.procedural.config import ProceduralConfig
 from scenarios.scenario import CURRENT_STEP
+from scenarios.sources import PROCEDURAL
+
+SOURCE_HELP: Final = f"Folder of scenes, root of a data set, or one scene file: {KINDS}."
 
 
 @dataclass(frozen=True)
 class ListConfig(AllDataOptions):
     """Which scenes to list."""
 
-    data: tyro.conf.Positional[str] = "procedural"
-    """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2); or the
-    word `procedural` for this user's generated scenes, which are made if they are missing."""
+    data: tyro.conf.Positional[Data] = PROCEDURAL
     csv: Path | None = None
     """File that the table is written to as well."""
 
@@ -27,11 +30,12 @@ class ListConfig(AllDataOptions):
 class ImportConfig:
     """What to import, and where to."""
 
-    source: tyro.conf.Positional[Path]
-    """ScenarioDescription pickles (ScenarioNet, MetaDrive or CAT, any version), WOMD TFRecords, GPUDrive JSON or
-    Argoverse 2 (parquet with the map beside it): a folder of them, or one file."""
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help=SOURCE_HELP)]
     out: tyro.conf.Positional[Path]
     """Folder to write; files of the same name are replaced."""
+    join: float | None = None
+    """CommonRoad alone: join windows that follow one another to logs, and cut these into scenes of so many seconds. A
+    part of a log in which no vehicle is there throughout has no ego and is left out."""
     fit_only: bool = False
     """Leave out scenes that are unfit for attacks (no opponent, its track too short or off the road, ego at rest)."""
     strict: bool = False
@@ -57,8 +61,7 @@ class GenerateConfig:
 class ValidateConfig:
     """Which files to examine, and what their scenes must have."""
 
-    path: tyro.conf.Positional[Path]
-    """A scene file, or a folder of them."""
+    path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help=SOURCE_HELP)]
     steps: int = CURRENT_STEP + 2
     """Steps that the ego must last, 0.1 s each (for a horizon of 90 steps: 91)."""
     road_edges: bool = False
@@ -73,8 +76,7 @@ class ValidateConfig:
 class DrawConfig(AllDataOptions):
     """Which scenes to draw, and where to."""
 
-    data: tyro.conf.Positional[str] = "procedural"
-    """Folder of scenes or one scene file, as for `scenarios list`; or the word `procedural`."""
+    data: tyro.conf.Positional[Data] = PROCEDURAL
     scenes: str | None = "1"
     """Scenes of the split: `20` for the first 20, `10:20` for a range, `#3` for one, a scene's id, or several with
     commas."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from harness.commands.options import RunOptions
+from harness.commands.options import Data, RunOptions
 from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
+from scenarios.sources import PROCEDURAL
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -58,9 +59,7 @@ class TD3Config:
 class TrainConfig(RunOptions):
     """Train an ego with TD3 against attacks, and evaluate it on test scenes as recorded and attacked."""
 
-    data: str = "procedural"
-    """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2); or the
-    word `procedural` for the generated scenes."""
+    data: Data = PROCEDURAL
     train_split: str = "train"
     """Split of the folder to train on. Procedural scenes have their own."""
     test_split: str = "test"

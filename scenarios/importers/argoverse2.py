@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from harness.errors import ConfigError, ScenarioError, reading
 from harness.files import MEGABYTE, Json, read_bounded, read_json
 from scenarios.description import from_description
+from scenarios.importers.outlines import road_outlines
 from scenarios.scenario import DT, Scenario
 from scenarios.source_format import Description
 
@@ -218,7 +218,8 @@ def _features(archive: Json, ground: _Ground) -> Description:
     for name, crossing in archive.get("pedestrian_crossings", {}).items():
         polygon = np.concatenate([_points(crossing["edge1"]), _points(crossing["edge2"])[::-1]])
         features[f"crossing-{name}"] = {"type": "CROSSWALK", "polygon": polygon}
-    for place, line in enumerate(_outlines(archive)):
+    areas = [_points(area["area_boundary"])[:, :2] for area in archive.get("drivable_areas", {}).values()]
+    for place, line in enumerate(road_outlines(areas)):
         line = np.concatenate([line, ground.height(line)[:, None]], -1)
         features[f"edge-{place}"] = {"type": "ROAD_EDGE_BOUNDARY", "polyline": line}
     return features
@@ -239,20 +240,6 @@ def _lane(lane: Json, ground: _Ground) -> Description:
         **neighbours,
         "is_intersection": bool(lane["is_intersection"]),
     }
-
-
-def _outlines(archive: Json) -> list[Floats]:
-    """Closed outlines [N, 2] of the road surface, the road on the left."""
-    areas = [_points(area["area_boundary"])[:, :2] for area in archive.get("drivable_areas", {}).values()]
-    polygons = [shapely.make_valid(shapely.Polygon(area)) for area in areas if len(area) > 2]
-    # Areas that meet have hairline gaps between them: closed by a centimetre.
-    joined = shapely.buffer(shapely.unary_union([shapely.buffer(area, 0.01) for area in polygons]), -0.01)
-    lines: list[Floats] = []
-    for part in shapely.get_parts(joined):
-        if part.geom_type == "Polygon" and not part.is_empty:
-            part = shapely.geometry.polygon.orient(part)
-            lines += [np.array(ring.coords, dtype=np.float64)[:, :2] for ring in (part.exterior, *part.interiors)]
-    return lines
 
 
 def _points(entries: list[Mapping[str, float]]) -> Floats:

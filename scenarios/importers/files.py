@@ -65,8 +65,21 @@ def load_file(entry: SceneFile, needs: Needs | None = None) -> Scenario:
         ScenarioError: It is bad.
         ConfigError: Its format needs a package that is not installed.
     """
-    scenario = read_file(entry)
-    with reading(entry.path, _EXPECTED):
+    return complete(read_file(entry), needs, entry.path)
+
+
+def complete(scenario: Scenario, needs: Needs | None = None, source: str | Path = "") -> Scenario:
+    """Check a scene, and select its opponent.
+
+    Args:
+        scenario: As it was read.
+        needs: What it must have.
+        source: Its file, for messages.
+
+    Raises:
+        ScenarioError: It is bad.
+    """
+    with reading(source or scenario.source or scenario.id, _EXPECTED):
         check(scenario)  # The selection reads the tracks: they must be sound first.
         scenario = scenario.with_opponent(select_opponent(scenario))
         if needs is not None or scenario.opponent is not None:  # An opponent is held to more than anyone else.
@@ -88,16 +101,36 @@ def load_scene(path: str | Path, name: str | None = None, needs: Needs | None = 
     return load_file(_first(Path(path), name), needs)
 
 
-def examine(path: str | Path, needs: Needs | None = None) -> tuple[Scenario | None, tuple[Finding, ...]]:
-    """The (first) scene of a file (None if it cannot be read) and all that is wrong with it; bad files do not raise."""
+def entries(path: Path, kind: str) -> list[SceneFile]:
+    """The scenes of a file, named by what identifies them: the id inside TFRecords, else the file's name.
+
+    Raises:
+        ScenarioError: The records of a TFRecord cannot be listed.
+    """
+    if kind == "womd":
+        return [SceneFile(path, kind, record, name) for record, name in enumerate(womd.names(path))]
+    return [SceneFile(path, kind, 0, name_of(path, kind))]
+
+
+def examine(scene: str | Path | SceneFile, needs: Needs | None = None) -> tuple[Scenario | None, tuple[Finding, ...]]:
+    """A scene (None if it cannot be read) and all that is wrong with it; bad files do not raise.
+
+    Args:
+        scene: What to read; of a path, the first scene.
+        needs: What the scene must have.
+
+    Raises:
+        ConfigError: Its format needs a package that is not installed.
+    """
+    entry = scene if isinstance(scene, SceneFile) else _first(Path(scene), None)
     try:
-        scenario = read_file(_first(Path(path), None))
-        with reading(path, _EXPECTED):
+        scenario = read_file(entry)
+        with reading(entry.path, _EXPECTED):
             if not any(finding.level == "error" for finding in validate(scenario)):
                 scenario = scenario.with_opponent(select_opponent(scenario))
             return scenario, validate(scenario, needs)
     except ScenarioError as error:
-        return None, (Finding("error", "file", str(error).removeprefix(f"{path}: ")),)
+        return None, (Finding("error", "file", str(error).removeprefix(f"{entry.path}: ")),)
 
 
 def rename(scenario: Scenario, name: str) -> Scenario:

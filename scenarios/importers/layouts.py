@@ -29,11 +29,8 @@ from harness.errors import ScenarioError
 from harness.files import open_regular
 from scenarios import safe_pickle
 
-KINDS: Final = (
-    "ScenarioNet pickles (*.pkl), WOMD TFRecords, GPUDrive JSON, Argoverse 2 (scenario_*.parquet and map), "
-    "CommonRoad XML"
-)
-"""What can be read, for messages."""
+KINDS: Final = "ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2, CommonRoad XML"
+"""What can be read, for messages and help texts."""
 SUMMARY: Final = "dataset_summary.pkl"
 MAPPING: Final = "dataset_mapping.pkl"
 SPLIT_FOLDERS: Final[Mapping[str, str]] = {

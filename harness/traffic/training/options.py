@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from harness.commands.options import NO_SCENES, DataOptions, RunOptions, TestScenes, TrainScenes, ValScenes
+import tyro
+
+from harness.commands.options import DATA_HELP, NO_SCENES, DataOptions, RunOptions, TestScenes, TrainScenes, ValScenes
 from harness.traffic.tokens.config import SceneOptions, VocabularyConfig
 from harness.traffic.training.config import FREE, LoopConfig, StageOptions
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import open_scenes
+from scenarios.sources import PROCEDURAL
 
 MAY_DIFFER: Final = ("cache", *(f"loop.{name}" for name in sorted(FREE)))
 """Options that a resumed run may have otherwise."""
@@ -51,9 +54,7 @@ class TrainTrafficConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
 class VocabularyCommand(DataOptions):
     """Build motion and map tokens by k-disks, and measure how well they reconstruct logs."""
 
-    data: str = "procedural"
-    """Folder of scenes or one scene file (ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2); the word
-    `procedural` for the generated scenes; or `none` for analytic motion alone."""
+    data: Annotated[str, tyro.conf.arg(help=f"{DATA_HELP} Or `none` for analytic motion alone.")] = PROCEDURAL
     split: str = "train"
     """Split to build from: `train`, `val`, `test`, or `all` for every scene."""
     measure_data: str | None = None

@@ -1,0 +1,201 @@
+"""CommonRoad windows that follow one another, joined to logs and cut again into scenes of any length.
+
+Converted recordings come as windows named by their first and last time step: `C-DEU_MONAEast-2_1040_T-1119.xml`.
+Windows of one recording that have the same map and time step, and of which one begins where the other ends, are one
+log. An obstacle goes on across a border where the next window has its id at its first step, within reach; else it is
+another agent. A scene must have a vehicle that is there throughout: its ego, chosen by the rule of `commonroad`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from harness.errors import ConfigError, ScenarioError
+from scenarios.description import from_description
+from scenarios.importers.commonroad import Window, read, to_description
+from scenarios.importers.commonroad_agents import Track
+from scenarios.importers.commonroad_roads import LaneletMap
+from scenarios.importers.files import complete, rename
+from scenarios.importers.layouts import find_scenes
+from scenarios.resampling import resampled
+from scenarios.scenario import Scenario, SceneList
+
+SLACK: Final = 3.0
+"""How much farther than its speed explains an obstacle may get across a border, m."""
+SHORTEST: Final = 2.0
+"""Shortest scene that logs are cut into, s: the second of history, and one after it."""
+_NAME: Final = re.compile(r"^(?P<log>.*)_(?P<digits>[0-9]{1,12})_T-(?P<last>[0-9]{1,9})$")
+
+Watch = Callable[[Iterable[Path]], Iterable[Path]]
+"""Passes files on, and may count them for whoever waits."""
+
+
+@dataclass
+class Log:
+    """Joined windows.
+
+    Attributes:
+        window: Everything, with time steps of the recording.
+        first, last: First and last time step.
+        joined: How many tracks were continued across a border.
+        files: The windows' files.
+    """
+
+    window: Window
+    first: int
+    last: int
+    joined: int = 0
+    files: list[Path] = field(default_factory=list)
+
+
+class LogPart(NamedTuple):
+    """A scene of a log: its name, and its first and last time step."""
+
+    name: str
+    log: Log
+    first: int
+    last: int
+
+
+class LogScenes(SceneList):
+    """The scenes that logs are cut into; a `ScenarioSource`. One without an ego raises when it is asked for."""
+
+    def __init__(self, cuts: Sequence[LogPart]) -> None:
+        """Take the scenes of `cut`."""
+        self._cuts = tuple(cuts)
+        self._ids = tuple(part.name for part in cuts)
+
+    def _load(self, index: int) -> Scenario:
+        name, log, first, last = self._cuts[index]
+        try:
+            description = to_description(log.window, (first, last))
+        except ScenarioError as error:
+            raise ScenarioError(f"{name}: {error}") from error
+        return complete(rename(resampled(from_description(description, name)), name))
+
+
+def read_logs(root: Path, watch: Watch = iter) -> list[Log]:
+    """The logs below a folder, by the names of their windows.
+
+    Args:
+        root: A folder of CommonRoad files, or one file.
+        watch: Sees the files go by.
+
+    Raises:
+        ScenarioError: There are none, one is broken, or its name has no first and last step.
+    """
+    paths = [Path(found.path) for found in find_scenes(root) if found.kind == "commonroad"]
+    if not paths:
+        raise ScenarioError(f"{root}: no CommonRoad files. Only these are joined.")
+    parts: dict[tuple[Path, str], list[tuple[int, int, Window, Path]]] = {}
+    for path in watch(paths):
+        name, first, last, window = _placed(path)
+        parts.setdefault((path.parent, name), []).append((first, last, window, path))
+    logs: list[Log] = []
+    for (_, name), windows in parts.items():
+        logs += _joined(name, sorted(windows, key=lambda part: part[:2]))
+    return logs
+
+
+def cut(logs: Sequence[Log], seconds: float) -> list[LogPart]:
+    """Disjoint scenes of a length, from the beginning of each log on; what is left at its end is dropped.
+
+    Args:
+        logs: The logs.
+        seconds: Time from the first to the last step of a scene.
+
+    Raises:
+        ConfigError: The scenes would be shorter than `SHORTEST`, or longer than every log.
+    """
+    if not seconds >= SHORTEST:
+        raise ConfigError(f"join: {seconds} s. Expected scenes of at least {SHORTEST} s.")
+    cuts = []
+    for log in logs:
+        steps = round(seconds / log.window.dt)
+        for first in range(log.first, log.last - steps + 1, steps + 1):
+            cuts.append(LogPart(f"{log.window.name}_{first}-{first + steps}", log, first, first + steps))
+    if not cuts:
+        longest = max((log.last - log.first) * log.window.dt for log in logs)
+        raise ConfigError(f"join: no log has {seconds} s; the longest has {longest:.1f} s.")
+    return cuts
+
+
+def _placed(path: Path) -> tuple[str, int, int, Window]:
+    """Name of the log, first and last step of a window in it, and the window with the log's steps."""
+    found = _NAME.match(path.stem)
+    if found is None:
+        raise ScenarioError(f"{path}: its name does not end in its first and last step, as in NAME_80_T-159.xml.")
+    window = read(path)
+    last, digits = int(found["last"]), found["digits"]
+    steps = max(int(track.steps[-1]) for track in window.tracks)
+    # Some names have a number of the map in front of the first step, without a mark between the two.
+    starts = [digits[place:] for place in range(len(digits)) if digits[place] != "0" or place == len(digits) - 1]
+    fitting = [start for start in starts if int(start) <= last]
+    if not fitting or last < steps:
+        raise ScenarioError(f"{path}: has steps up to {steps}, which its name does not allow.")
+    first = min(fitting, key=lambda start: abs(int(start) - (last - steps)))
+    # The first window of a recording may be named from step 1 on, although it begins with step 0.
+    begin = min(int(first), last - steps)
+    tracks = [track if track.static else track.shifted(begin) for track in window.tracks]
+    starts_at = [(when + begin, x, y) for when, x, y in window.starts]
+    name = f"{found['log']}_{digits[: len(digits) - len(first)]}".rstrip("_")
+    return name, begin, last, replace(window, name=name, tracks=tracks, starts=starts_at)
+
+
+def _joined(name: str, windows: Sequence[tuple[int, int, Window, Path]]) -> Iterator[Log]:
+    log: Log | None = None
+    for first, last, window, path in windows:
+        if log is not None and first == log.last + 1 and _alike(log.window, window):
+            log.joined += _append(log, window, first)
+            log.last = last
+        else:
+            if log is not None:
+                yield log
+            log = Log(replace(window, name=name, tracks=list(window.tracks), starts=list(window.starts)), first, last)
+        log.files.append(path)
+    if log is not None:
+        yield log
+
+
+def _append(log: Log, window: Window, first: int) -> int:
+    """Add a window's tracks to a log; return how many went on."""
+    tracks, starts = log.window.tracks, log.window.starts
+    assert isinstance(tracks, list)
+    assert isinstance(starts, list)
+    known = {track.id: row for row, track in enumerate(tracks)}
+    went_on = 0
+    for track in window.tracks:
+        row = known.get(track.id)
+        if row is None:
+            tracks.append(track)
+        elif track.static and tracks[row].static:
+            continue
+        elif _goes_on(tracks[row], track, first, window.dt):
+            tracks[row] = tracks[row].followed_by(track)
+            went_on += 1
+        else:
+            tracks.append(replace(track, id=f"{track.id}-{first}"))
+    starts += window.starts
+    return went_on
+
+
+def _goes_on(before: Track, after: Track, first: int, dt: float) -> bool:
+    if before.static or after.static or before.steps[-1] != first - 1 or after.steps[0] != first:
+        return False
+    gap = np.hypot(*(after.rows[0, :2] - before.rows[-1, :2]))
+    speed = max(np.hypot(*before.rows[-1, 3:]), np.hypot(*after.rows[0, 3:]))
+    return bool(gap <= speed * dt + SLACK)
+
+
+def _alike(one: Window, other: Window) -> bool:
+    return one.dt == other.dt and _bounds(one.roads) == _bounds(other.roads)
+
+
+def _bounds(roads: LaneletMap) -> dict[str, tuple[bytes, bytes]]:
+    return {name: (lanelet.left.tobytes(), lanelet.right.tobytes()) for name, lanelet in roads.lanelets.items()}
