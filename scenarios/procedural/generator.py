@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,19 +15,20 @@ import platformdirs
 from harness.errors import ConfigError, GauntletError, ScenarioError
 from harness.files import write_bytes
 from scenarios import safe_pickle
+from scenarios.fresh_processes import processors
 from scenarios.procedural.config import SPLITS, ProceduralConfig
 from scenarios.procedural.pool import Pool, SimulationResult, SimulationTask, canonical_pickle, file_name
+from scenarios.procedural.turns import Announcer, Progress, my_turn
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-"""Called with the number of scenes that exist and the number wanted."""
 
 INDEX: Final = "generator.json"
 SUMMARY: Final = "dataset_summary.pkl"
 MAPPING: Final = "dataset_mapping.pkl"
 SAVE_EVERY: Final = 24
 """Simulations between two saves of the index: at most so many are repeated after a kill."""
+NO_VERDICT: Final = "the worker process died"
+"""What a failure says in indices of older versions where it tells nothing about the seed."""
 MOST_EMPTY: Final = 60
 """Simulations in a row without any scene after which the options are taken to be impossible."""
 
@@ -60,7 +61,7 @@ def ensure(
         config: Generator options (its own counts are ignored).
         folder: Where; the user's cache by default.
         workers: Processes; one per core by default.
-        progress: Called after every simulation with (scenes there, scenes wanted).
+        progress: Called after every simulation with (scenes there, scenes wanted); default: lines on standard error.
 
     Raises:
         ConfigError: The folder belongs to another generator.
@@ -76,7 +77,8 @@ def generate(
     """Bring a folder to at least the configured number of scenes per split.
 
     Scenes that are there are kept, whoever was interrupted when; the same configuration gives the same files,
-    byte for byte, whatever the number of workers and in however many calls.
+    byte for byte, whatever the number of workers and in however many calls. Of several processes that want the same
+    folder, one generates and the others wait. A folder that holds enough is only read.
 
     Args:
         config: Counts and options.
@@ -92,24 +94,31 @@ def generate(
         GauntletError: The folder cannot be written.
     """
     folder = Path(folder).expanduser()
+    announcer = Announcer(folder)
+    progress = progress or announcer
     library = _Library(folder, config)
-    wanted = {split: max(config.count(split), library.count(split)) for split in SPLITS}
-    total = sum(wanted.values())
-    if progress:
-        progress(library.total, total)
-    if all(library.count(split) >= wanted[split] for split in SPLITS):
-        library.save()
+    if library.sufficient:
+        progress(library.total, library.total)
         return folder
-    pool = Pool(config, workers or os.cpu_count() or 1)
-    try:
-        for split in SPLITS:
-            _fill(library, pool, split, wanted[split], total, progress)
-    finally:
-        pool.close()
+    with my_turn(folder, announcer.say):
+        # Whoever was waited for may have made it all.
+        library = _Library(folder, config)
+        wanted = {split: max(config.count(split), library.count(split)) for split in SPLITS}
+        total = sum(wanted.values())
+        progress(library.total, total)
+        if library.sufficient:
+            return folder
+        library.save()
+        pool = Pool(config, workers or processors())
+        try:
+            for split in SPLITS:
+                _fill(library, pool, split, wanted[split], total, progress)
+        finally:
+            pool.close()
     return folder
 
 
-def _fill(library: _Library, pool: Pool, split: str, wanted: int, total: int, progress: Progress | None) -> None:
+def _fill(library: _Library, pool: Pool, split: str, wanted: int, total: int, progress: Progress) -> None:
     """Simulate until a split has the wanted number of scenes, saving now and then."""
     if library.count(split) >= wanted:
         return
@@ -119,8 +128,7 @@ def _fill(library: _Library, pool: Pool, split: str, wanted: int, total: int, pr
             library.add(outcome, wanted)
             if done % SAVE_EVERY == 0:
                 library.save()
-            if progress:
-                progress(library.total, total)
+            progress(library.total, total)
             if library.count(split) >= wanted:
                 break
     finally:
@@ -153,6 +161,7 @@ class _Library:
         self.given: dict[str, list[int]] = {split: [] for split in SPLITS}
         self.cut: dict[str, bool] = dict.fromkeys(SPLITS, False)
         self.failures: dict[str, str] = {}
+        self.indexed = False
         self._read()
 
     def _read(self) -> None:
@@ -171,12 +180,16 @@ class _Library:
                 f"procedural: {self.folder} holds scenes of generator {digest}, not of {self.config.digest} as these "
                 "options (or this version) would make; give another folder, or delete that one"
             )
-        self.failures = failures
+        self.indexed = True
+        # Older versions took a worker that died for a verdict on its seed.
+        blamed = {name for name, failure in failures.items() if NO_VERDICT in failure}
+        self.failures = {name: failure for name, failure in failures.items() if name not in blamed}
         summary = self._read_summary()
         for split in SPLITS:
             for index, files in enumerate(given.get(split, [])):
                 names = [file_name(split, index, k) for k in range(files)]
-                if not all(name in summary and (self.folder / name).exists() for name in names):
+                there = all(name in summary and (self.folder / name).exists() for name in names)
+                if f"{split}/{index}" in blamed or not there:
                     break  # from here on everything is made again
                 self.metadata.update({name: summary[name] for name in names})
                 self.given[split].append(files)
@@ -195,6 +208,11 @@ class _Library:
     def total(self) -> int:
         """Scenes that are there."""
         return sum(self.count(split) for split in SPLITS)
+
+    @property
+    def sufficient(self) -> bool:
+        """Whether as many scenes are there as the configuration asks for, and the index says so."""
+        return self.indexed and all(self.count(split) >= self.config.count(split) for split in SPLITS)
 
     def count(self, split: str) -> int:
         """Scenes of one split that are there."""

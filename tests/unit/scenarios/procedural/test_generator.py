@@ -171,13 +171,10 @@ def test_a_full_disk_leaves_no_half_files(monkeypatch, tmp_path):
         path.with_name(path.name).touch()
         raise OSError(28, "No space left on device")
 
-    generate(ProceduralConfig(train=0, test=0), tmp_path)
-    before = contents(tmp_path)
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(GauntletError, match="No space left"):
         generate(ProceduralConfig(train=0, test=0), tmp_path)
-    monkeypatch.undo()
-    assert contents(tmp_path) == before
+    assert contents(tmp_path) == {}
 
 
 def test_a_failing_simulation_is_reported_and_passed_over(monkeypatch, tmp_path):
@@ -232,6 +229,30 @@ def test_a_task_whose_worker_always_dies_ends_the_generation_and_is_no_verdict()
     finally:
         pool.close()
     assert all(not outcome.failure for outcome in outcomes)
+
+
+def test_marks_of_workers_that_died_are_healed(folder, tmp_path):
+    """Older versions wrote them, and then silently used other scenes for good."""
+    for name, data in contents(folder).items():
+        (tmp_path / name).write_bytes(data)
+    index = json.loads((tmp_path / INDEX).read_text())
+    first, blamed = index["simulations"]["train"], len(index["simulations"]["train"]) - 1
+    index["simulations"]["train"] = [*first[:blamed], 0, *first[blamed:]]
+    index["failures"] = {f"train/{blamed}": "the worker process died in 3 trials"}
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    generate(SMALL, tmp_path, workers=1)
+    assert contents(tmp_path) == contents(folder)
+
+
+def test_a_complete_folder_is_only_read(folder, tmp_path, capsys):
+    for name, data in contents(folder).items():
+        (tmp_path / name).write_bytes(data)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    tmp_path.chmod(0o500)
+    generate(SMALL, tmp_path)
+    tmp_path.chmod(0o700)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    assert capsys.readouterr().err == ""
 
 
 def test_importing_the_package_starts_no_engine_and_no_metadrive():
