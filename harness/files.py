@@ -145,6 +145,8 @@ def open_regular(path: Path, limit: float = math.inf, error: type[GauntletError]
             file.close()
             raise
         return file
+    except GauntletError:
+        raise
     except (OSError, ValueError) as reason:  # ValueError: a path with a null byte.
         text = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
         raise error(f"{path}: cannot be read ({text}). Check the path.") from reason

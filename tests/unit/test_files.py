@@ -69,8 +69,9 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     for name, what in (("pipe", "a named pipe"), ("zero", "a device"), (".", "a directory"), ("none", "No such file")):
-        with pytest.raises(RunError, match=what):
+        with pytest.raises(RunError, match=what) as caught:
             read(tmp_path / name)
+        assert str(caught.value).count(str(tmp_path)) == 1
 
 
 def test_a_file_has_at_most_the_bytes_that_its_kind_may_have(tmp_path):

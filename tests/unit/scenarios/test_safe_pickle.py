@@ -40,13 +40,11 @@ def test_reads_numpy_1_module_names():
     same(safe_pickle.loads(old), DATA["c"])
 
 
-def test_shared_arrays_stay_shared_and_cycles_end():
-    array = np.zeros(3)
-    loop = [array, array]
-    loop.append(loop)
-    found = safe_pickle.loads(pickle.dumps(loop))
+def test_shared_values_stay_shared():
+    array, names = np.zeros(3), ["a"]
+    found = safe_pickle.loads(pickle.dumps([array, array, names, names]))
     assert found[0] is found[1]
-    assert found[2] is found
+    assert found[2] is found[3]
 
 
 def test_default_dict_keeps_its_factory():
@@ -151,7 +149,8 @@ def test_every_truncation_is_one_clear_error(tmp_path):
         (b"PK\x03\x04 a zip", "zip"),
         (b"\x1f\x8b\x08 gzip", "gzip"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
-        (b"\x00" * 100, "not a whole pickle"),
+        (b"\x00" * 100, "not a usable pickle"),
+        (b"\x80\x04N", "cut or damaged"),
     ],
 )
 def test_foreign_files_are_named_for_what_they_are(tmp_path, content, match):
@@ -173,6 +172,15 @@ def test_random_damage_never_escapes_the_error_family():
             safe_pickle.loads(bytes(damaged))
         except ScenarioError:
             pass
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [(b"N", "cut"), (b"I12", "line"), (b"\xff.", "0xff"), (b"U\x09ab.", "cut"), (b".", "cut"), (b"0.", "cut")],
+)
+def test_what_is_no_pickle_or_half_of_one_is_an_error(data, why):
+    with pytest.raises(ScenarioError, match=why):
+        safe_pickle.loads(data)
 
 
 def test_deep_nesting_is_an_error():

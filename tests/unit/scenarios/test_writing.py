@@ -1,16 +1,12 @@
-"""How scenes are written back, which bytes are pickles of data, and what a user's path means."""
-
-import pickle
-import pickletools
+"""How scenes are written back, and what a user's path means."""
 
 import numpy as np
 import pytest
 
-from harness.errors import ConfigError, ScenarioError, UnsafePickleError
+from harness.errors import ConfigError, ScenarioError
 from scenarios.description_writing import to_description
 from scenarios.importers.files import holds_importable
 from scenarios.importers.layouts import kind_of
-from scenarios.pickle_scan import scan
 from scenarios.source_format import ColumnFormat, copy_data
 from scenarios.sources import open_source
 from tests.scenes import straight_road
@@ -55,30 +51,6 @@ def test_a_scene_made_in_memory_has_every_field_that_metadrive_asks_for():
     assert set(track["state"]) == {"position", "heading", "velocity", "length", "width", "height", "valid"}
     lane = written["map_features"]["right"]
     assert (lane["left_neighbor"], lane["polyline"].shape) == ([{"feature_id": "left"}], (201, 3))
-
-
-@pytest.mark.parametrize("protocol", range(6))
-def test_plain_data_passes_the_scan(protocol):
-    scan(pickle.dumps({"a": [1, 2.5, "x", None, np.arange(300)]}, protocol=protocol))
-
-
-def test_the_scan_refuses_what_scenes_never_need():
-    instance = b"(i" + b"os\nsystem\n."
-    assert next(pickletools.genops(instance))[0].name == "MARK"
-    with pytest.raises(UnsafePickleError, match="class instances"):
-        scan(instance)
-    with pytest.raises(UnsafePickleError, match="persistent"):
-        scan(b"Pname\n.")
-    with pytest.raises(UnsafePickleError, match="memory"):
-        scan(b"Nr" + (1 << 30).to_bytes(4, "little") + b".")
-
-
-@pytest.mark.parametrize(
-    ("data", "why"), [(b"", "too early"), (b"N", "too early"), (b"I12", "line"), (b"\xff.", "0xff")]
-)
-def test_the_scan_refuses_what_is_no_pickle(data, why):
-    with pytest.raises(ScenarioError, match=why):
-        scan(data)
 
 
 @pytest.mark.parametrize(
