@@ -16,11 +16,13 @@ RENAMED: Final = {"--models": "--traffic", "--reactivity": now_flag("--reactivit
 @command(EvaluateTrafficConfig, __doc__, renamed=RENAMED)
 def main(config: EvaluateTrafficConfig, session: Session) -> None:
     """Compare the models, print the tables, and write the numbers."""
+    from harness.commands.left_out import note_left_out
     from harness.files import write_json
     from harness.report.traffic_tables import comparison_tables
     from harness.traffic.comparison import compare
 
     source = config.open(cache_scenes=0)
+    note_left_out(session.say, [source], None)
     scenes = session.track((source[index] for index in range(len(source))), "simulating", len(source))
     result = compare(config, scenes)
     for part in comparison_tables(result, len(source)):

@@ -20,7 +20,7 @@ def main(config: PerfConfig, session: Session) -> None:
     from harness.performance.stages import measure
     from harness.report.performance_table import performance_table
 
-    measured = measure(config, lambda name: session.say(f"{name} …"))
+    measured = measure(config, session.say)
     session.console.print(performance_table(measured).rich())
     if config.json is not None:
         session.say(f"numbers: {config.json.resolve()}")

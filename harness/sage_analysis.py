@@ -67,7 +67,7 @@ def run(config: SageAnalysisConfig, session: Session) -> tuple[dict[str, Any], P
     from harness.fitting.events import Advanced
 
     scenes = config.open()
-    with session.open_run(config) as record:
+    with session.open_run(config, scenes) as record:
         with FitDisplay(session.console) as display:
             result: dict[str, Any] = analyse(
                 config.spec.file,

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
+from harness.commands.left_out import note_left_out, note_unfit
 from harness.commands.scaffold import Group, Session, command
 from harness.commands.scenes import DrawConfig, GenerateConfig, ImportConfig, ListConfig, ValidateConfig
+from harness.files import file_name, write_text
+from harness.report.command_tables import scenes_table
+from scenarios.listing import divided, rows_of, splits_of
+from scenarios.selection import open_scenes, selected
 
 
 @command(ListConfig, "Table of scenes, and why some are unfit for attacks.", renamed={"--limit": "--scenes"})
 def list_(config: ListConfig, session: Session) -> None:
     """Print the table; bad scenes are listed with their error."""
-    from harness.files import write_text
-    from harness.report.command_tables import scenes_table
-    from scenarios.listing import rows_of, splits_of
-    from scenarios.selection import open_scenes, selected
-
     source = open_scenes(config.data, config.split, cache_scenes=0)
     indices = range(len(source)) if config.scenes is None else selected(config.scenes, source.ids)
-    rows = list(session.track(rows_of(source, splits_of(source, config.split), indices), "reading", len(indices)))
+    read = session.track(rows_of(source, splits_of(source, config.split), indices), "reading", len(indices))
+    rows, unfit = divided(read, config.fit_only)
     table = scenes_table(rows, f"{config.data}: {len(rows)} of {len(source)} scenes")
     session.console.print(table.rich())
-    session.say(f"{sum(not row.left_out for row in rows)} of {len(rows)} are fit for attacks.")
+    session.say(f"{sum(not row.left_out for row in rows)} of {len(indices)} are fit for attacks.")
+    note_unfit(session.say, unfit, len(indices), None)
     if config.csv is not None:
         write_text(config.csv, table.csv())
         session.say(f"table: {config.csv}")
@@ -82,9 +84,8 @@ def validate(config: ValidateConfig, session: Session) -> int:
 def draw(config: DrawConfig, session: Session) -> None:
     """Write one PNG per scene."""
     from harness.drawing.scenes import draw_scenario
-    from harness.files import file_name
 
-    source = config.open(cache_scenes=1)
+    note_left_out(session.say, [source := config.open(cache_scenes=1)], None)
     for index, name in enumerate(source.ids):
         path = config.out / f"{file_name(name, '-_.')}.png"
         draw_scenario(source[index], path, step=config.step)

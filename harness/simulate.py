@@ -21,7 +21,7 @@ def main(config: SimulateConfig, session: Session) -> None:
     from harness.traffic.simulation import simulate
 
     source = config.open(cache_scenes=0)
-    with session.open_run(config) as run:
+    with session.open_run(config, source) as run:
         scenes = session.track((source[index] for index in range(len(source))), "simulating", len(source))
         results = list(simulate(config, scenes, run.path))
     title = f"{config.traffic}: {config.rollouts} roll-outs of 8 s, seed {config.seed}"

@@ -77,7 +77,7 @@ def run(config: TrainExpertsConfig, session: Session) -> Path:
     reference, train, test = config.open_backbone(), config.open_train(), config.open_test()
     judged = "train" if config.test_split == NO_SCENES else "held_out"
     columns = [ShownNumber("loss", ".4f"), *(ShownNumber(f"{judged}.{key}", label=key) for key in SHOWN)]
-    with session.open_run(config) as record:
+    with session.open_run(config, train, test) as record:
         every = config.make.alignment.held_out_every
         with FitDisplay(session.console, columns, every=every, board=record.path) as display:
             info = {"data": config.origin}

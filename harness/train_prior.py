@@ -52,7 +52,7 @@ def run(config: TrainPriorConfig, session: Session) -> Path:
     from harness.report.training_tables import prior_records, prior_table
 
     train, val, test = config.open_train(), config.open_val(), config.open_test()
-    with session.open_run(config) as record, FitDisplay(session.console, COLUMNS) as display:
+    with session.open_run(config, train, val, test) as record, FitDisplay(session.console, COLUMNS) as display:
         trained = train_prior(
             config.training,
             train,

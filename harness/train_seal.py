@@ -51,7 +51,7 @@ def run(config: TrainSealConfig, session: Session) -> Path:
     from harness.report.training_tables import seal_table
 
     prior, source = MotionPrior.load(config.prior, 4), config.open()
-    with session.open_run(config) as record, FitDisplay(session.console, every=10) as display:
+    with session.open_run(config, source) as record, FitDisplay(session.console, every=10) as display:
         place = config.rollouts or record.path / "rollouts"
         place.mkdir(parents=True, exist_ok=True)
         claim_rollouts(place, prior.network, config.sut, config.seed)

@@ -11,18 +11,12 @@ from scenarios.export import write_folder
 from scenarios.filters import reject_reason
 from scenarios.importers.commonroad_logs import LogScenes, cut, read_logs
 from scenarios.scenario import Scenario, ScenarioSource
+from scenarios.selection import LeftOut
 from scenarios.sources import open_source
 from scenarios.training_pool import training_pool
 
 Watch = Callable[[Iterable[int]], Iterable[int]]
 """Passes indices on, and may count them for whoever waits."""
-
-
-class LeftOut(NamedTuple):
-    """A scene that was not copied, and why."""
-
-    scene: str
-    reason: str
 
 
 class Imported(NamedTuple):

@@ -9,6 +9,7 @@ from harness.errors import ScenarioError
 from scenarios.filters import reject_reason
 from scenarios.opponents import path_lengths
 from scenarios.scenario import ScenarioSource
+from scenarios.selection import LeftOut
 from scenarios.splits import assign
 
 
@@ -68,3 +69,12 @@ def rows_of(source: ScenarioSource, splits: Sequence[str], indices: Iterable[int
             splits[index],
             reject_reason(scene) or "",
         )
+
+
+def divided(rows: Iterable[SceneRow], fit_only: bool) -> tuple[list[SceneRow], list[LeftOut]]:
+    """The rows of fit scenes, and the other scenes with the reason; all rows and nothing without `fit_only`."""
+    every = list(rows)
+    if not fit_only:
+        return every, []
+    unfit = [LeftOut(row.scene, row.left_out) for row in every if row.left_out]
+    return [row for row in every if not row.left_out], unfit

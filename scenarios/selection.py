@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from harness.errors import ConfigError
+from scenarios.filters import reject_reason
 from scenarios.scenario import ScenarioSource
 from scenarios.sources import PROCEDURAL, open_source
-from scenarios.splits import SPLITS, Subset
+from scenarios.splits import SPLITS, Concat, Subset
 from scenarios.store import CACHE_SCENES
 
 EXAMPLES = "`20` (the first 20), `10:20` (a range), `#3` (one), a scene's id, or several of these with commas"
@@ -55,19 +56,20 @@ def open_scenes(
     *,
     cache_scenes: int | None = None,
     on_error: Literal["raise", "skip"] = "raise",
+    fit_only: bool = False,
 ) -> ScenarioSource:
-    """The scenes that the options `--data`, `--split` and `--scenes` name.
+    """The scenes that the options `--data`, `--split`, `--scenes` and `--fit-only` name.
 
     Args:
         data: See `open_source`.
         split: `train`, `val`, `test`; None or `all` for every scene.
         scenes: See `selected`; None for all of the split.
         cache_scenes: Scenes kept in memory; by default `scenarios.store.CACHE_SCENES`.
-
         on_error: Raise at a bad scene, or leave it out.
+        fit_only: Leave out those of the selection that are unfit for attacks (`fit_scenes`).
 
     Raises:
-        ConfigError: Unknown or empty split, or a selection that names no scene.
+        ConfigError: Unknown or empty split, or a selection that names no scene, or none that is fit.
         ScenarioError: The data cannot be read.
     """
     kept = CACHE_SCENES if cache_scenes is None else cache_scenes
@@ -75,7 +77,81 @@ def open_scenes(
     counted = data == PROCEDURAL and scenes is not None and scenes.strip().isdecimal() and int(scenes) > 0
     train, val, test = (int(scenes or 0) if counted and split == name else None for name in SPLITS)
     source = open_source(data, split, cache_scenes=kept, on_error=on_error, train=train, val=val, test=test)
-    if scenes is None:
-        return source
-    chosen = selected(scenes, source.ids)
-    return source if chosen == list(range(len(source))) else Subset(source, chosen)
+    if scenes is not None:
+        chosen = selected(scenes, source.ids)
+        source = source if chosen == list(range(len(source))) else Subset(source, chosen)
+    return fit_scenes(source, data) if fit_only else source
+
+
+class LeftOut(NamedTuple):
+    """A scene that was left out, and why."""
+
+    scene: str
+    reason: str
+
+
+class FitScenes(Subset):
+    """The scenes of a source that are fit for attacks; a `ScenarioSource`.
+
+    Attributes:
+        left_out: The others, in order.
+    """
+
+    def __init__(self, source: ScenarioSource, indices: Sequence[int], left_out: Sequence[LeftOut]) -> None:
+        """Keep `indices` of `source`."""
+        super().__init__(source, indices)
+        self.left_out = tuple(left_out)
+
+
+def fit_scenes(source: ScenarioSource, name: str = "the source") -> FitScenes:
+    """The scenes of a source that `scenarios.filters.reject_reason` accepts: the one meaning of `--fit-only`.
+
+    Args:
+        source: All scenes; each is looked at once.
+        name: What the source is called in messages.
+
+    Raises:
+        ConfigError: None is fit.
+        ScenarioError: A scene cannot be read.
+    """
+    reasons = [fitness(source, index) for index in range(len(source))]
+    fit = [index for index, reason in enumerate(reasons) if reason is None]
+    unfit = [LeftOut(source.ids[index], reason) for index, reason in enumerate(reasons) if reason is not None]
+    if unfit and not fit:
+        raise ConfigError(
+            f"--fit-only leaves none of the {len(unfit)} scenes of {name}; {unfit[0].scene}: {unfit[0].reason}. "
+            "Choose other scenes, or leave the option out."
+        )
+    return FitScenes(source, fit, unfit)
+
+
+def fitness(source: ScenarioSource, index: int) -> str | None:
+    """Why a scene is unfit for attacks, or None; a source with a method `fitness` of its own is asked, not read.
+
+    Raises:
+        ScenarioError: The scene cannot be read.
+    """
+    if isinstance(source, Subset):
+        return fitness(source.source, source.indices[index])
+    if isinstance(source, Concat):
+        return fitness(*source.place(index))
+    known = getattr(source, "fitness", None)
+    return known(index) if known is not None else reject_reason(source[index])
+
+
+def left_out(source: object) -> Iterator[LeftOut]:
+    """What `--fit-only` left out of a source, or of the sources that it is made of."""
+    yield from getattr(source, "left_out", ())
+    for inner in (getattr(source, "source", None), *getattr(source, "sources", ())):
+        if inner is not None:
+            yield from left_out(inner)
+
+
+def left_out_line(unfit: Sequence[LeftOut], total: int) -> str:
+    """How many scenes of how many were left out, and how often for which reason, in one line."""
+    kinds: dict[str, int] = {}
+    for item in unfit:
+        kind = item.reason.partition(":")[0]
+        kinds[kind] = kinds.get(kind, 0) + 1
+    why = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items(), key=lambda item: -item[1]))
+    return f"left out {len(unfit)} of {total} scenes as unfit (--fit-only): {why}."

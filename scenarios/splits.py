@@ -87,9 +87,14 @@ class Concat(SceneList):
             raise ConfigError(f"scene {twice!r} is in two of the joined sources; leave one of them out.")
         self._ends = list(np.cumsum([len(source) for source in self.sources], dtype=int))
 
-    def _load(self, index: int) -> Scenario:
+    def place(self, index: int) -> tuple[ScenarioSource, int]:
+        """The source that a scene comes from, and its index there."""
         part = bisect.bisect_right(self._ends, index)
-        return self.sources[part][index - (self._ends[part - 1] if part else 0)]
+        return self.sources[part], index - (self._ends[part - 1] if part else 0)
+
+    def _load(self, index: int) -> Scenario:
+        source, inner = self.place(index)
+        return source[inner]
 
 
 def split_indices(

@@ -44,7 +44,7 @@ def run_attacks(config: AttackConfig, session: Session) -> Path:
     source = config.open()
     if len(source) == 0:
         raise ConfigError(f"attack: {config.data} has no scene in split {config.split!r}. Try --split all.")
-    with session.open_run(config) as folder:
+    with session.open_run(config, source) as folder:
         scenes = tracked((source[index] for index in range(len(source))), "attacking", session.news, len(source))
         keep = _Keeper(folder.path, config)
         records = attack_all(

@@ -19,7 +19,6 @@ class Unit:
     """One system under test in one scene: stage 1 once, then every adversary.
 
     Attributes:
-        scene: Index in the source.
         scenario_id: Name of the scene.
         system: Label of the system under test.
         adversaries: Labels, in order; without `none`.
@@ -27,7 +26,6 @@ class Unit:
         base: Whether it is the first of the user's seeds (whose records lie in the run folder itself).
     """
 
-    scene: int
     scenario_id: str
     system: str
     adversaries: tuple[str, ...]
@@ -62,8 +60,8 @@ def units(
 ) -> list[Unit]:
     """All work. Scenes change slowest: what an adversary remembers of a scene serves every system."""
     return [
-        Unit(index, name, system, tuple(adversaries), seed, seed == seeds[0])
-        for index, name in enumerate(scene_ids)
+        Unit(name, system, tuple(adversaries), seed, seed == seeds[0])
+        for name in scene_ids
         for seed in seeds
         for system in systems
     ]

@@ -16,6 +16,7 @@ from harness.files import Json, JsonDict
 from harness.registry import targets
 from harness.specs import parse
 from harness.traffic.make import make_traffic
+from scenarios.selection import LeftOut, left_out
 
 FILE: Final = "lineup.json"
 
@@ -59,12 +60,14 @@ class Lineup:
         systems: By label.
         adversaries: Labels, in order, without `none`.
         digests: SHA-256 of weights given by path.
+        left_out: Scenes that `--fit-only` left out, with the reason.
     """
 
     scenes: tuple[str, ...]
     systems: tuple[SystemInfo, ...]
     adversaries: tuple[str, ...]
     digests: Mapping[str, str]
+    left_out: tuple[LeftOut, ...] = ()
 
     def system(self, label: str) -> SystemInfo:
         """The system of that label."""
@@ -116,7 +119,8 @@ def assemble(config: BenchmarkConfig) -> Lineup:
     paths = [Path(item.spec.file) for item in config.attackers if item.spec.name in targets("adversary")]
     given = [path for path in paths if path.exists() and path != Path()]
     digests = {str(path): _digest(path) for path in (*([] if config.prior is None else [config.prior]), *given)}
-    return Lineup(tuple(source.ids), systems, tuple(item.label for item in config.attackers), digests)
+    names = tuple(item.label for item in config.attackers)
+    return Lineup(tuple(source.ids), systems, names, digests, tuple(left_out(source)))
 
 
 def _system(text: str) -> SystemInfo:

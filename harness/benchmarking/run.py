@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from harness.benchmarking.comparison import compare
@@ -9,6 +10,7 @@ from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.lineup import FILE, Lineup, assemble
 from harness.benchmarking.runner import prepare, run_all
 from harness.benchmarking.summary import Cell, as_object, summarise
+from harness.commands.left_out import note_unfit
 from harness.commands.printing import bars
 from harness.commands.scaffold import Session
 from harness.files import explained, read_json, write_json
@@ -27,6 +29,8 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
     with session.open_run(config) as directory:
         folder = directory.path
         _take_up(folder, config, lineup)
+        total = len(lineup.scenes) + len(lineup.left_out)
+        note_unfit(session.say, lineup.left_out, total, folder)
         with bars(session.console) as progress:
             task = progress.add_task("episodes", total=None)
             run_all(config, lineup, folder, lambda done, total: progress.update(task, completed=done, total=total))
@@ -34,7 +38,8 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
         write_all(folder, cells, compare(cells), config)
         if config.json is not None:
             write_json(config.json, [as_object(cell, config) for cell in cells])
-        write_report(folder, config.open())
+        # The page looks scenes up by their ids: none need be filtered again.
+        write_report(folder, replace(config, fit_only=False).open())
         return cells, folder
 
 

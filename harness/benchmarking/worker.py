@@ -64,7 +64,9 @@ class BenchmarkWorker:
 
         self._simulator = cast("type[GauntletEnv]", engine.GauntletEnv)
         self._spec, self._config = spec, spec.config
-        self._source = spec.config.open()
+        # Units name their scenes: nothing need be filtered again.
+        self._source = replace(spec.config, fit_only=False).open()
+        self._places = {name: index for index, name in enumerate(self._source.ids)}
         self._protocol = protocol_of(spec.config.protocol)
         self._policies: dict[str, EgoPolicy] = {}
         self._adversaries: dict[str, Adversary] = {}
@@ -104,7 +106,7 @@ class BenchmarkWorker:
                 self._environment(policy),
                 policy,
                 adversary,
-                unit.scene,
+                self._places[unit.scenario_id],
                 quiet,
                 intensity=attacker.intensity,
                 seed=seed,
@@ -129,7 +131,7 @@ class BenchmarkWorker:
             store.write(key, episode, {})
             return
         began = time.perf_counter()
-        scenario, policy = self._source[unit.scene], self._policy(unit.system)
+        scenario, policy = self._source[self._places[unit.scenario_id]], self._policy(unit.system)
         case = Case(
             scenario=scenario,
             episode=episode,

@@ -23,6 +23,14 @@ DATA_HELP: Final = (
 """What `--data` takes, for every command."""
 Data = Annotated[str, tyro.conf.arg(help=DATA_HELP)]
 """Type of the option `--data`."""
+FitOnly = Annotated[
+    bool,
+    tyro.conf.arg(
+        help="Leave out scenes that are unfit for attacks: no opponent, its track too short or off the road, ego at "
+        "rest. What is left out is counted and listed."
+    ),
+]
+"""Type of the option `--fit-only`."""
 NO_SCENES: Final = "none"
 """Name of a split that is empty."""
 
@@ -48,6 +56,7 @@ class DataOption:
     """Which data."""
 
     data: Data = PROCEDURAL
+    fit_only: FitOnly = False
 
     @property
     def origin(self) -> str:
@@ -72,7 +81,7 @@ class DataOptions(DataOption):
             ConfigError: Unknown split, or a selection that is none.
             ScenarioError: The data cannot be read.
         """
-        return open_scenes(self.data, self.split, self.scenes, cache_scenes=cache_scenes)
+        return open_scenes(self.data, self.split, self.scenes, cache_scenes=cache_scenes, fit_only=self.fit_only)
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ class TrainScenes(DataOption):
 
     def open_train(self) -> ScenarioSource:
         """The scenes to learn from; errors as of `DataOptions.open`."""
-        return open_scenes(self.data, self.train_split, self.train_scenes)
+        return open_scenes(self.data, self.train_split, self.train_scenes, fit_only=self.fit_only)
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ class ValScenes(DataOption):
 
     def open_val(self) -> ScenarioSource:
         """The scenes to validate on; errors as of `DataOptions.open`."""
-        return open_scenes(self.data, self.val_split, self.val_scenes)
+        return open_scenes(self.data, self.val_split, self.val_scenes, fit_only=self.fit_only)
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,9 @@ class TestScenes(DataOption):
 
     def open_test(self) -> ScenarioSource | None:
         """The scenes held out, or None without any; errors as of `DataOptions.open`."""
-        return None if self.test_split == NO_SCENES else open_scenes(self.data, self.test_split, self.test_scenes)
+        if self.test_split == NO_SCENES:
+            return None
+        return open_scenes(self.data, self.test_split, self.test_scenes, fit_only=self.fit_only)
 
 
 @dataclass(frozen=True)

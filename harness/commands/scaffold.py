@@ -29,9 +29,11 @@ from rich.logging import RichHandler
 
 from harness.commands.code_names import check_resumed
 from harness.commands.configs import Config, differences, rebuild
+from harness.commands.left_out import note_left_out
 from harness.commands.printing import Item, bars, clean, make_console, tracked
 from harness.commands.runs import RunDirectory, default_folder, read_run
 from harness.errors import ConfigError, GauntletError, RunError, UnknownNameError, metadrive_needed
+from scenarios.scenario import ScenarioSource
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 """Exit codes."""
@@ -84,8 +86,12 @@ class Session:
         self.news.print("[yellow]warning:[/] ", end="")
         self.news.print(text, markup=False, soft_wrap=True)
 
-    def open_run(self, config: Config) -> RunDirectory:
+    def open_run(self, config: Config, *sources: ScenarioSource | None) -> RunDirectory:
         """The run folder of a configuration with `out` and `resume`: a new one, or the one that is gone on with.
+
+        Args:
+            config: The configuration.
+            sources: The run's scenes: what `--fit-only` left out of them is said, and listed in the folder.
 
         Raises:
             RunError: It is taken, in use, damaged, or of another command.
@@ -98,6 +104,7 @@ class Session:
             check_same(config, places["resume"], self.verb, self.may_differ)
             folder = RunDirectory.reopen(places["resume"], self.verb)
         self.say(f"run folder: {folder.path.resolve()}")
+        note_left_out(self.say, sources, folder.path)
         return folder
 
 

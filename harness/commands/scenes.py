@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import tyro
 
-from harness.commands.options import AllDataOptions, Data
+from harness.commands.options import AllDataOptions, Data, FitOnly
 from scenarios.importers.layouts import KINDS
 from scenarios.procedural.config import ProceduralConfig
 from scenarios.scenario import CURRENT_STEP
@@ -36,8 +36,7 @@ class ImportConfig:
     join: float | None = None
     """CommonRoad alone: join windows that follow one another to logs, and cut these into scenes of so many seconds. A
     part of a log in which no vehicle is there throughout has no ego and is left out."""
-    fit_only: bool = False
-    """Leave out scenes that are unfit for attacks (no opponent, its track too short or off the road, ego at rest)."""
+    fit_only: FitOnly = False
     strict: bool = False
     """Stop at the first bad file instead of leaving it out and reporting it."""
     not_in: tuple[str, ...] = ()

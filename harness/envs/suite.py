@@ -17,6 +17,7 @@ from harness.errors import ConfigError
 from harness.interfaces import Adversary
 from harness.specs import Spec, build, parse
 from scenarios.scenario import ScenarioSource
+from scenarios.selection import fit_scenes, left_out
 
 Data = str | Path | ScenarioSource
 Preset = Literal["cat", "metadrive"]
@@ -31,6 +32,8 @@ _ARGUMENTS: Final = """
     - `render_mode` (default None): `"rgb_array"` for pictures from above.
     - `isolated` (default False): run the simulator in a process of its own. MetaDrive allows one engine per process:
       without this, resetting a second environment raises `EngineError` until the first is closed.
+    - `fit_only` (default False): leave out scenes that are unfit for attacks (no opponent, its track too short or off
+      the road, ego at rest). `env.unwrapped.left_out` names them with the reason.
 """
 
 _SPACES: Final = """
@@ -122,6 +125,7 @@ class Options(TypedDict, total=False):
     seed: int | None
     render_mode: str | None
     isolated: bool
+    fit_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +153,12 @@ class _SuiteEnv(AttackingEnv):
         seed: int | None = None,
         render_mode: str | None = None,
         isolated: bool = False,
+        fit_only: bool = False,
     ) -> None:
         source = _open(data, split)
+        if fit_only:
+            source = fit_scenes(source)
+        self.left_out = tuple(left_out(source))
         options = EngineConfig(horizon=horizon, observation=observation, reward=reward, traffic=others.traffic)
         super().__init__(
             make_core(source, options, isolated=isolated),

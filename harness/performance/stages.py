@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
+from harness.commands.left_out import note_left_out
 from harness.commands.runs import provenance
 from harness.files import write_json
 from harness.performance.against_stock import measure_differences, measure_speed
@@ -25,12 +26,13 @@ def measure(config: PerfConfig, tell: Callable[[str], None]) -> Measured:
 
     Args:
         config: What to measure.
-        tell: Called with the name of each measurement before it begins.
+        tell: Takes a line before each measurement.
 
     Raises:
         GauntletError: Unusable data or options.
     """
     source = config.open()
+    note_left_out(tell, [source], None)
     scenes = spread(source, config.sample)
     result: Measured = {"config": asdict(config), "provenance": provenance(), "scenes": len(scenes)}
     stages: list[Stage] = [
@@ -47,7 +49,7 @@ def measure(config: PerfConfig, tell: Callable[[str], None]) -> Measured:
 
     for name, amount, stage in stages:
         if amount:
-            tell(name)
+            tell(f"{name} …")
             result.update(stage())
             if config.json is not None:
                 write_json(config.json, result)

@@ -176,7 +176,8 @@ def _preamble(config: BenchmarkConfig) -> list[str]:
     lines = [
         f"Data `{Path(config.data).name}`, split `{config.split}`, seeds {', '.join(map(str, config.seed))}, traffic "
         f"`{config.traffic}`, intensity {config.intensity:g}. Numbers with 95 % intervals over scenes; N counts scenes "
-        "that did not fail, and failures are in no rate.",
+        "that did not fail, and failures are in no rate."
+        + (" Scenes unfit for attacks are left out: `left_out.json` says which and why." if config.fit_only else ""),
         "",
         "Deviations of the published code, and whether this table repeats them:",
         "",

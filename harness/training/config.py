@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from harness.commands.options import Data, RunOptions
+from harness.commands.options import Data, FitOnly, RunOptions
 from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
 from scenarios.sources import PROCEDURAL
@@ -60,6 +60,7 @@ class TrainConfig(RunOptions):
     """Train an ego with TD3 against attacks, and evaluate it on test scenes as recorded and attacked."""
 
     data: Data = PROCEDURAL
+    fit_only: FitOnly = False
     train_split: str = "train"
     """Split of the folder to train on. Procedural scenes have their own."""
     test_split: str = "test"

@@ -10,6 +10,7 @@ from types import FrameType
 
 from rich.progress import Progress
 
+from harness.commands.left_out import note_left_out
 from harness.commands.printing import bars
 from harness.commands.runs import RunDirectory
 from harness.commands.scaffold import INTERRUPTED, TERMINATED, Session
@@ -34,6 +35,7 @@ def train(config: TrainConfig, session: Session) -> int:
     with session.open_run(config) as run:
         with session.news.status("opening scenes, starting the simulator"):
             parts = setup.build(config, run)
+        note_left_out(session.say, [parts.engine.source], run.path)
         try:
             with bars(session.console) as shown:
                 watchers = Watchers([BarWatcher(shown, config.steps, session)])

@@ -17,7 +17,7 @@ from harness.training.evaluation import Evaluator
 from harness.training.learner import Learner, LivePolicy
 from harness.training.loop import Parts
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import open_scenes
+from scenarios.selection import left_out, open_scenes
 
 CACHED_SCENES: Final = 512
 """Scenes kept in memory (about 3 MB each), and scenes whose candidates an adversary with a `cache_scenes` option may
@@ -101,7 +101,14 @@ def train_and_test(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]
     """
 
     def opened(split: str, scenes: str | None) -> ScenarioSource:
-        return open_scenes(config.data, split, scenes, on_error=config.on_error, cache_scenes=CACHED_SCENES)
+        return open_scenes(
+            config.data,
+            split,
+            scenes,
+            on_error=config.on_error,
+            cache_scenes=CACHED_SCENES,
+            fit_only=config.fit_only,
+        )
 
     return opened(config.train_split, config.train_scenes), opened(config.test_split, config.test_scenes)
 
@@ -128,4 +135,6 @@ def write_scene_list(run: RunDirectory, train: ScenarioSource, test: ScenarioSou
         while hasattr(inner, "source"):
             inner = inner.source
         rejected |= {item.path.name: item.reason for item in getattr(inner, "rejected", ())}
-    write_json(run.path / "scenes.json", {"train": train.ids, "test": test.ids, "rejected": rejected})
+    unfit = {item.scene: item.reason for source in (train, test) for item in left_out(source)}
+    used = {"train": train.ids, "test": test.ids}
+    write_json(run.path / "scenes.json", {**used, "rejected": rejected, "left_out": unfit})

@@ -71,4 +71,6 @@ class VocabularyCommand(DataOptions):
     def open_measured(self) -> ScenarioSource | None:
         """The scenes of the table, or None where there is no data at all."""
         data = self.measure_data or self.data
-        return None if data == NO_SCENES else open_scenes(data, self.measure_split, self.measure_scenes)
+        if data == NO_SCENES:
+            return None
+        return open_scenes(data, self.measure_split, self.measure_scenes, fit_only=self.fit_only)

@@ -18,7 +18,7 @@ from harness.traffic.training.options import TrainTrafficConfig, VocabularyComma
 from harness.traffic.training.recipe import StagePlan, run_stages
 from harness.traffic.training.stages import FROM_SCRATCH, stages_of
 from scenarios.scenario import ScenarioSource
-from scenarios.sources import open_source
+from scenarios.selection import open_scenes
 from scenarios.splits import Concat
 from scenarios.training_pool import training_pool
 
@@ -28,8 +28,9 @@ def sources(config: TrainTrafficConfig, session: Session) -> tuple[ScenarioSourc
     train, val = config.open_train(), config.open_val()
     if not config.extra:
         return train, val
+    extra = [open_scenes(folder, fit_only=config.fit_only) for folder in config.extra]
     held_out = [source for source in (val, config.open_test()) if source is not None]
-    pool = training_pool(Concat([train, *(open_source(folder) for folder in config.extra)]), held_out)
+    pool = training_pool(Concat([train, *extra]), held_out)
     session.say(f"{len(pool)} scenes to train on; {len(pool.dropped)} left out:")
     for dropped in pool.dropped:
         session.say(f"  {dropped.scene}: {dropped.reason} ({dropped.held_out})")
@@ -46,7 +47,7 @@ def train(config: TrainTrafficConfig, session: Session) -> Path:
     if config.init is None and names[0] not in FROM_SCRATCH:
         raise ConfigError(f"--stage {config.stage} starts from trained weights: give --init FILE (of --stage bc).")
     scenes = sources(config, session)
-    with session.open_run(config) as record:
+    with session.open_run(config, *scenes) as record:
         with FitDisplay(session.console, board=record.path) as display:
             weights, rows = run_stages(_plan(config, names, record.path), *scenes, record.path, display)
         write_json(record.path / "history.json", rows)

@@ -95,9 +95,9 @@ def test_old_spellings_of_scenes():
 
 def test_held_out_scenes_are_left_out_of_more_folders(base, monkeypatch):
     pools = []
-    monkeypatch.setattr("harness.traffic.training.run.open_source", lambda folder: two_scenes())
+    monkeypatch.setattr("harness.traffic.training.run.open_scenes", lambda folder, **_: two_scenes())
     opened = {"train": Scenes(), "val": Scenes(), "test": two_scenes()}
-    monkeypatch.setattr("harness.commands.options.open_scenes", lambda data, split, scenes: opened[split])
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda data, split, scenes, **_: opened[split])
     shown = quiet(train_traffic.train)
     for test_split in ("test", "none"):
         pools.append(sources(TrainTrafficConfig(extra=("more",), test_split=test_split, **base), shown)[0])

@@ -19,7 +19,7 @@ SOURCES = {
 
 
 def test_a_run_writes_weights_tables_and_curve_and_resumes(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("harness.commands.options.open_scenes", lambda data, split, scenes: SOURCES[split])
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda data, split, scenes, **_: SOURCES[split])
     training = resolve("adversary", "adversaries.prior.config:PriorTraining")
     options = {"samples_per_epoch": 16, "batch_size": 8, "stationary": 1.0, "model": SMALL}
     session = quiet(train_prior.main)

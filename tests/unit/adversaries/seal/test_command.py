@@ -21,7 +21,7 @@ from tests.unit.adversaries.seal.toys import rollouts
 SCENES = [straight_road(opponent_gap=10.0 + k, scene_id=f"scene {k}") for k in range(6)]
 
 
-def opened(data, split, scenes, cache_scenes=None):
+def opened(data, split, scenes, **_):
     return ListSource(SCENES[: int(scenes or len(SCENES))])
 
 

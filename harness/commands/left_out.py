@@ -1,0 +1,47 @@
+"""What `--fit-only` left out: counted in one line, and listed in the run folder or below that line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.files import write_json
+from scenarios.scenario import ScenarioSource
+from scenarios.selection import LeftOut, left_out, left_out_line
+
+FILE: Final = "left_out.json"
+SHOWN: Final = 10
+"""Scenes that are listed where there is no folder for the whole list."""
+
+
+def note_left_out(say: Callable[[str], None], sources: Sequence[ScenarioSource | None], folder: Path | None) -> None:
+    """Say what was left out of sources; nothing where all scenes are there.
+
+    Args:
+        say: Takes lines.
+        sources: As they were opened; None counts as no scenes.
+        folder: Run folder that the list is written to, or None.
+
+    Raises:
+        RunError: The list cannot be written.
+    """
+    opened = [source for source in sources if source is not None]
+    unfit = [item for source in opened for item in left_out(source)]
+    total = len(unfit) + sum(len(source) for source in opened)
+    note_unfit(say, unfit, total, folder)
+
+
+def note_unfit(say: Callable[[str], None], unfit: Sequence[LeftOut], total: int, folder: Path | None) -> None:
+    """As `note_left_out`, of scenes that are known already."""
+    if not unfit:
+        return
+    if folder is not None:
+        write_json(folder / FILE, {item.scene: item.reason for item in unfit})
+        say(f"{left_out_line(unfit, total)} {folder / FILE} lists them.")
+        return
+    say(left_out_line(unfit, total))
+    for item in unfit[:SHOWN]:
+        say(f"  {item.scene}: {item.reason}")
+    if len(unfit) > SHOWN:
+        say(f"  … and {len(unfit) - SHOWN} more")

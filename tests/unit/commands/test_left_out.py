@@ -1,0 +1,67 @@
+"""Every command that takes scenes takes `--fit-only`, and says what it left out."""
+
+import importlib
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from harness.attack import main as attack
+from harness.cli import VERBS
+from harness.commands.left_out import note_left_out
+from harness.commands.scaffold import Command, Group
+from harness.scenarios import main as scenarios
+from scenarios.export import write_folder
+from scenarios.selection import FitScenes, LeftOut
+from tests.scenes import straight_road
+from tests.sources import ListSource
+
+
+def commands():
+    for verb in VERBS:
+        found = importlib.import_module(f"harness.{verb}").main
+        members = found.members.items() if isinstance(found, Group) else ()
+        for name, item in [(verb, found), *((f"{verb} {word}", member) for word, member in members)]:
+            if isinstance(item, Command):
+                yield pytest.param(item, id=name)
+
+
+@pytest.mark.parametrize("item", commands())
+def test_where_scenes_are_chosen_unfit_ones_can_be_left_out(item):
+    names = {field.name for field in fields(item.kind)}
+    assert ("data" in names) <= ("fit_only" in names)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    scenes = [straight_road(), straight_road(ego_speed=0.0), straight_road(with_opponent=False)]
+    write_folder([replace(scene, id=f"s{number}") for number, scene in enumerate(scenes)], tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_a_run_lists_what_it_left_out(folder, tmp_path, capsys):
+    attack(
+        ["--data", str(folder), "--split", "all", "--adversary", "rule", "--fit-only", "--out", str(tmp_path / "run")]
+    )
+    said = capsys.readouterr().out
+    assert "left out 2 of 3 scenes as unfit (--fit-only): ego hardly moves 1, no opponent 1." in said
+    assert len(json.loads((tmp_path / "run" / "left_out.json").read_text())) == 2
+    assert (tmp_path / "run" / "attacks.csv").read_text().count("\n") == 2
+    attack(["--data", str(folder), "--split", "all", "--adversary", "rule", "--out", str(tmp_path / "all")])
+    assert "--fit-only" not in capsys.readouterr().out
+    assert not (tmp_path / "all" / "left_out.json").exists()
+
+
+def test_the_list_of_scenes_leaves_them_out_too(folder, capsys):
+    scenarios(["list", str(folder), "--fit-only"])
+    said = capsys.readouterr().out
+    assert "1 of 3 are fit for attacks." in said
+    assert "  sd_gauntlet_s2: no opponent" in said or "s2: no opponent" in said
+
+
+def test_without_a_folder_ten_are_listed():
+    unfit = [LeftOut(f"s{number}", "no opponent") for number in range(12)]
+    lines = []
+    note_left_out(lines.append, [FitScenes(ListSource([straight_road()]), [0], unfit), None], None)
+    assert lines[0].startswith("left out 12 of 13 scenes")
+    assert (len(lines), lines[-1]) == (12, "  … and 2 more")
