@@ -65,15 +65,42 @@ def check_counts(scenario: Scenario) -> Iterable[Finding]:
     """Numbers of agents, steps, map elements and points."""
     agents, steps = scenario.valid.shape
     points = sum(len(feature.points) for feature in scenario.features)
+    return excess(agents, steps, len(scenario.features), points)
+
+
+def excess(agents: int, steps: int, features: int = 0, points: int = 0) -> Iterable[Finding]:
+    """What is too much about a scene of so many agents, steps, map elements and map points."""
     for field, found, most, what in (
         ("tracks", agents, MAX_AGENTS, "agents"),
         ("length", steps, MAX_STEPS, "steps"),
         ("tracks", agents * steps, MAX_ROWS, "agents times steps"),
-        ("map_features", len(scenario.features), MAX_FEATURES, "elements"),
+        ("map_features", features, MAX_FEATURES, "elements"),
         ("map_features", points, MAX_POINTS, "points"),
     ):
         if found > most:
             yield error(field, f"{found:,} {what}; at most {most:,} can be used. Cut the scene to a smaller part")
+
+
+def refuse_excess(source: str, agents: int, steps: int, features: int = 0, points: int = 0) -> None:
+    """Refuse a file by its counts, before anything is allocated for them.
+
+    Raises:
+        ScenarioError: It claims or holds more agents, steps, map elements or points than can be used.
+    """
+    for finding in excess(agents, steps, features, points):
+        raise ScenarioError(f"{source}: {finding.field}: {finding.reason}.")
+
+
+def refuse_length(lengths: NDArray[np.float64]) -> None:
+    """Refuse lines of `lengths` [N] (m) that cannot be cut into pieces, before anything is allocated for these.
+
+    Raises:
+        ScenarioError: They are longer than `MAX_ROAD` together, or not finite.
+    """
+    total = float(np.sum(lengths))
+    if not total <= MAX_ROAD:
+        reason = f"{total / 1000:,.4g} km of lines; at most {MAX_ROAD / 1000:,.0f} km can be used"
+        raise ScenarioError(f"map_features: {reason}. Cut the map to the surroundings of the agents.")
 
 
 def check_times(scenario: Scenario) -> Iterable[Finding]:
@@ -142,7 +169,7 @@ def check_lights(scenario: Scenario) -> Iterable[Finding]:
     if not isinstance(scenario.lights, Mapping):
         yield error("dynamic_map_states", f"found {type(scenario.lights).__name__} instead of a dictionary")
         return
-    unknown: dict[str, int] = {}
+    unknown: set[str] = set()
     for name, light in scenario.lights.items():
         reason = _unreadable(light)
         if reason is not None:
@@ -150,7 +177,7 @@ def check_lights(scenario: Scenario) -> Iterable[Finding]:
             return  # One says enough.
         for state in set(light.get("state", {}).get("object_state", ())):
             if state is not None and not any(word in str(state).upper() for word in LIGHT_WORDS):
-                unknown[repr(state)] = unknown.get(repr(state), 0) + 1
+                unknown.add(str(state))
     if unknown:
         states = ", ".join(sorted(unknown)[:5])
         yield warning("dynamic_map_states", f"states without a known colour ({states}) are read as unknown")

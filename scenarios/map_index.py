@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from harness.caching import Lru
 from harness.geometry import arc_lengths, box_corners, interpolate_polyline, segments_cross_boxes, wrap_angle
+from scenarios.bounds import refuse_length
 from scenarios.scenario import MapFeature, Scenario
 
 Floats = NDArray[np.float64]
@@ -138,7 +139,12 @@ class MapIndex:
     # ---- lanes
 
     def lane_vectors(self, spacing: float = 2.0) -> LaneVectors:
-        """Every lane cut into vectors of about `spacing` m (at least one per lane)."""
+        """Every lane cut into vectors of about `spacing` m (at least one per lane).
+
+        Raises:
+            ScenarioError: The lanes are too long to be cut.
+        """
+        refuse_length(self.lane_lengths)
         parts = [
             _resample(line, length, spacing) for line, length in zip(self.lane_lines, self.lane_lengths, strict=True)
         ]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from adversaries.prior.cache import SceneCache
 from adversaries.prior.config import CHUNK_LENGTH, CHUNK_POINTS
+from scenarios.bounds import refuse_length
 from scenarios.scenario import MapFeature, Scenario
 
 Floats = NDArray[np.float64]
@@ -134,9 +135,14 @@ def _speed_limit(feature: MapFeature) -> float:
 
 
 def build_roads(features: Sequence[MapFeature]) -> Roads:
-    """Resample a map; lanes of bicycles and degenerate polylines are left out."""
+    """Resample a map; lanes of bicycles and degenerate polylines are left out.
+
+    Raises:
+        ScenarioError: The map is too long to be resampled.
+    """
     lanes, lane_lines = _usable([f for f in features if f.is_vehicle_lane])
     _, edge_lines = _usable([f for f in features if f.is_road_edge])
+    refuse_length(np.concatenate([lane_lines.lengths, edge_lines.lengths]))
     lane_chunks, chunk_lane = _chunk(lane_lines)
     edge_chunks, _ = _chunk(edge_lines)
     chunks = np.concatenate([lane_chunks, edge_chunks])

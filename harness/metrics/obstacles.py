@@ -21,6 +21,11 @@ CELL: Final = 1.0
 """Resolution of the map of distances to road edges, m; interpolated, so that it errs by about 0.1 m near an edge."""
 EDGE_SPACING: Final = 0.25
 """Distance between the points that stand for a road edge, m."""
+LONG: Final = 1000.0
+"""Road edges are cut to the map of distances where a segment is longer, m; published ones have up to 180 m."""
+MAX_REACH: Final = 1000.0
+"""Farthest that an ego is followed from its recorded way, m: at 70 m/s it takes 14 s. The map of distances has one
+number per square metre."""
 CIRCLES: Final = 5
 """Circles of half the width along a box that must stay clear of edges; a corner may overhang by 0.4 m."""
 
@@ -73,7 +78,9 @@ class EdgeField:
         near = (edges.max(1) >= low).all(-1) & (edges.min(1) <= high).all(-1)
         if not near.any():
             return None
-        points = _sampled(edges[near])
+        points = _sampled(_cut(edges[near], low - 4 * CELL, high + 4 * CELL))
+        if len(points) == 0:
+            return None
         shape = np.ceil((high - low) / CELL).astype(int) + 2
         nodes = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1) * CELL + low
         # Far nodes only need to be known as far.
@@ -170,9 +177,10 @@ def build_obstacles(
         steps: Steps that must be survived (absolute).
         dt: s.
         edges: Road edges [S, 2, 2] or None.
-        reach: How far the ego may get from its recorded positions, m.
+        reach: How far the ego may get from its recorded positions, m; at most `MAX_REACH` of it is looked at.
     """
     first, contact = window
+    reach = min(reach, MAX_REACH)
     size = np.asarray(ego_size, dtype=np.float64)
     own = ego[first:contact]
     states, present = extended(others, others_valid, steps, dt)
@@ -190,10 +198,31 @@ def build_obstacles(
     return Obstacles(states[keep, :, :3], present[keep], np.asarray(other_sizes)[keep], size, field)
 
 
+def _cut(segments: Floats, low: Floats, high: Floats) -> Floats:
+    """Segments [S, 2, 2], the long ones cut to the rectangle from `low` [2] to `high` [2], or left out beside it."""
+    delta = segments[:, 1] - segments[:, 0]
+    rows = np.flatnonzero(np.hypot(delta[:, 0], delta[:, 1]) > LONG)
+    if len(rows) == 0:
+        return segments
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ways = np.stack([low - segments[rows, 0], high - segments[rows, 0]]) / delta[rows]
+    # Along an axis that a segment does not move on it is inside for all its length, or for none.
+    ways = np.where(np.isnan(ways), np.array([-np.inf, np.inf])[:, None, None], ways)
+    enter = np.clip(ways.min(0).max(-1), 0.0, 1.0)[:, None]
+    leave = np.clip(ways.max(0).min(-1), 0.0, 1.0)[:, None]
+    start = segments[rows, 0]
+    cut = np.stack([start + enter * delta[rows], start + leave * delta[rows]], 1)
+    kept = np.ones(len(segments), dtype=bool)
+    kept[rows] = (enter < leave)[:, 0]
+    out = segments.copy()
+    out[rows] = cut
+    return out[kept]
+
+
 def _sampled(segments: Floats) -> Floats:
     """Points [N, 2] at most `EDGE_SPACING` apart on segments [S, 2, 2]."""
     lengths = np.hypot(*(segments[:, 1] - segments[:, 0]).T)
     counts: Sequence[int] = (np.ceil(lengths / EDGE_SPACING).astype(int) + 1).tolist()
     owner = np.repeat(np.arange(len(segments)), counts)
-    place = np.concatenate([np.linspace(0.0, 1.0, n) for n in counts])[:, None]
+    place = np.concatenate([np.zeros(0), *(np.linspace(0.0, 1.0, n) for n in counts)])[:, None]
     return segments[owner, 0] * (1 - place) + segments[owner, 1] * place

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,13 @@ MARKS: Final = {
 SCORED: Final = (2, 3)
 """`object_category` of tracks that the benchmark scores: scored and focal."""
 MAX_PARQUET: Final = 100 * MEGABYTE
-"""Bytes of a scene's tracks; published ones have less than 1 MB."""
+"""Bytes of a scene's tracks, also unpacked; published ones have less than 1 MB."""
+MAX_TABLE: Final = 500_000
+"""Rows of a scene's tracks; published ones have 2,000 to 20,000."""
+MAX_CELLS: Final = 2_000_000
+"""Agents times time stamps; published ones have up to 50,000."""
+MAX_TEXT: Final = 200
+"""Characters of an id or name; they are UUIDs (36), and a table repeats them in every row."""
 COLUMNS: Final = (
     "track_id",
     "object_type",
@@ -74,6 +80,9 @@ COLUMNS: Final = (
     "city",
 )
 
+TEXTS: Final = ("track_id", "object_type", "scenario_id", "focal_track_id", "city")
+"""Those of `COLUMNS` that hold text."""
+
 
 def load(path: str | Path) -> Scenario:
     """The scene of one parquet file; its map must lie beside it.
@@ -83,9 +92,11 @@ def load(path: str | Path) -> Scenario:
         ScenarioError: A file is missing, broken, or something else; one clear line.
     """
     path = Path(path)
-    table = _read_table(path)
-    name = str(table["scenario_id"][0]) if len(table["scenario_id"]) else ""
-    map_path = path.with_name(f"log_map_archive_{name}.json")
+    with reading(path, "an Argoverse 2 scenario"):
+        table = _read_table(path)
+        if not len(table["scenario_id"]):
+            raise ScenarioError(f"{path}: has no rows. Expected an Argoverse 2 scenario.")
+        map_path = path.with_name(f"log_map_archive_{table['scenario_id'][0]}.json")
     try:
         archive = read_json(map_path, error=ScenarioError)
     except ScenarioError as error:
@@ -103,16 +114,42 @@ def _read_table(path: Path) -> dict[str, NDArray[np.generic]]:
             f"{path}: reading parquet needs pyarrow: pip install 'gauntlet-drive[argoverse]' ({error})."
         ) from error
     try:
+        # Text is kept as a dictionary: a long text that every row repeats is held once.
         data = io.BytesIO(read_bounded(path, MAX_PARQUET, ScenarioError))
-        table = pyarrow.parquet.read_table(data, columns=list(COLUMNS))
-        missing = set(COLUMNS) - set(table.schema.names)
+        file = pyarrow.parquet.ParquetFile(data, read_dictionary=list(TEXTS))
+        missing = set(COLUMNS) - set(file.schema_arrow.names)
         if missing:
             raise ScenarioError(f"{path}: column {min(missing)} is missing. Expected an Argoverse 2 scenario.")
-        return {name: table[name].to_numpy() for name in COLUMNS}
-    except (OSError, ValueError, pyarrow.lib.ArrowException) as error:
-        if isinstance(error, ScenarioError):
-            raise
+        groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
+        rows, size = file.metadata.num_rows, sum(group.total_byte_size for group in groups)
+        if rows > MAX_TABLE or size > MAX_PARQUET or rows != sum(group.num_rows for group in groups):
+            raise ScenarioError(
+                f"{path}: {rows:,} rows of {size:,} bytes; up to {MAX_TABLE:,} rows of {MAX_PARQUET:,} bytes are read."
+            )
+        table = file.read(columns=list(COLUMNS))
+        return {name: _column(table[name], name, str(path)) for name in COLUMNS}
+    except ScenarioError:
+        raise
+    except (OSError, ValueError, MemoryError, pyarrow.lib.ArrowException) as error:
         raise ScenarioError(f"{path}: cannot be read as parquet: {error}. Fetch the file again.") from error
+
+
+def _column(values: Any, name: str, source: str) -> NDArray[np.generic]:
+    """One column as an array: text of bounded length, or numbers."""
+    import pyarrow
+
+    if name in TEXTS:
+        if not pyarrow.types.is_dictionary(values.type) or not pyarrow.types.is_string(values.type.value_type):
+            raise ScenarioError(f"{source}: column {name} holds {values.type} instead of text.")
+        values = values.combine_chunks()
+        texts = values.dictionary.to_numpy(zero_copy_only=False)
+        if values.null_count or any(text is None or len(text) > MAX_TEXT for text in texts):
+            raise ScenarioError(f"{source}: column {name}: a text is missing, or has more than {MAX_TEXT} characters.")
+        return np.asarray(texts.astype(str)[values.indices.to_numpy()] if len(texts) else texts)
+    column = np.asarray(values.to_numpy())
+    if column.dtype.kind not in "iuf" or values.null_count:
+        raise ScenarioError(f"{source}: column {name} holds {values.type}, or nothing in a row. Expected numbers.")
+    return column
 
 
 def to_description(table: Mapping[str, NDArray[np.generic]], archive: Json, source: str = "") -> Description:
@@ -128,10 +165,12 @@ def to_description(table: Mapping[str, NDArray[np.generic]], archive: Json, sour
     when = table["timestep"].astype(np.int64)
     if when.min() < 0 or when.max() >= steps:
         raise ScenarioError(f"{source}: timestep {when.min()} … {when.max()} outside 0 … {steps - 1}.")
+    groups = _groups(ids)
+    if len(groups) * steps > MAX_CELLS:
+        raise ScenarioError(f"{source}: {len(groups):,} tracks of {steps:,} steps; {MAX_CELLS:,} states can be used.")
     ground = _Ground(archive)
     tracks, predict = {}, {}
-    for name in dict.fromkeys(ids.tolist()):
-        rows = np.flatnonzero(ids == name)
+    for name, rows in groups.items():
         tracks[name] = _track(table, rows, when[rows], steps, name, ground)
         if int(table["object_category"][rows[0]]) in SCORED:
             kind = tracks[name]["type"]
@@ -161,6 +200,14 @@ def to_description(table: Mapping[str, NDArray[np.generic]], archive: Json, sour
         "dynamic_map_states": {},
         "map_features": _features(archive, ground),
     }
+
+
+def _groups(ids: NDArray[np.str_]) -> dict[str, NDArray[np.intp]]:
+    """Rows of each track, tracks in the order in which they first occur."""
+    order = np.argsort(ids, kind="stable")
+    begins = np.flatnonzero(np.r_[True, ids[order][1:] != ids[order][:-1]])
+    groups = sorted(np.split(order, begins[1:]), key=lambda rows: int(rows[0]))
+    return {str(ids[rows[0]]): rows for rows in groups}
 
 
 def _track(

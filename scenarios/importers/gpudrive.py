@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from harness.errors import ScenarioError, reading
 from harness.files import Json, read_json
 from harness.geometry import wrap_angle
+from scenarios.bounds import refuse_excess
 from scenarios.description import from_description
 from scenarios.importers.womd_schema import LINE_TYPES
 from scenarios.scenario import DT, Scenario
@@ -44,6 +45,8 @@ JOINT: Final = 0.3
 """Two lanes whose ends lie farther apart are not connected, m."""
 BEND: Final = np.pi / 4
 """Two lanes that turn more at their joint are not connected, rad."""
+MAX_BRANCHES: Final = 16
+"""Lanes that can begin at the end of one; more are copies of each other, which would be connected pair by pair."""
 
 
 def load(path: str | Path) -> Scenario:
@@ -72,6 +75,8 @@ def to_description(document: Json, source: str = "") -> Description:
     if not isinstance(ego, int) or not 0 <= ego < len(objects):
         raise ScenarioError(f"{source}: metadata: sdc_track_index: {ego!r} is not among {len(objects)} objects.")
     steps = len(objects[0]["valid"])
+    roads = document.get("roads", ())
+    refuse_excess(source, len(objects), steps, len(roads), sum(len(road["geometry"]) for road in roads))
     tracks: Description = {}
     for entry in objects:
         name = str(entry["id"])
@@ -79,7 +84,7 @@ def to_description(document: Json, source: str = "") -> Description:
             raise ScenarioError(f"{source}: objects: id {name} occurs twice.")
         tracks[name] = _track(entry, name, steps, source)
     features = {}
-    for place, road in enumerate(document.get("roads", ())):
+    for place, road in enumerate(roads):
         name = str(road.get("id", f"road-{place}"))
         # Ids repeat in some files: what comes later gets one of its own.
         features[name if name not in features else f"{name}-{place}"] = _feature(road)
@@ -113,7 +118,10 @@ def to_description(document: Json, source: str = "") -> Description:
 
 
 def _track(entry: Json, name: str, steps: int, source: str) -> Description:
-    valid = np.asarray(entry["valid"], dtype=bool)
+    valid = np.asarray(entry["valid"])
+    if valid.dtype.kind not in "biuf":
+        raise ScenarioError(f"{source}: object {name}: valid holds {valid.dtype} instead of booleans.")
+    valid = valid.astype(bool)
     position = _points(entry["position"])
     velocity = _points(entry["velocity"])[:, :2]
     heading = np.asarray(entry["heading"], dtype=np.float64)
@@ -176,7 +184,13 @@ def _connect(features: Mapping[str, Description]) -> None:
     if not lanes:
         return
     starts = cKDTree(np.array([line[0] for _, line in lanes]))
-    for row, near in enumerate(starts.query_ball_point(np.array([line[-1] for _, line in lanes]), JOINT)):
+    ends = np.array([line[-1] for _, line in lanes])
+    if not np.isfinite(ends).all():
+        raise ValueError("NaN or infinite points of lanes")
+    count = min(MAX_BRANCHES, len(lanes))
+    distance, index = starts.query(ends, k=np.arange(1, count + 1), distance_upper_bound=np.nextafter(JOINT, 1.0))
+    for row, near in enumerate(index[:, :count]):
+        near = near[distance[row] <= JOINT].tolist()
         name, line = lanes[row]
         end = np.arctan2(*(line[-1] - line[-2])[1::-1])
         for other in sorted(near):

@@ -26,6 +26,8 @@ _MASK: Final = 0xA282EAD8
 """TFRecord stores rotate-right(crc, 15) plus this."""
 _LANES: Final = 512
 """Pieces of a long record whose check sums are computed side by side."""
+MAX_RECORD: Final = 64_000_000
+"""Bytes of a record. WOMD's scenes have 0.5 to 5 MB; a message takes a multiple of its bytes in memory."""
 _HEADER: Final = 12
 _FOOTER: Final = 4
 
@@ -62,6 +64,8 @@ def _scan(path: Path, file: BinaryIO, size: int) -> Iterator[RecordPlace]:
         if masked_crc(header[:8]) != check:
             raise _broken(path, number, "the check sum of its length is wrong (no TFRecord file, or damaged)")
         end = offset + _HEADER + length + _FOOTER
+        if end <= size and length > MAX_RECORD:
+            raise _broken(path, number, f"it has {length:,} bytes; at most {MAX_RECORD:,} are read")
         if end > size:
             raise _broken(path, number, f"it claims {length} bytes, but the file ends {end - size} bytes short of it")
         yield RecordPlace(offset + _HEADER, length)

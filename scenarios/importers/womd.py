@@ -6,14 +6,15 @@ what ScenarioNet rounds or drops: positions in double precision and invalid rows
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import ScenarioError
+from harness.errors import ScenarioError, reading
+from scenarios.bounds import refuse_excess
 from scenarios.description import from_description
 from scenarios.importers import tfrecord
 from scenarios.importers.womd_schema import (
@@ -64,7 +65,8 @@ def from_bytes(data: bytes, source: str = "") -> Scenario:
     Raises:
         ScenarioError: It cannot be parsed, or something is missing.
     """
-    return from_description(to_description(data, source), source)
+    with reading(source, "a WOMD `Scenario` proto"):
+        return from_description(to_description(data, source), source)
 
 
 def to_description(data: bytes, source: str = "") -> Description:
@@ -80,6 +82,9 @@ def to_description(data: bytes, source: str = "") -> Description:
         raise ScenarioError(
             f"{source}: sdc_track_index is {proto.sdc_track_index}, but there are {len(proto.tracks)} tracks."
         )
+    # Empty messages take two bytes of a file, but hundreds in memory: counted before any is read.
+    refuse_excess(source, len(proto.tracks), steps, len(proto.map_features), sum(map(_size, proto.map_features)))
+    refuse_excess(source, max(map(len, _lane_states(proto)), default=0), len(proto.dynamic_map_states))
     tracks = {}
     for track in proto.tracks:
         if len(track.states) != steps:
@@ -109,7 +114,7 @@ def _parse(name: str, data: bytes, source: str) -> Any:
     parsed = message(name)()
     try:
         parsed.ParseFromString(data)
-    except (DecodeError, ValueError) as error:  # ValueError: text that is not UTF-8.
+    except (DecodeError, ValueError, RecursionError, MemoryError) as error:  # ValueError: text that is not UTF-8.
         raise ScenarioError(
             f"{source}: not a WOMD {name} proto: {error}. Expected WOMD protos in TFRecords."
         ) from error
@@ -177,6 +182,21 @@ def _metadata(proto: Any, source: str) -> Description:
         "objects_of_interest": [str(name) for name in proto.objects_of_interest],
         "tracks_to_predict": predict,
     }
+
+
+def _lane_states(proto: Any) -> Iterable[Sequence[Any]]:
+    return (moment.lane_states for moment in proto.dynamic_map_states)
+
+
+def _size(feature: Any) -> int:
+    """Number of points, neighbours, boundaries and related lanes of a map element."""
+    lane = feature.lane
+    parts = (lane.polyline, lane.entry_lanes, lane.exit_lanes, lane.left_boundaries, lane.right_boundaries)
+    neighbours = (lane.left_neighbors, lane.right_neighbors)
+    own = (feature.road_line.polyline, feature.road_edge.polyline, feature.stop_sign.lane)
+    areas = (feature.crosswalk.polygon, feature.speed_bump.polygon, feature.driveway.polygon)
+    beside = sum(len(neighbour.boundaries) for group in neighbours for neighbour in group)
+    return beside + sum(map(len, (*parts, *neighbours, *own, *areas)))
 
 
 def _lights(proto: Any, steps: int) -> Description:

@@ -235,6 +235,15 @@ def test_gpudrive(tmp_path):
         lambda scene: scene["metadata"].update(tracks_to_predict=[{"track_index": 9}]),
         lambda scene: scene["objects"][1].update(id=3),
         lambda scene: scene["roads"][0].update(geometry=[1, 2]),
+        lambda scene: scene["roads"][0].update(map_element_id=float("nan")),
+        lambda scene: scene["roads"][0]["geometry"][0].update(x=float("nan")),
+        lambda scene: scene["objects"][0].update(length="long"),
+        lambda scene: scene["objects"][0].update(length=10**400),
+        lambda scene: scene["objects"][0].update(valid=1),
+        lambda scene: scene["objects"][0].update(valid=["a"] * 91),
+        lambda scene: scene["metadata"].update(tracks_to_predict=[{"track_index": "one"}]),
+        lambda scene: scene.update(metadata=[]),
+        lambda scene: scene.update(roads=7),
         lambda scene: scene.update(objects={"a": 1}),
     ],
 )
@@ -248,6 +257,31 @@ def test_broken_gpudrive_files_give_one_clear_line(tmp_path, spoil):
     path.write_text(json.dumps(document)[:1000])
     with pytest.raises(ScenarioError, match="JSON"):
         gpudrive.load(path)
+
+
+def test_copies_of_a_lane_do_not_multiply(tmp_path):
+    document = json_scene()
+    document["roads"] += [{**document["roads"][0], "id": 100 + place} for place in range(3000)]
+    path = tmp_path / "copies.json"
+    path.write_text(json.dumps(document))
+    lanes = [feature for feature in gpudrive.load(path).features if feature.is_lane]
+    assert len(lanes) == 3003
+    assert max(len(lane.exit) for lane in lanes) <= gpudrive.MAX_BRANCHES
+
+
+def test_empty_messages_are_counted_before_they_are_read():
+    scene = message("Scenario").FromString(proto())
+    points = scene.map_features.add(id=77).road_edge.polyline
+    for _ in range(100):
+        points.add()
+    data = scene.SerializeToString()
+    # The same field again and again: protobuf joins the parts.
+    assert len(womd.from_bytes(data).features[-1].points) == 100
+    edge = message("MapFeature")(id=78)
+    edge.road_edge.polyline.extend([message("MapPoint")()] * 1_000_001)
+    twice = data + message("Scenario")(map_features=[edge, edge]).SerializePartialToString()
+    with pytest.raises(ScenarioError, match=r"points; at most 2,000,000"):
+        womd.from_bytes(twice, "file")
 
 
 def test_bad_files_can_be_left_out(tmp_path):

@@ -1,8 +1,12 @@
 """Map queries against hand-computed answers on the test roads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from adversaries.prior.roads import build_roads
+from harness.errors import ScenarioError
 from harness.geometry import boxes_overlap
 from scenarios.map_index import MapIndex
 from tests.scenes import crossing, straight_road
@@ -177,3 +181,13 @@ def test_real_candidates_are_checked_quickly(womd):
             best = min(best, time.perf_counter() - begin)
         times.append(best)
     assert np.median(times) < 0.015  # 2-3 ms on a quiet core.
+
+
+def test_a_lane_too_long_to_be_cut_is_refused_before_anything_is_allocated():
+    scene = straight_road()
+    far = replace(scene.features[0], points=np.array([[0.0, 0.0], [2.0**63, 0.0]]))
+    index = MapIndex(replace(scene, features=(far, *scene.features[1:])))
+    with pytest.raises(ScenarioError, match="km of lines; at most 1,000 km"):
+        index.locate(np.zeros((1, 2)))
+    with pytest.raises(ScenarioError, match="km of lines; at most 1,000 km"):
+        build_roads((far, *scene.features[1:]))
