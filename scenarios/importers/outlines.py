@@ -48,6 +48,8 @@ def road_outlines(areas: Iterable[Floats], gap: float = 0.01) -> list[Floats]:
 
 def _refuse_tangles(areas: Sequence[Floats]) -> None:
     """Raise ValueError where borders [M, 2] cross themselves or each other more often than can be untangled."""
+    if not all(np.isfinite(area).all() for area in areas):
+        raise ValueError("a corner is NaN or infinite")
     count = sum(map(len, areas))
     if count > MAX_CORNERS:
         raise ValueError(f"they have {count:,} corners; at most {MAX_CORNERS:,} can be joined")
