@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +18,13 @@ from harness.benchmarking.jobs import seed_store
 from harness.benchmarking.lineup import Lineup, SystemInfo
 from harness.episodes.protocol import protocol_of
 from harness.episodes.records import UNDISTURBED, CellKey, Scored
-from harness.metrics.distribution import KinematicSamples, pool, wasserstein_over_scenes
+from harness.metrics.distribution import KinematicSamples, WassersteinIntervals, pool, wasserstein_over_scenes
 from harness.metrics.intervals import Estimate, Interval, bootstrap_mean, wilson
 
 Floats = NDArray[np.float64]
 
+Watch = Callable[[Iterable[list[Scored]]], Iterable[list[Scored]]]
+"""Passes records on, and may count them for whoever waits."""
 TIMINGS: Final = ("seconds_episode", "seconds_planning", "seconds_scoring")
 """Scores that differ from run to run; kept apart from the columns."""
 
@@ -57,17 +60,24 @@ class Cell:
     outcomes: Mapping[str, Floats]
 
 
-def summarise(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> list[Cell]:
+def summarise(folder: Path, config: BenchmarkConfig, lineup: Lineup, watch: Watch = iter) -> list[Cell]:
     """Every cell, systems in order, `none` first.
+
+    Args:
+        folder: Run folder, with a record of every episode.
+        config: What was run.
+        lineup: Who took part.
+        watch: Sees the records of every scene go by, cell after cell.
 
     Raises:
         RunError: A record is missing or damaged.
     """
     dials = {UNDISTURBED: 0.0} | {item.label: item.intensity for item in config.attackers}
+    pairs = [(system, adversary) for system in lineup.systems for adversary in dials]
+    rows = iter(watch(_records(folder, config.seed, lineup.scenes, pairs)))
     return [
-        _cell(folder, config, lineup, system, adversary, intensity)
-        for system in lineup.systems
-        for adversary, intensity in dials.items()
+        _cell(lineup.scenes, list(islice(rows, len(lineup.scenes))), system, adversary, dials[adversary])
+        for system, adversary in pairs
     ]
 
 
@@ -103,24 +113,31 @@ def as_object(cell: Cell, config: BenchmarkConfig) -> dict[str, object]:
     }
 
 
+def _records(
+    folder: Path, seeds: Sequence[int], scenes: Sequence[str], pairs: Sequence[tuple[SystemInfo, str]]
+) -> Iterator[list[Scored]]:
+    """The records of one scene and cell, one per seed: all scenes of a cell, then those of the next."""
+    stores = [seed_store(folder, seed, seed == seeds[0]) for seed in seeds]
+    for system, adversary in pairs:
+        for scene in scenes:
+            yield [store.read_scores(CellKey(scene, system.label, adversary)) for store in stores]
+
+
 def _cell(
-    folder: Path, config: BenchmarkConfig, lineup: Lineup, system: SystemInfo, adversary: str, intensity: float
+    scenes: Sequence[str], records: Sequence[Sequence[Scored]], system: SystemInfo, adversary: str, intensity: float
 ) -> Cell:
-    records = [
-        [
-            seed_store(folder, seed, seed == config.seed[0]).read_scores(CellKey(scene, system.label, adversary))
-            for seed in config.seed
-        ]
-        for scene in lineup.scenes
-    ]
-    flat = [(scene, record) for scene, row in zip(lineup.scenes, records, strict=True) for record in row]
+    flat = [(scene, record) for scene, row in zip(scenes, records, strict=True) for record in row]
     failed = [(scene, record) for scene, record in flat if record.error]
     good = [record for _, record in flat if not record.error]
     names = sorted({name for record in good for name in record.scores})
     outcomes = {name: _outcomes(records, name) for name in names if name not in TIMINGS}
+    distances, apart = _distances(records)
     columns = {}
     for column in COLUMNS:
-        value = _distance(records, column) if column.kind == "distance" else _value(outcomes, records, column)
+        if column.kind == "distance":
+            value = None if distances is None else _estimate(getattr(distances, column.score), apart)
+        else:
+            value = _value(outcomes, records, column)
         if value is not None:
             columns[column.key] = value
     return Cell(
@@ -167,23 +184,23 @@ def _value(outcomes: Mapping[str, Floats], records: Sequence[Sequence[Scored]], 
     scenes = int(known.any(-1).sum())
     if column.kind == "rate" and values.shape[1] == 1:
         return Estimate(wilson(int(values[known].sum()), scenes), scenes)
-    interval = bootstrap_mean(values)
-    # A single scene says nothing about how scenes vary.
-    return Estimate(interval if scenes > 1 else Interval(interval.mean, float("nan"), float("nan")), scenes)
+    return _estimate(bootstrap_mean(values), scenes)
 
 
-def _distance(records: Sequence[Sequence[Scored]], column: ScoreColumn) -> Estimate | None:
-    """A pooled Wasserstein distance; repeats of a scene stay together."""
+def _distances(records: Sequence[Sequence[Scored]]) -> tuple[WassersteinIntervals | None, int]:
+    """Pooled Wasserstein distances, and the scenes that they rest on; repeats of a scene stay together."""
     sides: dict[str, list[KinematicSamples]] = {"attack": [], "log": []}
     for row in records:
         held = [record.arrays for record in row if not record.error and "attack_speed" in record.arrays]
         if held:
             for side, found in sides.items():
                 found.append(pool([_samples(arrays, side) for arrays in held]))
-    if not sides["attack"]:
-        return None
-    intervals = wasserstein_over_scenes(sides["attack"], sides["log"])
-    interval, scenes = getattr(intervals, column.score), len(sides["attack"])
+    scenes = len(sides["attack"])
+    return (wasserstein_over_scenes(sides["attack"], sides["log"]) if scenes else None), scenes
+
+
+def _estimate(interval: Interval, scenes: int) -> Estimate:
+    """A single scene says nothing about how scenes vary."""
     return Estimate(interval if scenes > 1 else Interval(interval.mean, float("nan"), float("nan")), scenes)
 
 

@@ -144,10 +144,14 @@ def wasserstein_over_scenes(
     exact = wasserstein(pool(generated), pool(logged))
     draws = np.full((0, 3), np.nan)
     if generated:
+        ordered = [
+            _Ordered.of([getattr(part, name) for part in generated], [getattr(part, name) for part in logged])
+            for name in KinematicSamples.__slots__
+        ]
 
         def distances(picks: Picks) -> Floats:
-            rows = [wasserstein(pool([generated[i] for i in row]), pool([logged[i] for i in row])) for row in picks]
-            return np.array([astuple(row) for row in rows])
+            counts = [np.bincount(row, minlength=len(generated)) for row in picks]
+            return np.array([[side.distance(count) for side in ordered] for count in counts])
 
         draws = resampled(distances, [len(generated)], seed, resamples=resamples)
     ends = [
@@ -155,6 +159,40 @@ def wasserstein_over_scenes(
         for value, drawn in zip(astuple(exact), draws.T, strict=True)
     ]
     return WassersteinIntervals(*ends)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """Samples of both sides, sorted once, so that a resample of scenes only weighs them anew. N = samples, S = scenes.
+
+    Attributes:
+        codes: Scene and side of each sample, in the order of their values [N]: 0 … S - 1 generated, then logged.
+        gaps: From each value to the next [N - 1].
+        generated, logged: Number of samples per scene [S].
+    """
+
+    codes: NDArray[np.int32]
+    gaps: Floats
+    generated: NDArray[np.int64]
+    logged: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, generated: Sequence[Floats], logged: Sequence[Floats]) -> _Ordered:
+        sizes = np.array([len(part) for part in (*generated, *logged)], dtype=np.int64)
+        values = np.concatenate([*generated, *logged])
+        order = np.argsort(values)
+        codes = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[order]
+        return cls(codes, np.diff(values[order]), sizes[: len(generated)], sizes[len(generated) :])
+
+    def distance(self, counts: NDArray[np.int64]) -> float:
+        """The distance where scene s is there `counts[s]` times; NaN where a side has no sample."""
+        ours, theirs = int(counts @ self.generated), int(counts @ self.logged)
+        if not ours or not theirs:
+            return float("nan")
+        # The difference of both distribution functions times both totals: whole numbers, so nothing is rounded.
+        weights = np.concatenate([counts * theirs, counts * -ours])
+        apart = np.abs(np.cumsum(weights[self.codes[:-1]]))
+        return float(apart.astype(np.float64) @ self.gaps) / (ours * theirs)
 
 
 def _distance(a: Floats, b: Floats) -> float:

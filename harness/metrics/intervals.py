@@ -19,6 +19,10 @@ RESAMPLES: Final = 2000
 """Bootstrap resamples; the percentile ends then move by about 1 % of the interval between seeds."""
 
 
+_PIECE: Final = 2_000_000
+"""Indices that are drawn at a time."""
+
+
 class Interval(NamedTuple):
     """A mean or a rate with the ends of its confidence interval (NaN when there is nothing to average)."""
 
@@ -47,13 +51,20 @@ def resampled(
     """A statistic of bootstrap resamples: every bootstrap of this code base draws here.
 
     Args:
-        statistic: Gets one array of indices [resamples, size] per size and returns [resamples, …].
+        statistic: Gets one array of indices [some resamples, size] per size and returns [as many, …], each row from
+            its own indices alone: with one size, it is asked for a few rows at a time.
         sizes: Numbers of units that vary independently: scenes, or seeds and scenes.
         seed: Seed of the drawing.
         resamples: Number of resamples.
     """
     rng = np.random.default_rng(seed)
-    return statistic(*(rng.integers(size, size=(resamples, size)) for size in sizes))
+    if len(sizes) > 1:
+        return statistic(*(rng.integers(size, size=(resamples, size)) for size in sizes))
+    # Drawn piece by piece the indices are the same, and never more than a few megabytes.
+    (size,) = sizes
+    piece = max(1, _PIECE // max(size, 1))
+    parts = [min(piece, resamples - first) for first in range(0, resamples, piece)]
+    return np.concatenate([statistic(rng.integers(size, size=(rows, size))) for rows in parts])
 
 
 def percentile_interval(value: float, drawn: Floats, *, confidence: float = CONFIDENCE) -> Interval:

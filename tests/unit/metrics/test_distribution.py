@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.metrics.distribution import kinematic_samples, pool, wasserstein, wasserstein_over_scenes
+from harness.metrics.distribution import (
+    KinematicSamples,
+    kinematic_samples,
+    pool,
+    wasserstein,
+    wasserstein_over_scenes,
+)
+from harness.metrics.intervals import percentile_interval
 
 ALL = np.ones(81, dtype=bool)
 
@@ -58,6 +65,24 @@ def test_samples_are_pooled_over_scenes_before_comparing() -> None:
     found = wasserstein_over_scenes([fast, slow], [slow, fast], seed=1, resamples=50)
     assert found.speed.mean == 0.0
     assert found.speed.high == pytest.approx(10.0)
+
+
+def test_resampled_distances_are_those_of_the_pooled_samples() -> None:
+    rng = np.random.default_rng(3)
+
+    def scenes() -> list[KinematicSamples]:
+        # Ties, scenes of different lengths, and one without a sample.
+        sizes = (0, 1, 40, 7)
+        return [KinematicSamples(*(np.round(rng.normal(0, 2, (3, size)), 1))) for size in sizes]
+
+    ours, theirs = scenes(), scenes()
+    picks = np.random.default_rng(5).integers(4, size=(30, 4))
+    one_by_one = [wasserstein(pool([ours[i] for i in row]), pool([theirs[i] for i in row])) for row in picks]
+    found = wasserstein_over_scenes(ours, theirs, seed=5, resamples=30)
+    for name in KinematicSamples.__slots__:
+        drawn = np.array([getattr(item, name) for item in one_by_one])
+        value = getattr(wasserstein(pool(ours), pool(theirs)), name)
+        assert getattr(found, name) == pytest.approx(percentile_interval(value, drawn), rel=1e-12)
 
 
 def test_invalid_steps_and_empty_sides() -> None:

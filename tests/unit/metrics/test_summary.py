@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
+from harness.metrics import intervals
 from harness.metrics.compliance import off_road_steps, traffic_contact_steps
 from harness.metrics.driving import mean_jerk, mean_speed, route_completion
 from harness.metrics.intervals import bootstrap_mean, percentile_interval, resampled, wilson
@@ -115,10 +116,17 @@ def test_both_bootstraps_by_hand() -> None:
     assert np.isnan(bootstrap_mean(np.full((2, 3), np.nan), crossed=True).mean)
 
 
-def test_resamples_are_drawn_per_unit_and_percentiles_leave_out_nan() -> None:
+def test_resamples_are_drawn_per_unit_and_percentiles_leave_out_nan(monkeypatch) -> None:
     assert (resampled(lambda picks: picks[:, 0], [1], resamples=3) == 0).all()
     shapes = resampled(lambda a, b: np.array([a.shape, b.shape]), [2, 5], resamples=7)
     assert shapes.tolist() == [[7, 2], [7, 5]]
+    # Drawn piece by piece, so that memory stays small, they are the same.
+    whole = resampled(lambda picks: picks, [5], seed=3, resamples=20)
+    monkeypatch.setattr(intervals, "_PIECE", 15)
+    rows: list[int] = []
+    pieces = resampled(lambda picks: rows.append(len(picks)) or picks, [5], seed=3, resamples=20)
+    assert rows == [3] * 6 + [2]
+    assert (pieces == whole).all()
     # 2.5 and 97.5 % of 0 … 40 lie at 1 and 39.
     drawn = np.append(np.arange(41.0), np.nan)
     assert percentile_interval(20.0, drawn) == pytest.approx((20.0, 1.0, 39.0))
