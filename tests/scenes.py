@@ -7,7 +7,7 @@ MetaDrive's `ScenarioEnv` loads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -85,6 +85,17 @@ def make_scene(
         opponent=names.index(opponent) if opponent in names else None,
         objects_of_interest=tuple(interest),
     )
+
+
+def lasting(scenario: Scenario, steps: int) -> Scenario:
+    """The scene cut after `steps` steps, or prolonged: whoever is there in its last row goes on at that velocity."""
+    rows = np.minimum(np.arange(steps), scenario.num_steps - 1)
+    time = scenario.dt * (np.arange(steps) - rows)
+    moved = scenario.velocity[:, rows] * time[:, None]
+    position = scenario.position[:, rows] + np.concatenate([moved, np.zeros_like(moved[..., :1])], -1)
+    arrays = {name: getattr(scenario, name)[:, rows] for name in ("heading", "velocity", "size", "valid")}
+    metadata = {**scenario.metadata, "ts": scenario.dt * np.arange(steps)}
+    return replace(scenario, position=position, metadata=metadata, **arrays)
 
 
 def straight_road(

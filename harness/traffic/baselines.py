@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import ScenarioError
 from harness.traffic.rollouts import SimulatedScene, simulated_agents
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
@@ -20,7 +19,8 @@ class LogSimulator:
 
         Args:
             as_recorded: Replay the invalid rows as the file holds them (zeros, usually), as the official log
-                baseline does. False: between valid rows move evenly, after the last keep the last velocity.
+                baseline does. False: between valid rows move evenly, after the last keep the last velocity; so does
+                everybody after the end of a log that is shorter than 8 s.
         """
         self._as_recorded = as_recorded
 
@@ -28,17 +28,16 @@ class LogSimulator:
         """Replay; see `SceneSimulator`."""
         agents = simulated_agents(scenario)
         end = CURRENT_STEP + 1 + FUTURE_STEPS
-        if scenario.num_steps < end:
-            raise ScenarioError(
-                f"{scenario.source or scenario.id}: {scenario.num_steps} steps; replaying needs {end}. Leave it out."
-            )
         states = np.concatenate([scenario.position[agents], scenario.heading[agents, :, None]], -1)[:, :end]
+        beyond = end - states.shape[1]
+        states = np.pad(states, ((0, 0), (0, beyond), (0, 0)), "edge")
+        valid = np.pad(scenario.valid[agents, :end], ((0, 0), (0, beyond)))
         if not self._as_recorded:
             velocity = scenario.velocity[agents, :end]
             states = np.stack(
                 [
-                    _fill(rows, speed, valid, scenario.dt)
-                    for rows, speed, valid in zip(states, velocity, scenario.valid[agents, :end], strict=True)
+                    _fill(rows, speed, seen, scenario.dt)
+                    for rows, speed, seen in zip(states, velocity, valid, strict=True)
                 ]
             )
         return SimulatedScene(np.repeat(states[None, :, CURRENT_STEP + 1 :], rollouts, 0), agents)

@@ -72,7 +72,7 @@ class SceneFeatures:
         """
         self.logged = log = read_log(scenario, quirks, agents, device)
         self._quirks, self._device = quirks, device
-        self.steps = scenario.num_steps
+        self.steps = log.valid.shape[1]
         self.future = self.steps - FIRST
         edges = [to_local(feature.points, log.origin, quirks) for feature in scenario.features if feature.is_road_edge]
         edges = [line if line.shape[1] == 3 else np.pad(line, ((0, 0), (0, 1))) for line in edges]

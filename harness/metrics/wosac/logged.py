@@ -11,10 +11,12 @@ from torch import Tensor
 
 from harness.errors import ConfigError, ScenarioError
 from harness.metrics.wosac.config import Quirks
-from scenarios.scenario import CURRENT_STEP, Kind, Scenario
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Kind, Scenario
 
 STEP: float = 0.1
 """Time step at which the metrics are defined, s (10 Hz)."""
+FEWEST: int = CURRENT_STEP + 4
+"""Shortest scene, steps: an acceleration is a central difference of central differences."""
 JITTER: float = 0.005
 """Tolerance of a time step, s: WOMD's time stamps wander by a few ms, and the metrics take every step for 0.1 s."""
 
@@ -77,10 +79,10 @@ def _id_order(name: str) -> tuple[int, str]:
 def read_log(
     scenario: Scenario, quirks: Quirks, agents: Sequence[int] | None = None, device: torch.device | str = "cpu"
 ) -> Logged:
-    """Collect the log of a scene.
+    """Collect the log of a scene, up to 8 s after the current step: what the challenge judges.
 
     Args:
-        scenario: At 10 Hz, with at least one step after the current one.
+        scenario: At 10 Hz, with at least three steps after the current one.
         quirks: For `single_precision_world`.
         agents: Scenario indices to evaluate; `evaluated_agents` by default.
         device: Device of the tensors.
@@ -90,10 +92,11 @@ def read_log(
         ConfigError: An agent to evaluate is not there at step 10.
     """
     where = scenario.source or scenario.id
-    if scenario.num_steps <= CURRENT_STEP + 1:
-        raise ScenarioError(f"{where}: {scenario.num_steps} steps; realism needs more than {CURRENT_STEP + 1}.")
+    if scenario.num_steps < FEWEST:
+        raise ScenarioError(f"{where}: {scenario.num_steps} steps; realism needs at least {FEWEST}. Leave it out.")
     if abs(scenario.dt - STEP) > JITTER:
         raise ScenarioError(f"{where}: steps of {scenario.dt} s; the realism metrics are defined at {STEP} s.")
+    rows = slice(CURRENT_STEP + 1 + FUTURE_STEPS)
     simulated = np.flatnonzero(scenario.valid[:, CURRENT_STEP])
     chosen = evaluated_agents(scenario)[0] if agents is None else tuple(agents)
     if not chosen:
@@ -101,14 +104,14 @@ def read_log(
     missing = set(chosen) - set(simulated.tolist())
     if missing:
         raise ConfigError(f"{where}: agent {min(missing)} is to be evaluated but is not there at step {CURRENT_STEP}.")
-    poses = np.concatenate([scenario.position[simulated], scenario.heading[simulated, :, None]], -1)
+    poses = np.concatenate([scenario.position[simulated, rows], scenario.heading[simulated, rows, None]], -1)
     origin = scenario.position[scenario.ego, CURRENT_STEP, :2].astype(np.float64)
     make = lambda values: torch.as_tensor(np.ascontiguousarray(values), device=device)  # noqa: E731
     return Logged(
         agents=make(simulated),
         evaluated=make(np.searchsorted(simulated, chosen)),
         poses=make(to_local(poses, origin, quirks)),
-        valid=make(scenario.valid[simulated]),
+        valid=make(scenario.valid[simulated, rows]),
         sizes=make(scenario.size[simulated, CURRENT_STEP].astype(np.float32)),
         vehicle=make(scenario.kinds[list(chosen)] == Kind.VEHICLE),
         origin=origin,

@@ -136,7 +136,8 @@ class Scorer:
         """Prepare the log side.
 
         Args:
-            scenario: At 10 Hz, with road edges; 91 steps for the official protocol.
+            scenario: At 10 Hz, with road edges; 91 steps for the official protocol. Of longer ones the first 91
+                count, shorter ones are judged over their own length.
             config: Weights of `2025` or `2024`.
             parity: Reproduce the official code with its quirks, instead of what it evidently means.
             quirks: Single quirks, instead of all or none.
@@ -169,7 +170,8 @@ class Scorer:
             simulated: A `SimulatedScene`, or anything with `states` [R, A, S, 4] (array or tensor) and `agents`.
 
         Raises:
-            ConfigError: Its agents or steps are not those of the scene, or numbers are not finite.
+            ConfigError: Its agents are not those of the scene, it is shorter than what is judged of the scene, or
+                numbers are not finite.
         """
         scores = self.score_groups(simulated, 1)
         return RealismScores(
@@ -248,10 +250,11 @@ class Scorer:
         order = np.argsort(given)
         local = self._scene.to_local(states)
         local = local if (order == np.arange(len(order))).all() else local[:, torch.as_tensor(order)]
-        if local.shape[2] != self._scene.future:
+        if local.shape[2] < self._scene.future:
             raise ConfigError(
-                f"realism: roll-outs of {local.shape[2]} steps, but the log has {self._scene.future} after step 10."
+                f"realism: roll-outs of {local.shape[2]} steps, but {self._scene.future} are judged after step 10."
             )
+        local = local[:, :, : self._scene.future]
         if not torch.isfinite(local).all():
             raise ConfigError("realism: a simulated pose is NaN or infinite. Every agent must be present throughout.")
         return local

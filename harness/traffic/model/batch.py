@@ -85,7 +85,7 @@ class AgentBatch:
         token: [W, A, N] motion token that led to each pose.
         motion: [W, A, N, 3] the motion itself: the pose in the frame of the pose before.
         pose: [W, A, N, 3] pose at the end of each token.
-        valid: [W, A, N]; False also where the agent is padding.
+        valid: [W, A, N]; False also where the agent is padding, and after the last token of the world's own scene.
     """
 
     scene: Tensor
@@ -139,14 +139,18 @@ class LogBatch:
 
 
 def _padded(parts: Sequence[np.ndarray], agents: int) -> Tensor:
-    out = np.zeros((len(parts), agents, *parts[0].shape[1:]), dtype=parts[0].dtype)
+    """Arrays [A, …] or [A, N, …] as [W, agents, …] or [W, agents, longest N, …], zero or False where one ends."""
+    shape = list(parts[0].shape[1:])
+    if len(shape) > 0:
+        shape[0] = max(part.shape[1] for part in parts)
+    out = np.zeros((len(parts), agents, *shape), dtype=parts[0].dtype)
     for row, part in enumerate(parts):
-        out[row, : len(part)] = part
+        out[row][tuple(slice(size) for size in part.shape)] = part
     return torch.as_tensor(out)
 
 
 def join_agents(scenes: Sequence[SceneTokens]) -> tuple[AgentBatch, LogBatch]:
-    """Agents of scenes with equally many tokens, padded to the largest scene."""
+    """Agents of scenes, padded to the largest scene and to the longest: no token is valid after a scene's own last."""
     agents = max(1, max(len(s.agents) for s in scenes))
     pose = _padded([s.poses for s in scenes], agents)
     batch = AgentBatch(

@@ -107,8 +107,9 @@ def unroll(
     log: LogBatch,
     pick: Picker | None,
     generator: torch.Generator,
+    tokens: int | None = None,
 ) -> Unrolled:
-    """Roll out from the current step to the end of the log.
+    """Roll out from the current step, to the end of the longest log by default.
 
     Args:
         network: In evaluation mode.
@@ -117,11 +118,12 @@ def unroll(
         log: For distances.
         pick: How tokens are chosen; None samples the policy (temperature 1, all tokens), and skips distances.
         generator: Randomness.
+        tokens: How many tokens instead; only without `pick`, which needs the log.
     """
     history = agents.first(CURRENT_TOKEN)
     rollout = Rollout(network, maps, history)
     found, nearest = history, []
-    for step in range(CURRENT_TOKEN, agents.token.shape[2]):
+    for step in range(CURRENT_TOKEN, agents.token.shape[2] if tokens is None else CURRENT_TOKEN + tokens):
         logits = rollout.logits()
         if pick is None:
             token = draw(logits, 1.0, generator)

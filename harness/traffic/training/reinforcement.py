@@ -20,11 +20,13 @@ from torch.nn import functional as F
 from harness.traffic.model.embeddings import mlp
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.tokens.scene import CURRENT_TOKEN
+from harness.traffic.tokens.shapes import TOKEN_STEPS
 from harness.traffic.training.closed_loop import Unrolled, future_targets, unroll
 from harness.traffic.training.config import ReinforcementOptions
 from harness.traffic.training.imitation import log_targets
 from harness.traffic.training.objective import ScoredNodes, StageLoss, Step, Targets, encode, score, taken
 from harness.traffic.training.rewards import Judge, RolloutRewards, dense_poses
+from scenarios.scenario import FUTURE_STEPS
 
 Method = Literal["mpo", "ppo", "grpo", "dpo", "grbo"]
 
@@ -125,7 +127,9 @@ class Reinforcement:
         """`rollouts` roll-outs of every scene, world after world, and what the judge says of each scene's."""
         count = self.options.rollouts
         maps = encode(network, step.maps, True)
-        unrolled = unroll(network, maps, step.agents.repeat(count), step.log.repeat(count), None, step.generator)
+        # 8 s, however long the log is: the realism metric compares with as much of the log as there is.
+        agents, log = step.agents.repeat(count), step.log.repeat(count)
+        unrolled = unroll(network, maps, agents, log, None, step.generator, FUTURE_STEPS // TOKEN_STEPS)
         poses = dense_poses(network, unrolled.agents)
         outcomes = []
         for position, scene in enumerate(step.scenes):

@@ -1,12 +1,14 @@
 """A contact judged from the record of an episode."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from harness.interfaces import AttackPlan, Episode, Trajectory
 from harness.metrics.verdicts import judge_contact
 from scenarios.scenario import Scenario
-from tests.scenes import CAR, STEPS, Agent, straight_road
+from tests.scenes import CAR, STEPS, Agent, lasting, straight_road
 
 SIZE = CAR[:2]
 
@@ -49,6 +51,19 @@ def episode(scenario: Scenario, *, attacked: np.ndarray | None = None, steps: in
     )
 
 
+def of_length(scenario: Scenario, rows: int, steps: int, planned: int) -> Episode:
+    """A cut-in at step 20 in `rows` rows of which `steps` were driven, by a plan of `planned` rows."""
+    whole = episode(scenario, attacked=cutting_in(scenario, 20), steps=steps)
+    long = np.zeros((scenario.num_agents, rows, 5))
+    long[:, : min(rows, STEPS)] = whole.agents[:, :rows]
+    valid = np.zeros(long.shape[:2], dtype=bool)
+    valid[:, : min(rows, STEPS)] = whole.agents_valid[:, :rows]
+    assert whole.plan is not None
+    plan = AttackPlan(whole.plan.states[:planned], whole.plan.valid[:planned])
+    ego = Trajectory(long[scenario.ego], valid[scenario.ego])
+    return replace(whole, ego=ego, agents=long, agents_valid=valid, plan=plan)
+
+
 def cutting_in(scenario: Scenario, begin: int, duration: float = 1.0) -> np.ndarray:
     """The logged opponent, over to the ego's lane within `duration` s from step `begin` on."""
     assert scenario.opponent is not None
@@ -70,6 +85,19 @@ def test_attack_by_cutting_in() -> None:
     assert (found.fault.party, found.fault.kind) == ("opponent", "cut_in")
     assert not found.competent.prevented
     assert not found.fuzzy.prevented
+
+
+@pytest.mark.parametrize(
+    ("scene", "rows", "driven", "planned"),
+    [(60, 60, 60, 60), (60, 91, 60, 60), (60, 91, 40, 60), (60, 60, 40, 91), (40, 40, 40, 30), (199, 199, 91, 91)],
+)
+def test_a_contact_is_judged_whatever_the_lengths(scene: int, rows: int, driven: int, planned: int) -> None:
+    whole = straight_road(ego_speed=14, opponent_speed=8, opponent_gap=21)
+    found = judge_contact(lasting(whole, scene), of_length(whole, rows, driven, planned), SIZE)
+    assert found is not None
+    assert (found.contact_step, found.visible_step) == (28, 22)
+    assert (found.fault.party, found.fault.kind) == ("opponent", "cut_in")
+    assert not found.competent.prevented
 
 
 def test_cut_in_with_room() -> None:

@@ -13,7 +13,7 @@ from harness.metrics.wosac import FEATURES, OFFICIAL, WEIGHTS, Quirks, Scorer, e
 from harness.traffic.baselines import ConstantVelocitySimulator, LogSimulator
 from harness.traffic.rollouts import SimulatedScene, simulated_agents
 from scenarios.scenario import Kind, MapFeature, Scenario
-from tests.scenes import CAR, Agent, make_scene
+from tests.scenes import CAR, Agent, lasting, make_scene
 
 
 def road(*agents: Agent) -> Scenario:
@@ -37,6 +37,17 @@ def simulated(scene: Scenario, *shifts: tuple[float, float]) -> SimulatedScene:
     states = log.states.copy()
     states[:, 1:, :, :2] += np.array(shifts)[:, None, None]
     return SimulatedScene(states, log.agents)
+
+
+@pytest.mark.parametrize(("steps", "future"), [(14, 3), (41, 30), (91, 80), (199, 80)])
+def test_a_scene_is_judged_over_its_own_length_and_8_s_at_most(steps, future):
+    scene, rollouts = lasting(road(Agent("other", 20, 0)), steps), 4
+    found = score(scene, simulated(scene, *[(0.0, 0.0)] * rollouts))
+    # Constant speed: every value lies in the log's bin; the last step has no central difference.
+    count = (future - 1) * rollouts
+    assert found.likelihoods["linear_speed"] == pytest.approx((count + 0.1) / (count + 1.0))
+    assert 0.0 < found.meta <= 1.0
+    assert found.ade == pytest.approx(0.0)
 
 
 def test_log_replay_of_a_lone_car_by_hand():
@@ -155,7 +166,7 @@ def test_what_cannot_be_scored_says_so():
     scorer = Scorer(scene)
     with pytest.raises(ConfigError, match="2 agents at step 10"):
         scorer.score(SimulatedScene(log.states[:, :1], log.agents[:1]))
-    with pytest.raises(ConfigError, match="80 after step 10"):
+    with pytest.raises(ConfigError, match="80 are judged after step 10"):
         scorer.score(SimulatedScene(log.states[:, :, :70], log.agents))
     with pytest.raises(ConfigError, match="NaN"):
         scorer.score(SimulatedScene(np.full_like(log.states, np.nan), log.agents))

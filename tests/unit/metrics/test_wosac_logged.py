@@ -45,8 +45,8 @@ def test_who_comes_late_is_not_simulated():
 
 
 def test_bad_logs_are_refused():
-    with pytest.raises(ScenarioError, match="11 steps"):
-        read_log(straight_road(steps=11), EXACT)
+    with pytest.raises(ScenarioError, match="13 steps; realism needs at least 14"):
+        read_log(straight_road(steps=13), EXACT)
     with pytest.raises(ScenarioError, match=r"steps of 0\.2 s"):
         read_log(dataclasses.replace(scene(), dt=0.2), EXACT)
     with pytest.raises(ConfigError, match="agent 3 is to be evaluated but is not there"):

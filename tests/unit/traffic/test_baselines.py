@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness import registry
-from harness.errors import ConfigError, ScenarioError, UnknownNameError
+from harness.errors import ConfigError, UnknownNameError
 from harness.evaluate_traffic import main
 from harness.geometry import boxes_overlap
 from harness.interfaces import TrafficPolicy
@@ -21,7 +21,7 @@ from harness.traffic.log_policies import ConstantVelocityTraffic
 from harness.traffic.make import make_simulator, make_traffic
 from harness.traffic.rollouts import PolicySimulator, SceneSimulator, SimulatedScene, simulated_agents
 from scenarios.scenario import FUTURE_STEPS, Kind, MapFeature, Scenario
-from tests.scenes import Agent, crossing, make_scene, straight_road
+from tests.scenes import Agent, crossing, lasting, make_scene
 
 
 def road(*agents: Agent, slope: float = 0.0, lights: bool = False) -> Scenario:
@@ -68,8 +68,14 @@ def test_log_with_and_without_its_gaps():
     position = np.where(valid[..., None], scene.position, 0.0)
     gap = LogSimulator().simulate(replace(scene, valid=valid, position=position), 1, 0).states
     assert gap == pytest.approx(kept[:1])
-    with pytest.raises(ScenarioError, match="41 steps"):
-        LogSimulator().simulate(straight_road(steps=41), 1, 0)
+
+
+def test_a_log_that_ends_early_goes_on_at_its_last_velocity():
+    scene = road(Agent("other", 20, 0, speed=5.0))
+    whole = LogSimulator().simulate(scene, 1, 0).states
+    assert LogSimulator().simulate(lasting(scene, 41), 1, 0).states == pytest.approx(whole)
+    assert LogSimulator().simulate(lasting(scene, 199), 1, 0).states == pytest.approx(whole)
+    assert LogSimulator(as_recorded=True).simulate(lasting(scene, 41), 1, 0).states[0, 1, -1, 0] == 20 + 5.0 * 4.0
 
 
 def test_constant_velocity():

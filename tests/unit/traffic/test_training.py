@@ -32,7 +32,7 @@ from harness.traffic.training.reinforcement import (
 )
 from harness.traffic.training.stages import STAGES, make_objective, stages_of
 from scenarios.scenario import MapFeature, Scenario
-from tests.scenes import crossing
+from tests.scenes import crossing, lasting
 from tests.unit.traffic.scenes import OPTIONS, small_model, tiny_vocabulary, traffic
 
 
@@ -185,10 +185,28 @@ def test_cat_k_targets_lead_back_to_the_log():
     assert torch.equal(rolled.agents.token[:, :, 2:], rolled.token[:, :, 1:-1])
 
 
+def test_scenes_of_any_length_share_a_batch():
+    model = small_model()
+    scenes = [lasting(traffic(), 21), crossing(), lasting(crossing(), 199)]
+    objective = BehaviourCloning(smoothing=0.0)
+
+    def nll(*scenes: Scenario) -> tuple[float, int]:
+        step = step_of(model, *scenes)
+        with torch.no_grad():
+            data = objective.prepare(model.network, step)
+            return float(objective.loss(model.network, step, data).total), int(data.mask.sum())
+
+    alone = [nll(scene) for scene in scenes]
+    loss, count = nll(*scenes)
+    assert [tokens for _, tokens in alone] == sorted(tokens for _, tokens in alone)
+    assert count == sum(tokens for _, tokens in alone)
+    assert loss == pytest.approx(sum(mean * tokens for mean, tokens in alone) / count, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", [*STRATEGIES])
 def test_every_closed_loop_stage_gives_gradients(name):
     model = small_model()
-    step = step_of(model, traffic(), crossing())
+    step = step_of(model, lasting(traffic(), 41), crossing())
     objective = ClosedLoop(name, STRATEGIES[name])
     data = objective.prepare(model.network, step)
     objective.loss(model.network, step, data).total.backward()
@@ -218,6 +236,20 @@ def test_reinforcement_stages_learn_from_their_samples(method):
     again = objective.prepare(model.network, step)
     assert (again.extra["advantage"] != 0).any() or method in ("grbo", "grpo", "dpo")
     assert isinstance(objective.validate(model.network, step), float)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_reinforcement_rolls_out_8_s_of_scenes_of_any_length(method):
+    model = small_model()
+    scenes = [dataclasses.replace(lasting(traffic(), steps), id=str(steps)) for steps in (21, 199)]
+    step = step_of(model, *scenes)
+    objective = Reinforcement(method, ReinforcementOptions(rollouts=2))
+    objective.begin(model.network)
+    with torch.no_grad():
+        data = objective.prepare(model.network, step)
+    assert data.token.shape == (4, len(step.scenes[0].agents), 17)
+    objective.loss(model.network, step, data).total.backward()
+    assert math.isfinite(objective.validate(model.network, step))
 
 
 def test_mpo_uses_a_fixed_threshold_where_given():
