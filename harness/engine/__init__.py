@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 from harness.engine.config import REWARDS, SENSORS, EngineConfig
 from harness.engine.recording import Recording
 from harness.errors import metadrive_needed
+
+if TYPE_CHECKING:
+    from harness.engine.env import GauntletEnv
 
 __all__ = ["REWARDS", "SENSORS", "EngineConfig", "GauntletEnv", "Recording"]
 

@@ -205,7 +205,7 @@ class GauntletEnv(ScenarioEnv):
         options = self.options
         # Before the engine: a name or a weights file that cannot be used leaves no engine behind.
         policy = None if options.traffic == "log" else make_traffic(options.traffic)
-        engine = start_engine(self.config)
+        engine = start_engine(self.config, self)
         engine.terrain.reset([0, 0])
         self._traffic = TrafficManager(
             engine.physics_world.dynamic_world,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
+import os
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +32,15 @@ _CRASH_FLAGS = {
 
 
 class HeadlessEngine(BaseEngine):
-    """MetaDrive's engine, minus the download of assets that only 3D rendering needs."""
+    """MetaDrive's engine, minus the download of assets that only 3D rendering needs.
+
+    Attributes:
+        owner: The environment that started it, as a weak reference.
+        process: Id of the process that started it.
+    """
+
+    owner: weakref.ref[object]
+    process: int
 
     @staticmethod
     def try_pull_asset() -> None:
@@ -50,17 +61,42 @@ class HeadlessEngine(BaseEngine):
             setattr(ego, flag, True)
 
 
-def start_engine(config: Mapping[str, object]) -> HeadlessEngine:
-    """Start the process's one engine.
+def start_engine(config: Mapping[str, object], owner: object) -> HeadlessEngine:
+    """Start the process's one engine for its owner, which others then may not take until it is closed or forgotten.
 
     Raises:
         EngineError: There is one already.
     """
     ensure_free()
-    BaseEngine.singleton = HeadlessEngine(config)
+    engine = HeadlessEngine(config)
+    engine.owner, engine.process = weakref.ref(owner), os.getpid()
+    BaseEngine.singleton = engine
     # Panda3D crashes the interpreter at exit when Python callbacks are still registered.
     atexit.register(close_engine)
-    return BaseEngine.singleton
+    return engine
+
+
+def engine_taken() -> bool:
+    """Whether this process has a live engine. One whose owner was forgotten without a `close()` is closed first."""
+    engine = BaseEngine.singleton
+    if engine is None:
+        return False
+    if not isinstance(engine, HeadlessEngine) or engine.process != os.getpid():
+        # Stock MetaDrive's, or inherited by a fork, where closing it could touch what it shares with its parent.
+        return True
+    if engine.owner() is not None:
+        # An environment that nobody can reach may only wait for the collector: its parts refer to one another.
+        gc.collect()
+    if engine.owner() is not None:
+        return True
+    close_engine()
+    return False
+
+
+def owns_engine(env: object) -> bool:
+    """Whether this process's live engine was started by `env`."""
+    engine = BaseEngine.singleton
+    return isinstance(engine, HeadlessEngine) and engine.process == os.getpid() and engine.owner() is env
 
 
 def ensure_free() -> None:
@@ -69,8 +105,9 @@ def ensure_free() -> None:
     Raises:
         EngineError: It has.
     """
-    if BaseEngine.singleton is not None:
+    if engine_taken():
         raise EngineError(
-            "this process already has a MetaDrive engine, and MetaDrive allows one. Close the other environment "
-            "first (env.close()), reset it with other options instead, or run this one in its own process."
+            "this process already has a MetaDrive engine (or was forked from one that has), and MetaDrive allows one. "
+            "Close the other environment first (env.close()), reset it with other options instead, or run this one in "
+            "a process of its own: isolated='auto' in the suite, workers in commands."
         )

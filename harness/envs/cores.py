@@ -2,23 +2,28 @@
 
 MetaDrive allows one engine per process. `LocalCore` starts it at the first reset, so that environments can be made
 (for their spaces, or before a fork) without one. `RemoteCore` gives an environment a process of its own, so that
-any number of them can live side by side; every step then crosses a pipe.
+any number of them can live side by side; every step then crosses a pipe. `AutoCore` is the first where the engine is
+free when it is needed, and the second where it is taken.
 """
 
 from __future__ import annotations
 
-import multiprocessing as mp
-from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, Final
+import os
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.engine.config import SENSORS, EngineConfig
-from harness.errors import EngineError, GauntletError
+from harness.errors import EngineError
 from harness.interfaces import EgoView
-from scenarios.scenario import ScenarioSource
+from harness.specs import parse
+from scenarios.children import Ask, Child, ChildDiedError
+from scenarios.scenario import Scenario, ScenarioSource
 
 if TYPE_CHECKING:
     from harness.engine.env import GauntletEnv
@@ -27,11 +32,14 @@ if TYPE_CHECKING:
 START_TIMEOUT: Final = 120.0
 """Seconds that a simulator process may take to import MetaDrive and answer."""
 
+Isolated = bool | Literal["auto"]
 StepResult = tuple[NDArray[np.float32], float, bool, bool, dict[str, object]]
+Started = tuple[NDArray[np.float32], dict[str, object]]
+_NONE: Final = "there is no simulator: call reset() first."
 
 
 class _Core:
-    """What both have: scenes, options and spaces."""
+    """What all have: scenes, options and spaces."""
 
     def __init__(self, source: ScenarioSource, options: EngineConfig) -> None:
         self.source = source
@@ -45,24 +53,143 @@ class LocalCore(_Core):
     """`GauntletEnv` in this process, made at the first reset and again after a close."""
 
     _env: GauntletEnv | None = None
+    _process = -1
+
+    @property
+    def live(self) -> bool:
+        """Whether a simulator of this very process exists; one that a fork inherited is its parent's."""
+        return self._env is not None and self._process == os.getpid()
 
     def _need(self) -> GauntletEnv:
-        if self._env is None:
-            raise EngineError("there is no simulator: call reset() first.")
+        if self._env is None or self._process != os.getpid():
+            raise EngineError(_NONE)
         return self._env
 
-    def reset(self, *, seed: int, options: dict[str, object]) -> tuple[NDArray[np.float32], dict[str, object]]:
+    def reset(self, *, seed: int, options: dict[str, object]) -> Started:
         """Begin an episode, starting the simulator where needed.
 
         Raises:
             EngineError: This process has another one.
         """
-        if self._env is None:
+        if not self.live:
             # Imported here: it takes a second and needs MetaDrive's libraries.
-            from harness.engine.env import GauntletEnv
+            from harness.engine import GauntletEnv
 
-            self._env = GauntletEnv(self.source, self.options)
-        return self._env.reset(seed=seed, options=options)
+            self._env, self._process = GauntletEnv(self.source, self.options), os.getpid()
+        env = self._need()
+        try:
+            return env.reset(seed=seed, options=options)
+        except Exception:
+            from harness.engine.headless import owns_engine
+
+            if not owns_engine(env):
+                self._env = None  # It failed before its engine started, which others may take meanwhile.
+            raise
+
+    def step(self, action: NDArray[np.float32]) -> StepResult:
+        """Advance 0.1 s."""
+        return self._need().step(action)
+
+    def render(self) -> NDArray[np.uint8]:
+        """Picture from above [H, W, 3]."""
+        return self._need().render()
+
+    def view(self, *, futures: bool = False) -> EgoView:
+        """The present, for privileged policies; with `futures`, also what is to come."""
+        return self._need().view(futures=futures)
+
+    def recording(self) -> Recording:
+        """What happened in this episode."""
+        return self._need().recording()
+
+    def close(self) -> None:
+        """Stop the simulator; closing twice is allowed, and in a fork the parent's lives on."""
+        if self.live:
+            self._need().close()
+            self._env = None
+
+
+class RemoteCore(_Core):
+    """`GauntletEnv` in a process of its own, which asks for the scenes that it needs."""
+
+    _child: Child | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether a process started by this one exists; one that a fork inherited is its parent's."""
+        return self._child is not None and self._child.owned
+
+    def _call(self, name: str, *args: object, by_value: bool = False, **kwargs: object) -> Any:
+        if self._child is None or not self._child.owned:
+            raise EngineError(_NONE)
+        try:
+            return self._child.call(name, *args, by_value=by_value, **kwargs)
+        except ChildDiedError as error:
+            self._child = None
+            raise EngineError(
+                f"the simulator's process died during {name}(): {error}. The next reset() starts another one."
+            ) from error
+        except BaseException:
+            if self._child.pipe.closed:
+                self._child = None  # Interrupted: the answer to this call could be taken for another's.
+            raise
+
+    def reset(self, *, seed: int, options: dict[str, Any]) -> Started:
+        """Begin an episode, starting the process where needed."""
+        if not self.live:
+            child = Child(_simulator, self.options, len(self.source), _own_classes(self.options), answer=self._answer)
+            try:
+                child.ready(START_TIMEOUT)
+            except ChildDiedError as error:
+                raise EngineError(f"the simulator's process could not start: {error}.") from error
+            self._child = child
+        return self._call("reset", seed=seed, options=options, by_value=True)
+
+    def _answer(self, index: Any) -> Scenario | tuple[str, ...]:
+        return self.source.ids if index is None else self.source[index]
+
+    def step(self, action: NDArray[np.float32]) -> StepResult:
+        """Advance 0.1 s."""
+        return self._call("step", action)
+
+    def render(self) -> NDArray[np.uint8]:
+        """Picture from above [H, W, 3]."""
+        return self._call("render")
+
+    def view(self, *, futures: bool = False) -> EgoView:
+        """The present, for privileged policies; with `futures`, also what is to come."""
+        return self._call("view", futures=futures)
+
+    def recording(self) -> Recording:
+        """What happened in this episode."""
+        return self._call("recording")
+
+    def close(self) -> None:
+        """Stop the process; closing twice is allowed, and in a fork the parent's lives on."""
+        if self._child is not None and self._child.owned:
+            self._child.close()
+        self._child = None
+
+
+class AutoCore(_Core):
+    """A `LocalCore` where this process's engine is free at the first reset, otherwise a `RemoteCore`."""
+
+    _core: LocalCore | RemoteCore | None = None
+
+    def _need(self) -> LocalCore | RemoteCore:
+        if self._core is None or not self._core.live:
+            raise EngineError(_NONE)
+        return self._core
+
+    def reset(self, *, seed: int, options: dict[str, Any]) -> Started:
+        """Begin an episode, starting the simulator where needed, and where there is room for one."""
+        if self._core is None or not self._core.live:
+            # Imported here: it takes a second and needs MetaDrive's libraries.
+            from harness.engine import GauntletEnv  # noqa: F401 (quietly, and naming what is missing)
+            from harness.engine.headless import engine_taken
+
+            self._core = (RemoteCore if engine_taken() else LocalCore)(self.source, self.options)
+        return self._core.reset(seed=seed, options=options)
 
     def step(self, action: NDArray[np.float32]) -> StepResult:
         """Advance 0.1 s."""
@@ -82,115 +209,36 @@ class LocalCore(_Core):
 
     def close(self) -> None:
         """Stop the simulator; closing twice is allowed."""
-        if self._env is not None:
-            self._env.close()
-            self._env = None
+        if self._core is not None:
+            self._core.close()
+            self._core = None
 
 
-class RemoteCore(_Core):
-    """`GauntletEnv` in a process of its own. Not within daemonic processes: those may not have children."""
+class _Asked:
+    """The scenes of another process, asked for one by one; a `ScenarioSource`."""
 
-    _process: mp.process.BaseProcess | None = None
-    _pipe: Connection | None = None
+    def __init__(self, ask: Ask, count: int) -> None:
+        self._ask, self._count = ask, count
 
-    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        if self._pipe is None or self._process is None:
-            raise EngineError("there is no simulator: call reset() first.")
-        try:
-            self._pipe.send((name, args, kwargs))
-            failed, answer = self._pipe.recv()
-        except (EOFError, ConnectionError) as error:
-            code = self._process.exitcode
-            self._drop()
-            raise EngineError(
-                f"the simulator's process died during {name}() (exit code {code}; -9 often means: out of memory). "
-                "The next reset() starts another one."
-            ) from error
-        if failed:
-            raise answer
-        return answer
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return self._ask(None)
 
-    def reset(self, *, seed: int, options: dict[str, Any]) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode, starting the process where needed."""
-        if self._process is None:
-            self._start()
-        return self._call("reset", seed=seed, options=options)
+    def __len__(self) -> int:
+        return self._count
 
-    def step(self, action: NDArray[np.float32]) -> StepResult:
-        """Advance 0.1 s."""
-        return self._call("step", action)
-
-    def render(self) -> NDArray[np.uint8]:
-        """Picture from above [H, W, 3]."""
-        return self._call("render")
-
-    def view(self, *, futures: bool = False) -> EgoView:
-        """The present, for privileged policies; with `futures`, also what is to come."""
-        return self._call("view", futures=futures)
-
-    def recording(self) -> Recording:
-        """What happened in this episode."""
-        return self._call("recording")
-
-    def close(self) -> None:
-        """Stop the process; closing twice is allowed."""
-        if self._pipe is not None and self._process is not None and self._process.is_alive():
-            try:
-                self._call("close")
-            except EngineError:
-                return
-        self._drop()
-
-    def _start(self) -> None:
-        # Spawned, not forked: this process may hold threads, or an engine of its own.
-        context = mp.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self.source, self.options), daemon=True)
-        self._process.start()
-        theirs.close()
-        if not self._pipe.poll(START_TIMEOUT):
-            self._drop()
-            raise EngineError(f"the simulator's process did not start within {START_TIMEOUT:.0f} s.")
-        try:
-            failed, answer = self._pipe.recv()
-        except EOFError as error:
-            self._drop()
-            raise EngineError(
-                "the simulator's process could not start. In a script, make environments under "
-                "`if __name__ == '__main__':`, as Python's multiprocessing asks."
-            ) from error
-        if failed:
-            self._drop()
-            raise answer
-
-    def _drop(self) -> None:
-        if self._pipe is not None:
-            self._pipe.close()
-        if self._process is not None:
-            self._process.join(timeout=5.0)
-            if self._process.is_alive():
-                self._process.kill()
-                self._process.join()
-        self._pipe = self._process = None
+    def __getitem__(self, index: int) -> Scenario:
+        return self._ask(index)
 
 
-def _serve(pipe: Connection, source: ScenarioSource, options: EngineConfig) -> None:
-    """Answer calls until `close` or until the other side is gone. Runs in the simulator's process."""
-    core = LocalCore(source, options)
-    pipe.send((False, None))
-    name = ""
-    while name != "close":
-        try:
-            name, args, kwargs = pipe.recv()
-        except EOFError:
-            break
-        try:
-            answer = (False, getattr(core, name)(*args, **kwargs))
-        except GauntletError as error:
-            answer = (True, error)
-        except Exception as error:  # whatever else fails must reach the caller, not only this process's stderr
-            answer = (True, EngineError(f"the simulator failed in {name}(): {type(error).__name__}: {error}"))
-            pipe.send(answer)
-            raise
-        pipe.send(answer)
-    core.close()
+def _own_classes(options: EngineConfig) -> dict[str, object]:
+    """Classes of the main script that options name (`__main__:Traffic`): another process has another main script."""
+    spec = parse(options.traffic)
+    main = vars(sys.modules["__main__"])
+    return {spec.file: main[spec.file]} if spec.name == "__main__" and spec.file in main else {}
+
+
+def _simulator(ask: Ask, options: EngineConfig, count: int, own: Mapping[str, object]) -> LocalCore:
+    """What lives in the process of a `RemoteCore`."""
+    vars(sys.modules["__main__"]).update(own)
+    return LocalCore(_Asked(ask, count), options)

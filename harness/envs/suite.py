@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
 
 from harness.engine.config import EngineConfig
 from harness.envs.attacking import AttackingEnv
-from harness.envs.cores import LocalCore, RemoteCore
+from harness.envs.cores import AutoCore, Isolated, LocalCore, RemoteCore
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.schedules import CurriculumSchedule, FixedSchedule, Scheduler
 from harness.errors import ConfigError
@@ -30,8 +30,9 @@ _ARGUMENTS: Final = """
     - `horizon` (default None, where the scene ends): steps of 0.1 s until truncation. CAT trains with 50.
     - `seed` (default None, random): until `reset(seed=...)`.
     - `render_mode` (default None): `"rgb_array"` for pictures from above.
-    - `isolated` (default False): run the simulator in a process of its own. MetaDrive allows one engine per process:
-      without this, resetting a second environment raises `EngineError` until the first is closed.
+    - `isolated` (default `"auto"`): where the simulator runs. MetaDrive allows one engine per process. `"auto"` takes
+      this process's where it is free at the first reset, otherwise starts a process for it; True always starts one;
+      False never does, and raises `EngineError` where the engine is taken. Results are the same.
     - `fit_only` (default False): leave out scenes that are unfit for attacks (no opponent, its track too short or off
       the road, ego at rest). `env.unwrapped.left_out` names them with the reason.
 """
@@ -74,9 +75,18 @@ _SPACES: Final = """
 """
 
 
-def make_core(source: ScenarioSource, options: EngineConfig, *, isolated: bool = False) -> LocalCore | RemoteCore:
-    """The simulator of an environment, not started yet: here, or in a process of its own."""
-    return RemoteCore(source, options) if isolated else LocalCore(source, options)
+def make_core(
+    source: ScenarioSource, options: EngineConfig, *, isolated: Isolated = "auto"
+) -> LocalCore | RemoteCore | AutoCore:
+    """The simulator of an environment, not started yet: here, in a process of its own, or where there is room.
+
+    Raises:
+        ConfigError: `isolated` is none of True, False and `"auto"`.
+    """
+    if isolated not in (True, False, "auto"):
+        raise ConfigError(f"isolated is {isolated!r}; expected True, False or 'auto'.")
+    kind = AutoCore if isolated == "auto" else RemoteCore if isolated else LocalCore
+    return kind(source, options)
 
 
 def _open(data: Data, split: str | None) -> ScenarioSource:
@@ -124,7 +134,7 @@ class Options(TypedDict, total=False):
     horizon: int | None
     seed: int | None
     render_mode: str | None
-    isolated: bool
+    isolated: Isolated
     fit_only: bool
 
 
@@ -152,7 +162,7 @@ class _SuiteEnv(AttackingEnv):
         horizon: int | None = None,
         seed: int | None = None,
         render_mode: str | None = None,
-        isolated: bool = False,
+        isolated: Isolated = "auto",
         fit_only: bool = False,
     ) -> None:
         source = _open(data, split)

@@ -139,9 +139,9 @@ def test_unknown_names_are_one_clear_error():
         make(split="train")
 
 
-def test_two_engines_in_one_process_are_one_clear_error_and_closing_frees_the_place(env):
+def test_two_engines_that_may_not_move_out_are_one_clear_error_and_closing_frees_the_place(env):
     env.reset(seed=0)
-    second = make()
+    second = make(isolated=False)
     with pytest.raises(EngineError, match="already has a MetaDrive engine"):
         second.reset(seed=0)
     env.step(STRAIGHT)
@@ -167,12 +167,6 @@ def test_isolated_environments_live_side_by_side_and_pass_the_whole_check(env):
         gymnasium_check(other.unwrapped)
         with pytest.raises(PolicyError):
             other.step(np.array([np.nan, 0.0]))
-        # If its process dies, that is one clear error, and a reset brings it back.
-        other.unwrapped.core._process.kill()
-        with pytest.raises(EngineError, match="died during step"):
-            other.step(STRAIGHT)
-        other.reset(seed=0)
-        other.step(STRAIGHT)
     finally:
         other.close()
 

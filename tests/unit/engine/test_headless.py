@@ -8,7 +8,7 @@ from metadrive.engine.base_engine import BaseEngine
 
 from harness.engine.config import SENSORS, EngineConfig
 from harness.engine.headless import HeadlessEngine, ensure_free
-from harness.envs.cores import LocalCore, RemoteCore
+from harness.envs.cores import AutoCore, LocalCore, RemoteCore
 from harness.envs.suite import LogReplayEnv, make_core
 from harness.errors import ConfigError, EngineError
 from tests.sources import tiny_source
@@ -48,15 +48,20 @@ def test_a_second_engine_is_refused(monkeypatch):
         ensure_free()
 
 
-@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("isolated", [False, True, "auto"])
 def test_a_core_has_spaces_but_no_simulator_before_its_first_reset(isolated):
     core = make_core(tiny_source(), EngineConfig(observation="metadrive"), isolated=isolated)
-    assert isinstance(core, RemoteCore if isolated else LocalCore)
+    assert isinstance(core, {False: LocalCore, True: RemoteCore, "auto": AutoCore}[isolated])
     assert core.observation_space.shape == (SENSORS["metadrive"].size,)
     with pytest.raises(EngineError, match=r"call reset\(\) first"):
         core.step(np.zeros(2, np.float32))
     core.close()
     core.close()
+
+
+def test_where_the_simulator_may_run_is_checked():
+    with pytest.raises(ConfigError, match="expected True, False or 'auto'"):
+        make_core(tiny_source(), EngineConfig(), isolated="always")
 
 
 def test_scenes_in_memory_have_no_splits():

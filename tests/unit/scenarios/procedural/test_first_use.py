@@ -17,9 +17,13 @@ from tests.unit.scenarios.procedural import workers
 from tests.unit.scenarios.procedural.test_generator import SMALL
 
 PROGRAM = """
-from scenarios.procedural import ProceduralConfig, generate
-config = ProceduralConfig(train=1, val=0, test=0, max_vehicles=12, duration=20.0, warm_up=4.0)
-print(generate(config, {folder!r}, workers=2))
+from functools import partial
+from scenarios.procedural import ProceduralConfig, generate, generator
+from scenarios.procedural.pool import SimulationResult
+def work(config, task):
+    return SimulationResult(task, [(f"sd_pg-train-{{task.number:06d}}-0.pkl", b"", {{"number": task.number}})], "")
+generator.Pool = partial(generator.Pool, work=work)
+print(generate(ProceduralConfig(train=3, test=0), {folder!r}, workers=2))
 """
 WITH_FAKE_SIMULATIONS = """
 import sys, time, types
@@ -47,8 +51,8 @@ def test_a_script_without_a_guard_fills_the_cache_and_says_so(tmp_path):
     script.write_text(PROGRAM.format(folder=str(tmp_path / "scenes")))
     out, err = start(str(script)).communicate(timeout=120)
     assert out.strip() == str(tmp_path / "scenes")
-    assert "generating 1 scenes, once" in err
-    assert "done: 1 scenes" in err
+    assert "generating 3 scenes, once" in err
+    assert "done: 3 scenes" in err
     assert json.loads((tmp_path / "scenes" / INDEX).read_text())["failures"] == {}
 
 
