@@ -23,7 +23,7 @@ def main(config: BenchmarkConfig, session: Session) -> None:
     if failed := sum(cell.failures for cell in cells):
         session.warn(f"{failed} episodes failed; benchmark.md says which and why.")
     session.say(f"written to {folder.resolve()}")
-    session.say(f"report with playback of every episode: {(folder / REPORT).resolve()}")
+    session.say(f"report with playback: {(folder / REPORT).resolve()}")
 
 
 if __name__ == "__main__":

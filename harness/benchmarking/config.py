@@ -15,7 +15,7 @@ from harness.episodes.records import UNDISTURBED
 from harness.errors import ConfigError
 from harness.specs import labelled
 
-MAY_DIFFER: Final = ("executor", "workers", "timeout", "json", "retry_failures")
+MAY_DIFFER: Final = ("executor", "workers", "timeout", "json", "retry_failures", "playback")
 """Options that do not change a result, so that a resumed run may have others."""
 
 
@@ -45,6 +45,9 @@ class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
     """Seeds, one or more; each repeats every episode, and intervals resample scenes with their repeats together."""
     timeout: float = 900.0
     """Longest time for all attacks on one system in one scene, s (no limit with `serial`); then one retry."""
+    playback: int = 100
+    """Scenes that the report plays back: the most telling failures and a sample. What is beyond 100 lies on pages
+    beside the report; more scenes than there are means every one."""
     json: Path | None = None
     """File that the summary is written to as well: one object per adversary and system under test."""
     retry_failures: bool = False
@@ -54,6 +57,7 @@ class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
         """Reject what cannot work before anything is loaded."""
         if not self.sut or not self.adversary:
             raise ConfigError("benchmark: name at least one system (--sut idm) and one adversary (--adversary cat).")
+        at_least(1, playback=self.playback)
         if self.horizon is not None:
             at_least(1, horizon=self.horizon)
         if self.workers is not None and self.workers < 1:

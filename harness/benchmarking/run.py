@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from harness.benchmarking.comparison import compare
@@ -16,6 +17,7 @@ from harness.commands.scaffold import Session
 from harness.files import explained, read_json, write_json
 from harness.report.benchmark_tables import write_all
 from harness.report.html import write_report
+from harness.report.html.choice import choose
 
 
 def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell], Path]:
@@ -34,12 +36,15 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
         with bars(session.console) as progress:
             task = progress.add_task("episodes", total=None)
             run_all(config, lineup, folder, lambda done, total: progress.update(task, completed=done, total=total))
-        cells = summarise(folder, config, lineup)
+        episodes = len(lineup.scenes) * len(lineup.systems) * (1 + len(config.attackers))
+        cells = summarise(folder, config, lineup, partial(session.track, description="summarising", total=episodes))
         write_all(folder, cells, compare(cells), config)
         if config.json is not None:
             write_json(config.json, [as_object(cell, config) for cell in cells])
         # The page looks scenes up by their ids: none need be filtered again.
-        write_report(folder, replace(config, fit_only=False).open())
+        scenes = replace(config, fit_only=False).open(cache_scenes=0)
+        shown = choose(cells, lineup.scenes, config.playback)
+        write_report(folder, scenes, shown, partial(session.track, description="report"))
         return cells, folder
 
 

@@ -1,13 +1,14 @@
-"""The page itself: reads a run folder, writes `report.html`, scene by scene, so that memory stays small."""
+"""The pages: reads a run folder, writes `report.html` and further pages, scene by scene, so that memory stays small."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib import resources
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jinja2
 import numpy as np
@@ -16,7 +17,8 @@ from harness.drawing.palette import DARK, LIGHT
 from harness.engine.config import EngineConfig
 from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore, Record
 from harness.errors import RunError
-from harness.files import Json, JsonDict, write_atomically
+from harness.files import Json, JsonDict, explained, write_atomically
+from harness.report.html.choice import PAGE_SCENES, Shown
 from harness.report.html.encoding import safe_json
 from harness.report.html.episodes import OUTCOMES, episode_block, outcome, places, shown_scores
 from harness.report.html.overview import context, load, plot_cells, score_titles
@@ -24,50 +26,80 @@ from harness.report.html.scenes import frame_of, scene_block
 from scenarios.scenario import Scenario, ScenarioSource
 
 FILE: Final = "report.html"
+FOLDER: Final = "report"
+"""Of further pages."""
+Watch = Callable[[Iterable[str]], Iterable[str]]
+"""Passes names of scenes on, and may count them for whoever waits."""
 SCRIPTS: Final = ("core.js", "decode.js", "drawing.js", "player.js", "list.js", "plots.js", "main.js")
 """In the order in which they are joined into one."""
 
 
-def write_report(run_folder: Path, source: ScenarioSource) -> Path:
-    """Write `report.html` into a finished benchmark's folder.
+def write_report(run_folder: Path, source: ScenarioSource, shown: Shown | None = None, watch: Watch = iter) -> Path:
+    """Write `report.html` into a finished benchmark's folder, and further pages into `report` beside it.
 
-    The page needs no network and no other file; what strangers named (scenes, policies) is shown as text only.
+    A page needs no network and no other file; what strangers named (scenes, policies) is shown as text only.
     Playback holds the episodes of the first seed; the tables hold all.
 
     Args:
         run_folder: As `python -m harness.benchmark` left it.
         source: Scenes that the benchmark ran on (more may be there).
+        shown: Scenes that are played back; every one on one page by default.
+        watch: Sees the scenes go by.
 
     Returns:
         The page.
 
     Raises:
-        RunError: The folder is no finished benchmark, a record is damaged, or the page cannot be written.
+        RunError: The folder is no finished benchmark, a record is damaged, or a page cannot be written.
         ScenarioError: A scene cannot be read.
     """
     run, lineup, summary = load(run_folder)
+    scenes = [str(name) for name in lineup["scenes"]]
+    shown = shown or Shown((), scenes)
+    values = {**context(run, lineup, summary), "telling": len(shown.telling), "sample": len(shown.sample)}
+    chosen = {*shown.telling, *shown.sample}
+    first = [name for name in scenes if name in chosen]
+    pages = [Part(FILE, first, {first.index(name) for name in shown.sample} if shown.telling else None)]
+    for begin in range(0, len(shown.others), PAGE_SCENES):
+        names = shown.others[begin : begin + PAGE_SCENES]
+        pages.append(Part(f"{FOLDER}/scenes-{begin + 1}-{begin + len(names)}.html", names))
+    indices = {name: index for index, name in enumerate(source.ids)}
+    if missing := [name for page in pages for name in page.scenes if name not in indices]:
+        raise RunError(
+            f"the report needs scene {missing[0]!r}, but the scenes given do not hold it. Restore the data the "
+            "benchmark was run on."
+        )
+    values["links"] = [{"file": page.file, "first": page.scenes[0], "last": page.scenes[-1]} for page in pages[1:]]
+    seen = iter(watch([name for page in pages for name in page.scenes]))
+    for page in pages:
+        collector = _Collector(EpisodeStore(run_folder), lineup, page)
+        blocks = collector.blocks((name, source[indices[name]]) for name in islice(seen, len(page.scenes)))
+        tail = {"protocol": values["protocol"], "cells": plot_cells(summary)}
+        _write_page(run_folder / page.file, {**values, "part": page.file != FILE}, collector, blocks, tail)
+    return run_folder / FILE
+
+
+def _write_page(path: Path, values: Json, collector: _Collector, blocks: Iterator[str], tail: Json) -> None:
     folder = resources.files("harness.report.html") / "templates"
     style = themes() + (folder / "page.css").read_text(encoding="utf-8")
     # One strict function around all: the page has no global names.
     script = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     script = f'(() => {{\n"use strict";\n{script}\n}})();'
-    collector = _Collector(EpisodeStore(run_folder), lineup, source)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
-    values = context(run, lineup, summary)
     stream = template.stream(
         **values,
         policy=f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'",
         style=style,
         script=script,
-        scene_blocks=collector.blocks(),
+        scene_blocks=blocks,
         # Asked for after the scenes: by then every episode has been seen.
-        index=lambda: safe_json({**collector.index(), "protocol": values["protocol"], "cells": plot_cells(summary)}),
+        index=lambda: safe_json({**collector.index(), **tail}),
     )
-    path = run_folder / FILE
+    with explained(path.parent, "make"):
+        path.parent.mkdir(exist_ok=True)
     write_atomically(path, lambda beside: _dump(stream, beside))
-    return path
 
 
 def themes() -> str:
@@ -86,38 +118,41 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
+class Part(NamedTuple):
+    """One page: its file below the run folder, its scenes, and which of these distributions show (None: all)."""
+
+    file: str
+    scenes: Sequence[str]
+    sample: Collection[int] | None = None
+
+
 class _Collector:
     """Goes through the scenes once: yields each one's JSON, and gathers the index of all episodes."""
 
-    def __init__(self, store: EpisodeStore, lineup: Json, source: ScenarioSource) -> None:
-        self._store, self._source = store, source
+    def __init__(self, store: EpisodeStore, lineup: Json, part: Part) -> None:
+        self._store = store
         self._systems = {str(item["label"]): item.get("control") == "replay" for item in lineup["systems"]}
         self._adversaries = [UNDISTURBED, *map(str, lineup["adversaries"])]
-        self._scenes = [str(name) for name in lineup["scenes"]]
+        self._part = part
         self._options = EngineConfig()
         self._rows: list[JsonDict] = []
         self._errors: dict[int, str] = {}
 
-    def blocks(self) -> Iterator[str]:
+    def blocks(self, scenes: Iterable[tuple[str, Scenario]]) -> Iterator[str]:
         """JSON of every scene, in order.
 
         Raises:
-            RunError: The source lacks a scene, or a record is damaged.
+            RunError: A record is damaged.
         """
-        indices = {name: index for index, name in enumerate(self._source.ids)}
-        for number, name in enumerate(self._scenes):
-            if name not in indices:
-                raise RunError(
-                    f"the report needs scene {name!r}, but the scenes given do not hold it. Restore the data the "
-                    "benchmark was run on."
-                )
-            yield safe_json(self._scene(number, name, self._source[indices[name]]))
+        for number, (name, scenario) in enumerate(scenes):
+            yield safe_json(self._scene(number, name, scenario))
 
     def index(self) -> JsonDict:
         """What the page knows of every episode before it decodes any scene; columns, because that is compact."""
         names = sorted({name for row in self._rows for name in row["scores"]})
         return {
-            "scenes": self._scenes,
+            "scenes": list(self._part.scenes),
+            "sample": None if self._part.sample is None else sorted(self._part.sample),
             "systems": list(self._systems),
             "adversaries": self._adversaries,
             "outcomes": OUTCOMES,

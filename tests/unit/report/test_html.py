@@ -18,6 +18,7 @@ from harness.errors import RunError
 from harness.files import read_json
 from harness.geometry import box_corners, wrap_angle
 from harness.report.html import write_report
+from harness.report.html.choice import Shown
 from harness.report.html.encoding import ANGLE, CENTIMETRE, POSE_UNITS, pack, pack_track, safe_json, unpack
 from harness.report.html.episodes import OUTCOMES
 from tests.sources import ListSource
@@ -264,3 +265,39 @@ def test_unfinished_runs_and_missing_scenes_are_errors(tmp_path, run, source):
     with pytest.raises(RunError, match="--resume"):
         write_report(folder, source)
     assert not (folder / "report.html").exists()
+
+
+def test_further_scenes_lie_on_pages_beside_the_report(run, source, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    monkeypatch.setattr("harness.report.html.page.PAGE_SCENES", 1)
+    first, second, third = source.ids
+    seen: list[str] = []
+    shown = Shown(telling=[second], sample=[], others=[first, third])
+    main = Page(write_report(folder, source, shown, lambda names: (seen.append(name) or name for name in names)))
+    assert seen == [second, first, third]
+    index = json.loads(main.data["index"])
+    assert (index["scenes"], index["sample"]) == ([second], [])
+    assert "plays back 1 of 3 scenes" in main.text
+    links = [attrs["href"] for tag, attrs in main.tags if tag == "a" and "scenes-" in (attrs.get("href") or "")]
+    assert links == ["report/scenes-1-1.html", "report/scenes-2-2.html"]
+    for name, link in zip((first, third), links, strict=True):
+        page = Page(folder / link)
+        index = json.loads(page.data["index"])
+        assert (index["scenes"], index["sample"]) == ([name], None)
+        assert len(index["episodes"]["scene"]) == len(SYSTEMS) * (1 + len(ADVERSARIES))
+        assert json.loads(page.data["scene-0"])["id"] == name
+        assert page.count("table") == 0
+        assert ("a", {"href": "../report.html"}) in page.tags
+        # What the script asks for on every page is there; the plots alone are not.
+        ids = {attrs.get("id") for _, attrs in page.tags}
+        wanted = set(re.findall(r'\$\("([a-z-]+)"\)', page.script))
+        assert not {name for name in wanted - ids if not name.startswith(("scatter", "spread", "plots"))}
+
+
+def test_a_page_that_shows_a_part_says_how_to_get_more(run, source):
+    page = Page(write_report(run.folder, source, Shown(telling=[], sample=[source.ids[0]])))
+    assert "plays back 1 of 3 scenes" in page.text
+    assert "--playback" in page.text
+    whole = Page(write_report(run.folder, source))
+    assert "plays back" not in whole.text

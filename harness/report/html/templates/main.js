@@ -20,7 +20,7 @@ document.documentElement.dataset.theme = dark.matches ? "dark" : "light";
 dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
 $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 startPlayer();
-startPlots();
+if ($("plots")) startPlots();
 startList();
 refilter();
 // Only what a reader chose becomes part of the address.

@@ -83,6 +83,9 @@ function drawLegend() {
 const SPREADS = [["kinematic", "Kinematic penalty P_kin", ""], ["behavioural", "Behavioural penalty P_beh", ""],
   ["min_ttc", "Smallest time to collision", "s"], ["impact_speed", "Impact speed (relative)", "m/s"]];
 
+// Telling scenes were chosen for what happened in them: distributions are drawn of the others.
+const SAMPLE = INDEX.sample ? new Set(INDEX.sample) : null;
+
 function drawSpreads() {
   $("spread").replaceChildren();
   const sut = Number($("spread-system").value);
@@ -94,6 +97,7 @@ function drawSpread(name, title, unit, sut) {
     const rows = [];
     for (let row = 0; row < COUNT; row++) {
       const value = score(name, row);
+      if (SAMPLE && !SAMPLE.has(EPISODES.scene[row])) continue;
       if (EPISODES.sut[row] === sut && EPISODES.adversary[row] === index && typeof value === "number") rows.push([value, row]);
     }
     return { adversary, index, rows: rows.sort((a, b) => a[0] - b[0]) };
