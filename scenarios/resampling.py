@@ -32,6 +32,8 @@ Bools = NDArray[np.bool_]
 
 RECORDED_RATE: Final = "recorded_rate"
 """Key in the metadata of a resampled scene: how often it was recorded, as text such as `5 Hz`."""
+TEN_HERTZ: Final = "10 Hz"
+"""The rate of every scene that a loader gives, as text."""
 _RATE: Final = re.compile(r"[0-9.]{1,8} Hz(, uneven)?")
 _UNEVEN: Final = 0.15
 """Steps that differ from the typical one by more than this share are uneven."""
@@ -136,22 +138,22 @@ def recorded_rate(scenario: Scenario) -> str:
     return f"{1 / scenario.dt:.3g} Hz"
 
 
-def resampling_note(rates: Iterable[str], resampled_rate: str = "10 Hz") -> str:
+def resampling_note(rates: Iterable[str]) -> str:
     """One sentence about the scenes of a source that are resampled, from their recorded rates; empty if none is.
 
     Example: `12 of 20 scenes were recorded at 5 Hz and are resampled to 10 Hz`.
     """
     counts = Counter(rates)
     total = sum(counts.values())
-    del counts[resampled_rate]
+    del counts[TEN_HERTZ], counts[""]  # No rate: a scene that cannot be read.
     if not counts:
         return ""
     parts = [f"{count} at {rate}" for rate, count in counts.most_common()]
     (first, *others), changed = parts, sum(counts.values())
     if not others:
         rate = first.partition(" at ")[2]
-        return f"{changed} of {total} scenes were recorded at {rate} and are resampled to {resampled_rate}"
-    return f"{changed} of {total} scenes are resampled to {resampled_rate}: recorded were {', '.join(parts)}"
+        return f"{changed} of {total} scenes were recorded at {rate} and are resampled to {TEN_HERTZ}"
+    return f"{changed} of {total} scenes are resampled to {TEN_HERTZ}: recorded were {', '.join(parts)}"
 
 
 def implied_step(scenario: Scenario) -> float | None:
@@ -168,13 +170,21 @@ def implied_step(scenario: Scenario) -> float | None:
     return float(np.median(way[pairs] / mean[pairs])) if pairs.sum() >= _ENOUGH else None
 
 
+def misfit_step(scenario: Scenario, step: float | None = None) -> float | None:
+    """`implied_step` where it is far from the scene's own step (or `step`, s); else None."""
+    implied = implied_step(scenario)
+    fits = implied is None or _FITS[0] <= implied / (step or scenario.dt) <= _FITS[1]
+    return None if fits else implied
+
+
 def _refuse_contradiction(scenario: Scenario, stamps: Floats, *, unstamped_only: bool = False) -> None:
     """Raise where positions and velocities say that the steps are far shorter or longer than the stamps do."""
     stamped = not (scenario.metadata.get("ts") is None and scenario.metadata.get("sample_rate") is None)
     if (unstamped_only and stamped) or len(stamps) < 2:
         return
-    implied, step = implied_step(scenario), time_step(stamps)
-    if implied is not None and not _FITS[0] <= implied / step <= _FITS[1]:
+    step = time_step(stamps)
+    implied = misfit_step(scenario, step)
+    if implied is not None:
         says = "its time stamps say" if stamped else "without time stamps it counts as"
         raise ScenarioError(
             f"{scenario.source or scenario.id}: metadata: ts: {says} {step:g} s between samples, but the recorded "

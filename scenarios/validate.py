@@ -13,6 +13,7 @@ from scenarios.findings import Finding, Needs
 from scenarios.findings import error as _error
 from scenarios.findings import warning as _warning
 from scenarios.map_index import has_road_edges
+from scenarios.resampling import TEN_HERTZ, misfit_step, recorded_rate
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 from scenarios.source_format import FORMAT_KEY, SourceFormat
 
@@ -24,7 +25,7 @@ def validate(scenario: Scenario, needs: Needs | None = None) -> tuple[Finding, .
     needs = needs or Needs()
     findings = [*_check_shapes(scenario)]
     if not findings:  # The other checks index the arrays.
-        findings += [*check_counts(scenario), *check_times(scenario), *_check_numbers(scenario)]
+        findings += [*check_counts(scenario), *check_times(scenario), *_check_rate(scenario), *_check_numbers(scenario)]
         findings += [*_check_ego(scenario, needs), *_check_map(scenario, needs), *_check_opponent(scenario, needs)]
         with np.errstate(all="ignore"):  # What is not finite is reported above.
             findings += [*check_places(scenario), *check_motion(scenario), *check_lights(scenario)]
@@ -75,6 +76,19 @@ def _check_shapes(scenario: Scenario) -> Iterable[Finding]:
         yield _error("tracks", "two agents have the same id")
     if not 0 <= scenario.ego < agents:
         yield _error("ego", f"index {scenario.ego} is not among the {agents} agents")
+
+
+def _check_rate(scenario: Scenario) -> Iterable[Finding]:
+    if not scenario.dt > 0:
+        return  # Reported by `check_times`.
+    rate = recorded_rate(scenario)
+    if rate != TEN_HERTZ:
+        yield _warning("ts", f"recorded at {rate}; the scene is resampled to {TEN_HERTZ}")
+    implied = misfit_step(scenario)
+    if implied is not None:
+        yield _warning(
+            "velocity", f"leads from position to position in {implied:.2g} s, but steps are {scenario.dt:g} s apart"
+        )
 
 
 def _check_numbers(scenario: Scenario) -> Iterable[Finding]:

@@ -13,6 +13,7 @@ from scenarios.importers.files import load_scene
 from scenarios.resampled_format import RECORDED_STAMPS
 from scenarios.resampling import RECORDED_RATE, implied_step, recorded_rate, resampled, resampling_note
 from scenarios.time_stamps import at_ten_hertz
+from scenarios.validate import validate
 from tests.scenes import Agent, crossing, straight_road
 from tests.unit.scenarios.same import same
 
@@ -297,6 +298,20 @@ def test_what_is_said_about_a_source():
         resampling_note(["5 Hz", "2 Hz", "5 Hz", "10 Hz"])
         == "3 of 4 scenes are resampled to 10 Hz: recorded were 2 at 5 Hz, 1 at 2 Hz"
     )
+
+
+def test_validate_tells_the_rate_and_velocities_that_do_not_fit():
+    document = at(np.arange(46) * 0.2)
+    reasons = [str(finding) for finding in validate(resampled(from_description(document)))]
+    assert "warning: ts: recorded at 5 Hz; the scene is resampled to 10 Hz" in reasons
+    for track in document["tracks"].values():
+        track["state"]["velocity"] *= 2.0
+    document["metadata"]["ts"] = np.arange(46) * 0.1
+    scene = resampled(from_description(document))  # 2 m a step at 20 m/s.
+    assert not any("velocity" in finding.field for finding in validate(scene))
+    slow = replace(scene, velocity=scene.velocity / 2)
+    found = [str(finding) for finding in validate(slow)]
+    assert "warning: velocity: leads from position to position in 0.2 s, but steps are 0.1 s apart" in found
 
 
 def test_a_rate_in_a_strangers_file_is_not_printed():
