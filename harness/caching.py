@@ -1,10 +1,14 @@
-"""One bounded cache: the least recently used value goes first."""
+"""What is kept so that it need not be made again: a bounded cache in memory, and the user's folder on disk."""
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Generic, TypeVar
+
+import platformdirs
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -58,3 +62,15 @@ class Lru(Generic[K, V]):
     def _drop(self, value: V) -> None:
         if self._dropped is not None:
             self._dropped(value)
+
+
+def cache_folder(part: str) -> Path:
+    """Where this user's files of one kind are kept; it need not exist.
+
+    The environment variable `GAUNTLET_CACHE` replaces the platform's cache folder.
+
+    Args:
+        part: Name of the kind, such as `procedural`.
+    """
+    root = os.environ.get("GAUNTLET_CACHE")
+    return (Path(root).expanduser() if root else Path(platformdirs.user_cache_dir("gauntlet-drive"))) / part

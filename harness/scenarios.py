@@ -6,21 +6,21 @@ from collections import Counter
 from functools import partial
 
 from harness.commands.left_out import note_left_out, note_unfit
+from harness.commands.options import opened
 from harness.commands.scaffold import Group, Session, command
 from harness.commands.scenes import DrawConfig, GenerateConfig, ImportConfig, ListConfig, ValidateConfig
 from harness.files import file_name, write_text
 from harness.report.command_tables import scenes_table
 from scenarios.listing import divided, rows_of, splits_of
-from scenarios.selection import open_scenes, selected
+from scenarios.selection import selected
 
 
 @command(ListConfig, "Table of scenes, and why some are unfit for attacks.", renamed={"--limit": "--scenes"})
 def list_(config: ListConfig, session: Session) -> None:
     """Print the table; bad scenes are listed with their error."""
-    source = open_scenes(config.data, config.split, cache_scenes=0)
+    source = opened(config.data, config.split, None, cache_scenes=0)
     indices = range(len(source)) if config.scenes is None else selected(config.scenes, source.ids)
-    read = session.track(rows_of(source, splits_of(source, config.split), indices), "reading", len(indices))
-    rows, unfit = divided(read, config.fit_only)
+    rows, unfit = divided(rows_of(source, splits_of(source, config.split), indices), config.fit_only)
     table = scenes_table(rows, f"{config.data}: {len(rows)} of {len(source)} scenes")
     session.console.print(table.rich())
     session.say(f"{sum(not row.left_out for row in rows)} of {len(indices)} are fit for attacks.")
@@ -43,6 +43,7 @@ def import_(config: ImportConfig, session: Session) -> int:
         not_in=config.not_in,
         join=config.join,
         watch=partial(session.track, description="importing"),
+        examining=session.watch,
     )
     for name, reason in left_out:
         session.say(f"left out {name}: {reason}")
@@ -53,8 +54,7 @@ def import_(config: ImportConfig, session: Session) -> int:
 @command(GenerateConfig, "Generate procedural scenes: MetaDrive's roads with IDM traffic, deterministic from a seed.")
 def generate(config: GenerateConfig, session: Session) -> None:
     """Fill a folder with scenes."""
-    from scenarios import procedural
-    from scenarios.store import ScenarioStore
+    from scenarios import ScenarioStore, procedural
 
     folder = config.out or procedural.default_folder(config.config)
     with session.counter("generating") as count:

@@ -10,6 +10,7 @@ from harness.errors import ConfigError, ScenarioError
 from scenarios.export import write_folder
 from scenarios.filters import reject_reason
 from scenarios.importers.commonroad_logs import LogScenes, cut, read_logs
+from scenarios.indexing import update as indexing
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.selection import LeftOut
 from scenarios.sources import open_source
@@ -36,6 +37,7 @@ def import_folder(
     not_in: Sequence[str] = (),
     join: float | None = None,
     watch: Watch = iter,
+    examining: indexing.Watch | None = None,
 ) -> Imported:
     """Check scenes and write the good ones.
 
@@ -47,6 +49,7 @@ def import_folder(
         not_in: Leave out what shares a drive with these scenes: folders or files, with `@val` or `@test` for a split.
         join: Join CommonRoad windows that follow one another to logs, and cut these into scenes of so many seconds.
         watch: Sees the scenes go by.
+        examining: Told how far the index of a folder is, where one is needed and much is new.
 
     Raises:
         ConfigError: `out` is the source itself, an unknown split is named, or no log is as long as `join`.
@@ -54,11 +57,15 @@ def import_folder(
     """
     if out.resolve() == source.resolve():
         raise ConfigError(f"import: {out} is the source itself. Choose another folder.")
-    scenes: ScenarioSource = open_source(source, cache_scenes=0) if join is None else _log_scenes(source, join)
+    scenes: ScenarioSource
+    if join is None:
+        scenes = open_source(source, cache_scenes=0, watch=examining)
+    else:
+        scenes = _log_scenes(source, join)
     count = len(scenes)
     left_out: list[LeftOut] = []
     if not_in:
-        scenes = pool = training_pool(scenes, [_held_out(text) for text in not_in])
+        scenes = pool = training_pool(scenes, [_held_out(text, examining) for text in not_in])
         left_out += [LeftOut(name, f"{reason}: {held_out}") for name, held_out, reason in pool.dropped]
     written = write_folder(_good(scenes, watch(range(len(scenes))), fit_only, strict, left_out), out)
     return Imported(written, left_out, count)
@@ -87,6 +94,6 @@ def _log_scenes(source: Path, seconds: float) -> ScenarioSource:
     return LogScenes(cut(read_logs(source), seconds))
 
 
-def _held_out(text: str) -> ScenarioSource:
+def _held_out(text: str, examining: indexing.Watch | None) -> ScenarioSource:
     data, _, split = text.partition("@")
-    return open_source(data, split or None, cache_scenes=0)
+    return open_source(data, split or None, cache_scenes=0, watch=examining)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from harness.errors import ScenarioError
-from scenarios.filters import reject_reason
-from scenarios.opponents import path_lengths
+from scenarios.indexing.facts import scene_facts
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import LeftOut
 from scenarios.splits import assign
@@ -53,21 +51,20 @@ def rows_of(source: ScenarioSource, splits: Sequence[str], indices: Iterable[int
         splits: The split of each scene of the source.
         indices: Which scenes, in which order.
     """
-    for index in indices:
+    chosen = list(indices)
+    for index, facts in zip(chosen, scene_facts(source, chosen), strict=True):
         name = source.ids[index]
-        try:
-            scene = source[index]
-        except ScenarioError as error:
-            yield SceneRow(name, split=splits[index], left_out=f"cannot be read: {error}")
+        if facts.error:
+            yield SceneRow(name, split=splits[index], left_out=f"cannot be read: {facts.error}")
             continue
         yield SceneRow(
             name,
-            str(scene.num_steps),
-            str(scene.num_agents),
-            f"{path_lengths(scene)[scene.ego]:.1f}",
-            "" if scene.opponent is None else scene.agent_ids[scene.opponent],
+            str(facts.steps),
+            str(facts.agents),
+            f"{facts.ego_path:.1f}",
+            facts.opponent or "",
             splits[index],
-            reject_reason(scene) or "",
+            facts.unfit or "",
         )
 
 

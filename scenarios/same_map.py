@@ -2,115 +2,132 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import os
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
-from harness.errors import RunError
-from harness.files import explained, read_json, write_text
-from scenarios.scenario import Scenario, ScenarioSource
+from scenarios.indexing.facts import sketches_of
+from scenarios.map_sketch import SAME_MAP, Sketch, similarities
+from scenarios.scenario import ScenarioSource
 
-SKETCH_SIZE: Final = 256
-SAME_MAP: Final = 0.2
-"""Share of lane points in common from which two scenes lie on one map (WOMD: windows of one drive share all of
-them, the next most similar pair of 400 scenes 1 %)."""
-_VERSION: Final = 1
+_AT_ONCE: Final = 1_000_000
+"""Pairs that are looked at together: 24 MB."""
 
-_LOG = logging.getLogger(__name__)
+Pairs = NDArray[np.int64]
 
 
 def map_groups(source: ScenarioSource) -> list[int]:
     """Group number of every scene; scenes that share a map share a group.
 
-    Reads every scene once; for a folder the result is kept in the user's cache until a file changes.
+    Of a folder the index is asked; of other sources every scene is read once. A scene that cannot be read is a group.
     """
-    cached = _cache_file(source)
-    if cached is not None:
-        found = _read(cached, len(source))
-        if found is not None:
-            return found
-    groups = _group([map_sketch(source[index]) for index in range(len(source))])
-    if cached is not None:
-        _write(cached, groups)
-    return groups
+    return group(sketches_of(source))
 
 
-def _group(sketches: list[NDArray[np.uint64]]) -> list[int]:
-    parent = list(range(len(sketches)))
+def group(sketches: Iterable[Sketch]) -> list[int]:
+    """Group number of every sketch: those of similarity `SAME_MAP` are joined, and all that hang together thereby.
 
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    # Only scenes with a point in common can share a map: an inverted index spares most pairs.
-    places: dict[int, list[int]] = {}
-    for index, sketch in enumerate(sketches):
-        rivals = {other for value in sketch.tolist() for other in places.get(value, ())}
-        for other in rivals:
-            if root(other) != root(index) and similarity(sketch, sketches[other]) >= SAME_MAP:
-                parent[root(index)] = root(other)
-        for value in sketch.tolist():
-            places.setdefault(value, []).append(index)
-    return [root(index) for index in range(len(sketches))]
-
-
-def map_sketch(scenario: Scenario) -> NDArray[np.uint64]:
-    """The 256 smallest hashes of the scene's lane points (world frame, to 0.1 m): a sample for comparing maps."""
-    lanes = [np.asarray(feature.points[:, :2], dtype=np.float64) for feature in scenario.features if feature.is_lane]
-    if not lanes:
-        return np.zeros(0, dtype=np.uint64)
-    cells = np.round(np.concatenate(lanes) * 10.0).astype(np.int64).view(np.uint64)
-    with np.errstate(over="ignore"):
-        # Mixing constants of SplitMix64 (Steele, Lea & Flood 2014).
-        value = cells[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ cells[:, 1]
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.unique(value ^ (value >> np.uint64(31)))[:SKETCH_SIZE]
+    Time and memory grow with the number of different sketches that have a value in common.
+    """
+    numbers: dict[bytes, int] = {}
+    different: list[Sketch] = []
+    members: list[int] = []
+    for count, sketch in enumerate(sketches):
+        # Maps without lanes have nothing in common.
+        key = sketch.tobytes() or f"none {count}".encode()
+        if key not in numbers:
+            numbers[key] = len(different)
+            different.append(sketch)
+        members.append(numbers[key])
+    forest = _Forest(len(different))
+    runs = _Runs(different)
+    # Neighbours in a run first: they join nearly all that belongs together, and leave few pairs to look at.
+    for pairs in (runs.neighbours(), runs.others(forest)):
+        for part in pairs:
+            part = part[forest.differ(part)]
+            alike = similarities(different, part[:, 0], part[:, 1]) >= SAME_MAP
+            forest.join(part[alike])
+    roots = forest.roots()
+    return [int(roots[number]) for number in members]
 
 
-def similarity(one: NDArray[np.uint64], two: NDArray[np.uint64]) -> float:
-    """Estimated share of points in common (Jaccard index from bottom-k sketches)."""
-    union = np.union1d(one, two)[:SKETCH_SIZE]
-    return float(np.isin(union, one).__and__(np.isin(union, two)).mean()) if len(union) else 0.0
+class _Forest:
+    """Union-find over n items."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
+
+    def root(self, item: int) -> int:
+        parent = self._parent
+        while parent[item] != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    def roots(self) -> NDArray[np.int64]:
+        """Root of every item."""
+        return np.array([self.root(item) for item in range(len(self._parent))], dtype=np.int64)
+
+    def differ(self, pairs: Pairs) -> NDArray[np.bool_]:
+        """Which pairs [P, 2] are not joined yet."""
+        roots = self.roots()
+        return roots[pairs[:, 0]] != roots[pairs[:, 1]]
+
+    def join(self, pairs: Pairs) -> None:
+        for one, two in pairs.tolist():
+            self._parent[self.root(two)] = self.root(one)
 
 
-def _cache_file(source: ScenarioSource) -> Path | None:
-    """Where the groups of this folder, in its present state, are kept; None for sources that are not folders."""
-    paths = getattr(source, "paths", None)
-    if not paths:
-        return None
-    mark = hashlib.sha256(f"{_VERSION}|{SKETCH_SIZE}|{SAME_MAP}".encode())
-    for path in paths:
-        state = path.stat()
-        mark.update(f"|{path.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode())
-    root = os.environ.get("GAUNTLET_CACHE")
-    base = Path(root).expanduser() if root else Path(platformdirs.user_cache_dir("gauntlet-drive"))
-    return base / "same_map" / f"{mark.hexdigest()[:24]}.json"
+class _Runs:
+    """Which sketches have a value in common, for every value that could tell.
 
+    Two similar sketches share at least t values, t = 20 % of the larger one. So they also share one that is not among
+    the t - 1 most frequent values of either, and those need not be looked at: they may be in every sketch.
+    """
 
-def _read(path: Path, count: int) -> list[int] | None:
-    try:
-        groups = read_json(path)
-    except RunError:
-        return None
-    usable = isinstance(groups, list) and len(groups) == count and all(isinstance(group, int) for group in groups)
-    return groups if usable else None
+    def __init__(self, sketches: Sequence[Sketch]) -> None:
+        sizes = np.array([len(sketch) for sketch in sketches], dtype=np.int64)
+        values = np.concatenate([*sketches, np.zeros(0, dtype=np.uint64)])
+        owners = np.repeat(np.arange(len(sketches), dtype=np.int64), sizes)
+        _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
+        # Rare values first within each sketch, equally frequent ones in an order that is the same for all.
+        order = np.lexsort((number, counts[number], owners))
+        place = np.arange(len(values)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        keep = order[place <= np.repeat(sizes - np.ceil(SAME_MAP * sizes).astype(np.int64), sizes)]
+        keep = keep[np.argsort(number[keep], kind="stable")]
+        self._owners, number = owners[keep], number[keep]
+        self._starts = np.flatnonzero(np.diff(number, prepend=-1) != 0)
+        self._ends = np.append(self._starts[1:], len(number))
 
+    def neighbours(self) -> Iterator[Pairs]:
+        """Pairs that stand next to each other in a run, each once."""
+        last = np.zeros(len(self._owners), dtype=bool)
+        last[self._ends - 1] = True
+        left = np.flatnonzero(~last)
+        yield np.unique(np.stack([self._owners[left], self._owners[left + 1]], axis=1), axis=0)
 
-def _write(path: Path, groups: list[int]) -> None:
-    try:
-        with explained(path.parent, "make"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(groups))
-    except RunError as error:
-        # Only a convenience: the next run reads the scenes again.
-        _LOG.info("cannot keep %s: %s", path, error)
+    def others(self, forest: _Forest) -> Iterator[Pairs]:
+        """All pairs of every run whose members are not joined by now, each once in about a million."""
+        roots = forest.roots()[self._owners]
+        lengths = self._ends - self._starts
+        mixed = np.zeros(len(lengths), dtype=bool)
+        if len(lengths):
+            mixed = np.minimum.reduceat(roots, self._starts) != np.maximum.reduceat(roots, self._starts)
+        waiting: list[Pairs] = []
+        count = 0
+        for length in np.unique(lengths[mixed]).tolist():
+            starts = self._starts[mixed & (lengths == length)]
+            for part in range(0, len(starts), max(1, _AT_ONCE // length)):
+                places = starts[part : part + max(1, _AT_ONCE // length), None] + np.arange(length)
+                for offset in range(1, length):
+                    left, right = places[:, :-offset].ravel(), places[:, offset:].ravel()
+                    apart = roots[left] != roots[right]
+                    waiting.append(np.stack([self._owners[left[apart]], self._owners[right[apart]]], axis=1))
+                    count += len(waiting[-1])
+                    if count >= _AT_ONCE:
+                        yield np.unique(np.concatenate(waiting), axis=0)
+                        waiting, count = [], 0
+        if waiting:
+            yield np.unique(np.concatenate(waiting), axis=0)

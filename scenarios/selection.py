@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from harness.errors import ConfigError
-from scenarios.filters import reject_reason
+from scenarios.indexing.facts import unfit_reasons
+from scenarios.indexing.update import Watch
 from scenarios.scenario import ScenarioSource
 from scenarios.sources import PROCEDURAL, open_source
-from scenarios.splits import SPLITS, Concat, Subset
+from scenarios.splits import SPLITS, Subset
 from scenarios.store import CACHE_SCENES
 
 EXAMPLES = "`20` (the first 20), `10:20` (a range), `#3` (one), a scene's id, or several of these with commas"
@@ -28,14 +29,15 @@ def selected(text: str, ids: Sequence[str]) -> list[int]:
     """
     if text.strip().isdecimal() and int(text) > 0:
         return list(range(min(int(text), len(ids))))
-    if text in ids:
-        return [ids.index(text)]
-    return [index for item in text.split(",") for index in _item(item.strip(), text, ids)]
+    places = {name: index for index, name in enumerate(ids)}
+    if text in places:
+        return [places[text]]
+    return [index for item in text.split(",") for index in _item(item.strip(), text, places)]
 
 
-def _item(item: str, text: str, ids: Sequence[str]) -> list[int]:
+def _item(item: str, text: str, ids: Mapping[str, int]) -> list[int]:
     if item in ids:
-        return [ids.index(item)]
+        return [ids[item]]
     if item.startswith("#") and item[1:].isdecimal():
         found = [int(item[1:])]
     elif ":" in item and all(part.isdecimal() or not part for part in item.split(":", 1)):
@@ -57,6 +59,7 @@ def open_scenes(
     cache_scenes: int | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     fit_only: bool = False,
+    watch: Watch | None = None,
 ) -> ScenarioSource:
     """The scenes that the options `--data`, `--split`, `--scenes` and `--fit-only` name.
 
@@ -67,6 +70,7 @@ def open_scenes(
         cache_scenes: Scenes kept in memory; by default `scenarios.store.CACHE_SCENES`.
         on_error: Raise at a bad scene, or leave it out.
         fit_only: Leave out those of the selection that are unfit for attacks (`fit_scenes`).
+        watch: Told how far the index of the folder is, where it takes longer than a moment.
 
     Raises:
         ConfigError: Unknown or empty split, or a selection that names no scene, or none that is fit.
@@ -76,7 +80,9 @@ def open_scenes(
     # Of procedural scenes, no more are generated than are asked for.
     counted = data == PROCEDURAL and scenes is not None and scenes.strip().isdecimal() and int(scenes) > 0
     train, val, test = (int(scenes or 0) if counted and split == name else None for name in SPLITS)
-    source = open_source(data, split, cache_scenes=kept, on_error=on_error, train=train, val=val, test=test)
+    source = open_source(
+        data, split, cache_scenes=kept, on_error=on_error, train=train, val=val, test=test, watch=watch
+    )
     if scenes is not None:
         chosen = selected(scenes, source.ids)
         source = source if chosen == list(range(len(source))) else Subset(source, chosen)
@@ -107,14 +113,13 @@ def fit_scenes(source: ScenarioSource, name: str = "the source") -> FitScenes:
     """The scenes of a source that `scenarios.filters.reject_reason` accepts: the one meaning of `--fit-only`.
 
     Args:
-        source: All scenes; each is looked at once.
+        source: All scenes; what cannot be read is unfit as well.
         name: What the source is called in messages.
 
     Raises:
         ConfigError: None is fit.
-        ScenarioError: A scene cannot be read.
     """
-    reasons = [fitness(source, index) for index in range(len(source))]
+    reasons = unfit_reasons(source)
     fit = [index for index, reason in enumerate(reasons) if reason is None]
     unfit = [LeftOut(source.ids[index], reason) for index, reason in enumerate(reasons) if reason is not None]
     if unfit and not fit:
@@ -123,20 +128,6 @@ def fit_scenes(source: ScenarioSource, name: str = "the source") -> FitScenes:
             "Choose other scenes, or leave the option out."
         )
     return FitScenes(source, fit, unfit)
-
-
-def fitness(source: ScenarioSource, index: int) -> str | None:
-    """Why a scene is unfit for attacks, or None; a source with a method `fitness` of its own is asked, not read.
-
-    Raises:
-        ScenarioError: The scene cannot be read.
-    """
-    if isinstance(source, Subset):
-        return fitness(source.source, source.indices[index])
-    if isinstance(source, Concat):
-        return fitness(*source.place(index))
-    known = getattr(source, "fitness", None)
-    return known(index) if known is not None else reject_reason(source[index])
 
 
 def left_out(source: object) -> Iterator[LeftOut]:

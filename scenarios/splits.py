@@ -3,10 +3,11 @@
 In order of precedence:
 
 1. a split file, given or found as `splits.json` in the folder: `{"train": [ids or scene ids], "val": …, "test": …}`;
-2. procedural scenes: their ids say it (`pg-train-…`);
-3. CAT's folder of WOMD scenes (`0.pkl` … ): train 0–279, val 280–299, test 300–399 without the scenes that
+2. folders that are named like splits (`scenarios.importers.layouts`);
+3. procedural scenes: their ids say it (`pg-train-…`);
+4. CAT's folder of WOMD scenes (`0.pkl` … ): train 0–279, val 280–299, test 300–399 without the scenes that
    SAGE skips and without five windows of drives that are in train (69 scenes);
-4. anything else: by a hash of the scene id, where scenes that share a map (windows of one drive) stay together.
+5. anything else: by a hash of the scene id, where scenes that share a map (windows of one drive) stay together.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import bisect
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +29,8 @@ import numpy as np
 
 from harness.errors import ConfigError, ScenarioError
 from harness.files import read_json, write_text
+from scenarios.indexing.facts import SceneFacts, scene_facts, sketches_of
+from scenarios.map_sketch import Sketch
 from scenarios.same_map import map_groups
 from scenarios.scenario import Scenario, ScenarioSource, SceneList
 
@@ -66,6 +71,14 @@ class Subset(SceneList):
         names = source.ids
         self._ids = tuple(names[index] for index in self.indices)
 
+    def facts(self, indices: Sequence[int]) -> Iterator[SceneFacts]:
+        """What is known of some scenes, in their order."""
+        return scene_facts(self.source, [self.indices[index] for index in indices])
+
+    def sketches(self, indices: Sequence[int]) -> Iterator[Sketch]:
+        """The maps of some scenes, in their order."""
+        return sketches_of(self.source, [self.indices[index] for index in indices])
+
     def _load(self, index: int) -> Scenario:
         return self.source[self.indices[index]]
 
@@ -87,14 +100,29 @@ class Concat(SceneList):
             raise ConfigError(f"scene {twice!r} is in two of the joined sources; leave one of them out.")
         self._ends = list(np.cumsum([len(source) for source in self.sources], dtype=int))
 
-    def place(self, index: int) -> tuple[ScenarioSource, int]:
-        """The source that a scene comes from, and its index there."""
+    def facts(self, indices: Sequence[int]) -> Iterator[SceneFacts]:
+        """What is known of some scenes, in their order."""
+        for source, own in self._runs(indices):
+            yield from scene_facts(source, own)
+
+    def sketches(self, indices: Sequence[int]) -> Iterator[Sketch]:
+        """The maps of some scenes, in their order."""
+        for source, own in self._runs(indices):
+            yield from sketches_of(source, own)
+
+    def _runs(self, indices: Sequence[int]) -> Iterator[tuple[ScenarioSource, list[int]]]:
+        """Sources with indices of theirs; as many at a time as follow each other."""
+        for part, run in groupby(map(self._place, indices), key=lambda place: place[0]):
+            yield self.sources[part], [own for _, own in run]
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Number of the source, and index within it."""
         part = bisect.bisect_right(self._ends, index)
-        return self.sources[part], index - (self._ends[part - 1] if part else 0)
+        return part, index - (self._ends[part - 1] if part else 0)
 
     def _load(self, index: int) -> Scenario:
-        source, inner = self.place(index)
-        return source[inner]
+        part, own = self._place(index)
+        return self.sources[part][own]
 
 
 def split_indices(
@@ -135,6 +163,9 @@ def assign(
         split_file = Path(folder) / SPLIT_FILE
     if split_file is not None:
         return _from_file(source, Path(split_file))
+    given: tuple[str | None, ...] = getattr(source, "given_splits", ())
+    if any(given):
+        return given
     marks = [_PROCEDURAL.search(name) for name in source.ids]
     if marks and all(marks):
         return tuple(mark.group(1) for mark in marks if mark)
@@ -149,7 +180,8 @@ def is_cat_folder(source: ScenarioSource) -> bool:
     names = source.ids
     if "0" not in names or not all(name.isdecimal() and name.isascii() for name in names):
         return False
-    return source[names.index("0")].metadata.get("scenario_id") == CAT_SCENE_0
+    (first,) = scene_facts(source, [names.index("0")])
+    return first.scene_id == CAT_SCENE_0
 
 
 @cache
@@ -205,12 +237,10 @@ def _from_file(source: ScenarioSource, path: Path) -> tuple[str | None, ...]:
     wanted = {name: split for split, names in table.items() for name in names}
     result = [wanted.pop(name, None) for name in source.ids]
     if wanted:
-        # What is left over may be ids inside the files, which are known only after reading them.
-        for index, split in enumerate(result):
-            if split is None and wanted:
-                metadata = source[index].metadata
-                name = str(metadata.get("scenario_id", metadata.get("id", "")))
-                result[index] = wanted.pop(name, None)
+        # What is left over may be ids inside the files.
+        rest = [index for index, split in enumerate(result) if split is None]
+        for index, facts in zip(rest, scene_facts(source, rest), strict=True):
+            result[index] = wanted.pop(facts.scene_id, None)
     if wanted:
         missing = sorted(wanted)
         raise ScenarioError(
@@ -229,6 +259,6 @@ def _read_split_file(path: Path) -> dict[str, list[str]]:
     named = {split: [str(name).removesuffix(".pkl") for name in names] for split, names in table.items()}
     flat = [name for names in named.values() for name in names]
     if len(set(flat)) != len(flat):
-        twice = next(name for name in flat if flat.count(name) > 1)
+        twice = Counter(flat).most_common(1)[0][0]
         raise ScenarioError(f"{path}: scene {twice!r} is in two splits. Splits must be disjoint.")
     return named

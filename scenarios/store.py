@@ -1,33 +1,24 @@
-"""Scenes of a folder or of a list of files, read on demand."""
+"""The scenes of a folder, or of one file, in any format: read on demand, known from the index."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from harness.caching import Lru
 from harness.errors import ConfigError, ScenarioError
-from scenarios.importers import womd
-from scenarios.importers.files import SceneFile, examine, load_file, load_scene, name_of, rename
-from scenarios.importers.layouts import KINDS, MAPPING, SUMMARY, kind_of, natural_key, summary_paths
+from scenarios.importers.files import SceneFile, examine, load_file, load_scene, name_of, rename, several
+from scenarios.importers.layouts import MAPPING, SUMMARY, SceneFound, find_scenes
+from scenarios.indexing.facts import IndexTask, SceneFacts
+from scenarios.indexing.update import SceneIndex, Watch
+from scenarios.map_sketch import Sketch
 from scenarios.scenario import Scenario, SceneList
 from scenarios.validate import Needs
 
-__all__ = [
-    "CACHE_SCENES",
-    "MAPPING",
-    "SUMMARY",
-    "ImportedFolder",
-    "ImportedStore",
-    "Rejected",
-    "ScenarioStore",
-    "examine",
-    "load_scene",
-    "natural_key",
-    "rename",
-]
+__all__ = ["CACHE_SCENES", "MAPPING", "SUMMARY", "Rejected", "ScenarioStore", "examine", "load_scene", "rename"]
 
 CACHE_SCENES: Final = 64
 """About 3 MB each for WOMD scenes."""
@@ -43,15 +34,20 @@ class Rejected(NamedTuple):
 
 
 class ScenarioStore(SceneList):
-    """Random access to the scenes of a folder; a `ScenarioSource`.
+    """Random access to the scenes of a folder or of one file; a `ScenarioSource`.
 
-    Index order is natural order of the file names (`2.pkl` before `10.pkl`, so that index n of CAT's folder is
-    `n.pkl`), or the order of the summary where the folder has one (as MetaDrive numbers them). A scene's id is
-    its file name without `.pkl`: unique, which the ids inside WOMD files are not.
+    Where the scene files lie, `scenarios.importers.layouts` says. Index order is its order: natural order of the file
+    names (`2.pkl` before `10.pkl`, so that index n of CAT's folder is `n.pkl`), or the order of the summary where the
+    folder has one (as MetaDrive numbers them); records are in the order of their file. A scene's id is its file name
+    without what all names of the format have, or the scene id inside TFRecords; where two were equal, the path below
+    the folder.
+
+    Opening a folder reads no scene, except from files that hold several: their scenes are looked up in the index
+    (`scenarios.indexing`), which reads once what is new or has changed.
 
     Attributes:
-        folder: The folder.
-        paths: File of each scene.
+        folder: The folder, or the file.
+        given_splits: The split of each scene after the folders that it lies in, None where they say nothing.
         rejected: Files that were left out with `on_error="skip"`, with reasons.
     """
 
@@ -59,22 +55,26 @@ class ScenarioStore(SceneList):
         self,
         folder: str | Path,
         *,
+        part: str | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         cache_scenes: int = CACHE_SCENES,
         needs: Needs | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """List the folder.
 
         Args:
-            folder: Holds the pickles, directly or where its mapping file says.
-            on_error: `raise`: a bad scene raises when it is asked for. `skip`: every file is read once now, and bad
-                ones are left out, logged and listed in `rejected`.
+            folder: Holds the scene files, or is one.
+            part: Only the files of this split, where any lie in folders that are named like splits.
+            on_error: `raise`: a bad scene raises when it is asked for. `skip`: bad ones are left out, logged and listed
+                in `rejected`; for that all are looked up in the index.
             cache_scenes: Scenes kept in memory, least recently used first out; 0 keeps none.
             needs: What every scene must have, else it counts as bad.
+            watch: Told how far the index is, where much is new.
 
         Raises:
-            ScenarioError: The folder does not exist or holds no scene, or its summary names missing files.
-            ConfigError: An option is out of range.
+            ScenarioError: The folder does not exist or holds no usable scene, or its summary names missing files.
+            ConfigError: An option is out of range, there is no such part, or a package is missing for the format.
         """
         if on_error not in ("raise", "skip"):
             raise ConfigError(f"on_error is {on_error!r}; expected 'raise' or 'skip'.")
@@ -84,169 +84,142 @@ class ScenarioStore(SceneList):
         self.needs = needs
         self.rejected: list[Rejected] = []
         self._cache: Lru[int, Scenario] = Lru(cache_scenes)
-        self.paths = self._list(on_error)
-        self._ids = _unique_ids(self.paths, self.folder)
+        self._index = SceneIndex(self.folder, watch)
+        found = list(find_scenes(self.folder))
+        parts = sorted({item.split for item in found if item.split is not None})
+        self._whole = part is None or not parts
+        if not self._whole:
+            if part not in parts:
+                raise ConfigError(f"{self.folder} has no sub-folder {part!r}, only {', '.join(parts)}.")
+            found = [item for item in found if item.split == part]
+        found = self._existing(found, on_error)
+        names, self._scenes, splits = self._list(found)
         if on_error == "skip":
-            self._drop_bad()
+            kept = self._usable()
+            names, splits = [names[index] for index in kept], [splits[index] for index in kept]
+            self._scenes = [self._scenes[index] for index in kept]
+        self.given_splits: tuple[str | None, ...] = tuple(splits)
+        self._ids = _unique(names, self._scenes, self.folder)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """File of each scene."""
+        return tuple(Path(scene.path) for scene in self._scenes)
+
+    def facts(self, indices: Sequence[int]) -> Iterator[SceneFacts]:
+        """What is known of some scenes, in their order; what is new or has changed is examined first."""
+        return self._index.facts(self._examined(indices))
+
+    def sketches(self, indices: Sequence[int]) -> Iterator[Sketch]:
+        """The maps of some scenes, in their order; see `facts`."""
+        return self._index.sketches(self._examined(indices))
+
+    def _examined(self, indices: Sequence[int]) -> Sequence[IndexTask]:
+        everything = len(indices) == len(self._scenes)
+        scenes = self._scenes if everything and list(indices) == list(range(len(indices))) else None
+        chosen = [self._scenes[index] for index in indices] if scenes is None else scenes
+        files = {scene.path: SceneFound(scene.path, scene.kind, None) for scene in chosen}
+        self._index.update(list(files.values()))
+        if scenes is not None and self._whole and not self.rejected:
+            self._index.keep(files)
+        return chosen
 
     def _load(self, index: int) -> Scenario:
-        return self._cache.get(index, lambda: load_scene(self.paths[index], self._ids[index], self.needs))
+        path, kind, record, place = self._scenes[index]
+        entry = SceneFile(Path(path), kind, record, self._ids[index], place)
+        return self._cache.get(index, lambda: load_file(entry, self.needs))
 
-    def _list(self, on_error: str) -> tuple[Path, ...]:
-        if not self.folder.is_dir():
-            raise ScenarioError(f"{self.folder}: no such folder. Expected a folder of ScenarioDescription pickles.")
-        summary = self.folder / SUMMARY
-        if summary.exists():
-            paths = [Path(path) for path in summary_paths(self.folder)]
-            missing = [path for path in paths if not path.is_file()]
-            if missing and on_error == "raise":
-                raise ScenarioError(
-                    f"{summary}: names {missing[0].name}, which does not exist ({len(missing)} missing in all). "
-                    "Restore the files or delete the summary."
-                )
-            for path in missing:
-                self._reject(path, "the summary names it, but it does not exist")
-            paths = [path for path in paths if path.is_file()]
-        else:
-            paths = sorted((path for path in self.folder.glob("*.pkl") if path.name != MAPPING), key=natural_key)
-        if not paths:
-            raise ScenarioError(f"{self.folder}: no scenes. Expected *.pkl files (ScenarioNet or CAT).")
-        return tuple(paths)
+    def _existing(self, found: list[SceneFound], on_error: str) -> list[SceneFound]:
+        """Those of the files that exist: a summary may name others."""
+        there: dict[str, frozenset[str]] = {}
+        missing = []
+        for item in found:
+            folder, name = os.path.split(item.path)
+            if item.kind == "description" and folder not in there:
+                there[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder or ".") else frozenset()
+            if item.kind == "description" and name not in there[folder]:
+                missing.append(item)
+        if missing and on_error == "raise":
+            raise ScenarioError(
+                f"{self.folder}: its summary names {missing[0].path}, which does not exist ({len(missing)} missing in "
+                "all). Restore the files or delete the summary."
+            )
+        for item in missing:
+            self._reject(item.path, "the summary names it, but it does not exist")
+        gone = set(missing)
+        return [item for item in found if item not in gone] if gone else found
 
-    def _drop_bad(self) -> None:
-        kept = []
-        for index, path in enumerate(self.paths):
-            try:
-                load_scene(path, self._ids[index], self.needs)
-                kept.append(index)
-            except ScenarioError as error:
-                self._reject(path, str(error))
-        self.paths = tuple(self.paths[index] for index in kept)
-        self._ids = tuple(self._ids[index] for index in kept)
-        if not self.paths:
-            raise ScenarioError(f"{self.folder}: all {len(self.rejected)} scenes are bad: {self.rejected[0].reason}")
-
-    def _reject(self, path: Path, reason: str) -> None:
-        _LOG.warning("left out %s: %s", path, reason)
-        self.rejected.append(Rejected(path, reason))
-
-
-class ImportedStore(SceneList):
-    """Random access to the scenes of files in any supported format; a `ScenarioSource`.
-
-    Scenes are named by what identifies them: the scene id inside TFRecords, else the file name. Files are in
-    natural order of their names, records in the order of their file.
-
-    Attributes:
-        paths: The files.
-        rejected: What was left out with `on_error="skip"`, with reasons.
-    """
-
-    def __init__(
-        self,
-        paths: Iterable[Path],
-        *,
-        on_error: Literal["raise", "skip"] = "raise",
-        cache_scenes: int = CACHE_SCENES,
-        needs: Needs | None = None,
-    ) -> None:
-        """List the scenes (of TFRecords: read the names).
-
-        Args:
-            paths: Scene files.
-            on_error: `raise`: a bad scene raises when it is asked for, a bad TFRecord at once. `skip`: everything is
-                read once now; what is bad is left out, logged and listed in `rejected`.
-            cache_scenes: Scenes kept in memory.
-            needs: What every scene must have, else it counts as bad.
+    def _list(self, found: list[SceneFound]) -> tuple[list[str], list[IndexTask], list[str | None]]:
+        """Names, places and splits of the scenes of files.
 
         Raises:
-            ScenarioError: No scenes, or a broken file.
-            ConfigError: An option is out of range.
+            ScenarioError: All of them are in files with several, and every one is bad.
         """
-        if on_error not in ("raise", "skip") or cache_scenes < 0:
-            raise ConfigError(f"importing: on_error {on_error!r}, cache_scenes {cache_scenes}: out of range.")
-        self.paths = tuple(sorted(paths, key=natural_key))
-        self.needs = needs
-        self.rejected: list[Rejected] = []
-        self._cache: Lru[int, Scenario] = Lru(cache_scenes)
-        self._entries = [entry for path in self.paths for entry in self._list(path, on_error)]
-        if on_error == "skip":
-            self._drop_bad()
-        if not self._entries:
-            reason = f": {self.rejected[0].reason}" if self.rejected else ""
-            raise ScenarioError(f"no usable scene in {len(self.paths)} files{reason}. Expected {KINDS}.")
-        self._name()
+        shards = [item for item in found if several(item.kind)]
+        self._index.update(shards)
+        names: list[str] = []
+        scenes: list[IndexTask] = []
+        splits: list[str | None] = []
+        errors: list[str] = []
+        for item in found:
+            path, kind, split = item
+            if not several(kind):
+                names.append(name_of(Path(path), kind))
+                scenes.append(IndexTask(path, kind))
+                splits.append(split)
+                continue
+            stem = name_of(Path(path), kind)
+            for record, place, name, error in self._index.places(item):
+                names.append(name or f"{stem}-{record}")
+                scenes.append(IndexTask(path, kind, record, place))
+                splits.append(split)
+                errors += [error] if error else []
+        if scenes and len(errors) == len(scenes):
+            raise ScenarioError(errors[0])
+        return names, scenes, splits
 
-    def _load(self, index: int) -> Scenario:
-        return self._cache.get(index, lambda: load_file(self._entries[index], self.needs))
-
-    def _list(self, path: Path, on_error: str) -> list[SceneFile]:
-        kind = kind_of(path)
-        try:
-            if kind is None:
-                raise ScenarioError(f"{path}: not a scene file. Expected {KINDS}.")
-            if kind == "womd":
-                return [SceneFile(path, kind, record, name) for record, name in enumerate(womd.names(path))]
-        except ScenarioError as error:
-            if on_error == "raise":
-                raise
-            self._reject(path, str(error))
-            return []
-        return [SceneFile(path, kind, 0, name_of(path, kind))]
-
-    def _drop_bad(self) -> None:
+    def _usable(self) -> list[int]:
+        """Indices of the scenes that are not bad; the others are rejected."""
         kept = []
-        for entry in self._entries:
-            try:
-                load_file(entry, self.needs)
-                kept.append(entry)
-            except ScenarioError as error:
-                self._reject(entry.path, str(error))
-        self._entries = kept
+        for index, facts in enumerate(self.facts(range(len(self._scenes)))):
+            path = self._scenes[index].path
+            reason = facts.error
+            if not reason and self.needs is not None and (lacks := facts.lacks(self.needs)):
+                reason = f"{path}: {lacks}"
+            if reason:
+                self._reject(path, reason)
+            else:
+                kept.append(index)
+        if not kept:
+            raise ScenarioError(f"{self.folder}: all {len(self.rejected)} scenes are bad: {self.rejected[0].reason}")
+        return kept
 
-    def _name(self) -> None:
-        """Make names unique: a scene that occurs again is named with its file."""
-        seen: set[str] = set()
-        for place, entry in enumerate(self._entries):
-            name = entry.name
-            if name in seen:
-                name = f"{entry.name}-{entry.path.stem}-{entry.record}"
-                self._entries[place] = entry._replace(name=name)
-            seen.add(name)
-        self._ids = tuple(entry.name for entry in self._entries)
-
-    def _reject(self, path: Path, reason: str) -> None:
+    def _reject(self, path: str, reason: str) -> None:
         _LOG.warning("left out %s: %s", path, reason)
-        self.rejected.append(Rejected(path, reason))
+        self.rejected.append(Rejected(Path(path), reason))
 
 
-class ImportedFolder(ImportedStore):
-    """The scene files of a folder.
+def _unique(names: Sequence[str], scenes: Sequence[IndexTask], folder: Path) -> tuple[str, ...]:
+    """The names; paths below the folder where two files have the same, or with the file where two records have."""
+    if len(set(names)) == len(names):
+        return tuple(names)
+    pairs = list(zip(names, scenes, strict=True))
+    singles = [name for name, scene in pairs if not several(scene.kind)]
+    if len(set(singles)) < len(singles):
+        pairs = [(name if several(scene.kind) else _below(scene.path, folder), scene) for name, scene in pairs]
+    seen: set[str] = set()
+    for place, (name, scene) in enumerate(pairs):
+        number = 0
+        wanted = name
+        while wanted in seen:
+            wanted = "-".join((name, Path(scene.path).stem, str(scene.record), *([str(number)] if number else [])))
+            number += 1
+        seen.add(wanted)
+        pairs[place] = wanted, scene
+    return tuple(name for name, _ in pairs)
 
-    Attributes:
-        folder: The folder.
-    """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        on_error: Literal["raise", "skip"] = "raise",
-        cache_scenes: int = CACHE_SCENES,
-        needs: Needs | None = None,
-    ) -> None:
-        """List the folder; arguments and errors as `ImportedStore`."""
-        self.folder = folder
-        paths = [path for path in folder.iterdir() if path.is_file() and kind_of(path) is not None]
-        super().__init__(paths, on_error=on_error, cache_scenes=cache_scenes, needs=needs)
-
-
-def _unique_ids(paths: tuple[Path, ...], folder: Path) -> tuple[str, ...]:
-    """File stems, or paths below the folder where two stems are equal."""
-    stems = [path.stem for path in paths]
-    if len(set(stems)) == len(stems):
-        return tuple(stems)
-    return tuple(
-        str(path.relative_to(folder).with_suffix("")) if path.is_relative_to(folder) else str(path.with_suffix(""))
-        for path in paths
-    )
+def _below(path: str, folder: Path) -> str:
+    """A path below the folder, without its suffix."""
+    inside = Path(path)
+    return str((inside.relative_to(folder) if inside.is_relative_to(folder) else inside).with_suffix(""))

@@ -6,10 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from scenarios.same_map import SAME_MAP, map_sketch, similarity
+from scenarios.indexing.facts import scene_facts, scene_id, sketches_of
+from scenarios.map_sketch import Sketch, SketchTable
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.splits import Subset
 
@@ -39,11 +37,12 @@ def training_pool(candidates: ScenarioSource, held_out: Sequence[ScenarioSource]
     """Candidates without those that are windows of a held-out drive.
 
     A candidate is left out if it is a held-out scene (the same scene id, whatever the format: leading zeros do not
-    count, as GPUDrive drops them), or if a fifth of its lane points are a held-out scene's (`same_map`: windows of one
-    drive share all or many of them; so do drives through the same place on another day, which a model would know by
+    count, as GPUDrive drops them), or if a fifth of its lane points are a held-out scene's (`map_sketch`: windows of
+    one drive share all or many of them; so do drives through the same place on another day, which a model would know by
     heart just as well). Two candidates with the same id are kept once, the first.
 
-    Every scene of all sources is read once.
+    Of folders the index is asked; the scenes of other sources are read once. A candidate that cannot be read is kept:
+    whoever reads it learns why.
 
     Args:
         candidates: Scenes to train on, such as `Concat` of several data sets.
@@ -51,30 +50,25 @@ def training_pool(candidates: ScenarioSource, held_out: Sequence[ScenarioSource]
     """
     ids: dict[str, str] = {}
     names: list[str] = []
-    sketches: list[NDArray[np.uint64]] = []
-    places: dict[int, list[int]] = {}
+    sketches: list[Sketch] = []
     for source in held_out:
-        for index in range(len(source)):
-            scenario = source[index]
-            ids.setdefault(scene_key(scenario), source.ids[index])
-            sketch = map_sketch(scenario)
-            for value in sketch.tolist():
-                places.setdefault(value, []).append(len(names))
-            names.append(source.ids[index])
+        for name, facts, sketch in zip(source.ids, scene_facts(source), sketches_of(source), strict=True):
+            ids.setdefault(_key(facts.scene_id or name), name)
+            names.append(name)
             sketches.append(sketch)
+    table = SketchTable(sketches)
     kept: list[int] = []
     dropped: list[Dropped] = []
     seen: dict[str, str] = {}
-    for index, name in enumerate(candidates.ids):
-        scenario = candidates[index]
-        key, sketch = scene_key(scenario), map_sketch(scenario)
-        rivals = {other for value in sketch.tolist() for other in places.get(value, ())}
-        shared = {other: similarity(sketch, sketches[other]) for other in rivals}
-        nearest = max(shared, key=lambda other: shared[other], default=None)
+    about = zip(candidates.ids, scene_facts(candidates), sketches_of(candidates), strict=True)
+    for index, (name, facts, sketch) in enumerate(about):
+        key = _key(facts.scene_id or name)
+        nearest = None if key in ids else table.nearest(sketch)
         if key in ids:
             dropped.append(Dropped(name, ids[key], "the same scene id"))
-        elif nearest is not None and shared[nearest] >= SAME_MAP:
-            dropped.append(Dropped(name, names[nearest], f"{shared[nearest]:.0%} of the lane points in common"))
+        elif nearest is not None:
+            other, shared = nearest
+            dropped.append(Dropped(name, names[other], f"{shared:.0%} of the lane points in common"))
         elif key in seen:
             dropped.append(Dropped(name, seen[key], "twice among the candidates"))
         else:
@@ -85,5 +79,8 @@ def training_pool(candidates: ScenarioSource, held_out: Sequence[ScenarioSource]
 
 def scene_key(scenario: Scenario) -> str:
     """What identifies a recorded scene in every format: the scene id of its data set, without leading zeros."""
-    about: object = scenario.metadata.get("scenario_id") or scenario.metadata.get("id") or scenario.id
-    return re.sub(r"^0+(?=[0-9a-f]{8,}$)", "", str(about).lower())
+    return _key(scene_id(scenario) or scenario.id)
+
+
+def _key(name: str) -> str:
+    return re.sub(r"^0+(?=[0-9a-f]{8,}$)", "", name.lower())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
+
+from scenarios.indexing.update import Watch
 
 Item = TypeVar("Item")
 PLAIN_WIDTH: Final = 160
@@ -63,3 +66,16 @@ def tracked(items: Iterable[Item], description: str, console: Console, total: in
     """The items, with a bar that counts them."""
     with bars(console) as progress:
         yield from progress.track(items, total=total, description=description)
+
+
+def watch_on(console: Console) -> Watch:
+    """Shows what a source does before it can give scenes: a line that says what, and a bar."""
+
+    @contextmanager
+    def watch(what: str, total: int) -> Iterator[Callable[[int], object]]:
+        console.print(f"{what}: {total:,}", markup=False, soft_wrap=True)
+        with bars(console) as progress:
+            task = progress.add_task("scenes", total=total)
+            yield lambda done: progress.update(task, completed=done)
+
+    return watch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from harness.commands.options import opened
 from harness.commands.runs import RunDirectory
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
@@ -17,7 +18,7 @@ from harness.training.evaluation import Evaluator
 from harness.training.learner import Learner, LivePolicy
 from harness.training.loop import Parts
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import left_out, open_scenes
+from scenarios.selection import left_out
 
 CACHED_SCENES: Final = 512
 """Scenes kept in memory (about 3 MB each), and scenes whose candidates an adversary with a `cache_scenes` option may
@@ -100,8 +101,8 @@ def train_and_test(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]
         ScenarioError: The data cannot be read.
     """
 
-    def opened(split: str, scenes: str | None) -> ScenarioSource:
-        return open_scenes(
+    def part(split: str, scenes: str | None) -> ScenarioSource:
+        return opened(
             config.data,
             split,
             scenes,
@@ -110,7 +111,7 @@ def train_and_test(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]
             fit_only=config.fit_only,
         )
 
-    return opened(config.train_split, config.train_scenes), opened(config.test_split, config.test_scenes)
+    return part(config.train_split, config.train_scenes), part(config.test_split, config.test_scenes)
 
 
 def check_disjoint(train: ScenarioSource, test: ScenarioSource) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Final, NamedTuple
 from harness.errors import ScenarioError, reading
 from scenarios import safe_pickle
 from scenarios.description import from_description
-from scenarios.importers import argoverse2, commonroad, gpudrive, womd
+from scenarios.importers import argoverse2, commonroad, gpudrive, tfrecord, womd
 from scenarios.importers.layouts import kind_of
+from scenarios.importers.tfrecord import RecordPlace
 from scenarios.opponents import select_opponent
 from scenarios.resampling import resampled
 from scenarios.scenario import Scenario
@@ -28,23 +30,45 @@ class SceneFile(NamedTuple):
         path: Its file.
         kind: Format of the file, see `scenarios.importers.layouts.kind_of`.
         record: Its number in the file, where a file holds several.
-        name: Id of the scene.
+        name: Id of the scene; the one that the file gives it if empty.
+        place: Where the record lies in the file, where that is known: the others then need not be passed over.
     """
 
     path: Path
     kind: str
     record: int
     name: str
-
-
-def holds_importable(folder: Path) -> bool:
-    """Whether a folder directly holds scene files of another kind than ScenarioNet pickles."""
-    return any(kind_of(path) not in (None, "description") for path in folder.iterdir() if path.is_file())
+    place: RecordPlace | None = None
 
 
 def name_of(path: Path, kind: str) -> str:
     """Id of the scene of a file that holds one: the file's name without what all names of the format have."""
     return path.stem.removeprefix("scenario_") if kind == "argoverse2" else path.stem
+
+
+def several(kind: str) -> bool:
+    """Whether a file of this format holds several scenes, see `records_of`."""
+    return kind == "womd"
+
+
+def records_of(path: Path) -> list[RecordPlace]:
+    """Where the scenes lie in a file of a format that holds several.
+
+    Raises:
+        ScenarioError: The file is damaged or holds none.
+    """
+    places = tfrecord.scan(path)
+    if not places:
+        raise ScenarioError(f"{path}: the file holds no record. Fetch it again, or leave it out.")
+    return places
+
+
+def companions(path: str, kind: str) -> tuple[str, ...]:
+    """Files without which a scene file tells nothing: a change of theirs is one of the scene's."""
+    if kind != "argoverse2":
+        return ()
+    folder, name = os.path.split(path)
+    return (os.path.join(folder, f"log_map_archive_{os.path.splitext(name)[0].removeprefix('scenario_')}.json"),)
 
 
 def read_file(entry: SceneFile) -> Scenario:
@@ -55,7 +79,8 @@ def read_file(entry: SceneFile) -> Scenario:
         ConfigError: Its format needs a package that is not installed.
     """
     with reading(entry.path, _EXPECTED):
-        return rename(resampled(_READERS[entry.kind](entry)), entry.name)
+        scenario = resampled(_READERS[entry.kind](entry))
+        return rename(scenario, entry.name) if entry.name else scenario
 
 
 def load_file(entry: SceneFile, needs: Needs | None = None) -> Scenario:
@@ -157,7 +182,7 @@ def _description(entry: SceneFile) -> Scenario:
 
 _READERS: Final[Mapping[str, Callable[[SceneFile], Scenario]]] = {
     "description": _description,
-    "womd": lambda entry: womd.load(entry.path, entry.record),
+    "womd": lambda entry: womd.load(entry.path, entry.record, entry.place),
     "gpudrive": lambda entry: gpudrive.load(entry.path),
     "argoverse2": lambda entry: argoverse2.load(entry.path),
     "commonroad": lambda entry: commonroad.load(entry.path),

@@ -47,16 +47,23 @@ def names(path: str | Path) -> list[str]:
     return found
 
 
-def load(path: str | Path, index: int = 0) -> Scenario:
+def load(path: str | Path, index: int = 0, place: tfrecord.RecordPlace | None = None) -> Scenario:
     """Scene `index` of a TFRecord file.
+
+    Args:
+        path: The file.
+        index: Number of the record.
+        place: Where the record lies, where that is known; else the file is searched from its beginning.
 
     Raises:
         ScenarioError: No such record, a damaged file, or a proto that is not a complete scene; one clear line.
     """
-    records = tfrecord.scan(path)
-    if not 0 <= index < len(records):
-        raise ScenarioError(f"{path}: there is no record {index}; the file holds {len(records)}.")
-    return from_bytes(tfrecord.read(path, records[index]), f"{path}: record {index}")
+    if place is None:
+        records = tfrecord.scan(path)
+        if not 0 <= index < len(records):
+            raise ScenarioError(f"{path}: there is no record {index}; the file holds {len(records)}.")
+        place = records[index]
+    return from_bytes(tfrecord.read(path, place), f"{path}: record {index}")
 
 
 def from_bytes(data: bytes, source: str = "") -> Scenario:

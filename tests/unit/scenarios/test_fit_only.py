@@ -6,7 +6,8 @@ import pytest
 
 from harness.errors import ConfigError
 from scenarios.export import write_folder
-from scenarios.selection import LeftOut, fit_scenes, fitness, left_out, left_out_line, open_scenes
+from scenarios.indexing.facts import SceneFacts, unfit_reasons
+from scenarios.selection import LeftOut, fit_scenes, left_out, left_out_line, open_scenes
 from scenarios.splits import Concat, Subset
 from tests.scenes import straight_road
 from tests.sources import ListSource
@@ -46,15 +47,26 @@ def test_what_was_left_out_is_found_inside_of_sources():
 
 def test_a_source_that_knows_is_asked_and_its_scenes_are_not_read():
     class Knowing(ListSource):
-        def fitness(self, index):
-            return "no opponent" if index == 1 else None
+        def facts(self, indices):
+            return (SceneFacts(unfit="no opponent" if index == 1 else None) for index in indices)
+
+        def sketches(self, indices):
+            raise AssertionError("not asked")
 
         def __getitem__(self, index):
             raise AssertionError("read")
 
     source = Concat([Subset(Knowing([named(straight_road(), name) for name in "abc"]), [2, 1]), mixed()])
-    assert [fitness(source, index) for index in range(3)] == [None, "no opponent", None]
+    assert unfit_reasons(source, range(3)) == [None, "no opponent", None]
     assert fit_scenes(source).ids == ("c", "s0", "s3")
+
+
+def test_what_cannot_be_read_is_left_out_and_named(tmp_path):
+    write_folder(mixed(), tmp_path)
+    (tmp_path / "sd_s3.pkl").write_bytes(b"no pickle")
+    found = open_scenes(str(tmp_path), "all", fit_only=True)
+    assert found.ids == ("sd_s0",)
+    assert left_out_line(found.left_out, 5).endswith("ego hardly moves 2, no opponent 1, cannot be read 1.")
 
 
 def test_the_selection_comes_first_and_none_that_is_fit_is_an_error(tmp_path):

@@ -291,7 +291,7 @@ def test_bad_files_can_be_left_out(tmp_path):
     (tmp_path / "y.tfrecord").write_bytes(b"nothing")
     source = open_source(tmp_path, on_error="skip")
     assert source.ids == ("good", "ab12cd34ef567890")
-    assert [rejected.path.name for rejected in source.rejected] == ["y.tfrecord", "bad.json"]
+    assert [rejected.path.name for rejected in source.rejected] == ["bad.json", "y.tfrecord"]
 
 
 def test_training_pool_drops_windows_of_held_out_drives(tmp_path):

@@ -250,7 +250,7 @@ def test_open_source_opens_folders_and_subfolders(tmp_path, monkeypatch):
         open_source(tmp_path / "deep", "val")
     with pytest.raises(ConfigError, match="unknown split"):
         open_source(tmp_path / "flat", "trian")
-    with pytest.raises(ScenarioError, match="no such folder"):
+    with pytest.raises(ScenarioError, match="no such file or folder"):
         open_source(tmp_path / "nowhere")
 
 

@@ -143,7 +143,7 @@ def test_needs_reject_scenes_for_a_use(folder):
 
 
 def test_no_folder_no_scenes_all_bad_and_bad_options(tmp_path):
-    with pytest.raises(ScenarioError, match="no such folder"):
+    with pytest.raises(ScenarioError, match="no such file or folder"):
         ScenarioStore(tmp_path / "none")
     with pytest.raises(ScenarioError, match="no scenes"):
         ScenarioStore(tmp_path)

@@ -1,0 +1,245 @@
+"""Bringing the index of a folder up to date: what is new or has changed is examined, by all processors."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from harness.caching import cache_folder
+from harness.errors import ConfigError, ScenarioError, WorkerError
+from scenarios.fresh_processes import outcomes, processors
+from scenarios.importers.files import companions, records_of, several
+from scenarios.importers.layouts import SceneFound
+from scenarios.indexing.facts import IndexRow, IndexTask, SceneFacts, error_row, examine_scene
+from scenarios.indexing.table import IndexTable, Key, Place, Stored
+from scenarios.map_sketch import Sketch
+
+Watch = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+"""Given what is being done and how many scenes there are, surrounds it, and takes how many are done."""
+
+LIMIT_S: Final = 120.0
+"""Longest examination of one scene, s; the largest published ones take less than one."""
+_FEW: Final = 64
+"""So many scenes are begun in this process: starting others takes longer than most folders of this size."""
+_PATIENCE_S: Final = 2.0
+"""How long this process goes on alone, s."""
+_BATCH: Final = 64
+_STORE_S: Final = 1.0
+"""Rows are stored when so many are there, or so much time has gone, s: no more is lost by a kill."""
+_LOOK_S: Final = 0.2
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Job(NamedTuple):
+    """A scene to examine, with what its row will say of its file."""
+
+    task: IndexTask
+    file: bytes
+    state: str
+    records: int
+
+
+class SceneIndex:
+    """What is known of the scenes below a root."""
+
+    def __init__(self, root: str | Path, watch: Watch | None = None) -> None:
+        """Name the index; nothing is read.
+
+        Args:
+            root: A folder, or one scene file.
+            watch: Told of what takes longer than a moment.
+        """
+        self.root = str(root)
+        self._watch = watch
+        name = hashlib.sha256(os.fsencode(os.path.realpath(self.root))).hexdigest()[:32]
+        self.table = IndexTable(cache_folder("index") / f"{name}.sqlite")
+        # What another look might find otherwise is kept as long as this object.
+        self._passing: dict[Key, Stored] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """Everything but who watches, which cannot travel to another process."""
+        return {**self.__dict__, "_watch": None}
+
+    def key(self, path: str, record: int = 0) -> Key:
+        """What names a scene in the table."""
+        return os.fsencode(path.removeprefix(self.root).lstrip(os.sep) or os.path.basename(path)), record
+
+    def update(self, files: Sequence[SceneFound]) -> None:
+        """Examine those of these files that are new or have changed.
+
+        Raises:
+            ConfigError: A format needs a package that is not installed.
+        """
+        if self._stale(files):
+            with self._alone():
+                # Another process may have done it meanwhile.
+                if stale := self._stale(files):
+                    self._examine(stale)
+
+    def keep(self, paths: Iterable[str]) -> None:
+        """Forget all files but these."""
+        self.table.keep({self.key(path)[0] for path in paths})
+
+    def places(self, found: SceneFound) -> list[Place]:
+        """The scenes of a file with several, which is up to date."""
+        file, _ = self.key(found.path)
+        places = {place.record: place for place in self.table.places(file)}
+        for (own, record), (row, *_) in self._passing.items():
+            if own == file:
+                places[record] = Place(record, row.task.place, row.facts.scene_id, row.facts.error)
+        return [places[record] for record in sorted(places)]
+
+    def facts(self, tasks: Sequence[IndexTask]) -> Iterator[SceneFacts]:
+        """What is known of scenes whose files are up to date."""
+        found = self.table.facts(self.key(task.path, task.record) for task in tasks)
+        for task, facts in zip(tasks, found, strict=True):
+            yield facts or self._anew(task).facts
+
+    def sketches(self, tasks: Sequence[IndexTask]) -> Iterator[Sketch]:
+        """The maps of scenes whose files are up to date."""
+        found = self.table.sketches(self.key(task.path, task.record) for task in tasks)
+        for task, sketch in zip(tasks, found, strict=True):
+            yield np.frombuffer(self._anew(task).sketch, dtype=np.uint64) if sketch is None else sketch
+
+    def _anew(self, task: IndexTask) -> IndexRow:
+        """The row of a scene that has none in the table: one that passes, or was removed by somebody meanwhile."""
+        passing = self._passing.get(self.key(task.path, task.record))
+        return examine_scene(task) if passing is None else passing.row
+
+    def _stale(self, files: Sequence[SceneFound]) -> list[tuple[SceneFound, bytes, str]]:
+        keys = [self.key(found.path)[0] for found in files]
+        known = self.table.states(keys)
+        known |= {file: stored.state for (file, _), stored in self._passing.items()}
+        states = (_state(found) for found in files)
+        triples = zip(files, keys, states, strict=True)
+        return [(found, file, state) for found, file, state in triples if known.get(file) != state]
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from examining the same folder at the same time; without the lock both would do it."""
+        if self.table.path is None:
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                lock = stack.enter_context(open(f"{self.table.path}.lock", "wb"))
+                told = False
+                while not _locked(lock.fileno()):
+                    if not told:
+                        _LOG.warning("another process examines the scenes of %s: waiting for it", self.root)
+                    told = True
+                    time.sleep(_LOOK_S)
+            except OSError as error:
+                _LOG.info("no lock on the index %s: %s", self.table.path, error)
+            yield
+
+    def _examine(self, stale: Sequence[tuple[SceneFound, bytes, str]]) -> None:
+        jobs = list(self._jobs(stale))
+        by_task = {job.task: job for job in jobs}
+        waiting: list[Stored] = []
+        stored = time.monotonic()
+        for done, row in enumerate(self._rows([job.task for job in jobs]), 1):
+            if row.missing:
+                raise ConfigError(row.missing)
+            job = by_task[row.task]
+            made = Stored(row, job.file, job.state, job.records)
+            if row.lasting:
+                waiting.append(made)
+            else:
+                self._passing[job.file, row.task.record] = made
+            if len(waiting) >= _BATCH or time.monotonic() - stored > _STORE_S or done == len(jobs):
+                self.table.write(waiting)
+                waiting, stored = [], time.monotonic()
+
+    def _jobs(self, stale: Iterable[tuple[SceneFound, bytes, str]]) -> Iterator[_Job]:
+        for found, file, state in stale:
+            if not several(found.kind):
+                yield _Job(IndexTask(found.path, found.kind), file, state, 1)
+                continue
+            try:
+                places = records_of(Path(found.path))
+            except ScenarioError as error:
+                made = Stored(error_row(IndexTask(found.path, found.kind), error), file, state, 1)
+                if made.row.lasting:
+                    self.table.write([made])
+                else:
+                    self._passing[file, 0] = made
+                continue
+            there = self.table.records(file, state)
+            for record, place in enumerate(places):
+                if record not in there:
+                    yield _Job(IndexTask(found.path, found.kind, record, place), file, state, len(places))
+
+    def _rows(self, tasks: Sequence[IndexTask]) -> Iterator[IndexRow]:
+        """The rows of scenes as they are examined: a few here, many by processes of their own."""
+        began, here = time.monotonic(), 0
+        if len(tasks) <= _FEW:
+            for task in tasks:
+                if time.monotonic() - began > _PATIENCE_S:
+                    break
+                yield examine_scene(task)
+                here += 1
+        rest = tasks[here:]
+        if not rest:
+            return
+        try:
+            watch = self._watch or _logged
+            with watch(f"examining the scenes of {self.root} (once, until files change)", len(rest)) as tell:
+                for done, row in enumerate(_rows_of_others(rest), 1):
+                    yield row
+                    tell(done)
+        except (OSError, WorkerError) as error:
+            # Results come in another order than tasks: what is done twice is only stored twice.
+            _LOG.warning("examining scenes in this process, for no other can be started: %s", error)
+            for task in rest:
+                yield examine_scene(task)
+
+
+def _rows_of_others(tasks: Sequence[IndexTask]) -> Iterator[IndexRow]:
+    """The rows of scenes that other processes examine, as they come."""
+    function = f"{examine_scene.__module__}:{examine_scene.__name__}"
+    for task, row, failure in outcomes(function, tasks, min(processors(), len(tasks)), LIMIT_S):
+        if failure:
+            reason = f"{task.path}: reading it {failure}. Leave it out, or fetch it again."
+            yield IndexRow(task, SceneFacts(error=reason), lasting=False)
+        else:
+            yield row
+
+
+@contextlib.contextmanager
+def _logged(what: str, total: int) -> Iterator[Callable[[int], object]]:
+    """For callers who do not watch: a line that says what takes so long."""
+    _LOG.warning("%s: %d", what, total)
+    yield lambda done: None
+
+
+def _state(found: SceneFound) -> str:
+    """What changes when a file does, or one that belongs to it: sizes and times of change."""
+    return "|".join(_stat(path) for path in (found.path, *companions(found.path, found.kind)))
+
+
+def _stat(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
