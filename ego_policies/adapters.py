@@ -1,13 +1,14 @@
 """A user's own policy: any callable, a TorchScript file or an ONNX file, without writing a class.
 
-TorchScript and ONNX files are graphs, not Python pickles. Reading one runs no Python; it does run the graph, in
-torch's or onnxruntime's interpreter, so a hostile file can still waste time and memory.
+TorchScript and ONNX files hold programs: not Python's, but those of torch's and onnxruntime's interpreters. What a file
+asks for is checked before it is loaded (`ego_policies/torchscript.py`, `ego_policies/onnx_files.py`): it can compute
+numbers from an observation, and nothing else. It can still compute for ever, or in more memory than there is; the
+time limits of `benchmark` and of its workers are for that.
 """
 
 from __future__ import annotations
 
 import inspect
-import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ego_policies.onnx_files import read_onnx
+from ego_policies.torchscript import load_checked, load_trusted
 from harness.errors import PolicyError
 from harness.interfaces import EgoView
 from scenarios.scenario import Scenario
@@ -101,43 +104,66 @@ class _FilePolicy:
 
 
 class TorchScriptPolicy(_FilePolicy):
-    """A TorchScript module mapping observations [1, D] to actions [1, 2] (float32, CPU)."""
+    """A TorchScript module mapping observations [1, D] to actions [1, 2] (float32, CPU).
+
+    A module that returns several things returns the action first, as policies of Stable-Baselines3 do (action, value,
+    log-probability). One that draws random numbers draws them from the episode's own generator.
+    """
 
     name = "torchscript"
 
-    def __init__(self, path: str | Path, *, observation: str = "cat", name: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, observation: str = "cat", name: str | None = None, trust: bool = False
+    ) -> None:
         """Load a `.pt` file written by `torch.jit.save`.
 
+        Args:
+            path: The file. Its code may use tensor operators only; see `ego_policies/torchscript.py`.
+            observation: Preset that it expects.
+            name: Label in tables; `torchscript` by default.
+            trust: Load it unchecked: its code can then do what torch's operators can, such as write files. For files
+                whose maker is known.
+
         Raises:
-            PolicyError: Missing, or not a TorchScript file.
+            PolicyError: Missing, not a TorchScript file, or it asks for more than tensor operators.
         """
         super().__init__(path, observation=observation, name=name)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self._module = torch.jit.load(str(self.path), map_location="cpu").eval()
-        except (RuntimeError, ValueError, OSError) as error:
-            raise PolicyError(
-                f"{self.path} is not a TorchScript file: {str(error)[:200]}. Write one with "
-                "torch.jit.save(torch.jit.trace(module, example), path); a plain state dict is not enough."
-            ) from error
+        if not isinstance(trust, bool):
+            raise PolicyError(f"{self.path}: trust is {trust!r}, expected true or false.")
+        self._module, self._random = (load_trusted(self.path), True) if trust else load_checked(self.path)
+        self._state = torch.Generator().get_state()
+
+    def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
+        """Seed what the module draws at random, if it does."""
+        if self._random:
+            self._state = torch.Generator().manual_seed(int(rng.integers(1 << 62))).get_state()
 
     def act(self, observation: NDArray[np.float32], view: EgoView) -> NDArray[np.float32]:
         """Action of the module.
 
         Raises:
-            PolicyError: The module refuses the observation.
+            PolicyError: The module refuses the observation, or runs out of memory.
         """
         batch = torch.from_numpy(np.ascontiguousarray(observation, dtype=np.float32)[None])
         try:
             with torch.inference_mode():
-                found = self._module(batch)
-        except RuntimeError as error:
+                found = self._drawn(batch) if self._random else self._module(batch)
+        except (RuntimeError, MemoryError) as error:
             raise PolicyError(
                 f"policy {self.name!r} ({self.path}) failed on an observation of shape {observation.shape}: "
-                f"{str(error).strip().splitlines()[-1][:200]}"
+                f"{(str(error).strip() or type(error).__name__).splitlines()[-1][:200]}"
             ) from error
+        if isinstance(found, (tuple, list)) and found and isinstance(found[0], torch.Tensor):
+            found = found[0]
         return _first_row(found.numpy() if isinstance(found, torch.Tensor) else found)
+
+    def _drawn(self, batch: torch.Tensor) -> Any:
+        """The module's answer; the process's own generator is left as it was."""
+        with torch.random.fork_rng(devices=()):
+            torch.set_rng_state(self._state)
+            found = self._module(batch)
+            self._state = torch.get_rng_state()
+        return found
 
 
 class OnnxPolicy(_FilePolicy):
@@ -146,10 +172,11 @@ class OnnxPolicy(_FilePolicy):
     name = "onnx"
 
     def __init__(self, path: str | Path, *, observation: str = "cat", name: str | None = None) -> None:
-        """Load an `.onnx` file.
+        """Load an `.onnx` file, with all its weights in it.
 
         Raises:
-            PolicyError: Missing, not ONNX, of several inputs, or onnxruntime is not installed.
+            PolicyError: Missing, not ONNX, of several inputs, its weights lie in other files, or onnxruntime is not
+                installed.
         """
         super().__init__(path, observation=observation, name=name)
         try:
@@ -172,7 +199,7 @@ class OnnxPolicy(_FilePolicy):
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
-                str(self.path), sess_options=options, providers=["CPUExecutionProvider"]
+                read_onnx(self.path), sess_options=options, providers=["CPUExecutionProvider"]
             )
         except self._errors as error:
             raise PolicyError(f"{self.path} is not a usable ONNX file: {str(error)[:200]}") from error

@@ -29,8 +29,10 @@ MAX_JSON: Final = 100 * MEGABYTE
 """Bytes of a JSON file. The largest scenes that are published as JSON have about 25 MB."""
 MAX_ARRAYS: Final = 2_000 * MEGABYTE
 """Bytes of all arrays of an npz together, unpacked."""
+MAX_RATIO: Final = 200
+"""Most bytes that a member of an archive may have for each of its packed ones, beyond its first megabyte."""
 _MEMBERS: Final = 10_000
-"""Most members of an npz: what is written here has fewer than a hundred."""
+"""Most members of an archive: an npz that is written here has fewer than a hundred, a network a few per layer."""
 
 JsonDict = dict[str, Any]
 """A JSON object: what it holds is nested, and checked by whoever reads it."""
@@ -203,6 +205,37 @@ def read_json(path: Path, limit: int = MAX_JSON, error: type[GauntletError] = Ru
         raise error(f"{path} cannot be read as JSON: {reason}. Write or copy it again.") from reason
 
 
+def checked_zip(data: bytes, limit: int, ratio: float = math.inf) -> zipfile.ZipFile:
+    """Open a zip whose members, unpacked, stay within bounds.
+
+    Args:
+        data: The archive.
+        limit: Most bytes that all members may have together, unpacked.
+        ratio: Most bytes that a member may have for each packed one, beyond its first megabyte.
+
+    Raises:
+        ValueError: It has too many members, the same one twice, packed too well, by another method than zip's own, or
+            encrypted.
+        BadZipFile: It is damaged.
+    """
+    # The table of contents is counted first: reading it costs 500 bytes a member.
+    if data.count(b"PK\x01\x02") > _MEMBERS:
+        raise ValueError(f"it has more than {_MEMBERS:,} members")
+    archive = zipfile.ZipFile(io.BytesIO(data))
+    members = archive.infolist()
+    total = sum(member.file_size for member in members)
+    if total > limit:
+        raise ValueError(f"its members would have {total:,} bytes, the limit is {limit:,}")
+    if len({member.filename for member in members}) < len(members):
+        raise ValueError("two of its members have the same name")
+    for member in members:
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
+            raise ValueError(f"{member.filename[:80]!r} is packed by another method than zip's own, or encrypted")
+        if member.file_size > MEGABYTE + ratio * member.compress_size:
+            raise ValueError(f"{member.filename[:80]!r} would have {member.file_size:,} bytes: it is packed too well")
+    return archive
+
+
 def read_arrays(
     path: Path, limit: int = MAX_ARRAYS, error: type[GauntletError] = RunError
 ) -> dict[str, NDArray[np.generic]]:
@@ -218,15 +251,8 @@ def read_arrays(
     """
     data = read_bounded(path, limit, error)
     try:
-        # The table of contents is counted first: reading it costs 500 bytes a member.
-        if data.count(b"PK\x01\x02") > _MEMBERS:
-            raise ValueError(f"it has more than {_MEMBERS:,} members")
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            total = sum(member.file_size for member in members)
-            if total > limit:
-                raise ValueError(f"its arrays would have {total:,} bytes, the limit is {limit:,}")
-            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+        with checked_zip(data, limit) as archive:
+            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in archive.infolist()}
     except (
         *(ValueError, TypeError, KeyError, IndexError, SyntaxError, OverflowError, MemoryError, EOFError),
         *(RuntimeError, OSError, zipfile.BadZipFile, zlib.error),
@@ -236,8 +262,6 @@ def read_arrays(
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[np.generic]:
     """One member as an array that owns its memory and can be written to."""
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{member.filename} is packed by a method that numpy does not use")
     data = archive.read(member)
     file = io.BytesIO(data)
     if np.lib.format.read_magic(file) == (1, 0):

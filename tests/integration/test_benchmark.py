@@ -151,7 +151,7 @@ def test_killed_and_resumed(scenes: Path, tmp_path: Path) -> None:
     time.sleep(0.5)
     before = {key: store.path(key).stat().st_mtime_ns for key in store.keys()}
     assert 4 <= len(before) < 18
-    benchmark.main(["--resume", str(killed), "--executor", "serial"])
+    benchmark.main(["--resume", str(killed), *adversaries, "--executor", "serial"])
     after = {key: store.path(key).stat().st_mtime_ns for key in store.keys()}
     assert len(after) == 18
     assert {key: after[key] for key in before} == before  # nothing was run again
@@ -193,15 +193,14 @@ def test_lost_workers_are_reported_failures(
 
 def test_what_raises_is_reported_and_can_be_retried(scenes: Path, tmp_path: Path) -> None:
     out, label = tmp_path / "run", "broken"
-    benchmark.main(
-        options(scenes, out, "--adversary", f"broken={SABOTEURS}:Broken", "--sut", "replay", "--executor", "serial")
-    )
+    adversary = ["--adversary", f"broken={SABOTEURS}:Broken"]
+    benchmark.main(options(scenes, out, *adversary, "--sut", "replay", "--executor", "serial"))
     assert cells(out)[label, "replay"]["failures"] == 3
     assert "ZeroDivisionError: a bug" in cells(out)[label, "replay"]["failure_examples"][0]
     store = EpisodeStore(out)
     quiet = store.path(CellKey(CROSSING, "replay", "none")).stat().st_mtime_ns
     failed = store.path(CellKey(CROSSING, "replay", label)).stat().st_mtime_ns
-    benchmark.main(["--resume", str(out), "--executor", "serial", "--retry-failures"])
+    benchmark.main(["--resume", str(out), *adversary, "--executor", "serial", "--retry-failures"])
     assert store.path(CellKey(CROSSING, "replay", "none")).stat().st_mtime_ns == quiet
     assert store.path(CellKey(CROSSING, "replay", label)).stat().st_mtime_ns > failed
 
@@ -253,7 +252,9 @@ def test_bad_options(more: list[str], message: str, tmp_path: Path, capsys: pyte
 def test_resumption_refuses_another_run(
     serial: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fails(["--resume", str(serial), "--protocol", "as-published"], "--protocol: as-published", capsys)
+    again = ["--resume", str(serial), "--adversary", "rule", JITTER]
+    fails([*again, "--protocol", "as-published"], "--protocol: as-published", capsys)
+    fails(["--resume", str(serial)], "names code to be run", capsys)
     fails(["--resume", str(serial), "--adversary", "rule"], "another configuration", capsys)
     fails(["--resume", str(tmp_path)], "not a run folder", capsys)
     fails(options(scenes, serial), "is not empty", capsys)

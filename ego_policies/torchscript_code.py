@@ -1,0 +1,249 @@
+"""The source text inside a TorchScript file: read as a syntax tree, held against a list, and written anew.
+
+`torch.jit.load` compiles this text and may run parts of it. What is checked is the tree, and what is given to torch is
+the tree's own text, so that a comment or an escape that two readers read differently is of no use.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Final
+
+import torch
+
+from ego_policies.torchscript_constants import MAX_CONSTANT, largest_constant
+from ego_policies.torchscript_operators import (
+    FIXED_NAMES,
+    FORBIDDEN_NAMES,
+    NAMES,
+    OPERATORS,
+    PRIMITIVES,
+    RANDOM,
+    SPECIAL_METHODS,
+)
+from harness.files import MEGABYTE
+
+MAX_SOURCE: Final = 1 * MEGABYTE
+"""Bytes of all source text together. A ResNet-50 has 0.3 MB."""
+MAX_DEPTH: Final = 60
+"""Deepest nesting of the syntax tree: torch's parser follows it on the processor's stack."""
+_BASES: Final = frozenset({"Module", "NamedTuple", "Enum", "Interface", "ModuleInterface"})
+_STATEMENTS: Final = (
+    *(ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return, ast.If, ast.For, ast.While, ast.Pass),
+    *(ast.Break, ast.Continue, ast.Assert, ast.Raise),
+)
+_EXPRESSIONS: Final = (
+    *(ast.Call, ast.Attribute, ast.Name, ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.Subscript, ast.Slice),
+    *(ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.keyword, ast.arguments, ast.arg),
+    *(ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
+)
+_LITERALS: Final = (ast.Constant, ast.UnaryOp, ast.USub, ast.List, ast.Tuple, ast.Dict, ast.Load)
+
+
+class ForbiddenCodeError(ValueError):
+    """The text asks for something that is not on the list."""
+
+
+class Source:
+    """The checked text of one member of an archive.
+
+    Attributes:
+        text: Written anew from the syntax tree.
+        random: Whether it draws random numbers.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Parse and check.
+
+        Raises:
+            ForbiddenCodeError: It asks for something that is not on the list.
+            ValueError: It is no such source, or nested too deep.
+        """
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise ValueError(f"its code cannot be parsed ({type(error).__name__}: {str(error)[:100]})") from error
+        _check_depth(tree)
+        self.random = False
+        tree.body = [node for node in tree.body if not _is_version(node)]
+        tree = ast.fix_missing_locations(_Silent().visit(tree))
+        for node in tree.body:
+            self._definition(node)
+        self.text = ast.unparse(tree) + "\n"
+
+    def _definition(self, node: ast.stmt) -> None:
+        if isinstance(node, ast.FunctionDef):
+            self._function(node)
+        elif isinstance(node, ast.ClassDef):
+            if node.decorator_list or node.keywords or len(node.bases) > 1:
+                raise ForbiddenCodeError(f"a class {node.name} with decorators or several bases")
+            for base in node.bases:
+                if not isinstance(base, ast.Name) or base.id not in _BASES:
+                    raise ForbiddenCodeError(f"a class {node.name} of the kind {ast.unparse(base)[:60]}")
+            for item in node.body:
+                self._member(item)
+        else:
+            raise ForbiddenCodeError(f"a statement outside of functions ({type(node).__name__})")
+
+    def _member(self, node: ast.stmt) -> None:
+        """A method, a declared attribute, or a list such as `__parameters__`."""
+        if isinstance(node, ast.FunctionDef):
+            if node.name.startswith("__") and node.name.endswith("__") and node.name not in SPECIAL_METHODS:
+                raise ForbiddenCodeError(f"the method {node.name}, which runs by itself")
+            self._function(node)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            self._expression(node.annotation)
+            _check_literal(node.value)
+        elif isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target = node.targets[0]
+            if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+                if target.value.id != "__annotations__":
+                    raise ForbiddenCodeError(f"items of {target.value.id} in a class")
+                _check_literal(target.slice)
+                self._expression(node.value)
+            elif isinstance(target, ast.Name):
+                _check_literal(node.value)
+            else:
+                raise ForbiddenCodeError("an assignment in a class to something else than a name")
+        elif not isinstance(node, ast.Pass):
+            raise ForbiddenCodeError(f"a statement in a class ({type(node).__name__})")
+
+    def _function(self, node: ast.FunctionDef) -> None:
+        arguments = node.args
+        if node.decorator_list or arguments.vararg or arguments.kwarg or arguments.posonlyargs:
+            raise ForbiddenCodeError(f"a function {node.name} with decorators or arguments of any number")
+        for default in (*arguments.defaults, *arguments.kw_defaults):
+            _check_literal(default)  # Torch computes these while it loads the file.
+        annotations = [item.annotation for item in (*arguments.args, *arguments.kwonlyargs)]
+        for annotation in (*annotations, node.returns):
+            if annotation is not None:
+                self._expression(annotation)
+        bound = {item.arg for item in (*arguments.args, *arguments.kwonlyargs)}
+        for statement in _statements(node.body):
+            if not isinstance(statement, _STATEMENTS):
+                raise ForbiddenCodeError(f"a statement of the kind {type(statement).__name__}")
+            bound |= {
+                item.id
+                for item in ast.walk(statement)
+                if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)
+            }
+        for name in sorted(bound):
+            if name in FIXED_NAMES or name in FORBIDDEN_NAMES:
+                raise ForbiddenCodeError(f"another meaning for the name {name}")
+        for statement in node.body:
+            self._expression(statement, bound)
+        if (letters := largest_constant(node.body)) > MAX_CONSTANT:
+            raise ForbiddenCodeError(f"a constant of {letters:,} letters or items in {node.name}")
+
+    def _expression(self, node: ast.AST, bound: frozenset[str] | set[str] = frozenset()) -> None:
+        """Check everything below a node."""
+        chains: set[ast.AST] = set()
+        for item in ast.walk(node):
+            if not isinstance(item, (*_STATEMENTS, *_EXPRESSIONS)):
+                raise ForbiddenCodeError(f"an expression of the kind {type(item).__name__}")
+            if isinstance(item, ast.keyword) and item.arg is None:
+                raise ForbiddenCodeError("arguments of any number")
+            if isinstance(item, ast.Attribute) and item not in chains:
+                root = self._chain(item, chains)
+                if isinstance(root, ast.Name) and root.id in ("torch", "ops", "__torch__", "CONSTANTS"):
+                    chains.add(root)
+            elif isinstance(item, ast.Name) and item not in chains:
+                self._name(item, bound)
+            elif isinstance(item, ast.Call) and isinstance(item.func, ast.Name):
+                self._by_name(item)
+
+    def _name(self, item: ast.Name, bound: frozenset[str] | set[str]) -> None:
+        if item.id in FORBIDDEN_NAMES or (item.id not in bound and item.id not in NAMES):
+            raise ForbiddenCodeError(item.id)
+        if item.id in ("torch", "ops", "__torch__", "CONSTANTS"):
+            raise ForbiddenCodeError(f"{item.id} as a value")
+
+    def _chain(self, item: ast.Attribute, chains: set[ast.AST]) -> ast.AST:
+        """Check a chain of attributes; its inner parts are added to `chains`. Returns its root."""
+        names: list[str] = []
+        root: ast.AST = item
+        while isinstance(root, ast.Attribute):
+            names.insert(0, root.attr)
+            chains.add(root)
+            root = root.value
+        start = root.id if isinstance(root, ast.Name) else ""
+        whole = ".".join((start, *names))
+        if "classes" in names:
+            raise ForbiddenCodeError(f"a class that torch keeps in its own code, {whole}")
+        if start == "torch":
+            self._operator("aten", names, whole)
+        elif start == "ops":
+            self._operator(names[0], names[1:], whole)
+        elif start not in ("__torch__", "CONSTANTS"):
+            for name in names:
+                self._attribute(name)
+        return root
+
+    def _operator(self, space: str, names: list[str], whole: str) -> None:
+        known = {"aten": OPERATORS, "prim": PRIMITIVES}.get(space, frozenset())
+        if len(names) != 1 or names[0] not in known:
+            raise ForbiddenCodeError(whole)
+        self.random |= space == "aten" and names[0] in RANDOM
+
+    def _attribute(self, name: str) -> None:
+        """An attribute of some object: on a tensor it may be an operator."""
+        if name in OPERATORS:
+            self.random |= name in RANDOM
+        elif is_operator(name):
+            raise ForbiddenCodeError(f"torch.{name}")
+
+    def _by_name(self, item: ast.Call) -> None:
+        """`getattr(object, "name")` is an attribute like any other."""
+        assert isinstance(item.func, ast.Name)
+        if item.func.id not in ("getattr", "hasattr"):
+            return
+        if len(item.args) < 2 or not isinstance(item.args[1], ast.Constant) or not isinstance(item.args[1].value, str):
+            raise ForbiddenCodeError(f"{item.func.id} with a name that is computed")
+        self._attribute(item.args[1].value)
+
+
+def is_operator(name: str) -> bool:
+    """Whether torch has an operator of this name that a tensor could be asked for."""
+    return hasattr(torch.ops.aten, name) or hasattr(torch.ops.prim, name)
+
+
+def _is_version(node: ast.stmt) -> bool:
+    """`op_version_set = 1`, which old files begin with."""
+    return (
+        isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and [item.id for item in node.targets if isinstance(item, ast.Name)] == ["op_version_set"]
+    )
+
+
+class _Silent(ast.NodeTransformer):
+    """Leaves out statements that only print or warn: a stranger's words have no business in the terminal."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        """A statement whose value nobody uses."""
+        talks = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in ("torch.warn", "print")
+        return ast.Pass() if talks else node
+
+
+def _check_depth(tree: ast.AST) -> None:
+    waiting: list[tuple[ast.AST, int]] = [(tree, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise ValueError(f"its code is nested more than {MAX_DEPTH} deep")
+        waiting.extend((child, depth + 1) for child in ast.iter_child_nodes(node))
+
+
+def _check_literal(node: ast.AST | None) -> None:
+    """What torch computes while loading is written out: numbers, words, lists and tuples of them."""
+    for item in ast.walk(node) if node is not None else ():
+        if not isinstance(item, _LITERALS):
+            raise ForbiddenCodeError(f"a value that is computed while the file is loaded ({type(item).__name__})")
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for statement in body:
+        yield statement
+        for name in ("body", "orelse"):
+            yield from _statements(getattr(statement, name, []))
