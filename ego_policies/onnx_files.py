@@ -17,7 +17,7 @@ MAX_BYTES: Final = 512 * MEGABYTE
 """Bytes of a file. A driving policy has a few megabytes."""
 MAX_PARTS: Final = 50_000
 """Most nodes, attributes and tensors together. A ResNet-50 has about a thousand."""
-MAX_FIELDS: Final = 500_000
+MAX_FIELDS: Final = 200_000
 """Most fields of all of these together."""
 MAX_DEPTH: Final = 32
 """Deepest nesting of messages: a node's attribute can hold a graph of its own."""

@@ -1,33 +1,36 @@
 """Stable-Baselines3 checkpoints as policies, without running anything that is stored in them.
 
 `algorithm.load` unpickles classes (cloudpickle) from the `data` member of the zip, so a checkpoint from a stranger
-runs code. Here only the network parameters (`torch.load(weights_only=True)`) and the plain-JSON part of `data` are
+runs code. Here only the numbers of the network (`ego_policies/torch_archives.py`) and the plain-JSON part of `data` are
 read, and the actor is rebuilt from the shapes: every algorithm whose actor is a plain MLP on a flat observation.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
-import pickle
-import re
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from ego_policies.normalisation import read_scaling
+from ego_policies.torch_archives import DAMAGE, MAX_BYTES, TorchArchive
+from ego_policies.torch_pickles import StoredTensor
 from harness.errors import PolicyError
+from harness.files import MEGABYTE, checked_zip, read_bounded
 from harness.interfaces import EgoView
 from scenarios.scenario import Scenario
 
-MAX_MEMBER_BYTES: Final = 1 << 30
-"""Larger members are refused: a driving policy is a few megabytes, a zip bomb is not."""
+MAX_DATA: Final = 32 * MEGABYTE
+"""Bytes of the member `data`: spaces, schedules and the last observation, as JSON."""
+MAX_LAYERS: Final = 200
+"""Most layers of an actor, its activations included."""
+MAX_TEXT: Final = 20_000
+"""Letters of the text of a bound: one number for each part of an action."""
 
 Activation = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -106,9 +109,7 @@ def actor_from_state_dict(state: Mapping[str, object], activation: str | None = 
         PolicyError: Not an MLP actor on a flat observation.
     """
     for prefix, output, squash, default in _LAYOUTS.values():
-        hidden = sorted(
-            {int(match.group(1)) for key in state if (match := re.fullmatch(re.escape(prefix) + r"(\d+)\.weight", key))}
-        )
+        hidden = [number for number in range(MAX_LAYERS) if f"{prefix}{number}.weight" in state]
         if not hidden:
             continue
         names = [f"{prefix}{number}" for number in hidden] + ([output] if output else [])
@@ -148,35 +149,60 @@ def read_checkpoint(path: str | Path) -> MLP:
     """Read the actor of an SB3 zip. Nothing stored in the file is executed.
 
     Raises:
-        PolicyError: Missing, not an SB3 zip, an unsafe or unsupported content.
+        PolicyError: Missing, not an SB3 zip, larger than it may be, an unsafe or unsupported content.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise PolicyError(f"policy checkpoint {path} does not exist.")
+    content = read_bounded(path, MAX_BYTES, PolicyError)
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = set(archive.namelist())
+        with checked_zip(content, MAX_BYTES, ratio=50.0) as archive:
+            members = {member.filename: member.file_size for member in archive.infolist()}
             if "policy.pth" not in members:
                 raise PolicyError(
                     f"{path} is not a Stable-Baselines3 checkpoint (or is truncated): no policy.pth among "
-                    f"{sorted(members)[:6]}."
+                    f"{[name[:40] for name in sorted(members)[:6]]}."
                 )
-            for member in ("policy.pth", "data"):
-                if member in members and archive.getinfo(member).file_size > MAX_MEMBER_BYTES:
-                    raise PolicyError(f"{path}: member {member} unpacks to more than 1 GiB; refused.")
+            if members.get("data", 0) > MAX_DATA:
+                raise PolicyError(f"{path}: member data has {members['data']:,} bytes, the limit is {MAX_DATA:,}.")
             weights = archive.read("policy.pth")
             data = json.loads(archive.read("data")) if "data" in members else {}
-    except (zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PolicyError(f"{path} is not a readable Stable-Baselines3 zip: {error}") from error
+    except DAMAGE as error:
+        if isinstance(error, PolicyError):
+            raise
+        raise PolicyError(f"{path} is not a readable Stable-Baselines3 zip: {_first_line(error)}") from error
     try:
-        state = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        state = _Parameters(TorchArchive(weights))
+    except DAMAGE as error:
         raise PolicyError(
-            f"{path}: policy.pth is damaged or holds more than tensors, and was not loaded: {str(error)[:200]}"
+            f"{path}: policy.pth is damaged, was written by PyTorch before 1.6, or holds more than tensors, and was "
+            f"not loaded: {_first_line(error)}"
         ) from error
-    if not isinstance(state, Mapping):
-        raise PolicyError(f"{path}: policy.pth holds a {type(state).__name__}, expected a dict of tensors.")
     return actor_from_state_dict(state, _activation(data, path), str(path))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+class _Parameters(Mapping[str, object]):
+    """Tensors of a `policy.pth` by name, each read when it is asked for."""
+
+    def __init__(self, archive: TorchArchive) -> None:
+        state, _ = archive.unpickle("data.pkl", "data", script=False)
+        if not isinstance(state, dict):
+            raise ValueError(f"it holds a {type(state).__name__}, expected a dict of tensors")
+        self._archive = archive
+        self._tensors = {name: item for name, item in state.items() if isinstance(item, StoredTensor)}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._archive.array(self._tensors[name], "data")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 def _activation(data: object, path: Path) -> str | None:
@@ -187,14 +213,24 @@ def _activation(data: object, path: Path) -> str | None:
         raise PolicyError(f"{path}: policies with state-dependent exploration (use_sde) are not supported.")
     space = data.get("action_space")
     if isinstance(space, dict) and "low" in space:
-        bounds = [re.findall(r"-?\d+\.?\d*(?:e[+-]?\d+)?", str(space.get(side, ""))) for side in ("low", "high")]
-        low, high = ([float(number) for number in side] for side in bounds)
+        low, high = (_numbers(space.get(side, ""), path) for side in ("low", "high"))
         if any(number != -1.0 for number in low) or any(number != 1.0 for number in high):
-            raise PolicyError(f"{path}: trained with actions in {low} … {high}, but Gauntlet's are in [-1, 1].")
+            raise PolicyError(f"{path}: trained with actions in {low[:4]} … {high[:4]}, but Gauntlet's are in [-1, 1].")
     kwargs = data.get("policy_kwargs")
-    named = str(kwargs.get("activation_fn", "")) if isinstance(kwargs, dict) else ""
-    match = re.search(r"(\w+)'>$", named)
-    return match.group(1) if match else None
+    named = str(kwargs.get("activation_fn", "") or "") if isinstance(kwargs, dict) else ""
+    # "<class 'torch.nn.modules.activation.Tanh'>"
+    return named[-MAX_TEXT:].removesuffix("'>").rpartition(".")[2][:60] or None
+
+
+def _numbers(text: object, path: Path) -> list[float]:
+    """The numbers in the text of an array, such as `[-1. -1.]`."""
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        raise PolicyError(f"{path}: the bounds of its actions are no text of at most {MAX_TEXT:,} letters.")
+    words = text.translate(str.maketrans("[],()", "     ")).split()
+    try:
+        return [float(word) for word in words]
+    except ValueError as error:
+        raise PolicyError(f"{path}: the bounds of its actions are {text[:60]!r}, expected numbers.") from error
 
 
 class SB3Policy:
@@ -204,18 +240,33 @@ class SB3Policy:
     control: ClassVar[Literal["action", "replay"]] = "action"
     privileged = False
 
-    def __init__(self, path: str | Path, *, observation: str = "cat", name: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        observation: str = "cat",
+        name: str | None = None,
+        normalize: str | Path | None = None,
+    ) -> None:
         """Load a checkpoint.
 
         Args:
             path: SB3 zip.
             observation: Preset that it was trained with.
             name: Label in tables; the registry name by default.
+            normalize: File of the statistics by which `VecNormalize` scaled the observations in training: what
+                `VecNormalize.save` wrote, or an npz (see `ego_policies/normalisation.py`). None: none were used.
 
         Raises:
-            PolicyError: The file is missing, damaged, or not a supported checkpoint.
+            PolicyError: A file is missing, damaged, or not supported, or the two do not belong together.
         """
         self.actor = read_checkpoint(path)
+        self.scaling = None if normalize is None else read_scaling(Path(normalize))
+        if self.scaling is not None and self.scaling.mean.shape != (self.actor.inputs,):
+            raise PolicyError(
+                f"{normalize}: statistics of observations of shape {self.scaling.mean.shape}, but the policy {path} "
+                f"expects ({self.actor.inputs},). Give the file that was saved with it."
+            )
         self.path = str(path)
         self.observation = observation
         self.name = name or type(self).name
@@ -239,4 +290,5 @@ class SB3Policy:
                 f"policy {self.name!r} expects an observation of shape ({self.actor.inputs},), got "
                 f"{observation.shape}: it was trained with another observation preset than {self.observation!r}."
             )
-        return np.clip(self.actor(observation.astype(np.float32, copy=False)), -1.0, 1.0)
+        seen = observation if self.scaling is None else self.scaling(observation)
+        return np.clip(self.actor(seen.astype(np.float32, copy=False)), -1.0, 1.0)

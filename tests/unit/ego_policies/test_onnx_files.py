@@ -93,7 +93,7 @@ BROKEN = {
     "field 0": b"\x02\x00",
     "nested": within(7, deep(40)),
     "many nodes": within(7, b"\x0a\x00" * 60_000),
-    "many fields": within(7, b"\x10\x00" * 600_000),
+    "many fields": within(7, b"\x10\x00" * 250_000),
 }
 
 
