@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ego_policies.torch_archives import DAMAGE
-from ego_policies.torch_pickles import Machine, Named, measure
+from ego_policies.torch_pickles import OpcodeWalker, Named, measure
 from harness.errors import PolicyError
 from harness.files import MEGABYTE, read_arrays, read_bounded
 
@@ -50,7 +50,7 @@ class Scaling:
 
 
 @dataclass(slots=True)
-class Record:
+class PickledObject:
     """An object of a pickle: what makes it, with which arguments, and its state."""
 
     maker: Named
@@ -92,13 +92,13 @@ def _scaling(parts: Mapping[str, Any]) -> Scaling:
 
 
 def _of_vec_normalize(value: object) -> dict[str, Any]:
-    state = value.state if isinstance(value, Record) else None
-    if not isinstance(state, dict) or not isinstance(value, Record) or value.maker.name != "VecNormalize":
+    state = value.state if isinstance(value, PickledObject) else None
+    if not isinstance(state, dict) or not isinstance(value, PickledObject) or value.maker.name != "VecNormalize":
         raise ValueError("it is no VecNormalize")
     if state.get("norm_obs") is not True:
         raise ValueError("its observations were not scaled (norm_obs)")
     statistics = state.get("obs_rms")
-    if not isinstance(statistics, Record) or not isinstance(statistics.state, dict):
+    if not isinstance(statistics, PickledObject) or not isinstance(statistics.state, dict):
         raise ValueError("it has statistics of several observations, or none; policies here have one")
     found = {name: _array(statistics.state[name]) for name in ("mean", "var")}
     return found | {name: _number(state[name]) for name in ("epsilon", "clip_obs")}
@@ -110,7 +110,7 @@ def _number(value: object) -> float:
 
 def _array(value: object) -> NDArray[np.float64]:
     """An array or number of numpy out of its record."""
-    if not isinstance(value, Record):
+    if not isinstance(value, PickledObject):
         raise ValueError("its statistics are no arrays")
     shape: object
     match value.maker.name, value.arguments, value.state:
@@ -123,8 +123,10 @@ def _array(value: object) -> NDArray[np.float64]:
         case _:
             raise ValueError("its statistics are no arrays")
     data = _bytes(content)
-    name = kind.arguments[0] if isinstance(kind, Record) and kind.maker.name == "dtype" and kind.arguments else None
-    swapped = isinstance(kind, Record) and isinstance(kind.state, tuple) and ">" in kind.state
+    name = (
+        kind.arguments[0] if isinstance(kind, PickledObject) and kind.maker.name == "dtype" and kind.arguments else None
+    )
+    swapped = isinstance(kind, PickledObject) and isinstance(kind.state, tuple) and ">" in kind.state
     plain = isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape)
     if name not in _FLOATS or swapped or not isinstance(shape, tuple) or not plain:
         raise ValueError("its statistics are no arrays of plain numbers")
@@ -136,7 +138,7 @@ def _array(value: object) -> NDArray[np.float64]:
 def _bytes(content: object) -> bytes:
     """Bytes, which protocol 2 writes as text that is to be encoded."""
     if (
-        isinstance(content, Record)
+        isinstance(content, PickledObject)
         and content.maker == Named("_codecs", "encode")
         and content.arguments[1:] == ("latin1",)
     ):
@@ -152,7 +154,7 @@ def _named(module: object, name: object) -> Named:
     return Named(module, name)
 
 
-class _Objects(Machine):
+class _Objects(OpcodeWalker):
     """Runs the opcodes of protocols 2 to 5, keeping every object as a record."""
 
     def __init__(self) -> None:
@@ -177,12 +179,12 @@ class _Objects(Machine):
     def call(self, function: object, arguments: object) -> Any:
         if not isinstance(function, Named) or not isinstance(arguments, tuple):
             raise ValueError("its pickle calls something that is no name")
-        return Record(function, arguments)
+        return PickledObject(function, arguments)
 
     def instance(self, kind: object, arguments: object) -> Any:
         return self.call(kind, arguments)
 
     def build(self, state: object) -> None:
-        if not isinstance(self.stack[-1], Record):
+        if not isinstance(self.stack[-1], PickledObject):
             raise ValueError("its pickle builds what is no object")
         self.stack[-1].state = state

@@ -1,6 +1,6 @@
 """Pickles as PyTorch writes them, walked without unpickling.
 
-A small machine follows the opcodes that `torch.save` and `torch.jit.save` write, and makes plain Python values. It
+A small walker follows the opcodes that `torch.save` and `torch.jit.save` write, and makes plain Python values. It
 imports nothing and calls nothing: names stay names, tensors are described. Python's own unpickler is not used.
 """
 
@@ -77,7 +77,7 @@ def unpickle(data: bytes, *, script: bool) -> Any:
     Raises:
         ValueError: It holds anything else, or is nested too deep.
     """
-    value = Machine(script).run(data)
+    value = OpcodeWalker(script).run(data)
     measure(value)
     return value
 
@@ -130,7 +130,7 @@ def measure(value: object, known: dict[int, int] | None = None, depth: int = 0) 
 _MARK: Final = object()
 
 
-class Machine:
+class OpcodeWalker:
     """Runs the opcodes of pickle protocol 2 that PyTorch writes."""
 
     def __init__(self, script: bool) -> None:
