@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ego_policies.torch_archives import DAMAGE
-from ego_policies.torch_pickles import OpcodeWalker, Named, measure
+from ego_policies.torch_pickles import Named, OpcodeWalker, measure
 from harness.errors import PolicyError
 from harness.files import MEGABYTE, read_arrays, read_bounded
 
