@@ -62,6 +62,8 @@ def _observation(checker: Checker, env: gym.Env[Any, Any], value: Any) -> NDArra
 
 def _roll(checker: Checker, env: gym.Env[Any, Any], steps: int, seed: int) -> list[tuple[Any, ...]]:
     rng = np.random.default_rng(seed)
+    if callable(restart := getattr(env.unwrapped, "restart", None)):
+        restart()  # What a curriculum has learnt outlives seeds.
     value, info = env.reset(seed=seed)
     checker.where = "reset"
     value = _observation(checker, env, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from harness.errors import ConfigError, EngineError
 from harness.interfaces import Adversary, AttackSchedule
 from scenarios.scenario import Scenario, ScenarioSource
 
+logger = logging.getLogger(__name__)
+
 OPTIONS: Final = ("scenario", "attack", "intensity")
 """Keys that `reset(options=...)` understands."""
 
@@ -29,9 +32,12 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     before the first). A scene that cannot be attacked (no opponent, say) is played as recorded, and `info` says why.
 
     Everything random in an episode comes from a generator of its own (`rng`), drawn in this order: scene, chance of an
-    attack, whatever the adversary draws, seed of the engine. `reset(seed=s)` restarts the whole random experiment:
-    generators, remembered trajectories, curriculum. Seed once, then call `reset()` without a seed, as Gymnasium
-    advises; or pass `options` to choose what comes next.
+    attack, whatever the adversary draws, seed of the engine. `reset(seed=s)` restarts these generators and forgets
+    remembered trajectories: equal seeds give equal episodes. Only where a scheduler learns (a curriculum), its
+    experience outlives seeds: steps, outcomes, remembered trajectories. `restart()` forgets it, `set_progress()` sets
+    how far it has come, and `state_dict()` takes it to another process.
+
+    An episode that is ended from outside (a time limit, a reset) counts as far as it was driven, at the next reset.
 
     After a reset, `rng`, `scenario_index`, `schedule` and `attack` say what was drawn and planned.
 
@@ -100,6 +106,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._index_of: dict[str, int] | None = None
         self._scenario: Scenario | None = None
         self._steps = 0
+        self._under_way: Mapping[str, Any] | None = None  # Info of the last step of an episode that has not ended.
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -112,13 +119,13 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             EngineError: The simulator cannot start.
         """
         options = self._check_options(options)
+        self._count_cut_off()
         if seed is None and self._first_seed is not None:
             seed = self._first_seed
         self._first_seed = None
         super().reset(seed=seed)
-        if seed is not None:
+        if seed is not None and not self.scheduler.learns:
             self.buffer.clear()
-            self.scheduler.restart()
         self.rng = self._generators() if self._generators else np.random.default_rng(self.np_random.integers(2**63))
         self.scenario_index = self._pick(options.get("scenario"))
         scenario = self.source[self.scenario_index]
@@ -152,11 +159,14 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         if self._scenario is None:
             raise EngineError("step() before reset(): call reset() to begin an episode.")
         checked = check_action(action, policy="agent", step=self._steps, scene=self._scenario.id)
+        before, self._under_way = self._under_way, None  # A step that fails leaves nothing that could count.
         observation, reward, terminated, truncated, info = self.core.step(checked)
         self._steps += 1
         self.scheduler.advance(1)
         terminated, truncated = bool(terminated), bool(truncated)
-        if terminated or truncated:
+        if not (terminated or truncated):
+            self._under_way = info
+        elif before is not None or self._steps == 1:
             info = {**info, **self._finish(info)}
         return observation, float(reward), terminated, truncated, info
 
@@ -168,6 +178,20 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """Release the simulator: another environment may then be made in this process."""
         self.core.close()
 
+    def restart(self) -> None:
+        """Forget all experience: remembered trajectories, and how far a curriculum has come."""
+        self._under_way = None
+        self.buffer.clear()
+        self.scheduler.restart()
+
+    def set_progress(self, progress: float) -> None:
+        """Let the curriculum go on at a share of its budget, 0 … 1: for a training that is resumed elsewhere.
+
+        Raises:
+            ConfigError: There is no curriculum, or the share is not in [0, 1].
+        """
+        self.scheduler.set_progress(progress)
+
     def state_dict(self) -> dict[str, Any]:
         """Generator, schedule and remembered trajectories, to go on exactly between episodes."""
         return {
@@ -178,7 +202,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned; call it before the next `reset()`."""
-        self._first_seed = None
+        self._first_seed = self._under_way = None
         self.np_random.bit_generator.state = state["rng"]
         self.scheduler.load_state_dict(state["scheduler"])
         self.buffer.load_state_dict(state["buffer"])
@@ -220,6 +244,20 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             "intensity": self.attack.played_intensity,
             "attack_error": self.attack.error,
         }
+
+    def _count_cut_off(self) -> None:
+        """Let an episode that was ended from outside count as far as it was driven."""
+        info, self._under_way = self._under_way, None
+        if info is None or self._scenario is None:
+            return
+        try:
+            recording = self.core.recording()
+        except EngineError as error:
+            logger.warning("an episode that was cut off cannot count: %s", error)
+            return
+        # The simulator may have driven something else meanwhile: it belongs to whoever made it.
+        if (recording.scenario_id, recording.steps) == (self._scenario.id, self._steps):
+            self._finish(info)
 
     def _finish(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """Remember what the ego did and tell the schedule how it went."""

@@ -299,7 +299,11 @@ class CurriculumEnv(_SuiteEnv):
     ## Description
     `Gauntlet/Curriculum-v0`: like `Gauntlet/Adversary-v0`, but a curriculum decides before each episode whether it
     is attacked and how hard, from the share of `total_steps` spent and from how recent episodes went.
-    `reset(seed=...)` starts the curriculum over: seed once, then reset without a seed.
+
+    A seed decides what is drawn; it does not set the curriculum back. Steps count over all resets, and episodes that a
+    time limit (`max_episode_steps`) cuts off count as far as they were driven. `env.unwrapped.restart()` starts over,
+    `set_progress(0.4)` goes on at 40 % of the budget, `state_dict()` and `load_state_dict()` take everything along
+    (in vectorised environments: `env_method("set_progress", 0.4)` or `call("set_progress", 0.4)`).
 
     {spaces}
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from harness.errors import ConfigError
 from harness.interfaces import AttackSchedule, Curriculum, EpisodeOutcome
 
-logger = logging.getLogger(__name__)
-
 
 class Scheduler(Protocol):
-    """Decides about attacks over the life of an environment. Its state survives through the state dict."""
+    """Decides about attacks over the life of an environment. Its state survives through the state dict.
+
+    Attributes:
+        learns: Whether it changes with experience, which then outlives seeds: a seed decides what is drawn, not how far
+            a training has come.
+    """
+
+    learns: bool
 
     def current(self) -> AttackSchedule:
         """Probability and intensity for an episode that begins now."""
@@ -31,6 +35,10 @@ class Scheduler(Protocol):
         """Begin again, as if new."""
         ...
 
+    def set_progress(self, progress: float) -> None:
+        """Go on at a share of the budget, 0 … 1."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """JSON-able state."""
         ...
@@ -42,6 +50,8 @@ class Scheduler(Protocol):
 
 class FixedSchedule:
     """The same probability and intensity for ever."""
+
+    learns = False
 
     def __init__(self, probability: float, intensity: float) -> None:
         """Fix them.
@@ -66,6 +76,14 @@ class FixedSchedule:
     def restart(self) -> None:
         """Nothing to forget."""
 
+    def set_progress(self, progress: float) -> None:
+        """Refuse: nothing progresses here.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("set_progress: attacks of this environment follow no curriculum; use Gauntlet/Curriculum-v0.")
+
     def state_dict(self) -> dict[str, Any]:
         """Empty."""
         return {}
@@ -80,8 +98,10 @@ class CurriculumSchedule:
     Attributes:
         curriculum: The curriculum.
         total_steps: Budget: progress is `steps / total_steps`, at most 1.
-        steps: Simulated so far.
+        steps: Simulated so far, over all resets.
     """
+
+    learns = True
 
     def __init__(self, curriculum: Curriculum, total_steps: int) -> None:
         """Begin at progress 0.
@@ -115,10 +135,18 @@ class CurriculumSchedule:
 
     def restart(self) -> None:
         """Back to progress 0 and a curriculum without experience."""
-        if self.steps:
-            logger.info("seeding starts the curriculum over, at step %d of %d", self.steps, self.total_steps)
         self.steps = 0
         self.curriculum.load_state_dict(self._fresh)
+
+    def set_progress(self, progress: float) -> None:
+        """Go on at a share of the budget; what the curriculum has learnt stays.
+
+        Raises:
+            ConfigError: It is not in [0, 1].
+        """
+        if not 0.0 <= progress <= 1.0:
+            raise ConfigError(f"progress must lie in [0, 1], the share of total_steps that is spent, got {progress!r}.")
+        self.steps = round(progress * self.total_steps)
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and the curriculum's own state."""

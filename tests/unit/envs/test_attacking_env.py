@@ -2,6 +2,7 @@
 
 import copy
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -222,7 +223,7 @@ class Ramp:
         self.outcomes = list(state["outcomes"])
 
 
-def test_a_curriculum_follows_steps_and_outcomes_and_restarts_when_seeded():
+def test_a_curriculum_follows_steps_and_outcomes_and_outlives_seeds():
     source = ListSource([tiny_source()[0]])
     schedule = CurriculumSchedule(Ramp(), 200)
     env = AttackingEnv(FakeCore(source), source, adversary=SpyAdversary(), scheduler=schedule)
@@ -236,8 +237,84 @@ def test_a_curriculum_follows_steps_and_outcomes_and_restarts_when_seeded():
     assert finish_two == pytest.approx(174 / 200)
     assert env.reset()[1]["intensity"] == 1.0
     assert schedule.curriculum.outcomes == [True, True, True]
+    assert env.reset(seed=0)[1]["intensity"] == 1.0
+    assert (schedule.steps, schedule.curriculum.outcomes) == (261, [True, True, True])
+    assert len(env.buffer.drives("straight_road")) == 3
+    env.restart()
     assert env.reset(seed=0)[1]["intensity"] == 0.0
-    assert (schedule.steps, schedule.curriculum.outcomes) == (0, [])
+    assert (schedule.steps, schedule.curriculum.outcomes, len(env.buffer)) == (0, [], 0)
+
+
+def course(total=1000, seed=None):
+    source = ListSource([tiny_source()[0]])
+    schedule = CurriculumSchedule(Ramp(), total)
+    return AttackingEnv(FakeCore(source), source, adversary=SpyAdversary(), scheduler=schedule, seed=seed), schedule
+
+
+@pytest.mark.parametrize("seeds", [[None] * 4, [0] * 4, [0, None, 1, None]])
+def test_episodes_that_are_cut_off_count_as_far_as_they_were_driven(seeds):
+    env, schedule = course()
+    for seed in seeds:
+        env.reset(seed=seed)
+        for _ in range(30):
+            assert "outcome" not in env.step(LEFT)[4]
+    assert schedule.steps == 120
+    assert schedule.curriculum.outcomes == [True] * 3, "the last one is still under way"
+    assert len(env.buffer.drives("straight_road")) == 3
+    env.reset()
+    env.reset()
+    assert schedule.curriculum.outcomes == [True] * 4, "an episode without a step is none"
+    assert env.reset(seed=3)[1]["intensity"] == pytest.approx(0.12)
+
+
+def test_a_time_limit_starves_nothing():
+    env, schedule = course()
+    limited = gym.wrappers.TimeLimit(env, 25)
+    for _ in range(4):
+        limited.reset()
+        while not limited.step(STILL)[3]:
+            pass
+    assert schedule.steps == 100
+    assert len(schedule.curriculum.outcomes) == 3
+
+
+def test_what_the_simulator_cannot_tell_does_not_count(monkeypatch):
+    env, schedule = course()
+    env.reset()
+    env.step(STILL)
+    env.core.reset(seed=0, options={"scenario": 0, "plan": None, "ego": "replay"})
+    env.reset()
+    env.step(STILL)
+    with monkeypatch.context() as patched:
+        patched.setattr(env.core, "step", lambda action: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            env.step(STILL)
+    env.reset()
+    env.step(STILL)
+
+    def dead():
+        raise EngineError("its process died")
+
+    monkeypatch.setattr(env.core, "recording", dead)
+    env.reset()
+    assert schedule.curriculum.outcomes == []
+
+
+def test_progress_is_set_and_taken_along():
+    env, _ = course(seed=4)
+    env.set_progress(0.4)
+    assert env.reset(seed=1)[1]["intensity"] == pytest.approx(0.4)
+    finish(env)
+    other, _ = course(seed=4)
+    other.load_state_dict(copy.deepcopy(env.state_dict()))
+    # As Stable-Baselines3 does: a loaded model seeds its environments again.
+    assert other.reset(seed=9)[1]["intensity"] == pytest.approx(0.487)
+    assert len(other.buffer.drives("straight_road")) == 1
+    for bad in (-0.1, 1.01, float("nan")):
+        with pytest.raises(ConfigError, match=r"\[0, 1\]"):
+            env.set_progress(bad)
+    with pytest.raises(ConfigError, match="follow no curriculum"):
+        build()[0].set_progress(0.5)
 
 
 def test_misuse_is_one_clear_error():
