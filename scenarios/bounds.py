@@ -17,6 +17,7 @@ from harness.errors import ScenarioError
 from scenarios.findings import Finding, error, warning
 from scenarios.scenario import Kind, MapFeature, Scenario
 from scenarios.time_stamps import FASTEST, SLOWEST, time_stamps
+from scenarios.values import brief
 
 MAX_AGENTS: Final = 10_000
 """Agents of a scene. WOMD has up to 299; each costs the engine time at every step."""
@@ -101,6 +102,20 @@ def refuse_length(lengths: NDArray[np.float64]) -> None:
     if not total <= MAX_ROAD:
         reason = f"{total / 1000:,.4g} km of lines; at most {MAX_ROAD / 1000:,.0f} km can be used"
         raise ScenarioError(f"map_features: {reason}. Cut the map to the surroundings of the agents.")
+
+
+def check_names(scenario: Scenario) -> Iterable[Finding]:
+    """Whether the names of a scene can be shown, and written as UTF-8: no control characters, no half surrogates."""
+    for field, names in (
+        ("id", (scenario.id,)),
+        ("tracks", scenario.agent_ids),
+        ("map_features", (feature.id for feature in scenario.features)),
+        ("map_features: type", (feature.type for feature in scenario.features)),
+        ("dynamic_map_states", (name for name in scenario.lights if isinstance(name, str))),
+    ):
+        odd = [name for name in names if not name.isprintable()]
+        if odd:
+            yield error(field, f"{brief(odd[0])} holds characters that cannot be shown ({len(odd)} such names)")
 
 
 def check_times(scenario: Scenario) -> Iterable[Finding]:

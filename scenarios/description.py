@@ -7,13 +7,14 @@ lanes without neighbours; maps without road edges; fields that nobody has heard 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
+from scenarios.bounds import MAX_AGENTS, MAX_FEATURES, MAX_POINTS, MAX_ROWS
 from scenarios.description_writing import to_description
 from scenarios.scenario import Kind, MapFeature, Scenario
 from scenarios.source_format import (
@@ -27,6 +28,7 @@ from scenarios.source_format import (
     TrackFormat,
 )
 from scenarios.time_stamps import time_stamps, time_step
+from scenarios.values import MAX_NAME, brief, identifier, numbers, related_ids
 
 KINDS: Final = {
     "VEHICLE": Kind.VEHICLE,
@@ -44,6 +46,8 @@ DEFAULT_SIZE: Final = {
     Kind.OTHER: (1.0, 1.0, 1.0),
 }
 """Length, width, height (m) where a file gives none: medians of WOMD tracks, rounded, and MetaDrive's cone."""
+MAX_SHARED: Final = 1_000_000
+"""Agents times steps of scenes whose agents may share their arrays: from there on copies take more than 75 MB."""
 _TOP: Final = ("id", "length", "tracks", "map_features", "dynamic_map_states", "metadata")
 
 __all__ = ["DEFAULT_SIZE", "KINDS", "from_description", "to_description"]
@@ -57,19 +61,19 @@ class _Reader:
         self.document = self._mapping(document, "the file")
         self.tracks = self._mapping(self._need(document, "tracks"), "tracks")
         self.metadata = self._mapping(document.get("metadata", {}), "metadata")
-        if not self.tracks:
-            self.fail("tracks", "there are none")
         self.steps = self._length()
-        self.stamps = time_stamps(self.metadata, self.steps, self.source)
         count = len(self.tracks)
+        self._check_counts(count)
+        self.stamps = time_stamps(self.metadata, self.steps, self.source)
         self.kinds = np.full(count, Kind.OTHER, np.int8)
         self.position = np.zeros((count, self.steps, 3))
         self.heading = np.zeros((count, self.steps))
         self.velocity = np.zeros((count, self.steps, 2))
         self.size = np.zeros((count, self.steps, 3))
         self.valid = np.zeros((count, self.steps), bool)
+        self.points = 0
 
-    def fail(self, where: str, reason: str) -> None:
+    def fail(self, where: str, reason: str) -> NoReturn:
         raise ScenarioError(f"{self.source}: {where}: {reason}. Expected a MetaDrive ScenarioDescription.")
 
     def _mapping(self, value: Any, name: str) -> Mapping[Any, Any]:
@@ -79,18 +83,64 @@ class _Reader:
 
     def _need(self, mapping: Mapping[Any, Any], key: str, where: str = "") -> Any:
         if key not in mapping:
-            self.fail(f"{where}{key}", f"is missing (found {', '.join(map(str, list(mapping)[:8])) or 'nothing'})")
+            found = ", ".join(brief(name) for name in list(mapping)[:8])
+            self.fail(f"{where}{key}", f"is missing (found {found or 'nothing'})")
         return mapping[key]
 
     def _length(self) -> int:
-        length = self.document.get("length")
-        if length is None:
-            first = self._mapping(next(iter(self.tracks.values())), "tracks")
-            state = self._mapping(self._need(first, "state", "tracks: "), "state")
-            length = len(self._need(state, "position", "tracks: state: "))
-        if not isinstance(length, int | np.integer) or length < 1:
-            self.fail("length", f"found {length!r} instead of a number of steps")
+        """Steps of the scene: what the file says and what the first agent has, before anything is made of that size."""
+        if not self.tracks:
+            self.fail("tracks", "there are none")
+        key, first = next(iter(self.tracks.items()))
+        where = f"tracks[{brief(key)}]: "
+        state = self._mapping(self._need(self._mapping(first, where[:-2]), "state", where), where + "state")
+        position = self._need(state, "position", where + "state: ")
+        if not isinstance(position, np.ndarray | list | tuple) or getattr(position, "shape", None) == ():
+            kind = type(position).__name__
+            self.fail(f"{where}state: position", f"found {kind} instead of an array with one row per step")
+        length = self.document.get("length", len(position))
+        if not isinstance(length, int | np.integer) or isinstance(length, bool) or not 1 <= length < 2**63:
+            self.fail("length", f"found {brief(length)} instead of a number of steps")
+        if length != len(position):
+            found = f"has {len(position):,} rows, but the scene has {length} steps"
+            self.fail(f"{where}state: position", found)
         return int(length)
+
+    def _check_counts(self, agents: int) -> None:
+        """Refuse to make arrays that no scene needs."""
+        for found, most, what in (
+            (agents, MAX_AGENTS, "agents"),
+            (agents * self.steps, MAX_ROWS, "agents times steps"),
+        ):
+            if found > most:
+                self.fail("tracks", f"{found:,} {what}; at most {most:,} can be used")
+        if agents * self.steps > MAX_SHARED and len({id(track) for track in self._positions()}) < agents / 2:
+            self.fail("tracks", f"most of {agents:,} agents share their positions with another")
+
+    def _positions(self) -> Iterator[object]:
+        for track in self.tracks.values():
+            state = track.get("state") if isinstance(track, Mapping) else None
+            yield state.get("position") if isinstance(state, Mapping) else None
+
+    def id(self, value: object, where: str) -> str:
+        """An id of the file as text."""
+        try:
+            return identifier(value)
+        except ValueError as error:
+            self.fail(where, str(error))
+
+    def type(self, value: object, where: str) -> str:
+        """A type of the file; empty where it has none."""
+        if value is not None and not (isinstance(value, str) and len(value) <= MAX_NAME):
+            self.fail(f"{where}type", f"found {brief(value)} instead of the name of a type")
+        return str(value or "")
+
+    def lanes(self, value: object, where: str) -> tuple[str, ...]:
+        """Ids of related lanes, from a list of ids or of WOMD neighbour records."""
+        try:
+            return related_ids(value)
+        except ValueError as error:
+            self.fail(where, str(error))
 
     def column(
         self, row: int, where: str, state: Mapping[str, Any], key: str, target: NDArray[Any]
@@ -100,14 +150,14 @@ class _Reader:
             return None
         raw = state[key]
         try:
-            values = np.asarray(raw)
-            rows = values.reshape(len(values), -1)
-        except (TypeError, ValueError):
+            values = numbers(raw)
+        except ValueError as error:
+            self.fail(f"{where}{key}", f"{error}. An array with one row per step is needed")
+        if values.ndim == 0:
             self.fail(f"{where}{key}", f"found {type(raw).__name__} instead of an array with one row per step")
-        if values.dtype.kind not in "biuf":
-            self.fail(f"{where}{key}", f"holds {values.dtype} instead of numbers")
-        if len(rows) != self.steps:
-            self.fail(f"{where}{key}", f"has {len(rows)} rows, but the scene has {self.steps} steps")
+        if len(values) != self.steps:
+            self.fail(f"{where}{key}", f"has {len(values)} rows, but the scene has {self.steps} steps")
+        rows = values.reshape(self.steps, -1)
         goal = target[row].reshape(self.steps, -1)
         smallest = 2 if key in ("position", "velocity") else goal.shape[1]
         if rows.shape[1] < smallest:
@@ -121,10 +171,10 @@ class _Reader:
 
     def track(self, row: int, key: object, track: object, shared: dict[Any, Any]) -> TrackFormat:
         """Read one agent."""
-        where = f"tracks[{key!r}]: "
-        track = self._mapping(track, f"tracks[{key!r}]")
+        where = f"tracks[{brief(key)}]: "
+        track = self._mapping(track, where[:-2])
         state = self._mapping(self._need(track, "state", where), where + "state")
-        kind = KINDS.get(str(track.get("type")), Kind.OTHER)
+        kind = KINDS.get(self.type(track.get("type"), where), Kind.OTHER)
         self.kinds[row] = kind
         for name in ("position", "heading"):
             self._need(state, name, where + "state: ")
@@ -167,16 +217,19 @@ class _Reader:
 
     def feature(self, key: object, feature: object) -> tuple[MapFeature, FeatureFormat]:
         """Read one map element."""
-        where = f"map_features[{key!r}]"
+        where = f"map_features[{brief(key)}]"
         feature = self._mapping(feature, where)
+        kind = self.type(feature.get("type"), f"{where}: ")
         points_key = next((name for name in POINT_KEYS if name in feature), "")
         points, raw = self._points(feature[points_key], f"{where}: {points_key}") if points_key else (_NO_POINTS, None)
         relations = {name: feature[name] for name in RELATIONS if name in feature}
-        lanes = {RELATIONS[name]: _lane_ids(value) for name, value in relations.items()}
+        lanes = {RELATIONS[name]: self.lanes(value, f"{where}: {name}") for name, value in relations.items()}
+        if kind == "STOP_SIGN":
+            self.lanes(feature.get("lane"), f"{where}: lane")
         taken = {"type", points_key, *relations}
         made = MapFeature(
-            id=str(key),
-            type=str(feature.get("type", "")),
+            id=self.id(key, where),
+            type=kind,
             points=points,
             closed=points_key == "polygon",
             extras={name: value for name, value in feature.items() if name not in taken},
@@ -186,13 +239,16 @@ class _Reader:
 
     def _points(self, value: object, where: str) -> tuple[NDArray[np.floating], object]:
         try:
-            points = np.asarray(value)
-        except ValueError:
-            points = np.empty(0, object)
+            points = numbers(value)
+        except ValueError as error:
+            self.fail(where, f"{error}. Points [N, 2] or [N, 3] are needed")
         if points.size == 0:
             return _NO_POINTS, value
-        if points.dtype.kind not in "iuf" or points.ndim not in (1, 2) or points.shape[-1] not in (2, 3):
+        if points.dtype.kind == "b" or points.ndim not in (1, 2) or points.shape[-1] not in (2, 3):
             self.fail(where, f"has shape {points.shape} of {points.dtype} instead of points [N, 2] or [N, 3]")
+        self.points += len(points)
+        if self.points > MAX_POINTS:
+            self.fail("map_features", f"more than {MAX_POINTS:,} points")
         plain = isinstance(value, np.ndarray) and points.ndim == 2 and points.dtype.kind == "f"
         points = points if points.dtype.kind == "f" else points.astype(np.float64)
         view = np.atleast_2d(points).view()
@@ -202,15 +258,55 @@ class _Reader:
     def ego(self, ids: tuple[str, ...]) -> int:
         """Index of the self-driving car."""
         name = self.metadata.get("sdc_id")
-        if name is not None and str(name) in ids:
-            return ids.index(str(name))
+        if name is not None and self.id(name, "metadata: sdc_id") in ids:
+            return ids.index(identifier(name))
         index = self.metadata.get("sdc_track_index")
         if name is None and isinstance(index, int | np.integer) and 0 <= index < len(ids):
             return int(index)
         self.fail(
-            "metadata: sdc_id", "is missing" if name is None else f"names {name!r}, which is not among the tracks"
+            "metadata: sdc_id", "is missing" if name is None else f"names {brief(name)}, which is not among the tracks"
         )
-        raise AssertionError  # fail() has raised; this line is for the type checker.
+
+    def name(self) -> str:
+        """The scene's id: its own, that of its metadata, or else its source."""
+        names = {"id": self.document.get("id")}
+        names |= {f"metadata: {key}": self.metadata.get(key) for key in ("scenario_id", "id")}
+        known = [self.id(value, where) for where, value in names.items() if value is not None]
+        return known[0] if known else self.source
+
+    def interest(self) -> tuple[str, ...]:
+        """Ids that the metadata mark as interacting; those to be predicted are checked as well, as others read them."""
+        predict, where = self.metadata.get("tracks_to_predict"), "metadata: tracks_to_predict"
+        for entry in predict if isinstance(predict, list | tuple | Mapping) else ():
+            index = entry.get("track_index") if isinstance(entry, Mapping) else None
+            if not isinstance(entry, Mapping):
+                self.id(entry, where)
+            elif not isinstance(index, int | np.integer) or not 0 <= index < len(self.tracks):
+                self.fail(where, f"track_index: found {brief(index)} with {len(self.tracks)} tracks")
+        marked = self.metadata.get("objects_of_interest")
+        names = marked if isinstance(marked, list | tuple) else ()
+        return tuple(self.id(name, "metadata: objects_of_interest") for name in names)
+
+    def lights(self) -> Mapping[str, Any]:
+        """Traffic lights as the file holds them, by ids that can be text."""
+        lights = self._mapping(self.document.get("dynamic_map_states", {}), "dynamic_map_states")
+        if len(lights) > MAX_FEATURES:
+            self.fail("dynamic_map_states", f"{len(lights):,} lights; at most {MAX_FEATURES:,} can be used")
+        for key in lights:
+            self.id(key, "dynamic_map_states")
+        return lights
+
+    def features(self) -> tuple[list[MapFeature], dict[str, FeatureFormat]]:
+        """The map, and how it was written."""
+        found = self._mapping(self.document.get("map_features", {}), "map_features")
+        if len(found) > MAX_FEATURES:
+            self.fail("map_features", f"{len(found):,} elements; at most {MAX_FEATURES:,} can be used")
+        features, formats = [], {}
+        for key, value in found.items():
+            feature, record = self.feature(key, value)
+            features.append(feature)
+            formats[feature.id] = record
+        return features, formats
 
 
 _NO_POINTS: Final = np.zeros((0, 2))
@@ -230,22 +326,21 @@ def from_description(document: Mapping[str, Any], source: str = "") -> Scenario:
     Raises:
         ScenarioError: Something is missing or has the wrong shape; names source, field and reason.
     """
-    reader = _Reader(document, source)
+    with np.errstate(all="ignore"):  # What is no finite number is found by the validation.
+        return _scenario(_Reader(document, source), document, source)
+
+
+def _scenario(reader: _Reader, document: Mapping[str, Any], source: str) -> Scenario:
     shared: dict[Any, Any] = {}
-    ids = tuple(str(key) for key in reader.tracks)
+    ids = tuple(reader.id(key, "tracks") for key in reader.tracks)
     if len(set(ids)) != len(ids):
         reader.fail("tracks", "two agents have the same id")
     tracks = {
         name: reader.track(row, key, track, shared)
         for row, (name, (key, track)) in enumerate(zip(ids, reader.tracks.items(), strict=True))
     }
-    features, formats = [], {}
-    for key, value in reader._mapping(document.get("map_features", {}), "map_features").items():
-        feature, record = reader.feature(key, value)
-        features.append(feature)
-        formats[feature.id] = record
-    name = document.get("id", reader.metadata.get("scenario_id", reader.metadata.get("id")))
-    name = source if name is None else str(name)
+    features, formats = reader.features()
+    name = reader.name()
     form = SourceFormat(
         document.get("id"),
         (name,),
@@ -254,7 +349,6 @@ def from_description(document: Mapping[str, Any], source: str = "") -> Scenario:
         tracks,
         formats,
     )
-    interest = reader.metadata.get("objects_of_interest")
     return Scenario(
         id=name,
         dt=time_step(reader.stamps),
@@ -267,8 +361,8 @@ def from_description(document: Mapping[str, Any], source: str = "") -> Scenario:
         valid=reader.valid,
         features=tuple(features),
         ego=reader.ego(ids),
-        objects_of_interest=tuple(map(str, interest)) if isinstance(interest, list | tuple) else (),
-        lights=reader._mapping(document.get("dynamic_map_states", {}), "dynamic_map_states"),
+        objects_of_interest=reader.interest(),
+        lights=reader.lights(),
         metadata=reader.metadata,
         extras={FORMAT_KEY: form},
         source=source,
@@ -283,13 +377,6 @@ def _wider_than_long(size: NDArray[np.float64], valid: NDArray[np.bool_]) -> boo
     """Whether a vehicle's length [0] and width [1] are clearly exchanged: no road vehicle is wider than 3 m."""
     rows = size[valid, :2]
     return len(rows) > 0 and bool(np.median(rows[:, 1]) > 3.0 and np.median(rows[:, 1]) > np.median(rows[:, 0]))
-
-
-def _lane_ids(value: object) -> tuple[str, ...]:
-    """Ids of related lanes, from a list of ids or of WOMD neighbour records."""
-    if value is None or isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-        return () if value is None else (str(value),)
-    return tuple(str(item.get("feature_id")) if isinstance(item, Mapping) else str(item) for item in value)
 
 
 def _finite_differences(

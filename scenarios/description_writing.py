@@ -18,6 +18,7 @@ from scenarios.source_format import (
     TrackFormat,
     copy_data,
 )
+from scenarios.values import identifier, related_ids
 
 VERSION: Final = "MetaDrive v0.4.3"
 """`version` of files that did not come from a file."""
@@ -77,12 +78,13 @@ def _metadata(scenario: Scenario, form: SourceFormat | None) -> Description:
         if not names and scenario.opponent is not None:
             names = (ego, scenario.agent_ids[scenario.opponent])
         metadata.setdefault("objects_of_interest", list(names))
-    if str(metadata.get("sdc_id", ego)) != ego:
+    if identifier(metadata.get("sdc_id", ego)) != ego:
         metadata["sdc_id"] = ego
     if "ts" in metadata and len(metadata["ts"]) != scenario.num_steps:
         metadata["ts"] = np.arange(scenario.num_steps) * scenario.dt
     interest = metadata.get("objects_of_interest")
-    if isinstance(interest, list | tuple) and tuple(map(str, interest)) != scenario.objects_of_interest and form:
+    known = tuple(map(identifier, interest)) if isinstance(interest, list | tuple) else None
+    if known is not None and known != scenario.objects_of_interest and form:
         metadata["objects_of_interest"] = list(scenario.objects_of_interest)
     return metadata
 
@@ -152,8 +154,7 @@ def _points(feature: MapFeature, record: FeatureFormat) -> object:
 def _relation(key: str, feature: MapFeature, record: FeatureFormat) -> object:
     ids = getattr(feature, RELATIONS[key])
     raw = record.relations.get(key)
-    known = [str(item.get("feature_id")) if isinstance(item, dict) else str(item) for item in raw or ()]
-    if key in record.relations and tuple(known) == ids:
+    if key in record.relations and related_ids(raw) == ids:
         return copy_data(raw)
     if key in ("left_neighbor", "right_neighbor"):
         return [{"feature_id": lane} for lane in ids]

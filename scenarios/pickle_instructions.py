@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from harness.errors import ScenarioError, UnsafePickleError
 from scenarios.pickle_machine import NO_DATA, Machine, as_tuple, got, no_data
-from scenarios.pickle_values import GLOBALS, Global, Unfinished, brief, whole_number, whole_number_text
+from scenarios.pickle_values import GLOBALS, Global, Unfinished, whole_number, whole_number_text
+from scenarios.values import brief
 
 WASTE: Final = 80
 """Bytes that an instruction counts which makes nothing: data needs few of them, and each takes its time."""

@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from harness.errors import ScenarioError, UnsafePickleError
-from scenarios.pickle_values import Arguments, Global, Unfinished, brief
+from scenarios.pickle_values import Arguments, Global, Unfinished
+from scenarios.values import brief
 
 GROWTH: Final = 32
 """Most bytes of memory per byte of the file. Real scenes take 3 to 9, summaries of many small records 20."""

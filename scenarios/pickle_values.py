@@ -16,11 +16,10 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from harness.errors import ScenarioError, UnsafePickleError
+from scenarios.values import MAX_BITS, brief
 
-MAX_BITS: Final = 128
-"""Of a whole number. Identifiers have 64, or 128 where they are UUIDs; longer ones are slow to write as text."""
 MAX_DIMENSIONS: Final = 32
-"""Of an array: what numpy 1 allows."""
+"""Most dimensions of an array: what numpy 1 allows."""
 MAX_EMPTY: Final = 10_000
 """Largest size of an array that has no elements: such an array claims any number of rows for nothing."""
 _PLAIN_DTYPE: Final = re.compile(r"([biufc]\d{1,2}|[SU]\d{1,6}|[mM]8|\?)", re.ASCII)
@@ -304,12 +303,3 @@ def _table() -> dict[tuple[str, str], Global]:
 
 GLOBALS: Final = _table()
 """By module and name."""
-
-
-def brief(value: object, limit: int = 60) -> str:
-    """What a message says of a value from a file: short text as it is, of anything else the type."""
-    if isinstance(value, str):
-        return ascii(value if len(value) <= limit else value[:limit] + "…")
-    if isinstance(value, bool | float | type(None)) or (isinstance(value, int) and value.bit_length() <= MAX_BITS):
-        return repr(value)
-    return type(value).__name__

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
 from scenarios.scenario import DT
+from scenarios.values import numbers
 
 Floats = NDArray[np.float64]
 
@@ -88,11 +89,11 @@ def time_step(stamps: Floats) -> float:
 
 def _numbers(stamps: object, source: str) -> Floats:
     try:
-        values = np.asarray(stamps)
-        if values.dtype.kind not in "iuf":
-            raise ValueError(f"found {values.dtype}")
+        values = numbers(stamps)
+        if values.dtype.kind == "b":
+            raise ValueError("found booleans")
         return values.astype(np.float64).ravel()
-    except (TypeError, ValueError, OverflowError) as error:
+    except ValueError as error:
         raise ScenarioError(
             f"{source}: metadata: ts: no time stamps ({error}). Expected one number per step."
         ) from None

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from harness.errors import ScenarioError
-from scenarios.bounds import MAX_SPEED, check_counts, check_lights, check_motion, check_places, check_times
+from scenarios.bounds import (
+    MAX_SPEED,
+    check_counts,
+    check_lights,
+    check_motion,
+    check_names,
+    check_places,
+    check_times,
+)
 from scenarios.filters import static_ego
 from scenarios.findings import Finding, Needs
 from scenarios.findings import error as _error
@@ -25,7 +33,8 @@ def validate(scenario: Scenario, needs: Needs | None = None) -> tuple[Finding, .
     needs = needs or Needs()
     findings = [*_check_shapes(scenario)]
     if not findings:  # The other checks index the arrays.
-        findings += [*check_counts(scenario), *check_times(scenario), *_check_rate(scenario), *_check_numbers(scenario)]
+        findings += [*check_counts(scenario), *check_names(scenario), *check_times(scenario)]
+        findings += [*_check_rate(scenario), *_check_numbers(scenario)]
         findings += [*_check_ego(scenario, needs), *_check_map(scenario, needs), *_check_opponent(scenario, needs)]
         with np.errstate(all="ignore"):  # What is not finite is reported above.
             findings += [*check_places(scenario), *check_motion(scenario), *check_lights(scenario)]

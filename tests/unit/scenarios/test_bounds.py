@@ -155,3 +155,21 @@ def test_a_long_finding_is_cut_and_keeps_one_line():
     assert len(text) < 2000
     assert text.startswith(r"error: a\nb\x1b[31m\ud800: yy")
     assert one_line("abc", 3) == "abc"
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\nb", "a\u202eb", "a\ud800", "a\u200bb", "\x00"])
+def test_names_that_cannot_be_shown_are_named_as_escapes(name):
+    scene = straight_road()
+    features = (replace(scene.features[0], id=name), *scene.features[1:])
+    for field, odd in (
+        ("id", replace(scene, id=name)),
+        ("tracks", replace(scene, agent_ids=(name, *scene.agent_ids[1:]))),
+        ("map_features", replace(scene, features=features)),
+        ("map_features: type", replace(scene, features=(replace(features[1], type=name), *scene.features))),
+        ("dynamic_map_states", replace(scene, lights={name: {}})),
+    ):
+        found = [finding for finding in validate(odd) if finding.field == field]
+        assert [finding.level for finding in found] == ["error"]
+        assert found[0].reason.isascii()
+    fine = replace(scene, id="山[/bold] <b>&=1+1|x, Ünï")
+    assert not [finding for finding in validate(fine) if finding.field == "id"]

@@ -89,7 +89,7 @@ def test_validate_tells_by_its_exit_code(folder, capsys):
     assert "lasts 91 steps, but 200 are needed" in capsys.readouterr().out
     (folder / "2.pkl").write_bytes((folder / "0.pkl").read_bytes()[:1000])
     assert run("validate", folder) == 1
-    assert "2.pkl: error: file: not a whole pickle" in capsys.readouterr().out
+    assert "2.pkl: error: file: not a usable pickle" in capsys.readouterr().out
     assert run("validate", folder / "none") == 2
 
 
