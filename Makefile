@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+CASES  ?= 10000
+SEED   ?= 0
 PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
 # MetaDrive forbids Python 3.12 and up, where it works with the newer Panda3D that pyproject.toml asks for.
 METADRIVE := --no-deps --ignore-requires-python metadrive-simulator==0.4.3
 
-.PHONY: help train test test-all lint types scenes perf clean
+.PHONY: help train test test-all fuzz lint types scenes perf clean
 help:            ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -29,6 +31,9 @@ test: $(STAMP)   ## Lint, check types, run the default suite
 
 test-all: $(STAMP)  ## Everything, slow tests included (real scenes: set GAUNTLET_WOMD to a folder of WOMD scenes)
 	$(BIN)/python -m pytest -m ''
+
+fuzz: $(STAMP)   ## Damaged files of every format: no traceback, no hang, bounded memory (make fuzz CASES=10000 SEED=0)
+	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
 
 lint: $(STAMP)   ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
