@@ -204,7 +204,7 @@ def read_records(path: Path) -> list[JsonDict]:
             continue
         try:
             records.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines) - 1:
                 break
             raise RunError(

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from harness.errors import ScenarioError
+from harness.errors import ScenarioError, reading
 from harness.files import open_regular
 from scenarios import safe_pickle
 
@@ -151,17 +151,18 @@ def summary_paths(folder: str | Path, root: str | Path | None = None) -> Iterato
     if not isinstance(summary, Mapping) or not isinstance(mapping, Mapping):
         raise ScenarioError(f"{where}: expected dictionaries by file name. Delete it to read *.pkl instead.")
     parts: dict[str, tuple[str, frozenset[str]]] = {}
-    for name in summary:
-        part = mapping.get(name, "")
-        if not isinstance(name, str) or not isinstance(part, str) or os.path.basename(name) != name or not name:
-            raise ScenarioError(f"{where}: expected names of files and of folders, found {name!r} in {part!r}.")
-        if part not in parts:
-            parts[part] = _inside(folder, part, root)
-        place, links = parts[part]
-        path = os.path.join(place, name)
-        if name in links:
-            _refuse_outside(path, root, where)
-        yield path
+    with reading(where, "names of files and of folders"):  # Some texts are no paths: too long, or with a null byte.
+        for name in summary:
+            part = mapping.get(name, "")
+            if not isinstance(name, str) or not isinstance(part, str) or os.path.basename(name) != name or not name:
+                raise ScenarioError(f"{where}: expected names of files and of folders, found {name!r} in {part!r}.")
+            if part not in parts:
+                parts[part] = _inside(folder, part, root)
+            place, links = parts[part]
+            path = os.path.join(place, name)
+            if name in links:
+                _refuse_outside(path, root, where)
+            yield path
 
 
 def _inside(folder: str, part: str, root: str) -> tuple[str, frozenset[str]]:

@@ -102,6 +102,9 @@ def test_a_torn_last_line_is_tolerated_and_others_are_not(tmp_path) -> None:
     path.write_text('{"step": 1}\n{"ste\n{"step": 3}\n')
     with pytest.raises(RunError, match="line 2"):
         read_records(path)
+    path.write_text("[" * 100_000 + '\n{"step": 2}\n')
+    with pytest.raises(RunError, match="line 1 is damaged"):
+        read_records(path)
 
 
 def test_records_after_a_checkpoint_are_dropped_and_appending_goes_on(tmp_path) -> None:

@@ -166,3 +166,10 @@ def test_xml_is_told_by_its_first_bytes(tmp_path):
 def test_natural_order_takes_any_name():
     names = ["²", "10", "b2", "b10", "2", "a", "b02"]
     assert sorted(names, key=natural_key) == ["a", "b02", "b2", "b10", "²", "2", "10"]
+
+
+@pytest.mark.parametrize("part", ["a\0b", "\ud800", 10**50, None, ["a"]])
+def test_what_is_no_path_is_refused_in_one_line(tmp_path, part):
+    database(tmp_path, ["1.pkl"], {"1.pkl": part})
+    with pytest.raises(ScenarioError, match="names of files and of folders"):
+        list(summary_paths(tmp_path))
