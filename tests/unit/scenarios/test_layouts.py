@@ -168,7 +168,7 @@ def test_natural_order_takes_any_name():
     assert sorted(names, key=natural_key) == ["a", "b02", "b2", "b10", "²", "2", "10"]
 
 
-@pytest.mark.parametrize("part", ["a\0b", "\ud800", 10**50, None, ["a"]])
+@pytest.mark.parametrize("part", ["a\0b", "\ud800", 7, None, ["a"]])
 def test_what_is_no_path_is_refused_in_one_line(tmp_path, part):
     database(tmp_path, ["1.pkl"], {"1.pkl": part})
     with pytest.raises(ScenarioError, match="names of files and of folders"):
