@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import math
@@ -18,6 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,10 @@ MAX_ARRAYS: Final = 2_000 * MEGABYTE
 """Bytes of all arrays of an npz together, unpacked."""
 MAX_RATIO: Final = 200
 """Most bytes that a member of an archive may have for each of its packed ones, beyond its first megabyte."""
+MAX_NAME: Final = 180
+"""Bytes of a part of a path that is made of a text. File systems take 255, and suffixes come behind."""
+MAX_CODED: Final = 230
+"""Bytes of such a part that stands alone, but for `.npz` and what `write_atomically` puts around it."""
 _MEMBERS: Final = 10_000
 """Most members of an archive: an npz that is written here has fewer than a hundred, a network a few per layer."""
 
@@ -237,7 +243,10 @@ def checked_zip(data: bytes, limit: int, ratio: float = math.inf) -> zipfile.Zip
 
 
 def read_arrays(
-    path: Path, limit: int = MAX_ARRAYS, error: type[GauntletError] = RunError
+    path: Path,
+    limit: int = MAX_ARRAYS,
+    error: type[GauntletError] = RunError,
+    wanted: Callable[[str], bool] = lambda name: True,
 ) -> dict[str, NDArray[np.generic]]:
     """The arrays of an npz by name; never unpickled, and their sizes are checked before they are unpacked.
 
@@ -245,6 +254,7 @@ def read_arrays(
         path: Where.
         limit: Most bytes that the file may have, and that its arrays may have together.
         error: What is raised.
+        wanted: Which arrays to unpack, by name.
 
     Raises:
         GauntletError: One of the type `error`: it cannot be read, is damaged, or unpacks to more than `limit` bytes.
@@ -252,7 +262,8 @@ def read_arrays(
     data = read_bounded(path, limit, error)
     try:
         with checked_zip(data, limit) as archive:
-            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in archive.infolist()}
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            return {name: _array(archive, member) for name, member in members.items() if wanted(name)}
     except (
         *(ValueError, TypeError, KeyError, IndexError, SyntaxError, OverflowError, MemoryError, EOFError),
         *(RuntimeError, OSError, zipfile.BadZipFile, zlib.error),
@@ -279,11 +290,35 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[np.gene
 
 
 def file_name(text: str, also: str = "-_") -> str:
-    """`text` as one part of a path: letters, digits and the characters of `also`, all others replaced by `_`.
+    """`text` as one part of a path, of at most `MAX_NAME` bytes; different texts give different names.
 
-    Different texts can give the same name; where that matters, the caller tells them apart.
+    A short text of letters, digits and the characters of `also` stays as it is. In any other, all other characters are
+    replaced by `_`, and `~` and a check sum follow, which no text gets that stays as it is.
     """
-    return "".join(letter if letter.isalnum() or letter in also else "_" for letter in text)
+    name = "".join(letter if letter.isalnum() or letter in also else "_" for letter in text)
+    if name == text and 0 < len(name.encode()) <= MAX_NAME:
+        return name
+    short = name.encode()[: MAX_NAME - 17].decode(errors="ignore")
+    return f"{short}~{_check_sum(text)}"
+
+
+def coded_name(text: str) -> str:
+    """`text` as one part of a path of at most `MAX_CODED` bytes, percent-encoded; `decoded_name` reads it back.
+
+    A text that is longer then keeps its beginning, and `!` and a check sum follow: `decoded_name` gives None of those.
+    """
+    name = quote(text, safe=" +=,@()[]", errors="surrogatepass")
+    name = f"%2E{name[1:]}" if name.startswith(".") else name  # Neither hidden nor special.
+    return name if 0 < len(name) <= MAX_CODED else f"{name[: MAX_CODED - 17]}!{_check_sum(text)}"
+
+
+def decoded_name(name: str) -> str | None:
+    """The text of which `coded_name` made `name`, or None where the name does not hold all of it."""
+    return None if "!" in name else unquote(name, errors="surrogatepass")
+
+
+def _check_sum(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def plain(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,13 @@ from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import SEEDS, Unit, episode_seed, units
 from harness.benchmarking.lineup import Lineup
 from harness.benchmarking.worker import WorkerSpec
-from harness.episodes.records import EpisodeStore
+from harness.episodes.records import CellKey, EpisodeStore
 from harness.episodes.rollout import failed_episode
 from harness.errors import RunError
 from harness.executors import WorkerSetup, run_jobs
+from harness.files import explained
 
+_LOG = logging.getLogger(__name__)
 RETRIES: Final = 1
 """Further attempts for a unit whose worker crashed, hung or raised."""
 WORKER: Final = "worker"
@@ -92,10 +95,22 @@ def give_up(unit: Unit, reason: str, folder: Path) -> None:
 
 
 def prepare(folder: Path, *, retry_failures: bool) -> None:
-    """Before resumption: delete what was half written and, on request, failed records."""
+    """Before resumption: delete what was half written or cut and, on request, failed records and damaged ones."""
     seeds = sorted((folder / SEEDS).iterdir()) if (folder / SEEDS).is_dir() else []
     for store in (EpisodeStore(place) for place in (folder, *seeds)):
         store.sweep()
+        for path in store.cut():
+            _LOG.warning("%s is cut off: its episode is run again", path)
+            with explained(path, "delete"):
+                path.unlink()
         if retry_failures:
-            for key in [key for key in store.keys() if store.read_scores(key).error]:
+            for key in [key for key in store.keys() if _failed(store, key)]:
                 store.remove(key)
+
+
+def _failed(store: EpisodeStore, key: CellKey) -> bool:
+    try:
+        return bool(store.read_scores(key).error)
+    except RunError as error:
+        _LOG.warning("%s", error)
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 CACHE_SCENES: Final = 8
 """Scenes that a worker's simulator remembers: units come scene by scene."""
+_LOG = logging.getLogger(__name__)
 _NOBODY: Final = Attacker(UNDISTURBED, parse(UNDISTURBED), 0.0)
 
 
@@ -80,14 +82,23 @@ class BenchmarkWorker:
         """
         store, todo = unit.store(self._spec.folder), unit.missing(self._spec.folder)
         first = unit.keys[0]
-        if first in todo:
-            self._run(store, first, unit, None)
         # Read back even if it was just driven: a resumed run then sees the very same numbers.
-        quiet = store.read(first).episode
+        quiet = None if first in todo else self._recorded(store, first)
+        if quiet is None:
+            self._run(store, first, unit, None)
+            quiet = store.read(first).episode
         for key in todo:
             if key != first:
                 self._run(store, key, unit, quiet)
         return len(todo)
+
+    def _recorded(self, store: EpisodeStore, key: CellKey) -> Episode | None:
+        """An episode as it is on disk; None where that is damaged, so that it is driven again, to the same end."""
+        try:
+            return store.read(key).episode
+        except RunError as error:
+            _LOG.warning("%s", error)
+            return None
 
     def close(self) -> None:
         """Stop the simulator."""

@@ -6,25 +6,41 @@ Adversary `none` is stage 1: the undisturbed drive. Failures are records too (`E
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
-from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import RunError
-from harness.files import explained, plain, write_arrays
+from harness.errors import RunError, reading
+from harness.files import (
+    MEGABYTE,
+    coded_name,
+    decoded_name,
+    explained,
+    open_regular,
+    plain,
+    read_arrays,
+    write_arrays,
+)
 from harness.interfaces import STATE, AttackPlan, Episode, Trajectory
 
 FOLDER: Final = "episodes"
+META: Final = "meta"
+"""Name of the array that holds the JSON text, as bytes."""
+ARRAY: Final = "array_"
+"""What the names of further arrays begin with."""
+END: Final = 22
+"""Bytes at the end of a zip file that numpy writes; a file that was cut lacks them."""
+MAX_RECORD: Final = 300 * MEGABYTE
+"""Bytes of a record, packed or not. One has 20 to 300 kB, and 50 MB with hundreds of candidates of a long scene."""
 UNDISTURBED: Final = "none"
 """Adversary of stage 1."""
+Meta = Mapping[str, Any]
 Score = float | bool | str | None
 """A number of an episode; NaN is written as null and read as None."""
 
@@ -32,6 +48,7 @@ Content = TypeVar("Content")
 
 _ARRAY_FIELDS: Final = ("ego", "opponent", "agents", "agents_valid", "plan")
 _NUMBERS: Final = ("reward", "cost", "route_completion", "mean_speed", "mean_jerk", "engine_force", "brake_force")
+_TYPES: Final = {"str": str, "int": int, "bool": bool, "float": int | float, "int | None": int | None}
 _SCALAR_FIELDS: Final = tuple(item.name for item in fields(Episode) if item.name not in _ARRAY_FIELDS)
 
 
@@ -79,8 +96,8 @@ class EpisodeStore:
         self._root = folder / FOLDER
 
     def path(self, key: CellKey) -> Path:
-        """File of a key. Names are percent-encoded where a file system could object."""
-        return self._root / _encode(key.policy) / _encode(key.adversary) / f"{_encode(key.scenario_id)}.npz"
+        """File of a key, in names that no file system objects to."""
+        return self._root / coded_name(key.policy) / coded_name(key.adversary) / f"{coded_name(key.scenario_id)}.npz"
 
     def __contains__(self, key: CellKey) -> bool:
         return self.path(key).is_file()
@@ -88,8 +105,11 @@ class EpisodeStore:
     def keys(self) -> Iterator[CellKey]:
         """Every key that has a record, in a fixed order; half-written files of a killed process do not count."""
         for file in sorted(self._root.glob("*/*/*.npz")):
-            if not file.name.startswith("."):
-                yield CellKey(unquote(file.stem), unquote(file.parent.parent.name), unquote(file.parent.name))
+            if file.name.startswith("."):
+                continue
+            names = [decoded_name(name) for name in (file.stem, file.parent.parent.name, file.parent.name)]
+            known = [name for name in names if name is not None]
+            yield CellKey(*known) if len(known) == len(names) else _key_in(file)
 
     def write(
         self,
@@ -115,7 +135,7 @@ class EpisodeStore:
         Raises:
             RunError: There is none, or it is damaged.
         """
-        return self._load(key, lambda archive: _unpack({name: archive[name] for name in archive.files}))
+        return _read(self.path(key), key, _unpack, lambda name: True)
 
     def read_scores(self, key: CellKey) -> Scored:
         """The numbers of one record; its trajectories stay unread.
@@ -123,19 +143,11 @@ class EpisodeStore:
         Raises:
             RunError: There is none, or it is damaged.
         """
-        return self._load(key, _unpack_scores)
+        return _read(self.path(key), key, _unpack_scores, lambda name: name == META or name.startswith(ARRAY))
 
-    def _load(self, key: CellKey, unpack: Callable[[Any], Content]) -> Content:
-        path = self.path(key)
-        with explained(path, "read"):
-            data = path.read_bytes()
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                return unpack(archive)
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise RunError(
-                f"record {path} is damaged ({error}). Delete it and go on with --resume: it is run again."
-            ) from error
+    def cut(self) -> list[Path]:
+        """Records that have been cut, or never were; reads the end of every file alone."""
+        return [path for path in self._root.glob("*/*/*.npz") if not _is_whole(path)]
 
     def remove(self, key: CellKey) -> None:
         """Forget one record, if there is one (it is run again on resumption)."""
@@ -149,10 +161,37 @@ class EpisodeStore:
         return len(torn)
 
 
-def _encode(name: str) -> str:
-    """`name` as one path component that is neither hidden nor special."""
-    text = quote(name, safe=" +=,@()[]")
-    return f"%2E{text[1:]}" if text.startswith(".") else text
+def _read(
+    path: Path,
+    key: CellKey | None,
+    unpack: Callable[[Mapping[str, NDArray[Any]], Meta], Content],
+    wanted: Callable[[str], bool],
+) -> Content:
+    try:
+        with reading(f"record {path}", "an episode", RunError):
+            found = read_arrays(path, MAX_RECORD, wanted=wanted)
+            meta = json.loads(found[META].tobytes().decode())
+            names = meta["key"]
+            if len(names) != len(CellKey._fields) or not all(isinstance(name, str) for name in names):
+                raise RunError(f"record {path} does not say of which episode it is.")
+            if key is not None and tuple(names) != key:
+                raise RunError(f"record {path} is that of another episode, {CellKey(*names)}.")
+            return unpack(found, meta)
+    except RunError as error:
+        raise RunError(f"{error} Delete that file and go on with --resume: the episode is run again.") from error
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            return file.seek(-END, os.SEEK_END) >= 0 and file.read(4) == b"PK\x05\x06"
+    except (OSError, RunError):
+        return False
+
+
+def _key_in(file: Path) -> CellKey:
+    """The key of a record whose name does not hold all of it."""
+    return _read(file, None, lambda found, meta: CellKey(*meta["key"]), lambda name: name == META)
 
 
 def _pack(
@@ -174,9 +213,9 @@ def _pack(
         packed |= {"opponent_states": episode.opponent.states, "opponent_valid": episode.opponent.valid}
     if episode.plan is not None:
         meta["plan"] = _pack_plan(episode.plan, packed)
-    packed |= {f"array_{name}": np.asarray(value) for name, value in arrays.items()}
+    packed |= {f"{ARRAY}{name}": np.asarray(value) for name, value in arrays.items()}
     text = json.dumps(plain(meta), allow_nan=False)
-    return {"meta": np.frombuffer(text.encode(), dtype=np.uint8), **packed}
+    return {META: np.frombuffer(text.encode(), dtype=np.uint8), **packed}
 
 
 def _pack_plan(plan: AttackPlan, packed: dict[str, NDArray[Any]]) -> dict[str, Any]:
@@ -198,41 +237,54 @@ def _origin(plan: AttackPlan) -> NDArray[np.float64]:
     return origin
 
 
-def _unpack(found: Mapping[str, NDArray[Any]]) -> Record:
-    meta = json.loads(found["meta"].tobytes().decode())
-    scalars = meta["episode"]
+def _unpack(found: Mapping[str, NDArray[Any]], meta: Meta) -> Record:
+    scalars = {name: meta["episode"].get(name) for name in _SCALAR_FIELDS if name in meta["episode"]}
     for name in _NUMBERS:
         scalars[name] = float("nan") if scalars.get(name) is None else float(scalars[name])
+    for item in fields(Episode):
+        if item.name in scalars and not isinstance(scalars[item.name], _TYPES[str(item.type)]):
+            raise TypeError(f"{item.name} is {type(scalars[item.name]).__name__}, expected {item.type}")
     valid = found["agents_valid"]
     agents = np.zeros((*valid.shape, STATE))
     agents[valid] = found["agents"]
-    opponent = None
-    if "opponent_states" in found:
-        opponent = Trajectory(found["opponent_states"], found["opponent_valid"])
     episode = Episode(
-        ego=Trajectory(found["ego_states"], found["ego_valid"]),
-        opponent=opponent,
+        ego=_trajectory(found, "ego"),
+        opponent=_trajectory(found, "opponent") if "opponent_states" in found else None,
         agents=agents,
         agents_valid=valid,
         plan=_unpack_plan(found, meta["plan"]) if "plan" in meta else None,
         **scalars,
     )
-    return Record(CellKey(*meta["key"]), episode, meta["scores"], _arrays(found, found))
+    return Record(CellKey(*meta["key"]), episode, _scores(meta), _arrays(found))
 
 
-def _unpack_scores(archive: Any) -> Scored:
-    meta = json.loads(archive["meta"].tobytes().decode())
-    return Scored(meta["episode"]["error"], meta["scores"], _arrays(archive, archive.files))
+def _trajectory(found: Mapping[str, NDArray[Any]], name: str) -> Trajectory:
+    states, valid = found[f"{name}_states"], found[f"{name}_valid"]
+    if valid.ndim != 1 or valid.dtype != np.bool_ or states.shape != (len(valid), STATE):
+        raise ValueError(f"{name}: states {states.shape} with {valid.dtype} {valid.shape}")
+    return Trajectory(states, valid)
 
 
-def _arrays(found: Mapping[str, NDArray[Any]], names: Iterable[str]) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix("array_"): found[name] for name in names if name.startswith("array_")}
+def _unpack_scores(found: Mapping[str, NDArray[Any]], meta: Meta) -> Scored:
+    return Scored(str(meta["episode"]["error"]), _scores(meta), _arrays(found))
+
+
+def _scores(meta: Meta) -> dict[str, Score]:
+    scores = meta["scores"]
+    if not isinstance(scores, dict) or not all(isinstance(value, Score | int) for value in scores.values()):
+        raise TypeError("the scores are no numbers, truths and texts by name")
+    return scores
+
+
+def _arrays(found: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(ARRAY): value for name, value in found.items() if name.startswith(ARRAY)}
 
 
 def _unpack_plan(found: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> AttackPlan:
+    states, valid = _trajectory(found, "plan")
     plan = AttackPlan(
-        states=found["plan_states"],
-        valid=found["plan_valid"],
+        states=states,
+        valid=valid,
         scores={name.removeprefix("score_"): value for name, value in found.items() if name.startswith("score_")},
         chosen=meta["chosen"],
         takeover_step=meta["takeover_step"],

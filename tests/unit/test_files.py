@@ -10,6 +10,8 @@ import pytest
 
 from harness.errors import RunError, ScenarioError
 from harness.files import (
+    coded_name,
+    decoded_name,
     file_name,
     open_regular,
     read_arrays,
@@ -46,8 +48,35 @@ def test_arrays_keep_the_name_they_were_given(tmp_path):
 
 
 def test_file_names_are_one_part_of_a_path():
-    assert file_name("../a b/c.x-1") == "___a_b_c_x-1"
-    assert file_name("a b/c.x", "-_.") == "a_b_c.x"
+    assert file_name("a-b_1") == "a-b_1"
+    assert file_name("sage@0.5", "-_@.") == "sage@0.5"
+    assert file_name("山") == "山"
+    assert file_name("../a b/c.x-1").startswith("___a_b_c_x-1~")
+    assert file_name("a b/c.x", "-_.").startswith("a_b_c.x~")
+
+
+ODD = ["a b", "a/b", "a_b", "a\x00b", "a\ud800b", "", "~", "!", ".", "..", "%2E", "山" * 32, "山" * 100, "山" * 101]
+ODD += ["a" * 1000, "a" * 1001, "[bold]x[/]", "\x1b[31mred", "=cmd|' /C calc'!A0", "\u202eabc", "a\nb"]
+
+
+@pytest.mark.parametrize("name", [file_name, coded_name])
+def test_different_texts_are_different_names_that_every_file_system_takes(tmp_path, name):
+    names = [name(text) for text in ODD]
+    # A text that is made to look like another's name gets another name itself.
+    names += [name(made) for made in names if made not in ODD]
+    assert len(set(names)) == len(names)
+    for made in names:
+        assert made == os.path.basename(made)
+        assert len(os.fsencode(made)) <= 230
+        write_bytes(tmp_path / f"{made}.npz", b"x")
+    assert len(list(tmp_path.iterdir())) == len(names)
+
+
+def test_coded_names_hold_short_texts_whole():
+    for text in ODD:
+        assert decoded_name(coded_name(text)) in (text, None)
+    assert decoded_name(coded_name("a/b\ud800")) == "a/b\ud800"
+    assert decoded_name(coded_name("山" * 32)) is None
 
 
 def test_no_other_module_renames_files_into_place():

@@ -1,5 +1,6 @@
 """Records survive writing and reading exactly, and a kill leaves nothing torn."""
 
+import json
 import math
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from harness.episodes.records import CellKey, EpisodeStore
 from harness.errors import RunError
+from harness.files import write_arrays
 from harness.interfaces import Episode
 from tests.unit.benchmarking.examples import an_episode
 
@@ -68,6 +70,13 @@ def test_stage_1_without_plan_or_opponent(tmp_path: Path) -> None:
 def test_keys_with_any_name(tmp_path: Path) -> None:
     store = EpisodeStore(tmp_path)
     keys = {CellKey("..", "a/b:c.zip", "none"), CellKey("sd 1%2F", "Ω", ".hidden"), KEY}
+    # Longer than a file system takes, and equal but for their ends; halves of surrogate pairs; nothing at all.
+    keys |= {CellKey("山" * 32 + end, "a" * 400, "none") for end in ("", "a", "b")}
+    keys |= {
+        CellKey("[/bold]\x1b[31m", "\ud800", "\ud801"),
+        CellKey("\x00\n\u202e", "=1+1|a", "!"),
+        CellKey("", "%", "~"),
+    }
     for key in keys:
         store.write(key, an_episode(), {})
         assert key in store
@@ -95,6 +104,74 @@ def test_damage_is_named(tmp_path: Path, content: bytes) -> None:
     store.path(KEY).write_bytes(content)
     with pytest.raises(RunError, match="damaged"):
         store.read(KEY)
+
+
+def packed(store: EpisodeStore, **changes: object) -> None:
+    """A record of KEY with some of its JSON or arrays replaced."""
+    store.write(KEY, an_episode(), {})
+    with np.load(store.path(KEY)) as archive:
+        arrays = dict(archive)
+    meta = json.loads(arrays["meta"].tobytes())
+    for name, value in changes.items():
+        if isinstance(value, np.ndarray):
+            arrays[name] = value
+        elif name in meta:
+            meta[name] = value
+        else:
+            meta["episode"][name] = value
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    write_arrays(store.path(KEY), arrays)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ego_states": np.zeros(3)},
+        {"ego_valid": np.array(True)},
+        {"plan_states": np.zeros((4, 5))},
+        {"agents": np.zeros((10**4, 5))},
+        {"agents_valid": np.array(["yes"])},
+        {"steps": "many"},
+        {"reward": "much"},
+        {"error": None},
+        {"crash_contact": [1]},
+        {"scores": [1, 2]},
+        {"scores": {"a": {}}},
+        {"episode": None},
+        {"key": ["other", "idm", "cat"]},
+        {"key": [[], {}, None]},
+        {"key": 5},
+        {"plan": {}},
+    ],
+    ids=range(16),
+)
+def test_a_record_that_is_none_is_one_line_that_says_how_to_go_on(tmp_path: Path, changes: dict[str, object]) -> None:
+    store = EpisodeStore(tmp_path)
+    packed(store, **changes)
+    with pytest.raises(RunError, match=r"scene\.npz.*Delete that file and go on with --resume") as caught:
+        store.read(KEY)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_record_unpacks_to_more_than_a_record_has(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path)
+    packed(store, array_speed=np.zeros(40_000_000))
+    assert store.path(KEY).stat().st_size < 1_000_000
+    for read in (store.read, store.read_scores):
+        with pytest.raises(RunError, match="320,"):
+            read(KEY)
+
+
+def test_records_that_are_cut_are_found_without_reading_them(tmp_path: Path) -> None:
+    store = EpisodeStore(tmp_path)
+    keys = [CellKey(f"scene-{k}", "idm", "cat") for k in range(5)]
+    for key in keys:
+        store.write(key, an_episode(), {})
+    assert store.cut() == []
+    for key, keep in zip(keys[1:], (0, 10, -1, -30), strict=True):
+        data = store.path(key).read_bytes()
+        store.path(key).write_bytes(data[:keep])
+    assert sorted(store.cut()) == [store.path(key) for key in keys[1:]]
 
 
 def test_missing_record_and_unwritable_folder(tmp_path: Path) -> None:
