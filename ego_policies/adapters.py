@@ -94,7 +94,7 @@ class _FilePolicy:
 
     def __init__(self, path: str | Path, *, observation: str = "cat", name: str | None = None) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        if not self.path.exists():
             raise PolicyError(f"policy file {self.path} does not exist.")
         self.observation = observation
         self.name = name or type(self).name

@@ -50,7 +50,7 @@ def check_resumed(config: DataclassInstance, arguments: Sequence[str], folder: P
     Raises:
         ConfigError: A name is not among the arguments, or its module lies in the run folder.
     """
-    place = folder.resolve()
+    place, search = folder.resolve(), list(sys.path)
     sys.path[:] = [entry for entry in sys.path if not _inside(Path(entry), place)]
     for name, text in names_of_code(config):
         if not any(text in (word, word.partition("=")[2]) for word in arguments):
@@ -59,7 +59,7 @@ def check_resumed(config: DataclassInstance, arguments: Sequence[str], folder: P
                 f"if you know this code, give the option again, as in --resume {folder} {option(name)} {text}."
             )
         module = parse(labelled(text)[1]).name
-        if found := _file_inside(module, place):
+        if found := _file_inside(module, search, place):
             raise ConfigError(
                 f"{option(name)} {text}: module {module!r} lies in the run folder ({found}). Code of a run folder is "
                 "never imported: if you trust it, move it to a folder of your own."
@@ -110,10 +110,10 @@ def _inside(path: Path, folder: Path) -> bool:
         return True  # An entry that cannot be looked at holds nothing that is needed.
 
 
-def _file_inside(module: str, folder: Path) -> str:
-    """Where in `folder` a module, or a package around it, could be imported from; empty if nowhere. Imports nothing."""
+def _file_inside(module: str, search: Sequence[str], folder: Path) -> str:
+    """Where in `folder` a module, or a package around it, could be found on a search path; empty if nowhere."""
     parts = module.split(".")
-    for entry in sys.path:
+    for entry in search:
         for count in range(1, len(parts) + 1):
             package = Path(entry, *parts[: count - 1])
             for name in (parts[count - 1], *(parts[count - 1] + suffix for suffix in all_suffixes())):

@@ -111,7 +111,8 @@ def test_a_module_in_the_run_folder_is_never_imported(here, monkeypatch):
     with pytest.raises(ConfigError, match=r"run\.mine.* lies in the run folder"):
         resumed(["--resume", str(run), *typed])
     monkeypatch.chdir(run)
-    resumed(["--resume", ".", "--sut", "mine:Policy"])
+    with pytest.raises(ConfigError, match=r"mine.py\). Code of a run folder is never imported"):
+        resumed(["--resume", ".", "--sut", "mine:Policy"])
     with pytest.raises(ModuleNotFoundError):
         __import__("mine")
     assert not (run / "imported.txt").exists()
