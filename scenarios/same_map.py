@@ -99,7 +99,8 @@ class _Runs:
         keep = keep[np.argsort(number[keep], kind="stable")]
         self._owners, number = owners[keep], number[keep]
         self._starts = np.flatnonzero(np.diff(number, prepend=-1) != 0)
-        self._ends = np.append(self._starts[1:], len(number))
+        # Without any value (no scene has lanes, or none can be read) there is no run that could end.
+        self._ends = np.append(self._starts[1:], len(number))[: len(self._starts)]
 
     def neighbours(self) -> Iterator[Pairs]:
         """Pairs that stand next to each other in a run, each once."""

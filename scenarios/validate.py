@@ -50,7 +50,8 @@ def check(scenario: Scenario, needs: Needs | None = None) -> None:
     errors = [finding for finding in validate(scenario, needs) if finding.level == "error"]
     if errors:
         reasons = "; ".join(f"{finding.field}: {finding.reason}" for finding in errors)
-        raise ScenarioError(f"{scenario.source or scenario.id}: {reasons}. Leave this scene out, or repair the file.")
+        end = "" if reasons.endswith("?") else "."
+        raise ScenarioError(f"{scenario.source or scenario.id}: {reasons}{end} Leave this scene out, or repair the file.")
 
 
 def duplicates(ids: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -90,7 +90,8 @@ def find_scenes(root: str | Path) -> Iterator[SceneFound]:
         yield SceneFound(str(root), kind, None)
         return
     if not root.is_dir():
-        raise ScenarioError(f"{root}: no such file or folder. Expected {KINDS}, or a folder of them.")
+        found_there = "neither a file nor a folder" if root.exists() else "no such file or folder"
+        raise ScenarioError(f"{root}: {found_there}. Expected {KINDS}, or a folder of them.")
     empty = True
     for found in _Search(root).folder(str(root), None, 0):
         empty = False

@@ -70,6 +70,11 @@ def test_groups_are_those_of_all_pairs(seed):
     assert found[-1] != found[-2]  # Maps without lanes have nothing in common.
 
 
+def test_without_any_lane_every_scene_is_its_own_group():
+    assert len(set(group([sketch([])] * 3))) == 3
+    assert group([]) == []
+
+
 def test_thousands_of_scenes_on_one_map_take_no_time():
     rng = np.random.default_rng(0)
     one = sketch(rng.integers(0, 2**62, 300))
