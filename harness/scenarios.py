@@ -35,7 +35,7 @@ def import_(config: ImportConfig, session: Session) -> int:
     """Copy good scenes and report the others; 1 if there is none."""
     from scenarios.importing import import_folder
 
-    written, left_out, count = import_folder(
+    written, left_out, count, resampled = import_folder(
         config.source,
         config.out,
         fit_only=config.fit_only,
@@ -47,7 +47,7 @@ def import_(config: ImportConfig, session: Session) -> int:
     )
     for name, reason in left_out:
         session.say(f"left out {name}: {reason}")
-    session.say(f"{len(written)} scenes in {config.out}, {len(left_out)} left out of {count}.")
+    session.say(f"{len(written)} scenes in {config.out}, {len(left_out)} left out of {count}.{resampled}")
     return 0 if written else 1
 
 

@@ -11,6 +11,7 @@ from scenarios.export import write_folder
 from scenarios.filters import reject_reason
 from scenarios.importers.commonroad_logs import LogScenes, cut, read_logs
 from scenarios.indexing import update as indexing
+from scenarios.resampling import recorded_rate, resampling_note
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.selection import LeftOut
 from scenarios.sources import open_source
@@ -21,11 +22,19 @@ Watch = Callable[[Iterable[int]], Iterable[int]]
 
 
 class Imported(NamedTuple):
-    """What came of an import: the files written, the scenes left out, and the number of scenes there were."""
+    """What came of an import.
+
+    Attributes:
+        written: The files.
+        left_out: Scenes that were not copied.
+        total: Number of scenes there were.
+        resampled: How many of those written were recorded at another rate than 10 Hz, as one more sentence, or empty.
+    """
 
     written: Sequence[Path]
     left_out: Sequence[LeftOut]
     total: int
+    resampled: str = ""
 
 
 def import_folder(
@@ -64,11 +73,21 @@ def import_folder(
         scenes = _log_scenes(source, join)
     count = len(scenes)
     left_out: list[LeftOut] = []
+    rates: list[str] = []
     if not_in:
         scenes = pool = training_pool(scenes, [_held_out(text, examining) for text in not_in])
         left_out += [LeftOut(name, f"{reason}: {held_out}") for name, held_out, reason in pool.dropped]
-    written = write_folder(_good(scenes, watch(range(len(scenes))), fit_only, strict, left_out), out)
-    return Imported(written, left_out, count)
+    good = _good(scenes, watch(range(len(scenes))), fit_only, strict, left_out)
+    written = write_folder(_noted(good, rates), out)
+    note = resampling_note(rates)
+    return Imported(written, left_out, count, f" {note}." if note else "")
+
+
+def _noted(scenarios: Iterable[Scenario], rates: list[str]) -> Iterator[Scenario]:
+    """The scenes; the rates at which they were recorded are noted."""
+    for scenario in scenarios:
+        rates.append(recorded_rate(scenario))
+        yield scenario
 
 
 def _good(

@@ -17,6 +17,7 @@ class SceneRow(NamedTuple):
     Attributes:
         scene: Id of the scene.
         steps: Number of steps, 0.1 s each.
+        recorded: How often it was recorded, such as `10 Hz`; anything else is resampled to that.
         agents: Number of agents.
         ego_path: Length of the ego's recorded path, m.
         opponent: Id of the opponent.
@@ -26,6 +27,7 @@ class SceneRow(NamedTuple):
 
     scene: str
     steps: str = ""
+    recorded: str = ""
     agents: str = ""
     ego_path: str = ""
     opponent: str = ""
@@ -60,6 +62,7 @@ def rows_of(source: ScenarioSource, splits: Sequence[str], indices: Iterable[int
         yield SceneRow(
             name,
             str(facts.steps),
+            facts.rate,
             str(facts.agents),
             f"{facts.ego_path:.1f}",
             facts.opponent or "",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from harness.errors import ConfigError
-from scenarios.indexing.facts import unfit_reasons
+from scenarios.indexing.facts import Known, scene_facts, unfit_reasons
 from scenarios.indexing.update import Watch
+from scenarios.resampling import resampling_note
 from scenarios.scenario import ScenarioSource
 from scenarios.sources import PROCEDURAL, open_source
 from scenarios.splits import SPLITS, Subset
@@ -136,6 +137,16 @@ def left_out(source: object) -> Iterator[LeftOut]:
     for inner in (getattr(source, "source", None), *getattr(source, "sources", ())):
         if inner is not None:
             yield from left_out(inner)
+
+
+def resampled_line(sources: Iterable[ScenarioSource]) -> str:
+    """How many scenes of the sources were recorded at another rate than 10 Hz, in one line; empty if none was.
+
+    Args:
+        sources: Those that know their scenes without reading them are asked; others are made in memory.
+    """
+    known = [source for source in sources if isinstance(source, Known)]
+    return resampling_note(facts.rate for source in known for facts in scene_facts(source))
 
 
 def left_out_line(unfit: Sequence[LeftOut], total: int) -> str:

@@ -93,7 +93,7 @@ def _check_rate(scenario: Scenario) -> Iterable[Finding]:
         return  # Reported by `check_times`.
     rate = recorded_rate(scenario)
     if rate != TEN_HERTZ:
-        yield _warning("ts", f"recorded at {rate}; the scene is resampled to {TEN_HERTZ}")
+        yield _warning("ts", f"recorded at {rate}, resampled to {TEN_HERTZ}")
     implied = misfit_step(scenario)
     if implied is not None:
         yield _warning(

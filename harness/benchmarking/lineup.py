@@ -16,7 +16,7 @@ from harness.files import Json, JsonDict
 from harness.registry import targets
 from harness.specs import parse
 from harness.traffic.make import make_traffic
-from scenarios.selection import LeftOut, left_out
+from scenarios.selection import LeftOut, left_out, resampled_line
 
 FILE: Final = "lineup.json"
 
@@ -61,6 +61,7 @@ class Lineup:
         adversaries: Labels, in order, without `none`.
         digests: SHA-256 of weights given by path.
         left_out: Scenes that `--fit-only` left out, with the reason.
+        resampled: How many scenes are resampled, in one line, or empty.
     """
 
     scenes: tuple[str, ...]
@@ -68,6 +69,7 @@ class Lineup:
     adversaries: tuple[str, ...]
     digests: Mapping[str, str]
     left_out: tuple[LeftOut, ...] = ()
+    resampled: str = ""
 
     def system(self, label: str) -> SystemInfo:
         """The system of that label."""
@@ -120,7 +122,7 @@ def assemble(config: BenchmarkConfig) -> Lineup:
     given = [path for path in paths if path.exists() and path != Path()]
     digests = {str(path): _digest(path) for path in (*([] if config.prior is None else [config.prior]), *given)}
     names = tuple(item.label for item in config.attackers)
-    return Lineup(tuple(source.ids), systems, names, digests, tuple(left_out(source)))
+    return Lineup(tuple(source.ids), systems, names, digests, tuple(left_out(source)), resampled_line([source]))
 
 
 def _system(text: str) -> SystemInfo:

@@ -1,4 +1,4 @@
-"""What `--fit-only` left out: counted in one line, and listed in the run folder or below that line."""
+"""What a command says of its scenes: how many are resampled, and which ones `--fit-only` left out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.files import write_json
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import LeftOut, left_out, left_out_line
+from scenarios.selection import LeftOut, left_out, left_out_line, resampled_line
 
 FILE: Final = "left_out.json"
 SHOWN: Final = 10
@@ -16,7 +16,7 @@ SHOWN: Final = 10
 
 
 def note_left_out(say: Callable[[str], None], sources: Sequence[ScenarioSource | None], folder: Path | None) -> None:
-    """Say what was left out of sources; nothing where all scenes are there.
+    """Say what was left out of sources, and what is resampled; nothing where all scenes are there, at 10 Hz.
 
     Args:
         say: Takes lines.
@@ -27,6 +27,8 @@ def note_left_out(say: Callable[[str], None], sources: Sequence[ScenarioSource |
         RunError: The list cannot be written.
     """
     opened = [source for source in sources if source is not None]
+    if line := resampled_line(opened):
+        say(f"{line}.")
     unfit = [item for source in opened for item in left_out(source)]
     total = len(unfit) + sum(len(source) for source in opened)
     note_unfit(say, unfit, total, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from harness.errors import ConfigError
 from harness.interfaces import Adversary
 from harness.specs import Spec, build, parse
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import fit_scenes, left_out
+from scenarios.selection import fit_scenes, left_out, resampled_line
+
+_LOG = logging.getLogger(__name__)
 
 Data = str | Path | ScenarioSource
 Preset = Literal["cat", "metadrive"]
@@ -169,6 +172,8 @@ class _SuiteEnv(AttackingEnv):
         if fit_only:
             source = fit_scenes(source)
         self.left_out = tuple(left_out(source))
+        if line := resampled_line([source]):
+            _LOG.warning("%s.", line)
         options = EngineConfig(horizon=horizon, observation=observation, reward=reward, traffic=others.traffic)
         super().__init__(
             make_core(source, options, isolated=isolated),

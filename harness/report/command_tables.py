@@ -14,7 +14,8 @@ _FINDINGS: Final = (
     Column("remedy", "what to do"),
 )
 _SCENES: Final = tuple(
-    Column(key) for key in ("scene", "steps", "agents", "ego path m", "opponent", "split", "left out because")
+    Column(key)
+    for key in ("scene", "steps", "recorded", "agents", "ego path m", "opponent", "split", "left out because")
 )
 
 
@@ -28,5 +29,5 @@ def findings_table(rows: Sequence[Mapping[str, str]]) -> Table:
 
 
 def scenes_table(rows: Sequence[Sequence[str]], title: str) -> Table:
-    """The scenes of a folder: id, steps, agents, ego path (m), opponent, split, and why it is unfit for attacks."""
+    """The scenes of a folder: id, steps, recorded rate, agents, ego path (m), opponent, split, why unfit."""
     return Table(_SCENES, [dict(zip((c.key for c in _SCENES), row, strict=True)) for row in rows], title)

@@ -13,6 +13,7 @@ from harness.commands.scaffold import Command, Group
 from harness.scenarios import main as scenarios
 from scenarios.export import write_folder
 from scenarios.selection import FitScenes, LeftOut
+from scenarios.store import ScenarioStore
 from tests.scenes import straight_road
 from tests.sources import ListSource
 
@@ -65,3 +66,13 @@ def test_without_a_folder_ten_are_listed():
     note_left_out(lines.append, [FitScenes(ListSource([straight_road()]), [0], unfit), None], None)
     assert lines[0].startswith("left out 12 of 13 scenes")
     assert (len(lines), lines[-1]) == (12, "  … and 2 more")
+
+
+def test_what_is_resampled_is_said_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAUNTLET_CACHE", str(tmp_path / "cache"))
+    scenes = [replace(straight_road(), id=str(number)) for number in range(3)]
+    slow = replace(scenes[2], dt=0.2, velocity=scenes[2].velocity / 2)
+    write_folder([*scenes[:2], slow], tmp_path / "data")
+    lines: list[str] = []
+    note_left_out(lines.append, [ScenarioStore(tmp_path / "data"), ListSource(scenes)], None)
+    assert lines == ["1 of 3 scenes were recorded at 5 Hz and are resampled to 10 Hz."]

@@ -27,8 +27,10 @@ def test_findings_have_a_state_in_colour_and_scenes_keep_their_heads() -> None:
     table = findings_table([{"check": "torch", "found": "missing", "state": "FIX", "remedy": "install it"}])
     assert shown(table) == [{"check": "torch", "found": "missing", "": "FIX", "what to do": "install it"}]
     assert list(table.rich().columns[2].cells) == ["[red]FIX[/]"]
-    listed = scenes_table([("s", "91", "3", "12.5", "7", "test", "")], "T")
-    assert listed.csv() == "scene,steps,agents,ego path m,opponent,split,left out because\ns,91,3,12.5,7,test,\n"
+    listed = scenes_table([("s", "91", "5 Hz", "3", "12.5", "7", "test", "")], "T")
+    head, row = listed.csv().splitlines()
+    assert head == "scene,steps,recorded,agents,ego path m,opponent,split,left out because"
+    assert row == "s,91,5 Hz,3,12.5,7,test,"
     with pytest.raises(ValueError, match="shorter"):
         scenes_table([("s",)], "T")
 

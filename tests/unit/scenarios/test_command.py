@@ -134,3 +134,27 @@ def test_generate_fills_a_folder(tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert run("generate", "--out", out, "--train", "3", "--test", "1", "--seed", "5", "--workers", "1") == 0
     assert seen == [(3, 1, 5, 1)]
+
+
+def slower(scene, step=0.2):
+    """The scene's rows, taken every `step` seconds by their time stamps, at fitting velocities."""
+    document = to_description(scene)
+    document["metadata"]["ts"] = np.arange(scene.num_steps) * step
+    for track in document["tracks"].values():
+        track["state"]["velocity"] *= 0.1 / step
+    return document
+
+
+def test_scenes_of_another_rate_are_listed_validated_and_imported(folder, tmp_path, capsys):
+    (folder / "2.pkl").write_bytes(pickle.dumps(slower(crossing()), 4))
+    assert run("list", folder, "--csv", tmp_path / "t.csv") == 0
+    rows = list(csv.DictReader((tmp_path / "t.csv").open()))
+    assert [(row["recorded"], row["steps"]) for row in rows] == [("10 Hz", "91"), ("10 Hz", "91"), ("5 Hz", "181")]
+    capsys.readouterr()
+    assert run("validate", folder) == 0
+    assert "2.pkl: warning: ts: recorded at 5 Hz, resampled to 10 Hz" in capsys.readouterr().out
+    assert run("import", folder, tmp_path / "out") == 0
+    assert "1 of 3 scenes were recorded at 5 Hz and are resampled to 10 Hz." in capsys.readouterr().out
+    written = ScenarioStore(tmp_path / "out")
+    assert written[2].num_steps == 181
+    np.testing.assert_allclose(np.diff(written[2].position[0, :, 0]), 0.5)

@@ -303,7 +303,7 @@ def test_what_is_said_about_a_source():
 def test_validate_tells_the_rate_and_velocities_that_do_not_fit():
     document = at(np.arange(46) * 0.2)
     reasons = [str(finding) for finding in validate(resampled(from_description(document)))]
-    assert "warning: ts: recorded at 5 Hz; the scene is resampled to 10 Hz" in reasons
+    assert "warning: ts: recorded at 5 Hz, resampled to 10 Hz" in reasons
     for track in document["tracks"].values():
         track["state"]["velocity"] *= 2.0
     document["metadata"]["ts"] = np.arange(46) * 0.1
