@@ -205,7 +205,7 @@ class Source:
 
 def is_operator(name: str) -> bool:
     """Whether torch has an operator of this name that a tensor could be asked for."""
-    return hasattr(torch.ops.aten, name) or hasattr(torch.ops.prim, name)
+    return any(callable(getattr(space, name, None)) for space in (torch.ops.aten, torch.ops.prim))
 
 
 def _is_version(node: ast.stmt) -> bool:

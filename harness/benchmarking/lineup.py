@@ -31,7 +31,7 @@ class SystemInfo:
         privileged: Whether it reads more than sensors (the true state of others).
         sees_futures: Whether it even reads where others will be.
         control: `action` or `replay`.
-        digest: SHA-256 of its file, or empty.
+        digest: SHA-256 of its file, or of those of its files (a checkpoint and statistics), or empty.
     """
 
     label: str
@@ -128,15 +128,22 @@ def assemble(config: BenchmarkConfig) -> Lineup:
 def _system(text: str) -> SystemInfo:
     system = System.parse(text)
     policy = load_policy(system.spec)
-    file = Path(system.spec) if Path(system.spec).is_file() else Path(parse(system.spec).file)
+    whole = Path(system.spec).is_file()
+    spec = parse(system.spec)
+    named = [system.spec] if whole else [spec.file, *map(str, spec.options.values())]
+    digests = [_digest(Path(name)) for name in named if Path(name).is_file()]
     return SystemInfo(
         label=system.label or policy.name,
         spec=system.spec,
         privileged=bool(policy.privileged),
         sees_futures=bool(getattr(policy, "sees_futures", False)),
         control=policy.control,
-        digest=_digest(file) if file.is_file() else "",
+        digest=_of_all(digests) if len(digests) > 1 else "".join(digests),
     )
+
+
+def _of_all(parts: list[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:
@@ -144,7 +151,7 @@ def _digest(path: Path) -> str:
     try:
         if path.is_dir():
             parts = [f"{item.name} {_digest(item)}" for item in sorted(path.iterdir()) if item.is_file()]
-            return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+            return _of_all(parts)
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}. Give an existing file.") from error

@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from scipy.spatial import cKDTree
 
+from harness.errors import WeightsError
 from harness.files import write_bytes
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.pieces import EDGES, PieceKind, Pieces, map_pieces, thin
@@ -74,9 +76,16 @@ class SceneTokens:
 
     @classmethod
     def load(cls, path: Path) -> SceneTokens:
-        """Read what `save` has written."""
-        arrays: dict[str, Any] = load_file(path)
-        return cls(**arrays)
+        """Read what `save` has written.
+
+        Raises:
+            WeightsError: The file is damaged, or of another version.
+        """
+        try:
+            arrays: dict[str, Any] = load_file(path)
+            return cls(**arrays)
+        except (SafetensorError, OSError, TypeError) as error:
+            raise WeightsError(f"{path} holds no tokens of a scene ({error}). Delete it: it is made anew.") from error
 
 
 def _nearest(

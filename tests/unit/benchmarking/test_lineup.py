@@ -39,3 +39,35 @@ def test_weights_named_in_a_specification_are_recorded(tmp_path, monkeypatch):
     (experts / "adv.safetensors").write_text("two")
     with pytest.raises(RunError, match="weights of an adversary have changed"):
         assemble(config).check_same(stored, tmp_path)
+
+
+class Driver:
+    """Reads two files."""
+
+    name, control, observation, privileged = "driver", "replay", "none", True
+
+    def __init__(self, path, scaling=None):
+        self.path, self.scaling = path, scaling
+
+    def reset(self, scenario, rng):
+        pass
+
+    def act(self, observation, view):
+        raise AssertionError("not driven")
+
+
+def test_every_file_of_a_system_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.BUILTIN, "policy", registry.BUILTIN["policy"] | {"driver": f"{__name__}:Driver"})
+    write_folder([straight_road()], tmp_path / "data")
+    model, scaling = tmp_path / "model", tmp_path / "scaling"
+    model.write_text("model")
+    scaling.write_text("one")
+    config = BenchmarkConfig(
+        data=str(tmp_path / "data"), split="all", sut=(f"driver:{model}?scaling={scaling}",), adversary=("rule",)
+    )
+    before = assemble(config)
+    stored = before.as_dict("corrected") | {"scenes": list(before.scenes)}
+    assemble(config).check_same(stored, tmp_path)
+    scaling.write_text("two")
+    with pytest.raises(RunError, match="file of system 'driver' has changed"):
+        assemble(config).check_same(stored, tmp_path)

@@ -11,7 +11,7 @@ from harness.traffic.tokens.build import build_vocabulary
 from harness.traffic.tokens.config import SceneOptions, VocabularyConfig
 from harness.traffic.tokens.kdisks import fitted_disks, k_disks
 from harness.traffic.tokens.pieces import Light, PieceKind, cut, map_pieces, thin
-from harness.traffic.tokens.scene import CELL, tokenise_scene
+from harness.traffic.tokens.scene import CELL, SceneTokens, tokenise_scene
 from harness.traffic.tokens.tokeniser import apply, reconstruction_errors, relative_poses, tokenise
 from harness.traffic.tokens.tracks import Tracks, clean_tracks
 from harness.traffic.tokens.vocabulary import Vocabulary, shipped
@@ -228,3 +228,10 @@ def test_relative_poses_undo_apply():
 
     base, motion = rng.normal(size=(5, 3)), rng.normal(0, 0.5, size=(5, 3))
     assert np.allclose(relative_poses(apply(base, motion), base), motion)
+
+
+def test_tokens_that_are_damaged_are_one_clear_error(tmp_path):
+    for content in (b"", b"nonsense", b"\x02\0\0\0\0\0\0\0{}"):
+        (tmp_path / "t.safetensors").write_bytes(content)
+        with pytest.raises(WeightsError, match="Delete it"):
+            SceneTokens.load(tmp_path / "t.safetensors")
