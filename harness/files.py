@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from harness.errors import GauntletError, RunError
 
@@ -55,6 +56,7 @@ def explained(path: Path, doing: str) -> Iterator[None]:
         remedies = {
             errno.ENOSPC: "The disk is full: free some space",
             errno.EDQUOT: "Your disk quota is used up: free some space",
+            errno.EFBIG: "The system allows no larger file (ulimit -f): raise that limit",
             errno.EACCES: "You may not write there: choose another folder, or change its permissions",
             errno.EPERM: "You may not write there: choose another folder, or change its permissions",
             errno.EROFS: "That file system is read-only: choose another folder",
@@ -69,6 +71,8 @@ def explained(path: Path, doing: str) -> Iterator[None]:
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` make a file beside `path`, then rename it into place.
 
+    Libraries that write by themselves tell of a full disk in errors of their own (safetensors, PyTorch).
+
     Raises:
         RunError: The folder cannot be written, or the disk is full.
     """
@@ -80,6 +84,14 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             with open(beside, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(beside, path)
+        except GauntletError:
+            raise
+        except (RuntimeError, SafetensorError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise RunError(
+                f"cannot write {path}: {reason}. Free some space, or choose another folder; what was written before is "
+                "intact."
+            ) from error
         finally:
             beside.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -274,9 +275,9 @@ def _write(
     config: PriorConfig,
     progress: Callable[[int, int], None],
 ) -> int:
-    files = {name: (folder / f"{name}.bin").open("wb") for name in _FIELDS}
     count = 0
-    try:
+    with contextlib.ExitStack() as stack:
+        files = {name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in _FIELDS}
         for scene in range(len(source)):
             cuts = VARIED if spec["varied"] else PLAIN
             for row in scene_rows(source[scene], scene, cuts, spec["stationary"], spec["seed"], config):
@@ -284,7 +285,4 @@ def _write(
                     files[name].write(np.ascontiguousarray(row[name], dtype=kind).tobytes())
                 count += 1
             progress(scene + 1, len(source))
-    finally:
-        for file in files.values():
-            file.close()
     return count

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from rich.console import Console
 from rich.progress import TaskID
 
+from harness.commands.board import Board
 from harness.commands.printing import bars
 from harness.fitting.events import Advanced, Done, Epoch, Event, Row, Started, number, numbers
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class ShownNumber(NamedTuple):
@@ -56,11 +54,11 @@ class FitDisplay:
     def __init__(
         self, console: Console, columns: Sequence[ShownNumber] = (), *, every: int = 1, board: Path | None = None
     ) -> None:
-        self.console, self.columns, self.every, self.board = console, tuple(columns), every, board
+        self.console, self.columns, self.every = console, tuple(columns), every
         self._progress = bars(console)
         self._tasks: dict[str, TaskID] = {}
         self._epochs: dict[str, int] = {}
-        self._writer: SummaryWriter | None = None
+        self._board = None if board is None else Board(board)
 
     def __enter__(self) -> Self:
         """Start drawing."""
@@ -72,8 +70,8 @@ class FitDisplay:
     ) -> None:
         """Stop drawing and close the files."""
         self._progress.stop()
-        if self._writer is not None:
-            self._writer.close()
+        if self._board is not None:
+            self._board.close()
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
@@ -107,13 +105,8 @@ class FitDisplay:
         self._write(part, row)
 
     def _write(self, part: str, row: Row) -> None:
-        if self.board is None:
+        if self._board is None:
             return
-        if self._writer is None:
-            # Imported here: it takes seconds.
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.board / "tensorboard"))
         for key, value in numbers(row).items():
-            self._writer.add_scalar(f"{part}/{key.replace('.', '/')}", value, row["epoch"])
-        self._writer.flush()
+            self._board.add(f"{part}/{key.replace('.', '/')}", value, row["epoch"])
+        self._board.flush()

@@ -17,8 +17,9 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 from harness.errors import RunError
 from harness.files import Json, JsonDict, explained, plain, read_json, write_json, write_text
@@ -81,7 +82,7 @@ class RunDirectory:
         """
         self.path = path
         self.info = info
-        self._files: dict[str, TextIO] = {}
+        self._files: dict[str, FileIO] = {}
         with explained(path, "write in"):
             self._lock = open(path / LOCK_FILE, "w", encoding="utf-8")
         try:
@@ -151,10 +152,11 @@ class RunDirectory:
         path = self.path / f"{name}.jsonl"
         with explained(path, "append to"):
             if name not in self._files:
-                self._files[name] = open(path, "a", encoding="utf-8")
-            file = self._files[name]
-            file.write(json.dumps(plain(record), allow_nan=False) + "\n")
-            file.flush()
+                # Unbuffered: what a full disk refuses must not wait in a buffer for the end of the program.
+                self._files[name] = open(path, "ab", buffering=0)
+            rest = (json.dumps(plain(record), allow_nan=False) + "\n").encode()
+            while rest:
+                rest = rest[self._files[name].write(rest) :]
 
     def records(self, name: str) -> list[JsonDict]:
         """Every record of `name`.jsonl (empty if there is none)."""

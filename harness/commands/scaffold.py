@@ -11,17 +11,18 @@ A command is a function of its configuration and a `Session`:
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
-import signal
+import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from types import FrameType
-from typing import Final, Generic, NoReturn
+from typing import Final, Generic, NoReturn, TextIO
 
 import tyro
 from rich.console import Console
@@ -32,11 +33,14 @@ from harness.commands.configs import Config, differences, rebuild
 from harness.commands.left_out import note_left_out
 from harness.commands.printing import Item, bars, clean, make_console, tracked, watch_on
 from harness.commands.runs import RunDirectory, default_folder, read_run
+from harness.commands.signals import INTERRUPTED, TERMINATED, Terminated, raised
 from harness.errors import ConfigError, GauntletError, RunError, UnknownNameError, metadrive_needed
 from scenarios.scenario import ScenarioSource
 
-BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
-"""Exit codes."""
+BAD_INPUT: Final = 2
+"""Exit code of errors that a user can mend."""
+UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+"""What happens to an output that was fine when the command began."""
 PLACES: Final = ("out", "resume")
 """Options that every run may have otherwise when it is resumed: they say where it lies."""
 
@@ -44,10 +48,6 @@ Presets = Mapping[str, tuple[str, Config]]
 """What a preset is for, and its configuration, by name."""
 Rename = str | Callable[[str], Sequence[str]]
 """The new spelling of an old option, or a function from its value to new arguments (which may raise ConfigError)."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -329,41 +329,57 @@ def reported(session: Session) -> Iterator[None]:
         format="%(message)s",
         handlers=[RichHandler(console=session.news, show_time=False, show_path=False, markup=False)],
     )
-    before = _on_sigterm()
+    with raised():
+        try:
+            with _explained(session), warnings.catch_warnings(), metadrive_needed():
+                warnings.showwarning = lambda message, category, *_: (
+                    session.warn(str(message)) if issubclass(category, FutureWarning) else None
+                )
+                yield
+        except Terminated:
+            _stopped(session, TERMINATED)
+        except KeyboardInterrupt:
+            _stopped(session, INTERRUPTED)
+
+
+@contextmanager
+def _explained(session: Session) -> Iterator[None]:
+    """Errors become one line and exit code 2, and so does what a full disk or a closed pipe does to the output."""
+    # A thread of a library (TensorBoard's) that cannot write: whoever waits for it hears of it as well.
+    hook, threading.excepthook = (
+        threading.excepthook,
+        lambda lost: None if isinstance(lost.exc_value, OSError) else hook(lost),
+    )
     try:
-        with warnings.catch_warnings(), metadrive_needed():
-            warnings.showwarning = lambda message, category, *_: (
-                session.warn(str(message)) if issubclass(category, FutureWarning) else None
-            )
-            yield
+        yield
     except GauntletError as error:
-        session.news.print("[red]error:[/] ", end="")
-        session.news.print(str(error), markup=False, soft_wrap=True)
-        sys.exit(BAD_INPUT)
-    except Terminated:
-        _stopped(session, TERMINATED)
-    except KeyboardInterrupt:
-        _stopped(session, INTERRUPTED)
+        _fail(session, str(error))
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        _silence(sys.stdout)
+        _fail(session, f"cannot write the output: {error.strerror}. Free some space, or send it elsewhere.")
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        threading.excepthook = hook
+
+
+def _fail(session: Session, text: str) -> NoReturn:
+    session.news.print("[red]error:[/] ", end="")
+    session.news.print(text, markup=False, soft_wrap=True)
+    sys.exit(BAD_INPUT)
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere: at the end of the program nobody could be told."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _stopped(session: Session, code: int) -> NoReturn:
     session.news.print("stopped; whatever was finished is kept. A run folder is gone on with by --resume FOLDER.")
     sys.exit(code)
-
-
-def _on_sigterm() -> signal.Handlers | int | Callable[[int, FrameType | None], object] | None:
-    """Let SIGTERM end the command as Ctrl-C does, so that files are closed; returns what was there before."""
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    try:
-        return signal.signal(signal.SIGTERM, handler)
-    except ValueError:
-        return None  # Only the main thread may set handlers; elsewhere somebody else runs the program.
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:

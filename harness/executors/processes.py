@@ -39,8 +39,13 @@ class ProcessCrew:
         """Start a process."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_main, args=(setup, theirs), daemon=True, name=f"worker-{worker}")
-        with one_thread():
-            process.start()
+        # Blocked here and thereby in the worker from its first moment on: Ctrl-C reaches the whole process group.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with one_thread():
+                process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._workers[worker] = _Worker(process, ours)
 
@@ -103,8 +108,9 @@ class ProcessCrew:
 
 def _main(setup: WorkerSetup, pipe: Connection) -> None:
     """Life of a worker process."""
-    # Ctrl-C reaches the whole process group; the parent decides what happens then.
+    # The parent decides what happens after Ctrl-C, and SIGTERM ends a worker at once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         work = setup.build()

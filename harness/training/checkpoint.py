@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from harness.errors import RunError
-from harness.files import write_atomically, write_json
+from harness.files import read_json, write_atomically, write_json
 from harness.training.learner import Learner
 
 FOLDER: Final = "checkpoint"
@@ -117,6 +117,14 @@ def _remove_others(folder: Path, progress: TrainingProgress) -> None:
 def exists(run: Path) -> bool:
     """Whether the run has a checkpoint to go on from."""
     return (run / FOLDER / MANIFEST).is_file()
+
+
+def complete(run: Path, steps: int) -> bool:
+    """Whether the checkpoint of a run has spent `steps`, with an evaluation at its end."""
+    if not exists(run):
+        return False
+    manifest = read_json(run / FOLDER / MANIFEST)
+    return bool(manifest["step"] >= steps and manifest["evaluated"] == manifest["step"])
 
 
 def load(run: Path, learner: Learner) -> tuple[TrainingProgress, dict[str, NDArray[np.generic]]]:

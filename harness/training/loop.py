@@ -158,8 +158,11 @@ class Trainer:
         step = self.progress.step
         self.env.buffer.load_state_dict(ego)
         self.scheduler.load_state_dict({"steps": step, "curriculum": self.progress.curriculum})
-        for name in (EPISODES, EVALUATION, METRICS):
+        for name in (EPISODES, METRICS):
             self.directory.keep_records(name, lambda record: record["step"] <= step)
+        # What was stopped in the midst of an evaluation has rows that come again.
+        last = self.progress.evaluated
+        self.directory.keep_records(EVALUATION, lambda record: record["step"] <= last)
 
     def run(self, after_evaluation: Callable[[], None] | None = None) -> None:
         """Train until the budget of steps is spent, or `stop_requested`.
@@ -173,12 +176,12 @@ class Trainer:
         """
         config, progress = self.config, self.progress
         self._mark = (progress.step, time.perf_counter())
-        while progress.step < config.steps and not self.stop_requested:
+        while not (self.finished or self.stop_requested):
             started = time.perf_counter()
-            self._episode()
-            due = progress.step >= config.steps or progress.step >= progress.next_eval
-            if due and progress.evaluated != progress.step:
-                self.evaluate()
+            # A run that was stopped in an evaluation makes it again before it goes on.
+            if not self._evaluation_due:
+                self._episode()
+            if self._evaluation_due and self.evaluate():
                 progress.next_eval = (progress.step // config.eval_every + 1) * config.eval_every
                 if after_evaluation is not None:
                     after_evaluation()
@@ -187,19 +190,32 @@ class Trainer:
                 progress.next_checkpoint = (progress.step // config.checkpoint_every + 1) * config.checkpoint_every
                 self.checkpoint()
 
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent, and its end evaluated."""
+        return self.progress.step >= self.config.steps and not self._evaluation_due
+
+    @property
+    def _evaluation_due(self) -> bool:
+        progress = self.progress
+        due = progress.step >= min(self.config.steps, progress.next_eval)
+        return due and progress.evaluated != progress.step
+
     def checkpoint(self) -> None:
         """Save everything that a resumed run needs."""
         self.progress.curriculum = self.parts.curriculum.state_dict()
         checkpoint.save(self.directory.path, self.progress, self.parts.learner, self.env.buffer.state_dict())
 
     def evaluate(self) -> list[Row]:
-        """Evaluate now; rows go to `evaluation.jsonl`."""
+        """Evaluate now; rows go to `evaluation.jsonl`. Empty where `stop_requested` came before the last row."""
         evaluator, step = self.parts.evaluator, self.progress.step
         self.parts.engine.rules = self._eval_rules
         rows: list[Row] = []
         total = 2 * len(evaluator.scenes)
         started = time.perf_counter()
         for row in evaluator.rows(step):
+            if self.stop_requested:
+                return []
             rows.append(row)
             self.directory.append(EVALUATION, asdict(row))
             self.watcher.evaluating(step, len(rows), total)

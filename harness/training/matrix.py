@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +18,7 @@ from harness.commands.runs import RUN_FILE, RunDirectory, read_records
 from harness.commands.scaffold import check_same
 from harness.errors import ConfigError
 from harness.files import file_name
+from harness.training import checkpoint
 from harness.training.config import MAY_DIFFER, QUICK, TrainConfig
 
 TRAIN_VERB: Final = "train_ego"
@@ -117,7 +120,7 @@ def prepare(cell: TrainedCell) -> None:
 
 def finished(cell: TrainedCell) -> bool:
     """Whether the run has spent its budget and left its policy."""
-    return steps_done(cell, "evaluation.jsonl") >= cell.config.steps and (cell.folder / "policy.zip").is_file()
+    return checkpoint.complete(cell.folder, cell.config.steps) and (cell.folder / checkpoint.MODEL_ZIP).is_file()
 
 
 def steps_done(cell: TrainedCell, records: str = "metrics.jsonl") -> int:
@@ -125,6 +128,11 @@ def steps_done(cell: TrainedCell, records: str = "metrics.jsonl") -> int:
     path = cell.folder / records
     found = read_records(path) if path.exists() else []
     return int(found[-1]["step"]) if found else 0
+
+
+_LIBC: Final = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG: Final = 1
+"""Of Linux's `prctl`."""
 
 
 @dataclass
@@ -172,7 +180,21 @@ def _start(cell: TrainedCell) -> _Process:
     # Names of the user's own code count only where they are typed.
     command += options_of_code(cell.config)
     with (cell.folder / "output.log").open("ab") as log:
-        return _Process(cell, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment))
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            # Ctrl-C reaches this process alone, which passes one signal on: a second would cost the checkpoint.
+            process_group=0,
+            preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
+        )
+    return _Process(cell, process)
+
+
+def _stop_with_parent() -> None:
+    """Have the system send SIGTERM when the parent ends, however that ends."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _reason(cell: TrainedCell, code: int) -> str:

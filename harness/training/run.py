@@ -13,7 +13,8 @@ from rich.progress import Progress
 from harness.commands.left_out import note_left_out
 from harness.commands.printing import bars
 from harness.commands.runs import RunDirectory
-from harness.commands.scaffold import INTERRUPTED, TERMINATED, Session
+from harness.commands.scaffold import Session
+from harness.commands.signals import CODES, end_at_once
 from harness.report.run_report import report
 from harness.training import setup
 from harness.training.checkpoint import TrainingProgress
@@ -51,14 +52,14 @@ def _run(trainer: Trainer, watchers: Watchers, run: RunDirectory, session: Sessi
     """Train until the budget is spent or a signal comes."""
     trainer.resume()
     if trainer.config.tensorboard:
-        watchers.add(TensorBoardWatcher(run.path / "tensorboard", trainer.progress.step))
+        watchers.add(TensorBoardWatcher(run.path, trainer.progress.step))
     with stopping_politely(trainer, session) as signals:
         trainer.run()
     watchers.close()
-    if trainer.progress.step >= trainer.config.steps:
+    if trainer.finished:
         return 0
     session.say(f"stopped at step {trainer.progress.step}; go on with --resume {run.path}")
-    return TERMINATED if signals == [signal.SIGTERM] else INTERRUPTED
+    return CODES[signal.Signals(signals[0])]
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def stopping_politely(trainer: Trainer, session: Session) -> Iterator[list[int]]
     def handler(number: int, frame: FrameType | None) -> None:
         came.append(number)
         if trainer.stop_requested:
-            raise KeyboardInterrupt
+            end_at_once(number)
         trainer.stop_requested = True
         session.say("stopping after this episode, with a checkpoint (again to stop at once)")
 

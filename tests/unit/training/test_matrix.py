@@ -50,7 +50,9 @@ def test_what_cannot_work_is_refused() -> None:
 
 def finish(cell: TrainedCell) -> None:
     (cell.folder / "policy.zip").write_bytes(b"zip")
-    (cell.folder / "evaluation.jsonl").write_text(json.dumps({"step": cell.config.steps}) + "\n")
+    (cell.folder / "checkpoint").mkdir()
+    manifest = {"step": cell.config.steps, "evaluated": cell.config.steps}
+    (cell.folder / "checkpoint" / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_finished_runs_are_kept_and_foreign_ones_refused(tmp_path) -> None:

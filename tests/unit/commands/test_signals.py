@@ -1,0 +1,133 @@
+"""Commands that are told to stop: exit codes, one line, no traceback, at every moment."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from harness.commands import signals
+from harness.commands.scaffold import Session, reported
+from harness.commands.signals import Terminated, raised
+
+NUMBERS = pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+
+
+def run(script: str, number: int, *, times: int = 1) -> tuple[int, str, str]:
+    """A program that prints `ready` and is then sent a signal; returns exit code, output and errors."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for _ in range(times):
+        process.send_signal(number)
+        time.sleep(0.2)
+    out, errors = process.communicate(timeout=30)
+    return process.returncode, out, errors
+
+
+@NUMBERS
+def test_a_signal_while_modules_are_imported_ends_the_process_at_once(number, code):
+    # As in `python -m harness.VERB`, where the package is imported first and heavy modules after it.
+    script = """
+        import sys, time
+        sys.argv[0] = "/usr/bin/gauntlet"
+        import harness
+        print("ready", flush=True)
+        time.sleep(20)
+    """
+    assert run(script, number)[0::2] == (code, "stopped at once; whatever was finished is kept.\n")
+
+
+def test_a_program_that_imports_the_package_keeps_its_handlers():
+    assert run("import harness, time; print('ready', flush=True); time.sleep(20)", signal.SIGTERM)[0] == -signal.SIGTERM
+
+
+@NUMBERS
+def test_the_first_signal_cleans_up_and_the_second_ends_it(number, code):
+    script = """
+        import sys, time
+        from harness.commands.scaffold import Session, reported
+        with reported(Session("t")):
+            try:
+                print("ready", flush=True)
+                time.sleep(20)
+            finally:
+                print("cleaned", flush=True)
+                {}
+    """
+    one, out, errors = run(script.format("pass"), number)
+    assert (one, out) == (code, "cleaned\n")
+    assert errors.startswith("stopped; whatever was finished is kept.")
+    two, _, errors = run(script.format("time.sleep(20)"), number, times=2)
+    assert (two, errors) == (code, "stopped at once; whatever was finished is kept.\n")
+
+
+@NUMBERS
+def test_a_signal_that_gets_lost_in_a_destructor_comes_again(number, code, capsys):
+    class Slow:
+        def __del__(self):
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+
+    def work():
+        with reported(Session("t")):
+            Slow()
+            gc.collect()
+            for _ in range(200):
+                time.sleep(0.01)
+
+    with pytest.raises(SystemExit) as stop:
+        work()
+    assert stop.value.code == code
+    assert "Exception ignored" not in capsys.readouterr().err
+
+
+def test_handlers_are_given_back_and_a_callers_own_stays():
+    def own(number, frame):
+        raise AssertionError
+
+    before = signal.signal(signal.SIGINT, own)
+    try:
+        with raised():
+            assert signal.getsignal(signal.SIGINT) is own
+            with pytest.raises(Terminated):
+                os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with raised(), raised():
+        pass
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == (before, signal.SIG_DFL)
+
+
+def test_after_a_command_a_signal_raises_nothing(monkeypatch):
+    def end(number):
+        raise SystemExit(number)
+
+    monkeypatch.setattr(signals, "end_at_once", end)
+    with raised():
+        action = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        action(signal.SIGTERM, None)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_output_is_one_line_and_exit_code_2():
+    code = """if True:
+        from harness.commands.scaffold import Session, reported
+        with reported(Session("t")):
+            Session("t").say("x" * 99999)
+    """
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
