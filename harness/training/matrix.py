@@ -132,7 +132,7 @@ def steps_done(cell: TrainedCell, records: str = "metrics.jsonl") -> int:
 
 _LIBC: Final = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG: Final = 1
-"""Of Linux's `prctl`."""
+"""Number of the wish for a signal at the parent's death (`prctl` of Linux)."""
 
 
 @dataclass
