@@ -192,6 +192,8 @@ class OnnxPolicy(_FilePolicy):
             state.NoSuchFile,
             state.NotImplemented,
             state.RuntimeException,
+            # What pybind makes of C++'s own exceptions, and of names that are not UTF-8.
+            *(ValueError, TypeError, RuntimeError, IndexError, MemoryError),
         )
         options = onnxruntime.SessionOptions()
         # One observation at a time: more threads only fight with the simulator.
@@ -218,13 +220,13 @@ class OnnxPolicy(_FilePolicy):
         """
         batch = np.ascontiguousarray(observation, dtype=np.float32)[None]
         try:
-            found = self._session.run(None, {self._input: batch})
+            found = self._session.run(None, {self._input: batch})[0]
         except self._errors as error:
             raise PolicyError(
                 f"policy {self.name!r} ({self.path}) failed on an observation of shape {observation.shape}: "
                 f"{str(error)[:200]}"
             ) from error
-        return _first_row(found[0])
+        return _first_row(found)
 
 
 def _first_row(found: object) -> NDArray[np.float32]:

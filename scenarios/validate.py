@@ -51,7 +51,8 @@ def check(scenario: Scenario, needs: Needs | None = None) -> None:
     if errors:
         reasons = "; ".join(f"{finding.field}: {finding.reason}" for finding in errors)
         end = "" if reasons.endswith("?") else "."
-        raise ScenarioError(f"{scenario.source or scenario.id}: {reasons}{end} Leave this scene out, or repair the file.")
+        name = scenario.source or scenario.id
+        raise ScenarioError(f"{name}: {reasons}{end} Leave this scene out, or repair the file.")
 
 
 def duplicates(ids: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

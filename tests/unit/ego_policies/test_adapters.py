@@ -96,3 +96,10 @@ def test_replay_has_no_actions():
     assert ReplayPolicy().control == "replay"
     with pytest.raises(PolicyError, match="no actions"):
         ReplayPolicy().act(OBSERVATION, None)
+
+
+def test_a_name_that_is_no_text_is_one_clear_error(onnx_file, tmp_path):
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(onnx_file.read_bytes().replace(b"MatMul", b"MatMu\xff"))
+    with pytest.raises(PolicyError, match=r"damaged\.onnx is not a usable ONNX file"):
+        OnnxPolicy(path)
