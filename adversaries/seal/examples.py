@@ -79,5 +79,10 @@ def _moments(rollouts: Rollouts, k: int, rng: np.random.Generator) -> list[int]:
 
 
 def together(parts: Sequence[Examples]) -> Examples:
-    """All examples in one."""
-    return Examples(np.concatenate([part.tracks for part in parts]), np.concatenate([part.targets for part in parts]))
+    """All examples in one, tracks as long as the longest.
+
+    Shorter tracks repeat their last row: the scorer takes maxima over rows, so that this changes nothing.
+    """
+    longest = max(part.tracks.shape[1] for part in parts)
+    tracks = [np.pad(part.tracks, ((0, 0), (0, longest - part.tracks.shape[1]), (0, 0)), "edge") for part in parts]
+    return Examples(np.concatenate(tracks), np.concatenate([part.targets for part in parts]))

@@ -10,7 +10,8 @@ from harness.checks.adversary import check_adversary
 from harness.episodes.attacks import attack_context
 from harness.errors import AdversaryError, ConformanceError
 from harness.interfaces import HEADING, VX, VY, AttackPlan
-from tests.scenes import crossing, straight_road
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS
+from tests.scenes import crossing, lasting, straight_road
 
 
 def scenes():
@@ -25,6 +26,22 @@ def scenes():
 @pytest.mark.parametrize("name", registry.names("adversary"))
 def test_registered_adversary(name):
     check_adversary(registry.make("adversary", name), scenes())
+
+
+@pytest.mark.parametrize("steps", [21, 111])
+@pytest.mark.parametrize("name", registry.names("adversary"))
+def test_scenes_of_any_length_can_be_attacked(name, steps):
+    scene = lasting(crossing(), steps)
+    plan = registry.make("adversary", name).plan(attack_context(scene, np.random.default_rng(0)))
+    if plan is None:
+        assert name == "none"
+        return
+    assert plan.states.shape == (steps, 5)
+    last = np.flatnonzero(plan.valid)[-1]
+    # What plans by a motion model plans 8 s at most.
+    assert last in (min(steps - 1, CURRENT_STEP + FUTURE_STEPS), steps - 1)
+    assert plan.valid[CURRENT_STEP + 1 : last + 1].all()
+    assert np.isfinite(plan.states[plan.valid]).all()
 
 
 class Sound:

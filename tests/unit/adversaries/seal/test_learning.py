@@ -164,3 +164,15 @@ def test_skill_networks_have_the_published_shapes() -> None:
     mean, _ = skills.encode(torch.zeros(3, 10, OBSERVATION), torch.zeros(3, 10, 2))
     assert mean.shape == (3, 8)
     assert skills.decode(torch.zeros(3, OBSERVATION), mean).shape == (3, 2)
+
+
+def test_scenes_of_any_length_are_learnt_from_together() -> None:
+    whole = candidate_examples(rollouts())
+    short = type(whole)(whole.tracks[:, :40], whole.targets)
+    both = together([short, whole])
+    assert both.tracks.shape == (2 * len(whole.tracks), *whole.tracks.shape[1:])
+    torch.manual_seed(0)
+    scorer = TrackScorer().eval()
+    with torch.no_grad():
+        alone = scorer(torch.as_tensor(short.tracks))
+        assert torch.equal(scorer(torch.as_tensor(both.tracks[: len(short.tracks)])), alone)
