@@ -17,6 +17,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote, unquote
@@ -40,6 +41,8 @@ MAX_CODED: Final = 230
 """Bytes of such a part that stands alone, but for `.npz` and what `write_atomically` puts around it."""
 _MEMBERS: Final = 10_000
 """Most members of an archive: an npz that is written here has fewer than a hundred, a network a few per layer."""
+_HEADER: Final = 12_000
+"""Bytes at the begin of an array that hold its header; numpy refuses longer ones."""
 
 JsonDict = dict[str, Any]
 """A JSON object: what it holds is nested, and checked by whoever reads it."""
@@ -286,19 +289,31 @@ def read_arrays(
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[np.generic]:
     """One member as an array that owns its memory and can be written to."""
     data = archive.read(member)
-    file = io.BytesIO(data)
-    if np.lib.format.read_magic(file) == (1, 0):
-        shape, fortran, kind = np.lib.format.read_array_header_1_0(file)
-    else:
-        shape, fortran, kind = np.lib.format.read_array_header_2_0(file)
+    shape, fortran, kind, start = _layout(data[:_HEADER])
     if kind.kind not in "biufcSUmM":
         raise ValueError(f"{member.filename} holds {kind.name} instead of plain numbers or text")
-    if kind.itemsize == 0 or min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(data) - file.tell():
-        raise ValueError(f"{member.filename} of shape {shape} has {len(data) - file.tell()} bytes")
+    if kind.itemsize == 0 or min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(data) - start:
+        raise ValueError(f"{member.filename} of shape {shape} has {len(data) - start} bytes")
     if math.prod(shape) == 0:
         return np.zeros(shape, kind)
-    flat = np.frombuffer(data, kind, offset=file.tell())
+    flat = np.frombuffer(data, kind, offset=start)
     return flat.reshape(shape, order="F" if fortran else "C").copy(order="K")
+
+
+def _layout(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, whether in Fortran's order, type, and where the numbers begin."""
+    wide = data[6:7] != b"\x01"
+    start = 12 + int.from_bytes(data[8:12], "little") if wide else 10 + int.from_bytes(data[8:10], "little")
+    return *_parsed(data[:start]), start
+
+
+@lru_cache(maxsize=1024)
+def _parsed(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """What a header says; records have few different ones, and parsing costs more than unpacking."""
+    file = io.BytesIO(header)
+    if np.lib.format.read_magic(file) == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    return np.lib.format.read_array_header_2_0(file)
 
 
 def file_name(text: str, also: str = "-_") -> str:
