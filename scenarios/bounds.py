@@ -23,8 +23,9 @@ MAX_AGENTS: Final = 10_000
 """Agents of a scene. WOMD has up to 299; each costs the engine time at every step."""
 MAX_STEPS: Final = 36_000
 """Steps of a scene: an hour at 10 Hz. Published scenes have up to 200, joined logs of fixed cameras 5,000."""
-MAX_ROWS: Final = 20_000_000
-"""Agents times steps: 1.5 GB of arrays. Published scenes have up to 50,000."""
+MAX_ROWS: Final = 6_000_000
+"""Agents times steps: 0.4 GB of arrays, and as much again while they are checked. Published scenes have up to 50,000, a
+log of eight minutes of a motorway (MONA) 4.5 million."""
 MAX_FEATURES: Final = 50_000
 """Elements of a map. Published scenes have up to 1,600."""
 MAX_POINTS: Final = 2_000_000

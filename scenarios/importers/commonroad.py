@@ -21,6 +21,7 @@ import numpy as np
 import shapely
 
 from harness.errors import ScenarioError, reading
+from scenarios.bounds import MAX_ROWS
 from scenarios.description import from_description
 from scenarios.importers.commonroad_agents import Track, read_obstacle
 from scenarios.importers.commonroad_roads import LaneletMap
@@ -38,8 +39,6 @@ VERSIONS: Final = ("2018b", "2020a")
 MIN_DT: Final = 0.001
 MAX_DT: Final = 10.0
 """Seconds between time steps; published scenarios have 0.04 to 0.2."""
-MAX_ROWS: Final = 20_000_000
-"""Agents times steps; 1,000 agents for an hour at 5 Hz."""
 OBSTACLES: Final = ("dynamicObstacle", "staticObstacle", "obstacle")
 
 
