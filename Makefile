@@ -5,11 +5,13 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CASES  ?= 10000
 SEED   ?= 0
+KILLS  ?= 50
+TRAIN_KILLS ?= 20
 PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
 # MetaDrive forbids Python 3.12 and up, where it works with the newer Panda3D that pyproject.toml asks for.
 METADRIVE := --no-deps --ignore-requires-python metadrive-simulator==0.4.3
 
-.PHONY: help train test test-all fuzz lint types scenes perf clean
+.PHONY: help train test test-all fuzz kills lint types scenes perf clean
 help:            ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -34,6 +36,10 @@ test-all: $(STAMP)  ## Everything, slow tests included (real scenes: set GAUNTLE
 
 fuzz: $(STAMP)   ## Damaged files of every format: no traceback, no hang, bounded memory (make fuzz CASES=10000 SEED=0)
 	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
+
+kills: $(STAMP)  ## Kill and resume a benchmark and a training, and compare (make kills KILLS=50 TRAIN_KILLS=20)
+	$(BIN)/python -m tests.kills benchmark --kills $(KILLS)
+	$(BIN)/python -m tests.kills train_ego --kills $(TRAIN_KILLS)
 
 lint: $(STAMP)   ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .

@@ -102,6 +102,9 @@ class RunDirectory:
         """
         with explained(path, "make run folder"):
             path.mkdir(parents=True, exist_ok=True)
+            # A process that was killed as it wrote `run.json` has left its beginning.
+            for torn in path.glob(".run.*.part.json"):
+                torn.unlink(missing_ok=True)
             taken = [entry.name for entry in path.iterdir() if entry.name != LOCK_FILE]
         if taken:
             hint = f"Continue it with --resume {path}, or choose" if RUN_FILE in taken else "Choose"

@@ -30,6 +30,13 @@ def test_a_folder_that_holds_something_is_refused_and_untouched(tmp_path) -> Non
     assert [entry.name for entry in tmp_path.iterdir()] == ["precious.txt"]
 
 
+def test_a_run_that_was_killed_as_it_began_can_begin_again(tmp_path) -> None:
+    (tmp_path / ".lock").write_text("")
+    (tmp_path / ".run.123.part.json").write_text('{"ver')
+    RunDirectory.create(tmp_path, "train_ego", {}).close()
+    assert {entry.name for entry in tmp_path.iterdir()} == {".lock", "run.json"}
+
+
 def test_an_existing_run_points_to_resume(tmp_path) -> None:
     RunDirectory.create(tmp_path / "run", "train_ego", {}).close()
     with pytest.raises(RunError, match="--resume"):
