@@ -57,8 +57,9 @@ def examine_files(files: Iterable[SceneFound], needs: Needs) -> Iterator[FileRep
             yield FileReport(path.name, (Finding("error", "file", str(error).removeprefix(f"{path}: ")),))
             continue
         for entry in scenes:
-            name = path.name if len(scenes) == 1 else f"{path.name}[{entry.name}]"
             scenario, findings = examine(entry, needs)
+            # Of a record that cannot be read, the number is all that is known.
+            name = path.name if len(scenes) == 1 else f"{path.name}[{scenario.id if scenario else entry.record}]"
             if scenario is not None:
                 ids.append((name, str(scenario.metadata.get("scenario_id") or scenario.id)))
             yield FileReport(name, findings)

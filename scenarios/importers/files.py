@@ -127,13 +127,13 @@ def load_scene(path: str | Path, name: str | None = None, needs: Needs | None = 
 
 
 def entries(path: Path, kind: str) -> list[SceneFile]:
-    """The scenes of a file, named by what identifies them: the id inside TFRecords, else the file's name.
+    """The scenes of a file; those of a file that holds several have the ids that it gives them.
 
     Raises:
-        ScenarioError: The records of a TFRecord cannot be listed.
+        ScenarioError: The file is damaged, or holds none.
     """
-    if kind == "womd":
-        return [SceneFile(path, kind, record, name) for record, name in enumerate(womd.names(path))]
+    if several(kind):
+        return [SceneFile(path, kind, record, "", place) for record, place in enumerate(records_of(path))]
     return [SceneFile(path, kind, 0, name_of(path, kind))]
 
 

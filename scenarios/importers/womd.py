@@ -32,21 +32,6 @@ MPH_TO_KMH: Final = 1.609344
 VERSION: Final = "gauntlet import"
 
 
-def names(path: str | Path) -> list[str]:
-    """Scene id of every record of a TFRecord file, in order.
-
-    Raises:
-        ScenarioError: The file is damaged or holds something else.
-    """
-    found = []
-    for index, record in enumerate(tfrecord.scan(path)):
-        name = _parse("ScenarioName", tfrecord.read(path, record), f"{path}: record {index}").scenario_id
-        if not name:
-            raise ScenarioError(f"{path}: record {index}: scenario_id is missing. Expected WOMD `Scenario` protos.")
-        found.append(name)
-    return found
-
-
 def load(path: str | Path, index: int = 0, place: tfrecord.RecordPlace | None = None) -> Scenario:
     """Scene `index` of a TFRecord file.
 

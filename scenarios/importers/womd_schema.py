@@ -50,7 +50,6 @@ _SCHEMA: Final[dict[str, str]] = {
         " | 6 sdc_track_index int32 | 7 dynamic_map_states DynamicMapState* | 8 map_features MapFeature*"
         " | 10 current_time_index int32 | 11 tracks_to_predict RequiredPrediction*"
     ),
-    "ScenarioName": "5 scenario_id string",
     "SimulatedTrajectory": (
         "2 center_x float* | 3 center_y float* | 4 center_z float* | 5 heading float* | 6 object_id int32"
     ),
@@ -59,8 +58,8 @@ _SCHEMA: Final[dict[str, str]] = {
     "Submission": "1 scenario_rollouts ScenarioRollouts*",
 }
 """Message → `number name type` (`*`: repeated), separated by bars. Enumerations are read as int32: the same on the
-wire. `ScenarioName` is `Scenario` without everything else, to list a file; crosswalks, speed bumps and driveways have
-one layout. Repeated numbers are declared unpacked; parsers accept both forms."""
+wire. Crosswalks, speed bumps and driveways have one layout. Repeated numbers are declared unpacked; parsers accept both
+forms."""
 
 OBJECT_TYPES: Final = ("UNSET", "VEHICLE", "PEDESTRIAN", "CYCLIST", "OTHER")
 """MetaDrive's names by `Track.object_type`."""

@@ -1,6 +1,7 @@
 """`python -m harness.scenarios`, on folders of synthetic scenes."""
 
 import csv
+import json
 import pickle
 
 import numpy as np
@@ -10,14 +11,17 @@ from PIL import Image
 from harness import scenarios as command
 from harness.commands.scenes import DrawConfig
 from harness.drawing.palette import LIGHT, rgb
-from scenarios import procedural
+from scenarios import open_source, procedural
 from scenarios.description import to_description
 from scenarios.examination import examine_files, scene_files
+from scenarios.importers import tfrecord
 from scenarios.importing import import_folder
 from scenarios.listing import SceneRow, rows_of, splits_of
 from scenarios.store import ScenarioStore
 from scenarios.validate import Needs
 from tests.scenes import crossing, straight_road
+from tests.unit.scenarios.commonroad import ROAD, obstacle, scenario
+from tests.unit.scenarios.test_importers import json_scene, proto
 
 
 @pytest.fixture
@@ -73,6 +77,36 @@ def test_an_examination_finds_scenes_that_two_files_hold(folder):
     assert [report.name for report in reports] == ["0.pkl", "1.pkl", "3.pkl", "0.pkl, 3.pkl"]
     assert [report.worst for report in reports][-1] == "warning"
     assert "all hold scene" in reports[-1].findings[0].reason
+
+
+def test_every_format_is_validated_and_a_bad_file_or_record_costs_itself_alone(folder, capsys):
+    (folder / "a.xml").write_text(scenario(ROAD, obstacle(7), obstacle(8, x=12.0)))
+    (folder / "b.xml").write_text(scenario(ROAD, obstacle(7))[:-100])
+    (folder / "c.json").write_text(json.dumps(json_scene()))
+    (folder / "d.json").write_text('{"objects": 7}')
+    tfrecord.write(folder / "e.tfrecord", [proto("aa11bb22cc33dd44"), b"no proto", proto("ee11bb22cc33dd44", 500.0)])
+    (folder / "f.tfrecord").write_bytes(b"none at all")
+    (folder / "2.pkl").write_bytes(b"")
+    assert run("validate", folder, "--quiet") == 1
+    said = capsys.readouterr().out
+    wrong = [line.partition(": error: ")[0] for line in said.splitlines() if ": error: " in line]
+    assert wrong == ["b.xml", "d.json", "e.tfrecord[1]", "f.tfrecord", "2.pkl"]
+    assert "9 files: 5 with errors" in said
+    assert run("validate", folder / "a.xml") == 0
+    names = [report.name for report in examine_files(scene_files(folder / "e.tfrecord"), Needs())]
+    assert names == ["e.tfrecord[aa11bb22cc33dd44]", "e.tfrecord[1]", "e.tfrecord[ee11bb22cc33dd44]"]
+
+
+def test_a_root_is_validated_through_its_folders(folder, capsys):
+    root = folder / "root"
+    for split in ("training", "validation"):
+        (root / split / "group_0").mkdir(parents=True)
+        (root / split / "group_0" / "tfrecord-00000-of-01000_0.json").write_text(json.dumps(json_scene()))
+    assert run("validate", root) == 0
+    said = capsys.readouterr().out
+    assert "2 files: 0 with errors" in said
+    assert "all hold scene ab12cd34ef56789" in said
+    assert [len(open_source(root, split)) for split in ("train", "val", "all")] == [1, 1, 2]
 
 
 def test_an_import_tells_what_it_left_out_and_why(folder, tmp_path):
