@@ -8,7 +8,7 @@ import pytest
 
 from harness.engine import EngineConfig, GauntletEnv
 from harness.errors import ConfigError, EngineError, PolicyError
-from tests.scenes import Agent, crossing, straight_road
+from tests.scenes import Agent, crossing, lasting, straight_road
 from tests.sources import ListSource
 
 
@@ -90,6 +90,17 @@ def test_the_horizon_truncates_and_does_not_terminate(make):
     env.reset(options={"scenario": 2})
     ends = [env.step(np.array([0.0, -1.0]))[2:4] for _ in range(12)]
     assert ends == [(False, False)] * 11 + [(False, True)]
+
+
+def test_an_episode_ends_where_its_scene_does(make):
+    long = dataclasses.replace(lasting(straight_road(ego_speed=2.0), 131), id="long")
+    short = dataclasses.replace(lasting(straight_road(ego_speed=2.0), 21), id="short")
+    env = make(source=ListSource([long, short]))
+    for scene, steps in ((0, 130), (1, 20), (0, 130)):
+        env.reset(options={"scenario": scene})
+        ends = [env.step(np.array([0.0, -1.0]))[2:4] for _ in range(steps)]
+        assert ends == [(False, False)] * (steps - 1) + [(False, True)]
+        assert env.recording().agents_valid.shape[1] == steps + 1
 
 
 def test_observations_stay_in_their_space(make):
