@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
 from harness.geometry import wrap_angle
+from scenarios.bounds import refuse_excess
 from scenarios.resampled_format import write_lights, write_metadata, written_form
 from scenarios.scenario import DT, Scenario
 from scenarios.source_format import FORMAT_KEY, SourceFormat
@@ -47,6 +48,8 @@ _FITS: Final = (0.6, 1.7)
 """Ways travelled by the recorded velocities over those between positions; 5 Hz taken for 10 Hz gives 0.5 or 2."""
 _MOVING: Final = 2.0
 """Slower agents tell nothing about time, m/s."""
+_ROWS_AT_ONCE: Final = 500_000
+"""Agents times steps that are worked on at once: some 200 MB."""
 _ENOUGH: Final = 20
 """Samples of moving agents from which time can be told."""
 
@@ -112,6 +115,7 @@ def resampled(scenario: Scenario) -> Scenario:
         return scenario if scenario.dt == DT else replace(scenario, dt=DT)
     _refuse_contradiction(scenario, stamps)
     grid = Grid.of(stamps)
+    refuse_excess(scenario.source or scenario.id, scenario.num_agents, len(grid.times))
     made = _tracks(scenario, grid)
     metadata = write_metadata(scenario, made, grid.held, grid.times)
     metadata[RECORDED_RATE] = _rate_text(stamps)
@@ -194,8 +198,36 @@ def _refuse_contradiction(scenario: Scenario, stamps: Floats, *, unstamped_only:
 
 
 def _tracks(scenario: Scenario, grid: Grid) -> Scenario:
-    """The scene with its tracks at the steps of the grid."""
-    between, take_left, take_right = grid.validity(scenario.valid)
+    """The scene with its tracks at the steps of the grid, some agents at a time: intermediate results stay small."""
+    agents, steps = scenario.num_agents, len(grid.times)
+    made = {
+        name: np.empty((agents, steps, *getattr(scenario, name).shape[2:]))
+        for name in ("position", "heading", "velocity", "size")
+    }
+    valid = np.empty((agents, steps), dtype=np.bool_)
+    at_once = max(1, _ROWS_AT_ONCE // steps)
+    with np.errstate(invalid="ignore", over="ignore"):  # Rows that are not valid hold anything.
+        for first in range(0, agents, at_once):
+            part = slice(first, first + at_once)
+            valid[part] = _part(scenario, part, grid, made)
+    agent, sample, row = _glimpses(scenario.valid, valid, grid)
+    valid[agent, row] = True
+    for name, values in made.items():
+        values[agent, row] = getattr(scenario, name)[agent, sample]
+    return replace(
+        scenario,
+        dt=DT,
+        valid=valid,
+        position=made["position"],
+        heading=made["heading"],
+        velocity=made["velocity"],
+        size=made["size"],
+    )
+
+
+def _part(scenario: Scenario, part: slice, grid: Grid, made: Mapping[str, Floats]) -> Bools:
+    """Fill in some agents' rows of the arrays `made` [A, N, …]; return which are valid [a, N]."""
+    between, take_left, take_right = grid.validity(scenario.valid[part])
     weight, gap = grid.weight[:, None], np.diff(grid.stamps)[grid.left][:, None]
     low, high = grid.left, grid.left + 1
 
@@ -207,37 +239,21 @@ def _tracks(scenario: Scenario, grid: Grid) -> Scenario:
     def straight(values: Floats) -> Floats:
         return values[:, low] + weight * (values[:, high] - values[:, low])
 
-    with np.errstate(invalid="ignore", over="ignore"):  # Rows that are not valid hold anything.
-        position = straight(scenario.position)
-        position[..., :2] = _path(scenario, low, weight, gap, position[..., :2])
-        turn = wrap_angle(scenario.heading[:, high] - scenario.heading[:, low])
-        heading = wrap_angle(scenario.heading[:, low] + weight[:, 0] * turn)
-        arrays = {
-            "position": choose(scenario.position, position),
-            "heading": choose(scenario.heading, heading),
-            "velocity": choose(scenario.velocity, straight(scenario.velocity)),
-            "size": choose(scenario.size, straight(scenario.size)),
-        }
-    valid = between | take_left | take_right
-    for agent, sample, row in _glimpses(scenario.valid, valid, grid):
-        valid[agent, row] = True
-        for name, values in arrays.items():
-            values[agent, row] = getattr(scenario, name)[agent, sample]
-    return replace(
-        scenario,
-        dt=DT,
-        valid=valid,
-        position=arrays["position"],
-        heading=arrays["heading"],
-        velocity=arrays["velocity"],
-        size=arrays["size"],
-    )
+    position, velocity, heading = scenario.position[part], scenario.velocity[part], scenario.heading[part]
+    inner = straight(position)
+    inner[..., :2] = _path(position[..., :2], velocity, low, weight, gap, inner[..., :2])
+    turn = wrap_angle(heading[:, high] - heading[:, low])
+    made["position"][part] = choose(position, inner)
+    made["heading"][part] = choose(heading, wrap_angle(heading[:, low] + weight[:, 0] * turn))
+    made["velocity"][part] = choose(velocity, straight(velocity))
+    made["size"][part] = choose(scenario.size[part], straight(scenario.size[part]))
+    return between | take_left | take_right
 
 
-def _path(scenario: Scenario, low: NDArray[np.intp], weight: Floats, gap: Floats, line: Floats) -> Floats:
-    """Positions [A, N, 2] on the Hermite curves, m; on the straight `line` where the velocities do not fit it."""
-    start, end = scenario.position[:, low, :2], scenario.position[:, low + 1, :2]
-    before, after = scenario.velocity[:, low], scenario.velocity[:, low + 1]
+def _path(place: Floats, velocity: Floats, low: NDArray[np.intp], weight: Floats, gap: Floats, line: Floats) -> Floats:
+    """Positions [a, N, 2] on the Hermite curves, m; on the straight `line` where the velocities do not fit it."""
+    start, end = place[:, low], place[:, low + 1]
+    before, after = velocity[:, low], velocity[:, low + 1]
     w = weight
     curve = (
         (1 + 2 * w) * (1 - w) ** 2 * start
@@ -251,17 +267,18 @@ def _path(scenario: Scenario, low: NDArray[np.intp], weight: Floats, gap: Floats
     return np.where(fits[..., None], curve, line)
 
 
-def _glimpses(valid: Bools, made: Bools, grid: Grid) -> Iterable[tuple[int, int, int]]:
-    """Agent, sample and nearest step of every stretch of valid samples that no step lies in."""
+def _glimpses(valid: Bools, made: Bools, grid: Grid) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Agent, first sample and nearest step of every stretch of valid samples that no step lies in, each [n]."""
     edges = np.diff(valid.astype(np.int8), axis=1, prepend=0, append=0)
-    starts, ends = np.argwhere(edges == 1), np.argwhere(edges == -1)
-    for (agent, first), (_, end) in zip(starts, ends, strict=True):
-        if grid.stamps[end - 1] - grid.stamps[first] > DT + 2 * _EDGE:
-            continue
-        inside = (grid.times >= grid.stamps[first] - _EDGE) & (grid.times <= grid.stamps[end - 1] + _EDGE)
-        row = int(np.abs(grid.times - grid.stamps[first]).argmin())
-        if not made[agent, inside].any() and not made[agent, row]:
-            yield int(agent), int(first), row
+    agent, first = np.nonzero(edges == 1)
+    begin, end = grid.stamps[first], grid.stamps[np.nonzero(edges == -1)[1] - 1]
+    short = end - begin <= DT + 2 * _EDGE  # A longer one has a step in it.
+    agent, first, begin, end = agent[short], first[short], begin[short], end[short]
+    last = len(grid.times) - 1
+    one, two = (np.clip(row, 0, last).astype(np.intp) for row in (np.ceil((begin - _EDGE) / DT), (end + _EDGE) // DT))
+    row = np.clip(np.rint(begin / DT), 0, last).astype(np.intp)
+    lost = ~(made[agent, row] | ((one <= two) & (made[agent, one] | made[agent, two])))
+    return agent[lost], first[lost], row[lost]
 
 
 def _rate_text(stamps: Floats) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.engine.lines import LineWorld
 from harness.engine.route import Route
 from harness.errors import ScenarioError
-from scenarios.scenario import Kind, Scenario
+from scenarios.scenario import DT, Kind, Scenario
 
 Floats = NDArray[np.float64]
 
@@ -132,10 +132,15 @@ def parse_scene(scenario: Scenario, *, static_vehicles: bool) -> Scene:
     """Compute a scene's arrays and line bodies.
 
     Raises:
-        ScenarioError: The ego is missing at step 0, or has no path.
+        ScenarioError: Its steps are not 0.1 s, or the ego is missing at step 0, or has no path.
     """
     if not scenario.valid[scenario.ego, 0]:
         raise ScenarioError(f"{scenario.source or scenario.id}: the ego (agent {scenario.ego}) is not valid at step 0")
+    if abs(scenario.dt - DT) > 1e-6:
+        raise ScenarioError(
+            f"{scenario.source or scenario.id}: steps of {scenario.dt:g} s, but the simulator plays one every {DT} s. "
+            "Resample it: scenarios.resampling.resampled (loaders do)."
+        )
     if scenario.num_steps < 2:
         raise ScenarioError(f"{scenario.source or scenario.id}: {scenario.num_steps} step; an episode needs at least 2")
     position = source_precision(scenario.position[..., :2])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.engine import EngineConfig, GauntletEnv
-from harness.errors import ConfigError, EngineError, PolicyError
+from harness.errors import ConfigError, EngineError, PolicyError, ScenarioError
 from tests.scenes import Agent, crossing, lasting, straight_road
 from tests.sources import ListSource
 
@@ -101,6 +101,12 @@ def test_an_episode_ends_where_its_scene_does(make):
         ends = [env.step(np.array([0.0, -1.0]))[2:4] for _ in range(steps)]
         assert ends == [(False, False)] * (steps - 1) + [(False, True)]
         assert env.recording().agents_valid.shape[1] == steps + 1
+
+
+def test_a_scene_at_another_rate_is_not_played(make):
+    env = make(source=ListSource([dataclasses.replace(straight_road(), dt=0.2)]))
+    with pytest.raises(ScenarioError, match=r"steps of 0\.2 s.*Resample it"):
+        env.reset(options={"scenario": 0})
 
 
 def test_observations_stay_in_their_space(make):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ScenarioError
+from scenarios import resampling
 from scenarios.description import from_description, to_description
 from scenarios.export import write_pickle
 from scenarios.importers.files import load_scene
@@ -129,6 +130,21 @@ def test_a_glimpse_between_two_steps_takes_the_nearest():
     valid[[7, 21]] = True  # 0.35 and 1.05 s.
     scene = resampled(from_description(document))
     assert scene.valid[scene.index_of("opponent")].sum() == 2
+
+
+def test_agents_are_resampled_alike_however_many_at_once(monkeypatch):
+    source = from_description(at(np.cumsum(np.full(40, 0.17))))
+    whole = resampled(source)
+    monkeypatch.setattr(resampling, "_ROWS_AT_ONCE", 1)
+    alone = resampled(source)
+    for name in ("position", "heading", "velocity", "size", "valid"):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(whole, name))
+
+
+def test_a_scene_that_gets_too_long_is_refused():
+    document = at(np.arange(4000) * 1.0)
+    with pytest.raises(ScenarioError, match="39,991 steps; at most 36,000"):
+        resampled(from_description(document))
 
 
 def test_samples_on_a_step_are_kept_to_the_digit():
