@@ -7,7 +7,6 @@ The replay memory is written in segments: each checkpoint adds only the rows sin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,13 +17,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from harness.errors import RunError
-from harness.files import read_json, write_atomically, write_json
+from harness.errors import RunError, reading
+from harness.files import read_arrays, read_json, write_atomically, write_json
 from harness.training.learner import Learner
+from harness.training.replay import COLUMNS
 
 FOLDER: Final = "checkpoint"
 MANIFEST: Final = "manifest.json"
 MODEL_ZIP: Final = "policy.zip"
+_MANY: Final = 2**53
+"""More steps than any run has: JSON holds whole numbers up to here."""
 
 
 @dataclass
@@ -120,11 +122,15 @@ def exists(run: Path) -> bool:
 
 
 def complete(run: Path, steps: int) -> bool:
-    """Whether the checkpoint of a run has spent `steps`, with an evaluation at its end."""
+    """Whether the checkpoint of a run has spent `steps`, with an evaluation at its end.
+
+    Raises:
+        RunError: Its manifest is damaged.
+    """
     if not exists(run):
         return False
-    manifest = read_json(run / FOLDER / MANIFEST)
-    return bool(manifest["step"] >= steps and manifest["evaluated"] == manifest["step"])
+    progress = _progress(run / FOLDER)
+    return progress.step >= steps and progress.evaluated == progress.step
 
 
 def load(run: Path, learner: Learner) -> tuple[TrainingProgress, dict[str, NDArray[np.generic]]]:
@@ -135,15 +141,37 @@ def load(run: Path, learner: Learner) -> tuple[TrainingProgress, dict[str, NDArr
         WeightsError: The networks have another architecture.
     """
     folder = run / FOLDER
+    progress = _progress(folder)
     try:
-        progress = TrainingProgress(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        tensors = load_file(folder / _model_file(progress.step))
-        for start, end in progress.segments:
-            with np.load(folder / _segment_file(start, end), allow_pickle=False) as rows:
-                learner.memory.restore(start, dict(rows))
-        with np.load(folder / _ego_file(progress.step), allow_pickle=False) as arrays:
-            ego = dict(arrays)
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        raise RunError(f"the checkpoint in {folder} cannot be read: {error}. Start anew in another folder.") from error
+        with reading(folder, "a checkpoint of this training", RunError):
+            tensors = load_file(folder / _model_file(progress.step))
+            for start, end in progress.segments:
+                learner.memory.restore(start, _rows(folder / _segment_file(start, end), end - start))
+            ego = read_arrays(folder / _ego_file(progress.step))
+    except (RunError, SafetensorError) as error:
+        raise RunError(f"the checkpoint in {folder} cannot be read: {error} Start anew in another folder.") from error
     learner.load(tensors, progress.updates)
     return progress, ego
+
+
+def _progress(folder: Path) -> TrainingProgress:
+    """What the manifest says; its numbers become names of files, and so they are numbers."""
+    file = folder / MANIFEST
+    with reading(file, "the manifest of a checkpoint", RunError):
+        progress = TrainingProgress(**read_json(file))
+        counts = (progress.step, progress.episode, progress.updates, progress.next_eval, progress.next_checkpoint)
+        segments = [number for start, end in progress.segments for number in (start, end)]
+        whole = (*counts, *segments, progress.evaluated + 1, progress.failed_episodes)
+        if not all(type(number) is int and 0 <= number < _MANY for number in whole):
+            raise ValueError("a number of steps, episodes or rows is none")
+        if not isinstance(progress.seconds, int | float) or not isinstance(progress.curriculum, dict):
+            raise TypeError("seconds or curriculum are of another kind")
+        return progress
+
+
+def _rows(file: Path, count: int) -> dict[str, NDArray[np.generic]]:
+    """The rows of a segment of the replay memory."""
+    rows = read_arrays(file)
+    if set(rows) != set(COLUMNS) or any(len(column) != count for column in rows.values()):
+        raise ValueError(f"{file.name} does not hold {count} rows of {', '.join(COLUMNS)}")
+    return rows

@@ -146,6 +146,28 @@ def read_vocabulary(folder: Path) -> None:
     Vocabulary.load(folder / "vocabulary.safetensors")
 
 
+def read_seal(folder: Path) -> None:
+    """Load SEAL's weights."""
+    from adversaries.seal.weights import SealModel
+
+    SealModel.load(folder / "seal.safetensors")
+
+
+def read_checkpoint(folder: Path) -> None:
+    """Go on with a training."""
+    from harness.training import checkpoint
+
+    checkpoint.complete(folder, 100)
+    checkpoint.load(folder, samples.learner())
+
+
+def read_normalised(folder: Path) -> None:
+    """Load a policy with the statistics of its observations."""
+    from harness.episodes.policies import load_policy
+
+    load_policy(f"sb3:{folder / 'policy.zip'}?normalize={folder / 'normalise.pkl'}")
+
+
 def read_policy(name: str) -> Callable[[Path], None]:
     """Load a policy and let it act once."""
 
@@ -313,6 +335,25 @@ def in_onnx(data: bytes, rng: random.Random) -> bytes:
     return bytes(model.SerializePartialToString())
 
 
+def in_stranger(data: bytes, rng: random.Random) -> bytes:
+    """Changed bytes of a pickle of a stranger's classes, which is not to be unpickled here either."""
+    return mutators.flip(data, rng)
+
+
+def in_plain_arrays(data: bytes, rng: random.Random) -> bytes:
+    """Changed arrays of an npz without JSON."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    name = rng.choice(list(arrays))
+    try:
+        arrays[name] = np.asarray(mutators.array(arrays[name], rng))
+    except (ValueError, TypeError, OverflowError):
+        del arrays[name]
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
 RECORD = "episodes/idm/cat/scene.npz"
 FORMATS: dict[str, Format] = {
     "description": Format("scene.pkl", samples.pickled, read_scene("scene.pkl"), in_pickle, share=4.0),
@@ -343,6 +384,11 @@ FORMATS: dict[str, Format] = {
     "episode": Format(RECORD, samples.record, read_record, in_arrays),
     "prior": Format("prior.safetensors", samples.prior, read_prior, in_safetensors),
     "vocabulary": Format("vocabulary.safetensors", samples.vocabulary, read_vocabulary, in_safetensors),
+    "seal": Format("seal.safetensors", samples.seal, read_seal, in_safetensors, share=0.5),
+    "manifest": Format("checkpoint/manifest.json", samples.checkpoint, read_checkpoint, mutators.in_json),
+    "replay": Format("checkpoint/replay-0-4.npz", samples.checkpoint, read_checkpoint, in_plain_arrays, share=0.5),
+    "model": Format("checkpoint/model-3.safetensors", samples.checkpoint, read_checkpoint, in_safetensors, share=0.5),
+    "normalise": Format("normalise.pkl", samples.normalised, read_normalised, in_stranger, share=0.5),
     "sb3": Format("policy.zip", samples.stable_baselines, read_policy("policy.zip"), mutators.in_zip(in_member)),
     "torchscript": Format("policy.pt", samples.torchscript, read_policy("policy.pt"), mutators.in_zip(in_member)),
     "onnx": Format("policy.onnx", samples.onnx, read_policy("policy.onnx"), in_onnx, needs=("onnx", "onnxruntime")),

@@ -6,8 +6,10 @@ import json
 import pickle
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from gymnasium.spaces import Box
 
 from harness.episodes.records import CellKey
 from scenarios.description import to_description
@@ -15,6 +17,9 @@ from scenarios.importers import tfrecord
 from scenarios.importers.womd_schema import message
 from scenarios.scenario import Scenario
 from tests.scenes import Agent, straight_road
+
+if TYPE_CHECKING:
+    from harness.training.learner import Learner
 
 STEPS = 31
 
@@ -200,6 +205,44 @@ def vocabulary(folder: Path) -> None:
     from harness.traffic.tokens.vocabulary import shipped
 
     shipped().save(folder / "vocabulary.safetensors")
+
+
+def learner() -> Learner:
+    """The smallest learner."""
+    from harness.training.config import TD3Config
+    from harness.training.learner import Learner
+
+    spaces = Box(-1.0, 1.0, (5,), np.float32), Box(-1.0, 1.0, (2,), np.float32)
+    return Learner(*spaces, TD3Config(hidden=8), 100, 0)
+
+
+def checkpoint(folder: Path) -> None:
+    """A checkpoint of a training of three steps."""
+    from harness.training import checkpoint as checkpoints
+
+    made, zero = learner(), np.zeros(5, np.float32)
+    made.memory.begin(zero)
+    for step in range(3):
+        made.memory.add(np.zeros(2, np.float32), 1.0, step == 2, zero)
+    made.memory.end()
+    progress = checkpoints.TrainingProgress(step=3, episode=1, curriculum={"level": 0.5})
+    checkpoints.save(folder, progress, made, {"ego": np.zeros((2, 5))})
+
+
+def normalised(folder: Path) -> None:
+    """A policy, and the statistics of its observations."""
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+    from tests.unit.ego_policies.conftest import Plain
+
+    stable_baselines(folder)
+    VecNormalize(DummyVecEnv([Plain])).save(str(folder / "normalise.pkl"))
+
+
+def seal(folder: Path) -> None:
+    from adversaries.seal.weights import SHIPPED
+
+    (folder / "seal.safetensors").write_bytes(SHIPPED.read_bytes())
 
 
 def stable_baselines(folder: Path) -> None:
