@@ -52,17 +52,21 @@ class TorchArchive:
         """Names of members, in their order."""
         return list(self._members)
 
+    def size(self, name: str) -> int:
+        """Bytes of a member; errors as `read`."""
+        if name not in self._members:
+            raise ValueError(f"it has no member {name[:80]!r}")
+        return self._members[name].file_size
+
     def read(self, name: str, limit: int = MAX_BYTES) -> bytes:
         """The content of a member.
 
         Raises:
             ValueError: There is none, it is too long, or has another length than it says.
         """
-        member = self._members.get(name)
-        if member is None:
-            raise ValueError(f"it has no member {name[:80]!r}")
-        if member.file_size > limit:
-            raise ValueError(f"{name[:80]!r} has {member.file_size:,} bytes, the limit is {limit:,}")
+        if (size := self.size(name)) > limit:
+            raise ValueError(f"{name[:80]!r} has {size:,} bytes, the limit is {limit:,}")
+        member = self._members[name]
         with self._zip.open(member) as opened:
             data = opened.read(member.file_size)
             if len(data) != member.file_size or opened.read(1):

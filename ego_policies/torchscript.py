@@ -8,6 +8,7 @@ memory, that holds what was checked and nothing else.
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import warnings
@@ -19,6 +20,7 @@ import torch
 
 from ego_policies.torch_archives import DAMAGE, TorchArchive
 from ego_policies.torch_archives import MAX_BYTES as MAX_BYTES
+from ego_policies.torchscript_calls import MAX_OPERATIONS, CallCount
 from ego_policies.torchscript_code import MAX_SOURCE, ForbiddenCodeError, Source
 from harness.errors import PolicyError
 from harness.files import read_bounded
@@ -87,15 +89,19 @@ def rewrite(data: bytes) -> tuple[bytes, bool]:
     if not sources or "data.pkl" not in archive.names:
         raise ValueError("it has no code and no data.pkl, which torch.jit.save writes")
     members: dict[str, bytes] = {}
-    random, left = False, MAX_SOURCE
+    random, left, trees = False, MAX_SOURCE, dict[str, ast.Module]()
     for name in sources:
         if not _CODE.fullmatch(name):
             raise ValueError(f"its code has the unknown member {name[:80]!r}")
-        text = archive.read(name, left)
-        left -= len(text)
-        source = Source(text.decode("utf-8"))
+        left -= archive.size(name)
+        if left < 0:
+            raise ForbiddenCodeError(f"more than {MAX_SOURCE:,} bytes of code")
+        source = Source(archive.read(name).decode("utf-8"))
         random |= source.random
+        trees[name.removeprefix("code/").removesuffix(".py").replace("/", ".")] = source.tree
         members[name] = source.text.encode()
+    if (count := CallCount(trees).largest()) > MAX_OPERATIONS:
+        raise ForbiddenCodeError(f"{count:,} operations or more in one function, more than {MAX_OPERATIONS:,}")
     for name, folder in (("data.pkl", "data"), ("constants.pkl", "constants")):
         if name in archive.names:
             _, storages = archive.unpickle(name, folder, script=True)

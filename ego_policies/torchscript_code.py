@@ -22,10 +22,11 @@ from ego_policies.torchscript_operators import (
     RANDOM,
     SPECIAL_METHODS,
 )
-from harness.files import MEGABYTE
 
-MAX_SOURCE: Final = 1 * MEGABYTE
-"""Bytes of all source text together. A ResNet-50 has 0.3 MB."""
+MAX_SOURCE: Final = 250_000
+"""Bytes of all source text together: torch takes seconds to compile more. A scripted transformer has 60,000."""
+MAX_STATEMENT: Final = 2_000
+"""Most parts of one statement: types of types, or long lists."""
 MAX_DEPTH: Final = 60
 """Deepest nesting of the syntax tree: torch's parser follows it on the processor's stack."""
 _BASES: Final = frozenset({"Module", "NamedTuple", "Enum", "Interface", "ModuleInterface"})
@@ -49,7 +50,8 @@ class Source:
     """The checked text of one member of an archive.
 
     Attributes:
-        text: Written anew from the syntax tree.
+        tree: The syntax tree.
+        text: Written anew from it.
         random: Whether it draws random numbers.
     """
 
@@ -57,19 +59,20 @@ class Source:
         """Parse and check.
 
         Raises:
-            ForbiddenCodeError: It asks for something that is not on the list.
-            ValueError: It is no such source, or nested too deep.
+            ForbiddenCodeError: It asks for something that is not on the list, is nested too deep, or too long.
+            ValueError: It is no such source.
         """
         try:
             tree = ast.parse(text)
         except (SyntaxError, RecursionError, MemoryError) as error:
             raise ValueError(f"its code cannot be parsed ({type(error).__name__}: {str(error)[:100]})") from error
-        _check_depth(tree)
+        _check_size(tree)
         self.random = False
         tree.body = [node for node in tree.body if not _is_version(node)]
         tree = ast.fix_missing_locations(_Silent().visit(tree))
         for node in tree.body:
             self._definition(node)
+        self.tree = tree
         self.text = ast.unparse(tree) + "\n"
 
     def _definition(self, node: ast.stmt) -> None:
@@ -226,13 +229,18 @@ class _Silent(ast.NodeTransformer):
         return ast.Pass() if talks else node
 
 
-def _check_depth(tree: ast.AST) -> None:
+def _check_size(tree: ast.AST) -> None:
     waiting: list[tuple[ast.AST, int]] = [(tree, 0)]
     while waiting:
         node, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            raise ValueError(f"its code is nested more than {MAX_DEPTH} deep")
-        waiting.extend((child, depth + 1) for child in ast.iter_child_nodes(node))
+            raise ForbiddenCodeError(f"expressions nested more than {MAX_DEPTH} deep")
+        children = list(ast.iter_child_nodes(node))
+        waiting.extend((child, depth + 1) for child in children)
+        if isinstance(node, ast.stmt):
+            parts = sum(1 for child in children if not isinstance(child, ast.stmt) for _ in ast.walk(child))
+            if parts > MAX_STATEMENT:
+                raise ForbiddenCodeError(f"a statement of {parts:,} parts, more than {MAX_STATEMENT:,}")
 
 
 def _check_literal(node: ast.AST | None) -> None:

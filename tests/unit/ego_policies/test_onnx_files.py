@@ -100,10 +100,10 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_what_is_no_file_of_reasonable_parts(tmp_path, case):
     (tmp_path / "p.onnx").write_bytes(BROKEN[case])
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(PolicyError, match=r"p\.onnx is not a usable ONNX file"):
         OnnxPolicy(tmp_path / "p.onnx")
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize("dims", [[10**9, 10**9], [2**62, 4], [-3, 2], [4, 2]])

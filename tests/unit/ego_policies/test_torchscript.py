@@ -10,6 +10,7 @@ from stable_baselines3 import PPO, TD3
 
 from ego_policies.adapters import TorchScriptPolicy
 from ego_policies.torchscript import rewrite
+from ego_policies.torchscript_calls import CallCount
 from ego_policies.torchscript_code import ForbiddenCodeError, Source
 from ego_policies.torchscript_constants import MAX_CONSTANT, largest_constant
 from ego_policies.torchscript_operators import OPERATORS, PRIMITIVES
@@ -156,21 +157,58 @@ FORBIDDEN = {
 }
 
 
+def calls(count: int, call: str) -> str:
+    """Source of functions that each call the one before, by this expression."""
+    text = "def f0(x: Tensor) -> Tensor:\n  return torch.neg(x)\n"
+    for k in range(1, count):
+        text += f"def f{k}(x: Tensor) -> Tensor:\n  return {call.replace('F', f'__torch__.f{k - 1}(x)')}\n"
+    return text + method(f"return __torch__.f{count - 1}(x)")
+
+
+def types(count: int) -> str:
+    """Source of classes that each hold one of the next."""
+    text = "".join(f"class A{k}(Module):\n  a : __torch__.A{k + 1}\n" for k in range(count))
+    return f"{text}class A{count}(Module):\n  pass\n" + method(X)
+
+
+def classes(count: int) -> str:
+    """Source of classes whose `forward` calls that of the one before twice, as of an object of no known class."""
+    text = "class P0(Module):\n  def forward(self: __torch__.P0, x: Tensor) -> Tensor:\n    return x\n"
+    for k in range(1, count):
+        text += f"class P{k}(Module):\n  a : Any\n  def forward(self: __torch__.P{k}, x: Tensor) -> Tensor:\n"
+        text += "    return (self.a).forward((self.a).forward(x))\n"
+    return text + method(X)
+
+
+FORBIDDEN |= {
+    "operations that double": calls(40, "torch.add(F, F)"),
+    "operations in a chain": calls(300, "torch.add(torch.neg(F), 1)"),
+    "types in a chain": types(300),
+    "types in a circle": types(3).replace("class A3(Module):\n  pass", "class A3(Module):\n  a : __torch__.A0"),
+    "operations of objects": classes(40),
+    "many operations": method(*["x = torch.neg(x)"] * 8_200, X),
+    "long": method(*["y = x"] * 150_000, X),
+    "deep": method("y = " + "(" * 150 + "x" + ")" * 150 + "." + ".".join("T" * 150), X),
+    "type of types": method(
+        f"y = annotate({'Tuple[' * 9}int{', int]' * 9}, x)".replace("int", "Tuple[" + "int, " * 300 + "int]"), X
+    ),
+    "long list": method(X, extra=f"  def f(self: __torch__.P, y: List[int]=[{'1, ' * 5_000}]) -> int:\n    return 1\n"),
+}
+
+
 @pytest.mark.parametrize("case", FORBIDDEN)
 def test_code_that_is_not_on_the_list(tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(PolicyError, match="refused, because its code asks for"):
         TorchScriptPolicy(forge(tmp_path / "p.pt", FORBIDDEN[case]))
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 5
     assert [file.name for file in tmp_path.iterdir()] == ["p.pt"]
 
 
 DAMAGED = {
-    "deep": method("y = " + "(" * 150 + "x" + ")" * 150 + "." + ".".join("T" * 150), X),
     "deeper": method("y = " + "-" * 100_000 + "1", X),
     "deep brackets": method("y = " + "[" * 5_000 + "]" * 5_000, X),
-    "long": method(*["y = x"] * 150_000, X),
     "no code": "class P(Module:\n",
     "null byte": method(X) + "\0",
     "not UTF-8": b"\xff\xfe",
@@ -179,10 +217,10 @@ DAMAGED = {
 
 @pytest.mark.parametrize("case", DAMAGED)
 def test_code_that_is_none(tmp_path, case):
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(PolicyError, match="not a TorchScript file"):
         TorchScriptPolicy(forge(tmp_path / "p.pt", DAMAGED[case]))
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 5
 
 
 def test_comments_and_odd_letters_are_not_passed_on():
@@ -237,10 +275,10 @@ def test_pickles_that_are_not_data(tmp_path, case):
     data = np.arange(4, dtype=np.float32).tobytes()
     good = TorchScriptPolicy(forge(tmp_path / "g.pt", code, tensor(b"(K\x04t", b"(K\x01t"), data__0=data))
     assert good.act(OBSERVATION, None) == pytest.approx(OBSERVATION[:2])
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(PolicyError, match="not a TorchScript file"):
         TorchScriptPolicy(forge(tmp_path / "p.pt", code, PICKLES[case], data__0=data))
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 3
 
 
 def test_what_was_not_checked_is_not_passed_on(tmp_path):
@@ -313,3 +351,30 @@ def test_constants_are_measured_without_being_made():
     assert largest('a = "ab"', *["a = torch.add(a, a)"] * 60) > MAX_CONSTANT
     assert largest("hx = (h, c)", *["hx = (f(hx[0]), f(hx[1]))"] * 60) == 2
     assert largest('a = "ab"', "for i in y:", "  a = torch.add(a, a)") == 4
+
+
+def test_operations_are_counted_through_classes_functions_and_aliases():
+    import ast
+
+    def largest(text):
+        return CallCount({"__torch__": ast.parse(text)}).largest()
+
+    assert largest(calls(3, "torch.add(F, F)")) == 14
+    inner = (
+        "class A(Module):\n  def forward(self: __torch__.A, x: Tensor) -> Tensor:\n    return torch.neg(torch.abs(x))\n"
+    )
+    outer = "class B(Module):\n  a : __torch__.A\n  __annotations__['0'] = __torch__.A\n"
+    for body in (
+        "return (self.a).forward(x)",
+        "b = self.a\n    return (b).forward(x)",
+        "b = getattr(self, '0')\n    return (b).forward(x)",
+        "b = annotate(__torch__.A, x)\n    return (b).forward(x)",
+    ):
+        text = f"{inner}{outer}  def forward(self: __torch__.B, x: Tensor) -> Tensor:\n    {body}\n"
+        assert 3 <= largest(text) <= 4, body
+    assert (
+        largest(
+            f"{inner}def f(x: Tensor) -> Tensor:\n  g = __torch__.h\n  return g(x)\ndef h(x: int) -> int:\n  return x\n"
+        )
+        == 2
+    )
