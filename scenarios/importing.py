@@ -66,13 +66,13 @@ def import_folder(
     """
     if out.resolve() == source.resolve():
         raise ConfigError(f"import: {out} is the source itself. Choose another folder.")
+    left_out: list[LeftOut] = []
     scenes: ScenarioSource
     if join is None:
         scenes = open_source(source, cache_scenes=0, watch=examining)
     else:
-        scenes = _log_scenes(source, join)
-    count = len(scenes)
-    left_out: list[LeftOut] = []
+        scenes = _log_scenes(source, join, None if strict else left_out)
+    count = len(scenes) + len(left_out)
     rates: list[str] = []
     if not_in:
         scenes = pool = training_pool(scenes, [_held_out(text, examining) for text in not_in])
@@ -109,8 +109,12 @@ def _good(
             left_out.append(LeftOut(scenario.id, reason))
 
 
-def _log_scenes(source: Path, seconds: float) -> ScenarioSource:
-    return LogScenes(cut(read_logs(source), seconds))
+def _log_scenes(source: Path, seconds: float, left_out: list[LeftOut] | None) -> ScenarioSource:
+    bad: dict[str, str] = {}
+    logs = read_logs(source, bad=None if left_out is None else bad)
+    if left_out is not None:
+        left_out += [LeftOut(name, reason) for name, reason in bad.items()]
+    return LogScenes(cut(logs, seconds))
 
 
 def _held_out(text: str, examining: indexing.Watch | None) -> ScenarioSource:

@@ -80,22 +80,30 @@ class LogScenes(SceneList):
         return complete(rename(resampled(from_description(description, name)), name))
 
 
-def read_logs(root: Path, watch: Watch = iter) -> list[Log]:
+def read_logs(root: Path, watch: Watch = iter, bad: dict[str, str] | None = None) -> list[Log]:
     """The logs below a folder, by the names of their windows.
 
     Args:
         root: A folder of CommonRoad files, or one file.
         watch: Sees the files go by.
+        bad: Takes the names of broken files, and of those whose names have no first and last step, with reasons; these
+            files are left out then. Without it the first one raises.
 
     Raises:
-        ScenarioError: There are none, one is broken, or its name has no first and last step.
+        ScenarioError: There are none, or one is broken and `bad` is not given.
     """
     paths = [Path(found.path) for found in find_scenes(root) if found.kind == "commonroad"]
     if not paths:
         raise ScenarioError(f"{root}: no CommonRoad files. Only these are joined.")
     parts: dict[tuple[Path, str], list[tuple[int, int, Window, Path]]] = {}
     for path in watch(paths):
-        name, first, last, window = _placed(path)
+        try:
+            name, first, last, window = _placed(path)
+        except ScenarioError as error:
+            if bad is None:
+                raise
+            bad[path.name] = str(error)
+            continue
         parts.setdefault((path.parent, name), []).append((first, last, window, path))
     logs: list[Log] = []
     for (_, name), windows in parts.items():
@@ -121,7 +129,7 @@ def cut(logs: Sequence[Log], seconds: float) -> list[LogPart]:
         for first in range(log.first, log.last - steps + 1, steps + 1):
             cuts.append(LogPart(f"{log.window.name}_{first}-{first + steps}", log, first, first + steps))
     if not cuts:
-        longest = max((log.last - log.first) * log.window.dt for log in logs)
+        longest = max(((log.last - log.first) * log.window.dt for log in logs), default=0.0)
         raise ConfigError(f"join: no log has {seconds} s; the longest has {longest:.1f} s.")
     return cuts
 

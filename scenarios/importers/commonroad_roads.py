@@ -17,6 +17,7 @@ import shapely
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
+from scenarios.bounds import MAX_ROWS
 from scenarios.importers.commonroad_xml import number, points, references, texts
 from scenarios.importers.outlines import road_outlines
 from scenarios.source_format import Description
@@ -159,8 +160,15 @@ class LaneletMap:
         return found
 
     def lights(self, steps: int, first: int = 0) -> Description:
-        """Light states per lane for `steps` time steps from step `first` on."""
+        """Light states per lane for `steps` time steps from step `first` on.
+
+        Raises:
+            ScenarioError: There are more than `MAX_ROWS` of them.
+        """
         states: Description = {}
+        lit = sum(bool(lanelet.lights) for lanelet in self._ways())
+        if lit * steps > MAX_ROWS:
+            raise ScenarioError(f"lights of {lit:,} lanelets times {steps:,} steps are more than {MAX_ROWS:,}.")
         for lanelet in self._ways():
             for name in lanelet.lights:
                 if name not in self.cycles or lanelet.id in states:
@@ -247,7 +255,7 @@ class LaneletMap:
             "is_intersection": "intersection" in lanelet.types,
         }
         limits = [self.signs[name][1] for name in lanelet.signs if self.signs.get(name, ("",))[0] in LIMIT_SIGNS]
-        known = [limit for limit in limits if limit]
+        known = [limit for limit in limits if limit is not None and limit > 0]
         if known:
             lane["speed_limit_kmh"] = min(known) * KMH
         if len(lanelet.stop_line):

@@ -109,7 +109,7 @@ def test_states_may_be_areas_and_intervals():
     assert track.rows.tolist() == [[6.0, 6.0, 0.0, 3.0, 0.0]]
 
 
-def test_lights_follow_their_cycle(write):
+def test_lights_follow_their_cycle(write, monkeypatch):
     scene = commonroad.load(write(ROAD, SIGNS, obstacle(7)))
     light = scene.lights["2"]
     shown = light["state"]["object_state"]
@@ -117,6 +117,14 @@ def test_lights_follow_their_cycle(write):
     assert shown[:4] == ["LANE_STATE_GO"] * 3 + ["LANE_STATE_STOP"]
     assert [shown[step] for step in (17, 18, 37, 38)] == ["LANE_STATE_STOP", *["LANE_STATE_GO"] * 2, "LANE_STATE_STOP"]
     assert light["stop_point"].tolist() == [100, 1.75, 0]
+    monkeypatch.setattr("scenarios.importers.commonroad_roads.MAX_ROWS", 79)
+    with pytest.raises(ScenarioError, match="lights of 1 lanelets times 80 steps"):
+        commonroad.load(write(ROAD, SIGNS, obstacle(7)))
+
+
+def test_limits_that_are_none_are_left_out(write):
+    scene = commonroad.load(write(ROAD, SIGNS.replace("12.5", "-12.5"), obstacle(7)))
+    assert "speed_limit_kmh" not in next(feature for feature in scene.features if feature.id == "2").extras
 
 
 def test_obstacles_become_tracks(write):
@@ -291,6 +299,18 @@ def test_import_joins(write, tmp_path):
     done = import_folder(tmp_path / "logs", tmp_path / "out2", join=40.0)
     assert not done.written
     assert "no vehicle is there throughout" in done.left_out[0].reason
+
+
+def test_a_bad_window_costs_itself_alone(write, tmp_path):
+    windows(write)
     write(ROAD, obstacle(7), file="logs/plain.xml")
-    with pytest.raises(ScenarioError, match="does not end in its first and last step"):
+    (tmp_path / "logs" / "DEU_Map-1_14160_T-239.xml").write_text("<commonRoad>")
+    with pytest.raises(ScenarioError, match="commonRoadVersion is None"):
         read_logs(tmp_path / "logs")
+    done = import_folder(tmp_path / "logs", tmp_path / "out", join=10.0)
+    assert {name for name, _ in done.left_out} == {"plain.xml", "DEU_Map-1_14160_T-239.xml"}
+    assert [path.name for path in done.written] == [
+        f"DEU_Map-1_14_{part}.pkl" for part in ("0-50", "51-101", "320-370")
+    ]
+    with pytest.raises(ScenarioError):
+        import_folder(tmp_path / "logs", tmp_path / "out2", join=10.0, strict=True)
