@@ -287,9 +287,16 @@ def read_arrays(
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[np.generic]:
-    """One member as an array that owns its memory and can be written to."""
-    data = archive.read(member)
-    shape, fortran, kind, start = _layout(data[:_HEADER])
+    """One member as an array that can be written to."""
+    data = bytearray(member.file_size)
+    view, place = memoryview(data), 0
+    with archive.open(member) as packed:
+        # In pieces, because every piece is copied.
+        while count := packed.readinto(view[place : place + MEGABYTE]):  # type: ignore[attr-defined]
+            place += count
+    if place < len(data):
+        raise ValueError(f"{member.filename} has {place} of {len(data)} bytes")
+    shape, fortran, kind, start = _layout(bytes(view[:_HEADER]))
     if kind.kind not in "biufcSUmM":
         raise ValueError(f"{member.filename} holds {kind.name} instead of plain numbers or text")
     if kind.itemsize == 0 or min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(data) - start:
@@ -297,7 +304,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[np.gene
     if math.prod(shape) == 0:
         return np.zeros(shape, kind)
     flat = np.frombuffer(data, kind, offset=start)
-    return flat.reshape(shape, order="F" if fortran else "C").copy(order="K")
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def _layout(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,11 +22,13 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from harness.errors import RunError
-from harness.files import Json, JsonDict, explained, plain, read_json, write_json, write_text
+from harness.errors import RunError, reading
+from harness.files import MEGABYTE, Json, JsonDict, explained, plain, read_bounded, read_json, write_json, write_text
 
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = ".lock"
+MAX_RECORDS: Final = 2_000 * MEGABYTE
+"""Bytes of a file of records; a million episodes of training take 400 MB."""
 PACKAGES: Final = ("gauntlet-drive", "metadrive-simulator", "stable-baselines3", "gymnasium", "torch", "numpy", "scipy")
 """Distributions whose versions can change a result."""
 
@@ -84,7 +87,9 @@ class RunDirectory:
         self.info = info
         self._files: dict[str, FileIO] = {}
         with explained(path, "write in"):
-            self._lock = open(path / LOCK_FILE, "w", encoding="utf-8")
+            # A link is not followed, nothing is cut, and a pipe does not keep us waiting.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            self._lock = os.fdopen(os.open(path / LOCK_FILE, flags, 0o644), "r+b", buffering=0)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -119,9 +124,11 @@ class RunDirectory:
         """Go on with a run.
 
         Raises:
-            RunError: There is no such run, it is damaged, or it belongs to another command.
+            RunError: There is no such run, it is damaged, it belongs to another command, or it holds anything but files
+                and folders.
         """
         info = read_run(path)
+        _check_files(path)
         if info["verb"] != verb:
             raise RunError(f"run folder {path} was made by {info['verb']!r}, and {verb!r} cannot go on with it.")
         run = cls(path, info)
@@ -172,8 +179,9 @@ class RunDirectory:
             self._files.pop(name).close()
         if not path.exists():
             return []
-        kept = [record for record in read_records(path) if keep(record)]
-        text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
+        with reading(path, "records of this run. Restore the file, or start anew", RunError):
+            kept = [record for record in read_records(path) if keep(record)]
+            text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
         write_text(path, text)
         return kept
 
@@ -193,6 +201,25 @@ def read_run(path: Path) -> JsonDict:
     return info
 
 
+def _check_files(folder: Path) -> None:
+    """Refuse links and special files: through one, whoever made the folder has files elsewhere written or deleted.
+
+    Raises:
+        RunError: Names one; Gauntlet itself makes none.
+    """
+    with explained(folder, "read"):
+        for place, folders, files in os.walk(folder):
+            for name in (*folders, *files):
+                mode = os.lstat(os.path.join(place, name)).st_mode
+                if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                    kind = "a symbolic link" if stat.S_ISLNK(mode) else "a pipe, a device or a socket"
+                    where = os.path.relpath(os.path.join(place, name), folder)
+                    raise RunError(
+                        f"run folder {folder} holds {kind}: {where}. Going on with the run would write through it. "
+                        "Put in its place what it stands for, or delete it."
+                    )
+
+
 def read_records(path: Path) -> list[JsonDict]:
     """Records of a JSONL file. A torn last line (the process was killed while writing it) is left out.
 
@@ -201,14 +228,16 @@ def read_records(path: Path) -> list[JsonDict]:
     """
     if not path.exists():
         return []
-    with explained(path, "read"):
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = read_bounded(path, MAX_RECORDS).decode("utf-8", "replace").split("\n")
     records = []
     for number, line in enumerate(lines):
         if not line:
             continue
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError(f"found {type(record).__name__} instead of an object")
+            records.append(record)
         except (ValueError, RecursionError) as error:
             if number == len(lines) - 1:
                 break

@@ -8,6 +8,7 @@ The replay memory is written in segments: each checkpoint adds only the rows sin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,13 +19,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from harness.errors import RunError, reading
-from harness.files import read_arrays, read_json, write_atomically, write_json
+from harness.files import MEGABYTE, read_arrays, read_json, write_atomically, write_json
 from harness.training.learner import Learner
 from harness.training.replay import COLUMNS
 
 FOLDER: Final = "checkpoint"
 MANIFEST: Final = "manifest.json"
 MODEL_ZIP: Final = "policy.zip"
+MAX_SEGMENT: Final = 16_000 * MEGABYTE
+"""Bytes of a file of replay rows: ten million of the widest observations."""
 _MANY: Final = 2**53
 """More steps than any run has: JSON holds whole numbers up to here."""
 
@@ -147,11 +150,16 @@ def load(run: Path, learner: Learner) -> tuple[TrainingProgress, dict[str, NDArr
             tensors = load_file(folder / _model_file(progress.step))
             for start, end in progress.segments:
                 learner.memory.restore(start, _rows(folder / _segment_file(start, end), end - start))
-            ego = read_arrays(folder / _ego_file(progress.step))
+            ego = read_arrays(folder / _ego_file(progress.step), MAX_SEGMENT)
     except (RunError, SafetensorError) as error:
         raise RunError(f"the checkpoint in {folder} cannot be read: {error} Start anew in another folder.") from error
     learner.load(tensors, progress.updates)
     return progress, ego
+
+
+def restoring(run: Path) -> AbstractContextManager[None]:
+    """Turns what a damaged checkpoint raises while it is being put in place into a `RunError`."""
+    return reading(run / FOLDER, "a checkpoint of this run. Start anew in another folder", RunError)
 
 
 def _progress(folder: Path) -> TrainingProgress:
@@ -171,7 +179,7 @@ def _progress(folder: Path) -> TrainingProgress:
 
 def _rows(file: Path, count: int) -> dict[str, NDArray[np.generic]]:
     """The rows of a segment of the replay memory."""
-    rows = read_arrays(file)
+    rows = read_arrays(file, MAX_SEGMENT)
     if set(rows) != set(COLUMNS) or any(len(column) != count for column in rows.values()):
         raise ValueError(f"{file.name} does not hold {count} rows of {', '.join(COLUMNS)}")
     return rows

@@ -156,8 +156,9 @@ class Trainer:
             return
         self.progress, ego = checkpoint.load(self.directory.path, self.parts.learner)
         step = self.progress.step
-        self.env.buffer.load_state_dict(ego)
-        self.scheduler.load_state_dict({"steps": step, "curriculum": self.progress.curriculum})
+        with checkpoint.restoring(self.directory.path):
+            self.env.buffer.load_state_dict(ego)
+            self.scheduler.load_state_dict({"steps": step, "curriculum": self.progress.curriculum})
         for name in (EPISODES, METRICS):
             self.directory.keep_records(name, lambda record: record["step"] <= step)
         # What was stopped in the midst of an evaluation has rows that come again.

@@ -114,6 +114,49 @@ def test_a_torn_last_line_is_tolerated_and_others_are_not(tmp_path) -> None:
         read_records(path)
 
 
+@pytest.mark.parametrize("line", ["5", "[]", "null", "{", "[" * 100_000, '{"step": "x"}', '{"other": 1}', "NaN"])
+def test_lines_that_are_no_records_are_one_error(tmp_path, line: str) -> None:
+    with RunDirectory.create(tmp_path / "run", "train_ego", {}) as run:
+        (run.path / "metrics.jsonl").write_text(line + '\n{"step": 1}\n')
+        with pytest.raises(RunError, match=r"metrics\.jsonl.*start anew"):
+            run.keep_records("metrics", lambda record: record["step"] <= 5)
+
+
+@pytest.mark.parametrize("place", [".lock", "metrics.jsonl", "checkpoint", "episodes/idm", "policy.zip"])
+def test_a_run_folder_with_links_is_not_gone_on_with(tmp_path, place: str) -> None:
+    RunDirectory.create(tmp_path / "run", "train_ego", {}).close()
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    link = tmp_path / "run" / place
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(mine if "." in place else tmp_path)
+    with pytest.raises(RunError, match=r"symbolic link: .*write through"):
+        RunDirectory.reopen(tmp_path / "run", "train_ego")
+    assert mine.read_text() == "mine"
+
+
+def test_a_run_folder_with_pipes_does_not_wait_for_them(tmp_path) -> None:
+    RunDirectory.create(tmp_path / "run", "train_ego", {}).close()
+    (tmp_path / "run" / ".lock").unlink()
+    os.mkfifo(tmp_path / "run" / ".lock")
+    with pytest.raises(RunError, match=r"pipe.*\.lock"):
+        RunDirectory.reopen(tmp_path / "run", "train_ego")
+    (tmp_path / "run" / "run.json").unlink()
+    os.mkfifo(tmp_path / "run" / "run.json")
+    with pytest.raises(RunError, match="not a run folder"):
+        RunDirectory.reopen(tmp_path / "run", "train_ego")
+
+
+def test_a_new_run_does_not_write_through_a_lock_that_is_a_link(tmp_path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "mine.txt")
+    with pytest.raises(RunError, match="write in"):
+        RunDirectory.create(tmp_path / "run", "train_ego", {})
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
 def test_records_after_a_checkpoint_are_dropped_and_appending_goes_on(tmp_path) -> None:
     run = RunDirectory.create(tmp_path / "run", "train_ego", {})
     for step in range(4):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.commands.runs import RunDirectory
-from harness.errors import AdversaryError, EngineError, PolicyError, RunError
+from harness.errors import AdversaryError, EngineError, GauntletError, PolicyError, RunError
 from harness.training import checkpoint
 from harness.training.loop import EPISODES, EVALUATION, MAX_FAILURES
 from tests.unit.training.fakes import FakeEnv, FakeSource, make_trainer, tiny_config
@@ -153,13 +153,60 @@ def test_a_stop_request_ends_with_a_checkpoint(tmp_path) -> None:
     assert 150 < manifest["step"] == trainer.progress.step < 200
 
 
-def test_a_damaged_checkpoint_says_so(tmp_path) -> None:
-    run, _ = finished(tmp_path / "run")
-    for path in (run.path / "checkpoint").glob("model-*"):
-        path.write_bytes(b"not tensors")
-    trainer = make_trainer(tiny_config(), run)
-    with pytest.raises(RunError, match="checkpoint"):
-        trainer.resume()
+def damages(folder):
+    """Ways to damage the files of a checkpoint, by name."""
+    files = {path.name.split("-")[0].split(".")[0]: path for path in folder.iterdir()}
+    model, ego, replay, manifest = (files[name] for name in ("model", "ego", "replay", "manifest"))
+    known = json.loads(manifest.read_text())
+
+    def with_rows(path, **arrays):
+        with np.load(path) as found:
+            changed = dict(found) | arrays
+        return lambda: np.savez(path, **changed)
+
+    yield "no tensors", lambda: model.write_bytes(b"not tensors")
+    yield "half a model", lambda: model.write_bytes(model.read_bytes()[:-100])
+    yield "no model", model.unlink
+    for path in (ego, replay):
+        yield f"an empty {path.name}", lambda path=path: path.write_bytes(b"")
+        yield f"half of {path.name}", lambda path=path: path.write_bytes(path.read_bytes()[:-100])
+        yield f"no {path.name}", path.unlink
+    yield "too few rows", with_rows(replay, usable=np.ones(3, bool))
+    yield "rows of another kind", with_rows(replay, observation=np.zeros((3, 2), np.float32))
+    yield "drives that do not fit", with_rows(ego, counts=np.array([10**9]))
+    yield "no drives", with_rows(ego, counts=np.array(["a"]))
+    yield "half a manifest", lambda: manifest.write_bytes(manifest.read_bytes()[:50])
+    for change in (
+        {"step": "../../x"},
+        {"step": -5},
+        {"updates": 1.5},
+        {"episode": None},
+        {"segments": [["../x", 1]]},
+        {"segments": [1]},
+        {"segments": [[5, 5]]},
+        {"curriculum": 5},
+        {"curriculum": {}},
+        {"seconds": "long"},
+        {"other": 1},
+    ):
+        text = json.dumps(known | change)
+        yield f"{change}", lambda text=text: manifest.write_text(text)
+    yield "a list", lambda: manifest.write_text("[]")
+
+
+def test_a_damaged_checkpoint_is_one_line_that_says_how_to_go_on(tmp_path) -> None:
+    run, _ = finished(tmp_path / "run", curriculum="adaptive")
+    folder = run.path / "checkpoint"
+    whole = {path: path.read_bytes() for path in folder.iterdir()}
+    trainer = make_trainer(tiny_config(curriculum="adaptive"), run)
+    for name, damage in damages(folder):
+        damage()
+        with pytest.raises(GauntletError, match=r"checkpoint|saved|curriculum") as caught:
+            trainer.resume()
+        assert len(str(caught.value).splitlines()) == 1, name
+        for path, data in whole.items():
+            path.write_bytes(data)
+    trainer.resume()
 
 
 def test_a_policy_that_diverges_stops_the_run_with_one_clear_error(tmp_path) -> None:
