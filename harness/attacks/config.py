@@ -52,6 +52,8 @@ class AttackConfig(OutOption, DataOptions):
             raise ConfigError(f"--pictures {self.pictures}: expected 0 or more.")
         if self.horizon is not None:
             at_least(1, horizon=self.horizon)
+            if self.sut is None:
+                raise ConfigError(f"--horizon {self.horizon} ends episodes: name a system under test, too (--sut idm).")
         if not math.isfinite(self.intensity):
             raise ConfigError(f"--intensity {self.intensity}: expected a finite number.")
         labels = [item.label for item in self.attackers]

@@ -188,6 +188,10 @@ def test_mistakes_are_one_line_and_exit_code_two(tmp_path: Path, capsys: pytest.
         run_attacks(AttackConfig(adversary=("rule",), out=blocked / "folder"), Session("attack"))
     with pytest.raises(ConfigError, match="pictures"):
         AttackConfig(pictures=-1)
+    with pytest.raises(ConfigError, match=r"--horizon 50 .*--sut"):
+        AttackConfig(horizon=50)
+    with pytest.raises(ConfigError, match="--horizon 0: expected at least 1"):
+        AttackConfig(horizon=0, sut="idm")
 
 
 class Stranger:
