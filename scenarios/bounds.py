@@ -137,7 +137,7 @@ def check_places(scenario: Scenario) -> Iterable[Finding]:
             "tracks (ego): position", f"begins at {_place(start)}; coordinates may reach ±{MAX_COORDINATE:.0e} m"
         )
         return
-    away = _farthest(scenario.position[..., :2] - start, scenario.valid)
+    away = _farthest(scenario.position - np.append(start, 0.0), scenario.valid)  # Heights count from sea level.
     for agent in np.flatnonzero(away > MAX_DISTANCE)[:3]:
         yield error(_track(scenario, agent, "position"), f"is {away[agent]:.3g} m from the ego's start; {_NEARER}")
     far = [feature for feature in scenario.features if _reach(feature, start) > MAX_DISTANCE]
@@ -251,8 +251,9 @@ def _coarse(feature: MapFeature) -> bool:
 
 
 def _check_sizes(scenario: Scenario, actors: set[int | None]) -> Iterable[Finding]:
-    size = np.where(scenario.valid[..., None], scenario.size[..., :2], 1.0)
-    small, large = size.min((1, 2), initial=1.0), size.max((1, 2), initial=1.0)
+    size = np.where(scenario.valid[..., None], scenario.size, 1.0)
+    # Heights may be 0, where a file has none.
+    small, large = size[..., :2].min((1, 2), initial=1.0), size.max((1, 2), initial=1.0)
     # What is not positive is reported by itself.
     odd = ((small < ACTOR_SIZE[0]) | (large > ACTOR_SIZE[1])) & (small > 0)
     for agent in np.flatnonzero(odd):

@@ -60,6 +60,8 @@ CASES = [
     (straight_road(origin=(2e9, 0.0)), "error", "(ego): position", "begins at (2e+09, 0)"),
     (edited("position", put(1e9, 2, 50, 0), straight_road(extra=[OTHER])), "error", "['x']: position", "1e+09 m from"),
     (edited("position", lambda p: p * 1e9), "error", "['ego']: position", "m from the ego's start"),
+    (edited("position", put(1e9, 1, slice(None), 2)), "error", "['opponent']: position", "1e+09 m from"),
+    (edited("position", put(-1e4, slice(None), slice(None), 2)), None, "", ""),
     # Teleports, beside and across a gap.
     (edited("position", put(300.0, 1, slice(40, None), 1)), "error", "['opponent']: position", "jumps 296 m"),
     (
@@ -79,6 +81,8 @@ CASES = [
     # Sizes.
     (edited("size", lambda s: s * 1e-9), "error", "['ego']: size", "e-09 m"),
     (edited("size", lambda s: s * 1e4), "error", "['opponent']: size", "e+04 m"),
+    (edited("size", put(0.0, slice(None), slice(None), 2)), None, "", ""),
+    (edited("size", put(1e9, 1, 5, 2)), "error", "['opponent']: size", "1e+09 m"),
     (edited("size", put(0.01, 2), straight_road(extra=[OTHER])), "warning", "['x']: size", "0.01 m"),
     (edited("size", put(1e4, 2), straight_road(extra=[OTHER])), "error", "['x']: size", "1e+04 m"),
     (straight_road(extra=[Agent("x", 0.0, 9.0, 0.0, 5.0, size=(75.0, 2.6, 3.5))]), None, "", ""),
