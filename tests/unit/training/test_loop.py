@@ -153,6 +153,32 @@ def test_a_stop_request_ends_with_a_checkpoint(tmp_path) -> None:
     assert 150 < manifest["step"] == trainer.progress.step < 200
 
 
+@pytest.mark.parametrize("when", [200, 600], ids=["in the midst of training", "in the last evaluation"])
+def test_a_run_that_is_stopped_in_an_evaluation_makes_it_again(tmp_path, when) -> None:
+    whole, trainer = finished(tmp_path / "whole", curriculum="adaptive")
+    config = tiny_config(curriculum="adaptive")
+    run = RunDirectory.create(tmp_path / "stopped", "train_ego", asdict(config))
+    stopped = make_trainer(config, run)
+    stopped.watcher.evaluating = lambda step, done, total: setattr(
+        stopped, "stop_requested", step >= when and done == 2
+    )
+    stopped.run()
+    assert stopped.progress.step >= when
+    assert not stopped.finished
+    assert not checkpoint.complete(run.path, config.steps)
+    assert run.records(EVALUATION)[-1]["step"] == stopped.progress.step, "it has rows of the half evaluation"
+    resumed = make_trainer(config, run)
+    resumed.resume()
+    assert resumed.progress.step == stopped.progress.step
+    resumed.run()
+    assert resumed.finished
+    assert checkpoint.complete(run.path, config.steps)
+    for name in (EPISODES, EVALUATION):
+        assert timeless(run.records(name)) == timeless(whole.records(name))
+    first, second = trainer.parts.learner.state(), resumed.parts.learner.state()
+    assert all(bool((first[name] == second[name]).all()) for name in first)
+
+
 def damages(folder):
     """Ways to damage the files of a checkpoint, by name."""
     files = {path.name.split("-")[0].split(".")[0]: path for path in folder.iterdir()}
