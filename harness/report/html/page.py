@@ -27,7 +27,7 @@ from scenarios.scenario import Scenario, ScenarioSource
 
 FILE: Final = "report.html"
 FOLDER: Final = "report"
-"""Of further pages."""
+"""Folder of further pages, in the run folder."""
 Watch = Callable[[Iterable[str]], Iterable[str]]
 """Passes names of scenes on, and may count them for whoever waits."""
 SCRIPTS: Final = ("core.js", "decode.js", "drawing.js", "player.js", "list.js", "plots.js", "main.js")

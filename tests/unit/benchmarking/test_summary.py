@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.benchmarking import summary as summarising
 from harness.benchmarking.columns import COLUMNS, SAGE_COLUMNS
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import MAY_DIFFER, BenchmarkConfig
@@ -253,3 +254,15 @@ def test_a_configuration_survives_json() -> None:
     assert back == config
     assert differences(replace(config, workers=3, executor="serial"), config, MAY_DIFFER) == []
     assert "--protocol" in differences(replace(config, protocol="as-published"), config, MAY_DIFFER)[0]
+
+
+def test_the_samples_of_a_cell_are_resampled_once(tmp_path: Path, monkeypatch) -> None:
+    # Three columns come of them; each resampling sorts and weighs every sample of the cell.
+    fill(tmp_path)
+    calls: list[int] = []
+    real = summarising.wasserstein_over_scenes
+    monkeypatch.setattr(summarising, "wasserstein_over_scenes", lambda a, b: calls.append(len(a)) or real(a, b))
+    seen: list[int] = []
+    cells = summarise(tmp_path, CONFIG, LINEUP, lambda rows: (seen.append(len(row)) or row for row in rows))
+    assert len(calls) == sum("wd_speed" in item.columns for item in cells) > 0
+    assert seen == [1] * len(LINEUP.scenes) * len(cells)
