@@ -134,7 +134,7 @@ DRIVE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         "completion",
         "route completion",
         "mean",
-        "share of the logged path that was driven",
+        "share of the logged path that was driven, of egos whose path leads somewhere (2 m and more)",
         factor=100.0,
         digits=1,
         unit="%",
