@@ -12,8 +12,10 @@ METADRIVE: Final = "pip install --no-deps --ignore-requires-python metadrive-sim
 """Installs MetaDrive where its own metadata forbids it: on Python 3.12 and up."""
 MAX_MESSAGE: Final = 1500
 """Characters of a message. Names of strangers' files occur in messages, and such a name can have any length."""
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""What breaks a line, steers a terminal, or cannot be written as UTF-8 (halves of surrogate pairs)."""
+UNSHOWN: Final = "\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+"""Characters (of a regular expression's set) that break a line, steer a terminal, reorder what is beside them, are not
+seen, or cannot be written as UTF-8 (halves of surrogate pairs)."""
+_CONTROL: Final = re.compile(f"[{UNSHOWN}]")
 
 
 def one_line(text: str, limit: int = MAX_MESSAGE) -> str:

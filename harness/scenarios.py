@@ -9,6 +9,7 @@ from harness.commands.left_out import note_left_out, note_unfit
 from harness.commands.options import opened
 from harness.commands.scaffold import Group, Session, command
 from harness.commands.scenes import DrawConfig, GenerateConfig, ImportConfig, ListConfig, ValidateConfig
+from harness.errors import one_line
 from harness.files import file_name, write_text
 from harness.report.command_tables import scenes_table
 from scenarios.listing import divided, rows_of, splits_of
@@ -46,7 +47,7 @@ def import_(config: ImportConfig, session: Session) -> int:
         examining=session.watch,
     )
     for name, reason in left_out:
-        session.say(f"left out {name}: {reason}")
+        session.say(one_line(f"left out {name}: {reason}"))
     session.say(f"{len(written)} scenes in {config.out}, {len(left_out)} left out of {count}.{resampled}")
     return 0 if written else 1
 
@@ -75,7 +76,7 @@ def validate(config: ValidateConfig, session: Session) -> int:
         found[report.worst] += 1
         for finding in report.findings:
             if finding.level == "error" or not config.quiet:
-                session.say(f"{report.name}: {finding}", "red" if finding.level == "error" else "yellow")
+                session.say(one_line(f"{report.name}: {finding}"), "red" if finding.level == "error" else "yellow")
     session.say(f"{len(files)} files: {found['error']} with errors, {found['warning']} with warnings only.")
     return 1 if found["error"] else 0
 

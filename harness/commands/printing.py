@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from harness.errors import UNSHOWN
 from scenarios.indexing.update import Watch
 
 Item = TypeVar("Item")
 PLAIN_WIDTH: Final = 160
 """Columns where the output is no terminal: a log file has no width of its own, and 80 columns cut tables off."""
-_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Terminal controls and marks that reorder text; tabs and new lines stay."""
+_CONTROL: Final = re.compile(f"(?![\t\n])[{UNSHOWN}]")
+"""Whatever is not shown; tabs and new lines stay."""
 
 
 def clean(text: str) -> str:
@@ -37,7 +38,7 @@ class CleanConsole(Console):
 def make_console(*, errors: bool = False) -> Console:
     """The console of results, or the one of errors and passing news (standard error)."""
     stream = sys.stderr if errors else sys.stdout
-    return CleanConsole(stderr=errors, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False)
+    return CleanConsole(stderr=errors, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False, emoji=False)
 
 
 def bars(console: Console) -> Progress:

@@ -10,6 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation
 
 from harness.drawing.palette import LIGHT
@@ -88,5 +89,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
     """
     with explained(path.parent, "make the folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined]  # A name may hold dollars, and is no formula.
     write_atomically(path, lambda beside: figure.savefig(beside, dpi=DPI))
     return path

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from harness.errors import one_line
 from harness.metrics.intervals import Estimate, Interval
 
 Value: TypeAlias = str | int | float | Interval | Estimate | None
@@ -25,7 +26,19 @@ DASH: Final = "–"
 """Stands where nothing was measured."""
 ARROWS: Final = {"up": " ↑", "down": " ↓", "": ""}
 _LATEX_ARROWS: Final = {"up": r" $\uparrow$", "down": r" $\downarrow$", "": ""}
-_LATEX: Final = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "²": "$^2$", "³": "$^3$", "λ": r"$\lambda$"}
+_LATEX: Final = {
+    **{"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "²": "$^2$", "³": "$^3$", "λ": r"$\lambda$"},
+    **{
+        "\\": r"\textbackslash{}",
+        "$": r"\$",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    },
+}
+_MARKDOWN: Final = str.maketrans({letter: f"\\{letter}" for letter in "|[]<>`\\"})
+"""What begins a cell, a link, an element or code in Markdown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +112,7 @@ class Column:
             if self.bare or not math.isfinite(value.mean) or not math.isfinite(value.low):
                 return self.number(value.mean)
             return f"{self.number(value.mean)} [{self.number(value.low)}, {self.number(value.high)}]"
-        return str(value) if isinstance(value, str | int) else self.number(value)
+        return one_line(str(value)) if isinstance(value, str | int) else self.number(value)
 
 
 @dataclass(frozen=True)
@@ -164,7 +177,11 @@ class Table:
         lines = [[column.heading() for column in self.columns]]
         for row in self.rows:
             values = [row.get(column.key) for column in self.columns]
-            lines.append([text + self._rests_on(row, v) for text, v in zip(self.cells(row), values, strict=True)])
+            texts = [
+                text.translate(_MARKDOWN) if isinstance(value, str) else text
+                for text, value in zip(self.cells(row), values, strict=True)
+            ]
+            lines.append([text + self._rests_on(row, v) for text, v in zip(texts, values, strict=True)])
         head, *body = (f"| {' | '.join(line)} |" for line in lines)
         return [head, f"|{'---|' * len(self.columns)}", *body]
 
@@ -246,8 +263,16 @@ def csv_text(records: Iterable[Mapping[str, object]], heads: Sequence[str] = ())
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else list(heads), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: _plain_text(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _plain_text(value: object) -> object:
+    """A cell of CSV that a spreadsheet does not take for a formula, and that stays in its line."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value, len(value))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def tex(text: str) -> str:

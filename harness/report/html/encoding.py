@@ -25,7 +25,8 @@ _SAFE: Final = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2
 def safe_json(value: object) -> str:
     """Compact JSON in which no character can end or open an element: safe inside `<script type="application/json">`."""
     text = json.dumps(plain(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    return text.translate(_SAFE)
+    # Halves of surrogate pairs become escapes, which JSON has.
+    return text.translate(_SAFE).encode(errors="backslashreplace").decode()
 
 
 def pack(values: Floats, unit: float | Floats = CENTIMETRE) -> dict[str, str]:

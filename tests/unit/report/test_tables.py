@@ -56,7 +56,7 @@ def test_markdown_says_on_how_many_scenes_a_number_rests() -> None:
         "| Methods | N | Attack: Success, % ↑ | Attack: speed, m/s |",
         "|---|---|---|---|",
         "| cat_1 | 5 | 100.0 [56.6, 100.0] | 3.00 [2.00, 4.12] (n = 2) |",
-        "| [red] | 5 | – | 1.00 (n = 1) |",
+        r"| \[red\] | 5 | – | 1.00 (n = 1) |",
     ]
 
 
