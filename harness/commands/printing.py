@@ -74,7 +74,7 @@ def watch_on(console: Console) -> Watch:
 
     @contextmanager
     def watch(what: str, total: int) -> Iterator[Callable[[int], object]]:
-        console.print(f"{what}: {total:,}", markup=False, soft_wrap=True)
+        console.print(f"{total:,} {what}", markup=False, soft_wrap=True)
         with bars(console) as progress:
             task = progress.add_task("scenes", total=total)
             yield lambda done: progress.update(task, completed=done)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -16,13 +15,14 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from harness.caching import cache_folder
-from harness.errors import ConfigError, ScenarioError, WorkerError
+from harness.errors import ConfigError, GauntletError, ScenarioError, WorkerError
 from scenarios.fresh_processes import outcomes, processors
 from scenarios.importers.files import companions, records_of, several
 from scenarios.importers.layouts import SceneFound
 from scenarios.indexing.facts import IndexRow, IndexTask, SceneFacts, error_row, examine_scene
 from scenarios.indexing.table import IndexTable, Key, Place, Stored
 from scenarios.map_sketch import Sketch
+from scenarios.turns import Announcer, my_turn
 
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 """Given what is being done and how many scenes there are, surrounds it, and takes how many are done."""
@@ -36,7 +36,6 @@ _PATIENCE_S: Final = 2.0
 _BATCH: Final = 64
 _STORE_S: Final = 1.0
 """Rows are stored when so many are there, or so much time has gone, s: no more is lost by a kill."""
-_LOOK_S: Final = 0.2
 
 _LOG = logging.getLogger(__name__)
 
@@ -127,21 +126,15 @@ class SceneIndex:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes from examining the same folder at the same time; without the lock both would do it."""
-        if self.table.path is None:
-            yield
-            return
+        """Keep other processes from examining the same scenes at the same time; without a lock each does it."""
+        lock = self.table.path
         with contextlib.ExitStack() as stack:
             try:
-                lock = stack.enter_context(open(f"{self.table.path}.lock", "wb"))
-                told = False
-                while not _locked(lock.fileno()):
-                    if not told:
-                        _LOG.warning("another process examines the scenes of %s: waiting for it", self.root)
-                    told = True
-                    time.sleep(_LOOK_S)
-            except OSError as error:
-                _LOG.info("no lock on the index %s: %s", self.table.path, error)
+                if lock is not None:
+                    where = lock.with_suffix(".lock")
+                    stack.enter_context(my_turn(where, f"examines the scenes of {self.root}", _LOG.warning))
+            except GauntletError as error:
+                _LOG.info("no lock on the index: %s", error)
             yield
 
     def _examine(self, stale: Sequence[tuple[SceneFound, bytes, str]]) -> None:
@@ -194,8 +187,8 @@ class SceneIndex:
         if not rest:
             return
         try:
-            watch = self._watch or _logged
-            with watch(f"examining the scenes of {self.root} (once, until files change)", len(rest)) as tell:
+            watch = self._watch or _announced
+            with watch(f"scenes of {self.root} are examined (once, until files change)", len(rest)) as tell:
                 for done, row in enumerate(_rows_of_others(rest), 1):
                     yield row
                     tell(done)
@@ -218,10 +211,11 @@ def _rows_of_others(tasks: Sequence[IndexTask]) -> Iterator[IndexRow]:
 
 
 @contextlib.contextmanager
-def _logged(what: str, total: int) -> Iterator[Callable[[int], object]]:
-    """For callers who do not watch: a line that says what takes so long."""
-    _LOG.warning("%s: %d", what, total)
-    yield lambda done: None
+def _announced(what: str, total: int) -> Iterator[Callable[[int], object]]:
+    """For callers who do not watch: lines on standard error."""
+    announcer = Announcer("index", f"{{}} {what}")
+    announcer(0, total)
+    yield lambda done: announcer(done, total)
 
 
 def _state(found: SceneFound) -> str:
@@ -235,11 +229,3 @@ def _stat(path: str) -> str:
     except OSError:
         return "missing"
     return f"{found.st_size} {found.st_mtime_ns}"
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

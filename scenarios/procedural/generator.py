@@ -18,11 +18,12 @@ from scenarios import safe_pickle
 from scenarios.fresh_processes import processors
 from scenarios.procedural.config import SPLITS, ProceduralConfig
 from scenarios.procedural.pool import Pool, SimulationResult, SimulationTask, canonical_pickle, file_name
-from scenarios.procedural.turns import Announcer, Progress, my_turn
+from scenarios.turns import Announcer, Progress, my_turn
 
 logger = logging.getLogger(__name__)
 
 INDEX: Final = "generator.json"
+LOCK: Final = ".generating"
 SUMMARY: Final = "dataset_summary.pkl"
 MAPPING: Final = "dataset_mapping.pkl"
 SAVE_EVERY: Final = 24
@@ -94,13 +95,13 @@ def generate(
         GauntletError: The folder cannot be written.
     """
     folder = Path(folder).expanduser()
-    announcer = Announcer(folder)
+    announcer = Announcer("procedural", f"generating {{}} scenes, once, in {folder}")
     progress = progress or announcer
     library = _Library(folder, config)
     if library.sufficient:
         progress(library.total, library.total)
         return folder
-    with my_turn(folder, announcer.say):
+    with my_turn(folder / LOCK, f"generates scenes in {folder}", announcer.say):
         # Whoever was waited for may have made it all.
         library = _Library(folder, config)
         wanted = {split: max(config.count(split), library.count(split)) for split in SPLITS}

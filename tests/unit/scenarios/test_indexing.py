@@ -39,6 +39,7 @@ def examined(monkeypatch, tmp_path):
 
     monkeypatch.setattr(update, "cache_folder", lambda part: tmp_path / "cache" / part)
     monkeypatch.setattr(update, "examine_scene", examine)
+    monkeypatch.setattr(update, "_PATIENCE_S", 600.0)
     return names
 
 
@@ -185,7 +186,7 @@ def test_many_are_examined_by_other_processes_and_shown(folder, monkeypatch, exa
     monkeypatch.setattr(update, "examine_scene", examine_scene)
     store = ScenarioStore(folder, watch=watch)
     assert [facts.scene_id for facts in scene_facts(store)] == ["id0", "id1", "id2", "id3", ""]
-    assert told == [(f"examining the scenes of {folder} (once, until files change)", 5), 1, 2, 3, 4, 5]
+    assert told == [(f"scenes of {folder} are examined (once, until files change)", 5), 1, 2, 3, 4, 5]
     assert not examined
 
 

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from scenarios.procedural.generator import INDEX
+from scenarios.procedural.generator import INDEX, LOCK
 from scenarios.procedural.pool import Pool, SimulationTask
-from scenarios.procedural.turns import LOCK, Announcer, my_turn
+from scenarios.turns import Announcer, my_turn
 from tests.unit.scenarios.procedural import workers
 from tests.unit.scenarios.procedural.test_generator import SMALL
 
@@ -92,7 +92,7 @@ def test_a_daemon_may_have_several_workers(tmp_path):
 
 def test_whoever_waits_says_for_whom_once(tmp_path):
     said = []
-    with my_turn(tmp_path, said.append):
+    with my_turn(tmp_path / LOCK, "works", said.append):
         process = multiprocessing.get_context("fork").Process(target=_wait_for, args=(tmp_path,))
         process.start()
         time.sleep(0.5)
@@ -105,7 +105,7 @@ def test_whoever_waits_says_for_whom_once(tmp_path):
 def _wait_for(folder):
     said = []
     parent = os.getppid()
-    with my_turn(folder, said.append):
+    with my_turn(folder / LOCK, "works", said.append):
         assert len(said) == 1
         assert f"process {parent} on" in said[0]
 
@@ -127,7 +127,7 @@ class Terminal:
 def test_a_terminal_gets_a_bar(monkeypatch, tmp_path):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    announcer = Announcer(tmp_path)
+    announcer = Announcer("procedural", "generating {} scenes")
     for done in range(3):
         announcer(done, 2)
     assert "\r" + "━" * 15 + "╌" * 15 + " 1/2 scenes" in terminal.text
@@ -136,8 +136,8 @@ def test_a_terminal_gets_a_bar(monkeypatch, tmp_path):
 
 def test_a_log_file_gets_a_line_now_and_then(monkeypatch, capsys, tmp_path):
     now = iter([0.0, 0.0, 5.0, 11.0, 12.0])
-    monkeypatch.setattr("scenarios.procedural.turns.time.monotonic", lambda: next(now))
-    announcer = Announcer(tmp_path)
+    monkeypatch.setattr("scenarios.turns.time.monotonic", lambda: next(now))
+    announcer = Announcer("procedural", "generating {} scenes")
     for done in range(4):
         announcer(done, 3)
     lines = capsys.readouterr().err.splitlines()
@@ -148,5 +148,8 @@ def test_a_log_file_gets_a_line_now_and_then(monkeypatch, capsys, tmp_path):
 def test_an_unwritable_folder_cannot_be_locked(tmp_path):
     from harness.errors import GauntletError
 
-    with pytest.raises(GauntletError, match="Choose another folder"), my_turn(tmp_path / "nowhere", print):
+    with (
+        pytest.raises(GauntletError, match="Choose another folder"),
+        my_turn(tmp_path / "nowhere" / LOCK, "works", print),
+    ):
         pass

@@ -1,4 +1,4 @@
-"""One at a time: whoever generates into a folder holds its lock, others wait; and both say what is going on."""
+"""One at a time: whoever makes what others need as well holds a lock, others wait; and both say what is going on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from typing import Final
 from harness.errors import GauntletError
 from harness.files import explained
 
-LOCK: Final = ".generating"
 POLL_S: Final = 0.2
 SAY_EVERY_S: Final = 10.0
 """How often a line is written where the output is no terminal."""
@@ -23,27 +22,27 @@ _BAR: Final = 30
 """Columns of the bar on a terminal."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of scenes that exist and the number wanted."""
+"""Called with the number of scenes that are done and the number wanted."""
 
 
 @contextlib.contextmanager
-def my_turn(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the folder's lock, waiting for whoever holds it.
+def my_turn(path: Path, doing: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock, waiting for whoever holds it.
 
     The kernel lets go of the lock when its holder ends, however that happens: nobody waits for the dead.
 
     Args:
-        folder: Exists.
+        path: The lock, a file in a folder that exists.
+        doing: What its holder does, for those who wait.
         say: Told once that and for whom this process waits.
 
     Raises:
         GauntletError: The folder cannot be written.
     """
-    path = folder / LOCK
     told = False
     while (lock := _taken(path)) is None:
         if not told:
-            say(f"waiting for {_holder(path)}, which generates scenes in {folder}")
+            say(f"waiting for {_holder(path)}, which {doing}")
             told = True
         time.sleep(POLL_S)
     try:
@@ -90,14 +89,20 @@ class Announcer:
     Notebooks and log files have no terminal.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, name: str, doing: str) -> None:
+        """Set the words.
+
+        Args:
+            name: Who speaks.
+            doing: What is done, with `{}` for the number of scenes; what follows may hold any text.
+        """
+        self.name, self.doing = name, doing
         self._began = self._said = time.monotonic()
         self._begun = False
 
     def say(self, text: str) -> None:
         """Write a line."""
-        print(f"procedural: {text}", file=sys.stderr, flush=True)  # noqa: T201 (whatever program asked for the scenes)
+        print(f"{self.name}: {text}", file=sys.stderr, flush=True)  # noqa: T201 (whatever program asked for the scenes)
 
     def __call__(self, done: int, total: int) -> None:
         """Show the number of scenes that are there, and of those wanted."""
@@ -106,7 +111,7 @@ class Announcer:
             if done >= total:
                 return
             self._begun, self._began, self._said = True, now, now
-            self.say(f"generating {total - done} scenes, once, in {self.folder}")
+            self.say(self.doing.replace("{}", str(total - done), 1))
         if sys.stderr is not None and sys.stderr.isatty():
             self._draw(done, total)
         elif now - self._said > SAY_EVERY_S and done < total:
