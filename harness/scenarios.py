@@ -6,20 +6,19 @@ from collections import Counter
 from functools import partial
 
 from harness.commands.left_out import note_left_out, note_unfit
-from harness.commands.options import opened
 from harness.commands.scaffold import Group, Session, command
 from harness.commands.scenes import DrawConfig, GenerateConfig, ImportConfig, ListConfig, ValidateConfig
 from harness.errors import one_line
 from harness.files import file_name, write_text
 from harness.report.command_tables import scenes_table
 from scenarios.listing import divided, rows_of, splits_of
-from scenarios.selection import selected
+from scenarios.selection import open_scenes, selected
 
 
 @command(ListConfig, "Table of scenes, and why some are unfit for attacks.", renamed={"--limit": "--scenes"})
 def list_(config: ListConfig, session: Session) -> None:
     """Print the table; bad scenes are listed with their error."""
-    source = opened(config.data, config.split, None, cache_scenes=0)
+    source = open_scenes(config.data, config.split, None, cache_scenes=0)
     indices = range(len(source)) if config.scenes is None else selected(config.scenes, source.ids)
     rows, unfit = divided(rows_of(source, splits_of(source, config.split), indices), config.fit_only)
     table = scenes_table(rows, f"{config.data}: {len(rows)} of {len(source)} scenes")
@@ -44,7 +43,6 @@ def import_(config: ImportConfig, session: Session) -> int:
         not_in=config.not_in,
         join=config.join,
         watch=partial(session.track, description="importing"),
-        examining=session.watch,
     )
     for name, reason in left_out:
         session.say(one_line(f"left out {name}: {reason}"))

@@ -10,7 +10,6 @@ from harness.errors import ConfigError, ScenarioError
 from scenarios.export import write_folder
 from scenarios.filters import reject_reason
 from scenarios.importers.commonroad_logs import LogScenes, cut, read_logs
-from scenarios.indexing import update as indexing
 from scenarios.resampling import recorded_rate, resampling_note
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.selection import LeftOut
@@ -46,7 +45,6 @@ def import_folder(
     not_in: Sequence[str] = (),
     join: float | None = None,
     watch: Watch = iter,
-    examining: indexing.Watch | None = None,
 ) -> Imported:
     """Check scenes and write the good ones.
 
@@ -58,7 +56,6 @@ def import_folder(
         not_in: Leave out what shares a drive with these scenes: folders or files, with `@val` or `@test` for a split.
         join: Join CommonRoad windows that follow one another to logs, and cut these into scenes of so many seconds.
         watch: Sees the scenes go by.
-        examining: Told how far the index of a folder is, where one is needed and much is new.
 
     Raises:
         ConfigError: `out` is the source itself, an unknown split is named, or no log is as long as `join`.
@@ -69,13 +66,13 @@ def import_folder(
     left_out: list[LeftOut] = []
     scenes: ScenarioSource
     if join is None:
-        scenes = open_source(source, cache_scenes=0, watch=examining)
+        scenes = open_source(source, cache_scenes=0)
     else:
         scenes = _log_scenes(source, join, None if strict else left_out)
     count = len(scenes) + len(left_out)
     rates: list[str] = []
     if not_in:
-        scenes = pool = training_pool(scenes, [_held_out(text, examining) for text in not_in])
+        scenes = pool = training_pool(scenes, [_held_out(text) for text in not_in])
         left_out += [LeftOut(name, f"{reason}: {held_out}") for name, held_out, reason in pool.dropped]
     good = _good(scenes, watch(range(len(scenes))), fit_only, strict, left_out)
     written = write_folder(_noted(good, rates), out)
@@ -117,6 +114,6 @@ def _log_scenes(source: Path, seconds: float, left_out: list[LeftOut] | None) ->
     return LogScenes(cut(logs, seconds))
 
 
-def _held_out(text: str, examining: indexing.Watch | None) -> ScenarioSource:
+def _held_out(text: str) -> ScenarioSource:
     data, _, split = text.partition("@")
-    return open_source(data, split or None, cache_scenes=0, watch=examining)
+    return open_source(data, split or None, cache_scenes=0)

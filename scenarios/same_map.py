@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scenarios.indexing.facts import sketches_of
 from scenarios.map_sketch import SAME_MAP, Sketch, similarities
 from scenarios.scenario import ScenarioSource
+from scenarios.store import ScenarioStore
 
 _AT_ONCE: Final = 1_000_000
 """Pairs that are looked at together: 24 MB."""
@@ -21,8 +22,11 @@ Pairs = NDArray[np.int64]
 def map_groups(source: ScenarioSource) -> list[int]:
     """Group number of every scene; scenes that share a map share a group.
 
-    Of a folder the index is asked; of other sources every scene is read once. A scene that cannot be read is a group.
+    Of a folder the index is asked, and the groups are kept there until a map changes; of other sources every scene is
+    read once. A scene that cannot be read is a group.
     """
+    if isinstance(source, ScenarioStore):
+        return source.remembered("map groups", lambda: group(sketches_of(source)))
     return group(sketches_of(source))
 
 

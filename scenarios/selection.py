@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple
 
 from harness.errors import ConfigError
 from scenarios.indexing.facts import Known, scene_facts, unfit_reasons
-from scenarios.indexing.update import Watch
 from scenarios.resampling import resampling_note
 from scenarios.scenario import ScenarioSource
 from scenarios.sources import PROCEDURAL, open_source
@@ -60,7 +59,6 @@ def open_scenes(
     cache_scenes: int | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     fit_only: bool = False,
-    watch: Watch | None = None,
 ) -> ScenarioSource:
     """The scenes that the options `--data`, `--split`, `--scenes` and `--fit-only` name.
 
@@ -71,7 +69,6 @@ def open_scenes(
         cache_scenes: Scenes kept in memory; by default `scenarios.store.CACHE_SCENES`.
         on_error: Raise at a bad scene, or leave it out.
         fit_only: Leave out those of the selection that are unfit for attacks (`fit_scenes`).
-        watch: Told how far the index of the folder is, where it takes longer than a moment.
 
     Raises:
         ConfigError: Unknown or empty split, or a selection that names no scene, or none that is fit.
@@ -81,9 +78,7 @@ def open_scenes(
     # Of procedural scenes, no more are generated than are asked for.
     counted = data == PROCEDURAL and scenes is not None and scenes.strip().isdecimal() and int(scenes) > 0
     train, val, test = (int(scenes or 0) if counted and split == name else None for name in SPLITS)
-    source = open_source(
-        data, split, cache_scenes=kept, on_error=on_error, train=train, val=val, test=test, watch=watch
-    )
+    source = open_source(data, split, cache_scenes=kept, on_error=on_error, train=train, val=val, test=test)
     if scenes is not None:
         chosen = selected(scenes, source.ids)
         source = source if chosen == list(range(len(source))) else Subset(source, chosen)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final, Literal, TypedDict
 
 from harness.errors import ConfigError
-from scenarios.indexing.update import Watch
 from scenarios.scenario import ScenarioSource
 from scenarios.splits import SPLIT_FILE, SPLITS, Ratios, Subset, split_indices
 from scenarios.store import CACHE_SCENES, ScenarioStore
@@ -32,7 +31,6 @@ def open_source(
     val: int | None = None,
     test: int | None = None,
     workers: int | None = None,
-    watch: Watch | None = None,
 ) -> ScenarioSource:
     """Open a folder of scenes, one scene file, or this user's procedural scenes (generated first if missing).
 
@@ -48,14 +46,13 @@ def open_source(
         train, val, test: Procedural only: scenes per split; fewer than the cache holds means the first ones.
             Default: at least 200, 0 (40 for `split="val"`) and 50, and whatever else the cache holds.
         workers: Procedural only: processes that generate.
-        watch: Told how far the index of the folder is, where it takes longer than a moment.
 
     Raises:
         ScenarioError: No such folder, no scenes in it, or a broken file.
         ConfigError: Unknown or empty split.
     """
     split = None if split == "all" else split
-    options: _Options = {"on_error": on_error, "cache_scenes": cache_scenes, "needs": needs, "watch": watch}
+    options: _Options = {"on_error": on_error, "cache_scenes": cache_scenes, "needs": needs}
     if split is not None and split not in SPLITS:
         raise ConfigError(f"unknown split {split!r}. Known: {', '.join(SPLITS)}, all.")
     if str(data) == PROCEDURAL:
@@ -78,7 +75,6 @@ class _Options(TypedDict):
     on_error: Literal["raise", "skip"]
     cache_scenes: int
     needs: Needs | None
-    watch: Watch | None
 
 
 def _procedural(

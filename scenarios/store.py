@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from harness.errors import ConfigError, ScenarioError
 from scenarios.importers.files import SceneFile, examine, load_file, load_scene, name_of, rename, several
 from scenarios.importers.layouts import MAPPING, SUMMARY, SceneFound, find_scenes
 from scenarios.indexing.facts import IndexTask, SceneFacts
-from scenarios.indexing.update import SceneIndex, Watch
+from scenarios.indexing.update import SceneIndex
 from scenarios.map_sketch import Sketch
 from scenarios.scenario import Scenario, SceneList
 from scenarios.validate import Needs
@@ -59,7 +59,6 @@ class ScenarioStore(SceneList):
         on_error: Literal["raise", "skip"] = "raise",
         cache_scenes: int = CACHE_SCENES,
         needs: Needs | None = None,
-        watch: Watch | None = None,
     ) -> None:
         """List the folder.
 
@@ -70,7 +69,6 @@ class ScenarioStore(SceneList):
                 in `rejected`; for that all are looked up in the index.
             cache_scenes: Scenes kept in memory, least recently used first out; 0 keeps none.
             needs: What every scene must have, else it counts as bad.
-            watch: Told how far the index is, where much is new.
 
         Raises:
             ScenarioError: The folder does not exist or holds no usable scene, or its summary names missing files.
@@ -84,7 +82,7 @@ class ScenarioStore(SceneList):
         self.needs = needs
         self.rejected: list[Rejected] = []
         self._cache: Lru[int, Scenario] = Lru(cache_scenes)
-        self._index = SceneIndex(self.folder, watch)
+        self._index = SceneIndex(self.folder)
         found = list(find_scenes(self.folder))
         parts = sorted({item.split for item in found if item.split is not None})
         self._whole = part is None or not parts
@@ -113,6 +111,15 @@ class ScenarioStore(SceneList):
     def sketches(self, indices: Sequence[int]) -> Iterator[Sketch]:
         """The maps of some scenes, in their order; see `facts`."""
         return self._index.sketches(self._examined(indices))
+
+    def remembered(self, name: str, make: Callable[[], list[int]]) -> list[int]:
+        """Numbers that follow from the maps of all scenes, one per scene: from the index where they were made before.
+
+        Args:
+            name: What they are.
+            make: Makes them.
+        """
+        return self._index.remembered(name, self._examined(range(len(self._scenes))), make)
 
     def _examined(self, indices: Sequence[int]) -> Sequence[IndexTask]:
         everything = len(indices) == len(self._scenes)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import tyro
 
-from harness.commands.printing import make_console, watch_on
 from harness.executors import Executor
 from scenarios.importers.layouts import KINDS
 from scenarios.scenario import ScenarioSource
@@ -82,7 +81,7 @@ class DataOptions(DataOption):
             ConfigError: Unknown split, or a selection that is none.
             ScenarioError: The data cannot be read.
         """
-        return opened(self.data, self.split, self.scenes, cache_scenes=cache_scenes, fit_only=self.fit_only)
+        return open_scenes(self.data, self.split, self.scenes, cache_scenes=cache_scenes, fit_only=self.fit_only)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class TrainScenes(DataOption):
 
     def open_train(self) -> ScenarioSource:
         """The scenes to learn from; errors as of `DataOptions.open`."""
-        return opened(self.data, self.train_split, self.train_scenes, fit_only=self.fit_only)
+        return open_scenes(self.data, self.train_split, self.train_scenes, fit_only=self.fit_only)
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class ValScenes(DataOption):
 
     def open_val(self) -> ScenarioSource:
         """The scenes to validate on; errors as of `DataOptions.open`."""
-        return opened(self.data, self.val_split, self.val_scenes, fit_only=self.fit_only)
+        return open_scenes(self.data, self.val_split, self.val_scenes, fit_only=self.fit_only)
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ class TestScenes(DataOption):
         """The scenes held out, or None without any; errors as of `DataOptions.open`."""
         if self.test_split == NO_SCENES:
             return None
-        return opened(self.data, self.test_split, self.test_scenes, fit_only=self.fit_only)
+        return open_scenes(self.data, self.test_split, self.test_scenes, fit_only=self.fit_only)
 
 
 @dataclass(frozen=True)
@@ -146,27 +145,6 @@ class WorkerOptions:
     """`serial`, `process`, or `ray` (needs the extra `ray`; the cluster of `RAY_ADDRESS`, or a local one)."""
     workers: int | None = None
     """Number of workers; every processor by default."""
-
-
-def opened(
-    data: str,
-    split: str | None = None,
-    scenes: str | None = None,
-    *,
-    cache_scenes: int | None = None,
-    on_error: Literal["raise", "skip"] = "raise",
-    fit_only: bool = False,
-) -> ScenarioSource:
-    """The scenes that a command's options name; what takes long before that is shown. See `open_scenes`."""
-    return open_scenes(
-        data,
-        split,
-        scenes,
-        cache_scenes=cache_scenes,
-        on_error=on_error,
-        fit_only=fit_only,
-        watch=watch_on(make_console(errors=True)),
-    )
 
 
 def part(name: str = "") -> Callable[[str], Sequence[str]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Final, TypeVar
 
 from rich.console import Console
@@ -13,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from harness.errors import UNSHOWN
-from scenarios.indexing.update import Watch
 
 Item = TypeVar("Item")
 PLAIN_WIDTH: Final = 160
@@ -67,16 +65,3 @@ def tracked(items: Iterable[Item], description: str, console: Console, total: in
     """The items, with a bar that counts them."""
     with bars(console) as progress:
         yield from progress.track(items, total=total, description=description)
-
-
-def watch_on(console: Console) -> Watch:
-    """Shows what a source does before it can give scenes: a line that says what, and a bar."""
-
-    @contextmanager
-    def watch(what: str, total: int) -> Iterator[Callable[[int], object]]:
-        console.print(f"{total:,} {what}", markup=False, soft_wrap=True)
-        with bars(console) as progress:
-            task = progress.add_task("scenes", total=total)
-            yield lambda done: progress.update(task, completed=done)
-
-    return watch

@@ -19,7 +19,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final, Generic, NoReturn, TextIO
@@ -31,7 +31,7 @@ from rich.logging import RichHandler
 from harness.commands.code_names import check_resumed
 from harness.commands.configs import Config, differences, rebuild
 from harness.commands.left_out import note_left_out
-from harness.commands.printing import Item, bars, clean, make_console, tracked, watch_on
+from harness.commands.printing import Item, bars, clean, make_console, tracked
 from harness.commands.runs import RunDirectory, default_folder, read_run
 from harness.commands.signals import INTERRUPTED, TERMINATED, Terminated, raised
 from harness.errors import ConfigError, GauntletError, RunError, UnknownNameError, metadrive_needed
@@ -80,10 +80,6 @@ class Session:
         with bars(self.news) as progress:
             task = progress.add_task(description, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
-
-    def watch(self, what: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
-        """Show what a source does before it can give scenes; a `scenarios.indexing.update.Watch`."""
-        return watch_on(self.news)(what, total)
 
     def warn(self, text: str) -> None:
         """Print a line that should not be missed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from harness.commands.options import opened
 from harness.commands.runs import RunDirectory
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
@@ -18,7 +17,7 @@ from harness.training.evaluation import Evaluator
 from harness.training.learner import Learner, LivePolicy
 from harness.training.loop import Parts
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import left_out
+from scenarios.selection import left_out, open_scenes
 
 CACHED_SCENES: Final = 512
 """Scenes kept in memory (about 3 MB each), and scenes whose candidates an adversary with a `cache_scenes` option may
@@ -102,7 +101,7 @@ def train_and_test(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]
     """
 
     def part(split: str, scenes: str | None) -> ScenarioSource:
-        return opened(
+        return open_scenes(
             config.data,
             split,
             scenes,

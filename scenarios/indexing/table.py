@@ -168,6 +168,26 @@ class IndexTable:
         text = "SELECT hashes FROM scenes JOIN sketches ON key = sketch WHERE file = ? AND record = ?"
         return self._rows(text, keys, _sketch)
 
+    def sketch_keys(self, keys: Iterable[Key]) -> Iterator[bytes | None]:
+        """What tells the map of each of these scenes from other maps; None where there is no row."""
+        return self._rows("SELECT sketch FROM scenes WHERE file = ? AND record = ?", keys, lambda row: bytes(row[0]))
+
+    def numbers(self, name: str, mark: str) -> list[int] | None:
+        """Numbers that were kept under a name, where they were made of what has this mark."""
+        text = "SELECT value FROM about WHERE name = ?"
+
+        def work(base: sqlite3.Connection) -> list[int] | None:
+            row = base.execute(text, (name,)).fetchone()
+            made_of, _, values = ("" if row is None else str(row[0])).partition(" ")
+            return [int(value) for value in json.loads(values)] if made_of == mark else None
+
+        return self._do(work)
+
+    def keep_numbers(self, name: str, mark: str, numbers: Sequence[int]) -> None:
+        """Keep numbers under a name, with the mark of what they are made of; others of the name go."""
+        value = f"{mark} {json.dumps(list(numbers))}"
+        self._do(lambda base: base.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value)))
+
     def _rows(self, text: str, keys: Iterable[Key], make: Callable[[tuple[Any, ...]], Value]) -> Iterator[Value | None]:
         waiting: list[Key] = []
 

@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,9 +22,6 @@ from scenarios.indexing.facts import IndexRow, IndexTask, SceneFacts, error_row,
 from scenarios.indexing.table import IndexTable, Key, Place, Stored
 from scenarios.map_sketch import Sketch
 from scenarios.turns import Announcer, my_turn
-
-Watch = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
-"""Given what is being done and how many scenes there are, surrounds it, and takes how many are done."""
 
 LIMIT_S: Final = 120.0
 """Longest examination of one scene, s; the largest published ones take less than one."""
@@ -52,23 +48,13 @@ class _Job(NamedTuple):
 class SceneIndex:
     """What is known of the scenes below a root."""
 
-    def __init__(self, root: str | Path, watch: Watch | None = None) -> None:
-        """Name the index; nothing is read.
-
-        Args:
-            root: A folder, or one scene file.
-            watch: Told of what takes longer than a moment.
-        """
+    def __init__(self, root: str | Path) -> None:
+        """Name the index of a folder, or of one scene file; nothing is read."""
         self.root = str(root)
-        self._watch = watch
         name = hashlib.sha256(os.fsencode(os.path.realpath(self.root))).hexdigest()[:32]
         self.table = IndexTable(cache_folder("index") / f"{name}.sqlite")
         # What another look might find otherwise is kept as long as this object.
         self._passing: dict[Key, Stored] = {}
-
-    def __getstate__(self) -> dict[str, object]:
-        """Everything but who watches, which cannot travel to another process."""
-        return {**self.__dict__, "_watch": None}
 
     def key(self, path: str, record: int = 0) -> Key:
         """What names a scene in the table."""
@@ -110,6 +96,18 @@ class SceneIndex:
         found = self.table.sketches(self.key(task.path, task.record) for task in tasks)
         for task, sketch in zip(tasks, found, strict=True):
             yield np.frombuffer(self._anew(task).sketch, dtype=np.uint64) if sketch is None else sketch
+
+    def remembered(self, name: str, tasks: Sequence[IndexTask], make: Callable[[], list[int]]) -> list[int]:
+        """Numbers that follow from the maps of scenes, one each, whose files are up to date; kept until one changes."""
+        keys = list(self.table.sketch_keys(self.key(task.path, task.record) for task in tasks))
+        if None in keys:
+            return make()
+        mark = hashlib.sha256(b"".join(key for key in keys if key is not None)).hexdigest()
+        found = self.table.numbers(name, mark)
+        if found is None or len(found) != len(tasks):
+            found = make()
+            self.table.keep_numbers(name, mark, found)
+        return found
 
     def _anew(self, task: IndexTask) -> IndexRow:
         """The row of a scene that has none in the table: one that passes, or was removed by somebody meanwhile."""
@@ -187,11 +185,11 @@ class SceneIndex:
         if not rest:
             return
         try:
-            watch = self._watch or _announced
-            with watch(f"scenes of {self.root} are examined (once, until files change)", len(rest)) as tell:
-                for done, row in enumerate(_rows_of_others(rest), 1):
-                    yield row
-                    tell(done)
+            announcer = Announcer("index", f"examining {{}} scenes of {self.root}, once, until files change")
+            announcer(0, len(rest))
+            for done, row in enumerate(_rows_of_others(rest), 1):
+                yield row
+                announcer(done, len(rest))
         except (OSError, WorkerError) as error:
             # Results come in another order than tasks: what is done twice is only stored twice.
             _LOG.warning("examining scenes in this process, for no other can be started: %s", error)
@@ -208,14 +206,6 @@ def _rows_of_others(tasks: Sequence[IndexTask]) -> Iterator[IndexRow]:
             yield IndexRow(task, SceneFacts(error=reason), lasting=False)
         else:
             yield row
-
-
-@contextlib.contextmanager
-def _announced(what: str, total: int) -> Iterator[Callable[[int], object]]:
-    """For callers who do not watch: lines on standard error."""
-    announcer = Announcer("index", f"{{}} {what}")
-    announcer(0, total)
-    yield lambda done: announcer(done, total)
 
 
 def _state(found: SceneFound) -> str:

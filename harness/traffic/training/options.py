@@ -16,11 +16,11 @@ from harness.commands.options import (
     TestScenes,
     TrainScenes,
     ValScenes,
-    opened,
 )
 from harness.traffic.tokens.config import SceneOptions, VocabularyConfig
 from harness.traffic.training.config import FREE, LoopConfig, StageOptions
 from scenarios.scenario import ScenarioSource
+from scenarios.selection import open_scenes
 from scenarios.sources import PROCEDURAL
 
 MAY_DIFFER: Final = ("cache", *(f"loop.{name}" for name in sorted(FREE)))
@@ -81,4 +81,4 @@ class VocabularyCommand(DataOptions):
         data = self.measure_data or self.data
         if data == NO_SCENES:
             return None
-        return opened(data, self.measure_split, self.measure_scenes, fit_only=self.fit_only)
+        return open_scenes(data, self.measure_split, self.measure_scenes, fit_only=self.fit_only)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.commands.options import NO_SCENES, opened
+from harness.commands.options import NO_SCENES
 from harness.commands.progress import FitDisplay
 from harness.commands.scaffold import Session
 from harness.drawing.curves import draw_traffic_training
@@ -18,6 +18,7 @@ from harness.traffic.training.options import TrainTrafficConfig, VocabularyComma
 from harness.traffic.training.recipe import StagePlan, run_stages
 from harness.traffic.training.stages import FROM_SCRATCH, stages_of
 from scenarios.scenario import ScenarioSource
+from scenarios.selection import open_scenes
 from scenarios.splits import Concat
 from scenarios.training_pool import training_pool
 
@@ -27,7 +28,7 @@ def sources(config: TrainTrafficConfig, session: Session) -> tuple[ScenarioSourc
     train, val = config.open_train(), config.open_val()
     if not config.extra:
         return train, val
-    extra = [opened(folder, fit_only=config.fit_only) for folder in config.extra]
+    extra = [open_scenes(folder, fit_only=config.fit_only) for folder in config.extra]
     held_out = [source for source in (val, config.open_test()) if source is not None]
     pool = training_pool(Concat([train, *extra]), held_out)
     session.say(f"{len(pool)} scenes to train on; {len(pool.dropped)} left out:")

@@ -6,12 +6,12 @@ import pickle
 import sqlite3
 import threading
 from collections import Counter
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from harness.errors import ConfigError, ScenarioError
+from scenarios import same_map
 from scenarios.description import to_description
 from scenarios.fresh_processes import Outcome
 from scenarios.importers import tfrecord
@@ -174,19 +174,14 @@ def test_a_cache_that_cannot_be_written_costs_time_and_one_line(folder, tmp_path
     assert sum(not facts.error for facts in scene_facts(pickle.loads(pickle.dumps(store)))) == 4
 
 
-def test_many_are_examined_by_other_processes_and_shown(folder, monkeypatch, examined):
-    told = []
-
-    @contextmanager
-    def watch(what, total):
-        told.append((what, total))
-        yield told.append
-
+def test_many_are_examined_by_other_processes_and_announced(folder, monkeypatch, examined, capsys):
     monkeypatch.setattr(update, "_FEW", 0)
     monkeypatch.setattr(update, "examine_scene", examine_scene)
-    store = ScenarioStore(folder, watch=watch)
-    assert [facts.scene_id for facts in scene_facts(store)] == ["id0", "id1", "id2", "id3", ""]
-    assert told == [(f"scenes of {folder} are examined (once, until files change)", 5), 1, 2, 3, 4, 5]
+    odd = folder.rename(folder.with_name("{0} data"))
+    assert [facts.scene_id for facts in scene_facts(ScenarioStore(odd))] == ["id0", "id1", "id2", "id3", ""]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"index: examining 5 scenes of {odd}, once, until files change"
+    assert lines[-1].startswith("index: done: 5 scenes")
     assert not examined
 
 
@@ -289,6 +284,22 @@ def test_parts_of_sources_ask_the_index(folder, examined):
     assert [facts.scene_id for facts in scene_facts(joined, [2, 0])] == ["id2", "id3"]
     assert len(list(joined.sketches([1, 2]))) == 2
     assert sorted(examined) == ["0.pkl", "2.pkl", "3.pkl"]
+
+
+def test_groups_of_maps_are_kept_until_a_map_changes(folder, monkeypatch):
+    dump(folder / "3.pkl", origin=(900.0, 0.0))
+    before = same_map.map_groups(ScenarioStore(folder))
+    assert [before[0] == other for other in before] == [True, True, True, False, False]
+    group, made = same_map.group, []
+    monkeypatch.setattr(same_map, "group", lambda sketches: made.append(1) or group(sketches))
+    assert same_map.map_groups(ScenarioStore(folder)) == before
+    assert not made
+    dump(folder / "2.pkl", origin=(900.0, 0.0))
+    after = same_map.map_groups(ScenarioStore(folder))
+    assert (after[2] == after[3], after[2] == after[0], made) == (True, False, [1])
+    with base(ScenarioStore(folder)) as rows:
+        rows.execute("UPDATE about SET value = substr(value, 1, 65) || '[1, \"x\"' WHERE name = 'map groups'")
+    assert same_map.map_groups(ScenarioStore(folder)) == after
 
 
 def test_a_map_beside_its_scene_counts_as_part_of_it(tmp_path):

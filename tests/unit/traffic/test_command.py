@@ -95,7 +95,7 @@ def test_old_spellings_of_scenes():
 
 def test_held_out_scenes_are_left_out_of_more_folders(base, monkeypatch):
     pools = []
-    monkeypatch.setattr("harness.traffic.training.run.opened", lambda folder, **_: two_scenes())
+    monkeypatch.setattr("harness.traffic.training.run.open_scenes", lambda folder, **_: two_scenes())
     opened = {"train": Scenes(), "val": Scenes(), "test": two_scenes()}
     monkeypatch.setattr("harness.commands.options.open_scenes", lambda data, split, scenes, **_: opened[split])
     shown = quiet(train_traffic.train)
