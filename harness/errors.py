@@ -23,7 +23,12 @@ def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
     if len(text) > limit:
         # Cut before escaping, so that a long text costs no more than a short one.
         text = f"{text[: limit * 2 // 3]} … {text[-(limit // 3) + 3 :]}"
-    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    return shown(text)
+
+
+def shown(name: str) -> str:
+    """A name as it can be shown and written everywhere: what is not shown is escaped."""
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), name)
 
 
 class GauntletError(Exception):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import ScenarioError
+from harness.errors import ScenarioError, shown
 from scenarios.findings import Finding, error, warning
 from scenarios.scenario import Kind, MapFeature, Scenario
 from scenarios.time_stamps import FASTEST, SLOWEST, time_stamps
@@ -114,7 +114,7 @@ def check_names(scenario: Scenario) -> Iterable[Finding]:
         ("map_features: type", (feature.type for feature in scenario.features)),
         ("dynamic_map_states", (name for name in scenario.lights if isinstance(name, str))),
     ):
-        odd = [name for name in names if not name.isprintable()]
+        odd = [name for name in names if shown(name) != name]
         if odd:
             yield error(field, f"{brief(odd[0])} holds characters that cannot be shown ({len(odd)} such names)")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from harness.caching import Lru
-from harness.errors import ConfigError, ScenarioError
+from harness.errors import ConfigError, ScenarioError, shown
 from scenarios.importers.files import SceneFile, examine, load_file, load_scene, name_of, rename, several
 from scenarios.importers.layouts import MAPPING, SUMMARY, SceneFound, find_scenes
 from scenarios.indexing.facts import IndexTask, SceneFacts
@@ -208,6 +208,7 @@ class ScenarioStore(SceneList):
 
 def _unique(names: Sequence[str], scenes: Sequence[IndexTask], folder: Path) -> tuple[str, ...]:
     """The names; paths below the folder where two files have the same, or with the file where two records have."""
+    names = [shown(name) for name in names]
     if len(set(names)) == len(names):
         return tuple(names)
     pairs = list(zip(names, scenes, strict=True))
@@ -229,4 +230,4 @@ def _unique(names: Sequence[str], scenes: Sequence[IndexTask], folder: Path) -> 
 def _below(path: str, folder: Path) -> str:
     """A path below the folder, without its suffix."""
     inside = Path(path)
-    return str((inside.relative_to(folder) if inside.is_relative_to(folder) else inside).with_suffix(""))
+    return shown(str((inside.relative_to(folder) if inside.is_relative_to(folder) else inside).with_suffix("")))

@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import shown
+
 MAX_NAME: Final = 200
 """Characters of an id or a type. Those of published sets have up to 90; each is a key of many tables."""
 MAX_BITS: Final = 128
@@ -40,9 +42,11 @@ def identifier(value: object) -> str:
     """An id as text.
 
     Raises:
-        ValueError: It is neither text nor a whole number, or too long.
+        ValueError: It is neither text nor a whole number, too long, or has characters that cannot be shown.
     """
     if isinstance(value, str) and len(value) <= MAX_NAME:
+        if not value.isprintable() and shown(value) != value:
+            raise ValueError(f"found {brief(value)}, an id with characters that cannot be shown")
         return str(value)
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if whole and int(value).bit_length() <= MAX_BITS:  # type: ignore[call-overload]

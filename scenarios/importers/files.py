@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from harness.errors import ScenarioError, reading
+from harness.errors import ScenarioError, reading, shown
 from scenarios import safe_pickle
 from scenarios.description import from_description
 from scenarios.importers import argoverse2, commonroad, gpudrive, tfrecord, womd
@@ -42,8 +42,11 @@ class SceneFile(NamedTuple):
 
 
 def name_of(path: Path, kind: str) -> str:
-    """Id of the scene of a file that holds one: the file's name without what all names of the format have."""
-    return path.stem.removeprefix("scenario_") if kind == "argoverse2" else path.stem
+    """Id of the scene of a file that holds one: the file's name without what all names of the format have.
+
+    Characters that cannot be shown, and bytes that are no UTF-8, are escaped.
+    """
+    return shown(path.stem.removeprefix("scenario_") if kind == "argoverse2" else path.stem)
 
 
 def several(kind: str) -> bool:

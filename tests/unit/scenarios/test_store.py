@@ -42,6 +42,26 @@ def test_index_n_is_n_pkl_without_a_summary(folder):
         store[12]
 
 
+def test_files_with_any_name_are_scenes_with_names_that_can_be_shown(tmp_path):
+    names = {
+        b"[bold]x": "[bold]x",
+        b"esc\x1b[31mred": r"esc\x1b[31mred",
+        b"new\nline": r"new\nline",
+        b"latin\xe9": r"latin\udce9",
+        "山".encode() * 32: "山" * 32,
+        b"=cmd|' C'!A0": "=cmd|' C'!A0",
+        "\u202ea".encode(): r"\u202ea",
+    }
+    for number, name in enumerate(names):
+        dump(tmp_path / os.fsdecode(name + b".pkl"), opponent_speed=float(number))
+    os.mkfifo(tmp_path / "pipe.pkl")
+    (tmp_path / "zero.pkl").symlink_to("/dev/zero")
+    store = ScenarioStore(tmp_path)
+    assert sorted(store.ids) == sorted(names.values())
+    assert {scene.id for scene in store} == set(names.values())
+    assert len({scene.velocity[1, 0, 0] for scene in store}) == len(names)
+
+
 def test_the_opponent_is_selected(folder):
     scene = ScenarioStore(folder)[5]
     assert scene.opponent == 1

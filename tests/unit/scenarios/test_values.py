@@ -22,8 +22,23 @@ def test_an_id_is_text_or_a_whole_number(value, text):
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 1.0, b"a", ["a"], ("a",), {}, np.array("a"), 10**5000, -(10**5000), "a" * (MAX_NAME + 1)],
-    ids=range(11),
+    [
+        None,
+        True,
+        1.0,
+        b"a",
+        ["a"],
+        ("a",),
+        {},
+        np.array("a"),
+        10**5000,
+        -(10**5000),
+        "a" * (MAX_NAME + 1),
+        "a\x1b[31m",
+        "\ud800",
+        "a\nb",
+    ],
+    ids=range(14),
 )
 def test_anything_else_is_none(value):
     with pytest.raises(ValueError, match="id"):
