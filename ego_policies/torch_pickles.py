@@ -1,7 +1,9 @@
 """Pickles as PyTorch writes them, walked without unpickling.
 
 A small walker follows the opcodes that `torch.save` and `torch.jit.save` write, and makes plain Python values. It
-imports nothing and calls nothing: names stay names, tensors are described. Python's own unpickler is not used.
+imports nothing and calls nothing: names stay names, tensors are described. Python's own unpickler is not used. The
+machine that reads scenes (`scenarios/safe_pickle.py`) makes arrays and refuses names and references as data; here these
+are what there is to read.
 """
 
 from __future__ import annotations
