@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from harness.errors import GauntletError
+from harness.errors import GauntletError, one_line
 from harness.files import explained
 
 POLL_S: Final = 0.2
@@ -102,7 +102,8 @@ class Announcer:
 
     def say(self, text: str) -> None:
         """Write a line."""
-        print(f"{self.name}: {text}", file=sys.stderr, flush=True)  # noqa: T201 (whatever program asked for the scenes)
+        line = one_line(f"{self.name}: {text}")
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 (whatever program asked for the scenes)
 
     def __call__(self, done: int, total: int) -> None:
         """Show the number of scenes that are there, and of those wanted."""
