@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from harness.engine.env import GauntletEnv
     from harness.engine.recording import Recording
 
-START_TIMEOUT: Final = 120.0
-"""Seconds that a simulator process may take to import MetaDrive and answer."""
+START_TIMEOUT: Final = 600.0
+"""Seconds that a simulator process may take to import MetaDrive and answer; minutes where it is starved."""
 
 Isolated = bool | Literal["auto"]
 StepResult = tuple[NDArray[np.float32], float, bool, bool, dict[str, object]]
@@ -137,16 +137,19 @@ class RemoteCore(_Core):
     def reset(self, *, seed: int, options: dict[str, Any]) -> Started:
         """Begin an episode, starting the process where needed."""
         if not self.live:
-            child = Child(_simulator, self.options, len(self.source), _own_classes(self.options), answer=self._answer)
+            source = self.source
+
+            def answer(index: Any) -> Scenario | tuple[str, ...]:
+                # Of the source alone: a child that knew this core would keep it, and itself, alive.
+                return source.ids if index is None else source[index]
+
+            child = Child(_simulator, self.options, len(self.source), _own_classes(self.options), answer=answer)
             try:
                 child.ready(START_TIMEOUT)
             except ChildDiedError as error:
                 raise EngineError(f"the simulator's process could not start: {error}.") from error
             self._child = child
         return self._call("reset", seed=seed, options=options, by_value=True)
-
-    def _answer(self, index: Any) -> Scenario | tuple[str, ...]:
-        return self.source.ids if index is None else self.source[index]
 
     def step(self, action: NDArray[np.float32]) -> StepResult:
         """Advance 0.1 s."""

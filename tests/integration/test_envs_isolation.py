@@ -114,6 +114,15 @@ def test_a_forgotten_environment_leaves_its_engine_to_the_next():
     assert done.stdout.split() == ["LocalCore"] * 4, "a cell of a notebook that is run again included"
 
 
+def test_a_forgotten_process_ends_at_once(pair):
+    forgotten = make()
+    forgotten.reset(seed=0)
+    pid = forgotten.core._core._child.pid
+    del forgotten
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 def test_a_failed_first_reset_gives_the_place_up(pair):
     pair[0].close()
     core = AutoCore(tiny_source(), pair[0].core.options)
