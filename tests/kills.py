@@ -139,7 +139,8 @@ def same_training(one: Run, other: Run) -> list[str]:
         if a != b:
             at = next((index for index, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), "the end")
             found.append(f"{name}.jsonl: {len(a)} and {len(b)} lines, first difference at {at}")
-    results = [untimed(json.loads((run / "results.json").read_text())) for run in (one, other)]
+    # `about` tells where and when a run was made.
+    results = [{**untimed(json.loads((run / "results.json").read_text())), "about": None} for run in (one, other)]
     if results[0] != results[1]:
         found.append("results.json")
     if (one / "curve.csv").read_text() != (other / "curve.csv").read_text():

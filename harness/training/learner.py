@@ -11,12 +11,14 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from harness.errors import ConfigError, PolicyError
+from harness.errors import ConfigError, PolicyError, WeightsError
 from harness.training.config import TD3Config
 from harness.training.replay import ReplayMemory
 from harness.training.td3 import FastTD3
 
 Floats32 = NDArray[np.float32]
+RECENT: Final = "recent_losses"
+"""Name of the tensor of recent losses in a checkpoint."""
 LOSS_WINDOW: Final = 1000
 """Updates over which reported losses are averaged."""
 
@@ -151,8 +153,8 @@ class Learner:
         self.model.save(path)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Networks and optimisers."""
-        return self.model.learner_state()
+        """Networks and optimisers, and the losses [n, 2] that `losses` is the mean of."""
+        return {**self.model.learner_state(), RECENT: self._losses}
 
     def load(self, state: dict[str, torch.Tensor], updates: int) -> None:
         """Restore `state()` after `updates` updates.
@@ -160,7 +162,11 @@ class Learner:
         Raises:
             WeightsError: It belongs to another architecture.
         """
-        self.model.load_learner_state(state)
+        recent = state.get(RECENT, torch.zeros(0, 2))
+        if recent.ndim != 2 or recent.shape[1] != 2 or len(recent) > LOSS_WINDOW or recent.dtype != torch.float32:
+            raise WeightsError(f"checkpoint: {RECENT} has shape {tuple(recent.shape)}, expected [n, 2]. Start anew.")
+        self.model.load_learner_state({name: tensor for name, tensor in state.items() if name != RECENT})
+        self._losses = recent.clone()
         self.model._n_updates = updates
         self.updates = updates
 

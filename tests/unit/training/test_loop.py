@@ -123,6 +123,7 @@ def test_a_killed_run_goes_on_exactly_where_it_was(tmp_path) -> None:
     resumed.run()
     for name in (EPISODES, EVALUATION):
         assert timeless(run.records(name)) == timeless(whole.records(name))
+    assert resumed.parts.learner.losses() == trainer.parts.learner.losses(), "the means that are recorded go on too"
     first, second = trainer.parts.learner.state(), resumed.parts.learner.state()
     assert all(bool((first[name] == second[name]).all()) for name in first)
     assert resumed.scheduler.state_dict() == trainer.scheduler.state_dict()
@@ -175,6 +176,7 @@ def test_a_run_that_is_stopped_in_an_evaluation_makes_it_again(tmp_path, when) -
     assert checkpoint.complete(run.path, config.steps)
     for name in (EPISODES, EVALUATION):
         assert timeless(run.records(name)) == timeless(whole.records(name))
+    assert resumed.parts.learner.losses() == trainer.parts.learner.losses(), "the means that are recorded go on too"
     first, second = trainer.parts.learner.state(), resumed.parts.learner.state()
     assert all(bool((first[name] == second[name]).all()) for name in first)
 
