@@ -172,7 +172,7 @@ def _rows(cells: Sequence[Cell], config: BenchmarkConfig) -> list[TableRow]:
 
 
 def _preamble(config: BenchmarkConfig) -> list[str]:
-    deviations = [{**item, "name": f"`{item['name']}`"} for item in protocol_of(config.protocol).describe()]
+    deviations = protocol_of(config.protocol).describe()
     lines = [
         f"Data `{Path(config.data).name}`, split `{config.split}`, seeds {', '.join(map(str, config.seed))}, traffic "
         f"`{config.traffic}`, intensity {config.intensity:g}. Numbers with 95 % intervals over scenes; N counts scenes "

@@ -152,7 +152,7 @@ def test_tables_say_everything(cells: list[Cell], tmp_path: Path) -> None:
     assert "| cat | 5 | 1 | 100.0 [56.6, 100.0] | 2.000" in text
     assert "adversary 1" in text
     assert "| 3.00 (n = 1) |" in text
-    assert "`plan_one_step_late` | no" in text
+    assert "plan_one_step_late | no" in text
     rows = list(csv.DictReader(io.StringIO(csv_table(cells, CONFIG))))
     assert [row["adversary"] for row in rows] == ["none", "cat", "sage@0.5"]
     assert (rows[1]["success"], rows[1]["n"], rows[1]["failures"], rows[1]["impact_speed_n"]) == ("1.0", "5", "1", "5")
