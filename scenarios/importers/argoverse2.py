@@ -126,7 +126,8 @@ def _read_table(path: Path) -> dict[str, NDArray[np.generic]]:
             raise ScenarioError(
                 f"{path}: {rows:,} rows of {size:,} bytes; up to {MAX_TABLE:,} rows of {MAX_PARQUET:,} bytes are read."
             )
-        table = file.read(columns=list(COLUMNS))
+        table = file.read(columns=list(COLUMNS), use_threads=False)
+        table.validate(full=True)  # A damaged column may point outside of its texts, which Arrow then reads unchecked.
         return {name: _column(table[name], name, str(path)) for name in COLUMNS}
     except ScenarioError:
         raise
