@@ -212,10 +212,10 @@ def by_hash(names: Sequence[str], groups: Sequence[int], ratios: Ratios) -> tupl
     counts = np.round(shares * len(order)).astype(int)
     counts = np.where((shares > 0) & (counts == 0), 1, counts)
     counts[2] = max(len(order) - counts[0] - counts[1], 0)
-    limits = np.cumsum(counts)
+    limits = np.cumsum(counts).tolist()
     result = [""] * len(names)
     for rank, group in enumerate(order):
-        split = ("test", "val", "train")[min(int(np.searchsorted(limits, rank, side="right")), 2)]
+        split = ("test", "val", "train")[min(bisect.bisect_right(limits, rank), 2)]
         for index in members[group]:
             result[index] = split
     return tuple(result)
