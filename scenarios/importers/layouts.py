@@ -3,7 +3,9 @@
 The rules, in order:
 
 1. A folder with a `dataset_summary.pkl` (ScenarioNet) holds the scenes that the summary names, in its order, where
-   `dataset_mapping.pkl` says that they are. What they name lies below the root: whatever leaves it is refused.
+   `dataset_mapping.pkl` says that they are, relative to the folder. ScenarioNet's merged, split and filtered data sets
+   hold no files of their own and name those of their neighbours (`../nuplan_0`), so a mapping may leave the folder:
+   what it names is read like any other scene file, which runs and writes nothing.
 2. A folder that holds scene files is flat: these are its scenes, in natural order, and its sub-folders are not
    searched.
 3. Any other folder is searched through its sub-folders, those of training first, else in natural order:
@@ -79,7 +81,7 @@ def find_scenes(root: str | Path) -> Iterator[SceneFound]:
         root: A folder, or one scene file.
 
     Raises:
-        ScenarioError: There is no such file or folder, it cannot be listed, a summary is broken or leaves the root,
+        ScenarioError: There is no such file or folder, it cannot be listed, a summary is broken,
             there are more than `MAX_ENTRIES` names below it, or no scene at all.
     """
     root = Path(root)
@@ -134,57 +136,36 @@ def _folder_key(name: str) -> tuple[int, tuple[list[tuple[int, int, str]], str]]
     return len(_ORDER) if split is None else _ORDER.index(split), natural_key(name)
 
 
-def summary_paths(folder: str | Path, root: str | Path | None = None) -> Iterator[str]:
+def summary_paths(folder: str | Path) -> Iterator[str]:
     """The files that a ScenarioNet summary names, in its order, each once.
 
     Args:
         folder: Holds the summary and perhaps a mapping.
-        root: Where the files must lie; the folder itself if not given.
 
     Raises:
-        ScenarioError: Summary or mapping are broken, or name something outside of the root.
+        ScenarioError: Summary or mapping are broken, or name something else than files and folders beside them.
     """
-    folder, root = str(folder), str(folder if root is None else root)
+    folder = str(folder)
     where = os.path.join(folder, SUMMARY)
     summary = safe_pickle.load(where, safe_pickle.MAX_SUMMARY)
     other = os.path.join(folder, MAPPING)
     mapping = safe_pickle.load(other, safe_pickle.MAX_SUMMARY) if os.path.exists(other) else {}
     if not isinstance(summary, Mapping) or not isinstance(mapping, Mapping):
         raise ScenarioError(f"{where}: expected dictionaries by file name. Delete it to read *.pkl instead.")
-    parts: dict[str, tuple[str, frozenset[str]]] = {}
-    with reading(where, "names of files and of folders"):  # Some texts are no paths: too long, or with a null byte.
+    with reading(where, "names of files and of folders"):
         for name in summary:
             part = mapping.get(name, "")
-            if not isinstance(name, str) or not isinstance(part, str) or os.path.basename(name) != name or not name:
-                raise ScenarioError(f"{where}: expected names of files and of folders, found {name!r} in {part!r}.")
-            if part not in parts:
-                parts[part] = _inside(folder, part, root)
-            place, links = parts[part]
-            path = os.path.join(place, name)
-            if name in links:
-                _refuse_outside(path, root, where)
-            yield path
+            plain = isinstance(name, str) and isinstance(part, str)
+            if not plain or not name or os.path.basename(name) != name or os.path.isabs(part) or not _is_path(part):
+                raise ScenarioError(
+                    f"{where}: expected names of files, and of folders relative to its own; found {name!r} in {part!r}."
+                )
+            yield os.path.normpath(os.path.join(folder, part, name))
 
 
-def _inside(folder: str, part: str, root: str) -> tuple[str, frozenset[str]]:
-    """A folder that a mapping names, and the names of the links in it."""
-    place = os.path.normpath(os.path.join(folder, part)) if part else folder
-    _refuse_outside(place, root, os.path.join(folder, MAPPING))
-    try:
-        with os.scandir(place) as entries:
-            return place, frozenset(entry.name for entry in entries if entry.is_symlink())
-    except OSError:
-        return place, frozenset()  # Whoever opens the files says that they are missing.
-
-
-def _refuse_outside(path: str, root: str, where: str) -> None:
-    inside, target = os.path.realpath(root), os.path.realpath(path)
-    common = os.path.commonpath([inside, target])
-    if common != inside:
-        raise ScenarioError(
-            f"{where}: names {path}, which lies outside of {root}. Give {common} as the folder, or copy the scenes "
-            "below it (python -m scenarionet.cp --copy_raw_data)."
-        )
+def _is_path(text: str) -> bool:
+    """Whether a file system could have a file of this name."""
+    return "\0" not in text and text.isprintable()
 
 
 def _head(path: str | Path) -> bytes:
@@ -226,7 +207,7 @@ class _Search:
 
     def summary(self, folder: str, split: str | None) -> Iterator[SceneFound]:
         """The scenes of a summary; several summaries may name the same file."""
-        for path in summary_paths(folder, self.root):
+        for path in summary_paths(folder):
             if path in self.named:
                 continue
             self.named.add(path)
