@@ -9,7 +9,7 @@ from PIL import Image
 from harness.drawing.rollouts import draw_fan
 from harness.drawing.simulated import draw_simulated
 from harness.errors import ConfigError
-from harness.files import read_json
+from harness.files import file_name, read_json
 from harness.simulate import main
 from harness.traffic.baselines import ConstantVelocitySimulator
 from harness.traffic.config import SimulateConfig
@@ -109,7 +109,7 @@ def test_names_of_strangers_stay_in_the_folder(tmp_path):
     scene = straight_road(scene_id="../a b")
     config = SimulateConfig(traffic="log", rollouts=1, gifs=0)
     list(simulate(config, [scene], tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == [".._a_b"]
+    assert [path.name for path in tmp_path.iterdir()] == [file_name("../a b", "-_.")]
 
 
 def test_bad_options_are_refused_as_they_are_typed(capsys):
