@@ -309,6 +309,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keep everything here; a temporary folder by default")
     chosen = parser.parse_args(argv)
+    # A shell that starts this in the background has it ignore Ctrl-C, and the runs that it starts as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="kills-"))
     began = time.monotonic()
     result = campaign(CASES[chosen.verb], folder, chosen.kills, chosen.seed, lambda text: print(text, flush=True))

@@ -18,7 +18,6 @@ from harness.commands.runs import RUN_FILE, RunDirectory, read_records
 from harness.commands.scaffold import check_same
 from harness.errors import ConfigError
 from harness.files import file_name
-from harness.training import checkpoint
 from harness.training.config import MAY_DIFFER, QUICK, TrainConfig
 
 TRAIN_VERB: Final = "train_ego"
@@ -120,6 +119,8 @@ def prepare(cell: TrainedCell) -> None:
 
 def finished(cell: TrainedCell) -> bool:
     """Whether the run has spent its budget and left its policy."""
+    from harness.training import checkpoint  # Imported here: it needs PyTorch, and `--help` does not.
+
     return checkpoint.complete(cell.folder, cell.config.steps) and (cell.folder / checkpoint.MODEL_ZIP).is_file()
 
 

@@ -216,7 +216,7 @@ def test_as_published_aims_at_the_log(scenes: Path, tmp_path: Path) -> None:
     log = crossing()
     # Row 31 is played one step late and is where the *logged* ego was at step 30.
     assert episode.plan.states[31, 0] == pytest.approx(log.position[0, 30, 0] + 2.0)
-    assert "| `attack_logged_ego` | yes |" in (out / "benchmark.md").read_text()
+    assert "| attack_logged_ego | yes |" in (out / "benchmark.md").read_text()
 
 
 def fails(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,7 +235,7 @@ def fails(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
         (["--sut", "idm", "idm"], "two systems are called 'idm'"),
         (["--traffic", "logs"], "Did you mean 'log'"),
         (["--split", "val"], "empty"),
-        (["--data", "nowhere"], "no such folder"),
+        (["--data", "nowhere"], "no such file or folder"),
         (["--prior", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--json", "/proc/none/x.json"], "cannot write"),
         (["--out", "/proc/none/run"], "cannot make run folder"),

@@ -111,7 +111,7 @@ def test_a_killed_run_resumes_on_the_same_curve(data: Path, whole: Path, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["quick", "--data", "/nowhere"], "no such folder"),
+        (["quick", "--data", "/nowhere"], "no such file or folder"),
         (["quick", "--adversary", "catt"], "cat"),
         (["--resume", "/nowhere"], "not a run folder"),
         (["quick", "--out", "/proc/nowhere"], "run folder"),

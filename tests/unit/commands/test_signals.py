@@ -33,6 +33,14 @@ def run(script: str, number: int, *, times: int = 1) -> tuple[int, str, str]:
     return process.returncode, out, errors
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard():
+    """A shell that starts the tests in the background has them ignore Ctrl-C, and their processes as well."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @NUMBERS
 def test_a_signal_while_modules_are_imported_ends_the_process_at_once(number, code):
     # As in `python -m harness.VERB`, where the package is imported first and heavy modules after it.
