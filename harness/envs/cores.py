@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -49,7 +50,31 @@ class _Core:
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
 
-class LocalCore(_Core):
+class _Passing(_Core, ABC):
+    """One that passes calls on to what it has: an environment, or another core."""
+
+    @abstractmethod
+    def _need(self) -> GauntletEnv | LocalCore | RemoteCore:
+        """What calls are passed on to; an error where there is no simulator."""
+
+    def step(self, action: NDArray[np.float32]) -> StepResult:
+        """Advance 0.1 s."""
+        return self._need().step(action)
+
+    def render(self) -> NDArray[np.uint8]:
+        """Picture from above [H, W, 3]."""
+        return self._need().render()
+
+    def view(self, *, futures: bool = False) -> EgoView:
+        """The present, for privileged policies; with `futures`, also what is to come."""
+        return self._need().view(futures=futures)
+
+    def recording(self) -> Recording:
+        """What happened in this episode."""
+        return self._need().recording()
+
+
+class LocalCore(_Passing):
     """`GauntletEnv` in this process, made at the first reset and again after a close."""
 
     _env: GauntletEnv | None = None
@@ -76,31 +101,14 @@ class LocalCore(_Core):
             from harness.engine import GauntletEnv
 
             self._env, self._process = GauntletEnv(self.source, self.options), os.getpid()
+        from harness.engine.headless import owns_engine
+
         env = self._need()
         try:
             return env.reset(seed=seed, options=options)
-        except Exception:
-            from harness.engine.headless import owns_engine
-
+        finally:
             if not owns_engine(env):
                 self._env = None  # It failed before its engine started, which others may take meanwhile.
-            raise
-
-    def step(self, action: NDArray[np.float32]) -> StepResult:
-        """Advance 0.1 s."""
-        return self._need().step(action)
-
-    def render(self) -> NDArray[np.uint8]:
-        """Picture from above [H, W, 3]."""
-        return self._need().render()
-
-    def view(self, *, futures: bool = False) -> EgoView:
-        """The present, for privileged policies; with `futures`, also what is to come."""
-        return self._need().view(futures=futures)
-
-    def recording(self) -> Recording:
-        """What happened in this episode."""
-        return self._need().recording()
 
     def close(self) -> None:
         """Stop the simulator; closing twice is allowed, and in a fork the parent's lives on."""
@@ -174,7 +182,7 @@ class RemoteCore(_Core):
         self._child = None
 
 
-class AutoCore(_Core):
+class AutoCore(_Passing):
     """A `LocalCore` where this process's engine is free at the first reset, otherwise a `RemoteCore`."""
 
     _core: LocalCore | RemoteCore | None = None
@@ -193,22 +201,6 @@ class AutoCore(_Core):
 
             self._core = (RemoteCore if engine_taken() else LocalCore)(self.source, self.options)
         return self._core.reset(seed=seed, options=options)
-
-    def step(self, action: NDArray[np.float32]) -> StepResult:
-        """Advance 0.1 s."""
-        return self._need().step(action)
-
-    def render(self) -> NDArray[np.uint8]:
-        """Picture from above [H, W, 3]."""
-        return self._need().render()
-
-    def view(self, *, futures: bool = False) -> EgoView:
-        """The present, for privileged policies; with `futures`, also what is to come."""
-        return self._need().view(futures=futures)
-
-    def recording(self) -> Recording:
-        """What happened in this episode."""
-        return self._need().recording()
 
     def close(self) -> None:
         """Stop the simulator; closing twice is allowed."""
