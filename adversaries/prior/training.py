@@ -31,7 +31,7 @@ from scenarios.scenario import ScenarioSource
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT: Final = "checkpoint.pt"
+CHECKPOINT: Final = "checkpoint.safetensors"
 WEIGHTS: Final = "prior.safetensors"
 HISTORY_FILE: Final = "history.json"
 EVAL_BATCH: Final = 64

@@ -58,7 +58,7 @@ def make_experts(
     for name in config.experts:
         recipe = recipe_of(name)
         alignment = Alignment(reference, banks["train"], held, recipe, config.alignment)
-        histories[name] = alignment.fit(report, folder / f"{name}.checkpoint.pt", name)
+        histories[name] = alignment.fit(report, folder / f"{name}.checkpoint.safetensors", name)
         about = {"recipe": asdict(recipe), "alignment": asdict(config.alignment), "draw": asdict(config.draw)}
         info = {**(info or {}), "scenes": len(banks["train"])}
         save_expert(folder, name, alignment.policy, reference, {**info, **about})

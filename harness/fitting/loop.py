@@ -6,21 +6,21 @@ import contextlib
 import json
 import logging
 import math
-import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
 
-from harness.errors import RunError
-from harness.files import write_atomically
+from harness.errors import GauntletError, RunError
+from harness.fitting.checkpoint import read_state, write_state
 from harness.fitting.events import Advanced, Epoch, Report, Row, Started, unheard
 from harness.fitting.identity import Identity
 from harness.fitting.settings import FitSettings
 from harness.fitting.task import Batch, EpochOutcome, Task
+from harness.fitting.weights import check_fit
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ def copied(network: nn.Module) -> Weights:
 class Fit(Generic[Batch]):
     """Fits one network.
 
-    A checkpoint is a `torch` file of tensors and plain values that is read with `weights_only`. A run that is killed
-    goes on from it to the very result that it would have reached.
+    A run that is killed goes on from its checkpoint to the very result that it would have reached.
 
     Args:
         task: What is learnt.
@@ -74,6 +73,8 @@ class Fit(Generic[Batch]):
         self.average: Weights = copied(task.network) if settings.average else {}
         self.best_weights: Weights = copied(task.network) if task.best_by else {}
         self._checkpoint, self._identity = checkpoint, identity or Identity({})
+        if checkpoint is not None and not checkpoint.exists() and (old := checkpoint.with_suffix(".pt")).exists():
+            raise RunError(f"{old} is a checkpoint of an earlier version, which is not read. Start a new run.")
         if checkpoint is not None and checkpoint.exists():
             self._restore(checkpoint)
             note = f"{note} (goes on after {self.epoch} epochs)".lstrip()
@@ -171,28 +172,44 @@ class Fit(Generic[Batch]):
             "optimizer": self.task.optimiser.state_dict(),
             "module": {} if self.task.memory is None else self.task.memory.state_dict(),
             "numbers": [self.epoch, self.updates, self.best, self.best_epoch, self.seconds],
-            "rows": json.dumps(self.rows),
-            "config": self._identity.text(),
+            "rows": self.rows,
+            "config": json.loads(self._identity.text()),
         }
-        write_atomically(file, lambda beside: torch.save(state, beside))
+        write_state(file, state)
 
     def _restore(self, file: Path) -> None:
         device = next(self.task.network.parameters()).device
         with _readable(file):
-            state = torch.load(file, weights_only=True, map_location=device)
-            was, rows = json.loads(state["config"]), json.loads(state["rows"])
+            state = read_state(file, device)
+            was, rows = state["config"], state["rows"]
         self._identity.check(was, file)
         with _readable(file):
             self.task.network.load_state_dict(state["network"])
+            self._check(state)
             self.task.optimiser.load_state_dict(state["optimizer"])
             if self.task.memory is not None:
                 self.task.memory.load_state_dict(state["module"])
-            # The checkpoints of priors called the averaged weights `kept` in version 0.1.
-            self.average = (state["kept"] if "kept" in state else state["average"]) if self.settings.average else {}
+            self.average = state["average"] if self.settings.average else {}
             epoch, updates, self.best, best_epoch, self.seconds = state["numbers"]
         self.epoch, self.updates, self.best_epoch = int(epoch), int(updates), int(best_epoch)
         self.best_weights, self.rows = state["best_weights"], rows
         log.info("resumed %s after %d epochs", file, self.epoch)
+
+    def _check(self, state: dict[str, Any]) -> None:
+        """Compare the shapes of what is first used after the start.
+
+        Raises:
+            WeightsError: Kept weights do not fit the network.
+            ValueError: What the optimiser knows of a parameter has another shape than the parameter.
+        """
+        expected = self.task.network.state_dict()
+        for name, used in (("average", self.settings.average), ("best_weights", self.task.best_by)):
+            if used:
+                check_fit(expected, state[name], name)
+        for place, parameter in enumerate(self.task.optimiser.param_groups[0]["params"]):
+            for name, value in state["optimizer"]["state"].get(place, {}).items():
+                if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
+                    raise ValueError(f"{name} of parameter {place} has the shape {list(value.shape)}")
 
 
 @contextlib.contextmanager
@@ -202,7 +219,7 @@ def _readable(file: Path) -> Iterator[None]:
         yield
     except (
         *(OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError),
-        *(ArithmeticError, pickle.UnpicklingError),
+        *(ArithmeticError, GauntletError),
     ) as error:
         raise RunError(
             f"cannot resume from {file}: {error!r}. It is damaged, or of another version of Gauntlet. Start a new run."

@@ -29,7 +29,7 @@ MAX_LAYERS: Final = 1_000
 
 
 def read_tensors(
-    file: Path, kind: tuple[str, str], missing: str, framework: Literal["pt", "np"] = "pt"
+    file: Path, kind: tuple[str, str], missing: str, framework: Literal["pt", "np"] = "pt", *, strict: bool = True
 ) -> tuple[dict[str, Any], JsonDict]:
     """Tensors of a safetensors file by name, and the rest of its header, whose values are JSON.
 
@@ -38,10 +38,11 @@ def read_tensors(
         kind: Key and value that the header must hold, such as `("architecture", "gauntlet-seal-1")`.
         missing: Message where there is no such file, with `{file}` for its path.
         framework: Whose tensors: torch's or numpy's.
+        strict: Whether NaN and infinite numbers are refused, in tensors and in the header.
 
     Raises:
         WeightsError: Missing, no regular file, not safetensors, of another kind, its header is longer than
-            `MAX_HEADER` or not JSON, or a weight is NaN or infinite.
+            `MAX_HEADER` or not JSON, or a number is NaN or infinite.
     """
     if not file.exists():
         raise WeightsError(missing.format(file=file))
@@ -50,7 +51,7 @@ def read_tensors(
     if (found := header.pop(key, None)) != expected:
         raise WeightsError(f"{file}: {key} is {shown(found)}, expected {expected!r}. It belongs to another model.")
     try:
-        values = {name: _loads(text) for name, text in header.items()}
+        values = {name: _loads(text) if strict else json.loads(text) for name, text in header.items()}
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{file}: its header holds no readable configuration ({_reason(error)}).") from error
     for name in ("config", "scene", "info"):
@@ -62,7 +63,7 @@ def read_tensors(
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
         _not_safetensors(file, error)
     for name, tensor in tensors.items():
-        if not _finite(tensor):
+        if strict and not _finite(tensor):
             raise WeightsError(
                 f"{file}: tensor {shown(name)} holds NaN or infinite numbers: its training diverged, or the file is "
                 "damaged. Train it again, or take an earlier checkpoint."

@@ -196,9 +196,11 @@ def main(root: str, out: str, seed: int, seconds: float, names: list[str], indic
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     warnings.simplefilter("ignore")
     box = Sandbox(Path(root), names)
-    os.dup2(1, 2)  # Libraries complain of what they are given.
     size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (size + 3 * MEMORY, resource.RLIM_INFINITY))
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]  # Of the shell; a process cannot raise it.
+    limit = size + 3 * MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+    os.dup2(1, 2)  # Libraries complain of what they are given.
     signal.signal(signal.SIGPROF, _late)
     for index in indices:
         chosen = case(seed, index, names)

@@ -26,7 +26,7 @@ from harness.traffic.training.config import FREE, LoopConfig
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.objective import Objective, Step
 
-CHECKPOINT: Final = "checkpoint.pt"
+CHECKPOINT: Final = "checkpoint.safetensors"
 WEIGHTS: Final = "smart.safetensors"
 _VALIDATION_SEED: Final = 7
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from harness.errors import RunError
+from harness.fitting.checkpoint import read_state, write_state
 from harness.fitting.events import Advanced, Epoch, Started
 from harness.fitting.identity import Identity, digest, fingerprint
 from harness.fitting.loop import Fit
@@ -79,9 +80,9 @@ def test_a_fit_that_was_killed_goes_on_to_the_same_weights(tmp_path) -> None:
             raise KilledError
 
     with pytest.raises(KilledError):
-        fitted(cut, checkpoint=tmp_path / "c.pt", report=kill)
+        fitted(cut, checkpoint=tmp_path / "c.safetensors", report=kill)
     resumed, told = Line(seed=5), []
-    again = fitted(resumed, checkpoint=tmp_path / "c.pt", report=told.append)
+    again = fitted(resumed, checkpoint=tmp_path / "c.safetensors", report=told.append)
     assert told[0] == Started("line", "(goes on after 3 epochs)", 6)
     assert [event.row["epoch"] for event in told if isinstance(event, Epoch)] == [3, 4, 5]
     assert same(whole.network, resumed.network)
@@ -176,11 +177,11 @@ def test_checkpoints_of_other_settings_are_refused_by_name(tmp_path) -> None:
         values = {"rate": 0.1, "epochs": 6, "model": {"width": 3}, "scenes": digest(["a", "b"])}
         return Identity({**values, **changed}, frozenset({"epochs"}))
 
-    file = tmp_path / "c.pt"
+    file = tmp_path / "c.safetensors"
     fitted(Line(), checkpoint=file, identity=identity())
     assert fitted(Line(), FitSettings(epochs=7, rate=0.1), checkpoint=file, identity=identity(epochs=7)).epoch == 7
     for changed, name in (
-        ({"rate": 0.2}, r"c\.pt was made with other settings \(rate was 0\.1 and is 0\.2\)"),
+        ({"rate": 0.2}, r"c\.safetensors was made with other settings \(rate was 0\.1 and is 0\.2\)"),
         ({"model": {"width": 4}}, r"model\.width was 3 and is 4"),
         ({"scenes": digest(["a", "c"])}, "scenes was"),
     ):
@@ -189,13 +190,43 @@ def test_checkpoints_of_other_settings_are_refused_by_name(tmp_path) -> None:
 
 
 def test_damaged_and_foreign_checkpoints_say_so(tmp_path) -> None:
-    file = tmp_path / "c.pt"
+    file = tmp_path / "c.safetensors"
     file.write_bytes(b"nothing")
     with pytest.raises(RunError, match="cannot resume"):
         fitted(Line(), checkpoint=file)
-    torch.save({"identity": "[]", "epoch": 3}, file)
+    write_state(file, {"identity": "[]", "epoch": 3})
     with pytest.raises(RunError, match="another version"):
         fitted(Line(), checkpoint=file)
+    file.unlink()
+    torch.save({"config": "{}"}, tmp_path / "c.pt")
+    with pytest.raises(RunError, match=r"c\.pt is a checkpoint of an earlier version"):
+        fitted(Line(), checkpoint=file)
+
+
+@pytest.mark.parametrize("part", ["best_weights", "optimizer", "numbers", "network"])
+def test_checkpoints_whose_parts_do_not_fit_are_refused_at_the_start(tmp_path, part) -> None:
+    file = tmp_path / "c.safetensors"
+    fitted(Line(values=[1.0] * 6), checkpoint=file)
+    state = read_state(file, torch.device("cpu"))
+    if part == "optimizer":
+        state[part]["state"][0]["exp_avg"] = torch.zeros(7)
+    else:
+        state[part] = {"weight": torch.zeros(7)}
+    write_state(file, state)
+    with pytest.raises(RunError, match="cannot resume"):
+        fitted(Line(values=[1.0] * 6), checkpoint=file)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path) -> None:
+    shared = torch.arange(4.0)
+    state = {
+        "a": {0: shared, 1: shared[::2], "b": (1, [0.1, None], torch.tensor(3))},
+        "nan": [float("inf"), torch.tensor([float("nan")])],
+        "tensor": {"tensor": "0"},
+    }
+    write_state(tmp_path / "s.safetensors", state)
+    again = read_state(tmp_path / "s.safetensors", torch.device("cpu"))
+    assert repr(again) == repr(state)
 
 
 def test_an_identity_claims_a_file_and_refuses_another(tmp_path) -> None:

@@ -165,20 +165,24 @@ def test_resumption_reaches_the_same_weights(tmp_path) -> None:
         return alignment.policy.module["logits"].detach(), history
 
     straight, history = train(10, None)
-    train(5, tmp_path / "c.pt")
-    resumed, pieces = train(10, tmp_path / "c.pt")
+    train(5, tmp_path / "c.safetensors")
+    resumed, pieces = train(10, tmp_path / "c.safetensors")
     assert torch.equal(straight, resumed)
     assert [row["loss"] for row in pieces] == [row["loss"] for row in history]
     with pytest.raises(RunError, match="w_adv was"):
-        Alignment(reference, bank, None, REAL, HgpoConfig(learning_rate=0.05)).fit(checkpoint=tmp_path / "c.pt")
+        Alignment(reference, bank, None, REAL, HgpoConfig(learning_rate=0.05)).fit(
+            checkpoint=tmp_path / "c.safetensors"
+        )
     stranger = reference.clone()
     with torch.no_grad():
         stranger.module["logits"].add_(1.0)
     with pytest.raises(RunError, match="reference was"):
-        Alignment(stranger, bank, None, ADV, HgpoConfig(learning_rate=0.05)).fit(checkpoint=tmp_path / "c.pt")
+        Alignment(stranger, bank, None, ADV, HgpoConfig(learning_rate=0.05)).fit(checkpoint=tmp_path / "c.safetensors")
     fewer = build_bank(scenes()[:1], reference)
     with pytest.raises(RunError, match="scenes was"):
-        Alignment(reference, fewer, None, ADV, HgpoConfig(learning_rate=0.05)).fit(checkpoint=tmp_path / "c.pt")
+        Alignment(reference, fewer, None, ADV, HgpoConfig(learning_rate=0.05)).fit(
+            checkpoint=tmp_path / "c.safetensors"
+        )
 
 
 def test_scenes_that_cannot_be_used_are_listed() -> None:
