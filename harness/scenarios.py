@@ -18,7 +18,7 @@ from scenarios.selection import open_scenes, selected
 @command(ListConfig, "Table of scenes, and why some are unfit for attacks.", renamed={"--limit": "--scenes"})
 def list_(config: ListConfig, session: Session) -> None:
     """Print the table; bad scenes are listed with their error."""
-    source = open_scenes(config.data, config.split, None, cache_scenes=0)
+    source = open_scenes(config.data, config.split, None, cache_scenes=0, unread=True)
     indices = range(len(source)) if config.scenes is None else selected(config.scenes, source.ids)
     rows, unfit = divided(rows_of(source, splits_of(source, config.split), indices), config.fit_only)
     table = scenes_table(rows, f"{config.data}: {len(rows)} of {len(source)} scenes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from scenarios.indexing.facts import scene_facts
+from scenarios.indexing.facts import UNREAD, scene_facts
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import LeftOut
 from scenarios.splits import assign
@@ -57,7 +57,7 @@ def rows_of(source: ScenarioSource, splits: Sequence[str], indices: Iterable[int
     for index, facts in zip(chosen, scene_facts(source, chosen), strict=True):
         name = source.ids[index]
         if facts.error:
-            yield SceneRow(name, split=splits[index], left_out=f"cannot be read: {facts.error}")
+            yield SceneRow(name, split=splits[index], left_out=f"{UNREAD}: {facts.error}")
             continue
         yield SceneRow(
             name,

@@ -110,10 +110,9 @@ def resampled(scenario: Scenario) -> Scenario:
         ScenarioError: The time stamps are of no use (see `time_stamps.time_stamps`), or contradict the motion.
     """
     stamps = stamps_of(scenario)
-    if len(stamps) < 2 or at_ten_hertz(stamps):
-        _refuse_contradiction(scenario, stamps, unstamped_only=True)
-        return scenario if scenario.dt == DT else replace(scenario, dt=DT)
     _refuse_contradiction(scenario, stamps)
+    if len(stamps) < 2 or at_ten_hertz(stamps):
+        return scenario if scenario.dt == DT else replace(scenario, dt=DT)
     grid = Grid.of(stamps)
     refuse_excess(scenario.source or scenario.id, scenario.num_agents, len(grid.times))
     made = _tracks(scenario, grid)
@@ -181,11 +180,11 @@ def misfit_step(scenario: Scenario, step: float | None = None) -> float | None:
     return None if fits else implied
 
 
-def _refuse_contradiction(scenario: Scenario, stamps: Floats, *, unstamped_only: bool = False) -> None:
+def _refuse_contradiction(scenario: Scenario, stamps: Floats) -> None:
     """Raise where positions and velocities say that the steps are far shorter or longer than the stamps do."""
-    stamped = not (scenario.metadata.get("ts") is None and scenario.metadata.get("sample_rate") is None)
-    if (unstamped_only and stamped) or len(stamps) < 2:
+    if len(stamps) < 2:
         return
+    stamped = not (scenario.metadata.get("ts") is None and scenario.metadata.get("sample_rate") is None)
     step = time_step(stamps)
     implied = misfit_step(scenario, step)
     if implied is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from harness.errors import ConfigError
-from scenarios.indexing.facts import Known, scene_facts, unfit_reasons
+from harness.errors import ConfigError, ScenarioError
+from scenarios.indexing.facts import UNREAD, Known, scene_facts, unfit_reasons
 from scenarios.resampling import resampling_note
 from scenarios.scenario import ScenarioSource
 from scenarios.sources import PROCEDURAL, open_source
@@ -59,20 +59,22 @@ def open_scenes(
     cache_scenes: int | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     fit_only: bool = False,
+    unread: bool = False,
 ) -> ScenarioSource:
-    """The scenes that the options `--data`, `--split`, `--scenes` and `--fit-only` name.
+    """The scenes that the options `--data`, `--split`, `--scenes` and `--fit-only` name, and that can be read.
 
     Args:
         data: See `open_source`.
         split: `train`, `val`, `test`; None or `all` for every scene.
         scenes: See `selected`; None for all of the split.
         cache_scenes: Scenes kept in memory; by default `scenarios.store.CACHE_SCENES`.
-        on_error: Raise at a bad scene, or leave it out.
+        on_error: What to do where a scene cannot be read after all: raise, or leave it out when the folder is opened.
         fit_only: Leave out those of the selection that are unfit for attacks (`fit_scenes`).
+        unread: Keep those that cannot be read (`readable_scenes`), for whoever looks scenes up by their ids.
 
     Raises:
         ConfigError: Unknown or empty split, or a selection that names no scene, or none that is fit.
-        ScenarioError: The data cannot be read.
+        ScenarioError: The data, or every scene of the selection, cannot be read.
     """
     kept = CACHE_SCENES if cache_scenes is None else cache_scenes
     # Of procedural scenes, no more are generated than are asked for.
@@ -82,7 +84,9 @@ def open_scenes(
     if scenes is not None:
         chosen = selected(scenes, source.ids)
         source = source if chosen == list(range(len(source))) else Subset(source, chosen)
-    return fit_scenes(source, data) if fit_only else source
+    if fit_only:
+        return fit_scenes(source, data)
+    return source if unread else readable_scenes(source)
 
 
 class LeftOut(NamedTuple):
@@ -93,7 +97,7 @@ class LeftOut(NamedTuple):
 
 
 class FitScenes(Subset):
-    """The scenes of a source that are fit for attacks; a `ScenarioSource`.
+    """The scenes of a source that are fit for attacks, or at least for use; a `ScenarioSource`.
 
     Attributes:
         left_out: The others, in order.
@@ -126,8 +130,24 @@ def fit_scenes(source: ScenarioSource, name: str = "the source") -> FitScenes:
     return FitScenes(source, fit, unfit)
 
 
+def readable_scenes(source: ScenarioSource) -> ScenarioSource:
+    """The scenes of a source that can be read; the source itself where all can, or where it is made in memory.
+
+    Raises:
+        ScenarioError: None can.
+    """
+    errors = [facts.error for facts in scene_facts(source)] if isinstance(source, Known) else []
+    if not any(errors):
+        return source
+    if all(errors):
+        raise ScenarioError(errors[0])
+    kept = [index for index, error in enumerate(errors) if not error]
+    bad = [LeftOut(source.ids[index], f"{UNREAD}: {error}") for index, error in enumerate(errors) if error]
+    return FitScenes(source, kept, bad)
+
+
 def left_out(source: object) -> Iterator[LeftOut]:
-    """What `--fit-only` left out of a source, or of the sources that it is made of."""
+    """What was left out of a source, or of the sources that it is made of."""
     yield from getattr(source, "left_out", ())
     for inner in (getattr(source, "source", None), *getattr(source, "sources", ())):
         if inner is not None:
@@ -151,4 +171,5 @@ def left_out_line(unfit: Sequence[LeftOut], total: int) -> str:
         kind = item.reason.partition(":")[0]
         kinds[kind] = kinds.get(kind, 0) + 1
     why = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items(), key=lambda item: -item[1]))
-    return f"left out {len(unfit)} of {total} scenes as unfit (--fit-only): {why}."
+    asked = "" if set(kinds) == {UNREAD} else " as unfit (--fit-only)"
+    return f"left out {len(unfit)} of {total} scenes{asked}: {why}."

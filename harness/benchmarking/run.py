@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
         if config.json is not None:
             write_json(config.json, [as_object(cell, config) for cell in cells])
         # The page looks scenes up by their ids: none need be filtered again.
-        scenes = replace(config, fit_only=False).open(cache_scenes=0)
+        scenes = config.open_all(cache_scenes=0)
         shown = choose(cells, lineup.scenes, config.playback)
         write_report(folder, scenes, shown, partial(session.track, description="report"))
         return cells, folder

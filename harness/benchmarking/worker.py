@@ -67,7 +67,7 @@ class BenchmarkWorker:
         self._simulator = cast("type[GauntletEnv]", engine.GauntletEnv)
         self._spec, self._config = spec, spec.config
         # Units name their scenes: nothing need be filtered again.
-        self._source = replace(spec.config, fit_only=False).open()
+        self._source = spec.config.open_all()
         self._places = {name: index for index, name in enumerate(self._source.ids)}
         self._protocol = protocol_of(spec.config.protocol)
         self._policies: dict[str, EgoPolicy] = {}

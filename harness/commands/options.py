@@ -83,6 +83,10 @@ class DataOptions(DataOption):
         """
         return open_scenes(self.data, self.split, self.scenes, cache_scenes=cache_scenes, fit_only=self.fit_only)
 
+    def open_all(self, cache_scenes: int | None = None) -> ScenarioSource:
+        """As `open`, with what is unfit or cannot be read: for whoever looks up by id what `open` gave."""
+        return open_scenes(self.data, self.split, self.scenes, cache_scenes=cache_scenes, unread=True)
+
 
 @dataclass(frozen=True)
 class AllDataOptions(DataOptions):

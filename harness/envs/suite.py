@@ -18,7 +18,7 @@ from harness.errors import ConfigError
 from harness.interfaces import Adversary
 from harness.specs import Spec, build, parse
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import fit_scenes, left_out, resampled_line
+from scenarios.selection import fit_scenes, left_out, left_out_line, readable_scenes, resampled_line
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ _ARGUMENTS: Final = """
       this process's where it is free at the first reset, otherwise starts a process for it; True always starts one;
       False never does, and raises `EngineError` where the engine is taken. Results are the same.
     - `fit_only` (default False): leave out scenes that are unfit for attacks (no opponent, its track too short or off
-      the road, ego at rest). `env.unwrapped.left_out` names them with the reason.
+      the road, ego at rest). Files that cannot be read are always left out. `env.unwrapped.left_out` names both with
+      the reason.
 """
 
 _SPACES: Final = """
@@ -169,9 +170,10 @@ class _SuiteEnv(AttackingEnv):
         fit_only: bool = False,
     ) -> None:
         source = _open(data, split)
-        if fit_only:
-            source = fit_scenes(source)
+        source = fit_scenes(source) if fit_only else readable_scenes(source)
         self.left_out = tuple(left_out(source))
+        if self.left_out and not fit_only:
+            _LOG.warning("%s", left_out_line(self.left_out, len(source) + len(self.left_out)))
         if line := resampled_line([source]):
             _LOG.warning("%s.", line)
         options = EngineConfig(horizon=horizon, observation=observation, reward=reward, traffic=others.traffic)

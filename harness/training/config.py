@@ -72,8 +72,8 @@ class TrainConfig(RunOptions):
     """Scenes of the test split: `64` for the first 64, `10:20` for a range, `#3` for one, or several with commas; all
     by default."""
     on_error: Literal["raise", "skip"] = "raise"
-    """What happens at a scene that cannot be used: `raise` an error, or `skip` it (counted, and listed in the run
-    folder)."""
+    """What happens at a scene that can be read but not simulated: `raise` an error, or `skip` it (counted, and listed
+    in the run folder)."""
     adversary: str = "cat"
     """What attacks in training: `NAME[:FILE][?key=value&…]`, as in `cat` or `sage:EXPERTS?spacing=4`, or
     `module:Class`; `none` never attacks. The curriculum sets the intensity."""

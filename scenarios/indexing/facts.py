@@ -20,8 +20,11 @@ from scenarios.resampling import recorded_rate
 from scenarios.scenario import Kind, Scenario, ScenarioSource
 from scenarios.validate import Needs, validate
 
-RULES: Final = 1
+RULES: Final = 2
 """Raise it when a scene may get other facts than before: filters, sketches, importers, validation, opponents."""
+
+UNREAD: Final = "cannot be read"
+"""Why a scene is left out whose file is bad; the error follows behind a colon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,4 +195,4 @@ def unfit_reasons(source: ScenarioSource, indices: Iterable[int] | None = None) 
         indices: Which ones; all by default.
     """
     chosen = None if indices is None else list(indices)
-    return [f"cannot be read: {facts.error}" if facts.error else facts.unfit for facts in scene_facts(source, chosen)]
+    return [f"{UNREAD}: {facts.error}" if facts.error else facts.unfit for facts in scene_facts(source, chosen)]

@@ -53,6 +53,14 @@ def test_a_run_lists_what_it_left_out(folder, tmp_path, capsys):
     assert not (tmp_path / "all" / "left_out.json").exists()
 
 
+def test_a_run_goes_on_without_what_cannot_be_read(folder, tmp_path, capsys):
+    bad = next(folder.glob("sd_*s0.pkl"))
+    bad.write_bytes(b"no pickle")
+    attack(["--data", str(folder), "--split", "all", "--adversary", "rule", "--out", str(tmp_path / "run")])
+    assert "left out 1 of 3 scenes: cannot be read 1." in capsys.readouterr().out
+    assert str(bad) in next(iter(json.loads((tmp_path / "run" / "left_out.json").read_text()).values()))
+
+
 def test_the_list_of_scenes_leaves_them_out_too(folder, capsys):
     scenarios(["list", str(folder), "--fit-only"])
     said = capsys.readouterr().out

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.envs.suite import LogReplayEnv
+from harness.errors import ConfigError, ScenarioError
 from scenarios.export import write_folder
 from scenarios.indexing.facts import SceneFacts, unfit_reasons
 from scenarios.selection import LeftOut, fit_scenes, left_out, left_out_line, open_scenes
@@ -67,6 +68,21 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path):
     found = open_scenes(str(tmp_path), "all", fit_only=True)
     assert found.ids == ("sd_s0",)
     assert left_out_line(found.left_out, 5).endswith("ego hardly moves 2, no opponent 1, cannot be read 1.")
+
+
+def test_one_bad_file_costs_one_file(tmp_path):
+    write_folder(mixed(), tmp_path / "data")
+    (tmp_path / "data" / "sd_s0.pkl").write_bytes(b"no pickle")
+    data = str(tmp_path / "data")
+    found = open_scenes(data, "all")
+    assert found.ids == ("sd_s1", "sd_s2", "sd_s3", "sd_s4")
+    assert left_out_line(list(left_out(found)), 5) == "left out 1 of 5 scenes: cannot be read 1."
+    assert len(open_scenes(data, "all", unread=True)) == 5
+    with LogReplayEnv(data) as env:
+        assert env.source.ids == found.ids
+        assert [item.scene for item in env.left_out] == ["sd_s0"]
+    with pytest.raises(ScenarioError, match=r"sd_s0\.pkl"):
+        open_scenes(data, "all", "1")
 
 
 def test_the_selection_comes_first_and_none_that_is_fit_is_an_error(tmp_path):

@@ -277,9 +277,10 @@ def test_rates_that_nobody_can_read_are_one_error(rate):
 
 def test_stamps_that_contradict_the_motion_are_refused():
     document = at(np.arange(46) * 0.2)
-    document["metadata"]["ts"] = np.arange(46)  # Numbers of frames, not seconds.
-    with pytest.raises(ScenarioError, match=r"say 1 s between samples.*in 0\.2 s"):
-        resampled(from_description(document))
+    for wrong in (1.0, 0.1):  # Numbers of frames; stamps of 10 Hz that were left beside every second sample.
+        document["metadata"]["ts"] = np.arange(46) * wrong
+        with pytest.raises(ScenarioError, match=rf"say {wrong:g} s between samples.*in 0\.2 s"):
+            resampled(from_description(document))
     del document["metadata"]["ts"]
     with pytest.raises(ScenarioError, match=r"counts as 0\.1 s between samples.*in 0\.2 s"):
         resampled(from_description(document))
