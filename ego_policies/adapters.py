@@ -148,14 +148,18 @@ class TorchScriptPolicy(_FilePolicy):
         try:
             with torch.inference_mode():
                 found = self._drawn(batch) if self._random else self._module(batch)
-        except (RuntimeError, MemoryError) as error:
+                if isinstance(found, (tuple, list)) and found and isinstance(found[0], torch.Tensor):
+                    found = found[0]
+                if isinstance(found, torch.Tensor):
+                    # Numpy knows no bfloat16 and no gradients.
+                    found = (found.float() if found.is_floating_point() else found).detach().numpy()
+        # What the module itself raises is none of Python's own errors.
+        except (RuntimeError, TypeError, MemoryError, torch.jit.Error) as error:
             raise PolicyError(
                 f"policy {self.name!r} ({self.path}) failed on an observation of shape {observation.shape}: "
                 f"{(str(error).strip() or type(error).__name__).splitlines()[-1][:200]}"
             ) from error
-        if isinstance(found, (tuple, list)) and found and isinstance(found[0], torch.Tensor):
-            found = found[0]
-        return _first_row(found.numpy() if isinstance(found, torch.Tensor) else found)
+        return _first_row(found)
 
     def _drawn(self, batch: torch.Tensor) -> Any:
         """The module's answer; the process's own generator is left as it was."""

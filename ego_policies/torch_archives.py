@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ego_policies.torch_pickles import SIZES, Storage, StoredTensor, tensors_in, unpickle
+from ego_policies.torch_pickles import SIZES, Storage, StoredTensor, Tagged, tensors_in, unpickle
 from harness.files import MEGABYTE, checked_zip
 
 MAX_BYTES: Final = 512 * MEGABYTE
@@ -73,18 +74,21 @@ class TorchArchive:
                 raise ValueError(f"{name[:80]!r} has another length than the archive says")
         return data
 
-    def unpickle(self, name: str, folder: str, *, script: bool) -> tuple[Any, dict[str, Storage]]:
+    def unpickle(
+        self, name: str, folder: str, *, script: bool, check: Callable[[object, Tagged], None] | None = None
+    ) -> tuple[Any, dict[str, Storage]]:
         """The value of a pickle, and the storages that its tensors use, by the names of their members.
 
         Args:
             name: The pickle.
             folder: Folder of its tensors' numbers.
             script: Whether `torch.jit.save` wrote it: then it may make objects of the archive's own classes.
+            check: What else is asked of the value; see `ego_policies/torch_pickles.py:unpickle`.
 
         Raises:
             ValueError: It asks for anything but tensors and plain values, or claims more numbers than there are.
         """
-        value = unpickle(self.read(name, MAX_PICKLE), script=script)
+        value = unpickle(self.read(name, MAX_PICKLE), script=script, check=check)
         used: dict[str, Storage] = {}
         tensors = tensors_in(value)
         for tensor in tensors:

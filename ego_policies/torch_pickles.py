@@ -65,22 +65,42 @@ class StoredTensor:
     stride: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device by its text."""
+
+    place: str
+
+
 @dataclass(slots=True)
 class Instance:
-    """An object of a TorchScript class: its class, and its attributes by name."""
+    """An object of a TorchScript class: its class, its attributes by name, and whether it has been given them."""
 
     kind: Named
     state: dict[str, Any] = field(default_factory=dict)
+    built: bool = False
 
 
-def unpickle(data: bytes, *, script: bool) -> Any:
+Tagged = list[tuple[object, str]]
+"""Containers, each with the text of the type that the pickle names for it."""
+
+
+def unpickle(data: bytes, *, script: bool, check: Callable[[object, Tagged], None] | None = None) -> Any:
     """The plain value of a pickle as `torch.jit.save` (`script`) or `torch.save` writes it; see the module.
+
+    Args:
+        data: The pickle.
+        script: Whether `torch.jit.save` wrote it.
+        check: Called with the value, and with the containers in it that name their types.
 
     Raises:
         ValueError: It holds anything else, or is nested too deep.
     """
-    value = OpcodeWalker(script).run(data)
+    walker = OpcodeWalker(script)
+    value = walker.run(data)
     measure(value)
+    if check is not None:
+        check(value, walker.tagged)
     return value
 
 
@@ -97,11 +117,12 @@ def tensors_in(value: object) -> list[StoredTensor]:
         if isinstance(item, StoredTensor):
             found.append(item)
         else:
-            waiting.extend(_children(item))
+            waiting.extend(children(item))
     return found
 
 
-def _children(value: object) -> list[object]:
+def children(value: object) -> list[object]:
+    """What a container or an object holds; nothing for any other value."""
     if isinstance(value, dict):
         return list(value.values())
     if isinstance(value, Instance):
@@ -120,9 +141,11 @@ def measure(value: object, known: dict[int, int] | None = None, depth: int = 0) 
         return 1
     if depth > MAX_DEPTH:
         raise ValueError(f"its pickle is nested more than {MAX_DEPTH} deep, or holds itself")
+    if isinstance(value, Instance) and not value.built:
+        raise ValueError("its pickle holds an object without attributes")
     count = known.get(id(value), 0)
     if not count:
-        count = 1 + sum(measure(item, known, depth + 1) for item in _children(value))
+        count = 1 + sum(measure(item, known, depth + 1) for item in children(value))
         if count > MAX_LEAVES:
             raise ValueError(f"its pickle holds more than {MAX_LEAVES:,} values")
         known[id(value)] = count
@@ -140,6 +163,8 @@ class OpcodeWalker:
         self.script = script
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.limit = 0
+        self.tagged: Tagged = []
         self.constants = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
         self.actions: dict[str, Callable[[Any], None]] = {
             "PROTO": lambda _: None,
@@ -152,7 +177,7 @@ class OpcodeWalker:
             "TUPLE1": lambda _: self.stack.append(self.top(1)),
             "TUPLE2": lambda _: self.stack.append(self.top(2)),
             "TUPLE3": lambda _: self.stack.append(self.top(3)),
-            "APPEND": lambda _: self.extend([self.stack.pop()]),
+            "APPEND": lambda _: self.extend(list(self.top(1))),
             "APPENDS": lambda _: self.extend(self.marked()),
             "SETITEM": lambda _: self.update(list(self.top(2))),
             "SETITEMS": lambda _: self.update(self.marked()),
@@ -170,6 +195,7 @@ class OpcodeWalker:
 
     def run(self, data: bytes) -> Any:
         """The value on top at the end."""
+        self.limit = len(data)
         for opcode, argument, place in pickletools.genops(data):
             if opcode.name == "STOP":
                 if len(self.stack) != 1 or place != len(data) - 1:
@@ -185,6 +211,8 @@ class OpcodeWalker:
 
     def call(self, function: object, arguments: object) -> Any:
         """What a name called with arguments stands for."""
+        if isinstance(function, Named) and function.name == "restore_type_tag" and isinstance(arguments, tuple):
+            self.tagged += [arguments] if len(arguments) == 2 and isinstance(arguments[1], str) else []
         return _call(function, arguments)
 
     def instance(self, kind: object, arguments: object) -> Any:
@@ -212,6 +240,10 @@ class OpcodeWalker:
         """Keep the value on top under a number."""
         if self.stack[-1] is _MARK:
             raise ValueError("its pickle keeps a mark")
+        if isinstance(self.stack[-1], Instance) and not self.stack[-1].built:
+            raise ValueError("its pickle keeps an object that has no attributes yet")  # To torch it is none as yet.
+        if index > self.limit:  # Torch makes room for all the numbers below.
+            raise ValueError(f"its pickle keeps a value under the number {index:,}")
         self.memo[index] = self.stack[-1]
 
     def extend(self, items: list[Any]) -> None:
@@ -236,8 +268,8 @@ class OpcodeWalker:
         target = self.stack[-1]
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
             raise ValueError("its pickle builds an object from something else than attributes by name")
-        if isinstance(target, Instance) and self.script:
-            target.state.update(state)
+        if isinstance(target, Instance) and self.script and not target.built:
+            target.state, target.built = dict(state), True
         elif type(target) is not dict or self.script:
             raise ValueError("its pickle builds what is no object")
 
@@ -291,13 +323,13 @@ def _call(function: object, arguments: object) -> Any:
         case ("collections", "OrderedDict"), ():
             return {}
         case ("torch.jit._pickle", name), (list() as items,) if name in _LISTS:
-            return items
+            return list(items)  # Torch makes a new list of another kind.
         case ("torch.jit._pickle", "restore_type_tag"), (value, str() as kind) if len(kind) < 1000:
             if kind.count("[") > 20:
                 raise ValueError("its pickle names a type that is nested too deep")
             return value
         case ("torch", "device"), (str() as place,):
-            return place
+            return Device(place)
     raise ValueError(f"its pickle calls {function}, which is not data")
 
 

@@ -22,6 +22,7 @@ from ego_policies.torch_archives import DAMAGE, TorchArchive
 from ego_policies.torch_archives import MAX_BYTES as MAX_BYTES
 from ego_policies.torchscript_calls import MAX_OPERATIONS, CallCount
 from ego_policies.torchscript_code import MAX_SOURCE, ForbiddenCodeError, Source
+from ego_policies.torchscript_types import DeclaredTypes
 from harness.errors import PolicyError
 from harness.files import read_bounded
 
@@ -100,11 +101,13 @@ def rewrite(data: bytes) -> tuple[bytes, bool]:
         random |= source.random
         trees[name.removeprefix("code/").removesuffix(".py").replace("/", ".")] = source.tree
         members[name] = source.text.encode()
-    if (count := CallCount(trees).largest()) > MAX_OPERATIONS:
+    calls = CallCount(trees)
+    if (count := calls.largest()) > MAX_OPERATIONS:
         raise ForbiddenCodeError(f"{count:,} operations or more in one function, more than {MAX_OPERATIONS:,}")
+    types = DeclaredTypes(calls.classes)
     for name, folder in (("data.pkl", "data"), ("constants.pkl", "constants")):
         if name in archive.names:
-            _, storages = archive.unpickle(name, folder, script=True)
+            _, storages = archive.unpickle(name, folder, script=True, check=types.check)
             members[name] = archive.read(name)
             members |= {member: archive.read(member) for member in storages}
     version = archive.read("version", 8) if "version" in archive.names else archive.read(".data/version", 8)

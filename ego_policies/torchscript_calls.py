@@ -22,9 +22,10 @@ _COUNTED: Final = (ast.Call, ast.BinOp, ast.Compare, ast.BoolOp, ast.Subscript, 
 
 
 @dataclass(slots=True)
-class _Class:
-    """A class: its methods, and the text of its attributes' types."""
+class ClassCode:
+    """A class: its kind (`Module`, `NamedTuple`, …), its methods, and the text of its attributes' types."""
 
+    base: str = ""
     methods: dict[str, ast.FunctionDef] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
 
@@ -41,7 +42,7 @@ class CallCount:
         Raises:
             ForbiddenCodeError: They mention each other in too long a chain, or in a circle.
         """
-        self.classes: dict[str, _Class] = {}
+        self.classes: dict[str, ClassCode] = {}
         self.functions: dict[str, ast.FunctionDef] = {}
         for prefix, tree in trees.items():
             for node in tree.body:
@@ -174,12 +175,12 @@ def _of_torch(node: ast.Attribute) -> bool:
     return isinstance(root, ast.Name) and root.id in ("torch", "ops")
 
 
-def _class(node: ast.ClassDef) -> _Class:
-    found = _Class()
+def _class(node: ast.ClassDef) -> ClassCode:
+    found = ClassCode("".join(base.id for base in node.bases if isinstance(base, ast.Name)))
     for item in node.body:
         if isinstance(item, ast.FunctionDef):
             found.methods[item.name] = item
-        elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+        elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value is None:
             found.attributes[item.target.id] = ast.unparse(item.annotation)
         elif isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Subscript):
             name = item.targets[0].slice

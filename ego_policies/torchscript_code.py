@@ -7,6 +7,7 @@ the tree's own text, so that a comment or an escape that two readers read differ
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,6 +15,7 @@ import torch
 
 from ego_policies.torchscript_constants import MAX_CONSTANT, largest_constant
 from ego_policies.torchscript_operators import (
+    CALLED_NAMES,
     FIXED_NAMES,
     FORBIDDEN_NAMES,
     NAMES,
@@ -39,6 +41,7 @@ _EXPRESSIONS: Final = (
     *(ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.keyword, ast.arguments, ast.arg),
     *(ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
 )
+_NO_GRAD: Final = "__torch__.torch.autograd.grad_mode.no_grad.__new__("
 _LITERALS: Final = (ast.Constant, ast.UnaryOp, ast.USub, ast.List, ast.Tuple, ast.Dict, ast.Load)
 
 
@@ -73,7 +76,7 @@ class Source:
         for node in tree.body:
             self._definition(node)
         self.tree = tree
-        self.text = ast.unparse(tree) + "\n"
+        self.text = ast.unparse(_CheckedCasts().visit(copy.deepcopy(tree))) + "\n"
 
     def _definition(self, node: ast.stmt) -> None:
         if isinstance(node, ast.FunctionDef):
@@ -136,12 +139,13 @@ class Source:
                 raise ForbiddenCodeError(f"another meaning for the name {name}")
         for statement in node.body:
             self._expression(statement, bound)
+            _check_hints(statement, node.returns)
         if (letters := largest_constant(node.body)) > MAX_CONSTANT:
             raise ForbiddenCodeError(f"a constant of {letters:,} letters or items in {node.name}")
 
     def _expression(self, node: ast.AST, bound: frozenset[str] | set[str] = frozenset()) -> None:
         """Check everything below a node."""
-        chains: set[ast.AST] = set()
+        chains, called = set[ast.AST](), set[ast.AST]()
         for item in ast.walk(node):
             if not isinstance(item, (*_STATEMENTS, *_EXPRESSIONS)):
                 raise ForbiddenCodeError(f"an expression of the kind {type(item).__name__}")
@@ -153,8 +157,11 @@ class Source:
                     chains.add(root)
             elif isinstance(item, ast.Name) and item not in chains:
                 self._name(item, bound)
+                if item.id in CALLED_NAMES and item not in called:
+                    raise ForbiddenCodeError(f"{item.id} as a value")  # Under another name it would not be checked.
             elif isinstance(item, ast.Call) and isinstance(item.func, ast.Name):
                 self._by_name(item)
+                called.add(item.func)
 
     def _name(self, item: ast.Name, bound: frozenset[str] | set[str]) -> None:
         if item.id in FORBIDDEN_NAMES or (item.id not in bound and item.id not in NAMES):
@@ -199,6 +206,8 @@ class Source:
     def _by_name(self, item: ast.Call) -> None:
         """`getattr(object, "name")` is an attribute like any other."""
         assert isinstance(item.func, ast.Name)
+        if item.func.id == "unchecked_cast" and (len(item.args) != 2 or item.keywords):
+            raise ForbiddenCodeError("unchecked_cast of something else than a type and a value")
         if item.func.id not in ("getattr", "hasattr"):
             return
         if len(item.args) < 2 or not isinstance(item.args[1], ast.Constant) or not isinstance(item.args[1].value, str):
@@ -208,7 +217,7 @@ class Source:
 
 def is_operator(name: str) -> bool:
     """Whether torch has an operator of this name that a tensor could be asked for."""
-    return any(callable(getattr(space, name, None)) for space in (torch.ops.aten, torch.ops.prim))
+    return any(torch._C._jit_get_schemas_for_operator(f"{space}::{name}") for space in ("aten", "prim"))
 
 
 def _is_version(node: ast.stmt) -> bool:
@@ -221,12 +230,73 @@ def _is_version(node: ast.stmt) -> bool:
 
 
 class _Silent(ast.NodeTransformer):
-    """Leaves out statements that only print or warn: a stranger's words have no business in the terminal."""
+    """Leaves out what changes no number.
+
+    That is statements that only print or warn, because a stranger's words have no business in the terminal, and
+    `with torch.no_grad()` around others: no policy is run with gradients.
+    """
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """A class; what `with` would call has no use any more."""
+        node.body = [item for item in node.body if getattr(item, "name", "") not in ("__enter__", "__exit__")]
+        return self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """A function; the names in it that stand for `torch.no_grad()`."""
+        self.no_grad = {
+            target.id
+            for item in ast.walk(node)
+            if isinstance(item, ast.Assign) and ast.unparse(item.value).startswith(_NO_GRAD)
+            for target in item.targets
+            if isinstance(target, ast.Name)
+        }
+        return self.generic_visit(node)
+
+    def visit_With(self, node: ast.With) -> ast.AST | list[ast.stmt]:
+        """The statements within, where it only switches gradients off; any other is refused later."""
+        self.generic_visit(node)
+        switches = (item.context_expr for item in node.items if item.optional_vars is None)
+        known = [item for item in switches if isinstance(item, ast.Name) and item.id in self.no_grad]
+        return node.body if len(known) == len(node.items) else node
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt:
         """A statement whose value nobody uses."""
         talks = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in ("torch.warn", "print")
         return ast.Pass() if talks else node
+
+
+class _CheckedCasts(ast.NodeTransformer):
+    """Replaces casts that torch takes on trust by ones that it checks.
+
+    `unchecked_cast(T, x)` stands where a value that may be None is known not to be. As any other cast it would make an
+    object pass for one of another class, and give it the memory behind.
+    """
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """A call."""
+        self.generic_visit(node)
+        if not isinstance(node.func, ast.Name) or node.func.id != "unchecked_cast":
+            return node
+        unwrap = ast.Attribute(ast.Name("torch", ast.Load()), "_unwrap_optional", ast.Load())
+        return ast.Call(unwrap, [node.args[1]], [])
+
+
+def _check_hints(statement: ast.stmt, returns: ast.expr | None) -> None:
+    """Refuse a list written out where the type `Any` is expected of it: torch's compiler dies of that."""
+    for item in ast.walk(statement):
+        match item:
+            case ast.Call(func=ast.Name(id="annotate"), args=[kind, value]):
+                pass
+            case ast.AnnAssign(annotation=kind, value=value):
+                pass
+            case ast.Return(value=value):
+                kind = returns
+            case _:
+                continue
+        if kind is None or value is None or not any(isinstance(part, ast.List) for part in ast.walk(value)):
+            continue
+        if any(isinstance(part, ast.Name) and part.id == "Any" for part in ast.walk(kind)):
+            raise ForbiddenCodeError("a list of the type Any")
 
 
 def _check_size(tree: ast.AST) -> None:
