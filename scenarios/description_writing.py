@@ -78,9 +78,10 @@ def _metadata(scenario: Scenario, form: SourceFormat | None) -> Description:
         if not names and scenario.opponent is not None:
             names = (ego, scenario.agent_ids[scenario.opponent])
         metadata.setdefault("objects_of_interest", list(names))
-    if identifier(metadata.get("sdc_id", ego)) != ego:
+    # A file may leave them empty: the ego then follows from `sdc_track_index`, and the rate from `sample_rate`.
+    if metadata.get("sdc_id") is not None and identifier(metadata["sdc_id"]) != ego:
         metadata["sdc_id"] = ego
-    if "ts" in metadata and len(metadata["ts"]) != scenario.num_steps:
+    if metadata.get("ts") is not None and np.size(metadata["ts"]) != scenario.num_steps:
         metadata["ts"] = np.arange(scenario.num_steps) * scenario.dt
     interest = metadata.get("objects_of_interest")
     known = tuple(map(identifier, interest)) if isinstance(interest, list | tuple) else None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from harness import files
 from harness.errors import RunError, ScenarioError
 from harness.files import explained, write_atomically
 from scenarios import safe_pickle
@@ -22,8 +23,8 @@ PREFIX: Final = "sd_"
 
 
 def file_name(name: str) -> str:
-    """A file name for a scene id that MetaDrive recognises as a scenario file."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+    """A file name for a scene id that MetaDrive recognises as a scenario file; see `harness.files.file_name`."""
+    safe = files.file_name(name, "-_.")
     return f"{safe}.pkl" if safe.isdecimal() or safe.startswith(PREFIX) else f"{PREFIX}{safe}.pkl"
 
 
@@ -38,15 +39,19 @@ def write_folder(scenarios: Iterable[Scenario], folder: str | Path) -> list[Path
         The files written, in order.
 
     Raises:
-        ScenarioError: Two scenes want the same file name, or the folder cannot be written.
+        ScenarioError: Two scenes have the same id, or the folder cannot be written.
     """
     folder = Path(folder)
     summary = _present_summary(folder)
     written: list[Path] = []
+    taken: dict[str, str] = {}
     for scenario in scenarios:
         name = file_name(scenario.id)
-        if any(path.name == name for path in written):
+        if taken.get(name, scenario.id) != scenario.id:  # `x` and `sd_x`: what is no plain name has a check sum.
+            name = file_name(f"{scenario.id}/")
+        if name in taken:
             raise ScenarioError(f"{folder / name}: two scenes have the id {scenario.id!r}. Give them different ids.")
+        taken[name] = scenario.id
         document = to_description(scenario)
         written.append(write_pickle(document, folder / name))
         summary[name] = summarise(document, scenario)
@@ -98,7 +103,7 @@ def _present_summary(folder: Path) -> dict[str, object]:
     found = safe_pickle.load(folder / SUMMARY, safe_pickle.MAX_SUMMARY)
     if not isinstance(found, dict):
         raise ScenarioError(f"{folder / SUMMARY}: holds {type(found).__name__}, not a summary. Choose another folder.")
-    return {name: value for name, value in found.items() if (folder / name).is_file()}
+    return {name: value for name, value in found.items() if isinstance(name, str) and os.path.isfile(folder / name)}
 
 
 def _has_array(value: object) -> bool:

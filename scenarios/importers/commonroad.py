@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from harness.errors import ScenarioError, reading
 from scenarios.bounds import MAX_ROWS
@@ -171,19 +172,18 @@ def choose_ego(vehicles: Sequence[Track], starts: Sequence[tuple[int, float, flo
         dt: Seconds between time steps.
     """
     whole = [track for track in vehicles if len(track.steps) == track.steps[-1] - track.steps[0] + 1]
-    return max(whole, key=lambda track: _rank(track, starts, dt), default=None)
+    begins = np.array(starts, dtype=np.float64).reshape(-1, 3)
+    return max(whole, key=lambda track: _rank(track, begins, dt), default=None)
 
 
-def _rank(track: Track, starts: Sequence[tuple[int, float, float]], dt: float) -> tuple[bool, bool, bool, float]:
+def _rank(track: Track, starts: NDArray[np.float64], dt: float) -> tuple[bool, bool, bool, float]:
     place = track.rows[:, :2]
     reach = np.hypot(*(place - place[0]).T).max()
     path = np.hypot(*np.diff(place, axis=0).T).sum()
-    named = any(
-        np.hypot(*(place[when - track.steps[0]] - (x, y))) < SAME_PLACE
-        for when, x, y in starts
-        if track.steps[0] <= when <= track.steps[-1]
-    )
-    return bool(reach >= FAR), bool((len(place) - 1) * dt >= LONG - dt / 2), named, float(path)
+    during = starts[(starts[:, 0] >= track.steps[0]) & (starts[:, 0] <= track.steps[-1])]
+    there = place[during[:, 0].astype(np.int64) - track.steps[0]]
+    named = (np.hypot(*(there - during[:, 1:]).T) < SAME_PLACE).any()
+    return bool(reach >= FAR), bool((len(place) - 1) * dt >= LONG - dt / 2), bool(named), float(path)
 
 
 def _track(track: Track, first: int, steps: int) -> Description:

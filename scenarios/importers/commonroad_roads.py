@@ -205,7 +205,8 @@ class LaneletMap:
             for row, others in ((0, lanelet.before), (-1, lanelet.after)):
                 if not any(name in self.lanelets for name in others):
                     ends.append(np.stack([lanelet.left[row, :2], lanelet.right[row, :2]]))
-        across = shapely.buffer(shapely.unary_union([shapely.LineString(end) for end in ends]), END)
+        across = shapely.linestrings(np.reshape(ends, (-1, 2, 2)))
+        beside = shapely.STRtree(across)
         tall = any(lanelet.centre[:, 2].any() for lanelet in ways)
         ground = np.concatenate(
             [np.zeros((0, 3)), *(np.concatenate([lanelet.left, lanelet.right]) for lanelet in ways)]
@@ -216,7 +217,10 @@ class LaneletMap:
             ring = shapely.Polygon(outline)
             if not ring.exterior.is_ccw and ring.area < HOLE:
                 continue
-            rest = shapely.line_merge(shapely.difference(shapely.LineString(outline), across), directed=True)
+            way = shapely.LineString(outline)
+            near = np.sort(beside.query(way, predicate="dwithin", distance=2 * END))
+            met = shapely.buffer(shapely.union_all(across[near]), END)
+            rest = shapely.line_merge(shapely.difference(way, met), directed=True)
             for part in shapely.get_parts(rest):
                 line = shapely.get_coordinates(shapely.simplify(part, 0.01))
                 height = ground[tree.nearest(shapely.points(line)), 2] if tree is not None else np.zeros(len(line))

@@ -24,6 +24,9 @@ MAX_DEPTH: Final = 32
 """Levels of elements; the schema has 9."""
 MAX_ELEMENTS: Final = 5_000_000
 """Elements of one child of the root: a lanelet, or an obstacle with its states (12 elements each)."""
+MAX_GAP: Final = MEGABYTE
+"""Bytes in which no element begins or ends: a text, comment or attribute. The parser reads one that has not ended again
+with every chunk."""
 MAX_NUMBER: Final = 1e8
 """A larger number is no length in metres, no speed and no time."""
 _CHUNK: Final = 1 << 16
@@ -42,12 +45,14 @@ def children(path: str | Path) -> Iterator[Element]:
             _refuse_declarations(path, file.read(_CHUNK))
             file.seek(0)
             parser: Any = XMLPullParser(events=("start", "end"))
-            depth = count = 0
+            depth = count = gap = 0
             root: Element | None = None
             while True:
                 chunk = file.read(_CHUNK)
                 parser.feed(chunk) if chunk else parser.close()
+                gap += len(chunk)
                 for event, element in parser.read_events():
+                    gap = 0
                     if event == "start":
                         depth, count = depth + 1, count + 1
                         if depth > MAX_DEPTH or count > MAX_ELEMENTS:
@@ -66,6 +71,11 @@ def children(path: str | Path) -> Iterator[Element]:
                         count = 0
                 if not chunk:
                     return
+                if gap > MAX_GAP:
+                    raise ScenarioError(
+                        f"{path}: a text, comment or attribute of more than {MAX_GAP:,} bytes. "
+                        "Expected a CommonRoad scenario."
+                    )
     except (ParseError, OSError, ValueError, LookupError) as error:
         if isinstance(error, ScenarioError):
             raise

@@ -75,7 +75,10 @@ def to_description(data: bytes, source: str = "") -> Description:
             f"{source}: sdc_track_index is {proto.sdc_track_index}, but there are {len(proto.tracks)} tracks."
         )
     # Empty messages take two bytes of a file, but hundreds in memory: counted before any is read.
-    refuse_excess(source, len(proto.tracks), steps, len(proto.map_features), sum(map(_size, proto.map_features)))
+    refuse_excess(source, len(proto.tracks), steps, len(proto.map_features))
+    refuse_excess(source, max(len(proto.objects_of_interest), len(proto.tracks_to_predict)), 0)
+    refuse_excess(source, 0, len(proto.dynamic_map_states))
+    refuse_excess(source, 0, 0, 0, sum(map(_size, proto.map_features)))
     refuse_excess(source, max(map(len, _lane_states(proto)), default=0), len(proto.dynamic_map_states))
     tracks = {}
     for track in proto.tracks:

@@ -200,6 +200,7 @@ GOOD = scenario(ROAD, obstacle(7))
         (GOOD.replace("<commonRoad", f"<!--{'x' * 70_000}--><commonRoad"), "hold no element"),
         (GOOD.replace("<location/>", f"<location/>{BOMB}"), "cannot be read as XML"),
         (GOOD.replace("<location/>", "&a;"), "cannot be read as XML"),
+        (GOOD.replace("<location/>", f'<location a="{"x" * 1_200_000}"/>'), "attribute of more than 1,000,000 bytes"),
         (GOOD.replace("<location/>", "<a>" * 40 + "</a>" * 40), "more than 32 levels"),
         (GOOD.replace("UTF-8", "no-such-code"), "cannot be read as XML"),
         (GOOD[:-200], "cannot be read as XML"),

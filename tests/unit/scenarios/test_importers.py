@@ -282,6 +282,9 @@ def test_empty_messages_are_counted_before_they_are_read():
     twice = data + message("Scenario")(map_features=[edge, edge]).SerializePartialToString()
     with pytest.raises(ScenarioError, match=r"points; at most 2,000,000"):
         womd.from_bytes(twice, "file")
+    many = message("Scenario")(objects_of_interest=[1] * 20_000)
+    with pytest.raises(ScenarioError, match="20,002 agents"):
+        womd.from_bytes(proto() + many.SerializePartialToString(), "file")
 
 
 def test_bad_files_can_be_left_out(tmp_path):

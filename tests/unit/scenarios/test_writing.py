@@ -1,10 +1,15 @@
 """How scenes are written back, and what a user's path means."""
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from harness.errors import ConfigError, ScenarioError
+from scenarios.description import from_description
 from scenarios.description_writing import to_description
+from scenarios.export import SUMMARY, write_folder
 from scenarios.importers.layouts import kind_of
 from scenarios.source_format import ColumnFormat, copy_data
 from scenarios.sources import open_source
@@ -85,3 +90,20 @@ def test_what_cannot_be_opened_is_named(tmp_path):
     (tmp_path / "train" / "sd_1.pkl").write_bytes(b"")
     with pytest.raises(ConfigError, match="no sub-folder 'test', only train"):
         open_source(tmp_path, "test")
+
+
+def test_ids_that_are_no_file_names_have_files_of_their_own(tmp_path):
+    ids = ["a/b", "a_b", "sd_a_b", "\u5c71", "\u5ddd", "x" * 200, "..", "=cmd|'/C calc'!A0", "7"]
+    (tmp_path / SUMMARY).write_bytes(pickle.dumps({5: {}, "x" * 300: {}, "a\0": {}}))
+    paths = write_folder((replace(straight_road(), id=name) for name in ids), tmp_path)
+    assert [path.name for path in paths][-1] == "7.pkl"
+    assert [scene.metadata["scenario_id"] for scene in open_source(tmp_path, cache_scenes=0)] == ids
+    with pytest.raises(ScenarioError, match="two scenes have the id 'a b'"):
+        write_folder([replace(straight_road(), id="a b")] * 2, tmp_path)
+
+
+def test_a_scene_whose_file_leaves_stamps_and_ego_empty_is_written_so():
+    document = to_description(straight_road())
+    document["metadata"] |= {"ts": None, "sdc_id": None, "sdc_track_index": 0}
+    written = to_description(from_description(document))["metadata"]
+    assert (written["ts"], written["sdc_id"]) == (None, None)
