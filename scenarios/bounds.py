@@ -169,7 +169,7 @@ def check_motion(scenario: Scenario) -> Iterable[Finding]:
         if agent in actors or largest["velocity"][agent] > MAX_VELOCITY:
             yield error(_track(scenario, agent, "velocity"), f"reaches {largest['velocity'][agent]:.3g} m/s")
     for agent in np.flatnonzero(largest["position"] > MAX_JUMP):
-        reason = f"jumps {largest['position'][agent]:,.5g} m farther than its speed explains"
+        reason = f"jumps {largest['position'][agent]:.3g} m farther than its speed explains"
         yield (error if agent in actors else warning)(_track(scenario, agent, "position"), reason)
     yield from _check_sizes(scenario, actors)
     if _in_degrees(scenario, scenario.kinds == Kind.VEHICLE):
