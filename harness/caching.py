@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import platformdirs
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+KEPT_DAYS: Final = 90
+"""How long a file stays in the cache without being used, where it can be made again."""
 
 
 class Lru(Generic[K, V]):
@@ -64,13 +69,30 @@ class Lru(Generic[K, V]):
             self._dropped(value)
 
 
-def cache_folder(part: str) -> Path:
+def cache_folder(part: str = "") -> Path:
     """Where this user's files of one kind are kept; it need not exist.
 
     The environment variable `GAUNTLET_CACHE` replaces the platform's cache folder.
 
     Args:
-        part: Name of the kind, such as `procedural`.
+        part: Name of the kind, such as `procedural`; the folder of all kinds if not given.
     """
     root = os.environ.get("GAUNTLET_CACHE")
     return (Path(root).expanduser() if root else Path(platformdirs.user_cache_dir("gauntlet-drive"))) / part
+
+
+def use_cached(file: Path, *others: str) -> None:
+    """Mark a file of this user's cache as used, or, before it is made, remove what nobody has used for long.
+
+    Args:
+        file: Its suffix tells which files beside it are of its kind.
+        others: More patterns of files that may go, below the folder of all kinds: those of earlier versions.
+    """
+    with contextlib.suppress(OSError):
+        if file.exists():
+            os.utime(file)
+            return
+        root = cache_folder()
+        for old in (*file.parent.glob(f"*{file.suffix}*"), *(old for pattern in others for old in root.glob(pattern))):
+            if time.time() - old.lstat().st_mtime > 86_400 * KEPT_DAYS:
+                old.unlink()

@@ -7,12 +7,10 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-import platformdirs
-
-from harness.commands.installed import DISTRIBUTION, Diagnosis, check_packages
+from harness.caching import cache_folder
+from harness.commands.installed import Diagnosis, check_packages
 from harness.commands.scaffold import Session, command
 from harness.registry import BUILTIN, RegistryKind, names, resolve
 from harness.report.command_tables import findings_table
@@ -28,7 +26,7 @@ def check_python() -> Diagnosis:
 
 def check_cache() -> Diagnosis:
     """Whether the cache folder can be written and has room."""
-    folder = Path(os.environ.get("GAUNTLET_CACHE") or platformdirs.user_cache_dir(DISTRIBUTION))
+    folder = cache_folder()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     ok = os.access(existing, os.W_OK) and free > FREE_SPACE_GB

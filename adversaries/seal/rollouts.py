@@ -13,7 +13,7 @@ from torch import nn
 from adversaries.common.candidates import Decode, Drawn, Prior, draw_candidates
 from adversaries.common.plans import check_context, with_history
 from harness.errors import RunError
-from harness.files import write_arrays
+from harness.files import read_arrays, write_arrays
 from harness.fitting.identity import Identity, fingerprint
 from harness.interfaces import AttackContext, AttackPlan, Trajectory
 
@@ -62,9 +62,8 @@ class Rollouts:
             RunError: Not such a file.
         """
         try:
-            with np.load(file, allow_pickle=False) as stored:
-                return cls(**{field.name: stored[field.name] for field in fields(cls)})
-        except (OSError, KeyError, ValueError) as error:
+            return cls(**read_arrays(file))  # type: ignore[arg-type]
+        except (RunError, TypeError) as error:
             raise RunError(f"{file} holds no roll-outs ({error}). Delete it: the command makes it again.") from error
 
 

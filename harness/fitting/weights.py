@@ -29,13 +29,13 @@ MAX_LAYERS: Final = 1_000
 
 
 def read_tensors(
-    file: Path, kind: tuple[str, str], missing: str, framework: Literal["pt", "np"] = "pt", *, strict: bool = True
+    file: Path, kind: tuple[str, str] | None, missing: str, framework: Literal["pt", "np"] = "pt", *, strict: bool = True
 ) -> tuple[dict[str, Any], JsonDict]:
     """Tensors of a safetensors file by name, and the rest of its header, whose values are JSON.
 
     Args:
         file: Where.
-        kind: Key and value that the header must hold, such as `("architecture", "gauntlet-seal-1")`.
+        kind: Key and value that the header must hold, such as `("architecture", "gauntlet-seal-1")`; None for none.
         missing: Message where there is no such file, with `{file}` for its path.
         framework: Whose tensors: torch's or numpy's.
         strict: Whether NaN and infinite numbers are refused, in tensors and in the header.
@@ -47,9 +47,8 @@ def read_tensors(
     if not file.exists():
         raise WeightsError(missing.format(file=file))
     header = _header(file)
-    key, expected = kind
-    if (found := header.pop(key, None)) != expected:
-        raise WeightsError(f"{file}: {key} is {shown(found)}, expected {expected!r}. It belongs to another model.")
+    if kind is not None and (found := header.pop(kind[0], None)) != kind[1]:
+        raise WeightsError(f"{file}: {kind[0]} is {shown(found)}, expected {kind[1]!r}. It belongs to another model.")
     try:
         values = {name: _loads(text) if strict else json.loads(text) for name, text in header.items()}
     except (ValueError, RecursionError) as error:

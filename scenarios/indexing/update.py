@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from harness.caching import cache_folder
+from harness.caching import cache_folder, use_cached
 from harness.errors import ConfigError, GauntletError, ScenarioError, WorkerError
 from scenarios.fresh_processes import outcomes, processors
 from scenarios.importers.files import companions, records_of, several
@@ -63,9 +63,13 @@ class SceneIndex:
     def update(self, files: Sequence[SceneFound]) -> None:
         """Examine those of these files that are new or have changed.
 
+        Indices that no command has used for long are removed when a new one is made.
+
         Raises:
             ConfigError: A format needs a package that is not installed.
         """
+        if self.table.path is not None:
+            use_cached(self.table.path, "same_map/*.json")
         if self._stale(files):
             with self._alone():
                 # Another process may have done it meanwhile.

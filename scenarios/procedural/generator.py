@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
+from harness.caching import cache_folder
 from harness.errors import ConfigError, GauntletError, ScenarioError
 from harness.files import write_bytes
 from scenarios import safe_pickle
@@ -40,9 +39,7 @@ def default_folder(config: ProceduralConfig | None = None) -> Path:
     The environment variable `GAUNTLET_CACHE` replaces the platform's cache folder. Every generator version and
     every set of options has a folder of its own.
     """
-    root = os.environ.get("GAUNTLET_CACHE")
-    base = Path(root).expanduser() if root else Path(platformdirs.user_cache_dir("gauntlet-drive"))
-    return base / "procedural" / (config or ProceduralConfig()).digest
+    return cache_folder("procedural") / (config or ProceduralConfig()).digest
 
 
 def ensure(

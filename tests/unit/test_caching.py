@@ -1,8 +1,10 @@
 """The least recently used value goes first, and never more than `size` are held."""
 
+import os
+
 import pytest
 
-from harness.caching import Lru
+from harness.caching import Lru, use_cached
 
 
 def test_the_least_recently_used_goes_first():
@@ -36,3 +38,17 @@ def test_size_zero_keeps_nothing_and_a_failed_build_neither():
         cache.get("a", lambda: 1 / 0)
     assert cache.get("a", lambda: None) is None
     assert len(cache) == 1
+
+
+def test_cached_files_that_nobody_has_used_for_long_go_when_a_new_one_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAUNTLET_CACHE", str(tmp_path))
+    names = ["index/old.sqlite", "index/old.sqlite-wal", "index/used.sqlite", "index/note.txt", "same_map/a.json"]
+    for name in names:
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+        os.utime(file, (0, 0))
+    use_cached(tmp_path / "index" / "used.sqlite", "same_map/*.json")
+    assert all((tmp_path / name).exists() for name in names)
+    use_cached(tmp_path / "index" / "new.sqlite", "same_map/*.json")
+    assert [name for name in names if (tmp_path / name).exists()] == ["index/used.sqlite", "index/note.txt"]

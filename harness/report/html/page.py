@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib import resources
 from itertools import islice
@@ -28,6 +29,7 @@ from scenarios.scenario import Scenario, ScenarioSource
 FILE: Final = "report.html"
 FOLDER: Final = "report"
 """Folder of further pages, in the run folder."""
+_PAGE: Final = re.compile(r"scenes-[0-9]+-[0-9]+\.html")
 Watch = Callable[[Iterable[str]], Iterable[str]]
 """Passes names of scenes on, and may count them for whoever waits."""
 SCRIPTS: Final = ("core.js", "decode.js", "drawing.js", "player.js", "list.js", "plots.js", "main.js")
@@ -62,7 +64,7 @@ def write_report(run_folder: Path, source: ScenarioSource, shown: Shown | None =
     pages = [Part(FILE, first, {first.index(name) for name in shown.sample} if shown.telling else None)]
     for begin in range(0, len(shown.others), PAGE_SCENES):
         names = shown.others[begin : begin + PAGE_SCENES]
-        pages.append(Part(f"{FOLDER}/scenes-{begin + 1}-{begin + len(names)}.html", names))
+        pages.append(Part(f"{FOLDER}/scenes-{begin + 1}-{begin + len(names)}.html", names))  # As `_PAGE` has it.
     indices = {name: index for index, name in enumerate(source.ids)}
     if missing := [name for page in pages for name in page.scenes if name not in indices]:
         raise RunError(
@@ -76,7 +78,16 @@ def write_report(run_folder: Path, source: ScenarioSource, shown: Shown | None =
         blocks = collector.blocks((name, source[indices[name]]) for name in islice(seen, len(page.scenes)))
         tail = {"protocol": values["protocol"], "cells": plot_cells(summary)}
         _write_page(run_folder / page.file, {**values, "part": page.file != FILE}, collector, blocks, tail)
+    _remove_others(run_folder, {page.file for page in pages})
     return run_folder / FILE
+
+
+def _remove_others(run_folder: Path, written: Collection[str]) -> None:
+    """Remove pages of an earlier report of more scenes, to which nothing leads any more."""
+    with explained(run_folder / FOLDER, "write"):
+        for path in (run_folder / FOLDER).glob("scenes-*.html"):
+            if _PAGE.fullmatch(path.name) and f"{FOLDER}/{path.name}" not in written:
+                path.unlink(missing_ok=True)
 
 
 def _write_page(path: Path, values: Json, collector: _Collector, blocks: Iterator[str], tail: Json) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 from scipy.spatial import cKDTree
 
 from harness.errors import WeightsError
 from harness.files import write_bytes
+from harness.fitting.weights import read_tensors
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.pieces import EDGES, PieceKind, Pieces, map_pieces, thin
 from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
@@ -82,10 +82,34 @@ class SceneTokens:
             WeightsError: The file is damaged, or of another version.
         """
         try:
-            arrays: dict[str, Any] = load_file(path)
-            return cls(**arrays)
-        except (SafetensorError, OSError, TypeError) as error:
+            arrays, _ = read_tensors(path, None, "there is no {file}", "np", strict=False)
+            return _checked(cls(**arrays))
+        except (WeightsError, TypeError, ValueError) as error:
             raise WeightsError(f"{path} holds no tokens of a scene ({error}). Delete it: it is made anew.") from error
+
+
+_LAYOUT: Final = {
+    "frame": "f8 3", "agents": "i8 A", "kinds": "i8 A", "sizes": "f4 A 3", "token": "i8 A N", "token_valid": "b1 A N",
+    "poses": "f4 A S 3", "goal": "f4 A S 3", "goal_valid": "b1 A S", "trained": "b1 A", "map_pose": "f4 M 3",
+    "map_token": "i8 M", "map_kind": "i8 M", "map_light": "i8 M", "map_around": "i4 M K", "table": "i4 C L",
+    "grid": "f8 4",
+}  # fmt: skip
+"""Type and shape of every array of a scene; a letter is the same number wherever it stands."""
+
+
+def _checked(tokens: SceneTokens) -> SceneTokens:
+    """The tokens, if all arrays have the types and shapes that belong together; ValueError otherwise."""
+    sizes: dict[str, int] = {}
+    for name, layout in _LAYOUT.items():
+        kind, *shape = layout.split()
+        array = getattr(tokens, name)
+        found = zip(shape, array.shape, strict=True) if len(shape) == array.ndim else [("0", 1)]
+        fits = all(size == (int(axis) if axis.isdigit() else sizes.setdefault(axis, size)) for axis, size in found)
+        if array.dtype != np.dtype(kind) or not fits:
+            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, expected {layout}")
+    if sizes["S"] != sizes["N"] + 1:
+        raise ValueError(f"{sizes['S']} poses of {sizes['N']} tokens")
+    return tokens
 
 
 def _nearest(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from harness.errors import WeightsError
 from harness.traffic.tokens.analytic import analytic_motion, centred
@@ -231,7 +234,8 @@ def test_relative_poses_undo_apply():
 
 
 def test_tokens_that_are_damaged_are_one_clear_error(tmp_path):
-    for content in (b"", b"nonsense", b"\x02\0\0\0\0\0\0\0{}"):
+    flat = save({item.name: np.zeros(3) for item in dataclasses.fields(SceneTokens)})
+    for content in (b"", b"nonsense", b"\x02\0\0\0\0\0\0\0{}", flat, b"\xff" * 7 + b"\0{}"):
         (tmp_path / "t.safetensors").write_bytes(content)
         with pytest.raises(WeightsError, match="Delete it"):
             SceneTokens.load(tmp_path / "t.safetensors")
