@@ -57,7 +57,8 @@ def generate(config: GenerateConfig, session: Session) -> None:
 
     folder = config.out or procedural.default_folder(config.config)
     with session.counter("generating") as count:
-        procedural.generate(config.config, folder, config.workers, count)
+        # Without a terminal there is no bar: the generator then says by itself how far it is, in lines.
+        procedural.generate(config.config, folder, config.workers, count if session.news.is_terminal else None)
     session.say(f"{len(ScenarioStore(folder))} scenes in {folder}")
 
 

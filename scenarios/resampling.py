@@ -151,11 +151,15 @@ def resampling_note(rates: Iterable[str]) -> str:
     del counts[TEN_HERTZ], counts[""]  # No rate: a scene that cannot be read.
     if not counts:
         return ""
-    parts = [f"{count} at {rate}" for rate, count in counts.most_common()]
-    (first, *others), changed = parts, sum(counts.values())
-    if not others:
-        rate = first.partition(" at ")[2]
-        return f"{changed} of {total} scenes were recorded at {rate} and are resampled to {TEN_HERTZ}"
+    changed = sum(counts.values())
+    if len(counts) == 1:
+        mean, comma, _ = next(iter(counts)).partition(",")
+        if comma:
+            what = f"have uneven time stamps ({mean} on average) and are resampled to an even {TEN_HERTZ}"
+        else:
+            what = f"were recorded at {mean} and are resampled to {TEN_HERTZ}"
+        return f"{changed} of {total} scenes {what}"
+    parts = [f"{count} at {rate.replace(', uneven', ' on average (uneven)')}" for rate, count in counts.most_common()]
     return f"{changed} of {total} scenes are resampled to {TEN_HERTZ}: recorded were {', '.join(parts)}"
 
 

@@ -29,7 +29,12 @@ MAX_LAYERS: Final = 1_000
 
 
 def read_tensors(
-    file: Path, kind: tuple[str, str] | None, missing: str, framework: Literal["pt", "np"] = "pt", *, strict: bool = True
+    file: Path,
+    kind: tuple[str, str] | None,
+    missing: str,
+    framework: Literal["pt", "np"] = "pt",
+    *,
+    strict: bool = True,
 ) -> tuple[dict[str, Any], JsonDict]:
     """Tensors of a safetensors file by name, and the rest of its header, whose values are JSON.
 

@@ -110,7 +110,8 @@ def _drive(indices: list[int], task: _Task) -> None:
             if broken is not None:
                 # The damaged file lies where the worker left it.
                 file = Path(scratch) / "samples" / broken["name"] / KNOWN[broken["name"]].file
-                keep(task.out, task.seed, broken, file.read_bytes() if file.exists() else b"")
+                made = broken["outcome"] != "unmade" and file.exists()
+                keep(task.out, task.seed, broken, file.read_bytes() if made else b"")
                 task.add(broken)
                 indices = indices[1:]
             elif done == 0:
@@ -134,6 +135,8 @@ def _one_worker(scratch: Path, indices: list[int], task: _Task) -> tuple[int, di
     if now is None:
         return done, None
     outcome, detail = ("hang", f"no word for {PATIENCE} s") if hangs else ("died", f"exit code {code}")
+    if "made" not in now:
+        outcome, detail = "unmade", f"no fault of the reader: {outcome} while the damaged file was made ({detail})"
     told = {"index": now["begin"], "name": now["name"], "memory": 0, "seconds": 0.0}
     return done, {**told, "outcome": outcome, "detail": detail}
 

@@ -23,6 +23,10 @@ def _damage(data: bytes, rng: random.Random) -> bytes:
     return b"damaged"
 
 
+def _die(data: bytes, rng: random.Random) -> bytes:
+    os.abort()
+
+
 def _trap(fault: Callable[[Path], object], share: float = 1.0) -> Format:
     def read(folder: Path) -> None:
         if (folder / "file").read_bytes() != SOUND:
@@ -61,5 +65,6 @@ TRAPS: dict[str, Format] = {
     "memory": _trap(_swallowed),
     "wrote": _trap(lambda folder: (folder / "made").write_text("a file that reading makes")),
     "died": _trap(lambda folder: os.abort(), 0.1),
+    "unmade": Format("file", _make, lambda folder: None, _die, 0.1),
 }
 """Format by the outcome that it must have."""

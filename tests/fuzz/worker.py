@@ -159,16 +159,27 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def run_case(box: Sandbox, found: Case, limit: float) -> dict[str, Any]:
+@contextlib.contextmanager
+def bounded() -> Iterator[None]:
+    """Little address space while a file is read. None is taken from whoever makes it: without memory pyarrow dies."""
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]  # Of the shell; a process cannot raise it.
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") + 3 * MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def run_case(box: Sandbox, found: Case, data: bytes, limit: float) -> dict[str, Any]:
     """Read one damaged file; what came of it."""
     form = KNOWN[found.name]
-    data = mutant(form, box.sound[found.name], found.rng)
     forget_peak()
     before, _ = memory()
     start = os.times()
     signal.setitimer(signal.ITIMER_PROF, limit)
     try:
-        with box.damaged(found.name, data) as folder:
+        with bounded(), box.damaged(found.name, data) as folder:
             outcome, detail = judge(form, folder)
     except Slow:
         outcome, detail = "slow", ""
@@ -191,21 +202,20 @@ def _late(number: int, frame: object) -> None:
 
 
 def main(root: str, out: str, seed: int, seconds: float, names: list[str], indices: list[int]) -> None:
-    """Read the cases `indices`, writing a line before and after each to standard output."""
+    """Read the cases `indices`, writing lines to standard output: before each, when its file is made, and after it."""
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     warnings.simplefilter("ignore")
     box = Sandbox(Path(root), names)
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    most = resource.getrlimit(resource.RLIMIT_AS)[1]  # Of the shell; a process cannot raise it.
-    limit = size + 3 * MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
     os.dup2(1, 2)  # Libraries complain of what they are given.
     signal.signal(signal.SIGPROF, _late)
     for index in indices:
         chosen = case(seed, index, names)
-        print(json.dumps({"begin": index, "name": chosen.name}), file=pipe, flush=True)
-        result = run_case(box, chosen, seconds)
+        told = {"begin": index, "name": chosen.name}
+        print(json.dumps(told), file=pipe, flush=True)
+        data = mutant(KNOWN[chosen.name], box.sound[chosen.name], chosen.rng)
+        print(json.dumps({**told, "made": True}), file=pipe, flush=True)
+        result = run_case(box, chosen, data, seconds)
         data = result.pop("data")
         if data:
             keep(Path(out), seed, result, data)

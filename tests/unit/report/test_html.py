@@ -272,6 +272,9 @@ def test_further_scenes_lie_on_pages_beside_the_report(run, source, tmp_path, mo
     shutil.copytree(run.folder, folder)
     monkeypatch.setattr("harness.report.html.page.PAGE_SCENES", 1)
     first, second, third = source.ids
+    (folder / "report").mkdir()
+    for name in ("scenes-3-3.html", "scenes-101-200.html", "scenes-notes.html", "mine.html"):
+        (folder / "report" / name).touch()
     seen: list[str] = []
     shown = Shown(telling=[second], sample=[], others=[first, third])
     main = Page(write_report(folder, source, shown, lambda names: (seen.append(name) or name for name in names)))
@@ -281,6 +284,10 @@ def test_further_scenes_lie_on_pages_beside_the_report(run, source, tmp_path, mo
     assert "plays back 1 of 3 scenes" in main.text
     links = [attrs["href"] for tag, attrs in main.tags if tag == "a" and "scenes-" in (attrs.get("href") or "")]
     assert links == ["report/scenes-1-1.html", "report/scenes-2-2.html"]
+    kept = {path.name for path in (folder / "report").iterdir()}
+    assert kept == {"scenes-1-1.html", "scenes-2-2.html", "scenes-notes.html", "mine.html"}, (
+        "its own old pages alone go"
+    )
     for name, link in zip((first, third), links, strict=True):
         page = Page(folder / link)
         index = json.loads(page.data["index"])

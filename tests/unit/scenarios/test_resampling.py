@@ -315,6 +315,11 @@ def test_what_is_said_about_a_source():
         resampling_note(["5 Hz", "2 Hz", "5 Hz", "10 Hz"])
         == "3 of 4 scenes are resampled to 10 Hz: recorded were 2 at 5 Hz, 1 at 2 Hz"
     )
+    assert (
+        resampling_note(["10 Hz, uneven", "10 Hz"])
+        == "1 of 2 scenes have uneven time stamps (10 Hz on average) and are resampled to an even 10 Hz"
+    )
+    assert resampling_note(["10 Hz, uneven", "5 Hz", "5 Hz"]).endswith("2 at 5 Hz, 1 at 10 Hz on average (uneven)")
 
 
 def test_validate_tells_the_rate_and_velocities_that_do_not_fit():
