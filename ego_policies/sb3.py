@@ -115,7 +115,15 @@ def actor_from_state_dict(state: Mapping[str, object], activation: str | None = 
         names = [f"{prefix}{number}" for number in hidden] + ([output] if output else [])
         chosen = activation or default
         if chosen not in ACTIVATIONS:
-            raise PolicyError(f"{where}: activation {chosen!r} is not one of {', '.join(ACTIVATIONS)}.")
+            raise PolicyError(
+                f"{where}: activation {chosen!r} is not one of {', '.join(ACTIVATIONS)}. "
+                "Export the policy to TorchScript (.pt) or ONNX (.onnx) instead."
+            )
+        if prefix == _LAYOUTS["actor_critic"][0] and "log_std" not in state:
+            raise PolicyError(
+                f"{where}: the policy chooses among discrete actions (it has no log_std), but Gauntlet's are two "
+                "numbers in [-1, 1]. Export one that maps its choice to steering and throttle to TorchScript (.pt)."
+            )
         layers = tuple(_layer(state, name, where) for name in names)
         for (first, _), (second, _) in itertools.pairwise(layers):
             if second.shape[1] != first.shape[0]:

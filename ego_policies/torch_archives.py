@@ -38,7 +38,7 @@ class TorchArchive:
         """Open it.
 
         Raises:
-            ValueError: It is too large, or its members do not lie in one folder.
+            ValueError: It is too large, its members do not lie in one folder, or its numbers are big-endian.
             BadZipFile: It is no zip.
         """
         self._zip = checked_zip(data, MAX_BYTES, ratio=50.0)
@@ -47,6 +47,8 @@ class TorchArchive:
         if len(roots) != 1:
             raise ValueError(f"its members do not lie in one folder, but in {sorted(roots)[:3]}")
         self._members = {member.filename.partition("/")[2]: member for member in members}
+        if "byteorder" in self._members and self.read("byteorder", 8) != b"little":
+            raise ValueError("its numbers are big-endian")
 
     @property
     def names(self) -> list[str]:

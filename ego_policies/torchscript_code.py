@@ -283,6 +283,8 @@ class _CheckedCasts(ast.NodeTransformer):
 
 def _check_hints(statement: ast.stmt, returns: ast.expr | None) -> None:
     """Refuse a list written out where the type `Any` is expected of it: torch's compiler dies of that."""
+    kind: ast.expr | None
+    value: ast.expr | None
     for item in ast.walk(statement):
         match item:
             case ast.Call(func=ast.Name(id="annotate"), args=[kind, value]):

@@ -1,8 +1,8 @@
 """Names of code in a run that is resumed: a run folder may come from a stranger, and its words must not choose code.
 
 `run.json` holds names such as `module:Class`, which are imported, and `torchscript:FILE?trust=true`, whose graph is run
-unchecked. When a run is resumed, such a name counts only if whoever resumes it types it again. What lies in the run
-folder is never imported, typed or not.
+unchecked. When a run is resumed, such a name counts only if whoever resumes it types it again, and so does a place
+outside of the run folder that is written to. What lies in the run folder is never imported, typed or not.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ KINDS: Final[dict[str, RegistryKind]] = {
     "backbone": "backbone",
 }
 """Fields of configurations that name components, and the kind of component."""
+WRITTEN: Final = frozenset({"json", "samples", "rollouts", "cache"})
+"""Fields of configurations that name a file or folder which a run writes, besides its own folder."""
 TRUST: Final = "trust"
 """Option of a component that lets its file do more than is checked."""
 
 
 def check_resumed(config: DataclassInstance, arguments: Sequence[str], folder: Path) -> None:
-    """Refuse names of code that only the run folder names, and code that lies in the run folder.
+    """Refuse names of code and places to write to that only the run folder names, and code that lies in the run folder.
 
     From then on this process imports nothing from the run folder: it is taken off the module search path.
 
@@ -48,14 +50,21 @@ def check_resumed(config: DataclassInstance, arguments: Sequence[str], folder: P
         folder: The run folder.
 
     Raises:
-        ConfigError: A name is not among the arguments, or its module lies in the run folder.
+        ConfigError: A name or place is not among the arguments, or a module lies in the run folder.
     """
     place, search = folder.resolve(), list(sys.path)
+    typed = _typed(arguments)
+    for name, path in _written(config):
+        if path not in map(Path, typed) and not _inside(path, place):
+            raise ConfigError(
+                f"run {folder} names a place to write to: {option(name)} {path}. A run folder may come from a "
+                f"stranger: give the option again, as in --resume {folder} {option(name)} {path}, or another place."
+            )
     sys.path[:] = [entry for entry in sys.path if not _inside(Path(entry), place)]
     for name, text in names_of_code(config):
-        if not any(text in (word, word.partition("=")[2]) for word in arguments):
+        if text not in typed:
             raise ConfigError(
-                f"run {folder} names code to be run: {option(name)} {text}. A run folder may come from a stranger: "
+                f"run {folder} names code to be run: {option(name)} {text}. A run folder may come from a "
                 f"if you know this code, give the option again, as in --resume {folder} {option(name)} {text}."
             )
         module = parse(labelled(text)[1]).name
@@ -90,6 +99,23 @@ def _texts(config: DataclassInstance, prefix: str = "") -> Iterator[tuple[str, s
         elif item.name in KINDS:
             for text in (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ():
                 yield prefix + item.name, text
+
+
+def _typed(arguments: Sequence[str]) -> set[str]:
+    """The words of a command line, and what stands behind an `=`; not the run folder, whose name is a stranger's."""
+    named = {index + 1 for index, word in enumerate(arguments) if word == "--resume"}
+    words = [word for index, word in enumerate(arguments) if index not in named and not word.startswith("--resume=")]
+    return {*words, *(word.partition("=")[2] for word in words if word.startswith("--"))}
+
+
+def _written(config: DataclassInstance, prefix: str = "") -> Iterator[tuple[str, Path]]:
+    """Places outside of the run folder that a run writes to, with the dotted names of their fields."""
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            yield from _written(value, f"{prefix}{item.name}.")
+        elif item.name in WRITTEN and isinstance(value, Path):
+            yield prefix + item.name, value
 
 
 def _is_code(field: str, text: str) -> bool:

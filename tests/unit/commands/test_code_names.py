@@ -35,6 +35,8 @@ class Config(RunOptions):
     """Who drives."""
     traffic: str = "log"
     """Who else."""
+    json: Path | None = None
+    """Where to write."""
     inner: Inner = field(default_factory=Inner)
     """How."""
 
@@ -96,6 +98,24 @@ def test_registered_names_and_files_go_on(here, text):
 def test_every_option_that_names_a_component(here, option):
     with pytest.raises(ConfigError, match="names code to be run"):
         resumed(["--resume", str(stranger(here / "run", **option))])
+
+
+def test_the_name_of_the_run_folder_repeats_nothing(here):
+    run = stranger(here / "mine:Policy", sut=["mine:Policy"])
+    for given in (["--resume", run.name], [f"--resume={run.name}"]):
+        with pytest.raises(ConfigError, match="names code to be run"):
+            resumed(given)
+
+
+def test_a_place_to_write_to_counts_when_it_is_typed_again(here):
+    run = stranger(here / "run", json=str(here / "victim.json"))
+    for given in ([], ["--json", str(here / "victim.json")], ["--json=./mine.json"], ["--json", "None"]):
+        if given:
+            resumed(["--resume", str(run), *given])
+        else:
+            with pytest.raises(ConfigError, match=r"names a place to write to: --json .*victim\.json"):
+                resumed(["--resume", str(run)])
+    resumed(["--resume", str(stranger(here / "own", json=str(here / "own" / "table.json")))])
 
 
 @pytest.mark.parametrize("equals", [True, False])

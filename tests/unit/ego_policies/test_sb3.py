@@ -153,3 +153,15 @@ def test_a_network_of_another_kind_is_refused(checkpoint):
 def test_an_observation_of_another_length_names_the_preset(checkpoint):
     with pytest.raises(PolicyError, match=r"\(7,\).*\(101,\).*'metadrive'"):
         TD3Policy(checkpoint, observation="metadrive").act(np.zeros(101, np.float32), None)
+
+
+def test_a_policy_of_discrete_actions_is_no_pair_of_numbers(plain_env, tmp_path):
+    build("ppo", plain_env()).save(tmp_path / "m")
+    with zipfile.ZipFile(tmp_path / "m.zip") as archive:
+        state = torch.load(io.BytesIO(archive.read("policy.pth")), weights_only=True)
+    del state["log_std"]
+    packed = io.BytesIO()
+    torch.save(state, packed)
+    rewrite(tmp_path / "m.zip", **{"policy.pth": packed.getvalue()})
+    with pytest.raises(PolicyError, match="chooses among discrete actions"):
+        SB3Policy(tmp_path / "m.zip")

@@ -25,7 +25,7 @@ STATE = {
     f"{name}.{part}": torch.arange(6.0).view(2, 3) if part == "weight" else torch.zeros(2)
     for name in ("mlp_extractor.policy_net.0",)
     for part in ("weight", "bias")
-} | {"action_net.weight": torch.eye(2), "action_net.bias": torch.zeros(2)}
+} | {"action_net.weight": torch.eye(2), "action_net.bias": torch.zeros(2), "log_std": torch.zeros(2)}
 SPACE = {"low": "[-1. -1.]", "high": "[1. 1.]"}
 
 
