@@ -30,6 +30,12 @@ EXAMPLES: Final[dict[registry.RegistryKind, str]] = {
     "backbone": "smart:FILE?temperature=0.9",
 }
 """A specification of each kind, for error messages."""
+_METHODS: Final[Mapping[registry.RegistryKind, str]] = {
+    "adversary": "plan",
+    "curriculum": "schedule",
+    "traffic": "step",
+}
+"""What a component must be able to do; a policy may be any callable, which is adapted."""
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
@@ -132,11 +138,18 @@ def construct(kind: registry.RegistryKind, spec: Spec, target: Callable[..., Any
     _check_protocol(spec, offered)
     common = {key: value for key, value in offered.items() if key in known and value is not None}
     try:
-        return target(**{**common, **own})
+        made = target(**{**common, **own})
     except TypeError as error:
         raise ConfigError(
             f"{kind} {spec.text!r}: {error}. Check its file and options; an example is {EXAMPLES[kind]}."
         ) from error
+    method = _METHODS.get(kind)
+    if method is not None and not callable(getattr(made, method, None)):
+        raise ConfigError(
+            f"{kind} {spec.text!r}: it gives {made!r:.80}, which has no method {method}(). "
+            f"An example is {EXAMPLES[kind]}."
+        )
+    return made
 
 
 def _parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from multiprocessing import Pipe, spawn
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import cloudpickle
 
@@ -91,6 +91,10 @@ class Child:
         except ConnectionError:
             # It died at once: `result` says so.
             return
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse copies: a copy of the pipe would close the same file descriptor when it is forgotten."""
+        raise TypeError("a process cannot be copied or pickled")
 
     @property
     def pid(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Final, Literal
 
 from harness.errors import ConfigError
@@ -16,6 +17,8 @@ SUBSTEPS: Final = 5
 """Length of a physics step, s, and how many make an environment step (MetaDrive's defaults)."""
 IDLE_BRAKE: Final = 2.0
 """Brake on every wheel while coasting (`BaseVehicle._apply_throttle_brake(0)`)."""
+MAX_HORIZON: Final = 36_000
+"""Longest episode, steps: an hour. What everybody does is recorded in rows that exist from the beginning."""
 EGO_LENGTH: Final = 4.515
 EGO_WIDTH: Final = 1.852
 """Body of the simulated ego, m: MetaDrive 0.4.3's `DefaultVehicle`, whatever the log's car measured."""
@@ -169,8 +172,8 @@ class EngineConfig:
         Raises:
             ConfigError: An option is out of range or unknown.
         """
-        if self.horizon is not None and self.horizon < 1:
-            raise ConfigError(f"horizon is {self.horizon}; it must be at least 1 step")
+        if self.horizon is not None and not (isinstance(self.horizon, Integral) and 1 <= self.horizon <= MAX_HORIZON):
+            raise ConfigError(f"horizon is {self.horizon!r}; it must be a whole number of steps, 1 to {MAX_HORIZON:,}")
         if self.cache_scenes < 1:
             raise ConfigError(f"cache_scenes is {self.cache_scenes}; at least the current scene must fit")
         if self.observation not in SENSORS:

@@ -6,6 +6,7 @@ import atexit
 import gc
 import logging
 import os
+import threading
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,9 @@ from panda3d.core import PythonCallbackObject
 from harness.errors import EngineError
 
 logger = logging.getLogger(__name__)
+
+starting = threading.RLock()
+"""Held while a thread looks whether the engine is free and takes it."""
 
 _CRASH_FLAGS = {
     MetaDriveType.VEHICLE: "crash_vehicle",
@@ -67,10 +71,11 @@ def start_engine(config: Mapping[str, object], owner: object) -> HeadlessEngine:
     Raises:
         EngineError: There is one already.
     """
-    ensure_free()
-    engine = HeadlessEngine(config)
-    engine.owner, engine.process = weakref.ref(owner), os.getpid()
-    BaseEngine.singleton = engine
+    with starting:
+        ensure_free()
+        engine = HeadlessEngine(config)
+        engine.owner, engine.process = weakref.ref(owner), os.getpid()
+        BaseEngine.singleton = engine
     # Panda3D crashes the interpreter at exit when Python callbacks are still registered.
     atexit.register(close_engine)
     return engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, Final
 
 import gymnasium as gym
@@ -42,7 +43,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     After a reset, `rng`, `scenario_index`, `schedule` and `attack` say what was drawn and planned.
 
     Reset options:
-        scenario: Index or id; default: drawn uniformly.
+        scenario: Index or id; default, also where None is given: drawn uniformly.
         attack: Whether to attack; default: drawn with the schedule's probability.
         intensity: Intensity of the attack; default: the schedule's.
 
@@ -178,6 +179,10 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """Release the simulator: another environment may then be made in this process."""
         self.core.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles take along: everything but the episode under way; they begin with a reset."""
+        return {**vars(self), "_scenario": None, "_under_way": None}
+
     def restart(self) -> None:
         """Forget all experience: remembered trajectories, and how far a curriculum has come."""
         self._under_way = None
@@ -208,14 +213,19 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.buffer.load_state_dict(state["buffer"])
 
     def _check_options(self, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        options = options or {}
-        unknown = sorted(set(options) - set(OPTIONS))
+        if not isinstance(options, Mapping | None):
+            raise ConfigError(f"reset options: expected a dictionary of {', '.join(OPTIONS)}, got {options!r}.")
+        options = {name: value for name, value in (options or {}).items() if value is not None}
+        unknown = [name for name in options if name not in OPTIONS]
         if unknown:
             raise ConfigError(f"unknown reset option {unknown[0]!r}. Known: {', '.join(OPTIONS)}.")
-        if options.get("attack") and self.adversary is None:
+        attack, intensity = options.get("attack", False), options.get("intensity", 0.0)
+        if not isinstance(attack, bool | np.bool_):
+            raise ConfigError(f"reset option attack: expected True or False, got {attack!r}.")
+        if attack and self.adversary is None:
             raise ConfigError("reset option attack=True, but this environment has no adversary.")
-        if "intensity" in options and not np.isfinite(options["intensity"]):
-            raise ConfigError(f"reset option intensity must be finite, got {options['intensity']!r}.")
+        if not isinstance(intensity, Real) or not np.isfinite(float(intensity)):
+            raise ConfigError(f"reset option intensity: expected a finite number, got {intensity!r}.")
         return options
 
     def _pick(self, wanted: Any) -> int:
@@ -230,7 +240,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             if wanted not in self._index_of:
                 raise ConfigError(f"reset option scenario: no scene {wanted!r} among {len(self.source)}.")
             return self._index_of[wanted]
-        if isinstance(wanted, (int, np.integer)) and 0 <= wanted < len(self.source):
+        if isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool) and 0 <= wanted < len(self.source):
             return int(wanted)
         raise ConfigError(
             f"reset option scenario: expected an id or an index below {len(self.source)}, got {wanted!r}."

@@ -49,6 +49,11 @@ class _Core:
         self.observation_space = gym.spaces.Box(0.0, 1.0, (size,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
+    def __getstate__(self) -> dict[str, object]:
+        """What copies and pickles take along: no simulator, for theirs starts at their first reset."""
+        kept = ("source", "options", "observation_space", "action_space")
+        return {name: vars(self)[name] for name in kept}
+
 
 class _Passing(_Core, ABC):
     """One that passes calls on to what it has: an environment, or another core."""
@@ -197,9 +202,13 @@ class AutoCore(_Passing):
         if self._core is None or not self._core.live:
             # Imported here: it takes a second and needs MetaDrive's libraries.
             from harness.engine import GauntletEnv  # noqa: F401 (quietly, and naming what is missing)
-            from harness.engine.headless import engine_taken
+            from harness.engine.headless import engine_taken, starting
 
-            self._core = (RemoteCore if engine_taken() else LocalCore)(self.source, self.options)
+            with starting:  # Until it is taken: another thread may be looking as well.
+                if not engine_taken():
+                    self._core = LocalCore(self.source, self.options)
+                    return self._core.reset(seed=seed, options=options)
+            self._core = RemoteCore(self.source, self.options)
         return self._core.reset(seed=seed, options=options)
 
     def close(self) -> None:

@@ -100,12 +100,16 @@ def _open(data: Data, split: str | None) -> ScenarioSource:
         return open_source(data, split=split)
     if split is not None:
         raise ConfigError(f"split {split!r} needs `data` to be a name or a folder; a source in memory has no splits.")
+    if not hasattr(data, "ids"):
+        raise ConfigError(f"data: expected 'procedural', a path or a ScenarioSource, got {data!r:.80}.")
     return data
 
 
 def _adversary(name: str | Adversary, options: dict[str, object] | None) -> tuple[Adversary, float | None]:
     """The adversary that a specification names (see `harness.specs`), and the intensity behind its @, if any."""
     if not isinstance(name, str):
+        if not callable(getattr(name, "plan", None)):
+            raise ConfigError(f"adversary: expected a name such as 'cat@0.5', or an Adversary, got {name!r:.80}.")
         return name, None
     spec = _with(name, options)
     return build("adversary", spec), spec.intensity

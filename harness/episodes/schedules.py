@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Protocol
 
 from harness.errors import ConfigError
@@ -57,10 +59,12 @@ class FixedSchedule:
         """Fix them.
 
         Raises:
-            ConfigError: The probability is not in [0, 1].
+            ConfigError: The probability is not in [0, 1], or the intensity is not finite.
         """
-        if not 0.0 <= probability <= 1.0:
-            raise ConfigError(f"attack probability must lie in [0, 1], got {probability}.")
+        if not _finite(probability) or not 0.0 <= probability <= 1.0:
+            raise ConfigError(f"attack probability must lie in [0, 1], got {probability!r}.")
+        if not _finite(intensity):
+            raise ConfigError(f"attack intensity must be a finite number, got {intensity!r}.")
         self._schedule = AttackSchedule(float(probability), float(intensity))
 
     def current(self) -> AttackSchedule:
@@ -156,3 +160,7 @@ class CurriculumSchedule:
         """Restore."""
         self.steps = int(state["steps"])
         self.curriculum.load_state_dict(state["curriculum"])
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)

@@ -1,14 +1,20 @@
 """Several environments in one process: nobody has to know that MetaDrive allows one engine."""
 
+import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import threading
+import time
+from copy import deepcopy
 
 import numpy as np
 import pytest
 
 import harness.envs  # noqa: F401
+from harness.engine.config import EngineConfig
 from harness.envs.cores import AutoCore, LocalCore, RemoteCore
 from harness.envs.suite import AdversaryEnv
 from harness.errors import EngineError, PolicyError
@@ -54,6 +60,45 @@ def test_the_second_environment_moves_out_and_gives_the_same(pair):
     assert np.array_equal(here.core.view().agents, there.core.view().agents)
     assert np.array_equal(here.core.recording().ego.states, there.core.recording().ego.states)
     assert here.observation_space == there.observation_space
+
+
+def test_copies_have_no_simulator_and_leave_the_original_its_own(pair):
+    for env in pair:
+        env.reset(seed=0)
+        copies = deepcopy(env), pickle.loads(pickle.dumps(env))
+        for copy in copies:
+            with pytest.raises(EngineError, match="before reset"):
+                copy.step(STRAIGHT)
+            assert copy.core._core is None
+        del copy, copies
+        gc.collect()
+        env.step(STRAIGHT)
+    with pytest.raises(TypeError, match="cannot be copied"):
+        deepcopy(pair[1].core._core._child)
+
+
+def test_the_engine_goes_to_one_of_several_threads(monkeypatch):
+    began, places = [], []
+
+    class Slow(LocalCore):
+        def reset(self, *, seed, options):
+            time.sleep(0.05)
+            began.append(self)
+
+    class Elsewhere(RemoteCore):
+        def reset(self, *, seed, options):
+            places.append(self)
+
+    monkeypatch.setattr("harness.engine.headless.engine_taken", lambda: bool(began))
+    monkeypatch.setattr("harness.envs.cores.LocalCore", Slow)
+    monkeypatch.setattr("harness.envs.cores.RemoteCore", Elsewhere)
+    cores = [AutoCore(tiny_source(), EngineConfig()) for _ in range(3)]
+    threads = [threading.Thread(target=core.reset, kwargs={"seed": 0, "options": {}}) for core in cores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(began), len(places)) == (1, 2)
 
 
 def test_errors_cross_the_border_as_themselves(pair):

@@ -1,6 +1,7 @@
 """Who is attacked when, against what; with a fake simulator."""
 
 import copy
+import pickle
 
 import gymnasium as gym
 import numpy as np
@@ -334,8 +335,35 @@ def test_misuse_is_one_clear_error():
     for bad in (-0.1, 1.5):
         with pytest.raises(ConfigError, match=r"\[0, 1\]"):
             FixedSchedule(bad, 1.0)
+    for bad in (float("nan"), "hard", None):
+        with pytest.raises(ConfigError, match="finite number"):
+            FixedSchedule(0.5, bad)
     with pytest.raises(ConfigError, match="total_steps"):
         CurriculumSchedule(Ramp(), 0)
+
+
+@pytest.mark.parametrize(
+    "options", [5, [1], {"scenario": True}, {"attack": "no"}, {"intensity": "x"}, {"intensity": [1]}, {1: 2}]
+)
+def test_reset_options_of_the_wrong_kind_are_one_clear_error(options):
+    env, _ = build()
+    with pytest.raises(ConfigError, match="reset option"):
+        env.reset(seed=0, options=options)
+    env.reset(seed=0, options=dict.fromkeys(("scenario", "attack", "intensity")))
+
+
+def test_a_copy_begins_with_a_reset():
+    env, _ = build()
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(STILL)
+    copies = copy.deepcopy(env), pickle.loads(pickle.dumps(env))
+    env.reset()
+    for other in copies:
+        with pytest.raises(EngineError, match="before reset"):
+            other.step(STILL)
+        other.reset()
+        assert other.rng.bit_generator.state == env.rng.bit_generator.state
 
 
 def test_render_and_close_reach_the_simulator():

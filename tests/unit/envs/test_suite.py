@@ -27,6 +27,26 @@ def test_a_curriculum_is_named_with_its_options_as_in_commands():
     assert more.scheduler.current().probability == 0.75
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"horizon": 0}, "1 to 36,000"),
+        ({"horizon": 1.5}, "1 to 36,000"),
+        ({"horizon": "long"}, "1 to 36,000"),
+        ({"horizon": 10**9}, "1 to 36,000"),
+        ({"probability": "often"}, r"\[0, 1\]"),
+        ({"intensity": "hard"}, "finite number"),
+        ({"adversary": 5}, "adversary: expected a name"),
+        ({"adversary": "builtins:print"}, r"no method plan\(\)"),
+        ({"data": None}, "data: expected"),
+        ({"data": ["a.pkl"]}, "data: expected"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_one_clear_error(options, message):
+    with pytest.raises(ConfigError, match=message):
+        AdversaryEnv(**{"data": tiny_source(), "adversary": "rule", **options})
+
+
 def test_the_curriculum_sets_the_intensity():
     with pytest.raises(ConfigError, match="curriculum sets the intensity"):
         CurriculumEnv(tiny_source(), adversary="rule@0.25")

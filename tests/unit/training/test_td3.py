@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import TD3
+from stable_baselines3.common.logger import Logger
 
 from harness.errors import ConfigError, WeightsError
 from harness.training.td3 import FastTD3, FlatStack, resolve_precision
@@ -35,6 +36,8 @@ def model_with_memories(cls: type[TD3], **options) -> TD3:
         seed=3,
         **options,
     )
+    # Without a logger of its own Stable-Baselines3 makes a folder for one in the system's temporary folder.
+    model.set_logger(Logger(folder=None, output_formats=[]))
     model._setup_learn(1000, None)
     rng = np.random.default_rng(0)
     for _ in range(500):
