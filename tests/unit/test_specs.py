@@ -6,24 +6,33 @@ from harness.errors import ConfigError, UnknownNameError
 from harness.specs import build, parse
 
 
-class Gadget:
+class Part:
+    """What every kind of component can do."""
+
+    def plan(self):
+        raise NotImplementedError
+
+    schedule = step = plan
+
+
+class Gadget(Part):
     """Takes a file, an option, and what a command offers."""
 
     def __init__(self, prior=None, weights=None, protocol="corrected", size=1):
         self.prior, self.weights, self.protocol, self.size = prior, weights, protocol, size
 
 
-class Steered:
+class Steered(Part):
     def __init__(self, weights=None, prior=None, experts=None):
         self.experts, self.prior, self.weights = experts, prior, weights
 
 
-class Open:
+class Open(Part):
     def __init__(self, weights=None, **options):
         self.weights, self.options = weights, options
 
 
-class Bare:
+class Bare(Part):
     """Takes nothing."""
 
 
