@@ -12,9 +12,13 @@ METADRIVE: Final = "pip install --no-deps --ignore-requires-python metadrive-sim
 """Installs MetaDrive where its own metadata forbids it: on Python 3.12 and up."""
 MAX_MESSAGE: Final = 1500
 """Characters of a message. Names of strangers' files occur in messages, and such a name can have any length."""
-UNSHOWN: Final = "\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-"""Characters (of a regular expression's set) that break a line, steer a terminal, reorder what is beside them, are not
-seen, or cannot be written as UTF-8 (halves of surrogate pairs)."""
+UNSHOWN: Final = (
+    "\x00-\x1f\x7f-\x9f\u2028-\u202e\ufff9-\ufffb\ud800-\udfff"
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""Characters (of a regular expression's set) that break a line, steer a terminal, reorder what is beside them, cannot
+be written as UTF-8 (halves of surrogate pairs), or are not seen (Unicode's `Default_Ignorable_Code_Point`)."""
 _CONTROL: Final = re.compile(f"[{UNSHOWN}]")
 
 

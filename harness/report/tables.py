@@ -272,7 +272,7 @@ def _plain_text(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = one_line(value, len(value))
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.startswith(tuple("=+-@＝＋－＠")) else text
 
 
 def tex(text: str) -> str:

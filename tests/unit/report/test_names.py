@@ -16,7 +16,7 @@ from harness.report.tables import Column, Table, csv_text
 
 MARKUP = "[bold]a[/bold] [/]"
 ESCAPES = "\x1b[31mred\x1b[0m\x07\x9b"
-REORDERED = "a\u202ebc\u2066\u200f\u061c\u200b"
+REORDERED = "a\u202ebc\u2066\u200f\u061c\u200b\u180e\u3164\ufe0f\U000e0041"
 HALF = "a\ud800b"
 LINES = "a\nb\rc\u2028d"
 FORMULA = "=cmd|' /C calc'!A0"
@@ -24,7 +24,7 @@ ELEMENT = "</script><script>alert(1)</script>&"
 MATHS = r"$\frac{a$"
 CHINESE = "山" * 32
 EMOJI = ":smile:"
-NAMES = [MARKUP, ESCAPES, REORDERED, HALF, LINES, FORMULA, ELEMENT, MATHS, CHINESE, EMOJI, "a|b", "back\\"]
+NAMES = [MARKUP, ESCAPES, REORDERED, HALF, LINES, FORMULA, ELEMENT, MATHS, CHINESE, EMOJI, "a|b", "back\\", "＝1"]
 HARMFUL = set(ESCAPES + REORDERED + HALF + LINES) - set("[31mred[0mabcd")
 
 
@@ -59,7 +59,7 @@ def test_errors_stay_on_their_line() -> None:
 def test_csv(name: str) -> None:
     for text in (table(name).csv(), csv_text([{"scene": name, "agents": 2}])):
         (row,) = csv.DictReader(io.StringIO(text))
-        assert not row["scene"].startswith(("=", "+", "-", "@"))
+        assert not row["scene"].startswith(tuple("=+-@＝＋－＠"))
         assert len(text.splitlines()) == 2
         assert not HARMFUL & set(row["scene"])
         text.encode()
