@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
 
 from harness.errors import ConfigError, ScenarioError
 from scenarios.indexing.facts import UNREAD, Known, scene_facts, unfit_reasons
@@ -13,6 +15,8 @@ from scenarios.sources import PROCEDURAL, open_source
 from scenarios.splits import SPLITS, Subset
 from scenarios.store import CACHE_SCENES
 
+EDGELESS: Final = "no road edges"
+"""Why a scene is left out where leaving the road is judged."""
 EXAMPLES = "`20` (the first 20), `10:20` (a range), `#3` (one), a scene's id, or several of these with commas"
 
 
@@ -146,6 +150,29 @@ def readable_scenes(source: ScenarioSource) -> ScenarioSource:
     return FitScenes(source, kept, bad)
 
 
+def edged_scenes(source: ScenarioSource, asker: str) -> ScenarioSource:
+    """The scenes of a source whose maps say where the road ends; the source itself where all do.
+
+    Args:
+        source: All scenes; what cannot be read is kept: whoever reads it learns why.
+        asker: What needs the edges, for messages.
+
+    Raises:
+        ConfigError: None has any.
+    """
+    lacking = [not (facts.road_edges or facts.error) for facts in scene_facts(source)]
+    if not any(lacking):
+        return source
+    if all(lacking):
+        raise ConfigError(
+            f"{asker} judges by road edges, and none of the {len(lacking)} scenes has any; the first is "
+            f"{source.ids[0]}. Choose other scenes."
+        )
+    kept = [index for index, lacks in enumerate(lacking) if not lacks]
+    bad = [LeftOut(source.ids[index], f"{EDGELESS}: {asker} judges by them") for index in np.flatnonzero(lacking)]
+    return FitScenes(source, kept, bad)
+
+
 def left_out(source: object) -> Iterator[LeftOut]:
     """What was left out of a source, or of the sources that it is made of."""
     yield from getattr(source, "left_out", ())
@@ -171,5 +198,5 @@ def left_out_line(unfit: Sequence[LeftOut], total: int) -> str:
         kind = item.reason.partition(":")[0]
         kinds[kind] = kinds.get(kind, 0) + 1
     why = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items(), key=lambda item: -item[1]))
-    asked = "" if set(kinds) == {UNREAD} else " as unfit (--fit-only)"
+    asked = "" if set(kinds) <= {UNREAD, EDGELESS} else " as unfit (--fit-only)"
     return f"left out {len(unfit)} of {total} scenes{asked}: {why}."

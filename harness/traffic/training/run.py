@@ -16,9 +16,10 @@ from harness.report.training_tables import tokens_table
 from harness.traffic.tokens.build import build_vocabulary, measure
 from harness.traffic.training.options import TrainTrafficConfig, VocabularyCommand
 from harness.traffic.training.recipe import StagePlan, run_stages
+from harness.traffic.training.reinforcement import METHODS
 from harness.traffic.training.stages import FROM_SCRATCH, stages_of
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import open_scenes
+from scenarios.selection import edged_scenes, open_scenes
 from scenarios.splits import Concat
 from scenarios.training_pool import training_pool
 
@@ -47,6 +48,9 @@ def train(config: TrainTrafficConfig, session: Session) -> Path:
     if config.init is None and names[0] not in FROM_SCRATCH:
         raise ConfigError(f"--stage {config.stage} starts from trained weights: give --init FILE (of --stage bc).")
     scenes = sources(config, session)
+    if judged := [name for name in names if name in METHODS]:
+        train_on, val = (edged_scenes(source, f"stage {judged[0]}") for source in scenes)
+        scenes = train_on, val
     with session.open_run(config, *scenes) as record:
         with FitDisplay(session.console, board=record.path) as display:
             weights, rows = run_stages(_plan(config, names, record.path), *scenes, record.path, display)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -56,6 +57,26 @@ def test_cloning_then_recipe(tmp_path, base):
 def test_fine_tuning_needs_weights(tmp_path, base):
     with pytest.raises(ConfigError, match="--init"):
         train(TrainTrafficConfig(stage="catk", out=tmp_path / "x", **base), quiet(train_traffic.train))
+
+
+def test_scenes_without_road_edges_are_left_out_where_they_are_judged(tmp_path, base, monkeypatch):
+    one, other = two_scenes().scenes
+    bare = replace(one, id="bare", features=tuple(item for item in one.features if not item.is_road_edge))
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: Scenes(bare, other))
+    monkeypatch.setattr("harness.traffic.training.run.run_stages", lambda plan, *rest: (seen.append(rest), 1 / 0))
+    seen: list = []
+    config = TrainTrafficConfig(stage="mpo", init=tmp_path / "w", out=tmp_path / "x", **base)
+    shown = quiet(train_traffic.train)
+    with pytest.raises(ZeroDivisionError):
+        train(config, shown)
+    assert [source.ids for source in seen[0][:2]] == [("b",), ("b",)]
+    assert "left out 2 of 4 scenes: no road edges 2." in shown.console.file.getvalue()
+    assert json.loads((tmp_path / "x" / "left_out.json").read_text()) == {
+        "bare": "no road edges: stage mpo judges by them"
+    }
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: Scenes(bare))
+    with pytest.raises(ConfigError, match="stage mpo judges by road edges, and none of the 1 scenes has any"):
+        train(replace(config, out=tmp_path / "y"), shown)
 
 
 def test_a_run_is_not_overwritten(tmp_path, base):
