@@ -114,6 +114,9 @@ def check_names(scenario: Scenario) -> Iterable[Finding]:
         ("map_features: type", (feature.type for feature in scenario.features)),
         ("dynamic_map_states", (name for name in scenario.lights if isinstance(name, str))),
     ):
+        names = tuple(names)
+        if "".join(names).isprintable():
+            continue
         odd = [name for name in names if shown(name) != name]
         if odd:
             yield error(field, f"{brief(odd[0])} holds characters that cannot be shown ({len(odd)} such names)")
@@ -140,17 +143,33 @@ def check_places(scenario: Scenario) -> Iterable[Finding]:
     away = _farthest(scenario.position - np.append(start, 0.0), scenario.valid)  # Heights count from sea level.
     for agent in np.flatnonzero(away > MAX_DISTANCE)[:3]:
         yield error(_track(scenario, agent, "position"), f"is {away[agent]:.3g} m from the ego's start; {_NEARER}")
-    far = [feature for feature in scenario.features if _reach(feature, start) > MAX_DISTANCE]
-    if far:
-        most = f"is {_reach(far[0], start):.3g} m from the ego's start ({len(far)} such elements in all)"
-        yield error(f"map_features[{far[0].id!r}]", f"{most}; {_NEARER}")
+    yield from _check_map_places([feature for feature in scenario.features if len(feature.points)], start)
+
+
+def _check_map_places(features: Sequence[MapFeature], start: NDArray[np.float64]) -> Iterable[Finding]:
+    """Map elements that have points: their distance from the ego's `start` [2], their length, their resolution."""
+    if not features:
+        return
+    points = np.concatenate([feature.points[:, :2] for feature in features], dtype=np.float64)
+    first = np.cumsum([0, *(len(feature.points) for feature in features[:-1])])
+    reach = np.maximum.reduceat(np.abs(points - start).max(1), first)
+    far = np.flatnonzero(reach > MAX_DISTANCE)
+    if len(far):
+        most = f"is {reach[far[0]]:.3g} m from the ego's start ({len(far)} such elements in all)"
+        yield error(f"map_features[{features[far[0]].id!r}]", f"{most}; {_NEARER}")
         return  # Their length says no more.
-    road = sum(_length(feature) for feature in scenario.features)
+    step = np.diff(points, axis=0)
+    step[first[1:] - 1] = 0.0  # From one element to the next.
+    road = float(np.hypot(step[:, 0], step[:, 1]).sum())
     if road > MAX_ROAD:
         yield error("map_features", f"{road / 1000:,.0f} km of lines; at most {MAX_ROAD / 1000:,.0f} km can be used")
-    coarse = [feature.id for feature in scenario.features if _coarse(feature)]
-    if coarse:
-        yield warning(f"map_features[{coarse[0]!r}]", "is in single precision, whose steps exceed 0.1 m that far out")
+    largest = np.maximum.reduceat(np.abs(points).max(1), first)
+    fine = np.array([2.0 ** -_FRACTION.get(feature.points.dtype.itemsize, 52) for feature in features])
+    coarse = np.flatnonzero(np.exp2(np.floor(np.log2(largest))) * fine > 0.1)
+    if len(coarse):
+        yield warning(
+            f"map_features[{features[coarse[0]].id!r}]", "is in single precision, whose steps exceed 0.1 m that far out"
+        )
 
 
 def check_motion(scenario: Scenario) -> Iterable[Finding]:
@@ -215,6 +234,8 @@ def jumps(scenario: Scenario) -> NDArray[np.float64]:
     return most
 
 
+_FRACTION: Final = {2: 10, 4: 23}
+"""Bits of the fraction of floating-point numbers of so many bytes (IEEE 754); wider ones have at least 52."""
 _NEARER: Final = f"at most {MAX_DISTANCE:.0e} m can be used"
 
 
@@ -230,24 +251,6 @@ def _farthest(values: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[
     """Largest length of the vectors [A, T, n] of each agent where they are valid; [A]."""
     length = np.sqrt((np.where(valid[..., None], values, 0.0) ** 2).sum(-1))
     return np.nan_to_num(length.max(1, initial=0.0), posinf=np.inf)
-
-
-def _reach(feature: MapFeature, start: NDArray[np.float64]) -> float:
-    """Largest distance along an axis of a map element's points from the ego's start, m."""
-    if not len(feature.points):
-        return 0.0
-    return float(np.abs(feature.points[:, :2].astype(np.float64, copy=False) - start).max())
-
-
-def _length(feature: MapFeature) -> float:
-    step = np.diff(feature.points[:, :2].astype(np.float64, copy=False), axis=0)
-    return float(np.hypot(step[:, 0], step[:, 1]).sum())
-
-
-def _coarse(feature: MapFeature) -> bool:
-    points = feature.points
-    single = points.dtype.itemsize < 8 and len(points) > 0
-    return single and float(np.spacing(np.abs(points[:, :2]).max())) > 0.1
 
 
 def _check_sizes(scenario: Scenario, actors: set[int | None]) -> Iterable[Finding]:

@@ -163,7 +163,7 @@ class _Reader:
         if rows.shape[1] < smallest:
             self.fail(f"{where}{key}", f"has shape {values.shape}; {smallest} numbers per step are needed")
         common = min(rows.shape[1], goal.shape[1])
-        target[row] = np.concatenate([rows[:, :common], goal[:, common:]], axis=1).reshape(target[row].shape)
+        goal[:, :common] = rows[:, :common]  # A view of the target.
         keep = (
             rows.shape[1] > goal.shape[1] or not isinstance(raw, np.ndarray) or (key == "valid" and not _binary(rows))
         )

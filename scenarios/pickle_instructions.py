@@ -107,6 +107,10 @@ def _put(machine: Machine, place: int, index: int) -> int:
     return place
 
 
+def _binput(machine: Machine, place: int) -> int:
+    return _put(machine, place + 1, machine.data[place])
+
+
 def _long_binput(machine: Machine, place: int) -> int:
     return _put(machine, place + 4, unpack_from("<I", machine.data, place)[0])
 
@@ -285,6 +289,7 @@ _INSTRUCTIONS: Final[dict[bytes, Instruction]] = {
     pickle.EMPTY_SET: _pushing(set, 224),
     pickle.BININT: _fixed("<i", 4),
     pickle.BININT2: _fixed("<H", 2),
+    pickle.BINFLOAT: _fixed(">d", 8),
     pickle.LONG1: _sized(1, whole_number),
     pickle.LONG4: _sized(4, whole_number),
     pickle.INT: _lined(_int_line),
@@ -301,6 +306,7 @@ _INSTRUCTIONS: Final[dict[bytes, Instruction]] = {
     pickle.BINBYTES8: _sized(8, bytes),
     pickle.SHORT_BINBYTES: _sized(1, bytes),
     pickle.BYTEARRAY8: _sized(8, bytearray, 2),
+    pickle.BINPUT: _binput,
     pickle.LONG_BINPUT: _long_binput,
     pickle.PUT: _put_line,
     pickle.GET: _get_line,
@@ -310,6 +316,7 @@ _INSTRUCTIONS: Final[dict[bytes, Instruction]] = {
     pickle.APPEND: _append,
     pickle.ADDITEMS: _additems,
     pickle.TUPLE: _tuple_marked,
+    pickle.TUPLE1: _tupled(1),
     pickle.TUPLE2: _tupled(2),
     pickle.TUPLE3: _tupled(3),
     pickle.LIST: _list_marked,

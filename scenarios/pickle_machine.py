@@ -128,14 +128,21 @@ class Machine:
         return value
 
 
+def finished(value: Unfinished) -> np.ndarray | np.dtype[np.generic]:
+    """The array or data type that an entry of the memory has become.
+
+    Raises:
+        ScenarioError: It has no content yet.
+    """
+    if value.made is None:
+        raise no_data([value])
+    return value.made
+
+
 def got(memo: dict[int, Any], index: int) -> Any:
     """An entry of the memory; arrays are there as what they have become."""
     value = memo[index]
-    if type(value) is Unfinished:
-        if value.made is None:
-            raise no_data([value])
-        return value.made
-    return value
+    return finished(value) if type(value) is Unfinished else value
 
 
 def as_tuple(items: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -159,7 +159,12 @@ def _dtype(machine: Maker, spec: object = None, align: object = False, copy: obj
     return Unfinished(_plain_type(spec))
 
 
-def _reconstruct(machine: Maker, subtype: object, shape: object, typecode: object) -> Unfinished:
+def reconstruct(machine: Maker, subtype: object, shape: object, typecode: object) -> Unfinished:
+    """An array that has neither shape nor content yet, as numpy begins one.
+
+    Raises:
+        UnsafePickleError: It would be of a class of its own.
+    """
     if type(subtype) is not Global or subtype.name != "numpy.ndarray":
         raise UnsafePickleError("it reconstructs an array subclass")
     machine.charge(100)
@@ -279,7 +284,7 @@ def _table() -> dict[tuple[str, str], Global]:
     multiarray = ("numpy.core.multiarray", "numpy._core.multiarray")
     add(("numpy",), "ndarray", _never("numpy.ndarray"))
     add(("numpy",), "dtype", _dtype)
-    add(multiarray, "_reconstruct", _reconstruct)
+    add(multiarray, "_reconstruct", reconstruct)
     add(multiarray, "scalar", _scalar)
     add(("numpy.core.numeric", "numpy._core.numeric"), "_frombuffer", _from_buffer)
     add(("_codecs",), "encode", _encode)

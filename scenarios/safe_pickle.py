@@ -11,13 +11,15 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict, defaultdict
 from pathlib import Path
-from struct import unpack_from
+from struct import Struct
 from typing import Any, Final
 
 from harness.errors import ScenarioError, UnsafePickleError
 from harness.files import MEGABYTE, read_bounded
+from scenarios.pickle_arrays import whole_array
 from scenarios.pickle_instructions import INSTRUCTIONS
-from scenarios.pickle_machine import MARK, Machine, as_tuple, got
+from scenarios.pickle_machine import MARK, Machine, finished
+from scenarios.pickle_values import Global, Unfinished
 
 MAX_SCENE: Final = 80 * MEGABYTE
 """Bytes of a scene file. Published ones have 0.5 to 20 MB."""
@@ -44,7 +46,8 @@ _BROKEN: Final = (
 """What happens on bytes that are not a pickle, or not a whole one."""
 # The most frequent instructions, in the order in which they are compared.
 _MEMOIZE, _LONG_BINGET, _SHORT_BINUNICODE, _BINGET, _BININT1 = b"\x94j\x8chK"
-_MARK, _EMPTY_DICT, _EMPTY_LIST, _TUPLE1, _BINFLOAT, _BINPUT, _STOP = b"(}]\x85Gq."
+_MARK, _EMPTY_DICT, _EMPTY_LIST, _STOP = b"(}]."
+_UINT: Final = Struct("<I").unpack_from
 
 
 def _run(data: bytes) -> object:
@@ -57,50 +60,56 @@ def _run(data: bytes) -> object:
     """
     machine = Machine(data)
     stack, marks, memo, limit = machine.stack, machine.marks, machine.memo, machine.limit
+    push = stack.append
     place = spent = 0
+    value: Any
     while True:
         code = data[place]
         place += 1
-        if code == _MEMOIZE:
-            memo[len(memo)] = stack[-1]
-            spent += 90
-        elif code == _LONG_BINGET:
-            stack.append(got(memo, unpack_from("<I", data, place)[0]))
-            place += 4
+        if code == _LONG_BINGET or code == _BINGET:
+            if code == _BINGET:
+                value = memo[data[place]]
+                place += 1
+            else:
+                value = memo[_UINT(data, place)[0]]
+                place += 4
             spent += 8
+            if type(value) is Global:
+                machine.spent = spent
+                value, place = whole_array(machine, value, place)
+                spent = machine.spent
+            elif type(value) is Unfinished:
+                value = finished(value)
+            push(value)
         elif code == _SHORT_BINUNICODE:
             size = data[place] + 1
-            stack.append(str(data[place + 1 : place + size], "utf-8", "surrogatepass"))
+            value = str(data[place + 1 : place + size], "utf-8", "surrogatepass")
+            push(value)
             place += size
             spent += 60 + size
-        elif code == _BINGET:
-            stack.append(got(memo, data[place]))
-            place += 1
-            spent += 8
+            # Whatever is new is nearly always kept for later use at once.
+            if data[place] == _MEMOIZE:
+                memo[len(memo)] = value
+                place += 1
+                spent += 90
+        elif code == _MEMOIZE:
+            memo[len(memo)] = stack[-1]
+            spent += 90
         elif code == _BININT1:
-            stack.append(data[place])
+            push(data[place])
             place += 1
             spent += 8
+        elif code == _EMPTY_DICT or code == _EMPTY_LIST:
+            value = {} if code == _EMPTY_DICT else []
+            push(value)
+            spent += 72
+            if data[place] == _MEMOIZE:
+                memo[len(memo)] = value
+                place += 1
+                spent += 90
         elif code == _MARK:
             marks.append(len(stack))
             spent += MARK
-        elif code == _EMPTY_DICT:
-            stack.append({})
-            spent += 72
-        elif code == _EMPTY_LIST:
-            stack.append([])
-            spent += 72
-        elif code == _TUPLE1:
-            stack[-1] = as_tuple((stack[-1],))
-            spent += 70
-        elif code == _BINFLOAT:
-            stack.append(unpack_from(">d", data, place)[0])
-            place += 8
-            spent += 32
-        elif code == _BINPUT:
-            memo[data[place]] = stack[-1]
-            place += 1
-            spent += 90
         elif code == _STOP:
             return machine.result()
         else:
@@ -114,40 +123,31 @@ def _run(data: bytes) -> object:
 def _check_nesting(root: Any, most: int) -> None:
     """Refuse what is nested too deep, holds itself, or repeats big things so often that nobody could walk through it.
 
+    The work of looking is bounded by `most`, the items that a walk through everything may meet.
+
     Raises:
         ScenarioError: It is one of these.
     """
-    if type(root) not in _CONTAINERS:
-        return
-    inside: dict[int, list[Any]] = {}  # containers within a container that is being looked at
-    done: dict[int, tuple[int, int]] = {}  # depth, and items in all
-    todo = [root]
-    while todo:
-        value = todo[-1]
-        key = id(value)
-        if key in done:
-            todo.pop()
-            continue
-        if key not in inside:
+    # By level and identity: each container with how often it occurs there.
+    level: dict[int, tuple[Any, int]] = {0: (root, 1)} if type(root) in _CONTAINERS else {}
+    count = 0
+    for _ in range(MAX_DEPTH):
+        below: dict[int, tuple[Any, int]] = {}
+        for value, times in level.values():
             items = value.values() if isinstance(value, dict) else value
+            count += times * len(items)
+            if count > most:
+                raise ScenarioError(f"it repeats its parts to more than {most:,} items")
             if _CONTAINERS.isdisjoint(map(type, items)):
-                done[key] = 1, len(items)
-                todo.pop()
-            else:
-                inside[key] = found = [item for item in items if type(item) in _CONTAINERS]
-                todo += found
-            continue
-        depth, count = 0, len(value)
-        for item in inside.pop(key):
-            if id(item) not in done:
-                raise ScenarioError("a container holds itself")
-            below, items_below = done[id(item)]
-            depth, count = max(depth, below), count + items_below
-        done[key] = depth + 1, count
-        if depth >= MAX_DEPTH:
-            raise ScenarioError(f"containers are nested more than {MAX_DEPTH} deep")
-        if count > most:
-            raise ScenarioError(f"it repeats its parts to more than {most:,} items")
+                continue
+            for item in items:
+                if type(item) in _CONTAINERS:
+                    known = below.get(id(item))
+                    below[id(item)] = item, times + (known[1] if known is not None else 0)
+        if not below:
+            return
+        level = below
+    raise ScenarioError(f"containers are nested more than {MAX_DEPTH} deep, or hold themselves")
 
 
 def loads(data: bytes, source: str = "pickle") -> object:

@@ -30,15 +30,27 @@ __all__ = ["Finding", "Needs", "check", "duplicates", "validate"]
 
 def validate(scenario: Scenario, needs: Needs | None = None) -> tuple[Finding, ...]:
     """Everything that is wrong with a scene, errors first; empty if nothing is."""
-    needs = needs or Needs()
-    findings = [*_check_shapes(scenario)]
+    findings = tuple(_check_shapes(scenario))
     if not findings:  # The other checks index the arrays.
-        findings += [*check_counts(scenario), *check_names(scenario), *check_times(scenario)]
-        findings += [*_check_rate(scenario), *_check_numbers(scenario)]
-        findings += [*_check_ego(scenario, needs), *_check_map(scenario, needs), *_check_opponent(scenario, needs)]
-        with np.errstate(all="ignore"):  # What is not finite is reported above.
-            findings += [*check_places(scenario), *check_motion(scenario), *check_lights(scenario)]
+        findings = (*check_scene(scenario, needs), *check_actors(scenario, needs))
     return tuple(sorted(findings, key=lambda finding: finding.level))
+
+
+def check_scene(scenario: Scenario, needs: Needs | None = None) -> tuple[Finding, ...]:
+    """What is wrong with a scene whoever its opponent is; without errors here, one can be looked for."""
+    needs = needs or Needs()
+    if shapes := tuple(_check_shapes(scenario)):
+        return shapes
+    findings = [*check_counts(scenario), *check_names(scenario), *check_times(scenario), *_check_rate(scenario)]
+    findings += [*_check_numbers(scenario), *_check_ego(scenario, needs), *_check_map(scenario, needs)]
+    with np.errstate(all="ignore"):  # What is not finite is reported above.
+        return (*findings, *check_places(scenario), *check_lights(scenario))
+
+
+def check_actors(scenario: Scenario, needs: Needs | None = None) -> tuple[Finding, ...]:
+    """What is wrong with how agents move and with their sizes, where ego and opponent are held to more than others."""
+    with np.errstate(all="ignore"):  # What is not finite is found by `check_scene`.
+        return (*check_opponent(scenario, needs or Needs()), *_check_sides(scenario), *check_motion(scenario))
 
 
 def check(scenario: Scenario, needs: Needs | None = None) -> None:
@@ -47,7 +59,12 @@ def check(scenario: Scenario, needs: Needs | None = None) -> None:
     Raises:
         ScenarioError: Names the file and every error found.
     """
-    errors = [finding for finding in validate(scenario, needs) if finding.level == "error"]
+    refuse(scenario, validate(scenario, needs))
+
+
+def refuse(scenario: Scenario, findings: Iterable[Finding]) -> None:
+    """Raise if one of a scene's findings is an error; errors as `check`."""
+    errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         reasons = "; ".join(f"{finding.field}: {finding.reason}" for finding in errors)
         end = "" if reasons.endswith("?") else "."
@@ -112,11 +129,6 @@ def _check_numbers(scenario: Scenario) -> Iterable[Finding]:
             who = scenario.agent_ids[agent]
             where = f"tracks[{who!r}]: {name}"
             yield _error(where, f"NaN or infinite at step {step} although valid ({int(bad.sum())} such rows in all)")
-    flat = valid & ~(np.nan_to_num(scenario.size[..., :2]) > 0).all(-1)
-    for agent in np.flatnonzero(flat.any(1)):
-        name = scenario.agent_ids[agent]
-        level: Callable[[str, str], Finding] = _error if agent in (scenario.ego, scenario.opponent) else _warning
-        yield level(f"tracks[{name!r}]: size", f"length or width is not positive at {int(flat[agent].sum())} steps")
     form = scenario.extras.get(FORMAT_KEY)
     for name, track in form.tracks.items() if isinstance(form, SourceFormat) else ():
         if track.swapped:
@@ -131,6 +143,14 @@ def _check_numbers(scenario: Scenario) -> Iterable[Finding]:
     if len(fast):
         name = scenario.agent_ids[fast[0]]
         yield _warning(f"tracks[{name!r}]: velocity", f"reaches {speed[fast[0]].max():.0f} m/s")
+
+
+def _check_sides(scenario: Scenario) -> Iterable[Finding]:
+    flat = scenario.valid & ~(np.nan_to_num(scenario.size[..., :2]) > 0).all(-1)
+    for agent in np.flatnonzero(flat.any(1)):
+        name = scenario.agent_ids[agent]
+        level: Callable[[str, str], Finding] = _error if agent in (scenario.ego, scenario.opponent) else _warning
+        yield level(f"tracks[{name!r}]: size", f"length or width is not positive at {int(flat[agent].sum())} steps")
 
 
 def _check_ego(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
@@ -160,8 +180,9 @@ def _check_map(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
     lanes = [feature for feature in scenario.features if feature.is_vehicle_lane]
     if not lanes:
         yield _error("map_features", f"no lanes that cars may use among {len(scenario.features)} elements")
-    bad = [feature.id for feature in scenario.features if not np.isfinite(feature.points[:, :2]).all()]
-    if bad:
+    points = [feature.points[:, :2] for feature in scenario.features]
+    if points and not np.isfinite(np.concatenate(points)).all():
+        bad = [feature.id for feature in scenario.features if not np.isfinite(feature.points[:, :2]).all()]
         yield _error(f"map_features[{bad[0]!r}]", f"NaN or infinite points ({len(bad)} such elements in all)")
     short = [feature.id for feature in lanes if len(feature.points) < 2]
     if len(short) == len(lanes) and lanes:
@@ -176,7 +197,8 @@ def _check_map(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
         yield _error("map_features", "two elements have the same id")
 
 
-def _check_opponent(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
+def check_opponent(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
+    """Whether there is an opponent, and whether it is there when an attack begins."""
     opponent = scenario.opponent
     level = _error if needs.opponent else _warning
     if opponent is None:

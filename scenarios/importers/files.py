@@ -18,7 +18,7 @@ from scenarios.opponents import select_opponent
 from scenarios.resampling import resampled
 from scenarios.scenario import Scenario
 from scenarios.source_format import FORMAT_KEY, SourceFormat
-from scenarios.validate import Finding, Needs, check, validate
+from scenarios.validate import Finding, Needs, check_actors, check_scene, refuse, validate
 
 _EXPECTED: Final = "a recorded scene in a format that Gauntlet reads"
 
@@ -108,10 +108,9 @@ def complete(scenario: Scenario, needs: Needs | None = None, source: str | Path 
         ScenarioError: It is bad.
     """
     with reading(source or scenario.source or scenario.id, _EXPECTED):
-        check(scenario)  # The selection reads the tracks: they must be sound first.
+        refuse(scenario, check_scene(scenario, needs))  # The selection reads the tracks: they must be sound first.
         scenario = scenario.with_opponent(select_opponent(scenario))
-        if needs is not None or scenario.opponent is not None:  # An opponent is held to more than anyone else.
-            check(scenario, needs)
+        refuse(scenario, check_actors(scenario, needs))  # An opponent is held to more than anyone else.
     return scenario
 
 
@@ -154,7 +153,7 @@ def examine(scene: str | Path | SceneFile, needs: Needs | None = None) -> tuple[
     try:
         scenario = read_file(entry)
         with reading(entry.path, _EXPECTED):
-            if not any(finding.level == "error" for finding in validate(scenario)):
+            if not any(finding.level == "error" for finding in check_scene(scenario)):
                 scenario = scenario.with_opponent(select_opponent(scenario))
             return scenario, validate(scenario, needs)
     except ScenarioError as error:

@@ -18,7 +18,7 @@ from scenarios.map_sketch import Sketch, map_sketch
 from scenarios.opponents import path_lengths
 from scenarios.resampling import recorded_rate
 from scenarios.scenario import Kind, Scenario, ScenarioSource
-from scenarios.validate import Needs, validate
+from scenarios.validate import Needs, check_opponent
 
 RULES: Final = 2
 """Raise it when a scene may get other facts than before: filters, sketches, importers, validation, opponents."""
@@ -120,7 +120,7 @@ def error_row(task: IndexTask, error: ScenarioError) -> IndexRow:
 def facts_of(scenario: Scenario) -> SceneFacts:
     """What is to be known of a scene that was read, checked, and given its opponent."""
     ego = np.flatnonzero(scenario.valid[scenario.ego])
-    faults = validate(scenario, Needs(steps=0, opponent=True))
+    faults = check_opponent(scenario, Needs(opponent=True))
     return SceneFacts(
         scene_id=scene_id(scenario),
         rate=recorded_rate(scenario),
