@@ -10,7 +10,7 @@ from harness.commands.scaffold import Group, Session, command
 from harness.commands.scenes import DrawConfig, GenerateConfig, ImportConfig, ListConfig, ValidateConfig
 from harness.errors import one_line
 from harness.files import file_name, write_text
-from harness.report.command_tables import scenes_table
+from harness.report.command_tables import QUICK_ROWS, scenes_table
 from scenarios.listing import divided, rows_of, splits_of
 from scenarios.selection import open_scenes, selected
 
@@ -22,7 +22,7 @@ def list_(config: ListConfig, session: Session) -> None:
     indices = range(len(source)) if config.scenes is None else selected(config.scenes, source.ids)
     rows, unfit = divided(rows_of(source, splits_of(source, config.split), indices), config.fit_only)
     table = scenes_table(rows, f"{config.data}: {len(rows)} of {len(source)} scenes")
-    session.console.print(table.rich())
+    session.console.print(table.rich()) if len(rows) <= QUICK_ROWS else session.say(table.plain())
     session.say(f"{sum(not row.left_out for row in rows)} of {len(indices)} are fit for attacks.")
     note_unfit(session.say, unfit, len(indices), None)
     if config.csv is not None:

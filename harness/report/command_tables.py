@@ -28,6 +28,10 @@ def findings_table(rows: Sequence[Mapping[str, str]]) -> Table:
     return Table(_FINDINGS, rows, "gauntlet doctor")
 
 
+QUICK_ROWS: Final = 1_000
+"""Longer lists are printed as plain columns: Rich would take 10 s for 10,000 rows."""
+
+
 def scenes_table(rows: Sequence[Sequence[str]], title: str) -> Table:
     """The scenes of a folder: id, steps, recorded rate, agents, ego path (m), opponent, split, why unfit."""
     return Table(_SCENES, [dict(zip((c.key for c in _SCENES), row, strict=True)) for row in rows], title)

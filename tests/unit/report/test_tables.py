@@ -60,6 +60,12 @@ def test_markdown_says_on_how_many_scenes_a_number_rests() -> None:
     ]
 
 
+def test_plain_columns_are_aligned_and_stay_on_their_lines() -> None:
+    rows = [{"name": "山山", "n": 1}, {"name": "a\n\x1b[31m", "n": 12}]
+    lines = Table([NAME, N], rows, "title").plain().split("\n")
+    assert lines == ["title", "Methods      N", "山山         1", "a\\n\\x1b[31m  12"]
+
+
 def test_csv_and_records_hold_plain_numbers_with_their_ends() -> None:
     first, second = csv.DictReader(io.StringIO(TABLE.csv()))
     assert list(first) == [
