@@ -203,16 +203,16 @@ class OnnxPolicy(_FilePolicy):
         # One observation at a time: more threads only fight with the simulator.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        data = read_onnx(self.path)
         try:
-            self._session = onnxruntime.InferenceSession(
-                read_onnx(self.path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(data, sess_options=options, providers=["CPUExecutionProvider"])
+            inputs = self._session.get_inputs()
+            names = [item.name for item in inputs]
         except self._errors as error:
             raise PolicyError(f"{self.path} is not a usable ONNX file: {str(error)[:200]}") from error
-        inputs = self._session.get_inputs()
         if len(inputs) != 1:
-            raise PolicyError(f"{self.path}: expected one input, found {[item.name for item in inputs]}.")
-        self._input = inputs[0].name
+            raise PolicyError(f"{self.path}: expected one input, found {names[:20]}.")
+        self._input = names[0]
         size = inputs[0].shape[-1] if inputs[0].shape else None
         self.observation_size: int | None = size if isinstance(size, int) else None
 

@@ -32,6 +32,9 @@ _PARTS: Final[dict[str, dict[int, str]]] = {
     "tensor": {},
 }
 """Fields of each kind of message that hold messages of another, by their numbers in onnx.proto."""
+_NAMES: Final = {"node": (7, 4), "function": (10, 1)}
+"""Fields that hold the domain and the name of what a node calls, and of a function."""
+_Name = tuple[bytes, ...]
 _OUTSIDE: Final = {13: 2, 14: 0}
 """Fields of a tensor that name another file, and their wire types: external_data, data_location."""
 
@@ -53,24 +56,54 @@ def read_onnx(path: Path) -> bytes:
 
 
 def _walk(data: memoryview) -> None:
-    waiting: list[tuple[str, memoryview, int]] = [("model", data, 0)]
+    waiting: list[tuple[str, memoryview, int, int]] = [("model", data, 0, 0)]
     parts = fields = 0
+    # Operators that each function of the file uses, by the function's number; 0 is the graph itself.
+    used: list[list[_Name]] = [[]]
+    names: dict[_Name, list[int]] = {}
     while waiting:
-        kind, message, depth = waiting.pop()
+        kind, message, depth, owner = waiting.pop()
+        if kind == "function":
+            used.append([])
+            owner = len(used) - 1
         parts += 1
         if parts > MAX_PARTS:
             raise ValueError(f"it has more than {MAX_PARTS:,} nodes, attributes and tensors")
         if depth > MAX_DEPTH:
             raise ValueError(f"its graphs are nested more than {MAX_DEPTH} deep")
-        inner = _PARTS[kind]
+        inner, texts = _PARTS[kind], dict[int, bytes]()
         for field, wire, content, number in _fields(message):
             fields += 1
             if fields > MAX_FIELDS:
                 raise ValueError(f"it has more than {MAX_FIELDS:,} fields")
             if kind == "tensor" and field in _OUTSIDE and (wire != 0 or number):
                 raise ValueError("a tensor has its numbers in another file")
+            if field in _NAMES.get(kind, ()):
+                texts[field] = bytes(content)
             if field in inner and wire == 2:
-                waiting.append((inner[field], content, depth + 1))
+                waiting.append((inner[field], content, depth + 1, owner))
+        name = tuple(texts.get(field, b"") for field in _NAMES.get(kind, ()))
+        if kind == "node":
+            used[owner].append(name)
+        elif kind == "function":
+            names.setdefault(name, []).append(owner)
+    _count_calls(used, names)
+
+
+def _count_calls(used: list[list[_Name]], names: dict[_Name, list[int]]) -> None:
+    """Refuse functions that become too many nodes: onnxruntime replaces every call by what is called."""
+    sizes: dict[int, int] = {}
+    left = {owner: {item for name in set(calls) for item in names.get(name, [])} for owner, calls in enumerate(used)}
+    while left:
+        ready = [owner for owner, called in left.items() if called <= sizes.keys()]
+        if not ready:
+            raise ValueError("its functions call themselves")
+        for owner in ready:
+            parts = (max((sizes[item] for item in names.get(name, [])), default=1) for name in used[owner])
+            sizes[owner] = sum(parts)
+            del left[owner]
+    if max(sizes.values()) > MAX_PARTS:
+        raise ValueError(f"its functions become more than {MAX_PARTS:,} nodes")
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int, memoryview, int]]:

@@ -64,7 +64,7 @@ def check_resumed(config: DataclassInstance, arguments: Sequence[str], folder: P
     for name, text in names_of_code(config):
         if text not in typed:
             raise ConfigError(
-                f"run {folder} names code to be run: {option(name)} {text}. A run folder may come from a "
+                f"run {folder} names code to be run: {option(name)} {text}. A run folder may come from a stranger: "
                 f"if you know this code, give the option again, as in --resume {folder} {option(name)} {text}."
             )
         module = parse(labelled(text)[1]).name

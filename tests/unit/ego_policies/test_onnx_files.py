@@ -122,3 +122,41 @@ def test_numbers_that_are_none_reach_the_harness_as_such(tmp_path):
     policy = OnnxPolicy(write(tmp_path / "p.onnx", weights=[weight]))
     with pytest.raises(PolicyError, match="finite"):
         check_action(policy.act(np.ones(3, np.float32), None), policy=policy.name, step=0)
+
+
+def functions(tmp_path, count, last):
+    """A model whose functions each call the next one twice."""
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("d", 1)]
+    called = [*(("d", f"f{index}") for index in range(1, count)), last]
+    made = [
+        helper.make_function(
+            "d",
+            f"f{index}",
+            ["a"],
+            ["b"],
+            [helper.make_node(op, ["a"], ["c"], domain=domain), helper.make_node(op, ["c"], ["b"], domain=domain)],
+            imports,
+        )
+        for index, (domain, op) in enumerate(called)
+    ]
+    nodes = [helper.make_node("MatMul", ["obs", "w"], ["m"]), helper.make_node("f0", ["m"], ["action"], domain="d")]
+    model = onnx.load(write(tmp_path / "p.onnx", nodes=nodes, weights=[inside()]))
+    model.opset_import.append(imports[1])
+    model.functions.extend(made)
+    (tmp_path / "p.onnx").write_bytes(model.SerializeToString())
+    return tmp_path / "p.onnx"
+
+
+def test_functions_are_counted_as_often_as_they_are_called(tmp_path):
+    assert OnnxPolicy(functions(tmp_path, 3, ("", "Abs"))).act(np.ones(3, np.float32), None) == pytest.approx([3, 3])
+    with pytest.raises(PolicyError, match="become more than"):
+        OnnxPolicy(functions(tmp_path, 24, ("", "Abs")))
+    with pytest.raises(PolicyError, match="call themselves"):
+        OnnxPolicy(functions(tmp_path, 3, ("d", "f0")))
+
+
+def test_names_that_are_no_text(tmp_path):
+    path = write(tmp_path / "p.onnx", weights=[inside()])
+    path.write_bytes(path.read_bytes().replace(b"obs", b"\xff\xfe\xff"))
+    with pytest.raises(PolicyError, match="is not a usable ONNX file"):
+        OnnxPolicy(path)
