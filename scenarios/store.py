@@ -39,8 +39,8 @@ class ScenarioStore(SceneList):
     Where the scene files lie, `scenarios.importers.layouts` says. Index order is its order: natural order of the file
     names (`2.pkl` before `10.pkl`, so that index n of CAT's folder is `n.pkl`), or the order of the summary where the
     folder has one (as MetaDrive numbers them); records are in the order of their file. A scene's id is its file name
-    without what all names of the format have, or the scene id inside TFRecords; where two were equal, the path below
-    the folder.
+    without what all names of the format have, or the scene id inside TFRecords; where two were equal, in whatever
+    split, the path below the folder.
 
     Opening a folder reads no scene, except from files that hold several: their scenes are looked up in the index
     (`scenarios.indexing`), which reads once what is new or has changed.
@@ -86,6 +86,8 @@ class ScenarioStore(SceneList):
         found = list(find_scenes(self.folder))
         parts = sorted({item.split for item in found if item.split is not None})
         self._whole = part is None or not parts
+        # A scene has one id, whether its split is opened alone or with the others.
+        equal = _equal_names(found)
         if not self._whole:
             if part not in parts:
                 raise ConfigError(f"{self.folder} has no sub-folder {part!r}, only {', '.join(parts)}.")
@@ -97,7 +99,7 @@ class ScenarioStore(SceneList):
             names, splits = [names[index] for index in kept], [splits[index] for index in kept]
             self._scenes = [self._scenes[index] for index in kept]
         self.given_splits: tuple[str | None, ...] = tuple(splits)
-        self._ids = _unique(names, self._scenes, self.folder)
+        self._ids = _unique(names, self._scenes, self.folder, equal)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -206,14 +208,19 @@ class ScenarioStore(SceneList):
         self.rejected.append(Rejected(Path(path), reason))
 
 
-def _unique(names: Sequence[str], scenes: Sequence[IndexTask], folder: Path) -> tuple[str, ...]:
-    """The names; paths below the folder where two files have the same, or with the file where two records have."""
+def _equal_names(found: Sequence[SceneFound]) -> bool:
+    """Whether two files with one scene have the same name."""
+    names = [name_of(Path(item.path), item.kind) for item in found if not several(item.kind)]
+    return len(set(names)) < len(names)
+
+
+def _unique(names: Sequence[str], scenes: Sequence[IndexTask], folder: Path, equal: bool) -> tuple[str, ...]:
+    """The names; paths below the folder where files have `equal` ones, or with the file where two records have."""
     names = [shown(name) for name in names]
-    if len(set(names)) == len(names):
+    if len(set(names)) == len(names) and not equal:
         return tuple(names)
     pairs = list(zip(names, scenes, strict=True))
-    singles = [name for name, scene in pairs if not several(scene.kind)]
-    if len(set(singles)) < len(singles):
+    if equal:
         pairs = [(name if several(scene.kind) else _below(scene.path, folder), scene) for name, scene in pairs]
     seen: set[str] = set()
     for place, (name, scene) in enumerate(pairs):

@@ -51,7 +51,7 @@ class AttackRecord:
         kinematic: P_kin, equation 12, of the opponent from the current step on.
         behavioural: P_beh, equation 13, of the opponent from the current step on.
         off_road: Whether the opponent's box crosses a road edge; None where the map has none.
-        hits_traffic: Whether the opponent's box meets another agent's logged track.
+        hits_traffic: Whether the opponent's box meets another agent's logged track; None where there is no plan.
         milliseconds: Time to plan, ms.
     """
 
@@ -67,7 +67,7 @@ class AttackRecord:
     kinematic: float = np.nan
     behavioural: float = np.nan
     off_road: bool | None = None
-    hits_traffic: bool = False
+    hits_traffic: bool | None = None
     milliseconds: float = np.nan
 
 

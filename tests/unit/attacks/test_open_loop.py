@@ -107,6 +107,7 @@ def test_a_scene_without_opponent_is_counted_not_dropped() -> None:
     assert (row["scenes"], row["failed"]) == (2, 1)
     assert row["success"].mean == 1.0
     assert "no opponent" in records[1].error
+    assert (records[1].off_road, records[1].hits_traffic) == (None, None)
 
 
 def test_summaries_keep_the_two_readings_apart() -> None:

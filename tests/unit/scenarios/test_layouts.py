@@ -8,6 +8,7 @@ import pytest
 from harness.errors import ScenarioError
 from scenarios.importers import layouts
 from scenarios.importers.layouts import SceneFound, find_scenes, kind_of, natural_key, summary_paths
+from scenarios.store import ScenarioStore
 
 
 def make(root, *names, text='{"objects": []}'):
@@ -77,6 +78,13 @@ def test_the_innermost_split_folder_counts(tmp_path):
     ]
     # The name of the root itself says nothing: it was chosen.
     assert found(tmp_path / "other") == [("4.pkl", "description", None)]
+
+
+def test_equal_names_in_two_splits_are_two_ids_in_each(tmp_path):
+    make(tmp_path, "train/0.pkl", "test/0.pkl", "test/1.pkl")
+    assert ScenarioStore(tmp_path).ids == ("train/0", "test/0", "test/1")
+    assert ScenarioStore(tmp_path, part="train").ids == ("train/0",)
+    assert ScenarioStore(tmp_path, part="test").ids == ("test/0", "test/1")
 
 
 def test_scenarionet_summaries_are_followed_in_their_order(tmp_path):
