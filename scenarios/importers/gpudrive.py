@@ -22,6 +22,7 @@ from scenarios.description import from_description
 from scenarios.importers.womd_schema import LINE_TYPES
 from scenarios.scenario import DT, Scenario
 from scenarios.source_format import Description
+from scenarios.values import MAX_BITS
 
 TYPES: Final = {"vehicle": "VEHICLE", "pedestrian": "PEDESTRIAN", "cyclist": "CYCLIST"}
 MAP_TYPES: Final = {
@@ -45,6 +46,8 @@ JOINT: Final = 0.3
 """Two lanes whose ends lie farther apart are not connected, m."""
 BEND: Final = np.pi / 4
 """Two lanes that turn more at their joint are not connected, rad."""
+MAX_LEVELS: Final = 8
+"""Levels of lists and dictionaries in `tl_states`, which has three."""
 MAX_BRANCHES: Final = 16
 """Lanes that can begin at the end of one; more are copies of each other, which would be connected pair by pair."""
 
@@ -105,6 +108,7 @@ def to_description(document: Json, source: str = "") -> Description:
         "tracks_to_predict": _predict(about.get("tracks_to_predict", ()), tracks, source),
     }
     if document.get("tl_states"):
+        _refuse_odd(document["tl_states"], f"{source}: tl_states")
         metadata["tl_states"] = document["tl_states"]
     return {
         "id": metadata["scenario_id"],
@@ -153,6 +157,17 @@ def _predict(entries: Sequence[Any], tracks: Json, source: str) -> Description:
             "object_type": tracks[names[index]]["type"],
         }
     return result
+
+
+def _refuse_odd(value: object, where: str, levels: int = MAX_LEVELS) -> None:
+    """Raise where what is kept as it is could not be written as a pickle, or not be read back."""
+    if isinstance(value, dict | list):
+        if levels == 0:
+            raise ScenarioError(f"{where}: nested more than {MAX_LEVELS} deep. Expected the states of traffic lights.")
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_odd(item, where, levels - 1)
+    elif isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise ScenarioError(f"{where}: holds a number of {value.bit_length()} bits; at most {MAX_BITS} are kept.")
 
 
 def _feature(road: Json) -> Description:

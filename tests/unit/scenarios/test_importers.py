@@ -245,6 +245,8 @@ def test_gpudrive(tmp_path):
         lambda scene: scene.update(metadata=[]),
         lambda scene: scene.update(roads=7),
         lambda scene: scene.update(objects={"a": 1}),
+        lambda scene: scene.update(tl_states=json.loads("[" * 400 + "]" * 400)),
+        lambda scene: scene.update(tl_states={"1": [10**400]}),
     ],
 )
 def test_broken_gpudrive_files_give_one_clear_line(tmp_path, spoil):
