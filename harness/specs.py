@@ -30,12 +30,8 @@ EXAMPLES: Final[dict[registry.RegistryKind, str]] = {
     "backbone": "smart:FILE?temperature=0.9",
 }
 """A specification of each kind, for error messages."""
-_METHODS: Final[Mapping[registry.RegistryKind, str]] = {
-    "adversary": "plan",
-    "curriculum": "schedule",
-    "traffic": "step",
-}
-"""What a component must be able to do; a policy may be any callable, which is adapted."""
+_METHODS: Final[Mapping[registry.RegistryKind, str]] = {"adversary": "plan", "curriculum": "schedule"}
+"""What a component must be able to do. Policies may be any callable, and traffic may do whole scenes only."""
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.+-]+")
 
 

@@ -12,7 +12,7 @@ class Part:
     def plan(self):
         raise NotImplementedError
 
-    schedule = step = plan
+    schedule = plan
 
 
 class Gadget(Part):
