@@ -60,13 +60,18 @@ def _taken(path: Path) -> int | None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.exists() and os.path.samestat(os.stat(path), os.fstat(lock)):
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            with explained(path, "write"):
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
             return lock
     except BlockingIOError:
         pass  # Held: the caller tries again.
     except FileNotFoundError:
         pass  # Removed by its holder between the two looks.
+    except GauntletError:
+        path.unlink(missing_ok=True)  # While it is held, as ever.
+        os.close(lock)
+        raise
     except OSError as error:
         os.close(lock)
         raise GauntletError(

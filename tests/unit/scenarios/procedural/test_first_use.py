@@ -1,5 +1,6 @@
 """An empty cache: every kind of program fills it, several at once fill it once, and each shows what is going on."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from harness.errors import GauntletError
 from scenarios.procedural.generator import INDEX, LOCK
 from scenarios.procedural.pool import Pool, SimulationTask
 from scenarios.turns import Announcer, my_turn
@@ -153,3 +155,13 @@ def test_an_unwritable_folder_cannot_be_locked(tmp_path):
         my_turn(tmp_path / "nowhere" / LOCK, "works", print),
     ):
         pass
+
+
+def test_a_full_disk_is_named_and_leaves_no_lock(monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(GauntletError, match="The disk is full"), my_turn(tmp_path / LOCK, "generates", print):
+        pass
+    assert not list(tmp_path.iterdir())
