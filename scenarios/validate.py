@@ -171,7 +171,9 @@ def _check_ego(scenario: Scenario, needs: Needs) -> Iterable[Finding]:
         yield _error(where, f"has {len(gaps)} gaps, the first at step {first}")
     lasts = int(rows[-1]) + 1
     if lasts < needs.steps:
-        yield _error(where, f"lasts {lasts} steps, but {needs.steps} are needed; choose a shorter horizon")
+        yield _error(
+            where, f"lasts {lasts} steps, but {needs.steps} are needed, the first {CURRENT_STEP + 1} as history"
+        )
     if (reason := static_ego(scenario)) is not None:
         yield _warning(where, f"{reason}: it has no way to complete, and --fit-only leaves it out")
 

@@ -66,7 +66,7 @@ class SceneFacts:
         if self.error:
             return self.error
         if self.ego_steps < needs.steps:
-            return f"the ego lasts {self.ego_steps} steps, but {needs.steps} are needed; choose a shorter horizon"
+            return f"the ego lasts {self.ego_steps} steps, but {needs.steps} are needed"
         if needs.road_edges and not self.road_edges:
             return "no road edges, so leaving the road cannot be judged by the map"
         return self.opponent_fault if needs.opponent else ""
