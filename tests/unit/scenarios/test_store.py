@@ -179,9 +179,9 @@ def test_no_folder_no_scenes_all_bad_and_bad_options(tmp_path):
 def test_export_is_read_back_and_has_a_summary(tmp_path):
     scenes = [straight_road(scene_id="a b/c", opponent_speed=3.0), straight_road(scene_id="7")]
     paths = export.write_folder(scenes, tmp_path)
-    assert [path.name for path in paths] == ["sd_a_b_c.pkl", "7.pkl"]
+    assert [path.name for path in paths] == ["sd_a_b_c~5b2b711a42d27981.pkl", "7.pkl"]
     store = ScenarioStore(tmp_path)
-    assert store.ids == ("sd_a_b_c", "7")
+    assert store.ids == ("sd_a_b_c~5b2b711a42d27981", "7")
     np.testing.assert_array_equal(store[0].position, scenes[0].position)
     summary = pickle.loads((tmp_path / "dataset_summary.pkl").read_bytes())
     assert summary["7.pkl"]["number_summary"]["num_objects_each_type"] == {"VEHICLE": 2}
