@@ -146,7 +146,8 @@ def _column(values: Any, name: str, source: str) -> NDArray[np.generic]:
         texts = values.dictionary.to_numpy(zero_copy_only=False)
         if values.null_count or any(text is None or len(text) > MAX_TEXT for text in texts):
             raise ScenarioError(f"{source}: column {name}: a text is missing, or has more than {MAX_TEXT} characters.")
-        return np.asarray(texts.astype(str)[values.indices.to_numpy()] if len(texts) else texts)
+        # References: an array of text would hold the longest one's size in every row.
+        return np.asarray(texts[values.indices.to_numpy()] if len(texts) else texts, dtype=object)
     column = np.asarray(values.to_numpy())
     if column.dtype.kind not in "iuf" or values.null_count:
         raise ScenarioError(f"{source}: column {name} holds {values.type}, or nothing in a row. Expected numbers.")
@@ -159,7 +160,7 @@ def to_description(table: Mapping[str, NDArray[np.generic]], archive: Json, sour
     Raises:
         ScenarioError: There is no ego, or a step is out of range.
     """
-    ids = table["track_id"].astype(str)
+    ids = table["track_id"].astype(object)
     steps = int(table["num_timestamps"][0])
     if EGO not in set(ids):
         raise ScenarioError(f"{source}: there is no track {EGO!r}. Expected an Argoverse 2 scenario.")
@@ -203,10 +204,11 @@ def to_description(table: Mapping[str, NDArray[np.generic]], archive: Json, sour
     }
 
 
-def _groups(ids: NDArray[np.str_]) -> dict[str, NDArray[np.intp]]:
+def _groups(ids: NDArray[np.object_]) -> dict[str, NDArray[np.intp]]:
     """Rows of each track, tracks in the order in which they first occur."""
-    order = np.argsort(ids, kind="stable")
-    begins = np.flatnonzero(np.r_[True, ids[order][1:] != ids[order][:-1]])
+    numbers = np.unique(ids, return_inverse=True)[1]
+    order = np.argsort(numbers, kind="stable")
+    begins = np.flatnonzero(np.diff(numbers[order], prepend=-1))
     groups = sorted(np.split(order, begins[1:]), key=lambda rows: int(rows[0]))
     return {str(ids[rows[0]]): rows for rows in groups}
 

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import ScenarioError
 from scenarios import open_source
 from scenarios.description import from_description, to_description
-from scenarios.importers import gpudrive, tfrecord, womd
+from scenarios.importers import argoverse2, gpudrive, tfrecord, womd
 from scenarios.importers.womd_schema import message
 from scenarios.scenario import Kind
 from scenarios.store import load_scene
@@ -350,6 +350,8 @@ def test_argoverse2(tmp_path):
     columns["num_timestamps"] = [steps] * count
     path = tmp_path / "scenario_s1.parquet"
     parquet.write_table(pyarrow.table({name: list(values) for name, values in columns.items()}), path)
+    # A long text that every row repeats is held once.
+    assert argoverse2._read_table(path)["city"].dtype == object
 
     def line(y: float, z: float) -> list[dict[str, float]]:
         return [{"x": float(x), "y": y, "z": z} for x in range(0, 201, 10)]
