@@ -275,10 +275,22 @@ class _CheckedCasts(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """A call."""
         self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute):
+            # Memory of other layouts is laid out wrongly by some operators; the one that stays is strided.
+            node.keywords = [item for item in node.keywords if item.arg != "layout"]
+            if any(item.arg == "dtype" and not _is_kind(item.value) for item in node.keywords):
+                raise ForbiddenCodeError("a kind of number that there is not")  # Torch looks beyond its table.
         if not isinstance(node.func, ast.Name) or node.func.id != "unchecked_cast":
             return node
         unwrap = ast.Attribute(ast.Name("torch", ast.Load()), "_unwrap_optional", ast.Load())
         return ast.Call(unwrap, [node.args[1]], [])
+
+
+def _is_kind(node: ast.expr) -> bool:
+    """Whether a kind of number, where it is written out as one, is one of torch's."""
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value <= 15
+    return not isinstance(node, (ast.UnaryOp, ast.BinOp))
 
 
 def _check_hints(statement: ast.stmt, returns: ast.expr | None) -> None:

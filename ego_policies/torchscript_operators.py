@@ -29,7 +29,7 @@ OPERATORS: Final = frozenset(
 
     addbmm baddbmm bilinear bmm cdist chain_matmul cosine_similarity cross det dot einsum inner inverse kron
     linalg_cross linalg_det linalg_inv linalg_multi_dot linalg_solve linear matmul mm mv outer pairwise_distance
-    tensordot trace vdot _weight_norm
+    tensordot trace vdot
 
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
     adaptive_max_pool3d alpha_dropout alpha_dropout_ avg_pool1d avg_pool2d avg_pool3d batch_norm conv1d conv2d
