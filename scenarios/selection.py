@@ -31,7 +31,7 @@ def selected(text: str, ids: Sequence[str]) -> list[int]:
     Raises:
         ConfigError: An index beyond the scenes, an empty range, an unknown id, or an item that is none of these.
     """
-    if text.strip().isdecimal() and int(text) > 0:
+    if _is_number(text.strip()) and int(text) > 0:
         return list(range(min(int(text), len(ids))))
     places = {name: index for index, name in enumerate(ids)}
     if text in places:
@@ -42,17 +42,22 @@ def selected(text: str, ids: Sequence[str]) -> list[int]:
 def _item(item: str, text: str, ids: Mapping[str, int]) -> list[int]:
     if item in ids:
         return [ids[item]]
-    if item.startswith("#") and item[1:].isdecimal():
-        found = [int(item[1:])]
-    elif ":" in item and all(part.isdecimal() or not part for part in item.split(":", 1)):
+    if item.startswith("#") and _is_number(item[1:]):
+        found = range(int(item[1:]), int(item[1:]) + 1)
+    elif ":" in item and all(_is_number(part) or not part for part in item.split(":", 1)):
         first, _, last = item.partition(":")
-        found = list(range(int(first or 0), int(last or len(ids))))
+        found = range(int(first or 0), int(last or len(ids)))
     else:
         hint = f" Write #{item} for one scene." if item.isdecimal() else ""
         raise ConfigError(f"scenes {text!r}: no scene {item!r} among {len(ids)}.{hint} Expected {EXAMPLES}.")
-    if not found or max(found) >= len(ids):
+    if not found or found[-1] >= len(ids):
         raise ConfigError(f"scenes {text!r}: {item!r} names no scene, or one beyond the {len(ids)} there are.")
-    return found
+    return list(found)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a whole number that scenes could have."""
+    return text.isdecimal() and len(text) < 19
 
 
 def open_scenes(
@@ -82,7 +87,7 @@ def open_scenes(
     """
     kept = CACHE_SCENES if cache_scenes is None else cache_scenes
     # Of procedural scenes, no more are generated than are asked for.
-    counted = data == PROCEDURAL and scenes is not None and scenes.strip().isdecimal() and int(scenes) > 0
+    counted = data == PROCEDURAL and scenes is not None and _is_number(scenes.strip()) and int(scenes) > 0
     train, val, test = (int(scenes or 0) if counted and split == name else None for name in SPLITS)
     source = open_source(data, split, cache_scenes=kept, on_error=on_error, train=train, val=val, test=test)
     if scenes is not None:

@@ -30,7 +30,10 @@ def test_selections(text, expected):
     assert selected(text, IDS) == expected
 
 
-@pytest.mark.parametrize("text", ["", "0", "#5", "3:3", "2:9", "c", "0:2,4", "#x", "-1"])
+ODD = ("", "0", "#5", "3:3", "2:9", "c", "0:2,4", "#x", "-1", "0:1000000000000", "#" + "1" * 5000)
+
+
+@pytest.mark.parametrize("text", ODD)
 def test_what_names_no_scene_is_refused(text):
     with pytest.raises(ConfigError, match="scenes"):
         selected(text, IDS)
