@@ -7,7 +7,7 @@ The rules, in order:
    hold no files of their own and name those of their neighbours (`../nuplan_0`), so a mapping may leave the folder:
    what it names is read like any other scene file, which runs and writes nothing.
 2. A folder that holds scene files is flat: these are its scenes, in natural order, and its sub-folders are not
-   searched.
+   searched. Where one of these is named after a split, that is logged as a warning.
 3. Any other folder is searched through its sub-folders, those of training first, else in natural order:
    `val/<id>/scenario_<id>.parquet` of Argoverse 2, `training/group_0/*.json` of GPUDrive,
    `scenario/training/*.tfrecord-*` of WOMD, `train`, `val` and `test` of anything.
@@ -21,6 +21,7 @@ symbolic link, is searched once.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from typing import Final, NamedTuple
 from harness.errors import ScenarioError, reading
 from harness.files import open_regular
 from scenarios import safe_pickle
+from scenarios.values import brief
 
 KINDS: Final = "ScenarioNet pickles, WOMD TFRecords, GPUDrive JSON, Argoverse 2, CommonRoad XML"
 """What can be read, for messages and help texts."""
@@ -53,6 +55,7 @@ MAX_DEPTH: Final = 6
 """Levels of folders below a root that are searched; the deepest official layout has five."""
 MAX_ENTRIES: Final = 5_000_000
 """Names below a root that are looked at; the largest data set has half a million scenes, two files each."""
+_LOG = logging.getLogger(__name__)
 _ORDER: Final = ("train", "val", "test")
 _SNIFF: Final = 4096
 
@@ -200,7 +203,13 @@ class _Search:
                 flat = True
                 if own not in self.named:
                     yield SceneFound(own, kind, split)
-        if flat or depth == MAX_DEPTH:
+        if flat:
+            passed = [name for name in folders if name.lower() in SPLIT_FOLDERS]
+            if passed:
+                what = ", ".join(brief(name) for name in passed)
+                _LOG.warning("%s: scene files lie beside the folders %s, which are not searched", path, what)
+            return
+        if depth == MAX_DEPTH:
             return
         for name in sorted(folders, key=_folder_key):
             yield from self.folder(os.path.join(path, name), SPLIT_FOLDERS.get(name.lower(), split), depth + 1)

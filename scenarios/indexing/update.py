@@ -57,8 +57,13 @@ class SceneIndex:
         self._passing: dict[Key, Stored] = {}
 
     def key(self, path: str, record: int = 0) -> Key:
-        """What names a scene in the table."""
-        return os.fsencode(path.removeprefix(self.root).lstrip(os.sep) or os.path.basename(path)), record
+        """What names a scene in the table: its path below the root, or the whole one of a file that lies elsewhere."""
+        root = os.path.join(self.root, "")
+        if path == self.root:
+            name = os.path.basename(path)
+        else:
+            name = path.removeprefix(root) if path.startswith(root) else os.path.abspath(path)
+        return os.fsencode(name), record
 
     def update(self, files: Sequence[SceneFound]) -> None:
         """Examine those of these files that are new or have changed.

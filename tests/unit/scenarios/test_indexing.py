@@ -329,6 +329,13 @@ def test_rows_take_any_text(tmp_path):
     assert table.records(b"\xff/x", "other") == set()
 
 
+def test_no_two_files_have_one_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = ["a", "b/x.pkl", "a/b/x.pkl", "ab/x.pkl", "x.pkl"]
+    assert len({update.SceneIndex("a").key(path) for path in paths}) == len(paths)
+    assert update.SceneIndex("a/").key("a/b/x.pkl") == update.SceneIndex("a").key("a/b/x.pkl") == (b"b/x.pkl", 0)
+
+
 def test_needs_are_answered_by_the_index():
     facts = SceneFacts(ego_steps=50, opponent_fault="opponent: there is none")
     assert facts.lacks(Needs()) == ""

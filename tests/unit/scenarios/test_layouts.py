@@ -37,6 +37,14 @@ def test_a_flat_folder_is_its_files_in_natural_order(tmp_path):
     assert list(find_scenes(tmp_path / "2.pkl")) == [SceneFound(str(tmp_path / "2.pkl"), "description", None)]
 
 
+def test_a_stray_file_beside_split_folders_is_said(tmp_path, caplog):
+    make(tmp_path, "0.pkl", "train/1.pkl", "pictures/2.pkl")
+    assert [found.path for found in find_scenes(tmp_path)] == [str(tmp_path / "0.pkl")]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: scene files lie beside the folders 'train', which are not searched"
+    ]
+
+
 def test_argoverse2_below_its_root(tmp_path):
     for split, name in (("val", "b"), ("train", "a10"), ("train", "a9"), ("test", "c")):
         make(tmp_path, f"av2/{split}/{name}/scenario_{name}.parquet", f"av2/{split}/{name}/log_map_archive_{name}.json")
