@@ -8,6 +8,7 @@ the process at once. What was written is whole in either case (`harness.files`),
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 import signal
 import sys
@@ -57,6 +58,14 @@ def guard_start() -> None:
         signal.signal(signal.SIGINT, end_at_once)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, end_at_once)
+    atexit.register(_go_deaf)
+
+
+def _go_deaf() -> None:
+    """Ignore signals while the interpreter takes itself down: all is done, and it would give these handlers up."""
+    for number in CODES:
+        if signal.getsignal(number) is end_at_once:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _is_command() -> bool:

@@ -9,6 +9,7 @@ free when it is needed, and the second where it is taken.
 from __future__ import annotations
 
 import os
+import threading
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -126,6 +127,7 @@ class RemoteCore(_Core):
     """`GauntletEnv` in a process of its own, which asks for the scenes that it needs."""
 
     _child: Child | None = None
+    _turn: threading.Lock
 
     @property
     def live(self) -> bool:
@@ -136,7 +138,8 @@ class RemoteCore(_Core):
         if self._child is None or not self._child.owned:
             raise EngineError(_NONE)
         try:
-            return self._child.call(name, *args, by_value=by_value, **kwargs)
+            with self._turn:  # Threads take turns: each gets the answer to its own call.
+                return self._child.call(name, *args, by_value=by_value, **kwargs)
         except ChildDiedError as error:
             self._child = None
             raise EngineError(
@@ -161,7 +164,7 @@ class RemoteCore(_Core):
                 child.ready(START_TIMEOUT)
             except ChildDiedError as error:
                 raise EngineError(f"the simulator's process could not start: {error}.") from error
-            self._child = child
+            self._child, self._turn = child, threading.Lock()
         return self._call("reset", seed=seed, options=options, by_value=True)
 
     def step(self, action: NDArray[np.float32]) -> StepResult:

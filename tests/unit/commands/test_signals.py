@@ -54,6 +54,20 @@ def test_a_signal_while_modules_are_imported_ends_the_process_at_once(number, co
     assert run(script, number)[0::2] == (code, "stopped at once; whatever was finished is kept.\n")
 
 
+@NUMBERS
+def test_a_signal_while_the_interpreter_ends_changes_nothing(number, code):
+    script = """
+        import sys, time
+        class Late:
+            def __del__(self, write=sys.stdout.write, flush=sys.stdout.flush, sleep=time.sleep):
+                write("ready\\n"), flush(), sleep(0.5)
+        sys.argv[0] = "/usr/bin/gauntlet"
+        import harness
+        sys.late = Late()
+    """
+    assert run(script, number)[0::2] == (0, "")
+
+
 def test_a_program_that_imports_the_package_keeps_its_handlers():
     assert run("import harness, time; print('ready', flush=True); time.sleep(20)", signal.SIGTERM)[0] == -signal.SIGTERM
 
