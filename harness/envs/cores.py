@@ -9,8 +9,8 @@ free when it is needed, and the second where it is taken.
 from __future__ import annotations
 
 import os
-import threading
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property

@@ -177,3 +177,24 @@ def test_a_failed_first_reset_gives_the_place_up(pair):
     core.reset(seed=0, options={"scenario": 0})
     assert (place(pair[0]), type(core._core)) == (LocalCore, RemoteCore)
     core.close()
+
+
+def test_threads_that_share_one_take_turns(pair):
+    core = pair[1].core
+    results, failures = [], []
+
+    def drive():
+        try:
+            results.extend(core.view().agents.tobytes() for _ in range(30))
+        except Exception as error:  # noqa: BLE001 (whatever it is, the test shows it)
+            failures.append(error)
+
+    pair[1].reset(seed=3)
+    threads = [threading.Thread(target=drive) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(results) == 90
+    assert len(set(results)) == 1
