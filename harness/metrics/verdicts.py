@@ -93,6 +93,7 @@ def judge_contact(
             ego, ego_size, states[rest], valid[rest], sizes[rest], contact, seen, scenario.dt, edges, search
         )
     lanes = index if index.lane_ids else None
+    watched = min(FIRST_STEP, contact - 1)  # The drivers need one step before the contact.
     return ContactVerdict(
         agent=agent,
         is_opponent=is_opponent,
@@ -100,8 +101,8 @@ def judge_contact(
         visible_step=seen,
         impact=impact(ego, other, contact),
         avoidability=avoidable,
-        competent=competent_driver(ego, ego_size, other, size, scenario.dt, contact_step=contact, start=FIRST_STEP),
-        fuzzy=fuzzy_driver(ego, ego_size, other, size, scenario.dt, contact_step=contact, start=FIRST_STEP),
+        competent=competent_driver(ego, ego_size, other, size, scenario.dt, contact_step=contact, start=watched),
+        fuzzy=fuzzy_driver(ego, ego_size, other, size, scenario.dt, contact_step=contact, start=watched),
         fault=fault(ego, ego_size, other, size, contact, scenario.dt, lanes),
     )
 
