@@ -53,7 +53,9 @@ class CallablePolicy:
         """
         self._predicts = callable(getattr(function, "predict", None))
         if not self._predicts and not callable(function):
-            raise PolicyError(f"expected a callable or an object with `predict`, got {type(function).__name__}.")
+            raise PolicyError(
+                f"expected a callable or an object with `predict`, got {type(function).__name__}{_lacking(function)}."
+            )
         self._function = function
         self._reset = getattr(function, "reset", None)
         if self._reset is not None and not _callable_without_arguments(self._reset):
@@ -73,6 +75,13 @@ class CallablePolicy:
             self._function.predict(observation, deterministic=True) if self._predicts else self._function(observation)
         )
         return found[0] if isinstance(found, tuple) and len(found) == 2 and np.ndim(found[0]) == 1 else found
+
+
+def _lacking(thing: object) -> str:
+    """What an object with `act` lacks to be a policy of its own; empty for other objects."""
+    wanted = ("name", "control", "observation", "privileged", "reset")
+    missing = [f"`{name}`" for name in wanted if not hasattr(thing, name)]
+    return f", which has `act` but no {', '.join(missing)}" if missing and hasattr(thing, "act") else ""
 
 
 def _callable_without_arguments(function: object) -> bool:

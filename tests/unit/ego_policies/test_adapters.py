@@ -103,3 +103,12 @@ def test_a_name_that_is_no_text_is_one_clear_error(onnx_file, tmp_path):
     path.write_bytes(onnx_file.read_bytes().replace(b"MatMul", b"MatMu\xff"))
     with pytest.raises(PolicyError, match=r"damaged\.onnx is not a usable ONNX file"):
         OnnxPolicy(path)
+
+
+def test_a_class_with_act_alone_is_told_what_it_lacks() -> None:
+    class Bare:
+        def act(self, observation: np.ndarray) -> list[float]:
+            return [0.0, 0.0]
+
+    with pytest.raises(PolicyError, match="has `act` but no `name`, `control`, `observation`, `privileged`, `reset`"):
+        CallablePolicy(Bare())
