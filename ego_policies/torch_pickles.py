@@ -32,6 +32,8 @@ SIZES: Final[Mapping[str, tuple[int, str]]] = {
     "BoolStorage": (1, "?"),
 }
 """Bytes of a number and numpy's name for it, by kind of storage."""
+DEVICE: Final = re.compile(r"(cpu|cuda|mps)(:\d{1,3})?", re.ASCII)
+"""Devices that a file may name: tensors of others have no numbers."""
 _KEY: Final = re.compile(r"[\w.]{1,80}", re.ASCII)
 
 
@@ -328,7 +330,7 @@ def _call(function: object, arguments: object) -> Any:
             if kind.count("[") > 20:
                 raise ValueError("its pickle names a type that is nested too deep")
             return value
-        case ("torch", "device"), (str() as place,):
+        case ("torch", "device"), (str() as place,) if DEVICE.fullmatch(place):
             return Device(place)
     raise ValueError(f"its pickle calls {function}, which is not data")
 

@@ -3,7 +3,7 @@
 `torch.jit.load` would run a file's `__setstate__` while loading, and some operators write files or read memory that is
 not theirs. So the archive is taken apart here: its code is held against a list of tensor operators, its pickles are
 walked without being run, its sizes are compared with the bytes that are there. Torch then loads a new archive, in
-memory, that holds what was checked and nothing else.
+memory, that holds what was checked and nothing else, and what it made of the code is checked again before it is run.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ego_policies.torch_archives import DAMAGE, TorchArchive
 from ego_policies.torch_archives import MAX_BYTES as MAX_BYTES
 from ego_policies.torchscript_calls import MAX_OPERATIONS, CallCount
 from ego_policies.torchscript_code import MAX_SOURCE, ForbiddenCodeError, Source
+from ego_policies.torchscript_graphs import check_graph
 from ego_policies.torchscript_types import DeclaredTypes
 from harness.errors import PolicyError
 from harness.files import read_bounded
@@ -39,7 +40,15 @@ def load_checked(path: Path) -> tuple[torch.jit.ScriptModule, bool]:
     """
     data = read_bounded(path, MAX_BYTES, PolicyError)
     try:
-        checked, random = rewrite(data)
+        archive = TorchArchive(data)
+        if not _sources(archive) or "data.pkl" not in archive.names:
+            raise ValueError("it has no code and no data.pkl, which torch.jit.save writes")
+    except DAMAGE as error:
+        raise not_torchscript(path, error) from error
+    try:
+        checked, random = rewrite(archive)
+        module = _loaded(io.BytesIO(checked))
+        check_graph(module)
     except ForbiddenCodeError as error:
         raise PolicyError(
             f"{path}: refused, because its code asks for {error}. A TorchScript file may use tensor operators only, "
@@ -47,8 +56,11 @@ def load_checked(path: Path) -> tuple[torch.jit.ScriptModule, bool]:
             f"made the file yourself, write torchscript:{path}?trust=true."
         ) from error
     except DAMAGE as error:
-        raise not_torchscript(path, error) from error
-    return _load(io.BytesIO(checked), path), random
+        raise PolicyError(
+            f"{path}: refused, because this TorchScript file is damaged or was not written by torch.jit.save: "
+            f"{reason_of(error)}. Export the policy again with torch.jit.save(torch.jit.trace(module, example), path)."
+        ) from error
+    return module, random
 
 
 def load_trusted(path: Path) -> torch.jit.ScriptModule:
@@ -57,41 +69,44 @@ def load_trusted(path: Path) -> torch.jit.ScriptModule:
     Raises:
         PolicyError: It cannot be loaded.
     """
-    return _load(str(path), path)
-
-
-def _load(source: io.BytesIO | str, path: Path) -> torch.jit.ScriptModule:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return torch.jit.load(source, map_location="cpu").eval()
+        return _loaded(str(path))
     except DAMAGE as error:
         raise not_torchscript(path, error) from error
 
 
+def _loaded(source: io.BytesIO | str) -> torch.jit.ScriptModule:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.load(source, map_location="cpu").eval()
+
+
 def not_torchscript(path: Path, error: Exception) -> PolicyError:
     """What is said of a file that is damaged or of another kind."""
-    reason = str(error).strip() or type(error).__name__
     return PolicyError(
-        f"{path} is not a TorchScript file: {reason.splitlines()[0][:200]}. Write one with "
+        f"{path} is not a TorchScript file: {reason_of(error)}. Write one with "
         "torch.jit.save(torch.jit.trace(module, example), path); a plain state dict is not enough."
     )
 
 
-def rewrite(data: bytes) -> tuple[bytes, bool]:
-    """A new archive with what was checked of this one, and whether its code draws random numbers.
+def reason_of(error: Exception) -> str:
+    """What an error says, in short: torch's own asks for reports of bugs, and shows lines of its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any("INTERNAL ASSERT" in line for line in lines):
+        return "torch cannot make sense of it"
+    return lines[0].rstrip(".:")[:200] if lines else type(error).__name__
+
+
+def rewrite(archive: TorchArchive) -> tuple[bytes, bool]:
+    """A new archive with what was checked of one, and whether its code draws random numbers.
 
     Raises:
         ForbiddenCodeError: The code asks for something that is not on the list.
         ValueError: The archive is damaged, or of another kind (and the other errors of `DAMAGE`).
     """
-    archive = TorchArchive(data)
-    sources = [name for name in archive.names if name.startswith("code/") and name.endswith(".py")]
-    if not sources or "data.pkl" not in archive.names:
-        raise ValueError("it has no code and no data.pkl, which torch.jit.save writes")
     members: dict[str, bytes] = {}
     random, left, trees = False, MAX_SOURCE, dict[str, ast.Module]()
-    for name in sources:
+    for name in _sources(archive):
         if not _CODE.fullmatch(name):
             raise ValueError(f"its code has the unknown member {name[:80]!r}")
         left -= archive.size(name)
@@ -114,6 +129,10 @@ def rewrite(data: bytes) -> tuple[bytes, bool]:
     if not _VERSION.fullmatch(version):
         raise ValueError("its version is no number")
     return _pack({**members, "version": version, "byteorder": b"little"}), random
+
+
+def _sources(archive: TorchArchive) -> list[str]:
+    return [name for name in archive.names if name.startswith("code/") and name.endswith(".py")]
 
 
 def _pack(members: dict[str, bytes]) -> bytes:

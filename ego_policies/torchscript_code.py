@@ -41,6 +41,7 @@ _EXPRESSIONS: Final = (
     *(ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.keyword, ast.arguments, ast.arg),
     *(ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
 )
+_DIVISIONS: Final = frozenset({"remainder", "floordiv"})
 _NO_GRAD: Final = "__torch__.torch.autograd.grad_mode.no_grad.__new__("
 _LITERALS: Final = (ast.Constant, ast.UnaryOp, ast.USub, ast.List, ast.Tuple, ast.Dict, ast.Load)
 
@@ -76,7 +77,7 @@ class Source:
         for node in tree.body:
             self._definition(node)
         self.tree = tree
-        self.text = ast.unparse(_CheckedCasts().visit(copy.deepcopy(tree))) + "\n"
+        self.text = ast.unparse(_Checked().visit(copy.deepcopy(tree))) + "\n"
 
     def _definition(self, node: ast.stmt) -> None:
         if isinstance(node, ast.FunctionDef):
@@ -265,32 +266,60 @@ class _Silent(ast.NodeTransformer):
         return ast.Pass() if talks else node
 
 
-class _CheckedCasts(ast.NodeTransformer):
-    """Replaces casts that torch takes on trust by ones that it checks.
+class _Checked(ast.NodeTransformer):
+    """Replaces what torch takes on trust by what it checks, or what can be checked before it is run.
 
     `unchecked_cast(T, x)` stands where a value that may be None is known not to be. As any other cast it would make an
-    object pass for one of another class, and give it the memory behind.
+    object pass for one of another class, and give it the memory behind. Divisions of constants are computed while the
+    file is loaded, and the processor stops at one by 0, unless torch is kept from seeing that the divisor is constant.
     """
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """A call."""
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Attribute):
-            # Memory of other layouts is laid out wrongly by some operators; the one that stays is strided.
-            node.keywords = [item for item in node.keywords if item.arg != "layout"]
-            if any(item.arg == "dtype" and not _is_kind(item.value) for item in node.keywords):
-                raise ForbiddenCodeError("a kind of number that there is not")  # Torch looks beyond its table.
+        divides = isinstance(node.func, ast.Attribute) and _divides(node.func)
+        for name, part in ast.iter_fields(node):
+            if name == "func" and not divides:
+                node.func = self.visit(part)
+            elif name in ("args", "keywords"):
+                setattr(node, name, [self.visit(item) for item in part])
+        if divides:
+            node.args[1:] = [_hidden(item) for item in node.args[1:]]
+            for keyword in node.keywords:
+                keyword.value = _hidden(keyword.value)
         if not isinstance(node.func, ast.Name) or node.func.id != "unchecked_cast":
             return node
-        unwrap = ast.Attribute(ast.Name("torch", ast.Load()), "_unwrap_optional", ast.Load())
-        return ast.Call(unwrap, [node.args[1]], [])
+        return _unwrapped(node.args[1])
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        """A chain of names; one that divides is only called."""
+        if _divides(node):
+            raise ForbiddenCodeError(f"{node.attr} as a value")
+        return self.generic_visit(node)
+
+    def visit_Mod(self, node: ast.Mod) -> ast.AST:
+        """`%`, as which torch writes no remainder."""
+        raise ForbiddenCodeError("the operator %")
+
+    def visit_FloorDiv(self, node: ast.FloorDiv) -> ast.AST:
+        """`//`, as which torch writes no division."""
+        raise ForbiddenCodeError("the operator //")
 
 
-def _is_kind(node: ast.expr) -> bool:
-    """Whether a kind of number, where it is written out as one, is one of torch's."""
-    if isinstance(node, ast.Constant) and type(node.value) is int:
-        return node.value <= 15
-    return not isinstance(node, (ast.UnaryOp, ast.BinOp))
+def _divides(node: ast.Attribute) -> bool:
+    """Whether it is an operator of torch that divides integers."""
+    return node.attr in _DIVISIONS and ast.unparse(node).partition(".")[0] in ("torch", "ops")
+
+
+def _unwrapped(node: ast.expr) -> ast.Call:
+    return ast.Call(ast.Attribute(ast.Name("torch", ast.Load()), "_unwrap_optional", ast.Load()), [node], [])
+
+
+def _hidden(node: ast.expr) -> ast.expr:
+    """A divisor that torch does not know while it compiles, unless it is a number other than 0."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and node.value:
+        return node
+    primitives = ast.Attribute(ast.Name("ops", ast.Load()), "prim", ast.Load())
+    return ast.Call(ast.Attribute(primitives, "unchecked_unwrap_optional", ast.Load()), [_unwrapped(node)], [])
 
 
 def _check_hints(statement: ast.stmt, returns: ast.expr | None) -> None:

@@ -61,7 +61,7 @@ OPERATORS: Final = frozenset(
     long type layout is_cuda
 
     __and__ __contains__ __derive_index __getitem__ __is__ __isnot__ __not__ __or__ __range_length __xor__ _set_item
-    append add_ extend get insert keys items values pop clear copy index count format Bool Int Float IntImplicit
+    append add_ extend get insert keys items values pop clear copy index format Bool Int Float IntImplicit
     FloatImplicit ScalarImplicit BoolImplicit ComplexImplicit Number neg sorted list dict ceil floor floordiv
     remainder
     """.split()
@@ -80,7 +80,7 @@ RANDOM: Final = frozenset("bernoulli multinomial normal rand rand_like randint r
 NAMES: Final = frozenset(
     """
     torch ops __torch__ CONSTANTS annotate unchecked_cast uninitialized getattr hasattr isinstance int float bool str
-    complex len range list tuple dict min max abs all any sum round sorted zip enumerate divmod
+    complex len range list tuple dict min max abs all any sum round sorted zip enumerate
     Tensor Optional List Tuple Dict Final NoneType Any number Device Union Module NamedTuple Enum Interface inf nan
     True False None
     """.split()
