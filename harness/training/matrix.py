@@ -53,7 +53,8 @@ class MatrixConfig(RunOptions):
         if not self.adversary or not self.seed or not self.evaluate_against:
             raise ConfigError("--adversary, --seed and --evaluate-against: expected at least one each.")
         if unknown := sorted(set(self.ablate) - set(self.adversary)):
-            raise ConfigError(f"--ablate {unknown[0]}: not among --adversary {' '.join(self.adversary)}.")
+            among = " ".join(self.adversary)
+            raise ConfigError(f"--ablate {unknown[0]}: not among --adversary {among}. Name some of them, or none.")
         if "none" in self.ablate or "none" in self.evaluate_against:
             raise ConfigError("--ablate and --evaluate-against: `none` never attacks. Name another adversary.")
         if self.parallel < 1:
