@@ -252,10 +252,11 @@ def test_bad_options(more: list[str], message: str, tmp_path: Path, capsys: pyte
 def test_resumption_refuses_another_run(
     serial: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    again = ["--resume", str(serial), "--adversary", "rule", JITTER]
-    fails([*again, "--protocol", "as-published"], "--protocol: as-published", capsys)
-    fails(["--resume", str(serial)], "names code to be run", capsys)
-    fails(["--resume", str(serial), "--adversary", "rule"], "another configuration", capsys)
+    fails(["--resume", str(serial), "--adversary", "rule", JITTER], "names a place to write to", capsys)
+    again = ["--resume", str(serial), "--json", str(serial.with_suffix(".json"))]
+    fails([*again, "--adversary", "rule", JITTER, "--protocol", "as-published"], "--protocol: as-published", capsys)
+    fails(again, "names code to be run", capsys)
+    fails([*again, "--adversary", "rule"], "another configuration", capsys)
     fails(["--resume", str(tmp_path)], "not a run folder", capsys)
     fails(options(scenes, serial), "is not empty", capsys)
     other = tmp_path / "attack"
