@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import pickletools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -108,19 +108,18 @@ def unpickle(data: bytes, *, script: bool, check: Callable[[object, Tagged], Non
 
 def tensors_in(value: object) -> list[StoredTensor]:
     """Every tensor within a value, each once."""
-    found: list[StoredTensor] = []
-    seen: set[int] = set()
-    waiting = [value]
+    return [item for item in each_within([value]) if isinstance(item, StoredTensor)]
+
+
+def each_within(values: list[object]) -> Iterator[object]:
+    """The values and everything within them, each object once."""
+    waiting, seen = list(values), set[int]()
     while waiting:
         item = waiting.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, StoredTensor):
-            found.append(item)
-        else:
+        if id(item) not in seen:
+            seen.add(id(item))
+            yield item
             waiting.extend(children(item))
-    return found
 
 
 def children(value: object) -> list[object]:

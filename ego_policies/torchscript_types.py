@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from ego_policies.torch_pickles import Device, Instance, StoredTensor, children
+from ego_policies.torch_pickles import Device, Instance, StoredTensor, each_within
 from ego_policies.torchscript_calls import ClassCode
 
 _SCALARS: Final[Mapping[str, tuple[type, ...]]] = {
@@ -43,19 +43,14 @@ class DeclaredTypes:
         Raises:
             ValueError: Something is of another type than declared; the message names it.
         """
-        waiting, seen, types = [value], set[int](), []
+        waiting, types = [value], []
         for container, text in tagged:
             types.append(_parsed(text))  # Kept, because what is known of a type is known by where it lies.
             self._fits(container, types[-1], text)
             waiting.append(container)
-        while waiting:
-            item = waiting.pop()
-            if id(item) in seen:
-                continue
-            seen.add(id(item))
+        for item in each_within(waiting):
             if isinstance(item, Instance):
                 self._instance(item)
-            waiting.extend(children(item))
 
     def _instance(self, item: Instance) -> None:
         kind = str(item.kind)
