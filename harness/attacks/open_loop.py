@@ -20,7 +20,7 @@ from harness.errors import AdversaryError
 from harness.files import JsonDict
 from harness.interfaces import Adversary, AttackContext, AttackPlan, Bools, Floats
 from harness.metrics.adversarial import adversarial_reward
-from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, closest_approach, first_overlap
+from harness.metrics.collision import AS_PUBLISHED, OverlapCheck, closest_approach, first_contact, first_overlap
 from harness.metrics.compliance import map_checks
 from harness.metrics.intervals import Interval, bootstrap_mean, wilson
 from harness.metrics.realism import behavioural_penalty, kinematic_penalty
@@ -43,8 +43,8 @@ class AttackRecord:
         adversary: Registry name (`none`: the logged opponent itself).
         protocol: Protocol of the adversary.
         error: Why there is no plan; then no other number counts.
-        contact_step: First step at which the boxes overlap, true headings.
-        contact_step_cat: The same by the check of CAT's code (every fifth step, edges only).
+        contact_step: First step of a contact that begins after the current step: boxes overlap, true headings.
+        contact_step_cat: First overlap by the check of CAT's code (every fifth step, edges only).
         contact_step_sage: The same by the check of SAGE's evaluation script.
         closest_m: Smallest distance of the centres, m.
         reward: R_adv, equation 11.
@@ -103,7 +103,7 @@ def judge(context: AttackContext, states: Floats, valid: Bools, protocol: Protoc
         MapIndex.of(scene), scene, context.opponent, (states, valid), start, mirrored=protocol.boxes_mirrored
     )
     return {
-        "contact_step": int(first_overlap(*pair, start, EVERY_STEP)),
+        "contact_step": int(first_contact(*pair, start)),
         "contact_step_cat": int(first_overlap(*pair, start, AS_PUBLISHED)),
         "contact_step_sage": int(first_overlap(*pair, start, PATH_POLYGONS)),
         "closest_m": float(closest_approach(states, valid, ego.states, ego.valid, start)),

@@ -20,7 +20,7 @@ from harness.episodes.protocol import Protocol
 from harness.episodes.records import UNDISTURBED, Score
 from harness.interfaces import STATE, AttackPlan, Episode, Trajectory
 from harness.metrics.adversarial import adversarial_reward
-from harness.metrics.collision import AS_PUBLISHED, EVERY_STEP, OverlapCheck, first_overlap, near_contact
+from harness.metrics.collision import AS_PUBLISHED, OverlapCheck, first_contact, first_overlap, near_contact
 from harness.metrics.compliance import map_checks
 from harness.metrics.distribution import kinematic_samples
 from harness.metrics.encounter import impact, minimum_distance, time_to_collision
@@ -30,7 +30,7 @@ from scenarios.map_index import MapIndex
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 START: Final = CURRENT_STEP + 1
-"""First step that an attack can change: earlier contacts are nobody's success."""
+"""First step that an attack can change: contacts that began earlier are nobody's success."""
 PATH_POLYGONS: Final = OverlapCheck(headings="path")
 """SAGE's `eval_sage.py`: polygons at every step, headings from positions."""
 
@@ -101,8 +101,8 @@ class Case:
 
     @cached_property
     def contact(self) -> int | None:
-        """First step (after the attack began) at which the boxes of ego and opponent met, or None."""
-        step = int(first_overlap(*self.executed, self.size, *self.ego, self.ego_size, START))
+        """First step (after the attack began) at which a contact of ego and opponent begins, by boxes, or None."""
+        step = int(first_contact(*self.executed, self.size, *self.ego, self.ego_size, START))
         return step if step >= 0 else None
 
 
@@ -164,13 +164,13 @@ def _success(case: Case) -> Mapping[str, object]:
     """Contact with the opponent, by every reading."""
     log = Trajectory(case.scenario.states(case.scenario.ego), case.scenario.valid[case.scenario.ego])
     before, other = case.undisturbed.ego, case.undisturbed.opponent
-    quiet = other is not None and _meet(case, other, before, EVERY_STEP)
+    quiet = other is not None and _meet(case, other, before)
     numbers = {
         "contact_step": case.contact,
         "success_geometry": case.contact is not None,
         "success_contact": _touched(case),
         "success_new": case.contact is not None and not quiet,
-        "success_planned": _meet(case, case.planned, before, EVERY_STEP),
+        "success_planned": _meet(case, case.planned, before),
         "success_sage": _meet(case, case.planned, case.ego, PATH_POLYGONS),
         "success_cat": _meet(case, case.planned, log, AS_PUBLISHED),
     }
@@ -178,13 +178,10 @@ def _success(case: Case) -> Mapping[str, object]:
     return {"success": numbers[headline], **numbers}
 
 
-def _meet(case: Case, opponent: Trajectory, ego: Trajectory, check: OverlapCheck) -> bool:
-    """Whether the two overlap at any step since the attack."""
-    other, own = padded(opponent, case.rows), padded(ego, case.rows)
-    step = first_overlap(
-        other.states, other.valid, case.size, own.states, own.valid, case.ego_size, start=START, check=check
-    )
-    return bool(step >= 0)
+def _meet(case: Case, opponent: Trajectory, ego: Trajectory, published: OverlapCheck | None = None) -> bool:
+    """Whether a contact of the two begins after the attack; by a published check: whether they overlap in it."""
+    pair = (*padded(opponent, case.rows), case.size, *padded(ego, case.rows), case.ego_size, START)
+    return bool((first_contact(*pair) if published is None else first_overlap(*pair, published)) >= 0)
 
 
 def _touched(case: Case) -> bool:

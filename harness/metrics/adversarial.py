@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.metrics.collision import closest_approach, first_overlap
+from harness.metrics.collision import closest_approach, first_contact, first_overlap
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -36,7 +36,8 @@ def adversarial_reward(
     """R_adv, equation 11: early contact pays most, near misses pay by distance; leading dimensions broadcast.
 
     R_adv = 10 (1 - t/T) for a first overlap at the t-th of T steps, else exp(-0.2 d_min), with d_min the
-    smallest centre distance (m). Contact is judged at every step with true headings.
+    smallest centre distance (m). Contact is judged at every step with true headings; one that began before `start` and
+    goes on is none.
 
     Args:
         adversary, ego: [..., T', ≥3] states by absolute step.
@@ -44,13 +45,15 @@ def adversarial_reward(
         adversary_size, ego_size: [..., 2] length and width, m.
         start: First absolute step that counts; it has t = 1, and T = T' - start is the full horizon.
         as_published: As the published code does: t counts from 0, T is the number of common steps (so that an
-            episode which ends at the crash pays little), and nothing is paid beyond 20 m.
+            episode which ends at the crash pays little), nothing is paid beyond 20 m, and a contact that began before
+            `start` is one at `start`.
 
     Returns:
         [...]; NaN where the two are never valid together.
     """
     common = (adversary_valid & ego_valid)[..., start:]
-    hit = first_overlap(adversary, adversary_valid, adversary_size, ego, ego_valid, ego_size, start)
+    judge = first_overlap if as_published else first_contact
+    hit = judge(adversary, adversary_valid, adversary_size, ego, ego_valid, ego_size, start)
     nearest = closest_approach(adversary, adversary_valid, ego, ego_valid, start)
     proximity = PROXIMITY_REWARD * np.exp(-PROXIMITY_DECAY * nearest)
     if as_published:

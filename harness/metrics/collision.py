@@ -119,6 +119,28 @@ def first_overlap(
     return first_step(overlaps(states_a, valid_a, size_a, states_b, valid_b, size_b, start, check))
 
 
+def first_contact(
+    states_a: Floats,
+    valid_a: Bools,
+    size_a: ArrayLike,
+    states_b: Floats,
+    valid_b: Bools,
+    size_b: ArrayLike,
+    start: int = 0,
+) -> Ints:
+    """First absolute step from `start` on at which a contact begins, or -1; [...] (arguments as for `overlaps`).
+
+    A contact that began before `start` and goes on is none: nothing that happens from `start` on has caused it. Once
+    the boxes have parted, the next contact counts. Steps at which either is invalid do not part them.
+    """
+    hits = overlaps(states_a, valid_a, size_a, states_b, valid_b, size_b)
+    common = np.broadcast_to(valid_a & valid_b, hits.shape)
+    last = np.maximum.accumulate(np.where(common, np.arange(hits.shape[-1]), -1), axis=-1)[..., :-1]
+    together = np.zeros_like(hits)
+    together[..., 1:] = (last >= 0) & np.take_along_axis(hits, np.maximum(last, 0), -1)
+    return first_step(hits & ~together & (np.arange(hits.shape[-1]) >= start))
+
+
 def near_contact(
     step: int,
     states_a: Floats,

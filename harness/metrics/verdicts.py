@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.interfaces import Episode, Trajectory
 from harness.metrics.avoidability import Avoidability, Search, avoidability
-from harness.metrics.collision import first_overlap
+from harness.metrics.collision import first_contact
 from harness.metrics.competent_driver import competent_driver
 from harness.metrics.encounter import Impact, impact
 from harness.metrics.fault import Fault, fault
@@ -33,7 +33,7 @@ class ContactVerdict:
     Attributes:
         agent: Index of that vehicle in the scene.
         is_opponent: Whether it is the attacked scene's opponent.
-        contact_step: First step of contact.
+        contact_step: First step of contact, at least 11.
         visible_step: From when the ego could know.
         impact: How they met.
         avoidability: Whether anything could have been done; None where the map has no road edges, as the search would
@@ -57,7 +57,7 @@ class ContactVerdict:
 def judge_contact(
     scenario: Scenario, episode: Episode, ego_size: tuple[float, float], search: Search | None = None
 ) -> ContactVerdict | None:
-    """Judge the first contact of an episode after step 10; None where the ego touched no vehicle.
+    """Judge the first contact of an episode that begins after step 10; None where the ego met no vehicle.
 
     The opponent moves on by its plan where the recording has ended. A contact with another vehicle, or with an opponent
     that had not left its log by then, was visible from the first step on: it is not the attack that came as a surprise.
@@ -122,10 +122,10 @@ def _everyone(scenario: Scenario, episode: Episode) -> tuple[Floats, Bools]:
 def _first_contact(
     scenario: Scenario, episode: Episode, states: Floats, valid: Bools, sizes: Floats, ego_size: tuple[float, float]
 ) -> tuple[int, int | None]:
-    """Step and agent of the first contact with a vehicle (the opponent, of several at once)."""
+    """Step and agent of the first contact that begins after step 10 (the opponent's, of several at once)."""
     vehicles = np.flatnonzero((scenario.kinds == Kind.VEHICLE) & (np.arange(scenario.num_agents) != scenario.ego))
     ego = episode.ego
-    steps = first_overlap(
+    steps = first_contact(
         states[vehicles], valid[vehicles], sizes[vehicles], ego.states[None], ego.valid[None], ego_size, FIRST_STEP
     )
     touched = vehicles[steps >= 0]

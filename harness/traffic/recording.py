@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.files import JsonDict, write_arrays
 from harness.interfaces import HEADING, STATE, VX, VY, Episode, Trajectory
-from harness.metrics.collision import first_overlap
+from harness.metrics.collision import first_contact
 from harness.traffic.rollouts import SimulatedScene
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
@@ -74,10 +74,10 @@ def as_episode(scenario: Scenario, simulated: SimulatedScene, rollout: int, name
 
 
 def ego_contact(scenario: Scenario, states: Floats, valid: NDArray[np.bool_]) -> int | None:
-    """First simulated step at which the ego's box meets any vehicle's, or None."""
+    """First simulated step at which a contact of the ego with any vehicle begins, by boxes, or None."""
     others = np.flatnonzero((scenario.kinds == Kind.VEHICLE) & (np.arange(scenario.num_agents) != scenario.ego))
     ego, sizes = scenario.ego, _boxes(scenario)
-    hits = first_overlap(states[ego], valid[ego], sizes[ego], states[others], valid[others], sizes[others], START)
+    hits = first_contact(states[ego], valid[ego], sizes[ego], states[others], valid[others], sizes[others], START)
     found = hits[hits >= 0]
     return int(found.min()) if len(found) else None
 
@@ -90,9 +90,9 @@ def summary(scenario: Scenario, simulated: SimulatedScene) -> list[JsonDict]:
     for rollout in range(simulated.rollouts):
         states, valid = whole_states(scenario, simulated, rollout)
         one, two = pairs.T
-        hits = first_overlap(states[one], valid[one], sizes[one], states[two], valid[two], sizes[two], CURRENT_STEP)
-        # Who already touches at step 10 (a trailer, a rider's box) did not collide in the simulation.
-        touched = np.unique(pairs[hits >= START])
+        # Who touches already at step 10 and goes on (a trailer, a rider's box) did not collide in the simulation.
+        hits = first_contact(states[one], valid[one], sizes[one], states[two], valid[two], sizes[two], START)
+        touched = np.unique(pairs[hits >= 0])
         driven = np.hypot(*np.moveaxis(np.diff(states[agents, CURRENT_STEP:, :2], axis=1), -1, 0)).sum(-1)
         ego = np.flatnonzero(agents == scenario.ego)
         rows.append(

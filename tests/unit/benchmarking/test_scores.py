@@ -89,6 +89,16 @@ def test_contact_of_the_past_and_of_others_is_no_success() -> None:
     early.states[11:, 1] += 30.0
     assert score(case_of(scene, early, crash_contact=5))["success"] is False
     assert score(case_of(scene, early, crash_contact=5))["success_contact"] is False
+    # The same where the contact of the past goes on: the adversary has not caused it. By published code it is one.
+    lasting = score(case_of(scene, ahead(scene, 2.0, start=10)))
+    wanted = ("success", "success_geometry", "success_planned", "success_new", "contact_step", "success_sage")
+    assert [lasting[name] for name in wanted] == [False, False, False, False, None, True]
+    assert lasting["reward"] == pytest.approx(np.exp(-0.2 * 2.0))
+    assert "avoidable" not in lasting
+    # Once they have parted, the next contact counts.
+    again = ahead(scene, 2.0, start=10)
+    again.states[20:40, 0] += 30.0
+    assert score(case_of(scene, again))["contact_step"] == 40.0
     # The engine reports a contact at a step when the opponent is far away: it was somebody else.
     elsewhere = score(case_of(scene, ahead(scene, 6.5), crash_contact=40))
     assert elsewhere["success_contact"] is False

@@ -11,6 +11,7 @@ from harness.metrics.collision import (
     EVERY_STEP,
     OverlapCheck,
     closest_approach,
+    first_contact,
     first_overlap,
     near_contact,
     overlaps,
@@ -38,6 +39,23 @@ def test_touching_is_seen_by_boxes_and_missed_by_edges() -> None:
     left = drive(0, 2.0, 0, 10)
     assert first_overlap(drive(0, 0, 0, 10), ALL, CAR, left, ALL, CAR, 11, EVERY_STEP) == 11
     assert first_overlap(drive(0, 0, 0, 10), ALL, CAR, left, ALL, CAR, 11, AS_PUBLISHED) == -1
+
+
+def test_a_contact_that_began_before_and_goes_on_is_none() -> None:
+    # Two cars of 4 m, one of which stands at 0; the other's place is listed step by step: within 4 m they overlap.
+    def begins(places: list[float], start: int, gone: tuple[int, ...] = ()) -> int:
+        standing, other = np.zeros((len(places), 5)), np.zeros((len(places), 5))
+        other[:, 0] = places
+        there = np.isin(np.arange(len(places)), gone, invert=True)
+        return int(first_contact(standing, np.ones(len(places), bool), CAR, other, there, CAR, start))
+
+    assert begins([9, 6, 3, 3, 3, 9], start=2) == 2
+    assert begins([9, 6, 3, 3, 3, 9], start=3) == -1
+    assert begins([9, 6, 3, 3, 9, 3], start=3) == 5  # they parted, and met again
+    assert begins([9, 6, 3, 9, 3, 9], start=3, gone=(3,)) == -1  # a row that is missing does not part them
+    assert begins([3, 3, 3, 3, 3, 9], start=3, gone=(0, 1, 2)) == 3  # who appears on top of another meets it there
+    assert begins([3, 3], start=0) == 0
+    assert begins([9, 9, 9], start=5) == -1
 
 
 def test_a_clear_contact_is_seen_by_both_at_their_own_steps() -> None:

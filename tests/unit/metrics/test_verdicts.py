@@ -145,16 +145,18 @@ def test_contact_with_a_bystander_is_visible_from_the_start() -> None:
     assert found.avoidability.avoidable
 
 
-@pytest.mark.parametrize("gap", [15.5, 9.0])
-def test_a_contact_at_the_first_step_is_judged(gap: float) -> None:
-    # 1 m per step nearer to a standing car: the boxes meet at step 11, or have met before.
-    scenario = straight_road(ego_speed=10, opponent_speed=0, opponent_gap=gap, opponent_offset=0.0)
+def test_a_contact_at_the_first_step_is_judged() -> None:
+    # 1 m per step nearer to a standing car: the boxes meet at step 11.
+    scenario = straight_road(ego_speed=10, opponent_speed=0, opponent_gap=15.5, opponent_offset=0.0)
     found = judge_contact(scenario, episode(scenario), SIZE)
     assert found is not None
     assert found.contact_step == 11
     assert not found.avoidability.avoidable
     assert not found.competent.prevented
     assert not found.fuzzy.prevented
+    # Half a step nearer they met at step 10 already, and no step that counts could have changed that.
+    scenario = straight_road(ego_speed=10, opponent_speed=0, opponent_gap=14.5, opponent_offset=0.0)
+    assert judge_contact(scenario, episode(scenario), SIZE) is None
 
 
 def test_no_contact_and_failed_episode() -> None:
