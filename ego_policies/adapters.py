@@ -2,25 +2,39 @@
 
 TorchScript and ONNX files hold programs: not Python's, but those of torch's and onnxruntime's interpreters. What a file
 asks for is checked before it is loaded (`ego_policies/torchscript.py`, `ego_policies/onnx_files.py`): it can compute
-numbers from an observation, and nothing else. It can still compute for ever, or in more memory than there is; the
-time limits of `benchmark` and of its workers are for that.
+numbers from an observation, and nothing else. What one answer may take is bounded too (`ego_policies/bounded.py`),
+except for the time of a TorchScript file, which nobody can end but the time limit of `benchmark`'s workers.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
+import multiprocessing
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ego_policies.bounded import ANSWER_BYTES, ANSWER_S, Patience, bounded_memory
 from ego_policies.onnx_files import read_onnx
 from ego_policies.torchscript import load_checked, load_trusted
 from harness.errors import PolicyError
+from harness.executors.crew import LATE_ANSWER
+from harness.files import MEGABYTE
 from harness.interfaces import EgoView
 from scenarios.scenario import Scenario
+
+_LOAD_COPIES: Final = 6
+"""Copies of a policy file in memory while it is loaded: its bytes and parts, the checked archive, the library's own."""
+_NO_MEMORY: Final = ("bad_alloc", "allocate memory")
+_FATAL: Final = 4
+"""What onnxruntime prints by itself: its errors are raised as well."""
+log = logging.getLogger(__name__)
 
 
 class CallablePolicy:
@@ -107,9 +121,32 @@ class _FilePolicy:
             raise PolicyError(f"policy file {self.path} does not exist.")
         self.observation = observation
         self.name = name or type(self).name
+        self._patience = Patience(self._give_up)
+        self._late = False
+
+    def _bounded_load(self) -> AbstractContextManager[None]:
+        """Room for some copies of the file, and for a library's own needs."""
+        return bounded_memory(ANSWER_BYTES + _LOAD_COPIES * self.path.stat().st_size)
+
+    def _give_up(self) -> None:
+        self._late = True
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
         """Nothing to prepare: the graph has no memory."""
+
+    def _failed(self, observation: NDArray[np.float32], error: BaseException) -> PolicyError:
+        """What to say of an answer that did not come, by its last line: the others are the library's own places."""
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = lines[-1][:200].rstrip(".")
+        if self._late:
+            reason = "it took too long"
+        elif isinstance(error, MemoryError) or any(words in reason for words in _NO_MEMORY):
+            reason = "it needs too much memory"
+        return PolicyError(
+            f"policy {self.name!r} ({self.path}) failed on an observation of shape {observation.shape}: {reason}. "
+            f"Expected: float32 [1, {observation.size}] in, the action [1, 2] out, within {ANSWER_S:g} s and "
+            f"{ANSWER_BYTES // MEGABYTE:,} MB."
+        )
 
 
 class TorchScriptPolicy(_FilePolicy):
@@ -139,7 +176,8 @@ class TorchScriptPolicy(_FilePolicy):
         super().__init__(path, observation=observation, name=name)
         if not isinstance(trust, bool):
             raise PolicyError(f"{self.path}: trust is {trust!r}, expected true or false.")
-        self._module, self._random = (load_trusted(self.path), True) if trust else load_checked(self.path)
+        with self._bounded_load():
+            self._module, self._random = (load_trusted(self.path), True) if trust else load_checked(self.path)
         self._state = torch.Generator().get_state()
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
@@ -155,7 +193,7 @@ class TorchScriptPolicy(_FilePolicy):
         """
         batch = torch.from_numpy(np.ascontiguousarray(observation, dtype=np.float32)[None])
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), bounded_memory(ANSWER_BYTES), self._patience.watch():
                 found = self._drawn(batch) if self._random else self._module(batch)
                 if isinstance(found, (tuple, list)) and found and isinstance(found[0], torch.Tensor):
                     found = found[0]
@@ -164,11 +202,14 @@ class TorchScriptPolicy(_FilePolicy):
                     found = (found.float() if found.is_floating_point() else found).detach().numpy()
         # What the module itself raises is none of Python's own errors.
         except (RuntimeError, TypeError, MemoryError, torch.jit.Error) as error:
-            raise PolicyError(
-                f"policy {self.name!r} ({self.path}) failed on an observation of shape {observation.shape}: "
-                f"{(str(error).strip() or type(error).__name__).splitlines()[-1][:200]}"
-            ) from error
+            raise self._failed(observation, error) from error
         return _first_row(found)
+
+    def _give_up(self) -> None:
+        """End this process if it is a worker: torch cannot be asked to stop, and somebody waits for the answer."""
+        log.error("policy %r (%s) has computed %g s on one answer.", self.name, self.path, ANSWER_S)
+        if multiprocessing.parent_process() is not None:
+            os._exit(LATE_ANSWER)
 
     def _drawn(self, batch: torch.Tensor) -> Any:
         """The module's answer; the process's own generator is left as it was."""
@@ -208,17 +249,19 @@ class OnnxPolicy(_FilePolicy):
             # What pybind makes of C++'s own exceptions, and of names that are not UTF-8.
             *(ValueError, TypeError, RuntimeError, IndexError, MemoryError),
         )
-        options = onnxruntime.SessionOptions()
-        # One observation at a time: more threads only fight with the simulator.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        self._options = onnxruntime.RunOptions()
+        self._options.log_severity_level = _FATAL
         data = read_onnx(self.path)
         try:
-            self._session = onnxruntime.InferenceSession(data, sess_options=options, providers=["CPUExecutionProvider"])
+            with self._bounded_load():
+                self._session = _onnx_session(data)
             inputs = self._session.get_inputs()
             names = [item.name for item in inputs]
         except self._errors as error:
-            raise PolicyError(f"{self.path} is not a usable ONNX file: {str(error)[:200]}") from error
+            raise PolicyError(
+                f"{self.path} is not a usable ONNX file: {str(error)[:200]}. Write one with torch.onnx.export, and "
+                "open it with onnxruntime.InferenceSession to see what is wrong."
+            ) from error
         if len(inputs) != 1:
             raise PolicyError(f"{self.path}: expected one input, found {names[:20]}.")
         self._input = names[0]
@@ -229,17 +272,33 @@ class OnnxPolicy(_FilePolicy):
         """Action of the graph.
 
         Raises:
-            PolicyError: The graph refuses the observation.
+            PolicyError: The graph refuses the observation, or needs too much time or memory.
         """
         batch = np.ascontiguousarray(observation, dtype=np.float32)[None]
         try:
-            found = self._session.run(None, {self._input: batch})[0]
+            with bounded_memory(ANSWER_BYTES), self._patience.watch():
+                found = self._session.run(None, {self._input: batch}, self._options)[0]
         except self._errors as error:
-            raise PolicyError(
-                f"policy {self.name!r} ({self.path}) failed on an observation of shape {observation.shape}: "
-                f"{str(error)[:200]}"
-            ) from error
+            raise self._failed(observation, error) from error
         return _first_row(found)
+
+    def _give_up(self) -> None:
+        super()._give_up()
+        self._options.terminate = True
+
+
+def _onnx_session(data: bytes) -> Any:
+    """A session that computes nothing before it is asked, keeps no memory between answers, and uses one core."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # One observation at a time: more threads only fight with the simulator.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL
+    # What is constant would be computed here, and could be large.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    return onnxruntime.InferenceSession(data, sess_options=options, providers=["CPUExecutionProvider"])
 
 
 def _first_row(found: object) -> NDArray[np.float32]:

@@ -84,7 +84,7 @@ def _loaded(source: io.BytesIO | str) -> torch.jit.ScriptModule:
 def not_torchscript(path: Path, error: Exception) -> PolicyError:
     """What is said of a file that is damaged or of another kind."""
     return PolicyError(
-        f"{path} is not a TorchScript file: {reason_of(error)}. Write one with "
+        f"{path} cannot be loaded as TorchScript: {reason_of(error)}. Write one with "
         "torch.jit.save(torch.jit.trace(module, example), path); a plain state dict is not enough."
     )
 

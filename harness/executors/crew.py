@@ -15,6 +15,8 @@ from harness.errors import WorkerError
 log = logging.getLogger(__name__)
 
 Job = TypeVar("Job")
+LATE_ANSWER: Final = 124
+"""Exit code of a worker that ended itself, because nothing else could end what a policy computed (as of `timeout`)."""
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 

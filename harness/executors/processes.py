@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Final
 
 from harness.errors import GauntletError, WorkerError
-from harness.executors.crew import Event, WorkerSetup, attempt, describe, finish, one_thread
+from harness.executors.crew import LATE_ANSWER, Event, WorkerSetup, attempt, describe, finish, one_thread
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +103,8 @@ class ProcessCrew:
         code = process.exitcode
         if code is not None and code < 0:
             return f"the worker process died of {signal.Signals(-code).name}"
+        if code == LATE_ANSWER:
+            return "a policy took too long for one answer, and the worker process was ended"
         return f"the worker process ended with exit code {code}"
 
 
