@@ -31,6 +31,8 @@ from harness.errors import GauntletError, RunError
 MEGABYTE: Final = 1_000_000
 MAX_JSON: Final = 100 * MEGABYTE
 """Bytes of a JSON file. The largest scenes that are published as JSON have about 25 MB."""
+MAX_VALUES: Final = 10_000_000
+"""Values of a JSON file. A scene of 25 MB has 2.8 million; empty lists need 3 bytes each there, and 64 in memory."""
 MAX_ARRAYS: Final = 2_000 * MEGABYTE
 """Bytes of all arrays of an npz together, unpacked."""
 MAX_RATIO: Final = 200
@@ -215,15 +217,33 @@ def read_json(path: Path, limit: int = MAX_JSON, error: type[GauntletError] = Ru
         error: What is raised.
 
     Raises:
-        GauntletError: One of the type `error`: it cannot be read, or is not JSON.
+        GauntletError: One of the type `error`: it cannot be read, is not JSON, has more than `MAX_VALUES` values, or
+            gives two values for one key.
     """
     data = read_bounded(path, limit, error)
+    # An upper bound: each value has one of these before it, or is the whole.
+    values = data.count(b",") + data.count(b"[") + data.count(b"{")
+    if values > MAX_VALUES:
+        raise error(
+            f"{path} holds {values:,} lists, dictionaries and commas; files of up to {MAX_VALUES:,} are read. "
+            "Check that it is the right file."
+        )
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=_object)
     except RecursionError as reason:
         raise error(f"{path} cannot be read as JSON: it is nested too deep.") from reason
     except ValueError as reason:
         raise error(f"{path} cannot be read as JSON: {reason}. Write or copy it again.") from reason
+
+
+def _object(pairs: list[tuple[str, Any]]) -> JsonDict:
+    """A JSON object; of a key that occurs twice, Python would drop the first value without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"an object gives two values for the key {twice[:60]!a}")
+    return found
 
 
 def checked_zip(data: bytes, limit: int, ratio: float = math.inf) -> zipfile.ZipFile:

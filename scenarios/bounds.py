@@ -38,6 +38,10 @@ MAX_COORDINATE: Final = 1e7
 MAX_ROAD: Final = 1_000_000.0
 """Length of all lanes, lines and edges of a map together, m. They are cut into pieces of 1 to 2 m: a million fit into
 100 MB. Published scenes have up to 33 km of lanes."""
+CROWD: Final = 10.0
+"""Side of the squares in which the points of a map are counted, m."""
+MAX_CROWD: Final = 10_000
+"""Points of a map in one square: whoever is there is compared with all of them. Published scenes have up to 300."""
 MAX_HEADING: Final = 8 * np.pi
 """Largest heading, rad. Unwrapped headings reach 5.5 π in WOMD (almost three turns); degrees pass 8 π at 25°."""
 MAX_SPEED: Final = 70.0
@@ -105,6 +109,16 @@ def refuse_length(lengths: NDArray[np.float64]) -> None:
         raise ScenarioError(f"map_features: {reason}. Cut the map to the surroundings of the agents.")
 
 
+def refuse_crowd(points: NDArray[np.float64]) -> None:
+    """Refuse `points` [N, 2] (m) of a map, or of its lines' ends, before anything compares each with those around it.
+
+    Raises:
+        ScenarioError: More than `MAX_CROWD` lie in one square.
+    """
+    for finding in _crowd(points):
+        raise ScenarioError(f"{finding.field}: {finding.reason}.")
+
+
 def check_names(scenario: Scenario) -> Iterable[Finding]:
     """Whether the names of a scene can be shown, and written as UTF-8: no control characters, no half surrogates."""
     for field, names in (
@@ -152,7 +166,7 @@ def _check_map_places(features: Sequence[MapFeature], start: NDArray[np.float64]
         return
     points = np.concatenate([feature.points[:, :2] for feature in features], dtype=np.float64)
     first = np.cumsum([0, *(len(feature.points) for feature in features[:-1])])
-    reach = np.maximum.reduceat(np.abs(points - start).max(1), first)
+    reach = np.maximum.reduceat(_widest(points - start), first)
     far = np.flatnonzero(reach > MAX_DISTANCE)
     if len(far):
         most = f"is {reach[far[0]]:.3g} m from the ego's start ({len(far)} such elements in all)"
@@ -163,7 +177,9 @@ def _check_map_places(features: Sequence[MapFeature], start: NDArray[np.float64]
     road = float(np.hypot(step[:, 0], step[:, 1]).sum())
     if road > MAX_ROAD:
         yield error("map_features", f"{road / 1000:,.0f} km of lines; at most {MAX_ROAD / 1000:,.0f} km can be used")
-    largest = np.maximum.reduceat(np.abs(points).max(1), first)
+        return
+    yield from _crowd(_sampled(points, step))
+    largest = np.maximum.reduceat(_widest(points), first)
     fine = np.array([2.0 ** -_FRACTION.get(feature.points.dtype.itemsize, 52) for feature in features])
     coarse = np.flatnonzero(np.exp2(np.floor(np.log2(largest))) * fine > 0.1)
     if len(coarse):
@@ -205,12 +221,15 @@ def check_lights(scenario: Scenario) -> Iterable[Finding]:
         yield error("dynamic_map_states", f"found {type(scenario.lights).__name__} instead of a dictionary")
         return
     unknown: set[str] = set()
+    count = 0
     for name, light in scenario.lights.items():
-        reason = _unreadable(light)
+        reason = _unreadable(light, MAX_ROWS - count)
         if reason is not None:
             yield error(f"dynamic_map_states[{name!r}]", reason)
             return  # One says enough.
-        for state in set(light.get("state", {}).get("object_state", ())):
+        states = light.get("state", {}).get("object_state", ())
+        count += len(states)
+        for state in set(states):
             if state is not None and not any(word in str(state).upper() for word in LIGHT_WORDS):
                 unknown.add(str(state))
     if unknown:
@@ -253,6 +272,36 @@ def _farthest(values: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[
     return np.nan_to_num(length.max(1, initial=0.0), posinf=np.inf)
 
 
+def _widest(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The larger one of both coordinates of vectors [N, 2], [N]; `max(1)` takes many times as long."""
+    return np.maximum(np.abs(vectors[:, 0]), np.abs(vectors[:, 1]))
+
+
+def _sampled(points: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points [N, 2] and places on the way to the next one, which is `step` [N - 1, 2] away: one in every square (m)."""
+    length = _widest(step)
+    long = np.flatnonzero(length > CROWD)
+    count = (length[long] // CROWD).astype(np.int64)
+    row = np.repeat(long, count)
+    share = (np.arange(1, len(row) + 1) - np.repeat(np.cumsum(count) - count, count)) / np.repeat(count + 1, count)
+    return np.concatenate([points, points[row] + share[:, None] * step[row]])
+
+
+def _crowd(points: NDArray[np.float64]) -> Iterable[Finding]:
+    """What is too much about points [N, 2] (m) that lie close together."""
+    if len(points) <= MAX_CROWD or not np.isfinite(points).all():
+        return
+    square = np.floor(points / CROWD).astype(np.int64)
+    # Several squares may share a number here, which is cheap; only where too many do are they told apart.
+    if np.bincount((square[:, 0] * 40_503 ^ square[:, 1]) & 0xFFFF).max() <= MAX_CROWD:
+        return
+    _, first, count = np.unique(square[:, 0] * 2**32 + square[:, 1], return_index=True, return_counts=True)
+    most = int(count.argmax())
+    if count[most] > MAX_CROWD:
+        reason = f"{count[most]:,} points of lines within {CROWD:g} m around {_place(points[first[most]])}"
+        yield error("map_features", f"{reason}; at most {MAX_CROWD:,} can be used. Are elements repeated?")
+
+
 def _check_sizes(scenario: Scenario, actors: set[int | None]) -> Iterable[Finding]:
     size = np.where(scenario.valid[..., None], scenario.size, 1.0)
     # Heights may be 0, where a file has none.
@@ -288,15 +337,17 @@ def _in_degrees(scenario: Scenario, agents: NDArray[np.bool_]) -> bool:
     return off(heading) < DEGREES and 2 * DEGREES < as_radians < 180 - DEGREES
 
 
-def _unreadable(light: Any) -> str | None:
-    """Why a traffic light cannot be read, or None."""
+def _unreadable(light: Any, most: int) -> str | None:
+    """Why a traffic light cannot be read, or None; no more than `most` states are looked at."""
     if not isinstance(light, Mapping) or not isinstance(light.get("state", {}), Mapping):
         return "the light or its state is not a dictionary"
     states = light.get("state", {}).get("object_state", ())
-    if isinstance(states, np.ndarray) and states.ndim == 1:
-        states = states.tolist()
-    if isinstance(states, str) or not isinstance(states, Sequence):
+    flat = isinstance(states, np.ndarray) and states.ndim == 1
+    if isinstance(states, str) or not (flat or isinstance(states, Sequence)):
         return f"object_state is of type {type(states).__name__} instead of a list with one state per step"
+    if len(states) > most:
+        return f"with its {len(states):,} states the lights have more than {MAX_ROWS:,}"
+    states = states.tolist() if isinstance(states, np.ndarray) else states
     if not all(state is None or isinstance(state, str) or _number(state) for state in states):
         return "object_state holds something other than names of states"
     lane = light.get("lane")

@@ -277,6 +277,10 @@ class _Reader:
     def interest(self) -> tuple[str, ...]:
         """Ids that the metadata mark as interacting; those to be predicted are checked as well, as others read them."""
         predict, where = self.metadata.get("tracks_to_predict"), "metadata: tracks_to_predict"
+        for key in ("tracks_to_predict", "objects_of_interest"):
+            named = self.metadata.get(key)
+            if isinstance(named, list | tuple | Mapping) and len(named) > MAX_AGENTS:
+                self.fail(f"metadata: {key}", f"{len(named):,} entries; at most {MAX_AGENTS:,} can be used")
         for entry in predict if isinstance(predict, list | tuple | Mapping) else ():
             index = entry.get("track_index") if isinstance(entry, Mapping) else None
             if not isinstance(entry, Mapping):
@@ -376,7 +380,9 @@ def _binary(rows: NDArray[np.generic]) -> bool:
 def _wider_than_long(size: NDArray[np.float64], valid: NDArray[np.bool_]) -> bool:
     """Whether a vehicle's length [0] and width [1] are clearly exchanged: no road vehicle is wider than 3 m."""
     rows = size[valid, :2]
-    return len(rows) > 0 and bool(np.median(rows[:, 1]) > 3.0 and np.median(rows[:, 1]) > np.median(rows[:, 0]))
+    if not (rows[:, 1] > 3.0).any():
+        return False  # Nearly every vehicle: medians take time.
+    return bool(np.median(rows[:, 1]) > 3.0 and np.median(rows[:, 1]) > np.median(rows[:, 0]))
 
 
 def _finite_differences(

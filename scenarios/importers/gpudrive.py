@@ -7,6 +7,7 @@ where one ends at the start of another in the same direction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from scipy.spatial import cKDTree
 from harness.errors import ScenarioError, reading
 from harness.files import Json, read_json
 from harness.geometry import wrap_angle
-from scenarios.bounds import refuse_excess
+from scenarios.bounds import refuse_crowd, refuse_excess
 from scenarios.description import from_description
 from scenarios.importers.womd_schema import LINE_TYPES
 from scenarios.scenario import DT, Scenario
@@ -48,6 +49,8 @@ BEND: Final = np.pi / 4
 """Two lanes that turn more at their joint are not connected, rad."""
 MAX_LEVELS: Final = 8
 """Levels of lists and dictionaries in `tl_states`, which has three."""
+MAX_STATES: Final = 1_000_000
+"""Items in `tl_states`: a hundred lights have six numbers each at 91 steps, 55,000 in all."""
 MAX_BRANCHES: Final = 16
 """Lanes that can begin at the end of one; more are copies of each other, which would be connected pair by pair."""
 
@@ -80,6 +83,7 @@ def to_description(document: Json, source: str = "") -> Description:
     steps = len(objects[0]["valid"])
     roads = document.get("roads", ())
     refuse_excess(source, len(objects), steps, len(roads), sum(len(road["geometry"]) for road in roads))
+    refuse_excess(source, max(len(about.get(key, ())) for key in ("objects_of_interest", "tracks_to_predict")), 0)
     tracks: Description = {}
     for entry in objects:
         name = str(entry["id"])
@@ -159,15 +163,21 @@ def _predict(entries: Sequence[Any], tracks: Json, source: str) -> Description:
     return result
 
 
-def _refuse_odd(value: object, where: str, levels: int = MAX_LEVELS) -> None:
-    """Raise where what is kept as it is could not be written as a pickle, or not be read back."""
-    if isinstance(value, dict | list):
-        if levels == 0:
-            raise ScenarioError(f"{where}: nested more than {MAX_LEVELS} deep. Expected the states of traffic lights.")
-        for item in value.values() if isinstance(value, dict) else value:
-            _refuse_odd(item, where, levels - 1)
-    elif isinstance(value, int) and value.bit_length() > MAX_BITS:
-        raise ScenarioError(f"{where}: holds a number of {value.bit_length()} bits; at most {MAX_BITS} are kept.")
+def _refuse_odd(value: object, where: str) -> None:
+    """Raise where what is kept as it is has more items than any lights, or could not be written and read again."""
+    level, count = [value], 0
+    for _ in range(MAX_LEVELS + 1):
+        bits = max((item.bit_length() for item in level if isinstance(item, int)), default=0)
+        if bits > MAX_BITS:
+            raise ScenarioError(f"{where}: holds a number of {bits} bits; at most {MAX_BITS} are kept.")
+        groups = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        if not groups:
+            return
+        count += sum(map(len, groups))
+        if count > MAX_STATES:
+            raise ScenarioError(f"{where}: more than {MAX_STATES:,} items. Expected the states of traffic lights.")
+        level = list(chain.from_iterable(groups))
+    raise ScenarioError(f"{where}: nested more than {MAX_LEVELS} deep. Expected the states of traffic lights.")
 
 
 def _feature(road: Json) -> Description:
@@ -198,19 +208,17 @@ def _connect(features: Mapping[str, Description]) -> None:
     ]
     if not lanes:
         return
-    starts = cKDTree(np.array([line[0] for _, line in lanes]))
-    ends = np.array([line[-1] for _, line in lanes])
+    starts, ends = (np.array([line[row] for _, line in lanes]) for row in (0, -1))
     if not np.isfinite(ends).all():
         raise ValueError("NaN or infinite points of lanes")
+    refuse_crowd(np.concatenate([starts, ends])[:, :2])
+    begin, end = (np.array([line[row + 1, :2] - line[row, :2] for _, line in lanes]) for row in (0, -2))
     count = min(MAX_BRANCHES, len(lanes))
-    distance, index = starts.query(ends, k=np.arange(1, count + 1), distance_upper_bound=np.nextafter(JOINT, 1.0))
-    for row, near in enumerate(index[:, :count]):
-        near = near[distance[row] <= JOINT].tolist()
-        name, line = lanes[row]
-        end = np.arctan2(*(line[-1] - line[-2])[1::-1])
-        for other in sorted(near):
-            follower, start = lanes[other]
-            turn = wrap_angle(np.arctan2(*(start[1] - start[0])[1::-1]) - end)
-            if other != row and abs(float(turn)) < BEND:
-                features[name]["exit_lanes"].append(follower)
-                features[follower]["entry_lanes"].append(name)
+    distance, near = cKDTree(starts).query(ends, k=np.arange(1, count + 1), distance_upper_bound=np.nextafter(JOINT, 1))
+    row, place = np.nonzero(distance <= JOINT)
+    other = near[row, place]
+    turn = wrap_angle(np.arctan2(*begin[other].T[::-1]) - np.arctan2(*end[row].T[::-1]))
+    joined = np.stack([row, other], -1)[(other != row) & (np.abs(turn) < BEND)]
+    for one, two in sorted(map(tuple, joined.tolist())):
+        features[lanes[one][0]]["exit_lanes"].append(lanes[two][0])
+        features[lanes[two][0]]["entry_lanes"].append(lanes[one][0])

@@ -121,13 +121,26 @@ def test_a_file_that_says_nothing_of_its_size_is_not_read_on():
         read_bounded(os.path.realpath("/proc/self/status"), 100)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b"1" * 5000, b"NaN]"], ids=range(6))
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[" * 100_000, b"\xff\xfe", b"1" * 5000, b"NaN]", b'{"a": {"b": 1, "c": 2, "b": 1}}'],
+    ids=range(7),
+)
 def test_json_that_is_none_is_one_error(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(RunError, match=r"a\.json cannot be read as JSON"):
         read_json(tmp_path / "a.json")
     (tmp_path / "a.json").write_text(json.dumps({"é": [1, None]}), encoding="utf-8")
     assert read_json(tmp_path / "a.json") == {"é": [1, None]}
+
+
+def test_json_of_too_many_values_is_not_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.files.MAX_VALUES", 4)
+    (tmp_path / "a.json").write_text("[[], [], 1]")
+    with pytest.raises(RunError, match="5 lists, dictionaries and commas"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("[[], 1, 2]")
+    assert read_json(tmp_path / "a.json") == [[], 1, 2]
 
 
 def test_arrays_come_back_as_numpy_reads_them(tmp_path):

@@ -247,6 +247,8 @@ def test_gpudrive(tmp_path):
         lambda scene: scene.update(objects={"a": 1}),
         lambda scene: scene.update(tl_states=json.loads("[" * 400 + "]" * 400)),
         lambda scene: scene.update(tl_states={"1": [10**400]}),
+        lambda scene: scene.update(tl_states=[0] * 1_000_001),
+        lambda scene: scene["metadata"].update(objects_of_interest=[3] * 10_001),
     ],
 )
 def test_broken_gpudrive_files_give_one_clear_line(tmp_path, spoil):
@@ -261,14 +263,17 @@ def test_broken_gpudrive_files_give_one_clear_line(tmp_path, spoil):
         gpudrive.load(path)
 
 
-def test_copies_of_a_lane_do_not_multiply(tmp_path):
+def test_copies_of_a_lane_do_not_multiply(tmp_path, monkeypatch):
     document = json_scene()
-    document["roads"] += [{**document["roads"][0], "id": 100 + place} for place in range(3000)]
+    document["roads"] += [{**document["roads"][0], "id": 100 + place} for place in range(1000)]
     path = tmp_path / "copies.json"
     path.write_text(json.dumps(document))
     lanes = [feature for feature in gpudrive.load(path).features if feature.is_lane]
-    assert len(lanes) == 3003
+    assert len(lanes) == 1003
     assert max(len(lane.exit) for lane in lanes) <= gpudrive.MAX_BRANCHES
+    monkeypatch.setattr("scenarios.bounds.MAX_CROWD", 1000)
+    with pytest.raises(ScenarioError, match="points of lines within 10 m"):
+        gpudrive.load(path)
 
 
 def test_empty_messages_are_counted_before_they_are_read():
