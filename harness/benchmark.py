@@ -21,7 +21,8 @@ def main(config: BenchmarkConfig, session: Session) -> None:
     if repeated := protocol_of(config.protocol).names():
         session.say(f"repeats of the published code: {', '.join(repeated)}")
     if failed := sum(cell.failures for cell in cells):
-        session.warn(f"{failed} episodes failed; benchmark.md says which and why.")
+        example = next(cell.examples[0] for cell in cells if cell.failures)
+        session.warn(f"{failed} episodes failed, for example in {example}. benchmark.md says which and why.")
     session.say(f"written to {folder.resolve()}")
     session.say(f"report with playback: {(folder / REPORT).resolve()}")
 

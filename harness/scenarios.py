@@ -6,9 +6,9 @@ from collections import Counter
 from functools import partial
 
 from harness.commands.left_out import note_left_out, note_unfit
+from harness.commands.printing import grouped
 from harness.commands.scaffold import Group, Session, command
 from harness.commands.scenes import DrawConfig, GenerateConfig, ImportConfig, ListConfig, ValidateConfig
-from harness.errors import one_line
 from harness.files import file_name, write_text
 from harness.report.command_tables import QUICK_ROWS, scenes_table
 from scenarios.listing import divided, rows_of, splits_of
@@ -44,8 +44,8 @@ def import_(config: ImportConfig, session: Session) -> int:
         join=config.join,
         watch=partial(session.track, description="importing"),
     )
-    for name, reason in left_out:
-        session.say(one_line(f"left out {name}: {reason}"))
+    for line in grouped(left_out, "scenes"):
+        session.say(f"left out {line}")
     session.say(f"{len(written)} scenes in {config.out}, {len(left_out)} left out of {count}.{resampled}")
     return 0 if written else 1
 
@@ -62,20 +62,20 @@ def generate(config: GenerateConfig, session: Session) -> None:
     session.say(f"{len(ScenarioStore(folder))} scenes in {folder}")
 
 
-@command(ValidateConfig, "Report everything that is wrong with scene files; exit code 1 if any cannot be used.")
+@command(ValidateConfig, "Report what is wrong with scene files, equal findings as one; exit code 1 if any is no use.")
 def validate(config: ValidateConfig, session: Session) -> int:
-    """Report per file; 1 if any file has an error."""
+    """Report what is wrong, and with which files; 1 if any file has an error."""
     from scenarios.examination import examine_files, scene_files
     from scenarios.validate import Needs
 
     files = scene_files(config.path)
     needs = Needs(steps=config.steps, road_edges=config.road_edges, opponent=config.opponent)
-    found: Counter[str] = Counter()
+    found, remarks = Counter[str](), list[tuple[str, str]]()
     for report in examine_files(session.track(files, "validating"), needs):
         found[report.worst] += 1
-        for finding in report.findings:
-            if finding.level == "error" or not config.quiet:
-                session.say(one_line(f"{report.name}: {finding}"), "red" if finding.level == "error" else "yellow")
+        remarks += [(report.name, str(item)) for item in report.findings if item.level == "error" or not config.quiet]
+    for line in grouped(remarks, "files"):
+        session.say(line, "red" if ": error: " in line else "yellow")
     session.say(f"{len(files)} files: {found['error']} with errors, {found['warning']} with warnings only.")
     return 1 if found["error"] else 0
 

@@ -11,8 +11,8 @@ from harness.errors import ConfigError, ScenarioError
 from scenarios.indexing.facts import UNREAD, Known, scene_facts, unfit_reasons
 from scenarios.resampling import resampling_note
 from scenarios.scenario import ScenarioSource
-from scenarios.sources import PROCEDURAL, open_source
-from scenarios.splits import SPLITS, Subset
+from scenarios.sources import DEFAULT_COUNTS, DEFAULT_VAL, PROCEDURAL, open_source
+from scenarios.splits import SPLITS, SplitPart, Subset
 from scenarios.store import CACHE_SCENES
 
 EDGELESS: Final = "no road edges"
@@ -55,6 +55,29 @@ def _item(item: str, text: str, ids: Mapping[str, int]) -> list[int]:
     return list(found)
 
 
+def needed(split: str | None, scenes: str) -> dict[str, int]:
+    """How many procedural scenes of each split a selection needs; nothing where it needs the usual number.
+
+    Args:
+        split: See `open_scenes`.
+        scenes: See `selected`.
+    """
+    whole = split is None or split == "all"
+    usual = DEFAULT_COUNTS | ({"val": DEFAULT_VAL} if split == "val" else {})
+    names = sorted(SPLITS) if whole else [name for name in SPLITS if name == split]  # The order of scenes.
+    try:
+        # What names a scene by its id, none, or one beyond the usual number is judged once the scenes are there.
+        chosen = selected(scenes, [f"\0{number}" for number in range(sum(usual[name] for name in names))])
+    except ConfigError:
+        return {}
+    rest = int(scenes) if _is_number(scenes.strip()) and not whole else max(chosen) + 1
+    counts = dict.fromkeys(SPLITS, 0)
+    for name in names:
+        counts[name] = min(rest, usual[name]) if whole else rest
+        rest -= counts[name]
+    return counts
+
+
 def _is_number(text: str) -> bool:
     """Whether a text is a whole number that scenes could have."""
     return text.isdecimal() and len(text) < 19
@@ -87,8 +110,8 @@ def open_scenes(
     """
     kept = CACHE_SCENES if cache_scenes is None else cache_scenes
     # Of procedural scenes, no more are generated than are asked for.
-    counted = data == PROCEDURAL and scenes is not None and _is_number(scenes.strip()) and int(scenes) > 0
-    train, val, test = (int(scenes or 0) if counted and split == name else None for name in SPLITS)
+    counts = needed(split, scenes) if data == PROCEDURAL and scenes is not None else {}
+    train, val, test = (counts.get(name) for name in SPLITS)
     source = open_source(data, split, cache_scenes=kept, on_error=on_error, train=train, val=val, test=test)
     if scenes is not None:
         chosen = selected(scenes, source.ids)
@@ -184,6 +207,25 @@ def left_out(source: object) -> Iterator[LeftOut]:
     for inner in (getattr(source, "source", None), *getattr(source, "sources", ())):
         if inner is not None:
             yield from left_out(inner)
+
+
+def parts(source: object) -> Iterator[SplitPart]:
+    """Splits of data that also has other scenes, among a source and the sources that it is made of."""
+    if isinstance(source, SplitPart):
+        if len(source) < len(source.source):
+            yield source
+        return
+    for inner in (getattr(source, "source", None), *getattr(source, "sources", ())):
+        if inner is not None:
+            yield from parts(inner)
+
+
+def split_line(sources: Iterable[object]) -> str:
+    """How many scenes of their data the splits of the sources have, in one line; empty where they have all."""
+    found = list(dict.fromkeys((part.split, len(part), len(part.source)) for item in sources for part in parts(item)))
+    if len(found) == 1 and found[0][0] == "test":  # What `--split` is where nothing is said.
+        return "split test: {1} of {2} scenes (--split all takes all)".format(*found[0])
+    return ", ".join(f"split {name}: {own} of {total} scenes" for name, own, total in found)
 
 
 def resampled_line(sources: Iterable[ScenarioSource]) -> str:

@@ -7,7 +7,7 @@ from typing import Final, Literal, TypedDict
 
 from harness.errors import ConfigError
 from scenarios.scenario import ScenarioSource
-from scenarios.splits import SPLIT_FILE, SPLITS, Ratios, Subset, split_indices
+from scenarios.splits import SPLIT_FILE, SPLITS, Ratios, SplitPart, Subset, split_indices
 from scenarios.store import CACHE_SCENES, ScenarioStore
 from scenarios.validate import Needs
 
@@ -66,7 +66,7 @@ def open_source(
     store = ScenarioStore(folder, part=None if by_file else split, **options)
     if not by_file and any(store.given_splits):
         return store
-    return Subset(store, split_indices(store, split, split_file=split_file, ratios=ratios))
+    return SplitPart(store, split_indices(store, split, split_file=split_file, ratios=ratios), split)
 
 
 class _Options(TypedDict):

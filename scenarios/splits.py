@@ -83,6 +83,19 @@ class Subset(SceneList):
         return self.source[self.indices[index]]
 
 
+class SplitPart(Subset):
+    """The scenes of one split of a source.
+
+    Attributes:
+        split: Its name.
+    """
+
+    def __init__(self, source: ScenarioSource, indices: Sequence[int], split: str) -> None:
+        """Keep `indices` of `source`, which are those of `split`."""
+        super().__init__(source, indices)
+        self.split = split
+
+
 class Concat(SceneList):
     """Several sources one after the other; a `ScenarioSource`. Ids must be unique across them."""
 

@@ -7,7 +7,6 @@ tables of their own.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -27,8 +26,6 @@ from harness.metrics.realism import behavioural_penalty, kinematic_penalty
 from harness.report.tables import Value
 from scenarios.map_index import MapIndex
 from scenarios.scenario import Scenario
-
-log = logging.getLogger(__name__)
 
 PATH_POLYGONS: Final = OverlapCheck(headings="path")
 """SAGE's `eval_sage.py`: polygons at every step, headings recomputed from positions."""
@@ -138,8 +135,6 @@ def attack_all(
     for number, scene in enumerate(scenes):
         for adversary in adversaries:
             record, plan = attack_logged(adversary, scene, protocol, intensity=intensity, seed=seed + number)
-            if record.error:
-                log.warning("not attacked: %s", record.error)
             records.append(record)
             if on_plan is not None:
                 on_plan(scene, record, plan)

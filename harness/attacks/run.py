@@ -13,7 +13,7 @@ from harness.attacks.config import AttackConfig
 from harness.attacks.export import attacked_scene
 from harness.attacks.open_loop import AttackRecord, attack_all, summarise
 from harness.attacks.tables import open_loop_table, simulation_table
-from harness.commands.printing import tracked
+from harness.commands.printing import grouped, tracked
 from harness.commands.scaffold import Session
 from harness.drawing.attacks import draw_attack
 from harness.episodes.ego_buffer import log_trajectory
@@ -55,6 +55,10 @@ def run_attacks(config: AttackConfig, session: Session) -> Path:
             seed=config.seed,
             on_plan=keep,
         )
+        # What an adversary cannot attack is a scene's fault most often: said once, not once for every adversary.
+        reasons = ((item.scenario, item.error.removeprefix(f"scenario {item.scenario}: ")) for item in records)
+        for line in grouped(dict.fromkeys(reason for reason in reasons if reason[1]), "scenes"):
+            session.warn(f"not attacked: {line}")
         summaries = summarise(records, config.seed)
         write_text(folder.path / "attacks.csv", csv_text(asdict(record) for record in records))
         write_json(folder.path / "summary.json", summaries)

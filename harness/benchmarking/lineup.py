@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.benchmarking.config import BenchmarkConfig, System
+from harness.commands.left_out import scene_lines
 from harness.episodes.policies import load_policy
 from harness.episodes.protocol import protocol_of
 from harness.errors import ConfigError, RunError
@@ -16,7 +17,7 @@ from harness.files import Json, JsonDict
 from harness.registry import targets
 from harness.specs import parse
 from harness.traffic.make import make_traffic
-from scenarios.selection import LeftOut, left_out, resampled_line
+from scenarios.selection import LeftOut, left_out
 
 FILE: Final = "lineup.json"
 
@@ -61,7 +62,7 @@ class Lineup:
         adversaries: Labels, in order, without `none`.
         digests: SHA-256 of weights given by path.
         left_out: Scenes that `--fit-only` left out, with the reason.
-        resampled: How many scenes are resampled, in one line, or empty.
+        notes: What else there is to say of the scenes, in lines.
     """
 
     scenes: tuple[str, ...]
@@ -69,7 +70,7 @@ class Lineup:
     adversaries: tuple[str, ...]
     digests: Mapping[str, str]
     left_out: tuple[LeftOut, ...] = ()
-    resampled: str = ""
+    notes: tuple[str, ...] = ()
 
     def system(self, label: str) -> SystemInfo:
         """The system of that label."""
@@ -122,7 +123,7 @@ def assemble(config: BenchmarkConfig) -> Lineup:
     given = [path for path in paths if path.exists() and path != Path()]
     digests = {str(path): _digest(path) for path in (*([] if config.prior is None else [config.prior]), *given)}
     names = tuple(item.label for item in config.attackers)
-    return Lineup(tuple(source.ids), systems, names, digests, tuple(left_out(source)), resampled_line([source]))
+    return Lineup(tuple(source.ids), systems, names, digests, tuple(left_out(source)), tuple(scene_lines([source])))
 
 
 def _system(text: str) -> SystemInfo:

@@ -30,8 +30,8 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
     with session.open_run(config) as directory:
         folder = directory.path
         _take_up(folder, config, lineup)
-        if lineup.resampled:
-            session.say(f"{lineup.resampled}.")
+        for line in lineup.notes:
+            session.say(line)
         total = len(lineup.scenes) + len(lineup.left_out)
         note_unfit(session.say, lineup.left_out, total, folder)
         with bars(session.console) as progress:

@@ -1,4 +1,4 @@
-"""What a command says of its scenes: how many are resampled, and which ones `--fit-only` left out."""
+"""What a command says of its scenes: how many a split has, how many are resampled, and which ones are left out."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from harness.commands.printing import grouped
 from harness.files import write_json
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import LeftOut, left_out, left_out_line, resampled_line
+from scenarios.selection import LeftOut, left_out, left_out_line, resampled_line, split_line
 
 FILE: Final = "left_out.json"
 SHOWN: Final = 10
-"""Scenes that are listed where there is no folder for the whole list."""
+"""Reasons that are listed where there is no folder for the whole list."""
 
 
 def note_left_out(say: Callable[[str], None], sources: Sequence[ScenarioSource | None], folder: Path | None) -> None:
-    """Say what was left out of sources, and what is resampled; nothing where all scenes are there, at 10 Hz.
+    """Say what was left out of sources, by splits too, and what is resampled; nothing where all is there, at 10 Hz.
 
     Args:
         say: Takes lines.
@@ -27,11 +28,16 @@ def note_left_out(say: Callable[[str], None], sources: Sequence[ScenarioSource |
         RunError: The list cannot be written.
     """
     opened = [source for source in sources if source is not None]
-    if line := resampled_line(opened):
-        say(f"{line}.")
+    for line in scene_lines(opened):
+        say(line)
     unfit = [item for source in opened for item in left_out(source)]
     total = len(unfit) + sum(len(source) for source in opened)
     note_unfit(say, unfit, total, folder)
+
+
+def scene_lines(sources: Sequence[ScenarioSource]) -> list[str]:
+    """What there is to say of scenes besides what is left out."""
+    return [f"{line}." for line in (split_line(sources), resampled_line(sources)) if line]
 
 
 def note_unfit(say: Callable[[str], None], unfit: Sequence[LeftOut], total: int, folder: Path | None) -> None:
@@ -43,7 +49,8 @@ def note_unfit(say: Callable[[str], None], unfit: Sequence[LeftOut], total: int,
         say(f"{left_out_line(unfit, total)} {folder / FILE} lists them.")
         return
     say(left_out_line(unfit, total))
-    for item in unfit[:SHOWN]:
-        say(f"  {item.scene}: {item.reason}")
-    if len(unfit) > SHOWN:
-        say(f"  … and {len(unfit) - SHOWN} more")
+    lines = list(grouped(unfit, "scenes"))
+    for line in lines[:SHOWN]:
+        say(f"  {line}")
+    if len(lines) > SHOWN:
+        say(f"  … and {len(lines) - SHOWN} other reasons")

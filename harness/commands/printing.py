@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from harness.errors import UNSHOWN
+from harness.errors import UNSHOWN, one_line
 
 Item = TypeVar("Item")
+NAMED: Final = 3
+"""Names that a line shows which holds of more."""
 PLAIN_WIDTH: Final = 160
 """Columns where the output is no terminal: a log file has no width of its own, and 80 columns cut tables off."""
 _CONTROL: Final = re.compile(f"(?![\t\n])[{UNSHOWN}]")
 """Whatever is not shown; tabs and new lines stay."""
+
+
+def grouped(remarks: Iterable[tuple[str, str]], things: str) -> Iterator[str]:
+    """Remarks as lines; equal ones become one line, with a count and some of the names.
+
+    Args:
+        remarks: Name of a thing, and what is remarked on it.
+        things: What the named are, in the plural.
+
+    Yields:
+        Lines in the order in which the remarks came first.
+    """
+    names: dict[str, list[str]] = {}
+    for name, remark in remarks:
+        names.setdefault(remark, []).append(name)
+    for remark, of in names.items():
+        if len(of) == 1:
+            yield one_line(f"{of[0]}: {remark}")
+            continue
+        more = f" and {len(of) - NAMED} more" if len(of) > NAMED else ""
+        yield one_line(f"{len(of)} {things}: {remark} ({', '.join(of[:NAMED])}{more})")
 
 
 def clean(text: str) -> str:

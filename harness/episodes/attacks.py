@@ -70,7 +70,7 @@ def attack_context(
         AdversaryError: The scene has no opponent.
     """
     if scenario.opponent is None:
-        raise AdversaryError(f"scene {scenario.id} has no opponent; choose one with scenarios.opponents.")
+        raise AdversaryError(f"scenario {scenario.id}: no opponent; choose one with scenarios.opponents.")
     return AttackContext(
         scenario=scenario,
         opponent=scenario.opponent,

@@ -79,7 +79,7 @@ class SceneIndex:
             with self._alone():
                 # Another process may have done it meanwhile.
                 if stale := self._stale(files):
-                    self._examine(stale)
+                    self._examine(stale, self._known(files, stale))
 
     def keep(self, paths: Iterable[str]) -> None:
         """Forget all files but these."""
@@ -144,12 +144,18 @@ class SceneIndex:
                 _LOG.info("no lock on the index: %s", error)
             yield
 
-    def _examine(self, stale: Sequence[tuple[SceneFound, bytes, str]]) -> None:
+    def _known(self, files: Sequence[SceneFound], stale: Sequence[tuple[SceneFound, bytes, str]]) -> int:
+        """Number of scenes in those of the files that are up to date."""
+        new = {file for _, file, _ in stale}
+        fresh = [found for found in files if self.key(found.path)[0] not in new]
+        return sum(len(self.places(found)) if several(found.kind) else 1 for found in fresh)
+
+    def _examine(self, stale: Sequence[tuple[SceneFound, bytes, str]], known: int) -> None:
         jobs = list(self._jobs(stale))
         by_task = {job.task: job for job in jobs}
         waiting: list[Stored] = []
         stored = time.monotonic()
-        for done, row in enumerate(self._rows([job.task for job in jobs]), 1):
+        for done, row in enumerate(self._rows([job.task for job in jobs], known), 1):
             if row.missing:
                 raise ConfigError(row.missing)
             job = by_task[row.task]
@@ -181,8 +187,8 @@ class SceneIndex:
                 if record not in there:
                     yield _Job(IndexTask(found.path, found.kind, record, place), file, state, len(places))
 
-    def _rows(self, tasks: Sequence[IndexTask]) -> Iterator[IndexRow]:
-        """The rows of scenes as they are examined: a few here, many by processes of their own."""
+    def _rows(self, tasks: Sequence[IndexTask], known: int) -> Iterator[IndexRow]:
+        """The rows of scenes as they are examined: a few here, many by processes of their own; `known` are others."""
         began, here = time.monotonic(), 0
         if len(tasks) <= _FEW:
             for task in tasks:
@@ -194,11 +200,12 @@ class SceneIndex:
         if not rest:
             return
         try:
-            announcer = Announcer("index", f"examining {{}} scenes of {self.root}, once, until files change")
-            announcer(0, len(rest))
-            for done, row in enumerate(_rows_of_others(rest), 1):
+            of = f" of {known + len(tasks)}" if known else ""
+            announcer = Announcer("index", f"examining {{}}{of} scenes of {self.root}, once, until files change")
+            announcer(0, len(tasks))
+            for done, row in enumerate(_rows_of_others(rest), here + 1):
                 yield row
-                announcer(done, len(rest))
+                announcer(done, len(tasks))
         except (OSError, WorkerError) as error:
             # Results come in another order than tasks: what is done twice is only stored twice.
             _LOG.warning("examining scenes in this process, for no other can be started: %s", error)

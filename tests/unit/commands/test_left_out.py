@@ -13,6 +13,7 @@ from harness.commands.scaffold import Command, Group
 from harness.scenarios import main as scenarios
 from scenarios.export import write_folder
 from scenarios.selection import FitScenes, LeftOut
+from scenarios.splits import SplitPart, Subset
 from scenarios.store import ScenarioStore
 from tests.scenes import straight_road
 from tests.sources import ListSource
@@ -68,12 +69,27 @@ def test_the_list_of_scenes_leaves_them_out_too(folder, capsys):
     assert "  sd_gauntlet_s2: no opponent" in said or "s2: no opponent" in said
 
 
-def test_without_a_folder_ten_are_listed():
+def test_without_a_folder_equal_reasons_are_one_line_and_ten_are_listed():
     unfit = [LeftOut(f"s{number}", "no opponent") for number in range(12)]
+    unfit += [LeftOut(f"t{number}", f"ego hardly moves: 0.{number:02d} m") for number in range(11)]
     lines = []
     note_left_out(lines.append, [FitScenes(ListSource([straight_road()]), [0], unfit), None], None)
-    assert lines[0].startswith("left out 12 of 13 scenes")
-    assert (len(lines), lines[-1]) == (12, "  … and 2 more")
+    assert lines[0].startswith("left out 23 of 24 scenes")
+    assert lines[1:3] == ["  12 scenes: no opponent (s0, s1, s2 and 9 more)", "  t0: ego hardly moves: 0.00 m"]
+    assert (len(lines), lines[-1]) == (12, "  … and 2 other reasons")
+
+
+def test_a_split_says_how_many_scenes_it_has():
+    whole = ListSource([straight_road()] * 14)
+    train, test = SplitPart(whole, range(11), "train"), SplitPart(whole, range(11, 14), "test")
+    lines: list[str] = []
+    note_left_out(lines.append, [FitScenes(Subset(test, [0, 1]), [0], ())], None)
+    note_left_out(lines.append, [train, test], None)
+    note_left_out(lines.append, [SplitPart(whole, range(14), "test"), whole], None)
+    assert lines == [
+        "split test: 3 of 14 scenes (--split all takes all).",
+        "split train: 11 of 14 scenes, split test: 3 of 14 scenes.",
+    ]
 
 
 def test_what_is_resampled_is_said_once(tmp_path, monkeypatch):

@@ -119,6 +119,13 @@ def test_an_import_tells_what_it_left_out_and_why(folder, tmp_path):
 
 def test_validate_tells_by_its_exit_code(folder, capsys):
     assert run("validate", folder) == 0
+    for number in range(4, 8):
+        (folder / f"{number}.pkl").write_bytes(b"")
+    assert run("validate", folder) == 1
+    assert "4 files: error: file: the file is empty" in (said := capsys.readouterr().out)
+    assert "(4.pkl, 5.pkl, 6.pkl and 1 more)" in said
+    for number in range(4, 8):
+        (folder / f"{number}.pkl").unlink()
     assert run("validate", folder / "0.pkl", "--steps", "200") == 1
     assert "lasts 91 steps, but 200 are needed" in capsys.readouterr().out
     (folder / "2.pkl").write_bytes((folder / "0.pkl").read_bytes()[:1000])

@@ -183,6 +183,9 @@ def test_many_are_examined_by_other_processes_and_announced(folder, monkeypatch,
     assert lines[0] == f"index: examining 5 scenes of {odd}, once, until files change"
     assert lines[-1].startswith("index: done: 5 scenes")
     assert not examined
+    (odd / "5.pkl").write_bytes((odd / "0.pkl").read_bytes())
+    assert len(list(scene_facts(ScenarioStore(odd)))) == 6
+    assert capsys.readouterr().err.startswith(f"index: examining 1 of 6 scenes of {odd}, once")
 
 
 def test_a_process_that_dies_costs_one_file(folder, monkeypatch):

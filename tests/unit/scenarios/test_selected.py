@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.errors import ConfigError
-from scenarios.selection import open_scenes, selected
+from scenarios.selection import needed, open_scenes, selected
 
 IDS = ("a", "b", "7", "d", "e,f")
 
@@ -55,3 +55,21 @@ def test_no_generated_scene_is_refused_like_no_scene_of_a_folder(monkeypatch):
     with pytest.raises(ConfigError, match="scenes '0'"):
         open_scenes("procedural", "test", "0")
     assert asked == [None]
+
+
+@pytest.mark.parametrize(
+    ("split", "text", "expected"),
+    [
+        ("all", "1", (0, 0, 1)),  # the scenes of all begin with the test scenes
+        (None, "#51", (2, 0, 50)),
+        ("all", "1000", (200, 0, 50)),
+        ("all", "10:", (200, 0, 50)),
+        ("test", "60", (0, 0, 60)),  # a number asks for so many
+        ("test", "#3,5:7", (0, 0, 7)),
+        ("val", "#39", (0, 40, 0)),
+        ("test", "#50", None),  # beyond the usual number: refused where the scenes are known
+        ("test", "pg-test-000003-0", None),
+    ],
+)
+def test_no_more_scenes_are_generated_than_are_asked_for(split, text, expected):
+    assert tuple(needed(split, text).values()) == (expected or ())  # train, val, test
