@@ -154,12 +154,39 @@ def reading(source: object, expected: str, error: type[GauntletError] = Scenario
     except GauntletError:
         raise
     except _MISREAD as reason:
-        what = one_line(f"{type(reason).__name__}: {_text(reason)}".removesuffix(": "), 300)
+        what = one_line(told(reason), 300)
         raise error(f"{source}: cannot be read ({what}). Expected {expected}.") from reason
 
 
-def _text(error: Exception) -> str:
+def told(error: BaseException) -> str:
+    """The type of an exception, and what it says, if anything."""
     try:
-        return str(error)
-    except ValueError:  # A number of more digits than Python writes, as the key that was not found.
-        return ""
+        text = str(error)
+    except Exception:  # noqa: BLE001 (a number of more digits than Python writes; or a class whose own text fails)
+        text = ""
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+class foreign:  # noqa: N801 (it reads like the context managers beside it)
+    """Turns whatever a user's own code raises into one error that says whose it was; `sys.exit()` ends no run of ours.
+
+    No generator as its neighbour is: `contextlib` lets a StopIteration pass that has become a RuntimeError.
+    """
+
+    def __init__(self, what: str, error: type[GauntletError], passing: tuple[type[Exception], ...] = ()) -> None:
+        """Keep the message.
+
+        Args:
+            what: What failed, and where, for the message.
+            error: What is raised.
+            passing: What passes as it is, as Ctrl-C always does.
+        """
+        self._what, self._error, self._passing = what, error, passing
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, reason: BaseException | None, trace: object) -> None:
+        """Raise the error where there is one."""
+        if reason is not None and not isinstance(reason, (KeyboardInterrupt, *self._passing)):
+            raise self._error(f"{self._what}: {told(reason)}") from reason

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Final, Literal
 
-from harness.errors import ConfigError, UnknownNameError
+from harness.errors import ConfigError, UnknownNameError, foreign
 
 RegistryKind = Literal["adversary", "policy", "curriculum", "traffic", "backbone"]
 
@@ -92,15 +92,14 @@ def resolve(kind: RegistryKind, name: str) -> Callable[..., Any]:
         raise UnknownNameError(kind, name, table)
     module_name, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        with foreign(
+            f"{kind} {name!r} points to {target!r}, whose import failed", ConfigError, (ImportError, AttributeError)
+        ):
+            return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]
         hint = " Is its folder on PYTHONPATH?" if missing else ""
         raise ConfigError(f"{kind} {name!r} points to {target!r}, which cannot be loaded: {error}.{hint}") from error
-    except Exception as error:  # a third party's module is foreign code: importing it may raise anything
-        raise ConfigError(
-            f"{kind} {name!r} points to {target!r}, whose import failed: {type(error).__name__}: {error}"
-        ) from error
 
 
 def make(kind: RegistryKind, name: str, **options: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from harness import registry
-from harness.errors import ConfigError
+from harness.errors import ConfigError, GauntletError, foreign
 
 FILE_PARAMETERS: Final = ("experts", "prior", "weights", "path")
 """`FILE` is passed as the first of these parameters that the component has."""
@@ -134,7 +134,8 @@ def construct(kind: registry.RegistryKind, spec: Spec, target: Callable[..., Any
     _check_protocol(spec, offered)
     common = {key: value for key, value in offered.items() if key in known and value is not None}
     try:
-        made = target(**{**common, **own})
+        with foreign(f"{kind} {spec.text!r} failed while it was built", ConfigError, (TypeError, GauntletError)):
+            made = target(**{**common, **own})
     except TypeError as error:
         raise ConfigError(
             f"{kind} {spec.text!r}: {error}. Check its file and options; an example is {EXAMPLES[kind]}."

@@ -56,7 +56,7 @@ class Child:
 
     `build(*args)` makes the object; it and its arguments travel by value where they are defined in the main script. Its
     exceptions are raised here as themselves. The process ends with `close()`, with this object, and with its parent,
-    however that ends. Ctrl-C does not reach it: whoever called decides what happens then.
+    however that ends. Ctrl-C and SIGHUP do not reach it: whoever called decides what happens then.
     """
 
     def __init__(
@@ -201,8 +201,8 @@ def _start(theirs: Connection, environment: Mapping[str, str] | None) -> subproc
     # -P: a file in the current folder must not stand in for a standard module before the path is set.
     options = ["-P", "-Wignore:pkg_resources is deprecated", *(f"-W{option}" for option in sys.warnoptions)]
     number = theirs.fileno()
-    # Blocked here and thereby in the child from its first moment on: Ctrl-C reaches the whole process group.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Blocked here and thereby in the child from its first moment on: they reach the whole process group.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         return subprocess.Popen(
             [os.fsdecode(executable), *options, "-c", _BOOT, str(number), str(os.getpid())],
@@ -226,6 +226,7 @@ def _end(process: subprocess.Popen[bytes], pipe: Connection, owner: int) -> None
 def live(pipe: Connection, parent: int) -> None:
     """Life of a child: build the object, then answer calls until the pipe is closed. Runs in the child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     # What libraries print must not mix with what the program prints.
     os.dup2(2, 1)

@@ -58,7 +58,8 @@ def open_source(
     if str(data) == PROCEDURAL:
         counts = {"train": train, "val": val, "test": test}
         return _procedural(split, counts, options, workers)
-    folder = Path(data).expanduser()
+    # Absolute: a policy of the user's own may change the working directory.
+    folder = Path(data).expanduser().absolute()
     if split is None:
         return ScenarioStore(folder, **options)
     by_file = split_file is not None or (folder / SPLIT_FILE).is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import chdir
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -128,7 +129,8 @@ def assemble(config: BenchmarkConfig) -> Lineup:
 
 def _system(text: str) -> SystemInfo:
     system = System.parse(text)
-    policy = load_policy(system.spec)
+    with chdir("."):  # Its module may go to its own folder, and the paths of the command line are meant from here.
+        policy = load_policy(system.spec)
     whole = Path(system.spec).is_file()
     spec = parse(system.spec)
     named = [system.spec] if whole else [spec.file, *map(str, spec.options.values())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
             session.say(line)
         total = len(lineup.scenes) + len(lineup.left_out)
         note_unfit(session.say, lineup.left_out, total, folder)
-        with bars(session.console) as progress:
+        with bars(session.console) as progress, chdir("."):
             task = progress.add_task("episodes", total=None)
             run_all(config, lineup, folder, lambda done, total: progress.update(task, completed=done, total=total))
         episodes = len(lineup.scenes) * len(lineup.systems) * (1 + len(config.attackers))

@@ -83,7 +83,8 @@ class RunDirectory:
         Raises:
             RunError: Another process is using it, or it cannot be written.
         """
-        self.path = path
+        # Absolute: a policy of the user's own may change the working directory.
+        self.path = path.absolute()
         self.info = info
         self._files: dict[str, FileIO] = {}
         with explained(path, "write in"):

@@ -6,7 +6,8 @@ A command is a function of its configuration and a `Session`:
     def main(config: AttackConfig, session: Session) -> None: ...
 
 `main()` then reads `sys.argv`, `main([...])` the given arguments. Exit codes: 0; 1 where the function returns it
-(found, but bad); 2 bad input; 130 after Ctrl-C; 143 after SIGTERM.
+(found, but bad); 2 bad input; 129 after SIGHUP, 130 after Ctrl-C, 141 where nobody reads the output any more, 143 after
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import errno
 import io
 import logging
 import os
+import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final, Generic, NoReturn, TextIO
@@ -33,13 +35,15 @@ from harness.commands.configs import Config, differences, rebuild
 from harness.commands.left_out import note_left_out
 from harness.commands.printing import Item, bars, clean, make_console, tracked
 from harness.commands.runs import RunDirectory, default_folder, read_run
-from harness.commands.signals import INTERRUPTED, TERMINATED, Terminated, raised
+from harness.commands.signals import CODES, raised, signal_of
 from harness.errors import ConfigError, GauntletError, RunError, UnknownNameError, metadrive_needed
 from scenarios.scenario import ScenarioSource
 
 BAD_INPUT: Final = 2
 """Exit code of errors that a user can mend."""
-UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+UNREAD: Final = 128 + signal.SIGPIPE
+"""Exit code where the reader of the output has ended (`| head`), as shells report other programs of a pipe."""
+UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What happens to an output that was fine when the command began."""
 PLACES: Final = ("out", "resume")
 """Options that every run may have otherwise when it is resumed: they say where it lies."""
@@ -332,15 +336,13 @@ def reported(session: Session) -> Iterator[None]:
                     session.warn(str(message)) if issubclass(category, FutureWarning) else None
                 )
                 yield
-        except Terminated:
-            _stopped(session, TERMINATED)
-        except KeyboardInterrupt:
-            _stopped(session, INTERRUPTED)
+        except KeyboardInterrupt as stop:
+            _stopped(session, CODES[signal_of(stop)])
 
 
 @contextmanager
 def _explained(session: Session) -> Iterator[None]:
-    """Errors become one line and exit code 2, and so does what a full disk or a closed pipe does to the output."""
+    """Errors become one line and exit code 2, and so does a full disk under the output; for a pipe see `UNREAD`."""
     # A thread of a library (TensorBoard's) that cannot write: whoever waits for it hears of it as well.
     hook, threading.excepthook = (
         threading.excepthook,
@@ -350,6 +352,9 @@ def _explained(session: Session) -> Iterator[None]:
         yield
     except GauntletError as error:
         _fail(session, str(error))
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        _stopped(session, UNREAD, "nobody reads the output any more: ")
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
@@ -360,9 +365,16 @@ def _explained(session: Session) -> Iterator[None]:
 
 
 def _fail(session: Session, text: str) -> NoReturn:
-    session.news.print("[red]error:[/] ", end="")
-    session.news.print(text, markup=False, soft_wrap=True)
-    sys.exit(BAD_INPUT)
+    _end(session, BAD_INPUT, text, "[red]error:[/] ")
+
+
+def _end(session: Session, code: int, text: str, mark: str = "") -> NoReturn:
+    # A last line that cannot be written leaves the exit code as it is.
+    with suppress(OSError):
+        session.news.print(mark, end="")
+        session.news.print(text, markup=False, soft_wrap=True)
+    _silence(sys.stderr)
+    sys.exit(code)
 
 
 def _silence(stream: TextIO) -> None:
@@ -373,9 +385,9 @@ def _silence(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _stopped(session: Session, code: int) -> NoReturn:
-    session.news.print("stopped; whatever was finished is kept. A run folder is gone on with by --resume FOLDER.")
-    sys.exit(code)
+def _stopped(session: Session, code: int, why: str = "") -> NoReturn:
+    kept = "stopped; whatever was finished is kept. A run folder is gone on with by --resume FOLDER."
+    _end(session, code, why + kept)
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:

@@ -1,26 +1,28 @@
-"""Ctrl-C ends a command with exit code 130, SIGTERM with 143: at every moment, in one line, without a traceback.
+"""Ctrl-C ends a command with exit code 130, SIGTERM with 143, SIGHUP with 129: at every moment, in one line.
 
-Until a command begins (while modules are imported) and after it has ended, a signal ends the process at once. In
-between the first one is raised as an exception, so that files are closed and checkpoints written, and a second one ends
-the process at once. What was written is whole in either case (`harness.files`), and workers end with their parent.
+SIGHUP is what a closed terminal or a lost connection sends; where it is ignored (`nohup`), it stays so. Until a command
+begins (while modules are imported) and after it has ended, a signal ends the process at once. In between the first one
+is raised as an exception, so that files are closed and checkpoints written, and a second one ends the process at once.
+What was written is whole in either case (`harness.files`), and workers end with their parent.
 """
 
 from __future__ import annotations
 
 import _thread
 import atexit
+import errno
 import os
 import signal
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit codes, as shells report the two signals."""
-CODES: Final = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+CODES: Final = {number: 128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+"""Exit codes by signal, as shells report them."""
 Hook = Callable[["sys.UnraisableHookArgs"], object]
 _AGAIN_S: Final = 0.05
 """After this time a signal comes again whose exception was lost, s."""
@@ -29,10 +31,48 @@ _AGAIN_S: Final = 0.05
 class Terminated(KeyboardInterrupt):
     """SIGTERM."""
 
+    number: signal.Signals = signal.SIGTERM
+
+
+class HungUp(Terminated):
+    """SIGHUP."""
+
+    number = signal.SIGHUP
+
 
 def exception_of(number: int) -> KeyboardInterrupt:
     """What a signal is raised as."""
-    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+    kinds = {kind.number: kind for kind in (Terminated, HungUp)}
+    return kinds.get(signal.Signals(number), KeyboardInterrupt)()
+
+
+def signal_of(error: KeyboardInterrupt) -> signal.Signals:
+    """The signal that an exception of `exception_of` stands for."""
+    return error.number if isinstance(error, Terminated) else signal.SIGINT
+
+
+def takeable() -> dict[signal.Signals, Any]:
+    """The signals that a command may take, with their present handlers.
+
+    SIGTERM always. Ctrl-C and SIGHUP stay as they are where somebody else takes them (a caller's own handler), or where
+    they are ignored (`nohup`).
+    """
+    before = {number: signal.getsignal(number) for number in CODES}
+    return {
+        number: action
+        for number, action in before.items()
+        if action in _USUAL or _ours(action) or (number == signal.SIGTERM and action is not None)
+    }
+
+
+def leave_terminal(streams: tuple[int, ...] = (1, 2)) -> None:
+    """After SIGHUP: where the terminal is gone, let what is still printed go nowhere instead of failing."""
+    for stream in streams:
+        try:
+            termios.tcgetattr(stream)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def end_at_once(number: int, frame: FrameType | None = None) -> NoReturn:
@@ -54,10 +94,9 @@ def guard_start() -> None:
     """
     if not _is_command() or threading.current_thread() is not threading.main_thread():
         return
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, end_at_once)
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, end_at_once)
+    for number in CODES:
+        if signal.getsignal(number) in _USUAL:
+            signal.signal(number, end_at_once)
     atexit.register(_go_deaf)
 
 
@@ -74,18 +113,18 @@ def _is_command() -> bool:
     return module.partition(".")[0] == "harness" or os.path.basename(sys.argv[0] if sys.argv else "") == "gauntlet"
 
 
+_USUAL: Final = (signal.SIG_DFL, signal.default_int_handler, end_at_once)
+"""Handlers that nobody has set but Python and this module."""
+
+
 @contextmanager
 def raised() -> Iterator[None]:
-    """Within, the first signal is raised: SIGINT as KeyboardInterrupt, SIGTERM as `Terminated`; the second ends all.
+    """Within, the first signal that is `takeable` is raised, as `exception_of` it; the second ends the process.
 
-    Elsewhere than in the main thread, where nobody may set handlers, nothing changes. Ctrl-C stays as it is where
-    somebody else takes it (a caller's own handler), or where it is ignored (`nohup`).
+    Elsewhere than in the main thread, where nobody may set handlers, nothing changes.
     """
-    state = _Raising()
+    state, before = _Raising(), takeable()
     try:
-        before = {number: signal.getsignal(number) for number in CODES}
-        if before[signal.SIGINT] not in (signal.default_int_handler, end_at_once) and not _ours(before[signal.SIGINT]):
-            del before[signal.SIGINT]
         for number in before:
             signal.signal(number, state.handle)
     except ValueError:
@@ -113,6 +152,8 @@ class _Raising:
         self.raising = True
 
     def handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            leave_terminal()
         if not self.raising:
             end_at_once(number)
         self.raising = False
@@ -126,9 +167,8 @@ class _Raising:
             if not isinstance(error, KeyboardInterrupt):
                 hook(lost)
                 return
-            number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
             self.raising = True
-            again = threading.Timer(_AGAIN_S, _thread.interrupt_main, (number,))
+            again = threading.Timer(_AGAIN_S, _thread.interrupt_main, (signal_of(error),))
             again.daemon = True
             again.start()
 

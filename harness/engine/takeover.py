@@ -19,7 +19,7 @@ from panda3d.core import LVector3, Vec3
 from harness.engine.config import IDLE_BRAKE, SUBSTEPS, TICK
 from harness.engine.scene import BODIES, Body, Scene
 from harness.engine.settling import VEHICLE_CLASSES, GroundWorld, build_car, wheel_friction
-from harness.errors import AdversaryError
+from harness.errors import AdversaryError, foreign
 from harness.geometry import wrap_angle
 from harness.interfaces import HEADING, VX, VY, AttackPlan, ControlContext, VehicleModel
 
@@ -191,7 +191,5 @@ class Takeover:
 
     def _call(self, step: int, call: Callable[[], object]) -> object:
         """Call into the controller: whatever foreign code raises becomes one AdversaryError that says where."""
-        try:
+        with foreign(f"{self._where(step)} failed", AdversaryError):
             return call()
-        except Exception as error:  # a controller is foreign code: it may raise anything
-            raise AdversaryError(f"{self._where(step)} failed: {type(error).__name__}: {error}") from error

@@ -18,6 +18,7 @@ from harness.engine.futures import foresee
 from harness.engine.scene import BODIES, HALF_SPAN, Body, Scene
 from harness.engine.settling import Settler
 from harness.engine.takeover import Takeover
+from harness.errors import EngineError, foreign
 from harness.geometry import box_separation, wrap_angle
 from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, TrafficPolicy
 from scenarios.scenario import Kind
@@ -113,7 +114,8 @@ class TrafficManager:
         self.states = np.zeros((0, 0, STATE))
         self._policy_valid: Bools = np.zeros(agents, bool)
         if self._policy is not None:
-            self._policy.reset(scene.scenario, np.random.default_rng(seed))
+            with foreign(f"{self._driver()} failed at its reset", EngineError):
+                self._policy.reset(scene.scenario, np.random.default_rng(seed))
             self.states = np.zeros((agents, steps + 1, STATE))
         self.advance(0, ego)
 
@@ -199,13 +201,23 @@ class TrafficManager:
         current[scene.scenario.ego] = self._ego_before
         valid = self._here.copy()
         valid[scene.scenario.ego] = True
-        states, present = self._policy.step(step - 1, current, valid)
-        states, self._policy_valid = np.array(states, np.float64), np.array(present, bool)
+        expected = (*before.shape, *valid.shape)
+        with foreign(f"{self._driver()} failed at step {step - 1}", EngineError):
+            states, present = self._policy.step(step - 1, current, valid)
+            states, self._policy_valid = np.array(states, np.float64), np.array(present, bool)
+        if (*states.shape, *self._policy_valid.shape) != expected or not np.isfinite(states[self._policy_valid]).all():
+            raise EngineError(
+                f"{self._driver()} at step {step - 1}: expected finite states {before.shape} and who is present "
+                f"{valid.shape}, got {states.shape} and {self._policy_valid.shape}, or NaN."
+            )
         if self._opponent is not None:
             # The opponent belongs to the adversary; without a plan it follows its log.
             row, scenario = min(step, scene.steps - 1), scene.scenario
             states[self._opponent] = scenario.states(self._opponent)[row]
         return states
+
+    def _driver(self) -> str:
+        return f"traffic {type(self._policy).__name__} in scene {self._scene.scenario.id}"
 
     def _plan_row(self, step: int) -> Floats | None:
         if self._plan_rows is None:

@@ -29,6 +29,8 @@ def check_action(action: Any, *, policy: str, step: int, scene: str = "") -> NDA
     """
     where = f"policy {policy!r} at step {step}" + (f" of scene {scene}" if scene else "")
     try:
+        if np.iscomplexobj(action):
+            raise TypeError  # numpy would drop the imaginary parts
         array = np.asarray(action, dtype=np.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise PolicyError(

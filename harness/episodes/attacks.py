@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.episodes.ego_buffer import log_trajectory
 from harness.episodes.protocol import CORRECTED, Protocol
-from harness.errors import AdversaryError
+from harness.errors import AdversaryError, GauntletError, foreign
 from harness.interfaces import Adversary, AttackContext, AttackPlan, EpisodeOutcome, Trajectory
 from scenarios.scenario import CURRENT_STEP, Scenario
 
@@ -107,13 +107,20 @@ def plan_attack(
     if adversary is None or adversary.name == NO_ADVERSARY:
         return Attack(intensity=intensity)
     planned, error, began = None, "", time.perf_counter()
-    try:
-        planned = adversary.plan(attack_context(scenario, rng, intensity=intensity, ego=ego, ego_size=ego_size))
-    except AdversaryError as failure:
-        if on_error == "raise":
-            raise
-        error = str(failure)
-        logger.warning("scene %s is played without an attack: %s", scenario.id, error)
+    # An adversary says by an AdversaryError that a scene cannot be attacked; everything else is a fault of its own.
+    with foreign(f"adversary {adversary.name!r} failed in scene {scenario.id}", AdversaryError, (GauntletError,)):
+        try:
+            planned = adversary.plan(attack_context(scenario, rng, intensity=intensity, ego=ego, ego_size=ego_size))
+        except AdversaryError as failure:
+            if on_error == "raise":
+                raise
+            error = str(failure)
+            logger.warning("scene %s is played without an attack: %s", scenario.id, error)
+    if not isinstance(planned, AttackPlan | None):
+        raise AdversaryError(
+            f"adversary {adversary.name!r} in scene {scenario.id}: plan() gave {type(planned).__name__}, expected an "
+            "AttackPlan of harness.interfaces, or None to leave the scene as recorded."
+        )
     seconds = time.perf_counter() - began
     plan = planned
     if planned is not None and protocol.plan_one_step_late:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from harness import registry
-from harness.errors import ConfigError, PolicyError, UnknownNameError
+from harness.engine.config import SENSORS
+from harness.errors import ConfigError, PolicyError, UnknownNameError, foreign
 from harness.interfaces import EgoPolicy
 from harness.specs import Spec, parse, resolve
 
 SUFFIXES: Final = {".zip": "sb3", ".pt": "torchscript", ".ts": "torchscript", ".onnx": "onnx"}
 """Which registered policy reads which file."""
+CONTROLS: Final = ("action", "replay")
+"""What a policy's `control` may be."""
 REFUSED: Final = (".pkl", ".pickle", ".pth", ".ckpt", ".joblib")
 """Files that hold pickles."""
 
@@ -96,21 +99,30 @@ def wrap_policy(thing: Any, **options: Any) -> EgoPolicy:
         PolicyError: Nothing that can drive.
     """
     if isinstance(thing, type):
+        place = f"policy class {thing.__module__}:{thing.__qualname__}"
         try:
-            thing = thing()
+            with foreign(f"{place} failed while it was built", PolicyError, (TypeError,)):
+                thing = thing()
         except TypeError as error:
             raise PolicyError(
-                f"policy class {thing.__module__}:{thing.__qualname__} cannot be built without arguments ({error}). "
-                "Point to a function or an object that is ready."
-            ) from error
-        except Exception as error:  # a user's class is foreign code: it may raise anything
-            raise PolicyError(
-                f"policy class {thing.__module__}:{thing.__qualname__} failed while it was built: "
-                f"{type(error).__name__}: {error}"
+                f"{place} cannot be built without arguments ({error}). Point to a function or an object that is ready."
             ) from error
     if isinstance(thing, EgoPolicy):
         for key, value in options.items():
             if getattr(thing, key) != value:
                 setattr(thing, key, value)
+        _check_attributes(thing)
         return thing
     return registry.resolve("policy", "callable")(function=thing, **options)
+
+
+def _check_attributes(policy: EgoPolicy) -> None:
+    """Refuse what would be driven as something else than its author means."""
+    for name, known in (("control", CONTROLS), ("observation", tuple(SENSORS))):
+        found = getattr(policy, name)
+        if found not in known:
+            raise PolicyError(
+                f"policy {type(policy).__qualname__}: {name} is {found!r:.60}, expected one of {', '.join(known)}."
+            )
+    if not isinstance(policy.name, str) or not policy.name:
+        raise PolicyError(f"policy {type(policy).__qualname__}: name is {policy.name!r:.80}, expected a text.")

@@ -14,7 +14,7 @@ from harness.episodes.actions import check_action
 from harness.episodes.attacks import NO_ADVERSARY, Attack, plan_attack
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.protocol import CORRECTED, Protocol, protocol_of
-from harness.errors import ConfigError, GauntletError, PolicyError
+from harness.errors import ConfigError, GauntletError, PolicyError, foreign
 from harness.interfaces import STATE, Adversary, EgoPolicy, EgoView, Episode, Trajectory
 from harness.metrics.driving import mean_jerk, mean_speed
 from scenarios.scenario import Scenario, name_seed
@@ -249,12 +249,8 @@ def check_observation(env: GauntletEnv, policy: EgoPolicy) -> None:
 
 def _guard(policy: EgoPolicy, scenario: Scenario, step: int, call: Callable[[], Any]) -> Any:
     """Call into the policy: whatever a user's code raises becomes one PolicyError that says where."""
-    try:
+    with foreign(f"policy {policy.name!r} failed at step {step} of scene {scenario.id}", PolicyError):
         return call()
-    except Exception as error:  # a policy is foreign code: it may raise anything
-        raise PolicyError(
-            f"policy {policy.name!r} failed at step {step} of scene {scenario.id}: {type(error).__name__}: {error}"
-        ) from error
 
 
 def _act(

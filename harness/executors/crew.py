@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from harness.errors import WorkerError
+from harness.errors import WorkerError, told
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,9 @@ def attempt(work: Callable[[object], object], job: object) -> object:
     """
     try:
         return work(job)
-    except Exception as error:  # adversaries and policies are foreign code: they may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # adversaries and policies are foreign code: they may raise anything
         raise WorkerError(describe(error)) from error
 
 
@@ -132,7 +134,7 @@ def describe(error: BaseException) -> str:
     while trace is not None:
         place = f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})"
         trace = trace.tb_next
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{told(error)}{place}"
 
 
 def finish(work: Callable[[object], object]) -> None:

@@ -39,8 +39,8 @@ class ProcessCrew:
         """Start a process."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_main, args=(setup, theirs), daemon=True, name=f"worker-{worker}")
-        # Blocked here and thereby in the worker from its first moment on: Ctrl-C reaches the whole process group.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Blocked here and thereby in the worker from its first moment on: they reach the whole process group.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
             with one_thread():
                 process.start()
@@ -110,8 +110,9 @@ class ProcessCrew:
 
 def _main(setup: WorkerSetup, pipe: Connection) -> None:
     """Life of a worker process."""
-    # The parent decides what happens after Ctrl-C, and SIGTERM ends a worker at once.
+    # The parent decides what happens after Ctrl-C or without a terminal, and SIGTERM ends a worker at once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
@@ -133,8 +134,9 @@ def _main(setup: WorkerSetup, pipe: Connection) -> None:
             return
         try:
             pipe.send(("done", attempt(work, job)))
-        except WorkerError as error:
-            pipe.send(("raised", str(error)))
+        except (WorkerError, KeyboardInterrupt) as error:
+            # No Ctrl-C reaches this process: the job raised it.
+            pipe.send(("raised", str(error) or describe(error)))
 
 
 def _die_with_parent() -> None:

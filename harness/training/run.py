@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import FrameType
 
@@ -14,7 +14,7 @@ from harness.commands.left_out import note_left_out
 from harness.commands.printing import bars
 from harness.commands.runs import RunDirectory
 from harness.commands.scaffold import Session
-from harness.commands.signals import CODES, end_at_once
+from harness.commands.signals import CODES, end_at_once, leave_terminal, takeable
 from harness.report.run_report import report
 from harness.training import setup
 from harness.training.checkpoint import TrainingProgress
@@ -64,7 +64,7 @@ def _run(trainer: Trainer, watchers: Watchers, run: RunDirectory, session: Sessi
 
 @contextmanager
 def stopping_politely(trainer: Trainer, session: Session) -> Iterator[list[int]]:
-    """Let the first Ctrl-C (or SIGTERM) end the run after a checkpoint, and the second end it at once.
+    """Let the first Ctrl-C (SIGTERM, SIGHUP) end the run after a checkpoint, and the second end it at once.
 
     Yields the signals that came.
     """
@@ -72,12 +72,18 @@ def stopping_politely(trainer: Trainer, session: Session) -> Iterator[list[int]]
 
     def handler(number: int, frame: FrameType | None) -> None:
         came.append(number)
+        if number == signal.SIGHUP:
+            leave_terminal()
         if trainer.stop_requested:
             end_at_once(number)
         trainer.stop_requested = True
-        session.say("stopping after this episode, with a checkpoint (again to stop at once)")
+        # What cannot be told must not cost the checkpoint: nobody reads any more, or the signal came within a print.
+        with suppress(OSError, RuntimeError):
+            session.say("stopping after this episode, with a checkpoint (again to stop at once)")
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = takeable()
+    for taken in before:
+        signal.signal(taken, handler)
     try:
         yield came
     finally:

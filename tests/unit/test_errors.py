@@ -4,7 +4,17 @@ import pickle
 
 import pytest
 
-from harness.errors import MAX_MESSAGE, ConfigError, ScenarioError, UnknownNameError, WeightsError, one_line, reading
+from harness.errors import (
+    MAX_MESSAGE,
+    ConfigError,
+    PolicyError,
+    ScenarioError,
+    UnknownNameError,
+    WeightsError,
+    foreign,
+    one_line,
+    reading,
+)
 
 
 def test_a_message_is_one_line_that_can_be_written():
@@ -35,6 +45,24 @@ def test_what_reading_raises_becomes_one_error_that_names_the_file(raised):
         reading("a.bin", "weights", WeightsError),
     ):
         raise raised
+
+
+class MuteError(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("raised", [ValueError("v"), SystemExit(0), GeneratorExit(), StopIteration(), MuteError()])
+def test_what_a_users_code_raises_becomes_one_error_that_says_whose_it_was(raised):
+    with pytest.raises(PolicyError, match=rf"^mine: {type(raised).__name__}"), foreign("mine", PolicyError):
+        raise raised
+
+
+def test_ctrl_c_and_what_shall_pass_pass_a_users_code():
+    for error in (KeyboardInterrupt(), ConfigError("clear")):
+        with pytest.raises(type(error)) as found, foreign("mine", PolicyError, (ConfigError,)):
+            raise error
+        assert found.value is error
 
 
 def test_a_clear_error_passes():

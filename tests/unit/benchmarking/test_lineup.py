@@ -1,5 +1,8 @@
 """Who takes part, and what is recorded of their weights."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from harness import registry
@@ -54,6 +57,21 @@ class Driver:
 
     def act(self, observation, view):
         raise AssertionError("not driven")
+
+
+class Wanderer(Driver):
+    """Goes to another folder while it is built."""
+
+    def __init__(self):
+        os.chdir("/")
+
+
+def test_a_system_that_changes_the_working_directory_changes_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder([straight_road()], tmp_path / "data")
+    config = BenchmarkConfig(data="data", split="all", sut=(f"{__name__}:Wanderer",), adversary=("rule",))
+    assert assemble(config).systems[0].control == "replay"
+    assert Path.cwd() == tmp_path
 
 
 def test_every_file_of_a_system_is_recorded(tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """Commands that are told to stop: exit codes, one line, no traceback, at every moment."""
 
+import errno
 import gc
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from harness.commands.signals import Terminated, raised
 NUMBERS = pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
+ALL = pytest.mark.parametrize(("number", "code"), [(number, 128 + number) for number in signals.CODES])
 
 
 def run(script: str, number: int, *, times: int = 1) -> tuple[int, str, str]:
@@ -36,9 +39,10 @@ def run(script: str, number: int, *, times: int = 1) -> tuple[int, str, str]:
 @pytest.fixture(autouse=True)
 def _ctrl_c_is_heard():
     """A shell that starts the tests in the background has them ignore Ctrl-C, and their processes as well."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGHUP, before[1])
 
 
 @NUMBERS
@@ -92,7 +96,30 @@ def test_the_first_signal_cleans_up_and_the_second_ends_it(number, code):
     assert (two, errors) == (code, "stopped at once; whatever was finished is kept.\n")
 
 
-@NUMBERS
+def test_where_sighup_is_ignored_it_stays_so():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with raised():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_what_is_printed_to_a_terminal_that_is_gone_goes_nowhere(tmp_path):
+    ours, terminal = pty.openpty()
+    file = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY)
+    try:
+        signals.leave_terminal((terminal, file))
+        assert os.isatty(terminal)
+        os.close(ours)
+        with pytest.raises(OSError, match="Input/output"):
+            os.write(terminal, b"x")
+        signals.leave_terminal((terminal, file))
+        os.write(terminal, b"x"), os.write(file, b"y")
+    finally:
+        os.close(terminal), os.close(file)
+    assert (tmp_path / "log").read_text() == "y"
+
+
+@ALL
 def test_a_signal_that_gets_lost_in_a_destructor_comes_again(number, code, capsys):
     class Slow:
         def __del__(self):
@@ -139,6 +166,13 @@ def test_after_a_command_a_signal_raises_nothing(monkeypatch):
         action = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit):
         action(signal.SIGTERM, None)
+
+
+def test_a_reader_that_has_ended_is_no_fault_of_the_disk(capsys):
+    with pytest.raises(SystemExit) as stop, reported(Session("t")):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+    assert stop.value.code == 141
+    assert capsys.readouterr().err.startswith("nobody reads the output any more: stopped;")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

@@ -28,6 +28,7 @@ def test_finite_values_are_clipped():
         (0.0, r"shape \(\)"),
         (None, "None|nan"),
         ("left", "str 'left'"),
+        ([1j, 0.0], "list"),
         ({"steer": 1}, "dict"),
     ],
 )

@@ -37,6 +37,14 @@ def test_a_scene_without_an_opponent_raises_or_tells():
     assert "no opponent" in told.error
 
 
+@pytest.mark.parametrize(("plan", "said"), [(lambda _: 1 / 0, "ZeroDivisionError"), (lambda _: {}, "gave dict")])
+def test_an_adversary_with_a_fault_of_its_own_is_named_and_not_played_around(plan, said):
+    spy = SpyAdversary()
+    spy.plan = plan
+    with pytest.raises(AdversaryError, match=f"adversary 'spy' .*{ROAD.id}.*{said}"):
+        plan_attack(spy, ROAD, rng(), on_error="tell")
+
+
 def test_nobody_attacks_without_an_adversary_even_without_an_opponent():
     spy = SpyAdversary()
     spy.name = "none"

@@ -22,6 +22,15 @@ class Silent:
     """Neither callable nor a policy."""
 
 
+class Leaves:
+    def __init__(self):
+        raise SystemExit(0)
+
+
+class Unheard(type(load_policy("idm"))):
+    control = "steer"
+
+
 class NeedsArguments:
     def __init__(self, weights):
         self.weights = weights
@@ -107,6 +116,8 @@ def test_an_sb3_zip_by_suffix_and_by_name(tmp_path):
         ("no_such_module:Thing", ConfigError, "PYTHONPATH"),
         (f"{__name__}:Missing", ConfigError, "no attribute 'Missing'"),
         (f"{__name__}:FailsToLoad", PolicyError, "FailsToLoad failed while it was built: OSError: weights are gone"),
+        (f"{__name__}:Leaves", PolicyError, "Leaves failed while it was built: SystemExit: 0"),
+        (f"{__name__}:Unheard", PolicyError, "control is 'steer', expected one of action, replay"),
         (f"{__name__}:Silent", PolicyError, "expected a callable"),
         ("", UnknownNameError, "FILE.onnx"),
     ],
