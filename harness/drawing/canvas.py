@@ -17,9 +17,9 @@ from scenarios.scenario import Kind, MapFeature, Scenario
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-MARGIN: Final = 20.0
+MARGIN: Final = 10.0
 """Road shown around what a picture is about, m."""
-SMALLEST: Final = 60.0
+SMALLEST: Final = 50.0
 """Side of the smallest square that is shown, m."""
 LAYERS: Final = {
     "lane": (LIGHT.lane, 3.5),
@@ -57,6 +57,10 @@ class Extent:
         points = np.asarray(feature.points)[:, :2]
         reach = self.half + LAYERS["lane"][1]
         return bool((points.max(0) > self.centre - reach).all() and (points.min(0) < self.centre + reach).all())
+
+    def holds(self, points: Floats) -> Bools:
+        """Which points [N, ≥2] (m) are in sight; [N]."""
+        return np.asarray((np.abs(points[:, :2] - self.centre) < self.half).all(-1))
 
 
 class Canvas(Protocol):
@@ -126,8 +130,12 @@ def layer_of(feature: MapFeature) -> str | None:
     return "line" if "LINE" in feature.type else None
 
 
-def draw_map(canvas: Canvas, scenario: Scenario, *, centres: bool = False) -> None:
-    """Draw the road map: lanes as strips, areas, painted lines, road edges; and lanes' centre lines where wanted."""
+def draw_map(canvas: Canvas, scenario: Scenario, *, centres: bool = False) -> set[str]:
+    """Draw the road map: lanes as strips, areas, painted lines, road edges; and lanes' centre lines where wanted.
+
+    Returns:
+        Layers (see `layer_of`) of which something is in sight.
+    """
     found: dict[str, list[Floats]] = {name: [] for name in (*LAYERS, "area")}
     for feature in scenario.features:
         layer = layer_of(feature)
@@ -138,6 +146,7 @@ def draw_map(canvas: Canvas, scenario: Scenario, *, centres: bool = False) -> No
         if name == "bike":
             canvas.areas([area for area in found["area"] if len(area) > 2], LIGHT.area)
             canvas.lines(found["lane"] if centres else [], LIGHT.lane_centre, 0.1)
+    return {name for name, lines in found.items() if lines}
 
 
 def draw_box(canvas: Canvas, pose: Floats, size: tuple[float, float] | Floats, colour: str, alpha: float = 1.0) -> None:

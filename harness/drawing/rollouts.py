@@ -47,9 +47,9 @@ def draw_fan(scenario: Scenario, simulated: SimulatedScene, path: Path | None = 
     seconds = simulated.steps * scenario.dt
     entries = [("ego", LIGHT.ego, "-")]
     entries += [("opponent", LIGHT.opponent, "-")] if scenario.opponent in agents else []
-    explain(
-        canvas, [*entries, (f"roll-outs, {seconds:.1f} s", LIGHT.vehicle, "-"), ("what was recorded", LIGHT.log, ":")]
-    )
+    entries += [(f"roll-outs, {seconds:.1f} s", LIGHT.vehicle, "-"), ("what was recorded", LIGHT.log, ":")]
+    others = [agent for agent in agents if agent not in (scenario.ego, scenario.opponent)]
+    explain(canvas, entries, scenario, others, CURRENT_STEP)
     if path is not None:
         save_figure(figure, Path(path))
     return figure

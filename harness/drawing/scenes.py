@@ -38,9 +38,10 @@ def draw_scenario(scenario: Scenario, path: Path | None = None, *, step: int = C
     for agent in agents:
         if scenario.valid[agent, step]:
             draw_box(canvas, scenario.states(agent)[step], scenario.box(agent), colour_of(scenario, agent))
-    entries = [(f"ego (box at step {step})", LIGHT.ego, "-")]
+    entries = [(f"ego (boxes: step {step})", LIGHT.ego, "-")]
     entries += [("opponent", LIGHT.opponent, "-")] if scenario.opponent is not None else []
-    explain(canvas, [*entries, ("road edge", LIGHT.edge, "-"), ("lane centre", LIGHT.lane_centre, "-")])
+    others = [agent for agent in agents if agent not in main and scenario.valid[agent, step]]
+    explain(canvas, entries, scenario, others, step)
     if path is not None:
         save_figure(figure, Path(path))
     return figure

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.drawing.attacks import draw_attack
+from harness.drawing.attacks import AFTER, REACH, _nearest, _window, draw_attack
+from harness.drawing.canvas import MARGIN
 from harness.drawing.curves import Panel, Series, draw_experts, draw_panel, draw_panels, draw_traffic_training
 from harness.drawing.figure import DPI, legend_below, new_figure, panels, save_figure
 from harness.drawing.palette import LIGHT, rgb, series_colour
@@ -14,7 +15,8 @@ from harness.drawing.sage import draw_analysis
 from harness.drawing.scenes import draw_scenario
 from harness.errors import AdversaryError, RunError
 from harness.interfaces import AttackPlan, Trajectory
-from tests.scenes import straight_road
+from scenarios.scenario import CURRENT_STEP, Kind
+from tests.scenes import Agent, straight_road
 
 
 def colours(path) -> set[tuple[int, ...]]:
@@ -125,3 +127,24 @@ def test_the_ego_has_one_colour_in_every_picture(tmp_path):
     figure.canvas.draw()
     assert figure.axes[0].title.get_text() == "A title"
     assert figure.axes[0].title.get_window_extent().y1 <= figure.bbox.y1, "the title is cut"
+
+
+def test_the_legend_names_whatever_is_in_sight():
+    """And nothing else: the cyclist at 500 m is not in the picture."""
+    others = [Agent("car", 20.0, 0.0), Agent("walks", 5.0, 5.0, kind=Kind.PEDESTRIAN)]
+    others += [Agent("far", 500.0, 0.0, kind=Kind.CYCLIST)]
+    figure = draw_scenario(straight_road(extra=others), step=0)
+    legend = figure.axes[0].get_legend()
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[:3] == ["ego (boxes: step 0)", "opponent", "road edge"]
+    assert {"lane centre", "other vehicle", "pedestrian"} <= set(names)
+    assert not {"cyclist", "median"} & set(names)
+
+
+def test_an_attack_is_shown_near_its_contact():
+    scene = straight_road()
+    own = Trajectory(scene.states(scene.ego), scene.valid[scene.ego])  # 1 m per step
+    far = Trajectory(own.states + 1000.0, own.valid)
+    assert _nearest(own, far) == CURRENT_STEP
+    assert _window(own, own, 60).half[0] == pytest.approx((REACH + AFTER) / 2 + MARGIN)
+    assert _window(own, far, 60).half[0] > 500.0
