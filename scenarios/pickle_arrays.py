@@ -10,7 +10,7 @@ import re
 from struct import Struct
 from typing import Any, Final
 
-from scenarios.pickle_machine import Machine, as_tuple, got
+from scenarios.pickle_machine import Machine, as_tuple
 from scenarios.pickle_values import Arguments, Global, reconstruct
 
 # Each alternative begins with a byte of its own, so that there is one way to read the bytes: that of the machine.
@@ -26,16 +26,12 @@ _SEQUENCE: Final = re.compile(
     re.DOTALL,
 )
 _END: Final = b"\x94t\x94b"
-_SIZES: Final = re.compile(rb"K(.)|M(.{2})|J(.{4})", re.DOTALL)
-_KINDS: Final = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
+_WIDTH: Final = {ord("K"): 1, ord("M"): 2, ord("J"): 4}
+_SIZES: Final = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
 _MADE: Final = 1_200
 """Most bytes that these instructions count one by one, besides the content."""
 _UINT: Final = Struct("<I").unpack
 _ZERO: Final = (0,)
-
-
-def _number(short: bytes | None, long: bytes | None) -> int:
-    return short[0] if short is not None else _UINT(long)[0]  # type: ignore[arg-type]
 
 
 def whole_array(machine: Machine, function: Global, place: int) -> tuple[Any, int]:
@@ -52,6 +48,7 @@ def whole_array(machine: Machine, function: Global, place: int) -> tuple[Any, in
     Raises:
         UnsafePickleError: It takes more memory than the file's size allows.
         ScenarioError: Shape, type and bytes do not fit.
+        IndexError: Nothing was kept under a number.
     """
     found = _SEQUENCE.match(machine.data, place) if function.call is reconstruct else None
     if found is None:
@@ -59,23 +56,32 @@ def whole_array(machine: Machine, function: Global, place: int) -> tuple[Any, in
     data, memo = machine.data, machine.memo
     kind, kind_long, code, code_long, sizes, count, dtype, dtype_long, fortran, size, size_long = found.groups()
     begin = found.end()
-    end = begin + _number(size, size_long)
-    subtype = memo.get(_number(kind, kind_long))
+    end = begin + (size[0] if size is not None else _UINT(size_long)[0])
+    subtype = memo[kind[0] if kind is not None else _UINT(kind_long)[0]]
     known = code is not None or code_long is not None
-    letter = memo.get(_number(code, code_long)) if known else b"b"
-    shape = tuple([int.from_bytes(a or b or c, "little", signed=bool(c)) for a, b, c in _SIZES.findall(sizes)])
-    odd = type(subtype) is not Global or type(letter) is not bytes or len(shape) != _KINDS[count]
+    letter = memo[code[0] if code is not None else _UINT(code_long)[0]] if known else b"b"
+    shape = _shape(sizes)
+    odd = type(subtype) is not Global or type(letter) is not bytes or len(shape) != _SIZES[count]
     if odd or data[end : end + len(_END)] != _END:
         return function, place
     machine.charge(_MADE + end - begin)
-    memo[len(memo)] = _ZERO
-    if not known:
-        memo[len(memo)] = letter
     array: Any = function.call(machine, subtype, _ZERO, letter)
-    memo[len(memo)] = Arguments((subtype, _ZERO, letter))
-    memo[len(memo)] = array
-    memo[len(memo)] = shape
-    memo[len(memo)] = raw = data[begin:end]
-    state = (1, shape, got(memo, _number(dtype, dtype_long)), fortran == b"\x88", raw)
-    memo[len(memo)] = as_tuple(state)
+    raw = data[begin:end]
+    if known:
+        memo += (_ZERO, Arguments((subtype, _ZERO, letter)), array, shape, raw)
+    else:
+        memo += (_ZERO, letter, Arguments((subtype, _ZERO, letter)), array, shape, raw)
+    made_of = machine.get(dtype[0] if dtype is not None else _UINT(dtype_long)[0])
+    state = as_tuple((1, shape, made_of, fortran == b"\x88", raw))
+    memo.append(state)
     return array.finish(machine, state), end + len(_END)
+
+
+def _shape(sizes: bytes) -> tuple[int, ...]:
+    """The sizes that some instructions for small numbers put on the stack."""
+    shape, place = [], 0
+    while place < len(sizes):
+        end = place + 1 + _WIDTH[sizes[place]]
+        shape.append(int.from_bytes(sizes[place + 1 : end], "little", signed=sizes[place] == ord("J")))
+        place = end
+    return tuple(shape)

@@ -12,7 +12,7 @@ from struct import unpack_from
 from typing import Any, Final
 
 from harness.errors import ScenarioError, UnsafePickleError
-from scenarios.pickle_machine import NO_DATA, Machine, as_tuple, got, no_data
+from scenarios.pickle_machine import NO_DATA, Machine, as_tuple, no_data
 from scenarios.pickle_values import GLOBALS, Global, Unfinished, whole_number, whole_number_text
 from scenarios.values import brief
 
@@ -98,31 +98,25 @@ def _int_line(line: bytes) -> int | bool:
     return {b"00": False, b"01": True}.get(line) if line in (b"00", b"01") else whole_number_text(line)  # type: ignore[return-value]
 
 
-def _put(machine: Machine, place: int, index: int) -> int:
-    # Every entry takes at least one byte of the file.
-    if index > len(machine.data):
-        raise UnsafePickleError(f"it numbers a memo entry {index} in {len(machine.data)} bytes, to exhaust the memory")
-    machine.memo[index] = machine.stack[-1]
-    machine.charge(90)
-    return place
-
-
 def _binput(machine: Machine, place: int) -> int:
-    return _put(machine, place + 1, machine.data[place])
+    machine.put(machine.data[place])
+    return place + 1
 
 
 def _long_binput(machine: Machine, place: int) -> int:
-    return _put(machine, place + 4, unpack_from("<I", machine.data, place)[0])
+    machine.put(unpack_from("<I", machine.data, place)[0])
+    return place + 4
 
 
 def _put_line(machine: Machine, place: int) -> int:
     line, place = _line(machine, place)
-    return _put(machine, place, whole_number_text(line))
+    machine.put(whole_number_text(line))
+    return place
 
 
 def _get_line(machine: Machine, place: int) -> int:
     line, place = _line(machine, place)
-    machine.stack.append(got(machine.memo, whole_number_text(line)))
+    machine.stack.append(machine.get(whole_number_text(line)))
     machine.charge(8)
     return place
 

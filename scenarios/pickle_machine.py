@@ -44,7 +44,7 @@ class Machine:
     Attributes:
         data: The pickle.
         stack, marks: Values, and how many there were at each mark.
-        memo: Values by number, for later use.
+        memo: Values by number, for later use; `Unfinished` where a number was passed over.
         spent, limit: Bytes of memory taken so far, and how many may be taken.
     """
 
@@ -53,7 +53,7 @@ class Machine:
         self.data = data
         self.stack: list[Any] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: list[Any] = []
         self.spent = 0
         self.limit = max(FLOOR, GROWTH * len(data))
         self._odd = 0
@@ -112,6 +112,35 @@ class Machine:
                 "chosen to stall the reader"
             )
 
+    def put(self, index: int) -> None:
+        """Keep what is on top under a number.
+
+        Raises:
+            UnsafePickleError: Fewer entries than that fit into the file.
+        """
+        # Every entry takes at least one byte of the file.
+        if not 0 <= index <= len(self.data):
+            raise UnsafePickleError(f"it numbers a memo entry {index} in {len(self.data)} bytes, to exhaust the memory")
+        passed = index - len(self.memo)
+        self.charge(90 + 8 * max(passed, 0))
+        if passed >= 0:
+            self.memo += [Unfinished()] * passed  # Python 2 begins with 1.
+            self.memo.append(self.stack[-1])
+        else:
+            self.memo[index] = self.stack[-1]
+
+    def get(self, index: int) -> Any:
+        """What was kept under a number; arrays and data types as what they have become.
+
+        Raises:
+            IndexError: Nothing was.
+            ScenarioError: It has no content yet.
+        """
+        if index < 0:
+            raise IndexError(index)
+        value = self.memo[index]
+        return finished(value) if type(value) is Unfinished else value
+
     def since_mark(self) -> list[Any]:
         """The items above the last mark, taken from the stack."""
         mark = self.marks.pop()
@@ -137,12 +166,6 @@ def finished(value: Unfinished) -> np.ndarray | np.dtype[np.generic]:
     if value.made is None:
         raise no_data([value])
     return value.made
-
-
-def got(memo: dict[int, Any], index: int) -> Any:
-    """An entry of the memory; arrays are there as what they have become."""
-    value = memo[index]
-    return finished(value) if type(value) is Unfinished else value
 
 
 def as_tuple(items: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -141,8 +141,7 @@ def build_array(machine: Maker, shape: Any, dtype: object, order: str, raw: Any)
         if max(shape) > MAX_EMPTY:
             raise ScenarioError(f"an array without content has a size of {max(shape):.9g}")
         return np.empty(shape, dtype)
-    flat = np.frombuffer(data, dtype)
-    return flat.reshape(shape, order="F" if order == "F" else "C").copy(order="K")
+    return np.ndarray(shape, dtype, data, order="F" if order == "F" else "C").copy(order="K")
 
 
 @lru_cache(maxsize=64)

@@ -48,6 +48,7 @@ _BROKEN: Final = (
 _MEMOIZE, _LONG_BINGET, _SHORT_BINUNICODE, _BINGET, _BININT1 = b"\x94j\x8chK"
 _MARK, _EMPTY_DICT, _EMPTY_LIST, _STOP = b"(}]."
 _UINT: Final = Struct("<I").unpack_from
+_STAND_INS: Final = frozenset({Global, Unfinished})
 
 
 def _run(data: bytes) -> object:
@@ -60,7 +61,7 @@ def _run(data: bytes) -> object:
     """
     machine = Machine(data)
     stack, marks, memo, limit = machine.stack, machine.marks, machine.memo, machine.limit
-    push = stack.append
+    push, keep = stack.append, memo.append
     place = spent = 0
     value: Any
     while True:
@@ -74,26 +75,27 @@ def _run(data: bytes) -> object:
                 value = memo[_UINT(data, place)[0]]
                 place += 4
             spent += 8
-            if type(value) is Global:
-                machine.spent = spent
-                value, place = whole_array(machine, value, place)
-                spent = machine.spent
-            elif type(value) is Unfinished:
-                value = finished(value)
+            if type(value) in _STAND_INS:
+                if type(value) is Global:
+                    machine.spent = spent
+                    value, place = whole_array(machine, value, place)
+                    spent = machine.spent
+                else:
+                    value = finished(value)
             push(value)
         elif code == _SHORT_BINUNICODE:
             size = data[place] + 1
-            value = str(data[place + 1 : place + size], "utf-8", "surrogatepass")
+            value = data[place + 1 : place + size].decode("utf-8", "surrogatepass")
             push(value)
             place += size
             spent += 60 + size
             # Whatever is new is nearly always kept for later use at once.
             if data[place] == _MEMOIZE:
-                memo[len(memo)] = value
+                keep(value)
                 place += 1
                 spent += 90
         elif code == _MEMOIZE:
-            memo[len(memo)] = stack[-1]
+            keep(stack[-1])
             spent += 90
         elif code == _BININT1:
             push(data[place])
@@ -104,7 +106,7 @@ def _run(data: bytes) -> object:
             push(value)
             spent += 72
             if data[place] == _MEMOIZE:
-                memo[len(memo)] = value
+                keep(value)
                 place += 1
                 spent += 90
         elif code == _MARK:

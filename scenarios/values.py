@@ -66,10 +66,14 @@ def related_ids(value: object) -> tuple[str, ...]:
         value = value.tolist()
     if value is None:
         return ()
-    if not isinstance(value, list | tuple | set | frozenset):
+    if not isinstance(value, (list, tuple, set, frozenset)):
         return (identifier(value),)
-    names = [item.get("feature_id") if isinstance(item, Mapping) else item for item in value]
-    return tuple("None" if name is None else identifier(name) for name in names)
+    return tuple(_lane_id(item) for item in value) if value else ()
+
+
+def _lane_id(item: object) -> str:
+    name = item if isinstance(item, str) or not isinstance(item, Mapping) else item.get("feature_id")
+    return "None" if name is None else identifier(name)
 
 
 def numbers(value: object) -> NDArray[Any]:

@@ -35,7 +35,7 @@ def read(data):
         return type(error), []
     finally:
         Machine.__init__ = begin
-    return found, [getattr(value, "made", value) for value in machines[0].memo.values()]
+    return found, [getattr(value, "made", value) for value in machines[0].memo]
 
 
 def same(one, two):

@@ -47,6 +47,10 @@ def test_shared_values_stay_shared():
     assert found[2] is found[3]
 
 
+def test_python_2_numbers_from_1_and_may_number_anew():
+    assert safe_pickle.loads(b"(lp1\nVa\np2\nag2\naVb\np2\nag2\na.") == ["a", "a", "b", "b"]
+
+
 def test_default_dict_keeps_its_factory():
     found = safe_pickle.loads(pickle.dumps(DATA["counts"]))
     assert found["unseen"] == 0
@@ -116,7 +120,7 @@ def test_stand_ins_cannot_be_called_with_surprises_or_overwritten():
     refused(b"\x80\x02ccollections\ndefaultdict\ncnumpy\ndtype\n\x85R.", "factory")
 
 
-@pytest.mark.parametrize("blob", [b"]r\xff\xff\xff\x7f.", b"]p2000000000\n."])
+@pytest.mark.parametrize("blob", [b"]r\xff\xff\xff\x7f.", b"]p2000000000\n.", b"]p-1\n."])
 def test_a_small_file_cannot_reserve_gigabytes(blob):
     refused(blob, "exhaust the memory")
 
@@ -176,7 +180,17 @@ def test_random_damage_never_escapes_the_error_family():
 
 @pytest.mark.parametrize(
     ("data", "why"),
-    [(b"N", "cut"), (b"I12", "line"), (b"\xff.", "0xff"), (b"U\x09ab.", "cut"), (b".", "cut"), (b"0.", "cut")],
+    [
+        (b"N", "cut"),
+        (b"I12", "line"),
+        (b"\xff.", "0xff"),
+        (b"U\x09ab.", "cut"),
+        (b".", "cut"),
+        (b"0.", "cut"),
+        (b"Np1\ng0\n.", "no content"),
+        (b"Np0\ng-1\n.", "cut"),
+        (b"Np0\nh\x01.", "cut"),
+    ],
 )
 def test_what_is_no_pickle_or_half_of_one_is_an_error(data, why):
     with pytest.raises(ScenarioError, match=why):
