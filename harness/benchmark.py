@@ -12,12 +12,14 @@ def main(config: BenchmarkConfig, session: Session) -> None:
     # Imported late: `--help` should not wait for torch and the simulator.
     from harness.benchmarking.run import run_benchmark
     from harness.episodes.protocol import protocol_of
-    from harness.report.benchmark_tables import terminal
+    from harness.report.benchmark_tables import LEGEND, terminal
     from harness.report.html import FILE as REPORT
 
     cells, folder = run_benchmark(config, session)
     for table in terminal(cells, config):
         session.console.print(table.rich(compact=True))
+    for line in LEGEND:
+        session.say(f"  {line}")
     if repeated := protocol_of(config.protocol).names():
         session.say(f"repeats of the published code: {', '.join(repeated)}")
     if failed := sum(cell.failures for cell in cells):

@@ -21,6 +21,13 @@ from harness.report.tables import Column, Table, TableRow, csv_text, tex
 
 SHORT_HEADS: Final = ("rew.", "beh.", "kin.", "obj.", "line", "acc.", "vel.", "yaw")
 """Heads of SAGE's columns after the success rate, for the terminal."""
+LEGEND: Final = (
+    "success: the attack meets the ego. rew.: adversarial reward (SAGE, eq. 11).",
+    "beh., kin.: penalties of behaviour and kinematics that are not lifelike (eq. 13, 12).",
+    "obj.: share of attacks that meet anyone else, times 10; line: that cross a road edge, times 50.",
+    "acc., vel., yaw: distance of acceleration, speed and yaw rate from the log's (m/s², m/s, rad/s).",
+)
+"""What the short heads mean, in lines. `benchmark.md` says more of every column."""
 ADVERSARY: Final = Column("adversary")
 SCENES: Final = Column("n", "N", "number")
 SECONDS: Final = Column("seconds_per_scene", "s per scene", "number", digits=2)
@@ -92,7 +99,7 @@ def summary(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: Be
 
 
 def terminal(cells: Sequence[Cell], config: BenchmarkConfig) -> list[Table]:
-    """SAGE's table for every system, short enough for 80 characters: intervals of the success rate only."""
+    """SAGE's table for every system, short enough for 80 characters: intervals of the success rate only (`LEGEND`)."""
     return [
         Table(TERMINAL_COLUMNS, _rows(own, config), f"{system.title}, {config.protocol}", edges_note(own))
         for system, own in by_system(cells)

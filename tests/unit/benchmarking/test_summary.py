@@ -23,7 +23,16 @@ from harness.commands.configs import differences, rebuild
 from harness.episodes.records import CellKey
 from harness.errors import ConfigError, RunError
 from harness.metrics.intervals import wilson
-from harness.report.benchmark_tables import csv_table, latex, markdown, summary, terminal, write_all
+from harness.report.benchmark_tables import (
+    LEGEND,
+    SHORT_HEADS,
+    csv_table,
+    latex,
+    markdown,
+    summary,
+    terminal,
+    write_all,
+)
 from tests.unit.benchmarking.examples import an_episode
 
 SCENES = tuple(f"s{number}" for number in range(6))
@@ -162,6 +171,7 @@ def test_tables_say_everything(cells: list[Cell], tmp_path: Path) -> None:
     assert r"100.0\%" in tex
     assert r"rule\_expert" in tex
     assert len(terminal(cells, CONFIG)) == 1
+    assert all(head in " ".join(LEGEND) for head in SHORT_HEADS)
     write_all(tmp_path, cells, comparisons, CONFIG)
     written = json.loads((tmp_path / "summary.json").read_text())
     assert len(written["cells"]) == 3
