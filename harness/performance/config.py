@@ -20,8 +20,8 @@ class PerfConfig(AllDataOptions):
     exact_sample: int = 40
     """Number of scenes for the differences in observation and reward; 0 skips them."""
     horizon: int = 90
-    """Steps per episode, 0.1 s each. It does not follow the scene as elsewhere: stock MetaDrive takes one number for all
-    scenes, and both must do equal work."""
+    """Steps per episode, 0.1 s each. It does not follow the scene as elsewhere: stock MetaDrive takes one number for
+    all scenes, and both must do equal work."""
     train_steps: int = 3_000
     """Environment steps (one TD3 update each) for the training rate; 0 skips it."""
     attack_sample: int = 20
