@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from harness.errors import WorkerError, told
+from harness.errors import RunError, WorkerError, told
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class JobResult(Generic[Job]):
 
 
 class Event(NamedTuple):
-    """News of a worker: `ready`, `done` (payload: value), `raised` (text), `died` (text), `unfit` (text)."""
+    """News of a worker: `ready`, `done` (payload: value), `raised` (text), `died` (text), `unfit` (text; ends all)."""
 
     worker: int
     kind: Literal["ready", "done", "raised", "died", "unfit"]
@@ -119,10 +119,11 @@ def attempt(work: Callable[[object], object], job: object) -> object:
 
     Raises:
         WorkerError: The job raised.
+        RunError: The run folder cannot be used (a full disk): no fault of the job, and the end of the run.
     """
     try:
         return work(job)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RunError):
         raise
     except BaseException as error:  # adversaries and policies are foreign code: they may raise anything
         raise WorkerError(describe(error)) from error

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Final
 
-from harness.errors import GauntletError, WorkerError
+from harness.errors import GauntletError, RunError, WorkerError
 from harness.executors.crew import LATE_ANSWER, Event, WorkerSetup, attempt, describe, finish, one_thread
 
 log = logging.getLogger(__name__)
@@ -134,6 +134,9 @@ def _main(setup: WorkerSetup, pipe: Connection) -> None:
             return
         try:
             pipe.send(("done", attempt(work, job)))
+        except RunError as error:
+            pipe.send(("unfit", str(error)))
+            return
         except (WorkerError, KeyboardInterrupt) as error:
             # No Ctrl-C reaches this process: the job raised it.
             pipe.send(("raised", str(error) or describe(error)))

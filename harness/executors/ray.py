@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from harness.errors import ConfigError, GauntletError, WorkerError
+from harness.errors import ConfigError, GauntletError, RunError, WorkerError
 from harness.executors.crew import THREAD_VARIABLES, Event, WorkerSetup, attempt, describe, finish
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ class _Actor:
         assert self._work is not None, "built first"
         try:
             return "done", attempt(self._work, job)
+        except RunError as error:
+            return "unfit", str(error)
         except WorkerError as error:
             return "raised", str(error)
 

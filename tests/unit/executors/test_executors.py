@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigError, UnknownNameError, WorkerError
+from harness.errors import ConfigError, RunError, UnknownNameError, WorkerError
 from harness.executors import WorkerSetup, run_jobs
 
 TARGETS = "tests.unit.executors.worker_targets"
@@ -54,6 +54,13 @@ def test_serial_reports_what_raises(tmp_path: Path) -> None:
     results = {r.job[0]: r for r in run_jobs([("a", "raise"), ("b", "fine")], troubled(tmp_path), retries=2)}
     assert (results["a"].attempts, results["b"].value) == (3, "B")
     assert "broken job" in results["a"].error
+
+
+@pytest.mark.parametrize("executor", ["serial", "process"])
+def test_a_full_disk_is_no_fault_of_a_job_and_ends_the_run(executor: str, tmp_path: Path) -> None:
+    with pytest.raises((RunError, WorkerError), match=r"^the disk is full$"):
+        list(run_jobs([("a", "full"), ("b", "full")], troubled(tmp_path), executor, workers=1))
+    assert [file.name for file in tmp_path.iterdir()] == ["a.0"]
 
 
 def test_workers_use_one_thread_and_are_closed(tmp_path: Path) -> None:

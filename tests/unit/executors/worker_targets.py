@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+from harness.errors import RunError
+
 
 def square(offset: int = 0):
     return lambda job: job * job + offset
@@ -25,6 +27,8 @@ def troubled(folder: str):
             os.kill(os.getpid(), signal.SIGSEGV)
         if behaviour == "hang":
             time.sleep(600)
+        if behaviour == "full":
+            raise RunError("the disk is full")
         if behaviour == "raise":
             raise ValueError("broken job")
         return name.upper()
