@@ -22,7 +22,7 @@ import shapely
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError, reading
-from scenarios.bounds import MAX_ROWS
+from scenarios.bounds import MAX_AGENTS, MAX_ROWS
 from scenarios.description import from_description
 from scenarios.importers.commonroad_agents import Track, read_obstacle
 from scenarios.importers.commonroad_roads import LaneletMap
@@ -98,6 +98,8 @@ def _window(path: str | Path) -> Window:
         roads, tracks, starts = LaneletMap(), list[Track](), []
         for part in parts:
             if part.tag in OBSTACLES:
+                if len(tracks) == MAX_AGENTS:
+                    raise ScenarioError(f"more than {MAX_AGENTS:,} obstacles. Cut the scene to a smaller part.")
                 tracks.append(read_obstacle(part, dt))
             elif part.tag == "planningProblem" and part.find("initialState/position/point") is not None:
                 begin = part.find("initialState")

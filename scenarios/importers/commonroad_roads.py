@@ -58,7 +58,8 @@ HOLE: Final = 4.0
 """Smaller holes between lanelets that cross are no islands, m²."""
 END: Final = 0.3
 """What of the outline is nearer to the begin or the end of a lanelet runs across it, m."""
-MAX_LANELETS: Final = 50_000
+MAX_LANELETS: Final = 5_000
+"""A crossing has some dozens, a whole town 2,000. Each takes 2 ms."""
 MAX_POINTS: Final = 2_000_000
 """Points of all bounds together; a city of 10 km² has some 100,000."""
 
@@ -150,8 +151,12 @@ class LaneletMap:
             elif lanelet.kind:
                 found[lanelet.id] = self._lane(lanelet)
         found |= {name: {"type": kind, "polyline": line} for name, kind, line in self._lines()}
+        users: dict[str, list[str]] = {}
+        for lanelet in self._ways():
+            for name in dict.fromkeys(lanelet.signs):
+                users.setdefault(name, []).append(lanelet.id)
         for name, (code, _, where) in self.signs.items():
-            lanes = [lanelet.id for lanelet in self._ways() if name in lanelet.signs]
+            lanes = users.get(name)
             if code in STOP_SIGNS and lanes:
                 stop = self.lanelets[lanes[0]].centre[-1] if not len(where) else where[0]
                 found[f"sign-{name}"] = {"type": "STOP_SIGN", "position": stop, "lane": lanes}

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from harness.errors import ScenarioError
 from harness.files import MEGABYTE, open_regular
 
-MAX_BYTES: Final = 256 * MEGABYTE
-"""Bytes of a file; a window of 16 s with 80 agents has one megabyte."""
+MAX_BYTES: Final = 64 * MEGABYTE
+"""Bytes of a file; a window of 16 s with 80 agents has two megabytes."""
 MAX_DEPTH: Final = 32
 """Levels of elements; the schema has 9."""
-MAX_ELEMENTS: Final = 5_000_000
-"""Elements of one child of the root: a lanelet, or an obstacle with its states (12 elements each)."""
+MAX_ELEMENTS: Final = 2_000_000
+"""Elements of a file: 12 for each state of an obstacle, 60,000 in such a window. A file of `MAX_BYTES` has as many."""
+MAX_CHILDREN: Final = 100_000
+"""Children of the root: lanelets, signs, lights and obstacles. Published files have some hundreds."""
 MAX_GAP: Final = MEGABYTE
 """Bytes in which no element begins or ends: a text, comment or attribute. The parser reads one that has not ended again
 with every chunk."""
@@ -45,7 +47,7 @@ def children(path: str | Path) -> Iterator[Element]:
             _refuse_declarations(path, file.read(_CHUNK))
             file.seek(0)
             parser: Any = XMLPullParser(events=("start", "end"))
-            depth = count = gap = 0
+            depth = count = parts = gap = 0
             root: Element | None = None
             while True:
                 chunk = file.read(_CHUNK)
@@ -54,11 +56,11 @@ def children(path: str | Path) -> Iterator[Element]:
                 for event, element in parser.read_events():
                     gap = 0
                     if event == "start":
-                        depth, count = depth + 1, count + 1
-                        if depth > MAX_DEPTH or count > MAX_ELEMENTS:
+                        depth, count, parts = depth + 1, count + 1, parts + (depth == 1)
+                        if depth > MAX_DEPTH or count > MAX_ELEMENTS or parts > MAX_CHILDREN:
                             raise ScenarioError(
-                                f"{path}: more than {MAX_DEPTH} levels or {MAX_ELEMENTS:,} elements in one. "
-                                "Expected a CommonRoad scenario."
+                                f"{path}: more than {MAX_DEPTH} levels, {MAX_ELEMENTS:,} elements, or "
+                                f"{MAX_CHILDREN:,} children of the root. Expected a CommonRoad scenario."
                             )
                         if root is None:
                             root = element
@@ -68,7 +70,6 @@ def children(path: str | Path) -> Iterator[Element]:
                     if depth == 1 and root is not None:
                         yield element
                         root.clear()
-                        count = 0
                 if not chunk:
                     return
                 if gap > MAX_GAP:

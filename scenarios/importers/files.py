@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -81,9 +83,21 @@ def read_file(entry: SceneFile) -> Scenario:
         ScenarioError: It cannot be read.
         ConfigError: Its format needs a package that is not installed.
     """
-    with reading(entry.path, _EXPECTED):
+    with reading(entry.path, _EXPECTED), _uncollected():
         scenario = resampled(_READERS[entry.kind](entry))
         return rename(scenario, entry.name) if entry.name else scenario
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for circles of references: what a file holds has none, and every search walks through all of it."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def load_file(entry: SceneFile, needs: Needs | None = None) -> Scenario:

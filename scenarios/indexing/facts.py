@@ -20,7 +20,7 @@ from scenarios.resampling import recorded_rate
 from scenarios.scenario import Kind, Scenario, ScenarioSource
 from scenarios.validate import Needs, check_opponent
 
-RULES: Final = 2
+RULES: Final = 3
 """Raise it when a scene may get other facts than before: filters, sketches, importers, validation, opponents."""
 
 UNREAD: Final = "cannot be read"

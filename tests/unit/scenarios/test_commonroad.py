@@ -231,12 +231,18 @@ def test_broken_and_hostile_files_give_one_clear_line(tmp_path, text, match):
     assert "\n" not in str(caught.value)
 
 
-def test_files_of_any_size_are_read_in_pieces(write, monkeypatch):
-    monkeypatch.setattr(commonroad_xml, "MAX_ELEMENTS", 900)
+def test_files_that_hold_too_much_are_refused(write, monkeypatch):
     path = write(ROAD, *(obstacle(name, last=60) for name in range(20)))
     assert commonroad.load(path).num_agents == 20
-    with pytest.raises(ScenarioError, match="900 elements in one"):
-        commonroad.load(write(ROAD, obstacle(7, last=99), file="b.xml"))
+    for module, name, most, match in (
+        (commonroad, "MAX_AGENTS", 19, "more than 19 obstacles"),
+        (commonroad_xml, "MAX_CHILDREN", 25, "25 children of the root"),
+        (commonroad_xml, "MAX_ELEMENTS", 9000, "9,000 elements"),
+    ):
+        monkeypatch.setattr(module, name, most)
+        with pytest.raises(ScenarioError, match=match):
+            commonroad.load(path)
+    monkeypatch.undo()
     monkeypatch.setattr(commonroad, "MAX_ROWS", 1000)
     with pytest.raises(ScenarioError, match="more than 1,000 rows"):
         commonroad.load(path)
