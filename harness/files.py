@@ -35,6 +35,8 @@ MAX_VALUES: Final = 10_000_000
 """Values of a JSON file. A scene of 25 MB has 2.8 million; empty lists need 3 bytes each there, and 64 in memory."""
 MAX_ARRAYS: Final = 2_000 * MEGABYTE
 """Bytes of all arrays of an npz together, unpacked."""
+MAX_DEPTH: Final = 100
+"""Most lists and dictionaries within one another in JSON: what is written here has about ten."""
 MAX_RATIO: Final = 200
 """Most bytes that a member of an archive may have for each of its packed ones, beyond its first megabyte."""
 MAX_NAME: Final = 180
@@ -58,12 +60,12 @@ def explained(path: Path, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        denied = "You may not write there: choose another folder, or change its permissions"
         remedies = {
             errno.ENOSPC: "The disk is full: free some space",
             errno.EDQUOT: "Your disk quota is used up: free some space",
             errno.EFBIG: "The system allows no larger file (ulimit -f): raise that limit",
-            errno.EACCES: "You may not write there: choose another folder, or change its permissions",
-            errno.EPERM: "You may not write there: choose another folder, or change its permissions",
+            **dict.fromkeys((errno.EACCES, errno.EPERM), denied),
             errno.EROFS: "That file system is read-only: choose another folder",
             errno.ENOTDIR: "A part of that path is a file: choose another folder",
         }
@@ -73,7 +75,7 @@ def explained(path: Path, doing: str) -> Iterator[None]:
         ) from error
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside `path`, then rename it into place.
 
     Libraries that write by themselves tell of a full disk in errors of their own (safetensors, PyTorch).
@@ -112,11 +114,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         RunError: It cannot be written.
     """
-
-    def write(beside: Path) -> None:
-        beside.write_text(text, encoding="utf-8")
-
-    write_atomically(path, write)
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -125,11 +123,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         RunError: They cannot be written.
     """
-
-    def write(beside: Path) -> None:
-        beside.write_bytes(data)
-
-    write_atomically(path, write)
+    write_atomically(path, lambda beside: beside.write_bytes(data))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
@@ -179,14 +173,8 @@ def open_regular(path: Path, limit: float = math.inf, error: type[GauntletError]
 
 def _regular(path: Path, found: os.stat_result, limit: float, error: type[GauntletError]) -> None:
     if not stat.S_ISREG(found.st_mode):
-        kinds = (
-            (stat.S_ISDIR, "a directory"),
-            (stat.S_ISFIFO, "a named pipe"),
-            (stat.S_ISCHR, "a device"),
-            (stat.S_ISBLK, "a device"),
-            (stat.S_ISSOCK, "a socket"),
-        )
-        kind = next((name for test, name in kinds if test(found.st_mode)), "something else")
+        kinds = {stat.S_IFDIR: "directory", stat.S_IFIFO: "named pipe", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+        kind = f"a {kinds.get(stat.S_IFMT(found.st_mode), 'socket')}"
         raise error(f"{path}: cannot be read (it is {kind}). Expected a regular file: copy its content into one.")
     if found.st_size > limit:
         raise error(
@@ -208,13 +196,16 @@ def read_bounded(path: Path, limit: int, error: type[GauntletError] = RunError) 
     return data
 
 
-def read_json(path: Path, limit: int = MAX_JSON, error: type[GauntletError] = RunError) -> Any:
+def read_json(
+    path: Path, limit: int = MAX_JSON, error: type[GauntletError] = RunError, depth: float = MAX_DEPTH
+) -> Any:
     """The content of a JSON file: text as UTF-8, numbers, lists and dictionaries.
 
     Args:
         path: Where.
         limit: Most bytes that it may have.
         error: What is raised.
+        depth: Most lists and dictionaries within one another; `math.inf` for readers that do not call themselves.
 
     Raises:
         GauntletError: One of the type `error`: it cannot be read, is not JSON, has more than `MAX_VALUES` values, or
@@ -225,15 +216,27 @@ def read_json(path: Path, limit: int = MAX_JSON, error: type[GauntletError] = Ru
     values = data.count(b",") + data.count(b"[") + data.count(b"{")
     if values > MAX_VALUES:
         raise error(
-            f"{path} holds {values:,} lists, dictionaries and commas; files of up to {MAX_VALUES:,} are read. "
-            "Check that it is the right file."
+            f"{path} holds {values:,} lists, dictionaries and commas, up to {MAX_VALUES:,} are read. Check the file."
         )
     try:
-        return json.loads(data, object_pairs_hook=_object)
-    except RecursionError as reason:
-        raise error(f"{path} cannot be read as JSON: it is nested too deep.") from reason
+        return parsed_json(data, depth)
     except ValueError as reason:
         raise error(f"{path} cannot be read as JSON: {reason}. Write or copy it again.") from reason
+
+
+def parsed_json(data: bytes | str, depth: float = MAX_DEPTH) -> Any:
+    """The value of a JSON text; ValueError where it is none, gives a key twice, or is nested more than `depth` deep."""
+    try:
+        value = json.loads(data, object_pairs_hook=_object)
+    except RecursionError as reason:
+        raise ValueError("it is nested too deep") from reason
+    level = [value] if depth < math.inf and isinstance(value, list | dict) else []
+    while level:
+        if (depth := depth - 1) < 0:
+            raise ValueError("it is nested too deep")
+        inner = (inside.values() if isinstance(inside, dict) else inside for inside in level)
+        level = [item for items in inner for item in items if isinstance(item, list | dict)]
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> JsonDict:
@@ -282,6 +285,7 @@ def read_arrays(
     limit: int = MAX_ARRAYS,
     error: type[GauntletError] = RunError,
     wanted: Callable[[str], bool] = lambda name: True,
+    ratio: float = math.inf,
 ) -> dict[str, NDArray[np.generic]]:
     """The arrays of an npz by name; never unpickled, and their sizes are checked before they are unpacked.
 
@@ -290,13 +294,14 @@ def read_arrays(
         limit: Most bytes that the file may have, and that its arrays may have together.
         error: What is raised.
         wanted: Which arrays to unpack, by name.
+        ratio: Most bytes that an array may have for each packed one, beyond its first megabyte.
 
     Raises:
         GauntletError: One of the type `error`: it cannot be read, is damaged, or unpacks to more than `limit` bytes.
     """
     data = read_bounded(path, limit, error)
     try:
-        with checked_zip(data, limit) as archive:
+        with checked_zip(data, limit, ratio) as archive:
             members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
             return {name: _array(archive, member) for name, member in members.items() if wanted(name)}
     except (
@@ -310,8 +315,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[np.gene
     """One member as an array that can be written to."""
     data = bytearray(member.file_size)
     view, place = memoryview(data), 0
-    with archive.open(member) as packed:
-        # In pieces, because every piece is copied.
+    with archive.open(member) as packed:  # In pieces, because every piece is copied.
         while count := packed.readinto(view[place : place + MEGABYTE]):  # type: ignore[attr-defined]
             place += count
     if place < len(data):

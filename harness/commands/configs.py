@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import types
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -36,6 +38,23 @@ def at_least(least: float, **values: float) -> None:
             raise ConfigError(f"{option(name)} {value}: expected at least {least}.")
 
 
+def check_finite(values: Mapping[str, object], where: str = "") -> None:
+    """Refuse numbers that `run.json` cannot hold, so that every run that begins can be gone on with.
+
+    Args:
+        values: A configuration as dictionaries.
+        where: What stands before the names of its fields.
+
+    Raises:
+        ConfigError: One is NaN or infinite; the message names the option as it is typed.
+    """
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            check_finite(value, f"{where}{name}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{option(where + name)} {value}: expected a finite number.")
+
+
 def rebuild(kind: type[Config], stored: Mapping[str, object], where: str = "") -> Config:
     """A configuration from the plain values of `run.json`; fields that it lacks keep their defaults.
 
@@ -61,14 +80,14 @@ def rebuild(kind: type[Config], stored: Mapping[str, object], where: str = "") -
 
 def _value(hint: object, value: object, where: str) -> object:
     """One value as its type hint wants it."""
-    if value is None:
-        return None
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
+        if value is None and types.NoneType in get_args(hint):
+            return None
         return _value(next(item for item in get_args(hint) if item is not types.NoneType), value, where)
     if isinstance(hint, type) and is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"the run's configuration: {option(where)}: expected options, found {value!r}.")
+            raise ConfigError(f"the run's configuration: {option(where)}: expected options, found {repr(value)[:60]}.")
         return rebuild(hint, value, f"{where}.")
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_value(get_args(hint)[0], item, where) for item in value)
@@ -86,6 +105,8 @@ def _fits(hint: object, value: object) -> bool:
     if get_origin(hint) is Literal:
         return value in get_args(hint)
     if get_origin(hint) is tuple:
+        return False
+    if hint is float and isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
         return False
     if hint in (int, float, str, bool, Path):
         kinds: dict[object, tuple[type, ...]] = {float: (int, float), Path: (str,)}

@@ -23,7 +23,18 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import RunError, reading
-from harness.files import MEGABYTE, Json, JsonDict, explained, plain, read_bounded, read_json, write_json, write_text
+from harness.files import (
+    MEGABYTE,
+    Json,
+    JsonDict,
+    explained,
+    parsed_json,
+    plain,
+    read_bounded,
+    read_json,
+    write_json,
+    write_text,
+)
 
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = ".lock"
@@ -235,11 +246,11 @@ def read_records(path: Path) -> list[JsonDict]:
         if not line:
             continue
         try:
-            record = json.loads(line)
+            record = parsed_json(line)
             if not isinstance(record, dict):
                 raise ValueError(f"found {type(record).__name__} instead of an object")
             records.append(record)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             if number == len(lines) - 1:
                 break
             raise RunError(

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from harness.commands.code_names import check_resumed
-from harness.commands.configs import Config, differences, rebuild
+from harness.commands.configs import Config, check_finite, differences, rebuild
 from harness.commands.left_out import note_left_out
 from harness.commands.printing import Item, bars, clean, make_console, tracked
 from harness.commands.runs import RunDirectory, default_folder, read_run
@@ -103,6 +103,7 @@ class Session:
         """
         places = asdict(config)
         if places.get("resume") is None:
+            check_finite(places)
             folder = RunDirectory.create(places.get("out") or default_folder(self.verb), self.verb, places)
         else:
             check_same(config, places["resume"], self.verb, self.may_differ)

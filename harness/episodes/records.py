@@ -23,6 +23,7 @@ from harness.files import (
     decoded_name,
     explained,
     open_regular,
+    parsed_json,
     plain,
     read_arrays,
     write_arrays,
@@ -170,7 +171,7 @@ def _read(
     try:
         with reading(f"record {path}", "an episode", RunError):
             found = read_arrays(path, MAX_RECORD, wanted=wanted)
-            meta = json.loads(found[META].tobytes().decode())
+            meta = parsed_json(found[META].tobytes())
             names = meta["key"]
             if len(names) != len(CellKey._fields) or not all(isinstance(name, str) for name in names):
                 raise RunError(f"record {path} does not say of which episode it is.")

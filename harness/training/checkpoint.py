@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from harness.errors import RunError, reading
+from harness.errors import RunError, WeightsError, reading
 from harness.files import MEGABYTE, read_arrays, read_json, write_atomically, write_json
+from harness.fitting.weights import read_tensors
 from harness.training.learner import Learner
 from harness.training.replay import COLUMNS
 
@@ -147,11 +148,13 @@ def load(run: Path, learner: Learner) -> tuple[TrainingProgress, dict[str, NDArr
     progress = _progress(folder)
     try:
         with reading(folder, "a checkpoint of this training", RunError):
-            tensors = load_file(folder / _model_file(progress.step))
+            tensors, _ = read_tensors(folder / _model_file(progress.step), None, "{file} is missing.")
             for start, end in progress.segments:
                 learner.memory.restore(start, _rows(folder / _segment_file(start, end), end - start))
-            ego = read_arrays(folder / _ego_file(progress.step), MAX_SEGMENT)
-    except (RunError, SafetensorError) as error:
+            ego = _arrays(folder / _ego_file(progress.step))
+        if progress.step and not len(learner.memory):
+            raise RunError(f"{folder / MANIFEST} names no rows of the replay memory.")
+    except (RunError, WeightsError) as error:
         raise RunError(f"the checkpoint in {folder} cannot be read: {error} Start anew in another folder.") from error
     learner.load(tensors, progress.updates)
     return progress, ego
@@ -172,14 +175,26 @@ def _progress(folder: Path) -> TrainingProgress:
         whole = (*counts, *segments, progress.evaluated + 1, progress.failed_episodes)
         if not all(type(number) is int and 0 <= number < _MANY for number in whole):
             raise ValueError("a number of steps, episodes or rows is none")
-        if not isinstance(progress.seconds, int | float) or not isinstance(progress.curriculum, dict):
-            raise TypeError("seconds or curriculum are of another kind")
+        if any(last[1] != first[0] for last, first in pairwise(progress.segments)):
+            raise ValueError("its segments of the replay memory do not follow one another")
+        if not isinstance(progress.seconds, int | float) or not 0 <= progress.seconds < _MANY:
+            raise ValueError("the seconds are no number of seconds")
+        if not isinstance(progress.curriculum, dict):
+            raise TypeError("the curriculum is of another kind")
         return progress
+
+
+def _arrays(file: Path) -> dict[str, NDArray[np.generic]]:
+    """Arrays that `save` wrote: not packed, and so of no more bytes than the file has, and finite."""
+    arrays = read_arrays(file, MAX_SEGMENT, ratio=1.0)
+    if bad := [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]:
+        raise ValueError(f"{bad[0]} in {file.name} holds NaN or infinite numbers")
+    return arrays
 
 
 def _rows(file: Path, count: int) -> dict[str, NDArray[np.generic]]:
     """The rows of a segment of the replay memory."""
-    rows = read_arrays(file, MAX_SEGMENT)
+    rows = _arrays(file)
     if set(rows) != set(COLUMNS) or any(len(column) != count for column in rows.values()):
         raise ValueError(f"{file.name} does not hold {count} rows of {', '.join(COLUMNS)}")
     return rows

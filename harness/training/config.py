@@ -55,6 +55,17 @@ class TD3Config:
     fraction of them where anything else runs: the threads wait for each other in loops. Results do not depend on it."""
 
 
+_BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    **dict.fromkeys(("update_every", "threads", "policy_delay"), (1, 1_000_000)),
+    **dict.fromkeys(("gamma", "tau"), (0, 1)),
+    **dict.fromkeys(("exploration", "target_noise", "target_clip", "learning_rate"), (0, 1_000)),
+    "batch_size": (1, 1_000_000),
+    "hidden": (1, 4_096),
+    "buffer_size": (2, 100_000_000),
+}
+"""Smallest and largest numbers of TD3: larger ones need more memory than there is, or are no such number."""
+
+
 @dataclass(frozen=True)
 class TrainConfig(RunOptions):
     """Train an ego with TD3 against attacks, and evaluate it on test scenes as recorded and attacked."""
@@ -129,9 +140,13 @@ class TrainConfig(RunOptions):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} {value}: expected at least 1.")
-        for name in ("update_every", "threads", "policy_delay", "batch_size"):
-            if getattr(self.td3, name) < 1:
-                raise ConfigError(f"--td3.{name.replace('_', '-')} {getattr(self.td3, name)}: expected at least 1.")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"--seed {self.seed}: expected 0 to {2**32 - 1:,}.")
+        for name, (least, most) in _BOUNDS.items():
+            if not least <= getattr(self.td3, name) <= most:
+                raise ConfigError(
+                    f"--td3.{name.replace('_', '-')} {getattr(self.td3, name)}: expected {least:g} to {most:g}."
+                )
         if self.train_split == self.test_split:
             raise ConfigError(f"--train-split and --test-split are both {self.train_split!r}. Choose two splits.")
         if self.td3.warmup < self.td3.batch_size:

@@ -8,6 +8,7 @@ Scenes last 11 s; step 10 is our current step (theirs is 50).
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -98,7 +99,7 @@ def load(path: str | Path) -> Scenario:
             raise ScenarioError(f"{path}: has no rows. Expected an Argoverse 2 scenario.")
         map_path = path.with_name(f"log_map_archive_{table['scenario_id'][0]}.json")
     try:
-        archive = read_json(map_path, error=ScenarioError)
+        archive = read_json(map_path, error=ScenarioError, depth=math.inf)
     except ScenarioError as error:
         raise ScenarioError(f"{path}: its map cannot be read: {error} Put both files together.") from error
     with reading(path, "an Argoverse 2 scene"):

@@ -6,6 +6,7 @@ where one ends at the start of another in the same direction.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -61,7 +62,7 @@ def load(path: str | Path) -> Scenario:
     Raises:
         ScenarioError: The file cannot be read, or is not a GPUDrive scene; one clear line.
     """
-    document = read_json(Path(path), error=ScenarioError)
+    document = read_json(Path(path), error=ScenarioError, depth=math.inf)
     with reading(path, "a GPUDrive scene"):
         return from_description(to_description(document, str(path)), str(path))
 

@@ -114,12 +114,22 @@ def test_a_torn_last_line_is_tolerated_and_others_are_not(tmp_path) -> None:
         read_records(path)
 
 
-@pytest.mark.parametrize("line", ["5", "[]", "null", "{", "[" * 100_000, '{"step": "x"}', '{"other": 1}', "NaN"])
+DEEP = '{"resumed": ' + "[" * 600 + "]" * 600 + ', "step": 1, "verb": "train_ego", "config": {}}'
+"""Python reads it, and cannot write it again."""
+
+
+@pytest.mark.parametrize("line", ["5", "[]", "null", "{", "[" * 100_000, DEEP, '{"step": "x"}', '{"other": 1}', "NaN"])
 def test_lines_that_are_no_records_are_one_error(tmp_path, line: str) -> None:
     with RunDirectory.create(tmp_path / "run", "train_ego", {}) as run:
         (run.path / "metrics.jsonl").write_text(line + '\n{"step": 1}\n')
         with pytest.raises(RunError, match=r"metrics\.jsonl.*start anew"):
             run.keep_records("metrics", lambda record: record["step"] <= 5)
+
+
+def test_a_run_that_is_nested_too_deep_is_not_gone_on_with(tmp_path) -> None:
+    (tmp_path / "run.json").write_text(DEEP)
+    with pytest.raises(RunError, match=r"run\.json cannot be read as JSON: it is nested too deep"):
+        RunDirectory.reopen(tmp_path, "train_ego")
 
 
 @pytest.mark.parametrize("place", [".lock", "metrics.jsonl", "checkpoint", "episodes/idm", "policy.zip"])

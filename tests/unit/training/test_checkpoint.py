@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from harness.errors import RunError
 from harness.training import checkpoint
@@ -36,6 +38,10 @@ def test_a_checkpoint_comes_back(run):
         {"segments": 5},
         {"curriculum": []},
         {"unknown": 1},
+        {"seconds": 10**400},
+        {"seconds": float("nan")},
+        {"segments": []},
+        {"segments": [[2, 4], [0, 2]]},
     ],
 )
 def test_a_manifest_that_says_something_else_is_one_line(run, change):
@@ -61,4 +67,28 @@ def test_rows_that_are_fewer_than_their_name_says_are_refused(run):
         cut = {name: rows[:2] for name, rows in arrays.items()}
     np.savez(file, **cut)
     with pytest.raises(RunError, match="does not hold 4 rows"):
+        checkpoint.load(run, samples.learner())
+
+
+NAN = "NaN or infinite"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("replay-0-4.npz", "packed too well"), ("replay-0-4.npz", NAN), ("ego-3.npz", NAN), ("model-3.safetensors", NAN)],
+)
+def test_what_is_packed_or_no_number_is_refused(run, name, says):
+    file = run / "checkpoint" / name
+    if file.suffix == ".safetensors":
+        save_file({key: torch.full_like(value, torch.nan) for key, value in load_file(file).items()}, file)
+    else:
+        with np.load(file) as arrays:
+            found = dict(arrays)
+        if says == NAN:
+            np.savez(
+                file, **{key: value * np.nan if value.dtype.kind == "f" else value for key, value in found.items()}
+            )
+        else:
+            np.savez_compressed(file, **found, more=np.zeros(2_000_000))
+    with pytest.raises(RunError, match=f"cannot be read.*{says}"):
         checkpoint.load(run, samples.learner())

@@ -38,11 +38,17 @@ def test_a_configuration_survives_its_run_file() -> None:
     assert rebuild(TrainConfig, stored) == config
     with pytest.raises(ConfigError, match="another version"):
         rebuild(TrainConfig, {**stored, "stepps": 1})
+    for name, value in (("data", None), ("td3", None), ("steps", None), ("eval_intensity", 10**400)):
+        with pytest.raises(ConfigError, match="the run's configuration: --"):
+            rebuild(TrainConfig, {**stored, name: value})
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"steps": 0}, {"eval_every": 0}, {"td3": TD3Config(warmup=10)}, {"ego_drives": 0}],
+    [
+        *({"steps": 0}, {"eval_every": 0}, {"ego_drives": 0}, {"seed": -1}, {"seed": 2**32}),
+        *({"td3": TD3Config(**{name: value})} for name, value in (("warmup", 10), ("hidden", 10**7), ("tau", -1))),
+    ],
 )
 def test_impossible_options_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match="--"):
