@@ -27,7 +27,9 @@ for index in range(count):
         _, _, terminated, truncated, info = env.step([0.0, 0.0])
         done, crashed = terminated or truncated, crashed or info["crash_vehicle"]
     outcomes.append([bool(info["arrive_dest"]), bool(crashed), bool(info["out_of_road"])])
-print(json.dumps(outcomes))
+print(json.dumps(outcomes), flush=True)
+# An engine that is still there when the interpreter ends can take it down.
+env.close()
 """
 
 
