@@ -65,8 +65,11 @@ def parse(text: str) -> Spec:
     in `@` and a number is written with a `?` behind it (`smart:weights@2?`).
 
     Raises:
-        ConfigError: The intensity of a name is not a finite number, or an option has no name or is given twice.
+        ConfigError: It is no text, the intensity of a name is not a finite number, or an option has no name or is given
+            twice.
     """
+    if not isinstance(text, str):
+        raise ConfigError(f"{text!r:.80}: expected a text, NAME[:FILE][?key=value][@λ], such as {EXAMPLES['traffic']}.")
     rest, at, tail = text.rpartition("@")
     intensity = _number(tail) if at else None
     if intensity is None:
@@ -126,6 +129,11 @@ def resolve(kind: registry.RegistryKind, spec: Spec) -> Callable[..., Any]:
 
 def construct(kind: registry.RegistryKind, spec: Spec, target: Callable[..., Any], **offered: Any) -> Any:
     """Call `target` with the file and the options of a specification and what is offered; errors as of `build`."""
+    if not callable(target):
+        raise ConfigError(
+            f"{kind} {spec.text!r}: it names {target!r:.80}, expected a class or a function. "
+            f"An example is {EXAMPLES[kind]}."
+        )
     known = _parameters(target)
     own = dict(spec.options)
     if spec.file and spec.name in registry.targets(kind):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final, Literal, TypedDict
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, ScenarioError
 from scenarios.scenario import ScenarioSource
 from scenarios.splits import SPLIT_FILE, SPLITS, Ratios, SplitPart, Subset, split_indices
 from scenarios.store import CACHE_SCENES, ScenarioStore
@@ -51,15 +52,23 @@ def open_source(
         ScenarioError: No such folder, no scenes in it, or a broken file.
         ConfigError: Unknown or empty split.
     """
+    if not isinstance(split, str | None):
+        raise ConfigError(f"split is {split!r:.80}; expected one of {', '.join(SPLITS)}, all.")
     split = None if split == "all" else split
     options: _Options = {"on_error": on_error, "cache_scenes": cache_scenes, "needs": needs}
     if split is not None and split not in SPLITS:
-        raise ConfigError(f"unknown split {split!r}. Known: {', '.join(SPLITS)}, all.")
+        raise ConfigError(f"unknown split {split!r:.80}. Known: {', '.join(SPLITS)}, all.")
     if str(data) == PROCEDURAL:
         counts = {"train": train, "val": val, "test": test}
         return _procedural(split, counts, options, workers)
     # Absolute: a policy of the user's own may change the working directory.
     folder = Path(data).expanduser().absolute()
+    try:
+        os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # The store says so.
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"{data!s:.200}: cannot be looked up ({error!s:.50}). Give an existing folder.") from error
     if split is None:
         return ScenarioStore(folder, **options)
     by_file = split_file is not None or (folder / SPLIT_FILE).is_file()

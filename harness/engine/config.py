@@ -176,10 +176,13 @@ class EngineConfig:
             raise ConfigError(f"horizon is {self.horizon!r}; it must be a whole number of steps, 1 to {MAX_HORIZON:,}")
         if self.cache_scenes < 1:
             raise ConfigError(f"cache_scenes is {self.cache_scenes}; at least the current scene must fit")
-        if self.observation not in SENSORS:
-            raise ConfigError(f"unknown observation {self.observation!r}; choose one of {', '.join(SENSORS)}")
-        if self.reward not in REWARDS:
-            raise ConfigError(f"unknown reward {self.reward!r}; choose one of {', '.join(REWARDS)}")
+        if not isinstance(self.traffic, str):
+            raise ConfigError(f"traffic is {self.traffic!r:.80}; expected a name such as 'idm-path'")
+        # Texts first: an array has no truth, and a list cannot be looked up.
+        if not isinstance(self.observation, str) or self.observation not in SENSORS:
+            raise ConfigError(f"unknown observation {self.observation!r:.80}; choose one of {', '.join(SENSORS)}")
+        if not isinstance(self.reward, str) or self.reward not in REWARDS:
+            raise ConfigError(f"unknown reward {self.reward!r:.80}; choose one of {', '.join(REWARDS)}")
         if self.ego_size is not None and min(self.ego_size) <= 0:
             raise ConfigError(f"ego_size is {self.ego_size}; length and width must be positive metres")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Final
 
 import gymnasium as gym
@@ -82,10 +82,12 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             render_mode: `rgb_array` or None.
 
         Raises:
-            ConfigError: No scene to drive, or an unknown render mode.
+            ConfigError: No scene to drive, an unknown render mode, or a seed that is none.
         """
-        if render_mode not in (None, "rgb_array"):
-            raise ConfigError(f"render_mode {render_mode!r} is not supported; use 'rgb_array' or None.")
+        if not isinstance(render_mode, str | None) or render_mode not in (None, "rgb_array"):
+            raise ConfigError(f"render_mode {render_mode!r:.80} is not supported; use 'rgb_array' or None.")
+        if seed is not None and (not isinstance(seed, Integral) or seed < 0):
+            raise ConfigError(f"seed is {seed!r:.80}; expected a whole number from 0 on, or None for a random one.")
         self._scenes = list(range(len(source)) if scenes is None else scenes)
         if not self._scenes:
             raise ConfigError("there is no scene to drive: the source is empty.")
@@ -103,7 +105,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.schedule = AttackSchedule(0.0, 0.0)
         self.attack = Attack()
         self._generators = generators
-        self._first_seed = seed
+        self._first_seed = None if seed is None else int(seed)
         self._index_of: dict[str, int] | None = None
         self._scenario: Scenario | None = None
         self._steps = 0

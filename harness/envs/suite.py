@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 import logging
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
+
+import numpy as np
 
 from harness.engine.config import EngineConfig
 from harness.envs.attacking import AttackingEnv
@@ -87,9 +90,10 @@ def make_core(
     Raises:
         ConfigError: `isolated` is none of True, False and `"auto"`.
     """
-    if isolated not in (True, False, "auto"):
-        raise ConfigError(f"isolated is {isolated!r}; expected True, False or 'auto'.")
-    kind = AutoCore if isolated == "auto" else RemoteCore if isolated else LocalCore
+    automatic = isinstance(isolated, str) and isolated == "auto"
+    if not automatic and not isinstance(isolated, bool | np.bool_):
+        raise ConfigError(f"isolated is {isolated!r:.80}; expected True, False or 'auto'.")
+    kind = AutoCore if automatic else RemoteCore if isolated else LocalCore
     return kind(source, options)
 
 
@@ -118,6 +122,8 @@ def _adversary(name: str | Adversary, options: dict[str, object] | None) -> tupl
 def _with(text: str, options: dict[str, object] | None) -> Spec:
     """A specification with more options."""
     spec = parse(text)
+    if not isinstance(options, Mapping | None) or not all(isinstance(name, str) for name in options or ()):
+        raise ConfigError(f"options of {text!r}: expected a dictionary of them by name, got {options!r:.80}.")
     return spec._replace(options={**spec.options, **(options or {})})
 
 
@@ -173,6 +179,8 @@ class _SuiteEnv(AttackingEnv):
         isolated: Isolated = "auto",
         fit_only: bool = False,
     ) -> None:
+        if not isinstance(fit_only, bool | np.bool_):
+            raise ConfigError(f"fit_only is {fit_only!r:.80}; expected True or False.")
         source = _open(data, split)
         source = fit_scenes(source) if fit_only else readable_scenes(source)
         self.left_out = tuple(left_out(source))

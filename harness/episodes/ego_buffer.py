@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -14,6 +15,9 @@ from scenarios.scenario import CURRENT_STEP, Scenario
 
 MIN_FUTURE_STEPS: Final = 10
 """A drive shorter than this after the current step says too little about where the ego goes (CAT drops it too)."""
+
+MAX_DRIVES: Final = 1_000
+"""Most trajectories per scene: each is looked at before every attack."""
 
 Prefill = Literal["copies", "once", "none"]
 
@@ -40,10 +44,12 @@ class EgoBuffer:
         """Make an empty buffer.
 
         Raises:
-            ConfigError: `maxlen` below 1 or an unknown `prefill`.
+            ConfigError: `maxlen` is no whole number from 1 to `MAX_DRIVES`, or an unknown `prefill`.
         """
-        if maxlen < 1:
-            raise ConfigError(f"ego buffer: maxlen must be at least 1, got {maxlen}.")
+        if not isinstance(maxlen, Integral) or not 1 <= maxlen <= MAX_DRIVES:
+            raise ConfigError(
+                f"ego buffer: maxlen must be at least 1, a whole number up to {MAX_DRIVES:,}, got {maxlen!r:.80}."
+            )
         if prefill not in ("copies", "once", "none"):
             raise ConfigError(f"ego buffer: prefill must be 'copies', 'once' or 'none', got {prefill!r}.")
         self.maxlen = maxlen

@@ -113,8 +113,8 @@ class CurriculumSchedule:
         Raises:
             ConfigError: The budget is not positive.
         """
-        if total_steps < 1:
-            raise ConfigError(f"total_steps must be at least 1, got {total_steps}.")
+        if not _finite(total_steps) or total_steps < 1:
+            raise ConfigError(f"total_steps must be at least 1, got {total_steps!r:.80}.")
         self.curriculum = curriculum
         self.total_steps = int(total_steps)
         self.steps = 0

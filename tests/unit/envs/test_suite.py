@@ -7,7 +7,7 @@ from harness.envs.attacking import AttackingEnv
 from harness.envs.suite import AdversaryEnv, CurriculumEnv
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.schedules import CurriculumSchedule
-from harness.errors import ConfigError
+from harness.errors import ConfigError, GauntletError
 from harness.registry import make
 from tests.sources import tiny_source
 from tests.unit.training.fakes import make_trainer, tiny_config
@@ -40,11 +40,38 @@ def test_a_curriculum_is_named_with_its_options_as_in_commands():
         ({"adversary": "builtins:print"}, r"no method plan\(\)"),
         ({"data": None}, "data: expected"),
         ({"data": ["a.pkl"]}, "data: expected"),
+        ({"data": "a\0b"}, "cannot be looked up"),
+        ({"data": "x" * 9999}, "cannot be looked up"),
+        ({"data": "procedural", "split": np.zeros(2)}, "split is array"),
+        ({"traffic": 5}, "traffic is 5; expected a name"),
+        ({"observation": ["cat"]}, "unknown observation"),
+        ({"reward": np.zeros(2)}, "unknown reward"),
+        ({"seed": 1.5}, "seed is 1.5; expected a whole number"),
+        ({"seed": -1}, "seed is -1; expected a whole number"),
+        ({"render_mode": np.zeros(2)}, "render_mode array"),
+        ({"isolated": np.zeros(2)}, "isolated is array"),
+        ({"fit_only": "no"}, "fit_only is 'no'; expected True or False"),
+        ({"buffer_size": 1.5}, "whole number up to"),
+        ({"adversary_options": 5}, "expected a dictionary of them by name, got 5"),
+        ({"adversary": "harness:errors"}, "expected a class or a function"),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_one_clear_error(options, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(GauntletError, match=message):
         AdversaryEnv(**{"data": tiny_source(), "adversary": "rule", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"curriculum": 5}, "expected a text"),
+        ({"total_steps": "many"}, "at least 1"),
+        ({"curriculum_options": [1]}, "dictionary"),
+    ],
+)
+def test_arguments_of_a_curriculum_of_the_wrong_kind_are_one_clear_error(options, message):
+    with pytest.raises(ConfigError, match=message):
+        CurriculumEnv(tiny_source(), **{"adversary": "rule", **options})
 
 
 def test_the_curriculum_sets_the_intensity():
