@@ -24,9 +24,8 @@ from ego_policies.bounded import ANSWER_BYTES, ANSWER_S, Patience, bounded_memor
 from ego_policies.onnx_files import read_onnx
 from ego_policies.torchscript import load_checked, load_trusted
 from harness.errors import PolicyError
-from harness.executors.crew import LATE_ANSWER
 from harness.files import MEGABYTE
-from harness.interfaces import EgoView
+from harness.interfaces import LATE_ANSWER, EgoView
 from scenarios.scenario import Scenario
 
 _LOAD_COPIES: Final = 6

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ego_policies.normalisation import read_scaling
-from ego_policies.torch_archives import DAMAGE, MAX_BYTES, TorchArchive
+from ego_policies.torch_archives import DAMAGE, MAX_BYTES, MAX_RATIO, TorchArchive
 from ego_policies.torch_pickles import StoredTensor
 from harness.errors import PolicyError
 from harness.files import MEGABYTE, checked_zip, read_bounded
@@ -164,7 +164,7 @@ def read_checkpoint(path: str | Path) -> MLP:
         raise PolicyError(f"policy checkpoint {path} does not exist.")
     content = read_bounded(path, MAX_BYTES, PolicyError)
     try:
-        with checked_zip(content, MAX_BYTES, ratio=50.0) as archive:
+        with checked_zip(content, MAX_BYTES, ratio=MAX_RATIO) as archive:
             members = {member.filename: member.file_size for member in archive.infolist()}
             if "policy.pth" not in members:
                 raise PolicyError(

@@ -20,6 +20,8 @@ from harness.files import MEGABYTE, checked_zip
 
 MAX_BYTES: Final = 512 * MEGABYTE
 """Bytes of an archive, packed or not. A driving policy has a few megabytes."""
+MAX_RATIO: Final = 50.0
+"""Most bytes of a member for each packed one: numbers of networks hardly pack."""
 MAX_PICKLE: Final = 2 * MEGABYTE
 """Bytes of a pickle: about 150 for each tensor."""
 MAX_VIEWS: Final = 8
@@ -41,7 +43,7 @@ class TorchArchive:
             ValueError: It is too large, its members do not lie in one folder, or its numbers are big-endian.
             BadZipFile: It is no zip.
         """
-        self._zip = checked_zip(data, MAX_BYTES, ratio=50.0)
+        self._zip = checked_zip(data, MAX_BYTES, ratio=MAX_RATIO)
         members = [member for member in self._zip.infolist() if not member.is_dir()]
         roots = {member.filename.partition("/")[0] for member in members}
         if len(roots) != 1:

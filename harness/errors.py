@@ -12,14 +12,15 @@ METADRIVE: Final = "pip install --no-deps --ignore-requires-python metadrive-sim
 """Installs MetaDrive where its own metadata forbids it: on Python 3.12 and up."""
 MAX_MESSAGE: Final = 1500
 """Characters of a message. Names of strangers' files occur in messages, and such a name can have any length."""
-UNSHOWN: Final = (
+_CONTROL: Final = re.compile(
+    "["
     "\x00-\x1f\x7f-\x9f\u2028-\u202e\ufff9-\ufffb\ud800-\udfff"
     "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
     "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "]"
 )
-"""Characters (of a regular expression's set) that break a line, steer a terminal, reorder what is beside them, cannot
+"""Characters that break a line, steer a terminal, reorder what is beside them, cannot
 be written as UTF-8 (halves of surrogate pairs), or are not seen (Unicode's `Default_Ignorable_Code_Point`)."""
-_CONTROL: Final = re.compile(f"[{UNSHOWN}]")
 
 
 def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
@@ -30,9 +31,14 @@ def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
     return shown(text)
 
 
-def shown(name: str) -> str:
-    """A name as it can be shown and written everywhere: what is not shown is escaped."""
-    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), name)
+def shown(name: str, keep: str = "") -> str:
+    """A name as it can be shown and written everywhere: what is not shown is escaped, but for characters of `keep`."""
+
+    def escaped(found: re.Match[str]) -> str:
+        letter = found.group()
+        return letter if letter in keep else letter.encode("unicode_escape").decode()
+
+    return _CONTROL.sub(escaped, name)
 
 
 class GauntletError(Exception):

@@ -37,8 +37,6 @@ MAX_ARRAYS: Final = 2_000 * MEGABYTE
 """Bytes of all arrays of an npz together, unpacked."""
 MAX_DEPTH: Final = 100
 """Most lists and dictionaries within one another in JSON: what is written here has about ten."""
-MAX_RATIO: Final = 200
-"""Most bytes that a member of an archive may have for each of its packed ones, beyond its first megabyte."""
 MAX_NAME: Final = 180
 """Bytes of a part of a path that is made of a text. File systems take 255, and suffixes come behind."""
 MAX_CODED: Final = 230

@@ -22,6 +22,8 @@ VX: Final = 3
 VY: Final = 4
 STATE: Final = 5
 """Number of state columns."""
+LATE_ANSWER: Final = 124
+"""Exit code of a worker that ended itself, because nothing else could end what a policy computed (as of `timeout`)."""
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

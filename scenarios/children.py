@@ -25,7 +25,7 @@ import cloudpickle
 
 from harness.errors import WorkerError
 
-THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Variables that hold the number of threads of numerical libraries."""
 LEAVE_S: Final = 5.0
 """Time that a child gets to end by itself after its pipe was closed, s."""

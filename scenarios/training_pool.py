@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scenarios.indexing.facts import scene_facts, scene_id, sketches_of
+from scenarios.indexing.facts import scene_facts, sketches_of
 from scenarios.map_sketch import Sketch, SketchTable
-from scenarios.scenario import Scenario, ScenarioSource
+from scenarios.scenario import ScenarioSource
 from scenarios.splits import Subset
 
 
@@ -77,10 +77,6 @@ def training_pool(candidates: ScenarioSource, held_out: Sequence[ScenarioSource]
     return TrainingPool(candidates, kept, dropped)
 
 
-def scene_key(scenario: Scenario) -> str:
-    """What identifies a recorded scene in every format: the scene id of its data set, without leading zeros."""
-    return _key(scene_id(scenario) or scenario.id)
-
-
 def _key(name: str) -> str:
+    """What identifies a scene in every format: the id of its data set, without leading zeros."""
     return re.sub(r"^0+(?=[0-9a-f]{8,}$)", "", name.lower())

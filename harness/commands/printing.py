@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
@@ -11,15 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from harness.errors import UNSHOWN, one_line
+from harness.errors import one_line, shown
 
 Item = TypeVar("Item")
 NAMED: Final = 3
 """Names that a line shows which holds of more."""
 PLAIN_WIDTH: Final = 160
 """Columns where the output is no terminal: a log file has no width of its own, and 80 columns cut tables off."""
-_CONTROL: Final = re.compile(f"(?![\t\n])[{UNSHOWN}]")
-"""Whatever is not shown; tabs and new lines stay."""
 
 
 def grouped(remarks: Iterable[tuple[str, str]], things: str) -> Iterator[str]:
@@ -45,7 +42,7 @@ def grouped(remarks: Iterable[tuple[str, str]], things: str) -> Iterator[str]:
 
 def clean(text: str) -> str:
     """The text with its control characters written out as escapes, so that a name cannot steer the terminal."""
-    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    return shown(text, keep="\t\n")
 
 
 class CleanConsole(Console):

@@ -108,11 +108,6 @@ class GauntletEnv(ScenarioEnv):
         """Index of the scene being simulated."""
         return self._index
 
-    @property
-    def step_index(self) -> int:
-        """Absolute step of the present moment."""
-        return self._step
-
     def _need_scene(self) -> Scene:
         if self._scene is None:
             raise EngineError("the environment has not been reset yet; call reset() first")

@@ -8,16 +8,14 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from harness.errors import RunError, WorkerError, told
+from scenarios.children import THREADS
 
 log = logging.getLogger(__name__)
 
 Job = TypeVar("Job")
-LATE_ANSWER: Final = 124
-"""Exit code of a worker that ended itself, because nothing else could end what a policy computed (as of `timeout`)."""
-THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +92,11 @@ class Crew(Protocol):
         ...
 
 
-def available_processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Processes started within use one thread in numerical libraries, so that workers do not fight for processors."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
         yield
     finally:

@@ -13,7 +13,8 @@ from multiprocessing.context import SpawnProcess
 from typing import Final
 
 from harness.errors import GauntletError, RunError, WorkerError
-from harness.executors.crew import LATE_ANSWER, Event, WorkerSetup, attempt, describe, finish, one_thread
+from harness.executors.crew import Event, WorkerSetup, attempt, describe, finish, one_thread
+from harness.interfaces import LATE_ANSWER
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.errors import ConfigError, GauntletError, RunError, WorkerError
-from harness.executors.crew import THREAD_VARIABLES, Event, WorkerSetup, attempt, describe, finish
+from harness.executors.crew import Event, WorkerSetup, attempt, describe, finish
+from scenarios.children import THREADS
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class RayCrew:
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ConfigError(f"no Ray cluster can be reached or started: {error}. Check RAY_ADDRESS.") from error
-        environment = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}
+        environment = {"env_vars": dict.fromkeys(THREADS, "1")}
         self._kind: Any = ray.remote(_Actor).options(num_cpus=1, max_restarts=0, runtime_env=environment)
         self._actors: dict[int, Any] = {}
         self._pending: dict[object, int] = {}

@@ -13,16 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Generic, Literal
 
 from harness.errors import ConfigError, UnknownNameError, WorkerError
-from harness.executors.crew import (
-    Crew,
-    Event,
-    Job,
-    JobResult,
-    WorkerSetup,
-    attempt,
-    available_processors,
-    finish,
-)
+from harness.executors.crew import Crew, Event, Job, JobResult, WorkerSetup, attempt, finish
+from scenarios.fresh_processes import processors
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +61,7 @@ def run_jobs(
         # Imported where they are used: processes need fork-free multiprocessing, ray is optional.
         from harness.executors.processes import ProcessCrew
 
-        crew, count = ProcessCrew(), workers or available_processors()
+        crew, count = ProcessCrew(), workers or processors()
     else:
         from harness.executors.ray import RayCrew
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args, get_origin,
 
 from harness.errors import ConfigError, WeightsError
 from harness.files import JsonDict
+from scenarios.values import brief
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,7 +37,7 @@ def settings_from_json(
     names = {item.name for item in fields(kind)}
     needed = {item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING}
     if wrong := [*sorted(set(values) - names), *sorted(needed - set(values))]:
-        raise WeightsError(f"{where}: configuration field {shown(wrong[0])} is unknown or missing.")
+        raise WeightsError(f"{where}: configuration field {brief(wrong[0])} is unknown or missing.")
     for name, value in values.items():
         hint, limit = hints[name], (most or {}).get(name, MOST)
         if get_origin(hint) is Literal or hint is bool:
@@ -44,7 +45,7 @@ def settings_from_json(
             # `in` alone would take 1 for True.
             if not any(type(value) is type(choice) and value == choice for choice in choices):
                 raise WeightsError(
-                    f"{where}: configuration field {name!r} is {shown(value)}, expected one of "
+                    f"{where}: configuration field {name!r} is {brief(value)}, expected one of "
                     f"{', '.join(map(str, choices))}."
                 )
             continue
@@ -52,17 +53,9 @@ def settings_from_json(
         if isinstance(value, bool) or not fits or not 0 <= value <= limit:
             raise WeightsError(
                 f"{where}: configuration field {name!r} must be a{'n integer' if hint is int else ' number'} from 0 "
-                f"to {limit:g}, found {shown(value)}."
+                f"to {limit:g}, found {brief(value)}."
             )
     try:
         return kind(**values)
     except (ConfigError, ArithmeticError) as error:
         raise WeightsError(f"{where}: its configuration cannot work ({error}).") from error
-
-
-def shown(value: object) -> str:
-    """A value of a stranger's file as it stands in a message."""
-    if isinstance(value, (dict, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    text = ascii(value if not isinstance(value, int) or abs(value) < 10**30 else "a number of many digits")
-    return text if len(text) <= 60 else text[:57] + "…"

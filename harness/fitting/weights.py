@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from harness.errors import WeightsError
 from harness.files import MEGABYTE, JsonDict, open_regular
-from harness.fitting.stored import shown
+from scenarios.values import brief
 
 MAX_BYTES: Final = 4_000 * MEGABYTE
 """Bytes of a weights file. The largest models here have 7 million weights, 28 MB."""
@@ -53,14 +53,14 @@ def read_tensors(
         raise WeightsError(missing.format(file=file))
     header = _header(file)
     if kind is not None and (found := header.pop(kind[0], None)) != kind[1]:
-        raise WeightsError(f"{file}: {kind[0]} is {shown(found)}, expected {kind[1]!r}. It belongs to another model.")
+        raise WeightsError(f"{file}: {kind[0]} is {brief(found)}, expected {kind[1]!r}. It belongs to another model.")
     try:
         values = {name: _loads(text) if strict else json.loads(text) for name, text in header.items()}
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{file}: its header holds no readable configuration ({_reason(error)}).") from error
     for name in ("config", "scene", "info"):
         if not isinstance(values.get(name, {}), dict):
-            raise WeightsError(f"{file}: {name} in its header is {shown(values[name])}, expected a JSON object.")
+            raise WeightsError(f"{file}: {name} in its header is {brief(values[name])}, expected a JSON object.")
     try:
         with safe_open(file, framework=framework) as reader:
             tensors = {name: reader.get_tensor(name) for name in reader.keys()}
@@ -69,7 +69,7 @@ def read_tensors(
     for name, tensor in tensors.items():
         if strict and not _finite(tensor):
             raise WeightsError(
-                f"{file}: tensor {shown(name)} holds NaN or infinite numbers: its training diverged, or the file is "
+                f"{file}: tensor {brief(name)} holds NaN or infinite numbers: its training diverged, or the file is "
                 "damaged. Train it again, or take an earlier checkpoint."
             )
     return tensors, values
@@ -149,12 +149,12 @@ def check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], whe
     Raises:
         WeightsError: Tensors are missing or unknown, or have another shape or kind of number.
     """
-    faults = [f"{shown(name)} is missing" for name in sorted(expected.keys() - tensors.keys())]
-    faults += [f"{shown(name)} is unknown" for name in sorted(tensors.keys() - expected.keys())]
+    faults = [f"{brief(name)} is missing" for name in sorted(expected.keys() - tensors.keys())]
+    faults += [f"{brief(name)} is unknown" for name in sorted(tensors.keys() - expected.keys())]
     for name in sorted(expected.keys() & tensors.keys()):
         wanted, found = expected[name], tensors[name]
         if wanted.shape != found.shape or wanted.is_floating_point() != found.is_floating_point() or found.is_complex():
-            faults.append(f"{shown(name)} is {_shape(found)}, expected {_shape(wanted)}")
+            faults.append(f"{brief(name)} is {_shape(found)}, expected {_shape(wanted)}")
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise WeightsError(

@@ -19,10 +19,12 @@ from scipy.spatial import cKDTree
 
 from harness.errors import ConfigError, ScenarioError, reading
 from harness.files import MEGABYTE, Json, read_bounded, read_json
+from scenarios.bounds import refuse_excess
 from scenarios.description import from_description
 from scenarios.importers.outlines import road_outlines
 from scenarios.scenario import DT, Scenario
 from scenarios.source_format import Description
+from scenarios.values import MAX_NAME
 
 Floats = NDArray[np.float64]
 
@@ -61,10 +63,6 @@ MAX_PARQUET: Final = 100 * MEGABYTE
 """Bytes of a scene's tracks, also unpacked; published ones have less than 1 MB."""
 MAX_TABLE: Final = 500_000
 """Rows of a scene's tracks; published ones have 2,000 to 20,000."""
-MAX_CELLS: Final = 2_000_000
-"""Agents times time stamps; published ones have up to 50,000."""
-MAX_TEXT: Final = 200
-"""Characters of an id or name; they are UUIDs (36), and a table repeats them in every row."""
 COLUMNS: Final = (
     "track_id",
     "object_type",
@@ -145,8 +143,8 @@ def _column(values: Any, name: str, source: str) -> NDArray[np.generic]:
             raise ScenarioError(f"{source}: column {name} holds {values.type} instead of text.")
         values = values.combine_chunks()
         texts = values.dictionary.to_numpy(zero_copy_only=False)
-        if values.null_count or any(text is None or len(text) > MAX_TEXT for text in texts):
-            raise ScenarioError(f"{source}: column {name}: a text is missing, or has more than {MAX_TEXT} characters.")
+        if values.null_count or any(text is None or len(text) > MAX_NAME for text in texts):
+            raise ScenarioError(f"{source}: column {name}: a text is missing, or has more than {MAX_NAME} characters.")
         # References: an array of text would hold the longest one's size in every row.
         return np.asarray(texts[values.indices.to_numpy()] if len(texts) else texts, dtype=object)
     column = np.asarray(values.to_numpy())
@@ -169,8 +167,7 @@ def to_description(table: Mapping[str, NDArray[np.generic]], archive: Json, sour
     if when.min() < 0 or when.max() >= steps:
         raise ScenarioError(f"{source}: timestep {when.min()} … {when.max()} outside 0 … {steps - 1}.")
     groups = _groups(ids)
-    if len(groups) * steps > MAX_CELLS:
-        raise ScenarioError(f"{source}: {len(groups):,} tracks of {steps:,} steps; {MAX_CELLS:,} states can be used.")
+    refuse_excess(source, len(groups), steps)
     ground = _Ground(archive)
     tracks, predict = {}, {}
     for name, rows in groups.items():

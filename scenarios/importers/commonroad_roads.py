@@ -17,7 +17,7 @@ import shapely
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
-from scenarios.bounds import MAX_ROWS
+from scenarios.bounds import MAX_POINTS, MAX_ROWS
 from scenarios.importers.commonroad_xml import number, points, references, texts
 from scenarios.importers.outlines import road_outlines
 from scenarios.source_format import Description
@@ -60,8 +60,6 @@ END: Final = 0.3
 """What of the outline is nearer to the begin or the end of a lanelet runs across it, m."""
 MAX_LANELETS: Final = 5_000
 """A crossing has some dozens, a whole town 2,000. Each takes 2 ms."""
-MAX_POINTS: Final = 2_000_000
-"""Points of all bounds together; a city of 10 km² has some 100,000."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from ego_policies import adapters
 from ego_policies.adapters import OnnxPolicy, TorchScriptPolicy
 from ego_policies.bounded import Patience, bounded_memory
 from harness.errors import PolicyError
-from harness.executors.crew import LATE_ANSWER
 from harness.files import MEGABYTE
+from harness.interfaces import LATE_ANSWER
 from tests.unit.ego_policies.test_onnx_files import inside, write
 
 OBSERVATION = np.ones(3, np.float32)

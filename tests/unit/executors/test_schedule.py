@@ -7,18 +7,11 @@ import pytest
 
 from harness.errors import WorkerError
 from harness.executors import schedule
-from harness.executors.crew import (
-    THREAD_VARIABLES,
-    Event,
-    WorkerSetup,
-    attempt,
-    available_processors,
-    describe,
-    finish,
-    one_thread,
-)
+from harness.executors.crew import Event, WorkerSetup, attempt, describe, finish, one_thread
 from harness.executors.processes import ProcessCrew
 from harness.executors.ray import RayCrew
+from scenarios.children import THREADS
+from scenarios.fresh_processes import processors
 
 SQUARE = WorkerSetup("tests.unit.executors.worker_targets:square", {"offset": 1})
 
@@ -101,7 +94,7 @@ def test_threads_are_limited_within_only(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     with one_thread():
-        assert {os.environ[name] for name in THREAD_VARIABLES} == {"1"}
+        assert {os.environ[name] for name in THREADS} == {"1"}
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
 
@@ -114,7 +107,7 @@ def test_what_a_job_raises_says_what_and_where():
 
 def test_workers_without_close_need_none():
     finish(len)
-    assert available_processors() >= 1
+    assert processors() >= 1
 
 
 def test_a_process_crew_without_workers_has_no_news(caplog):
