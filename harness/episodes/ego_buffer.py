@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -46,13 +45,13 @@ class EgoBuffer:
         Raises:
             ConfigError: `maxlen` is no whole number from 1 to `MAX_DRIVES`, or an unknown `prefill`.
         """
-        if not isinstance(maxlen, Integral) or not 1 <= maxlen <= MAX_DRIVES:
+        if not isinstance(maxlen, int | np.integer) or not 1 <= maxlen <= MAX_DRIVES:
             raise ConfigError(
                 f"ego buffer: maxlen must be at least 1, a whole number up to {MAX_DRIVES:,}, got {maxlen!r:.80}."
             )
         if prefill not in ("copies", "once", "none"):
             raise ConfigError(f"ego buffer: prefill must be 'copies', 'once' or 'none', got {prefill!r}.")
-        self.maxlen = maxlen
+        self.maxlen = int(maxlen)
         self.min_future = min_future
         self.prefill = prefill
         self._drives: dict[str, deque[Trajectory]] = {}
