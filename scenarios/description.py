@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
-from scenarios.bounds import MAX_AGENTS, MAX_FEATURES, MAX_POINTS, MAX_ROWS
+from scenarios.bounds import MAX_AGENTS, MAX_FEATURES, MAX_POINTS, refuse_excess
 from scenarios.description_writing import to_description
 from scenarios.scenario import Kind, MapFeature, Scenario
 from scenarios.source_format import (
@@ -108,12 +108,7 @@ class _Reader:
 
     def _check_counts(self, agents: int) -> None:
         """Refuse to make arrays that no scene needs."""
-        for found, most, what in (
-            (agents, MAX_AGENTS, "agents"),
-            (agents * self.steps, MAX_ROWS, "agents times steps"),
-        ):
-            if found > most:
-                self.fail("tracks", f"{found:,} {what}; at most {most:,} can be used")
+        refuse_excess(self.source, agents, self.steps)
         if agents * self.steps > MAX_SHARED and len({id(track) for track in self._positions()}) < agents / 2:
             self.fail("tracks", f"most of {agents:,} agents share their positions with another")
 

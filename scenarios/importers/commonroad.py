@@ -22,7 +22,7 @@ import shapely
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError, reading
-from scenarios.bounds import MAX_AGENTS, MAX_ROWS
+from scenarios.bounds import MAX_AGENTS, refuse_excess
 from scenarios.description import from_description
 from scenarios.importers.commonroad_agents import Track, read_obstacle
 from scenarios.importers.commonroad_roads import LaneletMap
@@ -123,7 +123,7 @@ def to_description(window: Window, span: tuple[int, int] | None = None) -> Descr
             ego.
 
     Raises:
-        ScenarioError: No vehicle can be the ego, or the scene has more rows than `MAX_ROWS`.
+        ScenarioError: No vehicle can be the ego, or the scene is larger than can be used.
     """
     vehicles = [track for track in window.tracks if track.kind == "VEHICLE" and not track.static]
     if span is not None:
@@ -138,8 +138,7 @@ def to_description(window: Window, span: tuple[int, int] | None = None) -> Descr
     steps = last - first + 1
     parts = [track if track.static else track.between(first, last) for track in window.tracks]
     parts = [track for track in parts if len(track.steps)]
-    if steps * len(parts) > MAX_ROWS:
-        raise ScenarioError(f"{len(parts)} obstacles times {steps:,} steps are more than {MAX_ROWS:,} rows.")
+    refuse_excess(window.name, len(parts), steps)
     metadata = {
         "coordinate": "commonroad",
         "ts": np.arange(steps) * window.dt,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError, ScenarioError
-from scenarios import open_source
+from scenarios import bounds, open_source
 from scenarios.importers import commonroad, commonroad_xml
 from scenarios.importers.commonroad_agents import read_obstacle
 from scenarios.importers.commonroad_logs import LogScenes, cut, read_logs
@@ -243,8 +243,8 @@ def test_files_that_hold_too_much_are_refused(write, monkeypatch):
         with pytest.raises(ScenarioError, match=match):
             commonroad.load(path)
     monkeypatch.undo()
-    monkeypatch.setattr(commonroad, "MAX_ROWS", 1000)
-    with pytest.raises(ScenarioError, match="more than 1,000 rows"):
+    monkeypatch.setattr(bounds, "MAX_ROWS", 1000)
+    with pytest.raises(ScenarioError, match="at most 1,000 can be used"):
         commonroad.load(path)
     monkeypatch.setattr(commonroad_xml, "MAX_BYTES", 1000)
     with pytest.raises(ScenarioError, match=r"a\.xml"):
