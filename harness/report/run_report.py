@@ -69,7 +69,7 @@ def report(config: TrainConfig, run: RunDirectory, trainer: Trainer, console: Co
             console.print(
                 f"[yellow]{row.failed} of {row.failed + row.scenes} {row.stage} episodes failed[/] (evaluation.jsonl)"
             )
-    console.print(f"everything lies in {run.path.resolve()}:", highlight=False)
+    console.print(f"everything lies in {run.path.resolve()}:", markup=False, highlight=False, soft_wrap=True)
     for name, purpose in FILES.items():
         if (run.path / name).exists():
             console.print(f"  {name:26} {purpose}", highlight=False)

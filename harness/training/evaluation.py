@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.rollout import Played
 from harness.episodes.two_stage import two_stages
-from harness.errors import PolicyError
+from harness.errors import PolicyError, RunError, reading
 from harness.files import JsonDict
 from harness.interfaces import Adversary, EgoPolicy, Episode
 from harness.metrics.intervals import Interval, bootstrap_mean
@@ -34,6 +36,10 @@ EXTRA_COLUMNS: Final = tuple(
     Column(name, kind="mean") for name in ("contact", "geometry", "opponent_hit", "arrived", "off_road")
 )
 """What files hold besides."""
+
+
+_LARGEST: Final = 1e15
+"""Larger than any number of an episode; what is smaller can be added up and squared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,37 @@ class Row:
             arrived=episode.arrived,
             off_road=episode.off_road,
         )
+
+
+def rows_of(records: object, file: Path) -> list[Row]:
+    """The rows that a file holds.
+
+    Args:
+        records: What was read: a list of objects, in which a number that is none is null.
+        file: Where, for the message.
+
+    Raises:
+        RunError: One is no row.
+    """
+    with reading(file, "rows of evaluated episodes. Delete the file, or start anew", RunError):
+        if not isinstance(records, list):
+            raise TypeError(f"found {type(records).__name__} instead of a list")
+        return [_row(record) for record in records]
+
+
+def _row(record: JsonDict) -> Row:
+    values: JsonDict = {name: math.nan if value is None else value for name, value in record.items()}
+    row = Row(**values)
+    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
+    for item in fields(Row):
+        value = getattr(row, item.name)
+        if not isinstance(value, kinds.get(str(item.type), (str,))) or isinstance(value, bool) != (item.type == "bool"):
+            raise TypeError(f"{item.name} is {type(value).__name__}")
+        if isinstance(value, int | float) and abs(value) > _LARGEST:
+            raise ValueError(f"{item.name} is larger than any episode gives")
+    if row.stage not in STAGES:
+        raise ValueError(f"unknown stage {row.stage[:60]!r}")
+    return row
 
 
 class Evaluator:

@@ -27,7 +27,7 @@ from harness.interfaces import Adversary, Curriculum, Episode
 from harness.training import checkpoint
 from harness.training.checkpoint import TrainingProgress
 from harness.training.config import TrainConfig
-from harness.training.evaluation import Evaluator, Row, Stage
+from harness.training.evaluation import Evaluator, Row, Stage, rows_of
 from harness.training.learner import Learner
 
 logger = logging.getLogger(__name__)
@@ -163,7 +163,8 @@ class Trainer:
             self.directory.keep_records(name, lambda record: record["step"] <= step)
         # What was stopped in the midst of an evaluation has rows that come again.
         last = self.progress.evaluated
-        self.directory.keep_records(EVALUATION, lambda record: record["step"] <= last)
+        kept = self.directory.keep_records(EVALUATION, lambda record: record["step"] <= last)
+        rows_of(kept, self.directory.path / f"{EVALUATION}.jsonl")
 
     def run(self, after_evaluation: Callable[[], None] | None = None) -> None:
         """Train until the budget of steps is spent, or `stop_requested`.

@@ -16,7 +16,7 @@ from harness.commands.code_names import options_of_code
 from harness.commands.options import RunOptions
 from harness.commands.runs import RUN_FILE, RunDirectory, read_records
 from harness.commands.scaffold import check_same
-from harness.errors import ConfigError
+from harness.errors import ConfigError, RunError
 from harness.files import file_name
 from harness.training.config import MAY_DIFFER, QUICK, TrainConfig
 
@@ -110,10 +110,11 @@ def prepare(cell: TrainedCell) -> None:
 
     Raises:
         ConfigError: It was made with other options.
-        RunError: It cannot be read or written.
+        RunError: It, or its checkpoint, cannot be read or written.
     """
     if (cell.folder / RUN_FILE).exists():
         check_same(cell.config, cell.folder, TRAIN_VERB, MAY_DIFFER)
+        finished(cell)
     else:
         RunDirectory.create(cell.folder, TRAIN_VERB, asdict(cell.config)).close()
 
@@ -127,9 +128,12 @@ def finished(cell: TrainedCell) -> bool:
 
 def steps_done(cell: TrainedCell, records: str = "metrics.jsonl") -> int:
     """Steps that the run has recorded."""
-    path = cell.folder / records
-    found = read_records(path) if path.exists() else []
-    return int(found[-1]["step"]) if found else 0
+    try:
+        found = read_records(cell.folder / records)
+    except RunError:
+        return 0  # The run itself says what is wrong with its records.
+    step = found[-1].get("step") if found else None
+    return step if type(step) is int and step >= 0 else 0
 
 
 _LIBC: Final = ctypes.CDLL(None)

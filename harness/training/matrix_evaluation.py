@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,17 +14,19 @@ import numpy as np
 from harness import registry
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
-from harness.errors import ConfigError
+from harness.errors import ConfigError, PolicyError, RunError
 from harness.files import JsonDict, file_name, read_json, write_json
 from harness.interfaces import Adversary
 from harness.metrics.intervals import Estimate, Interval, bootstrap_mean
 from harness.metrics.paired import RESAMPLES, PairedDifference, paired_difference
 from harness.report.tables import Column
 from harness.training.config import TrainConfig
-from harness.training.evaluation import COLUMNS, Evaluator, Row, Stage
+from harness.training.evaluation import COLUMNS, Evaluator, Row, Stage, rows_of
 from harness.training.matrix import TrainedCell
 from harness.training.setup import CACHED_SCENES, make_adversary, train_and_test
 from scenarios.scenario import ScenarioSource
+
+logger = logging.getLogger(__name__)
 
 EVALUATION_SEED: Final = 0
 """One for all egos, so that they meet the same attacks on the same terms."""
@@ -53,10 +56,10 @@ def evaluate(
         progress: Called with the numbers of finished and of all episodes.
 
     Returns:
-        By (run, adversary): two rows per test scene.
+        By (run, adversary): two rows per test scene. A run whose policy cannot be used has none.
 
     Raises:
-        GauntletError: A policy, an adversary or the scenes cannot be used.
+        GauntletError: An adversary or the scenes cannot be used.
     """
     wanted = [(cell, name) for cell in cells for name in adversaries]
     found = {(cell.name, name): _kept(_file(out, cell, name)) for cell, name in wanted}
@@ -71,11 +74,15 @@ def evaluate(
         try:
             for cell, name in missing:
                 rows = []
-                for row in _rows(env, cell, attackers[name], len(test)):
-                    rows.append(row)
-                    done += 1
-                    if progress is not None:
-                        progress(done, total)
+                try:
+                    for row in _rows(env, cell, attackers[name], len(test)):
+                        rows.append(row)
+                        done += 1
+                        if progress is not None:
+                            progress(done, total)
+                except PolicyError as error:
+                    logger.warning("%s is left out of the tables: %s", cell.name, error)
+                    continue
                 write_json(_file(out, cell, name), [asdict(row) for row in rows])
                 found[cell.name, name] = rows
         finally:
@@ -120,13 +127,11 @@ def _file(out: Path, cell: TrainedCell, adversary: str) -> Path:
 def _kept(path: Path) -> list[Row] | None:
     if not path.exists():
         return None
-    return [_row(record) for record in read_json(path)]
-
-
-def _row(record: JsonDict) -> Row:
-    # What is not a number is null in a file.
-    values: JsonDict = {key: math.nan if value is None else value for key, value in record.items()}
-    return Row(**values)
+    try:
+        return rows_of(read_json(path), path) or None
+    except RunError as error:
+        logger.warning("%s The evaluation is made again.", error)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +180,9 @@ def scores(
             chosen = [row for row in rows[cell.name, adversary] if row.stage == stage]
             grouped.setdefault(cell.row, []).append(chosen)
     found = []
+    first = next(iter(grouped.values()), [[]])[0]
+    scenes = tuple(row.scene for row in first)
     for name, runs in grouped.items():
-        scenes = tuple(row.scene for row in runs[0])
         if any(tuple(row.scene for row in run) != scenes for run in runs):
             raise ConfigError(f"the runs of {name!r} were evaluated on different scenes. Remove `evaluations/`.")
         values = {column: np.array([[_value(row, column) for row in run] for run in runs]) for column in MEASURED}

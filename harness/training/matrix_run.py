@@ -22,11 +22,9 @@ def run_matrix(config: MatrixConfig, session: Session) -> Path:
     """
     with session.open_run(config) as run:
         out = run.path.resolve()
-        matrix = cells(config, out)
-        session.say(f"matrix of {len(matrix)} runs")
-        for cell in matrix:
-            prepare(cell)
-        failures = _train(matrix, config.parallel, session)
+        session.say(f"matrix of {len(cells(config, out))} runs")
+        matrix, failures = _prepared(cells(config, out))
+        failures += _train(matrix, config.parallel, session)
         for reason in failures:
             session.warn(f"failed: {reason}")
         done = [cell for cell in matrix if finished(cell)]
@@ -36,6 +34,18 @@ def run_matrix(config: MatrixConfig, session: Session) -> Path:
         if failures:
             session.say(f"{len(failures)} runs are missing from the tables; --resume {out} tries them again.")
         return out
+
+
+def _prepared(matrix: Sequence[TrainedCell]) -> tuple[list[TrainedCell], list[str]]:
+    """The runs whose folders can be used, and why others cannot: one damaged run costs that run."""
+    usable, failures = [], []
+    for cell in matrix:
+        try:
+            prepare(cell)
+            usable.append(cell)
+        except RunError as error:
+            failures.append(f"{cell.name}: {error}")
+    return usable, failures
 
 
 def _train(matrix: Sequence[TrainedCell], parallel: int, session: Session) -> list[str]:
@@ -67,6 +77,9 @@ def _report(done: Sequence[TrainedCell], config: MatrixConfig, out: Path, sessio
     with bars(session.console) as progress:
         task = progress.add_task("evaluating", total=None)
         rows = evaluate(done, attackers, out, lambda ended, total: progress.update(task, completed=ended, total=total))
+    done = [cell for cell in done if all((cell.name, name) in rows for name in attackers)]
+    if not done:
+        raise RunError("no ego of the matrix could be evaluated; the warnings above say why.")
     tables = [scores(done, rows, attackers[0], "normal")]
     tables += [scores(done, rows, adversary, "adversarial") for adversary in attackers]
     write_text(out / "tables.md", "\n".join(markdown(table) for table in tables))

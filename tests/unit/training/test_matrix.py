@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, RunError
 from harness.report.matrix_tables import markdown
+from harness.training import matrix_run
 from harness.training.config import TrainConfig
-from harness.training.evaluation import Row
+from harness.training.evaluation import Row, rows_of
 from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, prepare, steps_done, train_all
 from harness.training.matrix_evaluation import as_json, difference, evaluate, scores
 
@@ -82,6 +83,19 @@ def test_a_run_that_fails_is_reported_with_its_last_words(tmp_path) -> None:
     assert seen[-1] == []
 
 
+@pytest.mark.parametrize("line", ["{}", '{"step": null}', '{"step": 1e999}', '{"ste\\n{}', "3"])
+def test_one_damaged_run_costs_one_run(tmp_path, line) -> None:
+    first, *others = matrix(tmp_path)
+    prepare(first)
+    (first.folder / "metrics.jsonl").write_text(line + "\n")
+    assert steps_done(first) == 0
+    finish(first)
+    (first.folder / "checkpoint" / "manifest.json").write_text("{")
+    usable, failures = matrix_run._prepared([first, *others])
+    assert usable == others
+    assert [reason.partition(":")[0] for reason in failures] == [first.name]
+
+
 def rows(collisions: list[float]) -> list[Row]:
     found = []
     for number, collision in enumerate(collisions):
@@ -133,6 +147,22 @@ def test_evaluations_are_made_once(tmp_path) -> None:
     found = evaluate([cell], ["cat"], tmp_path)[cell.name, "cat"]
     assert [row.collision for row in found] == [1.0, 1.0]
     assert np.isnan(found[0].speed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"reward": "x"}, {"collision": [1]}, {"stage": "zz"}, {"scene": {}}, {"x": 1}, {"step": True}, {"cost": 10**400}],
+)
+def test_an_evaluation_that_holds_something_else_is_made_again(tmp_path, change) -> None:
+    from harness.training.matrix_evaluation import _kept
+
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps([_plain(row) | change for row in rows([1.0])]))
+    with pytest.raises(RunError, match=r"a\.json: cannot be read"):
+        rows_of(json.loads(file.read_text()), file)
+    assert _kept(file) is None
+    file.write_text("3")
+    assert _kept(file) is None
 
 
 def _plain(row: Row) -> dict:
