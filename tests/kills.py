@@ -40,6 +40,8 @@ GONE_S: Final = 20.0
 """Time in which a killed process and its workers must be gone, s."""
 TIMES: Final = ("seconds", "_ms", "per_second")
 """Parts of the names of numbers that differ from run to run."""
+RESULTS: Final = ("seconds_before_impact",)
+"""Beginnings of names with such a part that are results all the same."""
 
 Run = Path
 Same = Callable[[Run, Run], list[str]]
@@ -94,9 +96,10 @@ def write_scenes(root: Path, count: int = 8) -> Path:
 
 
 def untimed(value: Any) -> Any:
-    """Numbers without those that tell of time."""
+    """Numbers without those that tell how long something took."""
     if isinstance(value, dict):
-        return {key: untimed(item) for key, item in value.items() if not any(part in key for part in TIMES)}
+        kept = {key for key in value if key.startswith(RESULTS) or not any(part in key for part in TIMES)}
+        return {key: untimed(item) for key, item in value.items() if key in kept}
     return [untimed(item) for item in value] if isinstance(value, list) else value
 
 

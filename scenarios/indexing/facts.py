@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -163,28 +163,32 @@ def scene_facts(source: ScenarioSource, indices: Sequence[int] | None = None) ->
         source: The scenes. What was examined in a folder before, and has not changed, is not read again.
         indices: Which ones, in which order; all by default.
     """
-    chosen = range(len(source)) if indices is None else indices
-    if isinstance(source, Known):
-        yield from source.facts(chosen)
-        return
-    for index in chosen:
-        try:
-            yield facts_of(source[index])
-        except ScenarioError as error:
-            yield SceneFacts(error=str(error))
+    return _of_each(source, indices, "facts", facts_of, lambda error: SceneFacts(error=str(error)))
 
 
 def sketches_of(source: ScenarioSource, indices: Sequence[int] | None = None) -> Iterator[Sketch]:
     """The maps of the scenes of a source; an empty one where a scene cannot be read. Arguments as `scene_facts`."""
+    return _of_each(source, indices, "sketches", map_sketch, lambda error: np.zeros(0, dtype=np.uint64))
+
+
+def _of_each(
+    source: ScenarioSource,
+    indices: Sequence[int] | None,
+    known: Literal["facts", "sketches"],
+    make: Callable[[Scenario], Value],
+    failed: Callable[[ScenarioError], Value],
+) -> Iterator[Value]:
+    """What a source knows of its scenes, or what is made of each when it is read."""
     chosen = range(len(source)) if indices is None else indices
     if isinstance(source, Known):
-        yield from source.sketches(chosen)
+        yield from getattr(source, known)(chosen)
         return
     for index in chosen:
         try:
-            yield map_sketch(source[index])
-        except ScenarioError:
-            yield np.zeros(0, dtype=np.uint64)
+            made = make(source[index])
+        except ScenarioError as error:
+            made = failed(error)
+        yield made
 
 
 def unfit_reasons(source: ScenarioSource, indices: Iterable[int] | None = None) -> list[str | None]:
