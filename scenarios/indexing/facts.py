@@ -20,6 +20,8 @@ from scenarios.resampling import recorded_rate
 from scenarios.scenario import Kind, Scenario, ScenarioSource
 from scenarios.validate import Needs, check_opponent
 
+Value = TypeVar("Value")
+
 RULES: Final = 3
 """Raise it when a scene may get other facts than before: filters, sketches, importers, validation, opponents."""
 
