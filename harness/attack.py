@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.attacks.config import AttackConfig
+from harness.commands.printing import listed
 from harness.commands.scaffold import Session, command, refused
 
 RENAMED = {"--policy": "--sut", "--experts": refused("--adversary sage:DIR (or sage_smart:DIR)")}
@@ -12,10 +13,10 @@ RENAMED = {"--policy": "--sut", "--experts": refused("--adversary sage:DIR (or s
 def main(config: AttackConfig, session: Session) -> None:
     """Attack, print the tables and where everything lies."""
     # Imported late: `--help` should not wait for torch and the simulator.
-    from harness.attacks.run import run_attacks
+    from harness.attacks.run import FILES, run_attacks
 
-    folder = run_attacks(config, session)
-    session.say(f"written to {folder.resolve()}")
+    for line in listed(run_attacks(config, session), FILES):
+        session.say(line)
 
 
 if __name__ == "__main__":

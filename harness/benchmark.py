@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.benchmarking.config import MAY_DIFFER, BenchmarkConfig
+from harness.commands.printing import listed
 from harness.commands.scaffold import Session, command
 
 
@@ -10,10 +11,9 @@ from harness.commands.scaffold import Session, command
 def main(config: BenchmarkConfig, session: Session) -> None:
     """Run, print the tables and where everything lies."""
     # Imported late: `--help` should not wait for torch and the simulator.
-    from harness.benchmarking.run import run_benchmark
+    from harness.benchmarking.run import FILES, run_benchmark
     from harness.episodes.protocol import protocol_of
     from harness.report.benchmark_tables import LEGEND, terminal
-    from harness.report.html import FILE as REPORT
 
     cells, folder = run_benchmark(config, session)
     for table in terminal(cells, config):
@@ -25,8 +25,8 @@ def main(config: BenchmarkConfig, session: Session) -> None:
     if failed := sum(cell.failures for cell in cells):
         example = next(cell.examples[0] for cell in cells if cell.failures)
         session.warn(f"{failed} episodes failed, for example in {example}. benchmark.md says which and why.")
-    session.say(f"written to {folder.resolve()}")
-    session.say(f"report with playback: {(folder / REPORT).resolve()}")
+    for line in listed(folder, FILES):
+        session.say(line)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +19,10 @@ from scenarios.store import CACHE_SCENES
 
 EDGELESS: Final = "no road edges"
 """Why a scene is left out where leaving the road is judged."""
+LONG: Final = 200
+"""Characters of an unknown id that are compared with those that there are: no id is longer."""
+COMPARED: Final = 2000
+"""So many ids are compared with an unknown one: it takes milliseconds."""
 EXAMPLES = "`20` (the first 20), `10:20` (a range), `#3` (one), a scene's id, or several of these with commas"
 
 
@@ -49,6 +55,8 @@ def _item(item: str, text: str, ids: Mapping[str, int]) -> list[int]:
         found = range(int(first or 0), int(last or len(ids)))
     else:
         hint = f" Write #{item} for one scene." if item.isdecimal() else ""
+        if near := difflib.get_close_matches(item[:LONG], islice(ids, COMPARED), n=1):
+            hint += f" Did you mean {near[0]!r}?"
         raise ConfigError(f"scenes {text!r}: no scene {item!r} among {len(ids)}.{hint} Expected {EXAMPLES}.")
     if not found or found[-1] >= len(ids):
         raise ConfigError(f"scenes {text!r}: {item!r} names no scene, or one beyond the {len(ids)} there are.")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from harness.attacks.attackers import Dialled
 from harness.attacks.closed_loop import SimulatedAttack, simulate
@@ -27,6 +28,17 @@ from harness.interfaces import Adversary, AttackPlan
 from harness.report.tables import csv_text
 from scenarios.export import write_folder
 from scenarios.scenario import Scenario, ScenarioSource
+
+FILES: Final = {
+    "attacks.csv": "every attack on the logged ego",
+    "summary.json": "the table of these attacks",
+    "simulated.csv": "every attack on the system under test, simulated",
+    "pictures": "the first attacks of each adversary, from above",
+    "scenes": "attacked scenes for stock MetaDrive",
+    "openscenario": "attacked scenes as OpenSCENARIO and OpenDRIVE",
+    "left_out.json": "scenes that were left out, and why",
+}
+"""What a round of attacks leaves in its run folder."""
 
 
 def run_attacks(config: AttackConfig, session: Session) -> Path:

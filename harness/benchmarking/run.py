@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import chdir
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import BenchmarkConfig
@@ -16,8 +17,21 @@ from harness.commands.printing import bars
 from harness.commands.scaffold import Session
 from harness.files import explained, read_json, write_json
 from harness.report.benchmark_tables import write_all
+from harness.report.html import FILE as REPORT
 from harness.report.html import write_report
 from harness.report.html.choice import choose
+
+FILES: Final = {
+    REPORT: "report with playback of the most telling scenes: open it in a browser",
+    "benchmark.md": "every table, paired tests, failures, and what the columns mean",
+    "benchmark.csv": "every number of every cell",
+    "benchmark.tex": "tables for LaTeX",
+    "comparisons.csv": "paired tests between adversaries",
+    "summary.json": "everything as JSON",
+    "episodes": "a record of every episode",
+    "left_out.json": "scenes that were left out, and why",
+}
+"""What a benchmark leaves in its run folder."""
 
 
 def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell], Path]:

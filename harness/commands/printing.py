@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Final, TypeVar
 
 from rich.console import Console
@@ -38,6 +39,19 @@ def grouped(remarks: Iterable[tuple[str, str]], things: str) -> Iterator[str]:
             continue
         more = f" and {len(of) - NAMED} more" if len(of) > NAMED else ""
         yield one_line(f"{len(of)} {things}: {remark} ({', '.join(of[:NAMED])}{more})")
+
+
+def listed(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
+    """Where everything lies, in lines: a folder, and what of these files and folders is there.
+
+    Args:
+        folder: A run folder, say.
+        files: What they hold, by their names in the folder.
+    """
+    yield f"everything lies in {folder.resolve()}:"
+    for name, purpose in files.items():
+        if (folder / name).exists():
+            yield f"  {name:26} {purpose}"
 
 
 def clean(text: str) -> str:

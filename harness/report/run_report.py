@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
+from harness.commands.printing import listed
 from harness.commands.runs import RunDirectory
 from harness.drawing.curves import draw_learning
 from harness.drawing.playback import save_playback
@@ -69,10 +70,8 @@ def report(config: TrainConfig, run: RunDirectory, trainer: Trainer, console: Co
             console.print(
                 f"[yellow]{row.failed} of {row.failed + row.scenes} {row.stage} episodes failed[/] (evaluation.jsonl)"
             )
-    console.print(f"everything lies in {run.path.resolve()}:", markup=False, highlight=False, soft_wrap=True)
-    for name, purpose in FILES.items():
-        if (run.path / name).exists():
-            console.print(f"  {name:26} {purpose}", highlight=False)
+    for line in listed(run.path, FILES):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def draw(config: TrainConfig, run: RunDirectory, trainer: Trainer, summaries: list[Summary], console: Console) -> None:

@@ -44,6 +44,11 @@ def test_a_number_in_a_list_is_told_how_to_be_one_scene():
         selected("0:2,4", IDS)
 
 
+def test_an_id_that_is_nearly_right_is_told_the_right_one():
+    with pytest.raises(ConfigError, match="Did you mean 'sd_pg-test-000000-1'"):
+        selected("pg-test-000000-1", ["sd_pg-test-000000-0", "sd_pg-test-000000-1"])
+
+
 def test_no_generated_scene_is_refused_like_no_scene_of_a_folder(monkeypatch):
     asked = []
 
