@@ -28,6 +28,8 @@ MAX_ROWS: Final = 6_000_000
 log of eight minutes of a motorway (MONA) 4.5 million."""
 MAX_FEATURES: Final = 50_000
 """Elements of a map. Published scenes have up to 1,600."""
+MAX_RELATED: Final = 1_000_000
+"""Ids of predecessors, successors and neighbours of all lanes together. Published scenes have up to 3,000."""
 MAX_POINTS: Final = 2_000_000
 """Points of a map. Published scenes have up to 60,000."""
 MAX_DISTANCE: Final = 100_000.0

@@ -7,14 +7,14 @@ lanes without neighbours; maps without road edges; fields that nobody has heard 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
-from scenarios.bounds import MAX_AGENTS, MAX_FEATURES, MAX_POINTS, refuse_excess
+from scenarios.bounds import MAX_AGENTS, MAX_FEATURES, MAX_POINTS, MAX_RELATED, refuse_excess
 from scenarios.description_writing import to_description
 from scenarios.scenario import Kind, MapFeature, Scenario
 from scenarios.source_format import (
@@ -71,7 +71,7 @@ class _Reader:
         self.velocity = np.zeros((count, self.steps, 2))
         self.size = np.zeros((count, self.steps, 3))
         self.valid = np.zeros((count, self.steps), bool)
-        self.points = 0
+        self.points = self.related = 0
 
     def fail(self, where: str, reason: str) -> NoReturn:
         raise ScenarioError(f"{self.source}: {where}: {reason}. Expected a MetaDrive ScenarioDescription.")
@@ -132,6 +132,9 @@ class _Reader:
 
     def lanes(self, value: object, where: str) -> tuple[str, ...]:
         """Ids of related lanes, from a list of ids or of WOMD neighbour records."""
+        self.related += len(value) if isinstance(value, Sized) and getattr(value, "shape", None) != () else 1
+        if self.related > MAX_RELATED:
+            self.fail("map_features", f"more than {MAX_RELATED:,} ids of related lanes")
         try:
             return related_ids(value)
         except ValueError as error:

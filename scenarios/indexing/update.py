@@ -29,6 +29,8 @@ _FEW: Final = 64
 """So many scenes are begun in this process: starting others takes longer than most folders of this size."""
 _PATIENCE_S: Final = 2.0
 """How long this process goes on alone, s."""
+_HANDED_S: Final = 0.001
+"""What it costs at least to hand a scene to another process, s. A sound one takes many times as long to examine."""
 _BATCH: Final = 64
 _STORE_S: Final = 1.0
 """Rows are stored when so many are there, or so much time has gone, s: no more is lost by a kill."""
@@ -189,13 +191,14 @@ class SceneIndex:
 
     def _rows(self, tasks: Sequence[IndexTask], known: int) -> Iterator[IndexRow]:
         """The rows of scenes as they are examined: a few here, many by processes of their own; `known` are others."""
-        began, here = time.monotonic(), 0
-        if len(tasks) <= _FEW:
-            for task in tasks:
-                if time.monotonic() - began > _PATIENCE_S:
-                    break
-                yield examine_scene(task)
-                here += 1
+        began, worked, here = time.monotonic(), time.thread_time(), 0
+        for task in tasks:
+            # Of many, those are done here that are refused faster than they could be handed over.
+            slow = time.thread_time() - worked > (here + 1) * _HANDED_S
+            if slow if len(tasks) > _FEW else time.monotonic() - began > _PATIENCE_S:
+                break
+            yield examine_scene(task)
+            here += 1
         rest = tasks[here:]
         if not rest:
             return

@@ -195,6 +195,11 @@ def test_exchanged_length_and_width_are_put_right():
         (lambda d: d["metadata"].update(tracks_to_predict=[{"track_index": 9}]), "tracks_to_predict", "found 9"),
         (lambda d: d["metadata"].update(tracks_to_predict=[{}]), "tracks_to_predict", "None"),
         (lambda d: d["metadata"].update(tracks_to_predict=["ego"] * 10_001), "tracks_to_predict", "10,001 entries"),
+        (
+            lambda d: d["map_features"]["right"].update(exit_lanes=np.zeros(1_000_001, np.int8)),
+            "map_features",
+            "ids of",
+        ),
         (lambda d: d["map_features"]["left"].update(type=7), "map_features['left']: type", "7 instead"),
         (lambda d: d["map_features"]["left"].update(polyline=[["x", "y"]]), "map_features['left']", "str"),
         (lambda d: d["map_features"]["left"].update(polyline=[[1, 2], [3]]), "polyline", "inhomogeneous"),

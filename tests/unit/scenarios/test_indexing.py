@@ -176,6 +176,7 @@ def test_a_cache_that_cannot_be_written_costs_time_and_one_line(folder, tmp_path
 
 def test_many_are_examined_by_other_processes_and_announced(folder, monkeypatch, examined, capsys):
     monkeypatch.setattr(update, "_FEW", 0)
+    monkeypatch.setattr(update, "_HANDED_S", -1.0)
     monkeypatch.setattr(update, "examine_scene", examine_scene)
     odd = folder.rename(folder.with_name("{0} data"))
     assert [facts.scene_id for facts in scene_facts(ScenarioStore(odd))] == ["id0", "id1", "id2", "id3", ""]
@@ -188,6 +189,13 @@ def test_many_are_examined_by_other_processes_and_announced(folder, monkeypatch,
     assert capsys.readouterr().err.startswith(f"index: examining 1 of 6 scenes of {odd}, once")
 
 
+def test_many_that_are_refused_at_once_are_not_handed_over(folder, monkeypatch):
+    monkeypatch.setattr(update, "_FEW", 0)
+    monkeypatch.setattr(update, "_HANDED_S", 60.0)
+    monkeypatch.setattr(update, "outcomes", None)
+    assert sum(not facts.error for facts in scene_facts(ScenarioStore(folder))) == 4
+
+
 def test_a_process_that_dies_costs_one_file(folder, monkeypatch):
     def outcomes(function, tasks, workers, limit_s):
         for task in tasks:
@@ -195,6 +203,7 @@ def test_a_process_that_dies_costs_one_file(folder, monkeypatch):
             yield Outcome(task, None, "died (exit code 9)") if dies else Outcome(task, examine_scene(task))
 
     monkeypatch.setattr(update, "_FEW", 0)
+    monkeypatch.setattr(update, "_HANDED_S", -1.0)
     monkeypatch.setattr(update, "outcomes", outcomes)
     errors = [facts.error for facts in scene_facts(ScenarioStore(folder))]
     assert [bool(error) for error in errors] == [False, True, False, False, True]
@@ -207,6 +216,7 @@ def test_where_no_process_can_be_started_this_one_does_it(folder, monkeypatch, e
         yield
 
     monkeypatch.setattr(update, "_FEW", 0)
+    monkeypatch.setattr(update, "_HANDED_S", -1.0)
     monkeypatch.setattr(update, "outcomes", outcomes)
     assert next(scene_facts(ScenarioStore(folder))).scene_id == "id0"
     assert len(examined) == 5
