@@ -228,6 +228,8 @@ def _track(
     velocity[when] = np.stack([table["velocity_x"][rows], table["velocity_y"][rows]], -1)
     heading[when] = table["heading"][rows]
     valid[when] = True
+    if valid.sum() < len(rows):
+        raise ValueError(f"track {name} has two rows for one timestep")
     sizes = {key: np.where(valid, value, 0.0) for key, value in zip(("length", "width", "height"), size, strict=True)}
     state = {"position": position, **sizes, "heading": heading, "velocity": velocity, "valid": valid}
     metadata = {"track_length": steps, "type": kind, "object_id": name, "dataset": "argoverse2"}

@@ -127,6 +127,10 @@ class LaneletMap:
             self.points += len(lanelet.left) + len(lanelet.right)
             if self.points > MAX_POINTS:
                 raise ScenarioError(f"lanelet {name!r}: the bounds have more than {MAX_POINTS:,} points together.")
+        elif (element.tag == "trafficSign" and name in self.signs) or (
+            element.tag == "trafficLight" and name in self.places
+        ):
+            raise ScenarioError(f"{element.tag} {name!r}: occurs twice.")
         elif element.tag == "trafficSign":
             value = element.find("trafficSignElement/additionalValue")
             limit = None if value is None else number(element, "trafficSignElement/additionalValue")

@@ -13,6 +13,8 @@ from harness.errors import ScenarioError
 
 Floats = NDArray[np.float64]
 
+MAX_AREAS: Final = 15_000
+"""Areas of a map: joining them takes seconds then. Published maps have up to 50."""
 MAX_CORNERS: Final = 200_000
 """Corners of all areas of a map; published maps have some hundreds to some thousands."""
 MAX_TANGLE: Final = 500
@@ -57,6 +59,8 @@ def _refuse_tangles(areas: Sequence[Floats]) -> None:
     """Raise ValueError where borders [M, 2] cross themselves or each other more often than can be untangled."""
     if not all(np.isfinite(area).all() for area in areas):
         raise ValueError("a corner is NaN or infinite")
+    if len(areas) > MAX_AREAS:
+        raise ValueError(f"they are {len(areas):,}; at most {MAX_AREAS:,} can be joined")
     count = sum(map(len, areas))
     if count > MAX_CORNERS:
         raise ValueError(f"they have {count:,} corners; at most {MAX_CORNERS:,} can be joined")

@@ -91,6 +91,8 @@ def to_description(data: bytes, source: str = "") -> Description:
     for feature in proto.map_features:
         made = _feature(feature)
         if made is not None:
+            if str(feature.id) in features:
+                raise ScenarioError(f"{source}: map feature {feature.id}: occurs twice.")
             features[str(feature.id)] = made
     return {
         "id": proto.scenario_id,

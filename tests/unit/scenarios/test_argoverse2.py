@@ -76,3 +76,9 @@ def test_drivable_areas_that_meet_have_one_outline_with_the_road_on_its_left():
 def test_a_scene_without_an_ego_is_refused():
     with pytest.raises(ScenarioError):
         to_description(table("17"), ARCHIVE)
+
+
+def test_two_rows_for_one_timestep_are_refused():
+    twice = {**table(), "timestep": np.array([0, 1, 1])}
+    with pytest.raises(ValueError, match="two rows for one timestep"):
+        to_description(twice, ARCHIVE)

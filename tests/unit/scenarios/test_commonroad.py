@@ -219,6 +219,7 @@ GOOD = scenario(ROAD, obstacle(7))
         (GOOD.replace(RECTANGLE, "<circle><radius/></circle>"), "instead of a number"),
         (GOOD.replace('lanelet id="2"', 'lanelet id="1"'), "occurs twice"),
         (GOOD.replace("</commonRoad>", obstacle(7) + "</commonRoad>"), "same id"),
+        (GOOD.replace("</commonRoad>", f"{SIGNS}{SIGNS}</commonRoad>"), "trafficSign '40': occurs twice"),
         (GOOD.replace(' id="7"', ""), "id or initialState is missing"),
     ],
 )

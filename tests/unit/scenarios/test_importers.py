@@ -155,6 +155,7 @@ def test_hostile_protos_give_one_clear_line(tmp_path):
         (lambda scene: setattr(scene, "sdc_track_index", 7), "sdc_track_index"),
         (lambda scene: scene.tracks_to_predict.add(track_index=99), "track 99"),
         (lambda scene: setattr(scene.tracks[1], "id", 5), "twice"),
+        (lambda scene: setattr(scene.map_features[1], "id", 1), "map feature 1: occurs twice"),
     ],
 )
 def test_incomplete_protos_say_what_is_missing(change, match):

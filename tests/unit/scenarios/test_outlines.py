@@ -48,6 +48,10 @@ def test_areas_that_cross_too_often_or_have_too_many_corners_are_refused(monkeyp
     monkeypatch.setattr(outlines, "MAX_MEETINGS", 19)  # Of neighbours on a border, and of each with its copy.
     with pytest.raises(ScenarioError, match="more than 19 pairs of their sides lie over each other"):
         road_outlines([SQUARE, SQUARE])
+    monkeypatch.setattr(outlines, "MAX_AREAS", 1)
+    with pytest.raises(ScenarioError, match="they are 2; at most 1"):
+        road_outlines([SQUARE, SQUARE + 50.0])
+    monkeypatch.undo()
     monkeypatch.setattr(outlines, "MAX_CORNERS", 7)
     with pytest.raises(ScenarioError, match="8 corners; at most 7"):
         road_outlines([SQUARE, SQUARE + 50.0])
