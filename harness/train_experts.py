@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from adversaries.sage.config import FREE, ExpertsConfig
 from harness.commands.options import NO_SCENES, RunOptions, TestScenes, TrainScenes, part
-from harness.commands.progress import FitDisplay, ShownNumber
+from harness.commands.progress import FitDisplay, ShownNumber, epochs_of
 from harness.commands.scaffold import Session, command
 from harness.errors import ConfigError
 from harness.specs import build, parse
@@ -78,13 +78,13 @@ def run(config: TrainExpertsConfig, session: Session) -> Path:
     judged = "train" if config.test_split == NO_SCENES else "held_out"
     columns = [ShownNumber("loss", ".4f"), *(ShownNumber(f"{judged}.{key}", label=key) for key in SHOWN)]
     with session.open_run(config, train, test) as record:
-        every = config.make.alignment.held_out_every
+        every, info = config.make.alignment.held_out_every, {"data": config.origin}
         with FitDisplay(session.console, columns, every=every, board=record.path) as display:
-            info = {"data": config.origin}
             histories = make_experts(config.make, reference, train, test, record.path, info=info, report=display)
         write_json(record.path / "curves.json", histories)
-        draw_experts(histories, record.path / "curves.png")
-    session.console.print(experts_table(histories, CURVES).rich())
+        with epochs_of(record.path):
+            draw_experts(histories, record.path / "curves.png")
+            session.console.print(experts_table(histories, CURVES).rich())
     if adversary := ADVERSARIES.get(parse(config.backbone).name):
         session.say(f"use it as: --adversary {adversary}:{record.path.resolve()}")
     return record.path

@@ -11,7 +11,7 @@ from typing import Final
 
 from adversaries.prior.config import FREE, PriorTraining
 from harness.commands.options import RunOptions, TestScenes, TrainScenes, ValScenes, part
-from harness.commands.progress import SECONDS, FitDisplay, ShownNumber
+from harness.commands.progress import SECONDS, FitDisplay, ShownNumber, epochs_of
 from harness.commands.scaffold import Session, command
 
 
@@ -65,7 +65,8 @@ def run(config: TrainPriorConfig, session: Session) -> Path:
             report=display,
         )
         baseline = trained.results["val"].get("moving", {}).get("lane following", {})
-        draw_prior_training(trained.history, baseline, record.path / "curve.png")
+        with epochs_of(record.path):
+            draw_prior_training(trained.history, baseline, record.path / "curve.png")
         write_text(record.path / "table.csv", csv_text(prior_records(trained.results)))
     session.console.print(prior_table(trained.results).rich())
     session.say(f"weights: {(record.path / WEIGHTS).resolve()}")

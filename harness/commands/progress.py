@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -12,6 +13,7 @@ from rich.progress import TaskID
 
 from harness.commands.board import Board
 from harness.commands.printing import bars
+from harness.errors import RunError, reading
 from harness.fitting.events import Advanced, Done, Epoch, Event, Row, Started, number, numbers
 
 
@@ -110,3 +112,8 @@ class FitDisplay:
         for key, value in numbers(row).items():
             self._board.add(f"{part}/{key.replace('.', '/')}", value, row["epoch"])
         self._board.flush()
+
+
+def epochs_of(folder: Path) -> AbstractContextManager[None]:
+    """Turns what drawing the rows of a checkpoint raises into a `RunError`: what they hold only their reader knows."""
+    return reading(folder, "epochs of this command in its checkpoint. Start a new run", RunError)

@@ -55,6 +55,8 @@ class Identity:
         Raises:
             RunError: A value differs that is not free to differ; the message names all of them.
         """
+        if not isinstance(was, Mapping):
+            raise RunError(f"{file} does not say with which settings it was made. Choose a new folder.")
         before, now = _flat(was), _flat(json.loads(self.text()))
         changed = sorted(
             name for name in before if name.partition(".")[0] not in self.free and before[name] != now.get(name)

@@ -7,9 +7,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ from harness.fitting.weights import check_fit
 log = logging.getLogger(__name__)
 
 Weights = dict[str, Tensor]
+_ADAM: Final = {"step", "exp_avg", "exp_avg_sq"}
+"""What Adam and AdamW, which all fits use, know of a parameter."""
 
 
 def copied(network: nn.Module) -> Weights:
@@ -186,13 +188,14 @@ class Fit(Generic[Batch]):
         with _readable(file):
             self.task.network.load_state_dict(state["network"])
             self._check(state)
-            self.task.optimiser.load_state_dict(state["optimizer"])
+            # Its settings are those of the run, whatever the file says.
+            own = self.task.optimiser.state_dict()
+            self.task.optimiser.load_state_dict({**own, "state": state["optimizer"]["state"]})
             if self.task.memory is not None:
                 self.task.memory.load_state_dict(state["module"])
             self.average = state["average"] if self.settings.average else {}
-            epoch, updates, self.best, best_epoch, self.seconds = state["numbers"]
-        self.epoch, self.updates, self.best_epoch = int(epoch), int(updates), int(best_epoch)
-        self.best_weights, self.rows = state["best_weights"], rows
+            self.epoch, self.updates, self.best, self.best_epoch, self.seconds = _numbers(state["numbers"])
+            self.best_weights, self.rows = state["best_weights"], _rows(rows, self.epoch)
         log.info("resumed %s after %d epochs", file, self.epoch)
 
     def _check(self, state: dict[str, Any]) -> None:
@@ -206,10 +209,38 @@ class Fit(Generic[Batch]):
         for name, used in (("average", self.settings.average), ("best_weights", self.task.best_by)):
             if used:
                 check_fit(expected, state[name], name)
-        for place, parameter in enumerate(self.task.optimiser.param_groups[0]["params"]):
-            for name, value in state["optimizer"]["state"].get(place, {}).items():
-                if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
+        groups, own = state["optimizer"]["param_groups"], self.task.optimiser.param_groups
+        if [len(group["params"]) for group in groups] != [len(group["params"]) for group in own]:
+            raise ValueError("its optimiser has other parameter groups")
+        parameters = [parameter for group in own for parameter in group["params"]]
+        known = state["optimizer"]["state"]
+        for place, parameter in enumerate(parameters):
+            values = known.get(place, {})
+            if not all(isinstance(value, Tensor) for value in values.values()) or values.keys() not in (set(), _ADAM):
+                raise ValueError(f"what its optimiser knows of parameter {place} is {sorted(values)[:5]}")
+            for name, value in values.items():
+                if value.shape != (torch.Size() if name == "step" else parameter.shape):
                     raise ValueError(f"{name} of parameter {place} has the shape {list(value.shape)}")
+
+
+def _numbers(found: Sequence[Any]) -> tuple[int, int, float, int, float]:
+    """Epochs, updates, the smallest value, its epoch and seconds; ValueError where one of them is none."""
+    epoch, updates, best, best_epoch, seconds = found
+    whole = (epoch, updates, best_epoch + 1)
+    if not all(type(number) is int and 0 <= number < 2**53 for number in whole) or best_epoch > epoch:
+        raise ValueError(f"{epoch} epochs, {updates} updates and the best epoch {best_epoch} are no such numbers")
+    if not (isinstance(best, int | float) and best == best and 0 <= seconds < 2**53):
+        raise ValueError("the smallest value or the seconds are no number")
+    return epoch, updates, float(best), best_epoch, float(seconds)
+
+
+def _rows(found: object, epochs: int) -> list[Row]:
+    """The rows of so many epochs and perhaps one before the first; ValueError where they are none."""
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ValueError("its rows are no list of numbers by name")
+    if not epochs <= len(found) <= epochs + 1:
+        raise ValueError(f"it has {len(found)} rows of {epochs} epochs")
+    return found
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from harness.errors import WeightsError
 from harness.files import write_bytes
 from harness.fitting.weights import read_tensors
 from harness.traffic.tokens.config import SceneOptions
-from harness.traffic.tokens.pieces import EDGES, PieceKind, Pieces, map_pieces, thin
-from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
+from harness.traffic.tokens.pieces import EDGES, Light, PieceKind, Pieces, map_pieces, thin
+from harness.traffic.tokens.shapes import TOKEN_KINDS, TOKEN_STEPS, token_kinds
 from harness.traffic.tokens.tokeniser import relative_poses, tokenise
 from harness.traffic.tokens.tracks import clean_tracks
 from harness.traffic.tokens.vocabulary import Vocabulary
@@ -75,15 +75,21 @@ class SceneTokens:
         write_bytes(path, data)
 
     @classmethod
-    def load(cls, path: Path) -> SceneTokens:
+    def load(cls, path: Path, vocabulary: Vocabulary) -> SceneTokens:
         """Read what `save` has written.
 
+        Args:
+            path: Where.
+            vocabulary: Whose tokens they are.
+
         Raises:
-            WeightsError: The file is damaged, or of another version.
+            WeightsError: The file is damaged, of another version, or of another vocabulary.
         """
         try:
-            arrays, _ = read_tensors(path, None, "there is no {file}", "np", strict=False)
-            return _checked(cls(**arrays))
+            arrays, _ = read_tensors(path, None, "there is no {file}", "np")
+            tokens = _checked(cls(**arrays))
+            _check_places(tokens, vocabulary)
+            return tokens
         except (WeightsError, TypeError, ValueError) as error:
             raise WeightsError(f"{path} holds no tokens of a scene ({error}). Delete it: it is made anew.") from error
 
@@ -110,6 +116,22 @@ def _checked(tokens: SceneTokens) -> SceneTokens:
     if sizes["S"] != sizes["N"] + 1:
         raise ValueError(f"{sizes['S']} poses of {sizes['N']} tokens")
     return tokens
+
+
+def _check_places(tokens: SceneTokens, vocabulary: Vocabulary) -> None:
+    """Refuse numbers of tokens, kinds, agents and pieces that there are none of, with a ValueError."""
+    pieces = len(tokens.map_pose)
+    limits = {
+        "agents": (0, 2**31), "kinds": (0, TOKEN_KINDS), "token": (0, vocabulary.size),
+        "map_token": (0, len(vocabulary.pieces)), "map_kind": (0, len(PieceKind)), "map_light": (0, len(Light)),
+        "map_around": (-1, pieces), "table": (-1, pieces),
+    }  # fmt: skip
+    for name, (least, end) in limits.items():
+        values = getattr(tokens, name)
+        if values.size and not (least <= values.min() and values.max() < end):
+            raise ValueError(f"{name} has numbers from {values.min()} to {values.max()}, expected {least} to {end - 1}")
+    if tokens.grid[2] * tokens.grid[3] + 1 != len(tokens.table):
+        raise ValueError(f"a grid of {tokens.grid[2]:g} times {tokens.grid[3]:g} cells has {len(tokens.table)} rows")
 
 
 def _nearest(

@@ -105,7 +105,7 @@ class TokenisedScenes:
         mirror: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        self.source = source
+        self.source, self.vocabulary = source, vocabulary
         self.folder = folder / fingerprint(vocabulary, options)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.entries: list[tuple[int, bool]] = []
@@ -151,7 +151,7 @@ class TokenisedScenes:
     def __getitem__(self, entry: int) -> SceneTokens:
         """Tokens of an entry."""
         if entry not in self._memory:
-            self._memory[entry] = SceneTokens.load(self._path(*self.entries[entry]))
+            self._memory[entry] = SceneTokens.load(self._path(*self.entries[entry]), self.vocabulary)
         return self._memory[entry]
 
     def scenario(self, entry: int) -> Scenario:

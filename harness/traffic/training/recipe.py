@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 import torch
 
 from harness.errors import RunError
-from harness.files import JsonDict, write_json
+from harness.files import JsonDict, read_json, write_json
 from harness.fitting.events import Advanced, Report, Row
 from harness.traffic.model.config import SIZES
 from harness.traffic.model.network import SmartNetwork
@@ -125,10 +124,10 @@ def _run_stage(
 ) -> tuple[SmartModel, list[Row]]:
     done = part / _DONE
     if done.exists():
-        try:
-            return SmartModel.load(part / WEIGHTS), json.loads(done.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RunError(f"{done} is damaged: {error}. Remove it to train the stage again.") from error
+        rows = read_json(done)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise RunError(f"{done} holds no epochs of a stage. Remove it to train the stage again.")
+        return SmartModel.load(part / WEIGHTS), rows
     info = {**plan.info, "stages": [*model.info.get("stages", []), name]}
     objective = make_objective(name, plan.options)
     task = TrafficTask(plan.loop, objective, model.network, model.options, sets["train"], sets["val"], part, info)

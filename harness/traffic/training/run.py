@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.commands.options import NO_SCENES
-from harness.commands.progress import FitDisplay
+from harness.commands.progress import FitDisplay, epochs_of
 from harness.commands.scaffold import Session
 from harness.drawing.curves import draw_traffic_training
 from harness.errors import ConfigError
@@ -55,7 +55,8 @@ def train(config: TrainTrafficConfig, session: Session) -> Path:
         with FitDisplay(session.console, board=record.path) as display:
             weights, rows = run_stages(_plan(config, names, record.path), *scenes, record.path, display)
         write_json(record.path / "history.json", rows)
-        draw_traffic_training(rows, record.path / "curve.png")
+        with epochs_of(record.path):
+            draw_traffic_training(rows, record.path / "curve.png")
     session.say(f"weights: {weights.resolve()}")
     return record.path
 

@@ -203,18 +203,45 @@ def test_damaged_and_foreign_checkpoints_say_so(tmp_path) -> None:
         fitted(Line(), checkpoint=file)
 
 
-@pytest.mark.parametrize("part", ["best_weights", "optimizer", "numbers", "network"])
-def test_checkpoints_whose_parts_do_not_fit_are_refused_at_the_start(tmp_path, part) -> None:
+NUMBERS = [
+    *((math.nan, 1, 1.0, 1, 1.0), (-5, 1, 1.0, 1, 1.0), (6, 10**99, 1.0, 0, 1.0), ("6", "1", "x", "1", "y")),
+    *((6, 18, math.nan, 0, 1.0), (6, 18, 1.0, 0, math.inf)),
+]
+PARTS = [
+    *((part, None) for part in ("best_weights", "optimizer", "numbers", "network")),
+    *(("config", []), ("rows", 3), ("rows", [1, 2]), ("rows", [{}])),
+    *(("numbers", list(numbers)) for numbers in NUMBERS),
+]
+
+
+@pytest.mark.parametrize(("part", "value"), PARTS)
+def test_checkpoints_whose_parts_do_not_fit_are_refused_at_the_start(tmp_path, part, value) -> None:
     file = tmp_path / "c.safetensors"
     fitted(Line(values=[1.0] * 6), checkpoint=file)
     state = read_state(file, torch.device("cpu"))
     if part == "optimizer":
         state[part]["state"][0]["exp_avg"] = torch.zeros(7)
     else:
-        state[part] = {"weight": torch.zeros(7)}
+        state[part] = {"weight": torch.zeros(7)} if value is None else value
+    write_state(file, state)
+    with pytest.raises(RunError, match=r"cannot resume|does not say with which settings"):
+        fitted(Line(values=[1.0] * 6), checkpoint=file)
+
+
+@pytest.mark.parametrize("change", [{"step": "x"}, {"exp_avg": None}, {"step": torch.zeros(3)}])
+def test_what_the_optimiser_knows_is_checked_and_its_settings_are_the_runs(tmp_path, change) -> None:
+    file = tmp_path / "c.safetensors"
+    fitted(Line(), FitSettings(epochs=1, rate=0.1), checkpoint=file)
+    state = read_state(file, torch.device("cpu"))
+    for group in state["optimizer"]["param_groups"]:
+        group |= {"betas": "x", "eps": "y"}
+    write_state(file, state)
+    fitted(Line(), FitSettings(epochs=2, rate=0.1), checkpoint=file)
+    # The last parameter is in the second group.
+    state["optimizer"]["state"][3] |= change
     write_state(file, state)
     with pytest.raises(RunError, match="cannot resume"):
-        fitted(Line(values=[1.0] * 6), checkpoint=file)
+        fitted(Line(), FitSettings(epochs=3, rate=0.1), checkpoint=file)
 
 
 def test_a_state_comes_back_as_it_was(tmp_path) -> None:

@@ -238,4 +238,22 @@ def test_tokens_that_are_damaged_are_one_clear_error(tmp_path):
     for content in (b"", b"nonsense", b"\x02\0\0\0\0\0\0\0{}", flat, b"\xff" * 7 + b"\0{}"):
         (tmp_path / "t.safetensors").write_bytes(content)
         with pytest.raises(WeightsError, match="Delete it"):
-            SceneTokens.load(tmp_path / "t.safetensors")
+            SceneTokens.load(tmp_path / "t.safetensors", shipped())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("token", 10**6), ("map_token", -1), ("map_kind", 99), ("map_light", 5), ("map_around", 10**6), ("kinds", 3)),
+        *(("table", -2), ("agents", -1), ("grid", 1e300), ("poses", np.nan), ("goal", np.inf)),
+    ],
+)
+def test_tokens_that_name_what_there_is_not_are_refused(tmp_path, name, value):
+    whole = tokenise_scene(straight_road(steps=91), shipped(), training=True)
+    whole.save(tmp_path / "t.safetensors")
+    SceneTokens.load(tmp_path / "t.safetensors", shipped())
+    spoilt = getattr(whole, name).copy()
+    spoilt.flat[-1] = value
+    dataclasses.replace(whole, **{name: spoilt}).save(tmp_path / "t.safetensors")
+    with pytest.raises(WeightsError, match="Delete it"):
+        SceneTokens.load(tmp_path / "t.safetensors", shipped())
