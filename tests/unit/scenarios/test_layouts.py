@@ -117,9 +117,9 @@ def test_merged_databases_share_files_below_one_root(tmp_path):
 
 
 def test_mappings_may_name_split_folders(tmp_path):
-    make(tmp_path, "train/a.pkl", "val/b.pkl")
-    database(tmp_path, ["a.pkl", "b.pkl"], {"a.pkl": "train", "b.pkl": "val"})
-    assert [split for _, _, split in found(tmp_path)] == ["train", "val"]
+    make(tmp_path, "train/a.pkl", "val/b.pkl", "train/test/c.pkl")
+    database(tmp_path, ["a.pkl", "b.pkl", "c.pkl"], {"a.pkl": "train", "b.pkl": "val", "c.pkl": "train/test"})
+    assert [split for _, _, split in found(tmp_path)] == ["train", "val", "test"]  # The innermost folder counts.
 
 
 @pytest.mark.parametrize(
