@@ -2,8 +2,8 @@
 
 TorchScript and ONNX files hold programs: not Python's, but those of torch's and onnxruntime's interpreters. What a file
 asks for is checked before it is loaded (`ego_policies/torchscript.py`, `ego_policies/onnx_files.py`): it can compute
-numbers from an observation, and nothing else. What one answer may take is bounded too (`ego_policies/bounded.py`),
-except for the time of a TorchScript file, which nobody can end but the time limit of `benchmark`'s workers.
+numbers from an observation, and nothing else. What one answer may take is bounded too (`ego_policies/bounded.py`).
+Nobody can end the answer of a TorchScript file: a worker ends itself instead, and any other process only says so.
 """
 
 from __future__ import annotations

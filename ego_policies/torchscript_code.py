@@ -41,6 +41,8 @@ _EXPRESSIONS: Final = (
     *(ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.keyword, ast.arguments, ast.arg),
     *(ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
 )
+_ROOTS: Final = ("torch", "ops", "__torch__", "CONSTANTS")
+"""Names that only begin others."""
 _DIVISIONS: Final = frozenset({"remainder", "floordiv"})
 _NO_GRAD: Final = "__torch__.torch.autograd.grad_mode.no_grad.__new__("
 _LITERALS: Final = (ast.Constant, ast.UnaryOp, ast.USub, ast.List, ast.Tuple, ast.Dict, ast.Load)
@@ -154,7 +156,7 @@ class Source:
                 raise ForbiddenCodeError("arguments of any number")
             if isinstance(item, ast.Attribute) and item not in chains:
                 root = self._chain(item, chains)
-                if isinstance(root, ast.Name) and root.id in ("torch", "ops", "__torch__", "CONSTANTS"):
+                if isinstance(root, ast.Name) and root.id in _ROOTS:
                     chains.add(root)
             elif isinstance(item, ast.Name) and item not in chains:
                 self._name(item, bound)
@@ -167,7 +169,7 @@ class Source:
     def _name(self, item: ast.Name, bound: frozenset[str] | set[str]) -> None:
         if item.id in FORBIDDEN_NAMES or (item.id not in bound and item.id not in NAMES):
             raise ForbiddenCodeError(item.id)
-        if item.id in ("torch", "ops", "__torch__", "CONSTANTS"):
+        if item.id in _ROOTS:
             raise ForbiddenCodeError(f"{item.id} as a value")
 
     def _chain(self, item: ast.Attribute, chains: set[ast.AST]) -> ast.AST:
