@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, count, islice
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -234,6 +234,15 @@ def split_line(sources: Iterable[object]) -> str:
     if len(found) == 1 and found[0][0] == "test":  # What `--split` is where nothing is said.
         return "split test: {1} of {2} scenes (--split all takes all)".format(*found[0])
     return ", ".join(f"split {name}: {own} of {total} scenes" for name, own, total in found)
+
+
+def reasons(unfit: Iterable[LeftOut]) -> dict[str, str]:
+    """Reason by scene; a second scene of one name, from other data, gets a number: `0`, `0 (2)`."""
+    found: dict[str, str] = {}
+    for scene, reason in unfit:
+        names = chain((scene,), (f"{scene} ({number})" for number in count(2)))
+        found[next(name for name in names if found.get(name, reason) == reason)] = reason
+    return found
 
 
 def resampled_line(sources: Iterable[ScenarioSource]) -> str:

@@ -16,7 +16,6 @@ import bisect
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +32,7 @@ from scenarios.indexing.facts import SceneFacts, scene_facts, sketches_of
 from scenarios.map_sketch import Sketch
 from scenarios.same_map import map_groups
 from scenarios.scenario import Scenario, ScenarioSource, SceneList
+from scenarios.values import brief
 
 SPLITS: Final = ("train", "val", "test")
 SPLIT_FILE: Final = "splits.json"
@@ -268,10 +268,16 @@ def _read_split_file(path: Path) -> dict[str, list[str]]:
         raise ScenarioError(f'{path}: expected {{"train": [ids], "val": [ids], "test": [ids]}}.')
     unknown = set(table) - set(SPLITS)
     if unknown:
-        raise ScenarioError(f"{path}: unknown split {sorted(unknown)[0]!r}. Known: {', '.join(SPLITS)}.")
+        raise ScenarioError(f"{path}: unknown split {min(unknown)!r}. Known: {', '.join(SPLITS)}.")
+    odd = [name for names in table.values() for name in names if type(name) not in (str, int)]
+    if odd:
+        raise ScenarioError(f"{path}: {brief(odd[0])} is no scene. Expected their ids, as text or whole numbers.")
     named = {split: [str(name).removesuffix(".pkl") for name in names] for split, names in table.items()}
-    flat = [name for names in named.values() for name in names]
-    if len(set(flat)) != len(flat):
-        twice = Counter(flat).most_common(1)[0][0]
-        raise ScenarioError(f"{path}: scene {twice!r} is in two splits. Splits must be disjoint.")
+    owner: dict[str, str] = {}
+    for split, names in named.items():
+        for name in names:
+            if name in owner:
+                where = f"twice in {split!r}" if owner[name] == split else f"in {owner[name]!r} and in {split!r}"
+                raise ScenarioError(f"{path}: scene {brief(name)} is {where}. Name each scene once.")
+            owner[name] = split
     return named

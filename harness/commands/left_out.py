@@ -9,7 +9,7 @@ from typing import Final
 from harness.commands.printing import grouped
 from harness.files import write_json
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import LeftOut, left_out, left_out_line, resampled_line, split_line
+from scenarios.selection import LeftOut, left_out, left_out_line, reasons, resampled_line, split_line
 
 FILE: Final = "left_out.json"
 SHOWN: Final = 10
@@ -45,7 +45,7 @@ def note_unfit(say: Callable[[str], None], unfit: Sequence[LeftOut], total: int,
     if not unfit:
         return
     if folder is not None:
-        write_json(folder / FILE, {item.scene: item.reason for item in unfit})
+        write_json(folder / FILE, reasons(unfit))
         say(f"{left_out_line(unfit, total)} {folder / FILE} lists them.")
         return
     say(left_out_line(unfit, total))

@@ -17,7 +17,7 @@ from harness.training.evaluation import Evaluator
 from harness.training.learner import Learner, LivePolicy
 from harness.training.loop import Parts
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import left_out, open_scenes
+from scenarios.selection import left_out, open_scenes, reasons
 
 CACHED_SCENES: Final = 512
 """Scenes kept in memory (about 3 MB each), and scenes whose candidates an adversary with a `cache_scenes` option may
@@ -135,6 +135,6 @@ def write_scene_list(run: RunDirectory, train: ScenarioSource, test: ScenarioSou
         while hasattr(inner, "source"):
             inner = inner.source
         rejected |= {item.path.name: item.reason for item in getattr(inner, "rejected", ())}
-    unfit = {item.scene: item.reason for source in (train, test) for item in left_out(source)}
+    unfit = reasons(item for source in (train, test) for item in left_out(source))
     used = {"train": train.ids, "test": test.ids}
     write_json(run.path / "scenes.json", {**used, "rejected": rejected, "left_out": unfit})

@@ -62,6 +62,14 @@ def test_a_run_goes_on_without_what_cannot_be_read(folder, tmp_path, capsys):
     assert str(bad) in next(iter(json.loads((tmp_path / "run" / "left_out.json").read_text()).values()))
 
 
+def test_scenes_of_one_name_from_two_sources_are_both_listed(tmp_path):
+    def source(reason):
+        return FitScenes(ListSource([straight_road()]), [0], [LeftOut("0", reason)])
+
+    note_left_out(lambda line: None, [source("a"), source("b"), source("a"), source("c")], tmp_path)
+    assert json.loads((tmp_path / "left_out.json").read_text()) == {"0": "a", "0 (2)": "b", "0 (3)": "c"}
+
+
 def test_the_list_of_scenes_leaves_them_out_too(folder, capsys):
     scenarios(["list", str(folder), "--fit-only"])
     said = capsys.readouterr().out

@@ -172,7 +172,12 @@ def test_split_files(tmp_path):
     write_split_file(source, frozen)
     assert assign(source, split_file=frozen) == assign(source)
     for text, match in (
-        ('{"train": ["s0"], "test": ["s0"]}', "two splits"),
+        ('{"train": ["s0"], "test": ["s0"]}', "'s0' is in 'train' and in 'test'"),
+        ('{"train": ["s0", "s1", "s0"]}', "'s0' is twice in 'train'"),
+        ('{"train": ["s0"], "train": ["s1"]}', "two values for the key 'train'"),
+        ('{"train": [["s0"]]}', "list is no scene"),
+        ('{"train": [1e999]}', "inf is no scene"),
+        ('{"train": [true]}', "True is no scene"),
         ('{"trian": []}', "unknown split"),
         ('{"train": ["zz"]}', "'zz'"),
         ("[1]", "expected"),
