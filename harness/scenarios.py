@@ -21,7 +21,7 @@ def list_(config: ListConfig, session: Session) -> None:
     source = open_scenes(config.data, config.split, None, cache_scenes=0, unread=True)
     indices = range(len(source)) if config.scenes is None else selected(config.scenes, source.ids)
     rows, unfit = divided(rows_of(source, splits_of(source, config.split), indices), config.fit_only)
-    table = scenes_table(rows, f"{config.data}: {len(rows)} of {len(source)} scenes")
+    table = scenes_table(rows, f"{config.data}, split {config.split}: {len(rows)} of {len(source)} scenes")
     session.console.print(table.rich()) if len(rows) <= QUICK_ROWS else session.say(table.plain())
     session.say(f"{sum(not row.left_out for row in rows)} of {len(indices)} are fit for attacks.")
     note_unfit(session.say, unfit, len(indices), None)

@@ -22,7 +22,7 @@ from harness.report.tables import Column, Table, TableRow, csv_text, tex
 SHORT_HEADS: Final = ("rew.", "beh.", "kin.", "obj.", "line", "acc.", "vel.", "yaw")
 """Heads of SAGE's columns after the success rate, for the terminal."""
 LEGEND: Final = (
-    "success: the attack meets the ego. rew.: adversarial reward (SAGE, eq. 11).",
+    "none: undisturbed. success: the opponent meets the ego. rew.: adversarial reward (SAGE, eq. 11).",
     "beh., kin.: penalties of behaviour and kinematics that are not lifelike (eq. 13, 12).",
     "obj.: share of attacks that meet anyone else, times 10; line: that cross a road edge, times 50.",
     "acc., vel., yaw: distance of acceleration, speed and yaw rate from the log's (m/s², m/s, rad/s).",
