@@ -6,7 +6,7 @@ digits cost time and memory out of all proportion to the file. These functions l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any, Final
 
@@ -94,6 +94,16 @@ def numbers(value: object) -> NDArray[Any]:
     if found.dtype.kind not in "biuf":
         raise ValueError(f"found {found.dtype} instead of numbers")
     return found
+
+
+def points_of(entries: Iterable[Mapping[str, float]]) -> NDArray[np.float64]:
+    """Points [N, 3] of records with `x`, `y` and perhaps `z`, m.
+
+    Raises:
+        KeyError, TypeError, ValueError, …: They are something else (importers turn these into `ScenarioError`).
+    """
+    rows = [(entry["x"], entry["y"], entry.get("z", 0.0)) for entry in entries]
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
 
 def _check_leaves(value: object) -> None:

@@ -24,7 +24,7 @@ from scenarios.description import from_description
 from scenarios.importers.outlines import road_outlines
 from scenarios.scenario import DT, Scenario
 from scenarios.source_format import Description
-from scenarios.values import MAX_NAME
+from scenarios.values import MAX_NAME, points_of
 
 Floats = NDArray[np.float64]
 
@@ -241,7 +241,7 @@ class _Ground:
 
     def __init__(self, archive: Json) -> None:
         lanes = archive["lane_segments"].values()
-        sides = [_points(lane[f"{side}_lane_boundary"]) for lane in lanes for side in ("left", "right")]
+        sides = [points_of(lane[f"{side}_lane_boundary"]) for lane in lanes for side in ("left", "right")]
         self._points = np.concatenate([np.zeros((0, 3)), *sides])
         self._tree = cKDTree(self._points[:, :2]) if len(self._points) else None
 
@@ -259,16 +259,16 @@ def _features(archive: Json, ground: _Ground) -> Description:
         features[str(name)] = _lane(lane, ground)
         for side in ("left", "right"):
             kind = MARKS.get(str(lane[f"{side}_lane_mark_type"]))
-            line = _points(lane[f"{side}_lane_boundary"])
+            line = points_of(lane[f"{side}_lane_boundary"])
             # Neighbours share their boundary.
             keys = {line.tobytes(), line[::-1].tobytes()}
             if kind is not None and not keys & seen:
                 seen |= keys
                 features[f"{name}-{side}"] = {"type": kind, "polyline": line}
     for name, crossing in archive.get("pedestrian_crossings", {}).items():
-        polygon = np.concatenate([_points(crossing["edge1"]), _points(crossing["edge2"])[::-1]])
+        polygon = np.concatenate([points_of(crossing["edge1"]), points_of(crossing["edge2"])[::-1]])
         features[f"crossing-{name}"] = {"type": "CROSSWALK", "polygon": polygon}
-    areas = [_points(area["area_boundary"])[:, :2] for area in archive.get("drivable_areas", {}).values()]
+    areas = [points_of(area["area_boundary"])[:, :2] for area in archive.get("drivable_areas", {}).values()]
     for place, line in enumerate(road_outlines(areas)):
         line = np.concatenate([line, ground.height(line)[:, None]], -1)
         features[f"edge-{place}"] = {"type": "ROAD_EDGE_BOUNDARY", "polyline": line}
@@ -276,7 +276,7 @@ def _features(archive: Json, ground: _Ground) -> Description:
 
 
 def _lane(lane: Json, ground: _Ground) -> Description:
-    line = _points(lane["centerline"])
+    line = points_of(lane["centerline"])
     line[:, 2] = ground.height(line)
     neighbours = {
         f"{side}_neighbor": [] if lane.get(f"{side}_neighbor_id") is None else [str(lane[f"{side}_neighbor_id"])]
@@ -290,9 +290,3 @@ def _lane(lane: Json, ground: _Ground) -> Description:
         **neighbours,
         "is_intersection": bool(lane["is_intersection"]),
     }
-
-
-def _points(entries: list[Mapping[str, float]]) -> Floats:
-    """[N, 3], m."""
-    rows = [(entry["x"], entry["y"], entry.get("z", 0.0)) for entry in entries]
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)

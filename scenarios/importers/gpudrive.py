@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from harness.errors import ScenarioError, reading
@@ -24,7 +23,7 @@ from scenarios.description import from_description
 from scenarios.importers.womd_schema import LINE_TYPES
 from scenarios.scenario import DT, Scenario
 from scenarios.source_format import Description
-from scenarios.values import MAX_BITS
+from scenarios.values import MAX_BITS, points_of
 
 TYPES: Final = {"vehicle": "VEHICLE", "pedestrian": "PEDESTRIAN", "cyclist": "CYCLIST"}
 MAP_TYPES: Final = {
@@ -131,8 +130,8 @@ def _track(entry: Json, name: str, steps: int, source: str) -> Description:
     if valid.dtype.kind not in "biuf":
         raise ScenarioError(f"{source}: object {name}: valid holds {valid.dtype} instead of booleans.")
     valid = valid.astype(bool)
-    position = _points(entry["position"])
-    velocity = _points(entry["velocity"])[:, :2]
+    position = points_of(entry["position"])
+    velocity = points_of(entry["velocity"])[:, :2]
     heading = np.asarray(entry["heading"], dtype=np.float64)
     if not len(valid) == len(position) == len(velocity) == len(heading) == steps:
         raise ScenarioError(f"{source}: object {name}: rows of different length; {steps} were expected.")
@@ -183,7 +182,7 @@ def _refuse_odd(value: object, where: str) -> None:
 
 def _feature(road: Json) -> Description:
     kind = MAP_TYPES.get(int(road["map_element_id"]), "UNKNOWN")
-    points = _points(road["geometry"])
+    points = points_of(road["geometry"])
     if kind == "STOP_SIGN" and len(points):
         return {"type": kind, "position": points[0], "lane": []}
     if kind in POLYGONS:
@@ -192,12 +191,6 @@ def _feature(road: Json) -> Description:
         none: Description = {key: [] for key in ("entry_lanes", "exit_lanes", "left_neighbor", "right_neighbor")}
         return {"type": kind, "polyline": points, **none}
     return {"type": kind, "polyline": points}
-
-
-def _points(entries: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
-    """[N, 3], m."""
-    rows = [(entry["x"], entry["y"], entry.get("z", 0.0)) for entry in entries]
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
 
 def _connect(features: Mapping[str, Description]) -> None:
