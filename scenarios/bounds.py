@@ -118,7 +118,7 @@ def refuse_crowd(points: NDArray[np.float64]) -> None:
         ScenarioError: More than `MAX_CROWD` lie in one square.
     """
     for finding in _crowd(points):
-        raise ScenarioError(f"{finding.field}: {finding.reason}.")
+        raise ScenarioError(f"{finding.field}: {finding.reason}")
 
 
 def check_names(scenario: Scenario) -> Iterable[Finding]:

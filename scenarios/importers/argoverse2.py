@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from harness.errors import ConfigError, ScenarioError, reading
 from harness.files import MEGABYTE, Json, read_bounded, read_json
-from scenarios.bounds import refuse_excess
+from scenarios.bounds import refuse_crowd, refuse_excess
 from scenarios.description import from_description
 from scenarios.importers.outlines import road_outlines
 from scenarios.scenario import DT, Scenario
@@ -243,6 +243,7 @@ class _Ground:
         lanes = archive["lane_segments"].values()
         sides = [points_of(lane[f"{side}_lane_boundary"]) for lane in lanes for side in ("left", "right")]
         self._points = np.concatenate([np.zeros((0, 3)), *sides])
+        refuse_crowd(self._points[:, :2])
         self._tree = cKDTree(self._points[:, :2]) if len(self._points) else None
 
     def height(self, points: Floats) -> Floats:

@@ -83,9 +83,21 @@ def read_file(entry: SceneFile) -> Scenario:
         ScenarioError: It cannot be read.
         ConfigError: Its format needs a package that is not installed.
     """
-    with reading(entry.path, _EXPECTED), _uncollected():
+    with reading(entry.path, _EXPECTED), _named(entry.path), _uncollected():
         scenario = resampled(_READERS[entry.kind](entry))
         return rename(scenario, entry.name) if entry.name else scenario
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file's name before an error from a place that does not know it."""
+    try:
+        yield
+    except ScenarioError as error:
+        if str(error).startswith(shown(str(path))):
+            raise
+        # An index asks for the cause: what the disk refuses today it may give tomorrow.
+        raise ScenarioError(f"{path}: {error}") from error.__cause__ or error
 
 
 @contextlib.contextmanager
