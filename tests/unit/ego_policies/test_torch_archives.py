@@ -218,7 +218,7 @@ def test_a_policy_drives_on_scaled_observations(tmp_path, normalised):
     assert load_policy(f"sb3:{tmp_path}/model.zip").act(observation, None) != pytest.approx(expected, abs=1e-6)
 
 
-def test_statistics_that_do_not_fit(tmp_path, normalised):
+def test_statistics_that_do_not_fit(tmp_path, normalised, monkeypatch):
     path = checkpoint(tmp_path / "m.zip")
     for change, message in (
         ({"mean": np.zeros(4), "var": np.ones(4)}, r"shape \(4,\).*expects \(3,\)"),
@@ -235,10 +235,15 @@ def test_statistics_that_do_not_fit(tmp_path, normalised):
             SB3Policy(path, normalize=tmp_path / "s.npz")
     with pytest.raises(PolicyError, match="cannot be read"):
         SB3Policy(path, normalize=tmp_path / "missing.pkl")
-    for name, value in (("norm_obs", False), ("obs_rms", {"a": 1}), ("clip_obs", Bomb())):
-        setattr(normalised, name, value)
-        normalised.save(str(tmp_path / "s.pkl"))
-        with pytest.raises(PolicyError, match="holds no statistics"):
+    for name, value, why in (
+        ("norm_obs", False, "norm_obs"),
+        ("obs_rms", {"a": 1}, "several observations"),
+        ("clip_obs", Bomb(), "no arrays"),
+    ):
+        with monkeypatch.context() as changed:  # One at a time: each would hide the next.
+            changed.setattr(normalised, name, value)
+            normalised.save(str(tmp_path / "s.pkl"))
+        with pytest.raises(PolicyError, match=f"holds no statistics.*{why}"):
             SB3Policy(path, normalize=tmp_path / "s.pkl")
 
 
