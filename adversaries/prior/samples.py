@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +19,8 @@ from numpy.typing import NDArray
 from adversaries.prior.config import AGENT_FEATURES, GOAL_FEATURES, HISTORY, MAP_FEATURES, PriorConfig
 from adversaries.prior.features import extract
 from adversaries.prior.roads import RoadsCache
-from harness.errors import RunError
+from harness.errors import RunError, reading
+from harness.files import JsonDict, open_regular, read_json
 from harness.geometry import to_frame, wrap_angle
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Kind, Scenario, ScenarioSource
 
@@ -124,6 +127,8 @@ def target(scenario: Scenario, agent: int, pose: Floats) -> tuple[Floats, NDArra
     return future, valid, end
 
 
+INDEX: Final = "index.json"
+_LOG = logging.getLogger(__name__)
 _FIELDS: Final[dict[str, tuple[str, Callable[[PriorConfig], tuple[int, ...]]]]] = {
     "agents": ("float16", lambda c: (c.max_agents, AGENT_FEATURES)),
     "agent_count": ("uint8", lambda c: ()),
@@ -202,15 +207,32 @@ class Samples:
     """Memory-mapped samples. Index with an integer array to get a dict of arrays."""
 
     def __init__(self, folder: Path, config: PriorConfig) -> None:
-        """Open a finished cache."""
-        index = json.loads((folder / "index.json").read_text())
-        self.count: int = index["count"]
+        """Open a finished cache.
+
+        Raises:
+            RunError: A file is missing, cut or damaged.
+        """
+        self.count: int = read_json(folder / INDEX)["count"]
+        for name, (kind, shape) in _FIELDS.items():
+            expected = self.count * math.prod(shape(config)) * np.dtype(kind).itemsize
+            with open_regular(folder / f"{name}.bin") as file:
+                found = os.fstat(file.fileno()).st_size
+            if self.count < 1 or found != expected:
+                raise RunError(f"{folder / name}.bin has {found} bytes, {self.count} samples have {expected}.")
         self.arrays: dict[str, NDArray[Any]] = {
             name: np.memmap(folder / f"{name}.bin", dtype=kind, mode="r", shape=(self.count, *shape(config)))
             for name, (kind, shape) in _FIELDS.items()
         }
         for name in ("scene", "agent", "interest", "moves"):
             self.arrays[name] = np.array(self.arrays[name])
+
+    def check(self, config: PriorConfig) -> None:
+        """Refuse counts and scenes that a network cannot take, with a ValueError."""
+        most = {"agent_count": config.max_agents, "map_count": config.max_map}
+        if any(int(self.arrays[name].max()) > limit for name, limit in most.items()):
+            raise ValueError("a sample has more agents or pieces of the map than there is place for")
+        if not self.arrays["goal_mask"].any(-1).all() or int(self.arrays["scene"].min()) < 0:
+            raise ValueError("a sample has no goal, or no scene")
 
     def __len__(self) -> int:
         return self.count
@@ -245,9 +267,8 @@ def build_samples(
     """
     spec = asdict(SampleSpec(source.ids, varied, stationary, seed, _sizes(config)))
     spec = json.loads(json.dumps({**spec, "version": CACHE_VERSION, "history": HISTORY}))
-    index = folder / "index.json"
-    if index.is_file() and json.loads(index.read_text()).get("spec") == spec:
-        return Samples(folder, config)
+    if (kept := _kept(folder, spec, config)) is not None:
+        return kept
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         beside.mkdir(parents=True)
@@ -257,7 +278,7 @@ def build_samples(
                 f"none of the {len(source)} scenes has a vehicle that is present for the second before and the eight "
                 "seconds after step 10. The prior needs tracks of at least 8 s; choose other scenes."
             )
-        (beside / "index.json").write_text(json.dumps({"count": count, "spec": spec}))
+        (beside / INDEX).write_text(json.dumps({"count": count, "spec": spec}))
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(beside, folder)
@@ -266,6 +287,22 @@ def build_samples(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return Samples(folder, config)
+
+
+def _kept(folder: Path, spec: JsonDict, config: PriorConfig) -> Samples | None:
+    """The samples of a folder, where they are whole and were made of this."""
+    if not (folder / INDEX).is_file():
+        return None
+    try:
+        with reading(folder, "samples of the motion prior", RunError):
+            if read_json(folder / INDEX).get("spec") != spec:
+                return None
+            samples = Samples(folder, config)
+            samples.check(config)
+            return samples
+    except RunError as error:
+        _LOG.warning("%s The samples are taken from the scenes again.", error)
+        return None
 
 
 def _write(

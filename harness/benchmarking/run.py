@@ -15,6 +15,7 @@ from harness.benchmarking.summary import Cell, as_object, summarise
 from harness.commands.left_out import note_unfit
 from harness.commands.printing import bars
 from harness.commands.scaffold import Session
+from harness.errors import RunError, reading
 from harness.files import explained, read_json, write_json
 from harness.report.benchmark_tables import write_all
 from harness.report.html import FILE as REPORT
@@ -72,9 +73,10 @@ def _take_up(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> None:
     """
     stored = folder / FILE
     if config.resume is not None and stored.exists():
-        lineup.check_same(read_json(stored), folder)
-    else:
-        write_json(stored, lineup.as_dict(config.protocol))
+        with reading(stored, "who takes part in this run. Delete it if the run is yours", RunError):
+            lineup.check_same(read_json(stored), folder)
+    # Anew on resumption, too: the page is made of it, and a run folder may be a stranger's.
+    write_json(stored, lineup.as_dict(config.protocol))
     if config.resume is not None:
         prepare(folder, retry_failures=config.retry_failures)
 

@@ -18,6 +18,7 @@ from harness.benchmarking.jobs import seed_store
 from harness.benchmarking.lineup import Lineup, SystemInfo
 from harness.episodes.protocol import protocol_of
 from harness.episodes.records import UNDISTURBED, CellKey, Scored
+from harness.errors import RunError
 from harness.metrics.distribution import KinematicSamples, WassersteinIntervals, pool, wasserstein_over_scenes
 from harness.metrics.intervals import Estimate, Interval, bootstrap_mean, wilson
 
@@ -25,6 +26,8 @@ Floats = NDArray[np.float64]
 
 Watch = Callable[[Iterable[list[Scored]]], Iterable[list[Scored]]]
 """Passes records on, and may count them for whoever waits."""
+PROFILES: Final = ("acceleration", "speed", "yaw_rate")
+"""Profiles of an attack and of its log, which distances are made of."""
 TIMINGS: Final = ("seconds_episode", "seconds_planning", "seconds_scoring")
 """Scores that differ from run to run; kept apart from the columns."""
 
@@ -181,6 +184,8 @@ def _value(outcomes: Mapping[str, Floats], records: Sequence[Sequence[Scored]], 
         words = [[record.scores.get(column.score) for record in row] for row in records]
         values = np.array([[np.nan if word is None else float(word == column.equals) for word in row] for row in words])
     known = np.isfinite(values)
+    if column.kind == "rate" and not ((values[known] >= 0) & (values[known] <= 1)).all():
+        raise RunError(f"a record holds another number than 0 to 1 for {column.score}. Start the run anew.")
     scenes = int(known.any(-1).sum())
     if column.kind == "rate" and values.shape[1] == 1:
         return Estimate(wilson(int(values[known].sum()), scenes), scenes)
@@ -205,6 +210,8 @@ def _estimate(interval: Interval, scenes: int) -> Estimate:
 
 
 def _samples(arrays: Mapping[str, NDArray[Any]], side: str) -> KinematicSamples:
+    if missing := [name for name in PROFILES if f"{side}_{name}" not in arrays]:
+        raise RunError(f"a record has no {side}_{missing[0]}: it is damaged. Start the run anew.")
     return KinematicSamples(arrays[f"{side}_acceleration"], arrays[f"{side}_speed"], arrays[f"{side}_yaw_rate"])
 
 

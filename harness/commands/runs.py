@@ -210,6 +210,9 @@ def read_run(path: Path) -> JsonDict:
     info = read_json(file)
     if not isinstance(info, dict) or not isinstance(info.get("resumed"), list) or not {"verb", "config"} <= info.keys():
         raise RunError(f"{file} is not the record of a run: it lacks verb, config or resumed.")
+    about = info.get("provenance", {})
+    if not isinstance(about, dict) or not isinstance(about.get("versions", {}), dict):
+        raise RunError(f"{file} is damaged: its provenance is no object. Restore the file, or start anew.")
     return info
 
 

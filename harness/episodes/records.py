@@ -35,6 +35,8 @@ META: Final = "meta"
 """Name of the array that holds the JSON text, as bytes."""
 ARRAY: Final = "array_"
 """What the names of further arrays begin with."""
+_LARGEST: Final = 1e15
+"""Larger than any score; what is smaller can be added up and squared."""
 END: Final = 22
 """Bytes at the end of a zip file that numpy writes; a file that was cut lacks them."""
 MAX_RECORD: Final = 300 * MEGABYTE
@@ -248,6 +250,8 @@ def _unpack(found: Mapping[str, NDArray[Any]], meta: Meta) -> Record:
     valid = found["agents_valid"]
     agents = np.zeros((*valid.shape, STATE))
     agents[valid] = found["agents"]
+    if not np.isfinite(agents).all():
+        raise ValueError("the state of an agent is NaN or infinite")
     episode = Episode(
         ego=_trajectory(found, "ego"),
         opponent=_trajectory(found, "opponent") if "opponent_states" in found else None,
@@ -263,6 +267,8 @@ def _trajectory(found: Mapping[str, NDArray[Any]], name: str) -> Trajectory:
     states, valid = found[f"{name}_states"], found[f"{name}_valid"]
     if valid.ndim != 1 or valid.dtype != np.bool_ or states.shape != (len(valid), STATE):
         raise ValueError(f"{name}: states {states.shape} with {valid.dtype} {valid.shape}")
+    if not np.isfinite(states[valid]).all():
+        raise ValueError(f"{name}: a state is NaN or infinite")
     return Trajectory(states, valid)
 
 
@@ -274,15 +280,22 @@ def _scores(meta: Meta) -> dict[str, Score]:
     scores = meta["scores"]
     if not isinstance(scores, dict) or not all(isinstance(value, Score | int) for value in scores.values()):
         raise TypeError("the scores are no numbers, truths and texts by name")
+    if any(isinstance(value, int | float) and not abs(value) < _LARGEST for value in scores.values()):
+        raise ValueError("a score is larger than any that an episode gives")
     return scores
 
 
 def _arrays(found: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(ARRAY): value for name, value in found.items() if name.startswith(ARRAY)}
+    arrays = {name.removeprefix(ARRAY): value for name, value in found.items() if name.startswith(ARRAY)}
+    if wrong := [name for name, value in arrays.items() if value.ndim != 1 or value.dtype.kind not in "bif"]:
+        raise ValueError(f"{wrong[0]} is no row of numbers")
+    return arrays
 
 
 def _unpack_plan(found: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> AttackPlan:
     states, valid = _trajectory(found, "plan")
+    if not all(meta[name] is None or type(meta[name]) is int for name in ("chosen", "takeover_step")):
+        raise TypeError("chosen or takeover_step is no whole number")
     plan = AttackPlan(
         states=states,
         valid=valid,

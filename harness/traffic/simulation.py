@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -12,14 +13,41 @@ import torch
 
 from harness.commands.runs import provenance
 from harness.drawing.simulated import draw_simulated
-from harness.files import file_name, read_json, write_json
+from harness.errors import RunError, reading
+from harness.files import Json, file_name, read_json, write_json
 from harness.traffic.config import SimulateConfig
 from harness.traffic.make import make_simulator
 from harness.traffic.recording import save_rollouts, summary
 from scenarios.scenario import Scenario
 
+_LARGEST: Final = 1e15
+_LOG = logging.getLogger(__name__)
 SUMMARY: Final = "summary.json"
 """Written last: a scene that has it is done."""
+
+
+_NUMBERS: Final = ("agents_in_contact", "mean_distance_m")
+_OR_NONE: Final = ("ego_contact_step", "ego_distance_m")
+"""Numbers of a roll-out, and those that may be none."""
+
+
+def _done(file: Path) -> Json | None:
+    """The numbers of a scene that has been simulated; None where it has to be (again)."""
+    if not file.exists():
+        return None
+    try:
+        with reading(file, "the numbers of simulated scenes", RunError):
+            result = read_json(file)
+            for row in result["rollouts"]:
+                values = [row[name] for name in _NUMBERS] + [row[name] for name in _OR_NONE if row[name] is not None]
+                if not all(abs(float(value)) < _LARGEST for value in (*values, result["agents"], result["seconds"])):
+                    raise ValueError("a number is none, or larger than any that a simulation gives")
+            if not result["rollouts"] or not isinstance(result["scene"], str):
+                raise ValueError("it has no roll-outs of a scene")
+        return result
+    except RunError as error:
+        _LOG.warning("%s The scene is simulated again.", error)
+        return None
 
 
 def simulate(config: SimulateConfig, scenes: Iterable[Scenario], folder: Path) -> Iterator[Mapping[str, object]]:
@@ -44,8 +72,8 @@ def simulate(config: SimulateConfig, scenes: Iterable[Scenario], folder: Path) -
     simulator = make_simulator(config.traffic)
     for scenario in scenes:
         place = folder / file_name(scenario.id, "-_.")
-        if (place / SUMMARY).exists():
-            yield read_json(place / SUMMARY)
+        if (done := _done(place / SUMMARY)) is not None:
+            yield done
             continue
         begin = time.perf_counter()
         simulated = simulator.simulate(scenario, config.rollouts, config.seed)

@@ -27,7 +27,7 @@ Key = tuple[bytes, int]
 """A file below the root, and the number of a scene in it."""
 
 SCHEMA: Final = 1
-_BUSY_S: Final = 60.0
+_BUSY_S: Final = 15.0
 """How long another process may hold the file, s; transactions take milliseconds."""
 _AT_ONCE: Final = 256
 """Rows that are read together."""
@@ -212,7 +212,7 @@ class IndexTable:
                 with contextlib.closing(sqlite3.connect(self.path, _BUSY_S, isolation_level=None)) as base:
                     _prepare(base)
                     return work(base)
-            except (sqlite3.Error, ValueError, TypeError, OSError) as error:
+            except (sqlite3.Error, ValueError, TypeError, ArithmeticError, RecursionError, OSError) as error:
                 if attempt or not _damaged(error):
                     self._give_up(error)
                 else:
@@ -241,11 +241,14 @@ class IndexTable:
 def _damaged(error: Exception) -> bool:
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", None) is None or error.sqlite_errorcode & 0xFF in _DAMAGED
-    return isinstance(error, ValueError | TypeError)
+    return not isinstance(error, OSError)
 
 
 def _prepare(base: sqlite3.Connection) -> None:
     """Make the tables where there are none, or those of other rules."""
+    if base.execute("SELECT 1 FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchone():
+        # Code of whoever made the file, which runs where a table is used, and may never end.
+        raise sqlite3.DatabaseError("it holds views or triggers")
     mine = rules()
     if _made_by(base) == mine:
         return

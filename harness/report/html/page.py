@@ -17,7 +17,7 @@ import numpy as np
 from harness.drawing.palette import DARK, LIGHT
 from harness.engine.config import EngineConfig
 from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore, Record
-from harness.errors import RunError
+from harness.errors import RunError, reading
 from harness.files import Json, JsonDict, explained, write_atomically
 from harness.report.html.choice import PAGE_SCENES, Shown
 from harness.report.html.encoding import safe_json
@@ -56,9 +56,10 @@ def write_report(run_folder: Path, source: ScenarioSource, shown: Shown | None =
         ScenarioError: A scene cannot be read.
     """
     run, lineup, summary = load(run_folder)
-    scenes = [str(name) for name in lineup["scenes"]]
-    shown = shown or Shown((), scenes)
-    values = {**context(run, lineup, summary), "telling": len(shown.telling), "sample": len(shown.sample)}
+    with reading(run_folder, "run.json, lineup.json and summary.json of a finished benchmark", RunError):
+        scenes = [str(name) for name in lineup["scenes"]]
+        shown = shown or Shown((), scenes)
+        values = {**context(run, lineup, summary), "telling": len(shown.telling), "sample": len(shown.sample)}
     chosen = {*shown.telling, *shown.sample}
     first = [name for name in scenes if name in chosen]
     pages = [Part(FILE, first, {first.index(name) for name in shown.sample} if shown.telling else None)]

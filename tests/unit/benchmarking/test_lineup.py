@@ -1,5 +1,6 @@
 """Who takes part, and what is recorded of their weights."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from harness import registry
 from harness.benchmarking.config import BenchmarkConfig
-from harness.benchmarking.lineup import assemble
+from harness.benchmarking.lineup import Lineup, SystemInfo, assemble
+from harness.benchmarking.run import _take_up
 from harness.errors import RunError
 from scenarios.export import write_folder
 from tests.scenes import straight_road
@@ -42,6 +44,18 @@ def test_weights_named_in_a_specification_are_recorded(tmp_path, monkeypatch):
     (experts / "adv.safetensors").write_text("two")
     with pytest.raises(RunError, match="weights of an adversary have changed"):
         assemble(config).check_same(stored, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"scenes": 5}', '{"protocol": [1]}', '{"scenes": ["a"], "systems": [3]}'])
+def test_a_lineup_that_is_none_is_one_line(tmp_path, text):
+    (tmp_path / "lineup.json").write_text(text)
+    config = BenchmarkConfig(resume=tmp_path)
+    mine = Lineup(("a",), (SystemInfo("idm", "idm", True, False, "action"),), (), {})
+    with pytest.raises(RunError):
+        _take_up(tmp_path, config, mine)
+    (tmp_path / "lineup.json").write_text(json.dumps(mine.as_dict("corrected") | {"labels": 3}))
+    _take_up(tmp_path, config, mine)
+    assert "labels" not in json.loads((tmp_path / "lineup.json").read_text()), "what a stranger wrote is not kept"
 
 
 class Driver:

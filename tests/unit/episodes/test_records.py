@@ -142,8 +142,15 @@ def packed(store: EpisodeStore, **changes: object) -> None:
         {"key": [[], {}, None]},
         {"key": 5},
         {"plan": {}},
+        {"plan": {"chosen": "x", "takeover_step": None, "info": {}}},
+        {"scores": {"a": 1e300}},
+        {"scores": {"a": 10**400}},
+        {"array_speed": np.zeros((2, 2))},
+        {"array_speed": np.array(["x"])},
+        {"ego_states": np.full((91, 5), np.nan)},
+        {"agents": np.full((1, 5), np.inf)},
     ],
-    ids=range(16),
+    ids=range(23),
 )
 def test_a_record_that_is_none_is_one_line_that_says_how_to_go_on(tmp_path: Path, changes: dict[str, object]) -> None:
     store = EpisodeStore(tmp_path)

@@ -142,11 +142,30 @@ def other_rules(path):
         rows.execute("UPDATE scenes SET scene_id = 'of long ago'")
 
 
+def deep_rows(path):
+    with sqlite3.connect(path) as rows:
+        rows.execute("UPDATE scenes SET kinds = ?", ("[" * 100_000,))
+
+
+def endless_rows(path):
+    with sqlite3.connect(path) as rows:
+        rows.execute("UPDATE scenes SET steps = 9e999")
+
+
+def endless_view(path):
+    numbers = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT 'rules' AS name, max(x) AS value"
+    with sqlite3.connect(path) as rows:
+        rows.execute("DROP TABLE about")
+        rows.execute(f"CREATE VIEW about AS {numbers} FROM c")
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:5000])
 
 
-@pytest.mark.parametrize("damage", [damage_file, damage_rows, other_tables, other_rules, cut])
+@pytest.mark.parametrize(
+    "damage", [damage_file, damage_rows, deep_rows, endless_rows, endless_view, other_tables, other_rules, cut]
+)
 def test_a_damaged_index_is_made_anew(folder, examined, damage):
     store = ScenarioStore(folder)
     before = list(scene_facts(store))

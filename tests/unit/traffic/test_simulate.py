@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,13 +11,13 @@ from PIL import Image
 from harness.drawing.rollouts import draw_fan
 from harness.drawing.simulated import draw_simulated
 from harness.errors import ConfigError
-from harness.files import file_name, read_json
+from harness.files import file_name, read_json, write_json
 from harness.simulate import main
 from harness.traffic.baselines import ConstantVelocitySimulator
 from harness.traffic.config import SimulateConfig
 from harness.traffic.recording import as_episode, ego_contact, summary, whole_states
 from harness.traffic.rollouts import SimulatedScene
-from harness.traffic.simulation import simulate
+from harness.traffic.simulation import _done, simulate
 from tests.scenes import Agent, straight_road
 from tests.sources import ListSource
 from tests.unit.traffic.scenes import small_model, tiny_vocabulary
@@ -118,3 +120,26 @@ def test_bad_options_are_refused_as_they_are_typed(capsys):
     with pytest.raises(SystemExit):
         main(["--scene", "0", "3"])
     assert '--scenes "#0,#3"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rollouts": []},
+        {"rollouts": [{"a": 1}]},
+        {"rollouts": 3},
+        {"agents": "x"},
+        {"seconds": 10**400},
+        {"scene": [3]},
+    ],
+)
+def test_numbers_that_are_none_are_no_finished_scene(tmp_path, change):
+    file = tmp_path / "summary.json"
+    assert _done(file) is None
+    whole = {"scene": "a", "agents": 2, "seconds": 1.5, "rollouts": summary(*meeting())}
+    write_json(file, whole)
+    assert _done(file) == read_json(file)
+    file.write_text(json.dumps(whole | change))
+    assert _done(file) is None
+    file.write_text("[]")
+    assert _done(file) is None

@@ -7,7 +7,7 @@ import pytest
 
 from adversaries.prior.config import PriorTraining
 from adversaries.prior.prior import MotionPrior
-from adversaries.prior.samples import PLAIN, build_samples, scene_rows
+from adversaries.prior.samples import PLAIN, _kept, build_samples, scene_rows
 from adversaries.prior.training import train_prior
 from harness.errors import ConfigError, RunError
 from harness.fitting.events import Advanced, Epoch, Event
@@ -83,6 +83,25 @@ def test_samples_are_kept_and_made_again_when_the_scenes_change(tmp_path) -> Non
     assert len(calls) == 5
     assert first.arrays["future_valid"].any(1).all()
     assert not list(tmp_path.glob(".s.*"))
+
+
+def test_damaged_samples_are_none(tmp_path) -> None:
+    build_samples(bends(1, 0), tmp_path / "s", SMALL, varied=False, stationary=1.0, seed=0)
+    index = json.loads((tmp_path / "s" / "index.json").read_text())
+    for name, content in (
+        *(("index.json", content) for content in ("[]", "{", "[" * 100_000)),
+        *(("index.json", json.dumps(index | {"count": count})) for count in (-1, 10**15, "9", 0)),
+        *(("goals.bin", ""), ("goals.bin", None), ("goal_mask.bin", 0), ("map_count.bin", 255)),
+    ):
+        file = tmp_path / "s" / name
+        whole = file.read_bytes()
+        assert _kept(tmp_path / "s", index["spec"], SMALL) is not None
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content.encode() if isinstance(content, str) else bytes([content]) * len(whole))
+        if name != "index.json" or content is not None:
+            assert _kept(tmp_path / "s", index["spec"], SMALL) is None, f"{name} of {content!r:.20}"
+        file.write_bytes(whole)
 
 
 def test_targets_are_the_future_in_the_agents_frame() -> None:
