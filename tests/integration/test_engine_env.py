@@ -289,3 +289,24 @@ def test_a_scene_brakes_alike_wherever_it_stands_in_the_list(make):
         env.reset(options={"scenario": index})
         forces.add(env.recording().brake_force)
     assert len(forces) == 4, "scenes of other names have other cars"
+
+
+class Strange:
+    """Traffic that does, in each scene, another thing that traffic must not do."""
+
+    name = "strange"
+
+    def reset(self, scenario, rng):
+        self._scene = scenario.id
+        if scenario.id == "slow":
+            raise SystemExit(0)
+
+    def step(self, step, states, valid):
+        return (states * np.nan, valid) if self._scene == "tight" else (states[:-1], valid)
+
+
+def test_traffic_with_a_fault_of_its_own_is_one_clear_error(make):
+    env = make(EngineConfig(traffic=f"{__name__}:Strange"))
+    for scene, said in ((0, "expected finite"), (2, "reset: SystemExit: 0"), (3, "or NaN")):
+        with pytest.raises(EngineError, match=f"traffic Strange in scene .*{said}"):
+            drive(env, scene, steps=1)
