@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,9 @@ from torch import nn
 from adversaries.common.candidates import Decode, Drawn, Prior, draw_candidates
 from adversaries.common.plans import check_context, with_history
 from harness.errors import RunError
-from harness.files import read_arrays, write_arrays
+from harness.files import MEGABYTE, read_arrays, write_arrays
 from harness.fitting.identity import Identity, fingerprint
+from harness.fitting.stored import check_layout
 from harness.interfaces import AttackContext, AttackPlan, Trajectory
 
 Floats = NDArray[np.float64]
@@ -62,10 +64,33 @@ class Rollouts:
             RunError: Not such a file.
         """
         try:
-            return cls(**read_arrays(file))  # type: ignore[arg-type]
-        except (RunError, TypeError) as error:
+            found = cls(**read_arrays(file, MAX_BYTES))  # type: ignore[arg-type]
+            found.check()
+            return found
+        except (RunError, TypeError, ValueError) as error:
             raise RunError(f"{file} holds no roll-outs ({error}). Delete it: the command makes it again.") from error
 
+    def check(self) -> None:
+        """Compare types, shapes and bounds of what a file held; ValueError where they cannot be."""
+        arrays = {name: getattr(self, name) for name in _LAYOUT}
+        steps = check_layout(arrays, _LAYOUT)["T"]
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not (np.abs(array) < _LARGEST).all():
+                raise ValueError(f"{name} holds numbers that are none, or beyond any road")
+        if not ((self.contact >= -1) & (self.contact < steps)).all():
+            raise ValueError(f"a contact is in none of its {steps} steps")
+        if not (min(*self.ego_size, *self.opponent_size) > 0 and 0 < self.dt < 1):
+            raise ValueError("a size or the length of a step is none")
+
+
+_LAYOUT: Final = {
+    "ego": "f8 T 5", "ego_valid": "b1 T", "opponent": "f8 K T 5", "opponent_valid": "b1 T", "induced": "f8 K T 5",
+    "induced_valid": "b1 K T", "contact": "i8 K", "ego_size": "f8 2", "opponent_size": "f8 2", "dt": "f8",
+}  # fmt: skip
+MAX_BYTES: Final = 300 * MEGABYTE
+"""Bytes of the roll-outs of one scene, unpacked; those of 9 s have 230 kB."""
+_LARGEST: Final = 1e9
+"""Metres (m/s, rad): what is farther away lies on no map."""
 
 Play = Callable[[AttackPlan], tuple[Trajectory, int]]
 """Plays one plan against the ego: what the ego did, and the step of contact with the opponent (-1: none)."""

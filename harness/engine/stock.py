@@ -110,7 +110,7 @@ class StockProcess:
         self._process.stdin.write(json.dumps({"places": list(places)}) + "\n")
         self._process.stdin.flush()
         results = []
-        with np.load(self._read()["file"]) as file:
+        with np.load(self._read()["file"], allow_pickle=False) as file:
             for number in range(len(places)):
                 found = {key: file[f"{number}/{key}"] for key in ("observations", "rewards", "flags")}
                 seconds = file[f"{number}/seconds"]

@@ -1,10 +1,13 @@
-"""Configurations out of the headers of strangers' weights files."""
+"""Configurations and arrays out of strangers' files: each of the type and size that it must have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import ConfigError, WeightsError
 from harness.files import JsonDict
@@ -59,3 +62,27 @@ def settings_from_json(
         return kind(**values)
     except (ConfigError, ArithmeticError) as error:
         raise WeightsError(f"{where}: its configuration cannot work ({error}).") from error
+
+
+def check_layout(arrays: Mapping[str, NDArray[np.generic]], layout: Mapping[str, str]) -> dict[str, int]:
+    """Compare arrays of a file with the types and shapes that belong together.
+
+    Args:
+        arrays: By name.
+        layout: By name its type and the sizes of its axes, as in `f8 A 3`; a letter is the same number everywhere.
+
+    Returns:
+        The number that each letter stands for.
+
+    Raises:
+        ValueError: An array has another type or shape.
+    """
+    sizes: dict[str, int] = {}
+    for name, text in layout.items():
+        kind, *shape = text.split()
+        array = arrays[name]
+        found = zip(shape, array.shape, strict=True) if len(shape) == array.ndim else [("0", 1)]
+        fits = all(size == (int(axis) if axis.isdigit() else sizes.setdefault(axis, size)) for axis, size in found)
+        if array.dtype != np.dtype(kind) or not fits:
+            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, expected {text}")
+    return sizes

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from harness.errors import WeightsError
 from harness.files import write_bytes
+from harness.fitting.stored import check_layout
 from harness.fitting.weights import read_tensors
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.pieces import EDGES, Light, PieceKind, Pieces, map_pieces, thin
@@ -105,14 +106,7 @@ _LAYOUT: Final = {
 
 def _checked(tokens: SceneTokens) -> SceneTokens:
     """The tokens, if all arrays have the types and shapes that belong together; ValueError otherwise."""
-    sizes: dict[str, int] = {}
-    for name, layout in _LAYOUT.items():
-        kind, *shape = layout.split()
-        array = getattr(tokens, name)
-        found = zip(shape, array.shape, strict=True) if len(shape) == array.ndim else [("0", 1)]
-        fits = all(size == (int(axis) if axis.isdigit() else sizes.setdefault(axis, size)) for axis, size in found)
-        if array.dtype != np.dtype(kind) or not fits:
-            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, expected {layout}")
+    sizes = check_layout({name: getattr(tokens, name) for name in _LAYOUT}, _LAYOUT)
     if sizes["S"] != sizes["N"] + 1:
         raise ValueError(f"{sizes['S']} poses of {sizes['N']} tokens")
     return tokens

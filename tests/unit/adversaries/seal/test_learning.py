@@ -1,5 +1,7 @@
 """Roll-outs, examples, networks and fits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,26 @@ def test_roll_outs_survive_the_disc(tmp_path) -> None:
     (tmp_path / "b.npz").write_bytes(b"nothing")
     with pytest.raises(RunError, match=r"b\.npz"):
         Rollouts.load(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("contact", 10**6), ("contact", -2), ("dt", 0.0), ("dt", np.array([1, 2])), ("ego_size", np.zeros(5))),
+        *(
+            ("induced", np.nan),
+            ("opponent", 1e300),
+            ("induced", np.zeros((1, 91, 5))),
+            ("contact", np.array(["x", "y"])),
+        ),
+    ],
+)
+def test_roll_outs_that_cannot_be_are_refused(tmp_path, name, value) -> None:
+    record = rollouts()
+    spoilt = value if isinstance(value, np.ndarray) else np.full_like(getattr(record, name), value)
+    replace(record, **{name: spoilt}).save(tmp_path / "a.npz")
+    with pytest.raises(RunError, match=r"a\.npz holds no roll-outs.*Delete it"):
+        Rollouts.load(tmp_path / "a.npz")
 
 
 def test_candidate_examples_say_what_came_of_each() -> None:
