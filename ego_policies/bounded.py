@@ -30,7 +30,7 @@ _PAGE: Final = resource.getpagesize()
 def bounded_memory(most: int) -> Iterator[None]:
     """Let this process allocate at most so many bytes more; a larger request fails as on a full machine.
 
-    Every thread of the process is bounded meanwhile. Linux alone tells how much is in use; elsewhere nothing is bounded.
+    Every thread of the process is bounded meanwhile. Linux tells how much is in use; elsewhere nothing is bounded.
 
     Args:
         most: Bytes beyond those in use.
