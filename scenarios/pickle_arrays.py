@@ -17,7 +17,7 @@ from scenarios.pickle_values import Arguments, Global, reconstruct
 _SEQUENCE: Final = re.compile(
     rb"(?:h(.)|j(.{4}))"  # The class `numpy.ndarray`, from the memory. `_reconstruct` has been found already.
     rb"K\x00\x85\x94"  # (0,), kept.
-    rb"(?:h(.)|j(.{4})|C\x01b\x94)"  # b"b", from the memory, or made and kept.
+    rb"(?:h(.)|j(.{4}))"  # b"b", from the memory.
     rb"\x87\x94R\x94"  # The tuple of these three, kept; the call, its result kept.
     rb"\(K\x01"  # The state begins with its version.
     rb"((?:K.|M.{2}|J.{4}){1,3})([\x85-\x87])\x94"  # The shape, kept.
@@ -58,8 +58,7 @@ def whole_array(machine: Machine, function: Global, place: int) -> tuple[Any, in
     begin = found.end()
     end = begin + (size[0] if size is not None else _UINT(size_long)[0])
     subtype = memo[kind[0] if kind is not None else _UINT(kind_long)[0]]
-    known = code is not None or code_long is not None
-    letter = memo[code[0] if code is not None else _UINT(code_long)[0]] if known else b"b"
+    letter = memo[code[0] if code is not None else _UINT(code_long)[0]]
     shape = _shape(sizes)
     odd = type(subtype) is not Global or type(letter) is not bytes or len(shape) != _SIZES[count]
     if odd or data[end : end + len(_END)] != _END:
@@ -67,10 +66,7 @@ def whole_array(machine: Machine, function: Global, place: int) -> tuple[Any, in
     machine.charge(_MADE + end - begin)
     array: Any = function.call(machine, subtype, _ZERO, letter)
     raw = data[begin:end]
-    if known:
-        memo += (_ZERO, Arguments((subtype, _ZERO, letter)), array, shape, raw)
-    else:
-        memo += (_ZERO, letter, Arguments((subtype, _ZERO, letter)), array, shape, raw)
+    memo += (_ZERO, Arguments((subtype, _ZERO, letter)), array, shape, raw)
     made_of = machine.get(dtype[0] if dtype is not None else _UINT(dtype_long)[0])
     state = as_tuple((1, shape, made_of, fortran == b"\x88", raw))
     memo.append(state)

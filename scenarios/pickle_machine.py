@@ -86,11 +86,10 @@ class Machine:
             self.charge((0 if before else 120) + 40 * len(keys))
         else:
             self.charge(120 * len(keys))  # A large table is up to three quarters empty, and is copied as it grows.
-        if _TEXT.issuperset(map(type, keys)):
-            target.update(zip(keys, values, strict=True))
-        else:
+        if not _TEXT.issuperset(map(type, keys)):
             self._hashable(keys, before)
-            target.update(zip(keys, values, strict=True))
+        for key, value in zip(keys, values, strict=True):
+            target[key] = value  # Faster than `update`, which takes pairs apart.
 
     def add(self, target: Any, items: Collection[Any]) -> None:
         """Put members into a set; errors as `fill`."""
