@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, foreign
+from harness.files import plain
 from harness.interfaces import AttackSchedule, Curriculum, EpisodeOutcome
+
+ROUNDING: Final = 1e-9
+"""A computed probability may lie outside [0, 1] by so much."""
 
 
 class Scheduler(Protocol):
@@ -111,14 +116,14 @@ class CurriculumSchedule:
         """Begin at progress 0.
 
         Raises:
-            ConfigError: The budget is not positive.
+            ConfigError: The budget is not positive, or the curriculum's state is none.
         """
         if not _finite(total_steps) or total_steps < 1:
             raise ConfigError(f"total_steps must be at least 1, got {total_steps!r:.80}.")
         self.curriculum = curriculum
         self.total_steps = int(total_steps)
         self.steps = 0
-        self._fresh = curriculum.state_dict()
+        self._fresh = self.state_dict()["curriculum"]
 
     @property
     def progress(self) -> float:
@@ -126,8 +131,19 @@ class CurriculumSchedule:
         return min(self.steps / self.total_steps, 1.0)
 
     def current(self) -> AttackSchedule:
-        """The curriculum's schedule at the present progress."""
-        return self.curriculum.schedule(self.progress)
+        """The curriculum's schedule at the present progress.
+
+        Raises:
+            ConfigError: It fails, or gives anything but a probability in [0, 1] and a finite intensity.
+        """
+        found = self._asked("schedule", self.progress)
+        known = isinstance(found, tuple) and len(found) == 2 and all(map(_finite, found))
+        if not known or not -ROUNDING <= found[0] <= 1.0 + ROUNDING:
+            raise ConfigError(
+                f"curriculum {type(self.curriculum).__name__}: schedule() gave {found!r:.80}, expected an "
+                "AttackSchedule of a probability in [0, 1] and a finite intensity."
+            )
+        return AttackSchedule(*found)
 
     def advance(self, steps: int) -> None:
         """Spend budget."""
@@ -135,12 +151,12 @@ class CurriculumSchedule:
 
     def record(self, outcome: EpisodeOutcome) -> None:
         """Pass the outcome on."""
-        self.curriculum.record(outcome)
+        self._asked("record", outcome)
 
     def restart(self) -> None:
         """Back to progress 0 and a curriculum without experience."""
         self.steps = 0
-        self.curriculum.load_state_dict(self._fresh)
+        self._asked("load_state_dict", self._fresh)
 
     def set_progress(self, progress: float) -> None:
         """Go on at a share of the budget; what the curriculum has learnt stays.
@@ -148,18 +164,33 @@ class CurriculumSchedule:
         Raises:
             ConfigError: It is not in [0, 1].
         """
-        if not 0.0 <= progress <= 1.0:
+        if not _finite(progress) or not 0.0 <= progress <= 1.0:
             raise ConfigError(f"progress must lie in [0, 1], the share of total_steps that is spent, got {progress!r}.")
         self.steps = round(progress * self.total_steps)
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps and the curriculum's own state."""
-        return {"steps": self.steps, "curriculum": self.curriculum.state_dict()}
+        """Steps and the curriculum's own state.
+
+        Raises:
+            ConfigError: That cannot be written as JSON, so that no checkpoint could hold it.
+        """
+        state = self._asked("state_dict")
+        try:
+            json.dumps(plain(state))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(
+                f"curriculum {type(self.curriculum).__name__}: state_dict() cannot be written as JSON ({error})."
+            ) from error
+        return {"steps": self.steps, "curriculum": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore."""
         self.steps = int(state["steps"])
-        self.curriculum.load_state_dict(state["curriculum"])
+        self._asked("load_state_dict", state["curriculum"])
+
+    def _asked(self, method: str, *args: object) -> Any:
+        with foreign(f"curriculum {type(self.curriculum).__name__}: {method}() failed", ConfigError):
+            return getattr(self.curriculum, method)(*args)
 
 
 def _finite(value: object) -> bool:

@@ -1,8 +1,11 @@
 """The registered environments take names as every command does; training runs on the suite's environment."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from curricula.constant import ConstantCurriculum
 from harness.envs.attacking import AttackingEnv
 from harness.envs.suite import AdversaryEnv, CurriculumEnv
 from harness.episodes.ego_buffer import EgoBuffer
@@ -72,6 +75,31 @@ def test_arguments_of_the_wrong_kind_are_one_clear_error(options, message):
 def test_arguments_of_a_curriculum_of_the_wrong_kind_are_one_clear_error(options, message):
     with pytest.raises(ConfigError, match=message):
         CurriculumEnv(tiny_source(), **{"adversary": "rule", **options})
+
+
+class Odd(ConstantCurriculum):
+    """Gives what it is told to give."""
+
+    def __init__(self, given=None, state=None):
+        super().__init__()
+        self._given, self._state = given, state
+
+    def schedule(self, progress):
+        return sys.exit(0) if self._given == "exit" else self._given
+
+    def state_dict(self):
+        return {"state": self._state}
+
+
+@pytest.mark.parametrize("given", [None, (0.5,), (float("nan"), 1.0), (1.5, 1.0), (0.5, "hard"), "exit"])
+def test_a_curriculum_that_gives_no_schedule_is_named(given):
+    with pytest.raises(ConfigError, match=r"curriculum Odd: schedule\(\) (gave|failed: SystemExit)"):
+        CurriculumSchedule(Odd(given), 10).current()
+
+
+def test_a_state_that_no_checkpoint_could_hold_is_named_at_once():
+    with pytest.raises(ConfigError, match=r"curriculum Odd: state_dict\(\) cannot be written as JSON"):
+        CurriculumSchedule(Odd(state=object()), 10)
 
 
 def test_the_curriculum_sets_the_intensity():
