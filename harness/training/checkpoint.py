@@ -152,8 +152,10 @@ def load(run: Path, learner: Learner) -> tuple[TrainingProgress, dict[str, NDArr
             for start, end in progress.segments:
                 learner.memory.restore(start, _rows(folder / _segment_file(start, end), end - start))
             ego = _arrays(folder / _ego_file(progress.step))
-        if progress.step and not len(learner.memory):
-            raise RunError(f"{folder / MANIFEST} names no rows of the replay memory.")
+        memory = learner.memory
+        first = progress.segments[0][0] if progress.segments else memory.written
+        if (progress.step and not len(memory)) or first > max(memory.written - memory.capacity, 0):
+            raise RunError(f"{folder / MANIFEST} does not name all rows of the replay memory.")
     except (RunError, WeightsError) as error:
         raise RunError(f"the checkpoint in {folder} cannot be read: {error} Start anew in another folder.") from error
     learner.load(tensors, progress.updates)

@@ -42,11 +42,13 @@ def test_a_checkpoint_comes_back(run):
         {"seconds": float("nan")},
         {"segments": []},
         {"segments": [[2, 4], [0, 2]]},
+        {"segments": [[1, 5]]},
     ],
 )
 def test_a_manifest_that_says_something_else_is_one_line(run, change):
     file = run / "checkpoint" / "manifest.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    file.with_name("replay-1-5.npz").write_bytes(file.with_name("replay-0-4.npz").read_bytes())
     with pytest.raises(RunError, match=r"checkpoint.* cannot be read") as caught:
         checkpoint.load(run, samples.learner())
     assert "\n" not in str(caught.value)
