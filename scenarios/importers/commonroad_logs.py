@@ -8,6 +8,7 @@ another agent. A scene must have a vehicle that is there throughout: its ego, ch
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -121,7 +122,7 @@ def cut(logs: Sequence[Log], seconds: float) -> list[LogPart]:
     Raises:
         ConfigError: The scenes would be shorter than `SHORTEST`, or longer than every log.
     """
-    if not seconds >= SHORTEST:
+    if not SHORTEST <= seconds < math.inf:
         raise ConfigError(f"join: {seconds} s. Expected scenes of at least {SHORTEST} s.")
     cuts = []
     for log in logs:

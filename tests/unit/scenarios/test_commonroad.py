@@ -294,6 +294,8 @@ def test_logs_are_cut_into_scenes_with_an_ego(write, tmp_path):
         cut(logs, 60.0)
     with pytest.raises(ConfigError, match="at least"):
         cut(logs, float("nan"))
+    with pytest.raises(ConfigError, match="inf s"):
+        cut(logs, float("inf"))
 
 
 def test_import_joins(write, tmp_path):
