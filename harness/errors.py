@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import sys
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 METADRIVE: Final = "pip install --no-deps --ignore-requires-python metadrive-simulator==0.4.3"
 """Installs MetaDrive where its own metadata forbids it: on Python 3.12 and up."""
@@ -173,8 +174,19 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
+def _torch_defaults() -> tuple[Any, ...] | None:
+    """Number type and device that torch gives new tensors, and whether it keeps gradients; None without torch."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    made = torch.empty(0)
+    return made.dtype, made.device, torch.is_grad_enabled()
+
+
 class foreign:  # noqa: N801 (it reads like the context managers beside it)
     """Turns whatever a user's own code raises into one error that says whose it was; `sys.exit()` ends no run of ours.
+
+    What it sets torch's defaults to ends with it: every network in the process would compute by them.
 
     No generator as its neighbour is: `contextlib` lets a StopIteration pass that has become a RuntimeError.
     """
@@ -190,9 +202,19 @@ class foreign:  # noqa: N801 (it reads like the context managers beside it)
         self._what, self._error, self._passing = what, error, passing
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Remember torch's defaults."""
+        self._before = _torch_defaults()
 
     def __exit__(self, kind: type[BaseException] | None, reason: BaseException | None, trace: object) -> None:
-        """Raise the error where there is one."""
+        """Put torch's defaults back, and raise the error where there is one."""
+        after = _torch_defaults()
+        if after is not None and after != self._before:
+            import torch
+
+            # Torch may have been imported only now, with the defaults that it then has.
+            dtype, device, gradients = self._before or (torch.float32, torch.device("cpu"), True)
+            torch.set_default_dtype(dtype)
+            torch.set_default_device(None if device.type == "cpu" else device)
+            torch.set_grad_enabled(gradients)
         if reason is not None and not isinstance(reason, (KeyboardInterrupt, *self._passing)):
             raise self._error(f"{self._what}: {told(reason)}") from reason

@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+import torch
 
 from harness.errors import (
     MAX_MESSAGE,
@@ -63,6 +64,16 @@ def test_ctrl_c_and_what_shall_pass_pass_a_users_code():
         with pytest.raises(type(error)) as found, foreign("mine", PolicyError, (ConfigError,)):
             raise error
         assert found.value is error
+
+
+def test_torchs_defaults_end_with_the_code_that_set_them():
+    with foreign("mine", PolicyError):
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        torch.set_grad_enabled(False)
+        assert torch.zeros(1).dtype == torch.float64
+    assert (torch.zeros(1).dtype, torch.zeros(1).device.type) == (torch.float32, "cpu")
+    assert torch.is_grad_enabled()
 
 
 def test_a_clear_error_passes():
