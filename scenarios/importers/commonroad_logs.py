@@ -97,7 +97,7 @@ def read_logs(root: Path, watch: Watch = iter, bad: dict[str, str] | None = None
     if not paths:
         raise ScenarioError(f"{root}: no CommonRoad files. Only these are joined.")
     parts: dict[tuple[Path, str], list[tuple[int, int, Window, Path]]] = {}
-    for path in watch(paths):
+    for path in watch([*paths, *_unread(root, paths)]):
         try:
             name, first, last, window = _placed(path)
         except ScenarioError as error:
@@ -110,6 +110,12 @@ def read_logs(root: Path, watch: Watch = iter, bad: dict[str, str] | None = None
     for (_, name), windows in parts.items():
         logs += _joined(name, sorted(windows, key=lambda part: part[:2]))
     return logs
+
+
+def _unread(root: Path, paths: Sequence[Path]) -> list[Path]:
+    """Files that are named like windows and hold none: a log would end before such a one without a word."""
+    known = set(paths)
+    return sorted(path for path in root.rglob("*.xml") if _NAME.match(path.stem) and path not in known)
 
 
 def cut(logs: Sequence[Log], seconds: float) -> list[LogPart]:

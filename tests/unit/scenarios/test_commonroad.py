@@ -317,8 +317,11 @@ def test_a_bad_window_costs_itself_alone(write, tmp_path):
     (tmp_path / "logs" / "DEU_Map-1_14160_T-239.xml").write_text("<commonRoad>")
     with pytest.raises(ScenarioError, match="commonRoadVersion is None"):
         read_logs(tmp_path / "logs")
+    # Empty, it is not even known for CommonRoad's.
+    (tmp_path / "logs" / "DEU_Map-1_15000_T-5079.xml").touch()
     done = import_folder(tmp_path / "logs", tmp_path / "out", join=10.0)
-    assert {name for name, _ in done.left_out} == {"plain.xml", "DEU_Map-1_14160_T-239.xml"}
+    bad = {"plain.xml", "DEU_Map-1_14160_T-239.xml", "DEU_Map-1_15000_T-5079.xml"}
+    assert {name for name, _ in done.left_out} == bad
     steps = [path.stem.rpartition("_")[2] for path in done.written]
     assert steps == ["0-50", "51-101", "102-152", "320-370"]
     with pytest.raises(ScenarioError):
