@@ -9,7 +9,7 @@ from typing import Final, Literal
 from harness.errors import ConfigError
 from scenarios.scenario import Scenario
 
-ObservationName = Literal["cat", "metadrive", "none"]
+ObservationName = Literal["cat", "metadrive", "route", "none"]
 RewardName = Literal["cat", "metadrive"]
 
 TICK: Final = 0.02
@@ -17,6 +17,8 @@ SUBSTEPS: Final = 5
 """Length of a physics step, s, and how many make an environment step (MetaDrive's defaults)."""
 IDLE_BRAKE: Final = 2.0
 """Brake on every wheel while coasting (`BaseVehicle._apply_throttle_brake(0)`)."""
+ROUTE_VIEW_SIZE: Final = 252
+"""Length of the observation `route`."""
 MAX_HORIZON: Final = 36_000
 """Longest episode, steps: an hour. What everybody does is recorded in rows that exist from the beginning."""
 EGO_LENGTH: Final = 4.515
@@ -35,6 +37,7 @@ class SensorPreset:
         lane_line: Rays against every lane line (0: the lateral offset from the route instead).
         distance: Range of all of them.
         max_lateral: Lateral distance (m) that the route offset in the observation is scaled by.
+        route: Whether the observation is `route`, which has a layout of its own: see `harness.fast.route_view`.
     """
 
     lidar: int
@@ -43,6 +46,12 @@ class SensorPreset:
     lane_line: int
     distance: float = 50.0
     max_lateral: float = 4.0
+    route: bool = False
+
+    @property
+    def low(self) -> float:
+        """Least value that an observation can hold; the largest is 1."""
+        return -1.0 if self.route else 0.0
 
     @property
     def blind(self) -> bool:
@@ -54,6 +63,8 @@ class SensorPreset:
         """Length of the observation: rays, five driving states, yaw rate, 22 navigation values, neighbours."""
         if self.blind:
             return 0
+        if self.route:
+            return ROUTE_VIEW_SIZE
         return max(self.side, 2) + 5 + 1 + max(self.lane_line, 1) + 22 + 4 * self.others + self.lidar
 
 
@@ -63,6 +74,8 @@ SENSORS: Final[dict[str, SensorPreset]] = {
     "cat": SensorPreset(lidar=30, others=3, side=30, lane_line=12),
     # SCENARIO_ENV_CONFIG["vehicle_config"] of MetaDrive 0.4.3.
     "metadrive": SensorPreset(lidar=120, others=0, side=12, lane_line=0),
+    # Way points sideways too, the corridor, and whoever comes closest.
+    "route": SensorPreset(lidar=36, others=8, side=24, lane_line=24, route=True),
     # For policies that look at nothing or at `EgoView` only: a third of the time of a step is sensing.
     "none": SensorPreset(lidar=0, others=0, side=0, lane_line=0, distance=0.0),
 }

@@ -18,9 +18,10 @@ from harness.engine import rewards
 from harness.engine.config import REWARDS, SENSORS, SUBSTEPS, TICK, EngineConfig
 from harness.engine.ego import EgoVehicle
 from harness.engine.headless import ensure_free, start_engine
+from harness.engine.lines import LINE_FLAGS
 from harness.engine.recording import Recorder, Recording
 from harness.engine.scene import Scene, parse_scene
-from harness.engine.sensing import Sensors
+from harness.engine.sensing import make_sensors
 from harness.engine.settling import Settler
 from harness.engine.traffic import TrafficManager
 from harness.errors import ConfigError, EngineError, PolicyError
@@ -33,12 +34,6 @@ Floats = NDArray[np.float64]
 
 _PEEK: Final = 1e-4
 """Length of the physics step that only looks for contacts of a replayed ego, s."""
-_LINES: Final = {
-    "ROAD_LINE_SOLID_SINGLE_WHITE": "on_white_continuous_line",
-    "ROAD_LINE_SOLID_SINGLE_YELLOW": "on_yellow_continuous_line",
-    "ROAD_LINE_BROKEN_SINGLE_WHITE": "on_broken_line",
-    "ROAD_LINE_BROKEN_SINGLE_YELLOW": "on_broken_line",
-}
 
 
 class GauntletEnv(ScenarioEnv):
@@ -71,9 +66,9 @@ class GauntletEnv(ScenarioEnv):
         self.source = source
         super().__init__(_stock_config(self.options))
         preset = SENSORS[self.options.observation]
-        self._observation_space = gym.spaces.Box(0.0, 1.0, (preset.size,), np.float32)
+        self._observation_space = gym.spaces.Box(preset.low, 1.0, (preset.size,), np.float32)
         self._action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
-        self._sensors = Sensors(preset)
+        self._sensors = make_sensors(preset)
         self._rewards = REWARDS[self.options.reward]
         self._cache: Lru[int, Scene] = Lru(self.options.cache_scenes, dropped=Scene.close)
         self._settler = Settler() if self.options.settle else None
@@ -145,7 +140,8 @@ class GauntletEnv(ScenarioEnv):
         self._live = True
         verdict = rewards.judge(ego, self.options, self._rewards)
         info = {**verdict.info, **self._facts(ego)}
-        return self._sensors.observe(ego, scene.lines.world, self._traffic), info
+        self._sensors.begin(scene, self._horizon)
+        return self._sensors.observe(ego, self._traffic, 0), info
 
     def _parse(self, index: int) -> Scene:
         scene = parse_scene(self.source[index], static_vehicles=self.options.static_vehicles)
@@ -243,7 +239,7 @@ class GauntletEnv(ScenarioEnv):
             PolicyError: The action is not two finite numbers.
             EngineError: Before the first reset.
         """
-        scene = self._need_scene()
+        self._need_scene()
         ego = self._ego
         assert ego is not None, "a scene implies an ego"
         self._step += 1
@@ -265,7 +261,7 @@ class GauntletEnv(ScenarioEnv):
         info = {**verdict.info, **self._facts(ego)}
         truncated = self._step >= self._horizon
         info["max_step"] = truncated
-        observation = self._sensors.observe(ego, scene.lines.world, self._traffic)
+        observation = self._sensors.observe(ego, self._traffic, self._step)
         return observation, verdict.reward, verdict.terminated, truncated, info
 
     def _simulate_replay(self, ego: EgoVehicle) -> None:
@@ -296,7 +292,7 @@ class GauntletEnv(ScenarioEnv):
         for contact in worlds.static_world.contactTest(chassis, True).getContacts():
             first = contact.getNode0()
             name = (contact.getNode1() if first == chassis else first).getName()
-            flag = _LINES.get(name)
+            flag = LINE_FLAGS.get(name)
             if flag is not None:
                 setattr(ego, flag, True)
         if not self._traffic.any_touchable():

@@ -9,7 +9,8 @@ changing the world. The boxes, and so every reading, are stock's (`ScenarioBlock
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 import numpy as np
 from metadrive.constants import CollisionGroup, PGDrivableAreaProperty, TerrainProperty
@@ -27,6 +28,48 @@ _HEIGHT = PGDrivableAreaProperty.LANE_LINE_GHOST_HEIGHT
 _WIDTH = PGDrivableAreaProperty.LANE_LINE_WIDTH
 
 
+WHITE: Final = (MetaDriveType.LINE_SOLID_SINGLE_WHITE,)
+YELLOW: Final = (MetaDriveType.LINE_SOLID_SINGLE_YELLOW,)
+BROKEN: Final = (MetaDriveType.LINE_BROKEN_SINGLE_WHITE, MetaDriveType.LINE_BROKEN_SINGLE_YELLOW)
+"""Names of the bodies that stock gives continuous white lines and road edges, continuous yellow lines, broken lines."""
+LINE_FLAGS: Final = {
+    **dict.fromkeys(WHITE, "on_white_continuous_line"),
+    **dict.fromkeys(YELLOW, "on_yellow_continuous_line"),
+    **dict.fromkeys(BROKEN, "on_broken_line"),
+}
+"""The flag of the ego that touching each of them sets."""
+
+
+class LinePiece(NamedTuple):
+    """A straight piece of line.
+
+    Attributes:
+        kind: Name of the body that stock gives it.
+        start, end: [2] m, relative to the scene's origin, in the file's precision.
+    """
+
+    kind: str
+    start: NDArray[np.floating]
+    end: NDArray[np.floating]
+
+
+def line_pieces(features: Iterable[MapFeature], origin: NDArray[np.floating]) -> Iterator[LinePiece]:
+    """The pieces that stock cuts lane lines and road edges into; see `LineWorld` for the arguments."""
+    for feature in features:
+        kind = _line_kind(feature.type)
+        if kind is None or len(feature.points) <= 1:
+            continue
+        line = _centred(feature.points, origin)
+        if get_polyline_length(line) > _INTERVAL * 2:
+            line = resample_polyline(line, _INTERVAL)
+        # A broken line is every second segment, and never the last one.
+        broken = MetaDriveType.is_broken_line(feature.type)
+        for index in range(0, len(line) - 2, 2) if broken else range(len(line) - 1):
+            start, end = line[index], line[index + 1]
+            if TerrainProperty.point_in_map((start + end) / 2) and norm(end[0] - start[0], end[1] - start[1]) > 0:
+                yield LinePiece(kind, start, end)
+
+
 class LineWorld:
     """The lines of one scene.
 
@@ -42,44 +85,27 @@ class LineWorld:
         CollisionGroup.set_collision_rule(self.world)
         self.segments = 0
         self._nodes: dict[str, BulletGhostNode] = {}
-        for feature in features:
-            kind = _line_kind(feature.type)
-            if kind is None or len(feature.points) <= 1:
-                continue
-            line = _centred(feature.points, origin)
-            if get_polyline_length(line) > _INTERVAL * 2:
-                line = resample_polyline(line, _INTERVAL)
-            self._add(kind, line, broken=MetaDriveType.is_broken_line(feature.type))
+        for piece in line_pieces(features, origin):
+            self._add(piece)
         self._paths = [NodePath(node) for node in self._nodes.values()]
         for node in self._nodes.values():
             self.world.attach(node)
 
-    def _add(self, kind: str, line: NDArray[np.floating], *, broken: bool) -> None:
-        node = self._nodes.get(kind)
+    def _add(self, piece: LinePiece) -> None:
+        node = self._nodes.get(piece.kind)
         if node is None:
-            node = self._nodes[kind] = BulletGhostNode(kind)
+            node = self._nodes[piece.kind] = BulletGhostNode(piece.kind)
             node.setStatic(True)
             node.setIntoCollideMask(
                 PGDrivableAreaProperty.BROKEN_COLLISION_MASK
-                if broken
+                if MetaDriveType.is_broken_line(piece.kind)
                 else PGDrivableAreaProperty.CONTINUOUS_COLLISION_MASK
             )
-        # A broken line is every second segment, and never the last one.
-        ends = range(0, len(line) - 1, 2) if broken else range(len(line) - 1)
-        for index in ends:
-            if broken and index + 1 >= len(line) - 1:
-                continue
-            self._add_segment(node, line[index], line[index + 1])
-
-    def _add_segment(self, node: BulletGhostNode, start: NDArray[np.floating], end: NDArray[np.floating]) -> None:
-        length = norm(end[0] - start[0], end[1] - start[1])
-        middle = (start + end) / 2
-        if not TerrainProperty.point_in_map(middle) or length <= 0:
-            return
-        direction = end - start
+        middle, direction = (piece.start + piece.end) / 2, piece.end - piece.start
         angle = math.atan2(direction[1], direction[0])
         turn = LQuaternionf(math.cos(angle / 2), 0, 0, math.sin(angle / 2))
         place = TransformState.makePosQuatScale(Vec3(middle[0], middle[1], _HEIGHT / 2), turn, LVecBase3f(1, 1, 1))
+        length = norm(*direction)
         node.addShape(BulletBoxShape(Vec3(length / 2, _WIDTH / 4, _HEIGHT)), place)
         self.segments += 1
 

@@ -9,9 +9,9 @@ from typing import Final
 from harness.engine.config import EngineConfig, RewardPreset
 from harness.engine.ego import EgoVehicle
 
-_ARRIVED: Final = 0.95
+ARRIVED: Final = 0.95
 """Route completion that counts as arrival (`ScenarioEnv._is_arrive_destination`)."""
-_BACKWARDS: Final = -0.1
+BACKWARDS: Final = -0.1
 """Route completion below which the ego has driven off backwards."""
 
 
@@ -33,7 +33,7 @@ class Verdict:
 
 def arrived(ego: EgoVehicle) -> bool:
     """Whether the ego has driven its route; never where the route leads nowhere (its completion is NaN)."""
-    return ego.navigation.route_completion > _ARRIVED
+    return ego.navigation.route_completion > ARRIVED
 
 
 def off_road(ego: EgoVehicle, preset: RewardPreset) -> bool:
@@ -56,7 +56,7 @@ def judge(ego: EgoVehicle, config: EngineConfig, preset: RewardPreset) -> Verdic
         reward = -preset.off_road
     cost, cost_info = _cost(ego, preset, strayed)
     crashed = ego.crash_vehicle or ego.crash_object or ego.crash_building or ego.crash_sidewalk or ego.crash_human
-    lost = strayed or ego.navigation.route_completion < _BACKWARDS
+    lost = strayed or ego.navigation.route_completion < BACKWARDS
     info = {
         "arrive_dest": success,
         "out_of_road": lost,

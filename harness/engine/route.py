@@ -63,6 +63,19 @@ class Route:
         self._last_mark = len(marks) - 1
 
     @property
+    def way_points(self) -> tuple[Floats, int]:
+        """Way points [M, 2] every two metres (m), the last one repeated, and the row of the last one."""
+        return self._marks, self._last_mark
+
+    def segments(self) -> Floats:
+        """[N, 14] start, end, unit vector, direction and right-hand side (2 each), heading (rad), and the lengths (m)
+        before it, at which it ends for the heading, and at which it ends for the right-hand side.
+        """
+        pairs = [self._start, self._end, self._unit, self._direction, self._lateral]
+        singles = [self._heading, self._before, self._ends, self._ends_slack]
+        return np.column_stack([np.asarray(part, np.float64) for part in (*pairs, *singles)])
+
+    @property
     def leads_somewhere(self) -> bool:
         """Whether there is a way to drive: a parked ego's log has none, so nothing of it can be completed."""
         return self.length >= _SHORTEST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from metadrive.constants import CollisionGroup
@@ -15,7 +15,7 @@ from harness.engine.bodies import ALL_RAYS
 from harness.engine.config import SensorPreset
 from harness.engine.ego import EgoVehicle
 from harness.engine.route import REACH
-from harness.engine.scene import BODIES, IS_VEHICLE, Body
+from harness.engine.scene import BODIES, IS_VEHICLE, Body, Scene
 from harness.engine.traffic import Present, TrafficManager
 
 Floats = NDArray[np.float64]
@@ -36,8 +36,30 @@ _HALF_LENGTH: Final = np.array([BODIES[body].length / 2 for body in Body])
 _HALF_WIDTH: Final = np.array([BODIES[body].width / 2 for body in Body])
 
 
+class Observer(Protocol):
+    """Computes the observations of one preset."""
+
+    def begin(self, scene: Scene, horizon: int) -> None:
+        """Begin an episode of `horizon` steps."""
+        ...
+
+    def observe(self, ego: EgoVehicle, traffic: TrafficManager, step: int) -> NDArray[np.float32]:
+        """Observation [size] after absolute step `step`; to be asked for once a step."""
+        ...
+
+
+def make_sensors(preset: SensorPreset) -> Observer:
+    """The sensors of a preset."""
+    if preset.route:
+        # It needs the compiler, which takes a second to import.
+        from harness.engine.route_sensing import RouteSensors
+
+        return RouteSensors()
+    return Sensors(preset)
+
+
 class Sensors:
-    """Computes one preset's observation.
+    """Computes the observations of MetaDrive's own layout.
 
     Layout (all in [0, 1]): side rays; heading error, speed, steering, last action (2); yaw rate; lane-line rays (or
     route offset); 9 way points (ahead, twice), route offset, route heading error, two zeros; neighbours (ahead, left,
@@ -53,10 +75,15 @@ class Sensors:
             (i * (2 * np.pi / max(preset.lane_line, 1))) + _LINE_PHASE for i in range(preset.lane_line)
         ]
 
-    def observe(self, ego: EgoVehicle, lines: BulletWorld, traffic: TrafficManager) -> NDArray[np.float32]:
+    def begin(self, scene: Scene, horizon: int) -> None:
+        """Rays meet the scene's own lines."""
+        self._lines = scene.lines.world
+
+    def observe(self, ego: EgoVehicle, traffic: TrafficManager, step: int) -> NDArray[np.float32]:
         """Observation [size] of the present moment."""
         if self.preset.blind:
             return np.zeros(0, np.float32)
+        lines = self._lines
         values = self._rays(ego, lines, self._side_angles, _SIDE_MASK) or [0.0, 0.0]
         values += self._driving(ego)
         values += self._rays(ego, lines, self._lane_angles, _LANE_MASK) or [self._offset(ego)]

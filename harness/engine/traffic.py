@@ -26,10 +26,10 @@ from scenarios.scenario import Kind
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_AHEAD: Final = 8.0
-_ASIDE: Final = 2.0
+AHEAD: Final = 8.0
+ASIDE: Final = 2.0
 """No logged vehicle appears this close to the driven ego, m (`GENERATION_FORWARD/SIDE_CONSTRAINT`)."""
-_TOUCH_RANGE: Final = 15.0
+TOUCH_RANGE: Final = 15.0
 """Bodies closer than this (centres, m) can be touched within a step: 0.1 s at 80 m/s plus two half diagonals."""
 
 
@@ -266,7 +266,7 @@ class TrafficManager:
     def _too_close(self, new: NDArray[np.intp], now: int, ego: EgoVehicle) -> Bools:
         scene = self._scene
         ahead, aside = ego.local(scene.xy[new, now] - (ego.x, ego.y))
-        close = (np.abs(ahead) < _AHEAD) & (np.abs(aside) < _ASIDE) & scene.is_vehicle[new]
+        close = (np.abs(ahead) < AHEAD) & (np.abs(aside) < ASIDE) & scene.is_vehicle[new]
         return close if self._plan_rows is None else close & (new != self._opponent)
 
     def _overlaps_ego(self, step: int, now: int, ego: EgoVehicle) -> bool:
@@ -315,7 +315,7 @@ class TrafficManager:
     def touchable(self) -> None:
         """Before a step: put bodies where the ego could touch them, moving as they will during the step."""
         present = self.present
-        rows = np.flatnonzero(present.distance < _TOUCH_RANGE)
+        rows = np.flatnonzero(present.distance < TOUCH_RANGE)
         agents = present.agents[rows]
         motion = self._motion[agents, self._step]
         off_log = ~self._on_log(agents)

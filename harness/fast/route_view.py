@@ -1,0 +1,270 @@
+"""The observation `route`: what a driver needs to follow a route among others, in the ego's own frame.
+
+Everything is scaled to about [-1, 1] and clipped there; "ahead" and "left" are the ego's axes. Both engines fill it
+from the same kernel, so that it is the same function of the same state.
+
+| numbers | what | scale |
+|---|---|---|
+| 0–2 | speed ahead, speed to the left, yaw rate | 25 m/s, 5 m/s, 1.5 rad/s |
+| 3–5 | steering of this and of the step before, throttle | as given |
+| 6–7 | offset from the route, left positive | 12 m, 3 m |
+| 8–9 | sine and cosine of the heading error | |
+| 10–11 | route left | 100 m, 20 m |
+| 12 | time left | 9 s |
+| 13–14 | speed needed to arrive in time, own speed less that | 25 m/s, 10 m/s |
+| 15–16 | engine force, brake of the car, less their means | 50 N, 50 N s |
+| 17 | completion of the route | |
+| 18–39 | 11 way points, 2 to 40 m further along the route: ahead, left | 40 m |
+| 40–87 | 24 rays to continuous yellow lines, 24 to white ones, from the left on anticlockwise: 1 - distance | 30 m |
+| 88–123 | 36 rays to bodies, from ahead on anticlockwise: 1 - distance | 50 m |
+| 124–235 | 8 vehicles, the one that will come closest first; 14 numbers each, see `_vehicle` | |
+| 236–247 | room to the yellow line right and left of 6 way points, 2 to 30 m further along | 10 m |
+| 248–251 | room to the yellow line beside the corners: front left, front right, rear left, rear right | 5 m |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from harness.engine.config import ROUTE_VIEW_SIZE
+from harness.fast import bodies
+from harness.fast.compiled import Floats, Ints, Numbers, Singles, kernel
+from harness.fast.fleet import (
+    COMPLETION,
+    LAST_STEERING,
+    LATERAL,
+    LONGITUDE,
+    NOW_X,
+    NOW_Y,
+    POSE_THETA,
+    POSE_X,
+    POSE_Y,
+    ROUTE_HEADING,
+    STEERING,
+    THROTTLE,
+    Fleet,
+)
+from harness.fast.rays import cast
+from harness.fast.scenes import (
+    BEFORE,
+    BRAKE,
+    DIR_X,
+    DIR_Y,
+    ENGINE,
+    LENGTH_M,
+    SEG_X,
+    SEG_Y,
+    WHITE,
+    YELLOW,
+    Scenes,
+)
+from harness.fast.sensing import cast_bodies
+from harness.fast.traffic import (
+    BODY_TABLE,
+    HERE_AGENT,
+    HERE_BODY,
+    HERE_PULL,
+    HERE_THETA,
+    HERE_TURN,
+    HERE_VX,
+    HERE_VY,
+    HERE_X,
+    HERE_Y,
+    STEP,
+)
+from harness.fast.vehicle import LENGTH, OZ, VX, VY, WIDTH
+
+SIZE: Final = ROUTE_VIEW_SIZE
+WAYS: Final = np.array([2.0, 4.0, 7.0, 10.0, 14.0, 18.0, 22.0, 26.0, 30.0, 35.0, 40.0])
+CORRIDOR: Final = np.array([2.0, 6.0, 10.0, 16.0, 22.0, 30.0])
+"""Distances along the route of the way points and of the places where the road's width is measured, m."""
+LINE_RAYS: Final = 24
+LINE_REACH: Final = 30.0
+BODY_RAYS: Final = 36
+BODY_REACH: Final = 50.0
+VEHICLES: Final = 8
+VEHICLE: Final = 14
+LOOK_AHEAD: Final = 5.0
+"""How far ahead the closest approach of two straight drives is looked for, s."""
+ROOM: Final = 10.0
+BESIDE: Final = 5.0
+_TURN: Final = 2 * math.pi
+_OUT_OF_SIGHT: Final = 80.0
+
+
+@kernel
+def _clip(value: float) -> float:
+    return min(max(value, -1.0), 1.0)
+
+
+@kernel
+def observe_route(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: int) -> None:
+    """Write the observation of one environment; see the module for what each number is."""
+    scene, drive, values = fleet.scene[e], fleet.drive[e], fleet.observation[e]
+    route = scenes.route[scenes.route_of[scene] : scenes.route_of[scene + 1]]
+    cells = scenes.cells[scenes.cell_of[scene] : scenes.cell_of[scene + 1]]
+    entries = scenes.entries[scenes.entry_of[scene] : scenes.entry_of[scene + 1]]
+    lines, grid = scenes.lines[scenes.line_of[scene] : scenes.line_of[scene + 1]], scenes.grid[scene]
+    _own(scenes.facts[scene], drive, fleet.body[e], (fleet.horizon[e] - fleet.step[e]) * STEP, values)
+    place = _ways(route, drive, values, 18)
+    for kind in (YELLOW, WHITE):
+        for index in range(LINE_RAYS):
+            angle = (index + LINE_RAYS // 4) * (_TURN / LINE_RAYS) + drive[POSE_THETA]
+            share = cast(
+                grid,
+                cells,
+                entries,
+                lines,
+                drive[POSE_X],
+                drive[POSE_Y],
+                math.cos(angle),
+                math.sin(angle),
+                LINE_REACH,
+                kind,
+            )
+            values[place + index] = 1.0 - share
+        place += LINE_RAYS
+    cast_bodies(drive, here, count, BODY_RAYS, BODY_REACH, values[place : place + BODY_RAYS])
+    for index in range(BODY_RAYS):
+        values[place + index] = 1.0 - values[place + index]
+    place = _vehicles(scenes, fleet, e, here, count, values, place + BODY_RAYS)
+    place = _corridor(route, drive, grid, cells, entries, lines, values, place)
+    _beside(drive, grid, cells, entries, lines, values, place)
+
+
+@kernel
+def _own(facts: Floats, drive: Floats, body: Floats, time: float, values: Singles) -> None:
+    """The ego: motion, action, where it is on its route, what its car can do; `time` left, s."""
+    fx, fy = drive[NOW_X], drive[NOW_Y]
+    ahead, left = body[VX] * fx + body[VY] * fy, body[VY] * fx - body[VX] * fy
+    error = drive[ROUTE_HEADING] - drive[POSE_THETA]
+    remaining = max(facts[LENGTH_M] - drive[LONGITUDE], 0.0)
+    needed = remaining / max(time, STEP)
+    completion = drive[COMPLETION]
+    values[0], values[1], values[2] = _clip(ahead / 25), _clip(left / 5), _clip(body[OZ] / 1.5)
+    values[3], values[4], values[5] = drive[STEERING], drive[LAST_STEERING], drive[THROTTLE]
+    # MetaDrive's lateral offset is positive to the right.
+    values[6], values[7] = _clip(-drive[LATERAL] / 12), _clip(-drive[LATERAL] / 3)
+    values[8], values[9] = math.sin(error), math.cos(error)
+    values[10], values[11], values[12] = _clip(remaining / 100), _clip(remaining / 20), _clip(time / 9)
+    values[13], values[14] = _clip(needed / 25), _clip((ahead - needed) / 10)
+    values[15], values[16] = _clip((facts[ENGINE] - 800) / 50), _clip((facts[BRAKE] - 130) / 50)
+    values[17] = _clip(completion) if completion == completion else 0.0
+
+
+@kernel
+def _along(route: Floats, longitude: float) -> Numbers:
+    """Place and direction on the route at a longitude (m), beyond the ends straight on: x, y, dx, dy."""
+    low, high = 0, len(route) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if route[middle, BEFORE] <= longitude:
+            low = middle
+        else:
+            high = middle - 1
+    rest = longitude - route[low, BEFORE]
+    dx, dy = route[low, DIR_X], route[low, DIR_Y]
+    return route[low, SEG_X] + rest * dx, route[low, SEG_Y] + rest * dy, dx, dy
+
+
+@kernel
+def _ways(route: Floats, drive: Floats, values: Singles, place: int) -> int:
+    fx, fy = drive[NOW_X], drive[NOW_Y]
+    for index in range(len(WAYS)):
+        x, y, _, _ = _along(route, drive[LONGITUDE] + WAYS[index])
+        dx, dy = x - drive[POSE_X], y - drive[POSE_Y]
+        values[place + 2 * index] = _clip((dx * fx + dy * fy) / 40)
+        values[place + 2 * index + 1] = _clip((dy * fx - dx * fy) / 40)
+    return place + 2 * len(WAYS)
+
+
+@kernel
+def _corridor(
+    route: Floats, drive: Floats, grid: Floats, cells: Ints, entries: Ints, lines: Floats, values: Singles, place: int
+) -> int:
+    """Room right and left of the route further on."""
+    for index in range(len(CORRIDOR)):
+        x, y, dx, dy = _along(route, drive[LONGITUDE] + CORRIDOR[index])
+        right = cast(grid, cells, entries, lines, x, y, dy, -dx, ROOM, YELLOW)
+        left = cast(grid, cells, entries, lines, x, y, -dy, dx, ROOM, YELLOW)
+        values[place + 2 * index], values[place + 2 * index + 1] = right, left
+    return place + 2 * len(CORRIDOR)
+
+
+@kernel
+def _beside(
+    drive: Floats, grid: Floats, cells: Ints, entries: Ints, lines: Floats, values: Singles, place: int
+) -> None:
+    """Room beside the corners of the car."""
+    fx, fy = drive[NOW_X], drive[NOW_Y]
+    for index in range(4):
+        along = 0.5 * LENGTH if index < 2 else -0.5 * LENGTH
+        side = 1.0 if index % 2 == 0 else -1.0
+        aside = 0.5 * WIDTH * side
+        x, y = drive[POSE_X] + along * fx - aside * fy, drive[POSE_Y] + along * fy + aside * fx
+        values[place + index] = cast(grid, cells, entries, lines, x, y, -side * fy, side * fx, BESIDE, YELLOW)
+
+
+@kernel
+def _approach(drive: Floats, own: Floats, here: Floats, index: int) -> Numbers:
+    """When (s, from now on) and how near (m) somebody comes if both drive straight on, within the time looked ahead."""
+    dx, dy = here[index, HERE_X] - drive[POSE_X], here[index, HERE_Y] - drive[POSE_Y]
+    vx, vy = here[index, HERE_VX] - own[VX], here[index, HERE_VY] - own[VY]
+    square = vx * vx + vy * vy
+    time = min(max(-(dx * vx + dy * vy) / square, 0.0), LOOK_AHEAD) if square > 1e-6 else 0.0
+    return time, math.hypot(dx + time * vx, dy + time * vy)
+
+
+@kernel
+def _vehicles(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: int, values: Singles, place: int) -> int:
+    """The vehicles that will come closest; zeros where there are fewer."""
+    drive, own, first = fleet.drive[e], fleet.body[e], scenes.agent_of[fleet.scene[e]]
+    for index in range(VEHICLES * VEHICLE):
+        values[place + index] = 0.0
+    last, previous = -1.0, -1
+    for slot in range(VEHICLES):
+        best, least = -1, math.inf
+        for index in range(count):
+            if BODY_TABLE[int(here[index, HERE_BODY]), bodies.CLASS] != bodies.VEHICLE:
+                continue
+            dx, dy = here[index, HERE_X] - drive[POSE_X], here[index, HERE_Y] - drive[POSE_Y]
+            if dx * dx + dy * dy > _OUT_OF_SIGHT * _OUT_OF_SIGHT:
+                continue
+            # The nearer now, the better, among those that come equally close.
+            nearness = _approach(drive, own, here, index)[1] + 0.1 * math.hypot(dx, dy)
+            if nearness < least and (nearness > last or (nearness == last and index > previous)):
+                best, least = index, nearness
+        if best < 0:
+            break
+        last, previous = least, best
+        size = scenes.sizes[first + int(here[best, HERE_AGENT])]
+        _vehicle(
+            drive, own, here, best, size[0], size[1], values[place + slot * VEHICLE : place + (slot + 1) * VEHICLE]
+        )
+    return place + VEHICLES * VEHICLE
+
+
+@kernel
+def _vehicle(
+    drive: Floats, own: Floats, here: Floats, index: int, length: float, width: float, values: Singles
+) -> None:
+    """One vehicle: 1; place ahead and left (50 m); sine and cosine of its heading; velocity relative to the ego ahead
+    and left (20 m/s); length (10 m), width (4 m); turn rate (1 rad/s), change of speed (5 m/s²); time (5 s) and
+    distance (20 m) of the closest approach; distance now (50 m).
+    """
+    fx, fy = drive[NOW_X], drive[NOW_Y]
+    dx, dy = here[index, HERE_X] - drive[POSE_X], here[index, HERE_Y] - drive[POSE_Y]
+    vx, vy = here[index, HERE_VX] - own[VX], here[index, HERE_VY] - own[VY]
+    turned = here[index, HERE_THETA] - drive[POSE_THETA]
+    time, distance = _approach(drive, own, here, index)
+    values[0] = 1.0
+    values[1], values[2] = _clip((dx * fx + dy * fy) / 50), _clip((dy * fx - dx * fy) / 50)
+    values[3], values[4] = math.sin(turned), math.cos(turned)
+    values[5], values[6] = _clip((vx * fx + vy * fy) / 20), _clip((vy * fx - vx * fy) / 20)
+    values[7], values[8] = _clip(length / 10), _clip(width / 4)
+    values[9], values[10] = _clip(here[index, HERE_TURN]), _clip(here[index, HERE_PULL] / 5)
+    values[11], values[12] = time / LOOK_AHEAD, _clip(distance / 20)
+    values[13] = _clip(math.hypot(dx, dy) / 50)

@@ -1,0 +1,233 @@
+"""One step of many environments, and their beginnings: the order in which everything happens.
+
+As in `GauntletEnv.step`: the action sets the wheels, five ticks of physics follow, the pose is read (Panda3D shows the
+one before the last tick's motion; the velocity is current), the route is followed, lines and contacts are looked up at
+the true pose, traffic moves on, and what happened is judged and observed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from harness.fast import bodies
+from harness.fast.compiled import Floats, Ints, kernel
+from harness.fast.contacts import meet, still_touching
+from harness.fast.fleet import (
+    CRASH_HUMAN,
+    CRASH_OBJECT,
+    CRASH_VEHICLE,
+    FORWARD_X,
+    FORWARD_Y,
+    GEOMETRY,
+    GEOMETRY_OPPONENT,
+    LAST_STEERING,
+    LAST_X,
+    LAST_Y,
+    NEAR,
+    NOW_X,
+    NOW_Y,
+    ON_BROKEN,
+    ON_WHITE,
+    ON_YELLOW,
+    PAST_STEP,
+    POSE_THETA,
+    POSE_X,
+    POSE_Y,
+    RIGHT_X,
+    RIGHT_Y,
+    STEERING,
+    THROTTLE,
+    UNSOUND,
+    Fleet,
+    Rules,
+)
+from harness.fast.ground import TOUCHING_STEPS, bear
+from harness.fast.judging import judge
+from harness.fast.overlap import KIND, TOUCHED
+from harness.fast.progress import follow
+from harness.fast.rays import lines_under
+from harness.fast.route_view import observe_route
+from harness.fast.scenes import (
+    BRAKE,
+    BROKEN,
+    ENGINE,
+    LENGTH_M,
+    OPPONENT,
+    START_HEADING,
+    START_VX,
+    START_VY,
+    START_X,
+    START_Y,
+    WHITE,
+    YELLOW,
+    Scenes,
+)
+from harness.fast.sensing import observe
+from harness.fast.traffic import HERE, HERE_AGENT, advance, approach, boxes_meet
+from harness.fast.vehicle import (
+    LENGTH,
+    QW,
+    QX,
+    QY,
+    QZ,
+    TICKS,
+    WHEEL,
+    WIDTH,
+    X,
+    Y,
+    controls,
+    fall,
+    move,
+    place,
+    push,
+    rotation_of,
+    stand,
+)
+
+_SPAN: Final = 0.5 * math.hypot(LENGTH, WIDTH)
+
+
+@kernel
+def step_range(scenes: Scenes, fleet: Fleet, rules: Rules, actions: Floats, first: int, last: int) -> None:
+    """Advance the environments first … last - 1 by 0.1 s.
+
+    Args:
+        scenes, fleet, rules: Everything.
+        actions: [N, 2] steering and throttle in [-1, 1].
+        first, last: Which environments.
+    """
+    points, wheels, pose = np.empty((NEAR, 2, 5)), np.zeros((4, WHEEL)), np.empty(6)
+    here = np.empty((fleet.seen.shape[1], HERE))
+    for e in range(first, last):
+        steering, throttle = min(max(actions[e, 0], -1.0), 1.0), min(max(actions[e, 1], -1.0), 1.0)
+        drive = fleet.drive[e]
+        drive[LAST_X], drive[LAST_Y] = drive[NOW_X], drive[NOW_Y]
+        drive[LAST_STEERING] = drive[STEERING]
+        drive[STEERING], drive[THROTTLE] = steering, throttle
+        fleet.flags[e] = False
+        _simulate(scenes, fleet, e, steering, throttle, points, wheels, pose)
+        fleet.step[e] += 1
+        _finish(scenes, fleet, e, rules, pose, here)
+        judge(fleet, e, rules)
+
+
+@kernel
+def _simulate(
+    scenes: Scenes, fleet: Fleet, e: int, steering: float, throttle: float, points: Floats, wheels: Floats, pose: Floats
+) -> None:
+    """Five ticks of physics; `pose` [6] is the pose before the last tick's motion."""
+    body, facts = fleet.body[e], scenes.facts[fleet.scene[e]]
+    angle, force, brake = controls(body, steering, throttle, facts[ENGINE], facts[BRAKE])
+    others, count = fleet.near[e], fleet.near_count[e]
+    for tick in range(TICKS):
+        if tick == TICKS - 1:
+            pose[0], pose[1] = body[X], body[Y]
+            pose[2], pose[3], pose[4], pose[5] = body[QW], body[QX], body[QY], body[QZ]
+        fall(body)
+        if fleet.step[e] < TOUCHING_STEPS:
+            bear(body, fleet.corners[e])
+        if count > 0:
+            r = rotation_of(body[QW], body[QX], body[QY], body[QZ])
+            meet(body, r, others, count, points, fleet.memory[e])
+        move(body)
+        push(body, angle, force, brake, wheels)
+    if count > 0:
+        still_touching(body, rotation_of(body[QW], body[QX], body[QY], body[QZ]), others, count)
+
+
+@kernel
+def _read(drive: Floats, pose: Floats) -> None:
+    """What Panda3D shows of a pose [6] (x, y, quaternion)."""
+    r = rotation_of(pose[2], pose[3], pose[4], pose[5])
+    size = math.hypot(r[1], r[4])
+    drive[POSE_X], drive[POSE_Y], drive[POSE_THETA] = pose[0], pose[1], math.atan2(r[4], r[1])
+    drive[FORWARD_X], drive[FORWARD_Y], drive[RIGHT_X], drive[RIGHT_Y] = r[1], r[4], r[0], r[3]
+    drive[NOW_X], drive[NOW_Y] = r[1] / size, r[4] / size
+
+
+@kernel
+def _finish(scenes: Scenes, fleet: Fleet, e: int, rules: Rules, pose: Floats, here: Floats) -> None:
+    """Everything after the physics, up to the observation."""
+    scene, drive, flags = fleet.scene[e], fleet.drive[e], fleet.flags[e]
+    _read(drive, pose)
+    route = scenes.route[scenes.route_of[scene] : scenes.route_of[scene + 1]]
+    follow(route, scenes.facts[scene, LENGTH_M], drive)
+    _stand_on(scenes, fleet, e)
+    for index in range(fleet.near_count[e]):
+        if fleet.near[e, index, TOUCHED] > 0:
+            kind = int(fleet.near[e, index, KIND])
+            flags[CRASH_VEHICLE] |= kind == bodies.VEHICLE
+            flags[CRASH_HUMAN] |= kind == bodies.HUMAN
+            flags[CRASH_OBJECT] |= kind == bodies.OBJECT
+    flags[UNSOUND] = not stand(fleet.body[e])
+    count = advance(scenes, fleet, e, rules.filter_overlapping, here)
+    approach(scenes, fleet, e, here, count)
+    _compare_boxes(scenes, fleet, e, here, count)
+    if rules.route:
+        observe_route(scenes, fleet, e, here, count)
+    else:
+        observe(scenes, fleet, e, rules, here, count)
+
+
+@kernel
+def _stand_on(scenes: Scenes, fleet: Fleet, e: int) -> None:
+    """Lines under the ego's true pose."""
+    scene, body, flags = fleet.scene[e], fleet.body[e], fleet.flags[e]
+    r = rotation_of(body[QW], body[QX], body[QY], body[QZ])
+    size = math.hypot(r[1], r[4])
+    found = lines_under(
+        scenes.grid[scene],
+        scenes.cells[scenes.cell_of[scene] : scenes.cell_of[scene + 1]],
+        scenes.entries[scenes.entry_of[scene] : scenes.entry_of[scene + 1]],
+        scenes.lines[scenes.line_of[scene] : scenes.line_of[scene + 1]],
+        body[X],
+        body[Y],
+        r[1] / size,
+        r[4] / size,
+    )
+    flags[ON_WHITE] = (found & WHITE) > 0
+    flags[ON_YELLOW] = (found & YELLOW) > 0
+    flags[ON_BROKEN] = (found & BROKEN) > 0
+
+
+@kernel
+def _compare_boxes(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: int) -> None:
+    """Whether the ego's box (late pose, simulated size) meets a vehicle's of its logged size."""
+    scene, flags = fleet.scene[e], fleet.flags[e]
+    first, opponent = scenes.agent_of[scene], int(scenes.facts[scene, OPPONENT])
+    for index in range(count):
+        agent = int(here[index, HERE_AGENT])
+        size = scenes.sizes[first + agent]
+        if scenes.vehicle[first + agent] and boxes_meet(fleet.drive[e], LENGTH, WIDTH, here[index], size[0], size[1]):
+            flags[GEOMETRY] = True
+            flags[GEOMETRY_OPPONENT] |= agent == opponent
+
+
+@kernel
+def begin(scenes: Scenes, fleet: Fleet, rules: Rules, which: Ints) -> None:
+    """Begin episodes in the environments `which` [K]; their scene, horizon and plan are set beforehand."""
+    here, pose = np.empty((fleet.seen.shape[1], HERE)), np.empty(6)
+    for e in which:
+        facts, body = scenes.facts[fleet.scene[e]], fleet.body[e]
+        place(body, facts[START_X], facts[START_Y], facts[START_HEADING], facts[START_VX], facts[START_VY])
+        fleet.corners[e] = 0.0
+        fleet.memory[e] = 0.0
+        fleet.drive[e] = 0.0
+        fleet.seen[e] = -1
+        fleet.past[e, :, PAST_STEP] = -1.0
+        fleet.flags[e] = False
+        fleet.step[e] = fleet.blocked[e] = fleet.near_count[e] = 0
+        pose[0], pose[1] = body[X], body[Y]
+        pose[2], pose[3], pose[4], pose[5] = body[QW], body[QX], body[QY], body[QZ]
+        _read(fleet.drive[e], pose)
+        # The route is looked up twice, so that nothing has been driven yet.
+        drive = fleet.drive[e]
+        drive[LAST_X], drive[LAST_Y] = drive[NOW_X], drive[NOW_Y]
+        scene = fleet.scene[e]
+        follow(scenes.route[scenes.route_of[scene] : scenes.route_of[scene + 1]], facts[LENGTH_M], drive)
+        _finish(scenes, fleet, e, rules, pose, here)
+        fleet.reward[e] = fleet.cost[e] = 0.0
+        fleet.terminated[e] = fleet.truncated[e] = False

@@ -1,0 +1,213 @@
+"""The fast engine against MetaDrive: the same scenes, the same actions, the same numbers."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.engine import EngineConfig, GauntletEnv
+from harness.errors import ConfigError, EngineError, PolicyError
+from harness.fast.fleet import CRASH_HUMAN, CRASH_OBJECT, CRASH_VEHICLE, LOST, ON_WHITE, ON_YELLOW
+from harness.fast.packing import settled_scenes
+from harness.fast.vector import FastVectorEnv
+from harness.interfaces import AttackPlan
+from scenarios.scenario import Kind
+from tests.scenes import Agent, crossing, straight_road
+from tests.sources import ListSource
+
+STEPS = 60
+WALKER = Agent("walker", 38.0, 3.0, -math.pi / 2, 1.0, Kind.PEDESTRIAN, (0.7, 0.7, 1.8))
+CONE = Agent("cone", 25.0, -1.2, 0.0, 0.0, Kind.CONE, (0.4, 0.4, 1.0))
+
+
+def crowd():
+    """Somebody of every kind along the road."""
+    return [
+        Agent("behind", -14.0, 0.0, 0.0, 10.0),
+        Agent("truck", 30.0, 3.5, 0.0, 8.0, size=(9.0, 2.5, 3.0)),
+        replace(WALKER, x=45.0, y=9.0),
+        Agent("cyclist", 25.0, -4.0, 0.0, 5.0, Kind.CYCLIST, (1.8, 0.6, 1.8)),
+        replace(CONE, x=60.0, y=-1.9),
+        Agent("late", 20.0, 0.3, 0.0, 9.0, first=5),
+    ]
+
+
+def scenes():
+    return [
+        straight_road(extra=crowd()),
+        crossing(origin=(900.0, -400.0), rotation=0.4),
+        straight_road(scene_id="slow", extra=[Agent("slow", 16.0, 0.4, 0.0, 5.0)]),
+        straight_road(scene_id="walker", extra=[WALKER]),
+        straight_road(scene_id="cone", extra=[CONE]),
+    ]
+
+
+def plan_of(scenario):
+    """The opponent swerves into the ego's way."""
+    states = scenario.states(scenario.opponent).copy()
+    states[:, 1] += np.linspace(0, -2.5, len(states))
+    states[:, 2] -= 0.05
+    return AttackPlan(states=states, valid=np.ones(len(states), bool))
+
+
+def actions_of(seed):
+    rng = np.random.default_rng(seed)
+    noise = np.zeros(2)
+    rows = []
+    for _ in range(STEPS):
+        noise = 0.85 * noise + rng.normal(size=2) * (0.003 * seed, 0.15)
+        rows.append(np.clip(noise + np.array([0.0, 0.35]), -1, 1))
+    return np.array(rows, np.float32)
+
+
+@pytest.fixture(scope="module", params=["cat", "metadrive", "route"])
+def both(request):
+    """Observations, rewards, endings, flags of both engines; three scenes, and the second one attacked."""
+    config = EngineConfig(
+        horizon=STEPS, observation=request.param, reward="metadrive" if request.param == "metadrive" else "cat"
+    )
+    loaded = scenes()
+    episodes = [(0, None), (1, None), (2, None), (3, None), (4, None), (1, plan_of(loaded[1]))]
+    slow = GauntletEnv(ListSource(loaded), config)
+    stock = {"observation": [], "reward": [], "ended": [], "place": [], "flags": []}
+    try:
+        for seed, (scene, plan) in enumerate(episodes):
+            observation, _ = slow.reset(options={"scenario": scene, "plan": plan})
+            rows = {"observation": [observation], "reward": [], "ended": [], "place": [], "flags": []}
+            for action in actions_of(seed):
+                observation, reward, terminated, _, info = slow.step(action)
+                ego = slow._ego
+                rows["observation"].append(observation)
+                rows["reward"].append(reward)
+                rows["ended"].append(terminated)
+                rows["place"].append([ego.x, ego.y, ego.theta, ego.vx, ego.vy])
+                crashes = [ego.crash_vehicle, ego.crash_human, ego.crash_object]
+                rows["flags"].append(
+                    [*crashes, ego.on_white_continuous_line, ego.on_yellow_continuous_line, info["out_of_road"]]
+                )
+            for name, values in rows.items():
+                stock[name].append(values)
+    finally:
+        slow.close()
+    return {name: np.array(values) for name, values in stock.items()}, play(config, episodes)
+
+
+def parsed():
+    return settled_scenes(ListSource(scenes()))
+
+
+def play(config, episodes):
+    fast = FastVectorEnv(parsed(), len(episodes), config)
+    first, _ = fast.reset(options={"episodes": episodes})
+    rows = {"observation": [first], "reward": [], "ended": [], "place": [], "flags": []}
+    actions = np.stack([actions_of(seed) for seed in range(len(episodes))], axis=1)
+    # Episodes go on after their end, as MetaDrive's do.
+    fast._begin = lambda which: None
+    for action in actions:
+        _, reward, terminated, _, info = fast.step(action)
+        rows["observation"].append(info["final_obs"])
+        rows["reward"].append(reward)
+        rows["ended"].append(terminated)
+        rows["place"].append(np.column_stack([fast.fleet.drive[:, :3], fast.fleet.body[:, 7:9]]))
+        rows["flags"].append(fast.fleet.flags[:, [CRASH_VEHICLE, CRASH_HUMAN, CRASH_OBJECT, ON_WHITE, ON_YELLOW, LOST]])
+    fast.close()
+    return {name: np.swapaxes(np.array(values), 0, 1) for name, values in rows.items()}
+
+
+def until_contact(rows, episode):
+    """Steps up to the first one with a contact."""
+    crashed = np.flatnonzero(rows["flags"][episode, :, :3].any(axis=1))
+    return int(crashed[0]) + 1 if len(crashed) else STEPS
+
+
+def test_the_car_is_where_metadrives_is(both):
+    slow, fast = both
+    for episode in range(len(slow["place"])):
+        # Within the step of a contact, its tick decides.
+        until = until_contact(slow, episode) - 1
+        away = np.abs(slow["place"][episode, :until] - fast["place"][episode, :until])
+        assert away[:, :2].max() < 0.01, episode
+        assert away[:, 2:].max() < 0.02, episode
+
+
+def test_contacts_and_lines_are_metadrives(both):
+    slow, fast = both
+    seen = np.zeros(6, bool)
+    for episode in range(len(slow["flags"])):
+        until = until_contact(slow, episode)
+        assert np.array_equal(slow["flags"][episode, :until], fast["flags"][episode, :until]), episode
+        seen |= slow["flags"][episode, :until].any(axis=0)
+    # Vehicle, person, object, white line: the scenes show what they should.
+    assert seen[:4].all()
+
+
+def test_observations_rewards_and_endings_are_metadrives(both):
+    slow, fast = both
+    for episode in range(len(slow["reward"])):
+        until = until_contact(slow, episode)
+        gap = np.abs(slow["observation"][episode, :until] - fast["observation"][episode, :until])
+        assert (gap > 0.01).mean() < 0.003, episode
+        assert np.abs(slow["reward"][episode, :until] - fast["reward"][episode, :until]).max() < 0.01, episode
+        assert np.array_equal(slow["ended"][episode, :until], fast["ended"][episode, :until]), episode
+
+
+@pytest.fixture(scope="module")
+def road():
+    return parsed()
+
+
+def rollout(road, threads=1, seed=5, steps=70):
+    env = FastVectorEnv(road, 6, EngineConfig(horizon=25), threads=threads)
+    rng = np.random.default_rng(0)
+    rows = [env.reset(seed=seed)[0]]
+    played = []
+    for _ in range(steps):
+        observation, reward, _, truncated, info = env.step(rng.uniform(-1, 1, (6, 2)).astype(np.float32))
+        rows.append(np.column_stack([observation, reward, truncated, info["final_obs"]]))
+        played.append(info["scene"])
+    env.close()
+    return np.concatenate([row.ravel() for row in rows]), np.array(played)
+
+
+def test_a_seed_decides_everything_and_threads_nothing(road):
+    first, played = rollout(road)
+    assert len(np.unique(played)) == len(road)
+    assert np.array_equal(first, rollout(road)[0])
+    assert np.array_equal(first, rollout(road, threads=3)[0])
+    assert not np.array_equal(played, rollout(road, seed=6)[1])
+
+
+def test_an_ended_episode_is_followed_by_the_next_within_the_step(road):
+    env = FastVectorEnv(road, 2, EngineConfig(horizon=3))
+    begun, _ = env.reset(options={"episodes": [(0, None), (2, None)]})
+    env._episodes = type("Same", (), {"draw": lambda self, count: [(0, None)] * count})()
+    for step in range(1, 4):
+        observation, _, _, truncated, info = env.step(np.zeros((2, 2), np.float32))
+        assert truncated.tolist() == [step == 3] * 2
+        assert info["final"].tolist() == [step == 3] * 2
+    assert np.array_equal(observation[0], begun[0])
+    assert not np.array_equal(info["final_obs"][0], begun[0])
+    assert env.fleet.step.tolist() == [0, 0]
+    assert env.observation_space.contains(observation)
+
+
+def test_what_cannot_be_played_is_refused(road):
+    for options, words in (
+        (EngineConfig(traffic="idm-path"), "traffic 'idm-path'"),
+        (EngineConfig(observation="none"), "'none'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            FastVectorEnv(road, 1, options)
+    with pytest.raises(ConfigError, match="no scenes"):
+        FastVectorEnv([], 1)
+    env = FastVectorEnv(road, 1)
+    with pytest.raises(EngineError, match="reset"):
+        env.step(np.zeros((1, 2), np.float32))
+    for episodes, words in ((((9, None),), "outside"), ((), "expected 1")):
+        with pytest.raises(ConfigError, match=words):
+            env.reset(options={"episodes": episodes})
+    env.reset(seed=0)
+    for action in (np.full((1, 2), np.nan, np.float32), np.zeros(2, np.float32)):
+        with pytest.raises(PolicyError, match="finite"):
+            env.step(action)

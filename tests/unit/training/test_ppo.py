@@ -1,0 +1,93 @@
+"""Proximal policy optimisation: advantages by hand, a task that it must learn, and seeds."""
+
+from types import MappingProxyType
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from harness.training.ppo import PPO, PPOConfig, ReturnScale, advantages
+
+SMALL = PPOConfig(steps=32, minibatch=256, hidden=16, learning_rate=3e-3, gamma=0.9)
+
+
+class Targets(VectorEnv):
+    """Sees a number; the reward is how near the steering comes to it; ten steps an episode."""
+
+    metadata = MappingProxyType({"autoreset_mode": AutoresetMode.SAME_STEP})
+
+    def __init__(self, count=32):
+        self.num_envs = count
+        self.single_observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+        self.single_action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def _draw(self):
+        self.seen = self.rng.uniform(-0.8, 0.8, (self.num_envs, 1)).astype(np.float32)
+        return self.seen
+
+    def reset(self, *, seed=None, options=None):
+        self.rng, self.steps = np.random.default_rng(seed), np.arange(self.num_envs) % 10
+        return self._draw(), {}
+
+    def step(self, actions):
+        reward = 1 - np.abs(actions[:, 0] - self.seen[:, 0])
+        self.steps += 1
+        cut = self.steps == 10
+        self.steps[cut] = 0
+        last = self.seen
+        return self._draw(), reward, np.zeros(self.num_envs, bool), cut, {"final_obs": last}
+
+
+def test_advantages_by_hand():
+    rewards = np.array([[1.0], [2.0], [3.0], [4.0]], np.float32)
+    values = np.array([[0.5], [0.5], [0.5], [0.5]], np.float32)
+    ended = np.array([[False], [True], [True], [False]])
+    cut = np.array([[False], [False], [True], [False]])
+    finals = np.array([[0.0], [0.0], [10.0], [0.0]], np.float32)
+    found = advantages(rewards, values, ended, cut, np.array([7.0], np.float32), finals, 0.9, 0.5)
+    fourth = 4 + 0.9 * 7 - 0.5
+    third = 3 + 0.9 * 10 - 0.5  # Its time was up: the value of going on counts.
+    second = 2 - 0.5  # It ended.
+    first = 1 + 0.9 * 0.5 - 0.5 + 0.45 * second
+    assert found[:, 0] == pytest.approx([first, second, third, fourth])
+
+
+def test_the_spread_of_returns_is_that_of_all_so_far():
+    rng, scale, returns = np.random.default_rng(0), ReturnScale(4, 0.9), []
+    total = np.zeros(4)
+    for _ in range(50):
+        rewards, ended = rng.normal(size=4), rng.random(4) < 0.1
+        total = total * 0.9 + rewards
+        returns.append(total.copy())
+        assert scale.scale(rewards, ended) == pytest.approx(rewards / np.sqrt(scale.square + 1e-8), rel=1e-5)
+        total[ended] = 0
+    assert scale.square == pytest.approx(np.var(returns), rel=1e-3)
+
+
+def trained(seed, steps=32 * 32 * 12):
+    learner = PPO(Targets(), SMALL, total_steps=steps, seed=seed)
+    reports = []
+    learner.learn(reports.append)
+    return learner, reports
+
+
+def test_it_learns_and_a_seed_repeats_it():
+    learner, reports = trained(3)
+    assert reports[0]["reward"] < 0.6
+    seen = np.linspace(-0.8, 0.8, 9, dtype=np.float32)[:, None]
+    mean, _ = learner.evaluate(seen)
+    assert np.abs(mean[:, 0] - seen[:, 0]).mean() < 0.15
+    again, more = trained(3)
+    assert reports == more
+    assert all(
+        np.array_equal(a.detach(), b.detach())
+        for a, b in zip(learner.model.parameters(), again.model.parameters(), strict=True)
+    )
+
+
+def test_the_spread_of_actions_falls_to_its_end():
+    learner = PPO(Targets(), SMALL, total_steps=32 * 32 * 2, seed=0)
+    assert learner.spread == pytest.approx((0.22, 0.4))
+    learner.learn()
+    assert learner.spread == pytest.approx((0.04, 0.15))
