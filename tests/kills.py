@@ -223,10 +223,9 @@ def catches(process: int, number: signal.Signals) -> bool:
 
 def kill(process: subprocess.Popen[bytes], number: signal.Signals, whole_group: bool, log: Path) -> list[str]:
     """Send a signal and wait; what is wrong about how the process ended."""
-    # Before it has imported the package, the process ends as the system ends it.
-    expected = (
-        {CODES[number], 0} | ({-number} if not catches(process.pid, number) else set()) if number in CODES else set()
-    )
+    # Before it has imported the package, the process ends as Python ends it, which takes no care of SIGTERM.
+    began = catches(process.pid, signal.SIGTERM)
+    expected = ({CODES[number], 0} if began else {CODES[number], 0, -number}) if number in CODES else set()
     (os.killpg if whole_group else os.kill)(process.pid, number)
     try:
         code = process.wait(60)
@@ -238,7 +237,7 @@ def kill(process: subprocess.Popen[bytes], number: signal.Signals, whole_group: 
     if expected and code not in expected:
         faults.append(f"{number.name}: exit code {code}, expected {CODES[number]}")
     text = log.read_text(errors="replace")
-    if number in CODES and ("Traceback" in text or "Exception ignored" in text):
+    if began and number in CODES and ("Traceback" in text or "Exception ignored" in text):
         faults.append(f"{number.name}: a traceback: {text[-600:]!r}")
     end = time.monotonic() + GONE_S
     while (left := left_behind(process.pid)) and time.monotonic() < end:
