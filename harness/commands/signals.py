@@ -47,7 +47,10 @@ def exception_of(number: int) -> KeyboardInterrupt:
 
 
 def signal_of(error: KeyboardInterrupt) -> signal.Signals:
-    """The signal that an exception of `exception_of` stands for."""
+    """The signal that an exception of `exception_of`, which has been caught, stands for."""
+    # Python ends itself by SIGINT where the text that it ran last was interrupted (a data class is made of text),
+    # whoever caught that; any other text makes it forget.
+    exec("")
     return error.number if isinstance(error, Terminated) else signal.SIGINT
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -22,10 +23,17 @@ NUMBERS = pytest.mark.parametrize(
 ALL = pytest.mark.parametrize(("number", "code"), [(number, 128 + number) for number in signals.CODES])
 
 
-def run(script: str, number: int, *, times: int = 1) -> tuple[int, str, str]:
-    """A program that prints `ready` and is then sent a signal; returns exit code, output and errors."""
+def run(script: str, number: int, *, times: int = 1, folder: Path | None = None) -> tuple[int, str, str]:
+    """A program that prints `ready` and is then sent a signal; returns exit code, output and errors.
+
+    With a folder it is run as `python -m` runs a module, else as `python -c`.
+    """
+    how, more = ["-c", textwrap.dedent(script)], {}
+    if folder is not None:
+        (folder / "program.py").write_text(textwrap.dedent(script))
+        how, more = ["-m", "program"], {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, *how], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | more
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -117,6 +125,18 @@ def test_what_is_printed_to_a_terminal_that_is_gone_goes_nowhere(tmp_path):
     finally:
         os.close(terminal), os.close(file)
     assert (tmp_path / "log").read_text() == "y"
+
+
+def test_ctrl_c_within_code_that_is_made_of_text_has_its_exit_code_too(tmp_path):
+    # As in the making of a data class: Python remembers that such code was interrupted, and would end itself by SIGINT.
+    script = """
+        from harness.commands.scaffold import Session, reported
+        with reported(Session("t")):
+            print("ready", flush=True)
+            exec("import time; time.sleep(20)")
+    """
+    code, _, errors = run(script, signal.SIGINT, folder=tmp_path)
+    assert (code, "Traceback" in errors) == (130, False)
 
 
 @ALL
