@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -138,6 +139,15 @@ class Part(NamedTuple):
     sample: Collection[int] | None = None
 
 
+def fitting(record: Record, scenario: Scenario) -> Record:
+    """The record, as a failed episode where it was made of another scene of the same name."""
+    found, expected = len(record.episode.agents_valid), scenario.num_agents
+    if record.episode.error or found == expected:
+        return record
+    error = f"recorded with {found} agents, but the scene has {expected}: it is another one now"
+    return replace(record, episode=replace(record.episode, error=error))
+
+
 class _Collector:
     """Goes through the scenes once: yields each one's JSON, and gathers the index of all episodes."""
 
@@ -176,7 +186,7 @@ class _Collector:
 
     def _scene(self, number: int, name: str, scenario: Scenario) -> dict[str, object]:
         """A scene with all its episodes."""
-        records = list(self._records(name))
+        records = [fitting(record, scenario) for record in self._records(name)]
         good = [record for record in records if not record.episode.error]
         logged = scenario.position[scenario.ego, scenario.valid[scenario.ego], :2]
         frame = frame_of(np.concatenate([logged, *(places(scenario, record) for record in good)]))

@@ -1,6 +1,7 @@
 """The page of a benchmark, read back by parsing: its data are the records', and names of strangers stay text."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from shapely import Point, Polygon
 
-from harness.episodes.records import UNDISTURBED, CellKey
+from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore
 from harness.errors import RunError
 from harness.files import read_json
 from harness.geometry import box_corners, wrap_angle
@@ -21,6 +22,7 @@ from harness.report.html import write_report
 from harness.report.html.choice import Shown
 from harness.report.html.encoding import ANGLE, CENTIMETRE, POSE_UNITS, pack, pack_track, safe_json, unpack
 from harness.report.html.episodes import OUTCOMES
+from harness.report.html.page import fitting
 from tests.sources import ListSource
 from tests.unit.report.runs import ADVERSARIES, EVIL, SYSTEMS, finished_run, scenes
 
@@ -154,6 +156,16 @@ def test_tracks_are_the_recorded_ones(page: Page, run, source):
             assert entry["id"] == scenario.agent_ids[agent]
             logged = scenario.position[agent, scenario.valid[agent], :2]
             assert np.abs(unpack(entry["log"], POSE_UNITS, 3)[:, :2] + origin - logged).max() <= CENTIMETRE / 2 + 1e-9
+
+
+def test_a_record_of_another_scene_of_that_name_is_a_failed_episode(run, source):
+    key = next(key for key in EpisodeStore(run.folder).keys() if not EpisodeStore(run.folder).read(key).episode.error)
+    record, scenario = EpisodeStore(run.folder).read(key), source[source.ids.index(key.scenario_id)]
+    assert fitting(record, scenario) is record
+    episode = dataclasses.replace(record.episode, agents_valid=record.episode.agents_valid[:-1])
+    error = fitting(dataclasses.replace(record, episode=episode), scenario).episode.error
+    agents = scenario.num_agents
+    assert error == f"recorded with {agents - 1} agents, but the scene has {agents}: it is another one now"
 
 
 def test_others_are_stored_only_where_they_left_the_log(page: Page, source):
