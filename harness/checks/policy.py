@@ -13,7 +13,7 @@ from harness.errors import PolicyError
 from harness.interfaces import STATE, EgoPolicy, EgoView
 from scenarios.scenario import CURRENT_STEP, Scenario
 
-OBSERVATIONS: Final = ("cat", "metadrive", "none")
+OBSERVATIONS: Final = ("cat", "metadrive", "route", "none")
 _ARRAYS: Final = ("ego", "route", "agents", "agent_sizes", "futures")
 
 

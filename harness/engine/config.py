@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Final, Literal
 
+from harness.engine.drive_reward import DriveReward
 from harness.errors import ConfigError
 from scenarios.scenario import Scenario
 
 ObservationName = Literal["cat", "metadrive", "route", "none"]
-RewardName = Literal["cat", "metadrive"]
+RewardName = Literal["cat", "metadrive", "drive"]
 
 TICK: Final = 0.02
 SUBSTEPS: Final = 5
@@ -87,6 +88,7 @@ class RewardPreset:
 
     `exclusive` means CAT's rule: exactly one of arrival, off-road, crash with a vehicle, crash with an object (in
     that priority) replaces the step's reward, and the cost is 1 for the first of off-road, vehicle, object.
+    With `drive`, the reward is `drive_reward` instead, and a contact with a vehicle ends the episode.
     """
 
     success: float
@@ -103,6 +105,7 @@ class RewardPreset:
     exclusive: bool
     off_road_at_yellow_line: bool
     no_negative: bool
+    drive: DriveReward | None = None
 
 
 REWARDS: Final[dict[str, RewardPreset]] = {
@@ -123,6 +126,24 @@ REWARDS: Final[dict[str, RewardPreset]] = {
         exclusive=True,
         off_road_at_yellow_line=True,
         no_negative=False,
+    ),
+    # Off-road and cost as in `cat`; the reward is a sum, see `harness.engine.drive_reward`.
+    "drive": RewardPreset(
+        success=DriveReward().success,
+        off_road=DriveReward().off_road,
+        crash_vehicle=DriveReward().crash_vehicle,
+        crash_object=DriveReward().touch,
+        crash_human=DriveReward().touch,
+        lane_line=0.0,
+        driving=DriveReward().metre,
+        steering=0.0,
+        heading=0.0,
+        lateral=0.0,
+        max_lateral=10.0,
+        exclusive=True,
+        off_road_at_yellow_line=True,
+        no_negative=False,
+        drive=DriveReward(),
     ),
     # SCENARIO_ENV_CONFIG of MetaDrive 0.4.3.
     "metadrive": RewardPreset(
@@ -152,7 +173,7 @@ class EngineConfig:
         horizon: Steps (0.1 s each) after which an episode is truncated; None: where the scene's recording ends, which
             is 90 for the 91 rows of a WOMD scene. CAT trains with 50 and attacks with 90.
         observation: `cat` or `metadrive`, see `SENSORS`; `none` where nobody needs one (steps are much faster).
-        reward: `cat` or `metadrive`, see `REWARDS`.
+        reward: `cat`, `metadrive` or `drive`, see `REWARDS`.
         traffic: What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart`,
             `smart:FILE` (see `harness.traffic.make`), or a third party's name.
         crash_vehicle_done: Whether a contact with a vehicle ends the episode.

@@ -28,7 +28,7 @@ from harness.errors import ConfigError, EngineError, PolicyError
 from harness.geometry import boxes_overlap
 from harness.interfaces import STATE, AttackPlan, EgoView
 from harness.traffic.make import make_traffic
-from scenarios.scenario import Scenario, ScenarioSource
+from scenarios.scenario import DT, Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]
 
@@ -138,7 +138,7 @@ class GauntletEnv(ScenarioEnv):
         ego.navigation.update(ego.x, ego.y)
         self._check_contacts(ego)
         self._live = True
-        verdict = rewards.judge(ego, self.options, self._rewards)
+        verdict = rewards.judge(ego, self.options, self._rewards, (self._horizon - self._step) * DT)
         info = {**verdict.info, **self._facts(ego)}
         self._sensors.begin(scene, self._horizon)
         return self._sensors.observe(ego, self._traffic, 0), info
@@ -256,7 +256,7 @@ class GauntletEnv(ScenarioEnv):
             ego.navigation.update(ego.x, ego.y)
             self._check_contacts(ego)
             self._traffic.advance(min(self._step, self._last_row), ego)
-        verdict = rewards.judge(ego, self.options, self._rewards)
+        verdict = rewards.judge(ego, self.options, self._rewards, (self._horizon - self._step) * DT)
         self._episode_reward += verdict.reward
         info = {**verdict.info, **self._facts(ego)}
         truncated = self._step >= self._horizon

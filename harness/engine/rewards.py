@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from harness.engine.config import EngineConfig, RewardPreset
+from harness.engine.config import SUBSTEPS, TICK, EngineConfig, RewardPreset
+from harness.engine.drive_reward import Driven, drive_reward, needed_speed
 from harness.engine.ego import EgoVehicle
 
 ARRIVED: Final = 0.95
@@ -44,8 +45,8 @@ def off_road(ego: EgoVehicle, preset: RewardPreset) -> bool:
     return bool(far)
 
 
-def judge(ego: EgoVehicle, config: EngineConfig, preset: RewardPreset) -> Verdict:
-    """Reward, cost and ending of the step that has just been simulated."""
+def judge(ego: EgoVehicle, config: EngineConfig, preset: RewardPreset, seconds_left: float = math.inf) -> Verdict:
+    """Reward, cost and ending of the step that has just been simulated, `seconds_left` before the horizon."""
     success, strayed = arrived(ego), off_road(ego, preset)
     terms = _terms(ego, preset)
     step_reward = _step_reward(ego, preset, terms)
@@ -54,6 +55,8 @@ def judge(ego: EgoVehicle, config: EngineConfig, preset: RewardPreset) -> Verdic
         reward = preset.success
     elif strayed:
         reward = -preset.off_road
+    if preset.drive is not None:
+        reward = drive_reward(preset.drive, _driven(ego, success, strayed, seconds_left))
     cost, cost_info = _cost(ego, preset, strayed)
     crashed = ego.crash_vehicle or ego.crash_object or ego.crash_building or ego.crash_sidewalk or ego.crash_human
     lost = strayed or ego.navigation.route_completion < BACKWARDS
@@ -77,8 +80,27 @@ def judge(ego: EgoVehicle, config: EngineConfig, preset: RewardPreset) -> Verdic
         **cost_info,
         **terms,
     }
-    terminated = success or lost or (ego.crash_vehicle and config.crash_vehicle_done)
+    contact_ends = config.crash_vehicle_done or preset.drive is not None
+    terminated = success or lost or (ego.crash_vehicle and contact_ends)
     return Verdict(float(reward), cost, bool(terminated), info)
+
+
+def _driven(ego: EgoVehicle, arrived: bool, strayed: bool, seconds_left: float) -> Driven:
+    progress = ego.navigation
+    metres, length = progress.current_longitude - progress.last_longitude, progress.reference_trajectory.length
+    return Driven(
+        metres=metres,
+        share=metres / length if progress.reference_trajectory.leads_somewhere else 0.0,
+        arrived=arrived,
+        strayed=strayed,
+        crashed=ego.crash_vehicle,
+        touched=ego.crash_object or ego.crash_human,
+        action=ego.action,
+        before=ego.last_action_taken,
+        offset=float(progress.current_lateral),
+        speed=ego.speed_m_s,
+        needed=needed_speed(length - progress.current_longitude, seconds_left, SUBSTEPS * TICK),
+    )
 
 
 def _terms(ego: EgoVehicle, preset: RewardPreset) -> dict[str, float]:

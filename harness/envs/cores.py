@@ -46,8 +46,8 @@ class _Core:
     def __init__(self, source: ScenarioSource, options: EngineConfig) -> None:
         self.source = source
         self.options = options
-        size = SENSORS[options.observation].size
-        self.observation_space = gym.spaces.Box(0.0, 1.0, (size,), np.float32)
+        preset = SENSORS[options.observation]
+        self.observation_space = gym.spaces.Box(preset.low, 1.0, (preset.size,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
     def __getstate__(self) -> dict[str, object]:

@@ -26,13 +26,15 @@ from scenarios.selection import fit_scenes, left_out, left_out_line, readable_sc
 _LOG = logging.getLogger(__name__)
 
 Data = str | Path | ScenarioSource
-Preset = Literal["cat", "metadrive"]
+ObservationPreset = Literal["cat", "metadrive", "route"]
+RewardPreset = Literal["cat", "metadrive", "drive"]
 
 _ARGUMENTS: Final = """
     - `data` (default `"procedural"`): the embedded procedural scenes, a folder of ScenarioNet pickles, or a
       `ScenarioSource`.
     - `split` (default None, all): name of a fixed split of `data`, such as `"train"` or `"test"`.
-    - `observation` (default `"cat"`), `reward` (default `"cat"`): presets, `"cat"` or `"metadrive"`.
+    - `observation` (default `"cat"`), `reward` (default `"cat"`): presets; further ones are `"metadrive"`, and
+      `"route"` and `"drive"`, which are made for training an ego.
     - `horizon` (default None, where the scene ends): steps of 0.1 s until truncation. CAT trains with 50.
     - `seed` (default None, random): until `reset(seed=...)`.
     - `render_mode` (default None): `"rgb_array"` for pictures from above.
@@ -46,7 +48,8 @@ _ARGUMENTS: Final = """
 
 _SPACES: Final = """
     ## Observation Space
-    `Box(0, 1, (n,), float32)`: n = 112 (`cat`) or 161 (`metadrive`), everything scaled to [0, 1].
+    `Box(0, 1, (n,), float32)`: n = 112 (`cat`) or 161 (`metadrive`), everything scaled to [0, 1]. `route` is
+    `Box(-1, 1, (252,), float32)`; see `harness.fast.route_view` for its numbers.
 
     | Part | `cat` | `metadrive` | Unit before scaling |
     |---|---|---|---|
@@ -143,8 +146,8 @@ def _documented(cls: type[_Env]) -> type[_Env]:
 class Options(TypedDict, total=False):
     """What every id takes by keyword; `_ARGUMENTS` documents the defaults, which `_SuiteEnv` holds."""
 
-    observation: Preset
-    reward: Preset
+    observation: ObservationPreset
+    reward: RewardPreset
     horizon: int | None
     seed: int | None
     render_mode: str | None
@@ -171,8 +174,8 @@ class _SuiteEnv(AttackingEnv):
         split: str | None,
         others: _Others,
         *,
-        observation: Preset = "cat",
-        reward: Preset = "cat",
+        observation: ObservationPreset = "cat",
+        reward: RewardPreset = "cat",
         horizon: int | None = None,
         seed: int | None = None,
         render_mode: str | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.engine.config import REWARDS, SENSORS, EngineConfig
+from harness.engine.drive_reward import DriveReward
 from harness.fast import contacts, ground, overlap, vehicle
 from harness.fast.scenes import Scenes
 from harness.interfaces import STATE
@@ -37,11 +38,12 @@ Bools = NDArray[np.bool_]
     ROUTE_RIGHT_X,
     ROUTE_RIGHT_Y,
     LAST_STEERING,
-) = range(21)
+    LAST_THROTTLE,
+) = range(22)
 """Columns of `Fleet.drive`: what sensors and rules read of the ego. The pose is the one before the last tick's
 motion, as Panda3D shows it; then the horizontal parts of the car's axes, its heading now and a step ago, the action,
-progress along the route, the route's heading and right-hand side there, and the last steering."""
-DRIVE: Final = 21
+progress along the route, the route's heading and right-hand side there, and the action before."""
+DRIVE: Final = 22
 (
     CRASH_VEHICLE,
     CRASH_HUMAN,
@@ -170,15 +172,17 @@ class Rules(NamedTuple):
     distance: float
     offset_scale: float
     route: bool
+    summed: bool
+    drive: DriveReward
 
 
 def rules_of(config: EngineConfig) -> Rules:
     """The rules that a configuration of the engine means."""
     reward, sensors = REWARDS[config.reward], SENSORS[config.observation]
-    shared = {name: getattr(reward, name) for name in reward.__slots__}
+    shared = {name: getattr(reward, name) for name in reward.__slots__ if name != "drive"}
     return Rules(
         **shared,
-        crash_vehicle_done=config.crash_vehicle_done,
+        crash_vehicle_done=config.crash_vehicle_done or reward.drive is not None,
         filter_overlapping=config.filter_overlapping,
         lidar=sensors.lidar,
         others=sensors.others,
@@ -187,4 +191,6 @@ def rules_of(config: EngineConfig) -> Rules:
         distance=sensors.distance,
         offset_scale=sensors.max_lateral,
         route=sensors.route,
+        summed=reward.drive is not None,
+        drive=reward.drive or DriveReward(),
     )

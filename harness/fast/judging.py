@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
+from harness.engine.drive_reward import Driven, drive_reward, needed_speed
 from harness.engine.rewards import ARRIVED as ARRIVAL
 from harness.engine.rewards import BACKWARDS
 from harness.fast.compiled import kernel
@@ -14,6 +16,8 @@ from harness.fast.fleet import (
     CRASH_OBJECT,
     CRASH_VEHICLE,
     LAST_LONGITUDE,
+    LAST_STEERING,
+    LAST_THROTTLE,
     LATERAL,
     LONGITUDE,
     LOST,
@@ -23,16 +27,40 @@ from harness.fast.fleet import (
     POSE_THETA,
     ROUTE_HEADING,
     STEERING,
+    THROTTLE,
     UNSOUND,
     Fleet,
     Rules,
 )
-from harness.fast.vehicle import VX, VY
+from harness.fast.progress import SHORTEST
+from harness.fast.vehicle import STEP, VX, VY
+
+_drive_reward: Final = kernel(drive_reward)
+_needed_speed: Final = kernel(needed_speed)
 
 
 @kernel
-def judge(fleet: Fleet, e: int, rules: Rules) -> None:
-    """Reward, cost and ending of the step that has just been simulated."""
+def _driven(fleet: Fleet, e: int, length: float) -> Driven:
+    flags, drive, body = fleet.flags[e], fleet.drive[e], fleet.body[e]
+    metres = drive[LONGITUDE] - drive[LAST_LONGITUDE]
+    return Driven(
+        metres,
+        metres / length if length >= SHORTEST else 0.0,
+        flags[ARRIVED],
+        flags[OFF_ROAD],
+        flags[CRASH_VEHICLE],
+        flags[CRASH_OBJECT] or flags[CRASH_HUMAN],
+        (drive[STEERING], drive[THROTTLE]),
+        (drive[LAST_STEERING], drive[LAST_THROTTLE]),
+        drive[LATERAL],
+        math.hypot(body[VX], body[VY]),
+        _needed_speed(length - drive[LONGITUDE], (fleet.horizon[e] - fleet.step[e]) * STEP, STEP),
+    )
+
+
+@kernel
+def judge(fleet: Fleet, e: int, rules: Rules, length: float) -> None:
+    """Reward, cost and ending of the step that has just been simulated on a route of `length` (m)."""
     flags, drive = fleet.flags[e], fleet.drive[e]
     completion = drive[COMPLETION]
     far = abs(drive[LATERAL]) > rules.max_lateral
@@ -44,6 +72,8 @@ def judge(fleet: Fleet, e: int, rules: Rules) -> None:
         reward = rules.success
     elif flags[OFF_ROAD]:
         reward = -rules.off_road
+    if rules.summed:
+        reward = _drive_reward(rules.drive, _driven(fleet, e, length))
     fleet.reward[e] = reward
     vehicle, thing, human, strayed = flags[CRASH_VEHICLE], flags[CRASH_OBJECT], flags[CRASH_HUMAN], flags[OFF_ROAD]
     if rules.exclusive:

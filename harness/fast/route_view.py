@@ -73,9 +73,8 @@ from harness.fast.traffic import (
     HERE_VY,
     HERE_X,
     HERE_Y,
-    STEP,
 )
-from harness.fast.vehicle import LENGTH, OZ, VX, VY, WIDTH
+from harness.fast.vehicle import LENGTH, OZ, STEP, VX, VY, WIDTH
 
 SIZE: Final = ROUTE_VIEW_SIZE
 WAYS: Final = np.array([2.0, 4.0, 7.0, 10.0, 14.0, 18.0, 22.0, 26.0, 30.0, 35.0, 40.0])

@@ -24,6 +24,7 @@ from harness.fast.fleet import (
     GEOMETRY,
     GEOMETRY_OPPONENT,
     LAST_STEERING,
+    LAST_THROTTLE,
     LAST_X,
     LAST_Y,
     NEAR,
@@ -105,13 +106,13 @@ def step_range(scenes: Scenes, fleet: Fleet, rules: Rules, actions: Floats, firs
         steering, throttle = min(max(actions[e, 0], -1.0), 1.0), min(max(actions[e, 1], -1.0), 1.0)
         drive = fleet.drive[e]
         drive[LAST_X], drive[LAST_Y] = drive[NOW_X], drive[NOW_Y]
-        drive[LAST_STEERING] = drive[STEERING]
+        drive[LAST_STEERING], drive[LAST_THROTTLE] = drive[STEERING], drive[THROTTLE]
         drive[STEERING], drive[THROTTLE] = steering, throttle
         fleet.flags[e] = False
         _simulate(scenes, fleet, e, steering, throttle, points, wheels, pose)
         fleet.step[e] += 1
         _finish(scenes, fleet, e, rules, pose, here)
-        judge(fleet, e, rules)
+        judge(fleet, e, rules, scenes.facts[fleet.scene[e], LENGTH_M])
 
 
 @kernel

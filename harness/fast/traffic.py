@@ -67,7 +67,7 @@ from harness.fast.scenes import (
     STEPS,
     Scenes,
 )
-from harness.fast.vehicle import DT, LENGTH, TICKS, WIDTH
+from harness.fast.vehicle import LENGTH, STEP, WIDTH
 
 (
     HERE_X,
@@ -86,8 +86,6 @@ from harness.fast.vehicle import DT, LENGTH, TICKS, WIDTH
 a plan moves it, distance from the ego (m), turn rate (rad/s) and change of speed (m/s²) since the last step."""
 HERE: Final = 11
 BODY_TABLE: Final = body_table()
-STEP: Final = DT * TICKS
-"""Step of the environment, s."""
 _QUARTER: Final = math.pi / 2
 
 

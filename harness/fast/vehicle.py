@@ -28,6 +28,8 @@ DT: Final = 0.02
 """Physics tick, s."""
 TICKS: Final = 5
 """Physics ticks in a step of the environment."""
+STEP: Final = DT * TICKS
+"""Step of the environment, s."""
 GRAVITY: Final = 9.81
 """Gravity, m/s² (`PhysicsWorld`)."""
 LENGTH: Final = 4.515

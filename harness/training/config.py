@@ -114,10 +114,12 @@ class TrainConfig(RunOptions):
     """Steps of 0.1 s after which an evaluation episode is cut off; by default where the scene ends (90 in WOMD)."""
     eval_crash_ends: bool = True
     """Whether a contact with a vehicle ends an evaluation episode (as CAT's test configuration has it)."""
-    observation: Literal["cat", "metadrive"] = "cat"
-    """Preset of the observation: `cat` (112 numbers) or `metadrive` (MetaDrive's own)."""
-    reward: Literal["cat", "metadrive"] = "cat"
-    """Preset of the reward: `cat`, or `metadrive` (MetaDrive's own)."""
+    observation: Literal["cat", "metadrive", "route"] = "cat"
+    """Preset of the observation: `cat` (112 numbers), `metadrive` (MetaDrive's own), or `route` (252 numbers: where the
+    route goes, too)."""
+    reward: Literal["cat", "metadrive", "drive"] = "cat"
+    """Preset of the reward: `cat`, `metadrive` (MetaDrive's own), or `drive` (a sum with a price on contacts, leaving the
+    road and speeding; a contact with a vehicle ends the episode)."""
     traffic: str = "log"
     """What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
     `smart:FILE?temperature=0.9`, or `module:Class`."""

@@ -65,7 +65,7 @@ def actions_of(seed):
 def both(request):
     """Observations, rewards, endings, flags of both engines; three scenes, and the second one attacked."""
     config = EngineConfig(
-        horizon=STEPS, observation=request.param, reward="metadrive" if request.param == "metadrive" else "cat"
+        horizon=STEPS, observation=request.param, reward={"route": "drive"}.get(request.param, request.param)
     )
     loaded = scenes()
     episodes = [(0, None), (1, None), (2, None), (3, None), (4, None), (1, plan_of(loaded[1]))]

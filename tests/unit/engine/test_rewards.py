@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harness.engine.config import REWARDS, EngineConfig
+from harness.engine.drive_reward import needed_speed
 from harness.engine.rewards import Verdict, arrived, judge, off_road
 from tests.unit.engine.fakes import FakeEgo, straight
 
@@ -143,3 +144,28 @@ def test_info_says_where_the_ego_is():
     assert info["track_length"] == pytest.approx(100.0)
     assert info["lateral_dist"] == pytest.approx(1.5)
     assert info["velocity"] == pytest.approx(20.0)
+
+
+def test_the_speed_that_is_needed():
+    assert needed_speed(30.0, 6.0, 0.1) == 5.0
+    assert needed_speed(30.0, 0.0, 0.1) == 300.0
+    assert needed_speed(-2.0, 6.0, 0.1) == 0.0
+
+
+def test_the_drive_reward_is_the_sum_of_its_parts():
+    # 2 of 100 m in a step, 1 m beside the route, at 20 m/s where 88 m in 8 s need 11: 20 - 1.25 x 11 - 2 too fast.
+    ego = driven(right=1.0)
+    ego.action, ego.last_action_taken = (0.2, 0.5), (0.0, 1.0)
+    parts = 0.03 * 2 + 4 * 0.02 - 0.05 * 0.04 - 0.01 * 0.25 - 0.01 * 0.04 - 0.03 - 0.02 * (20 - 13.75 - 2)
+    judged = judge(ego, EngineConfig(), REWARDS["drive"], seconds_left=8.0)
+    assert judged.reward == pytest.approx(parts)
+    assert not judged.terminated
+    for flag, price, ends in (
+        ("crash_vehicle", 10, True),
+        ("crash_human", 0.3, False),
+        ("on_yellow_continuous_line", 10, True),
+    ):
+        setattr(ego, flag, True)
+        hit = judge(ego, EngineConfig(), REWARDS["drive"], seconds_left=8.0)
+        assert (hit.reward, hit.terminated) == (pytest.approx(parts - price), ends)
+        setattr(ego, flag, False)

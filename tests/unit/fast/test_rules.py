@@ -111,7 +111,7 @@ def test_rewards_and_endings(name, flags, completion, lateral, expected):
     )
     fleet.flags[0, list(flags)] = True
     fleet.horizon[0] = 5
-    judge(fleet, 0, rules_of(EngineConfig(reward=name, observation=name)))
+    judge(fleet, 0, rules_of(EngineConfig(reward=name, observation=name)), 90.0)
     what, ended = expected
     wanted = 1.5 if what == "step" else getattr(preset, what) * (1 if what == "success" else -1)
     assert fleet.reward[0] == pytest.approx(wanted)
@@ -124,7 +124,7 @@ def test_a_contact_ends_where_it_is_told_to():
     fleet = make_fleet(1, scenes, 112, 1)
     fleet.drive[0, columns.COMPLETION] = 0.5
     fleet.flags[0, columns.CRASH_VEHICLE] = True
-    judge(fleet, 0, rules_of(EngineConfig(crash_vehicle_done=True)))
+    judge(fleet, 0, rules_of(EngineConfig(crash_vehicle_done=True)), 90.0)
     assert fleet.terminated[0]
     assert fleet.truncated[0]
     assert fleet.cost[0] == 1.0
