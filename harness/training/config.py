@@ -118,8 +118,8 @@ class TrainConfig(RunOptions):
     """Preset of the observation: `cat` (112 numbers), `metadrive` (MetaDrive's own), or `route` (252 numbers: where the
     route goes, too)."""
     reward: Literal["cat", "metadrive", "drive"] = "cat"
-    """Preset of the reward: `cat`, `metadrive` (MetaDrive's own), or `drive` (a sum with a price on contacts, leaving the
-    road and speeding; a contact with a vehicle ends the episode)."""
+    """Preset of the reward: `cat`, `metadrive` (MetaDrive's own), or `drive` (a sum with a price on contacts, leaving
+    the road and speeding; a contact with a vehicle ends the episode)."""
     traffic: str = "log"
     """What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
     `smart:FILE?temperature=0.9`, or `module:Class`."""
