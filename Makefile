@@ -29,7 +29,8 @@ test: $(STAMP)   ## Lint, check types, run the default suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	# One thread each: more of them only wait for one another.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(STAMP)  ## Everything, slow tests included (real scenes: set GAUNTLET_WOMD to a folder of WOMD scenes)
 	$(BIN)/python -m pytest -m ''
