@@ -5,9 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from harness.engine.scene import Body
+from harness.fast import traffic
+from harness.fast.fleet import DRIVE
 from harness.fast.packing import grid_of
 from harness.fast.rays import HALF_WIDTH, cast, lines_under, meets_line
 from harness.fast.scenes import ALL_LINES, BROKEN, CONTINUOUS, WHITE, YELLOW
+from harness.fast.sensing import cast_bodies
 
 
 def line(x0, y0, x1, y1, kind=WHITE):
@@ -80,3 +84,17 @@ def test_lines_under_the_car():
     grid, cells, entries, lines = world(line(ahead, -1, ahead, 1, BROKEN))
     assert lines_under(grid, cells, entries, lines, 0.4, 0.0, 1.0, 0.0) == 0
     assert lines_under(grid, cells, entries, lines, 0.6, 0.0, 1.0, 0.0) == BROKEN
+
+
+def test_rays_against_bodies_meet_their_near_sides():
+    drive, here, values = np.zeros(DRIVE), np.zeros((2, traffic.HERE)), np.zeros(4)
+    # A car across the way ahead, and a pedestrian to the left.
+    for row, (x, y, theta, body) in enumerate(
+        [(20.0, 0.0, math.pi / 2, Body.MEDIUM), (0.0, 5.0, 0.0, Body.PEDESTRIAN)]
+    ):
+        here[row, [traffic.HERE_X, traffic.HERE_Y, traffic.HERE_THETA, traffic.HERE_BODY]] = x, y, theta, body
+        here[row, traffic.HERE_DISTANCE] = math.hypot(x, y)
+    cast_bodies(drive, here, 2, 4, 50.0, values)
+    assert values * 50 == pytest.approx([20 - 1.85 / 2, 5 - 0.35, 50, 50])
+    cast_bodies(drive, here, 2, 4, 10.0, values)
+    assert values * 10 == pytest.approx([10, 5 - 0.35, 10, 10])

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,22 +10,27 @@ import pytest
 from harness.engine.config import EngineConfig
 from harness.engine.route_sensing import RouteSensors
 from harness.engine.scene import parse_scene
+from harness.engine.traffic import Present
 from harness.fast import route_view
-from harness.fast.sensing import observe
 from harness.fast.vector import FastVectorEnv
 from tests.scenes import Agent, straight_road
+from tests.unit.engine.fakes import FakeEgo
 
 YELLOW = "ROAD_LINE_SOLID_SINGLE_YELLOW"
 
 
 @pytest.fixture(scope="module")
-def seen():
+def scene():
     """A car 20 m ahead in the left lane, one 10 m behind that is faster, and a left edge that is yellow."""
     scenario = straight_road(extra=[Agent("behind", -10.0, 0.0, 0.0, 12.0)])
     features = tuple(
         replace(feature, type=YELLOW) if feature.id == "edge_left" else feature for feature in scenario.features
     )
-    scene = parse_scene(replace(scenario, features=features), static_vehicles=False)
+    return parse_scene(replace(scenario, features=features), static_vehicles=False)
+
+
+@pytest.fixture(scope="module")
+def seen(scene):
     env = FastVectorEnv([scene], 1, EngineConfig(observation="route"))
     observation, _ = env.reset(options={"episodes": [(0, None)]})
     env.close()
@@ -72,6 +78,13 @@ def test_room_along_the_route_and_beside_the_car(seen):
     assert beside == pytest.approx([room, 1, room, 1], abs=1e-4)
 
 
-def test_one_kernel_serves_both_engines():
-    assert RouteSensors.observe.__module__ == "harness.engine.route_sensing"
-    assert observe is not route_view.observe_route
+def test_the_sensors_of_the_engine_see_the_same(scene, seen):
+    ego = FakeEgo(scene.xy[0], speed=10.0)
+    ego.last_action_taken = (0.0, 0.0)
+    ego.chassis = SimpleNamespace(node=lambda: SimpleNamespace(getAngularVelocity=lambda: (0.0, 0.0, 0.0)))
+    agents = np.array([1, 2])
+    xy, distance = scene.xy[agents, 0], np.hypot(*scene.xy[agents, 0].T)
+    present = Present(agents, xy, scene.theta[agents, 0], scene.velocity[agents, 0], scene.body[agents, 0], distance)
+    sensors = RouteSensors()
+    sensors.begin(scene, 90)
+    assert sensors.observe(ego, SimpleNamespace(present=present), 0) == pytest.approx(seen, abs=1e-5)
