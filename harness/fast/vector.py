@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
@@ -16,33 +16,29 @@ from numpy.typing import NDArray
 from harness.engine.config import SENSORS, EngineConfig
 from harness.engine.scene import Scene
 from harness.errors import ConfigError, EngineError, PolicyError
-from harness.fast.fleet import ARRIVED, COMPLETION, CRASH_VEHICLE, GEOMETRY, LOST, UNSOUND, make_fleet, rules_of
+from harness.fast.fleet import (
+    ARRIVED,
+    COMPLETION,
+    CRASH_VEHICLE,
+    GEOMETRY,
+    GEOMETRY_OPPONENT,
+    LOST,
+    POSE_THETA,
+    POSE_X,
+    POSE_Y,
+    UNSOUND,
+    make_fleet,
+    rules_of,
+)
 from harness.fast.packing import pack
+from harness.fast.plays import Episodes, Finished, Play, UniformEpisodes
+from harness.fast.resuming import check_state
 from harness.fast.scenes import OPPONENT, STEPS
 from harness.fast.stepping import begin, step_range
-from harness.interfaces import STATE, AttackPlan
+from harness.fast.vehicle import VX, VY
+from harness.interfaces import STATE, AttackPlan, Trajectory
 
 _RECORDED_ONLY: Final = "the fast engine plays recorded traffic and plans; use the MetaDrive engine for"
-
-
-class Episodes(Protocol):
-    """Decides what is played next."""
-
-    def draw(self, count: int) -> Sequence[tuple[int, AttackPlan | None]]:
-        """Index of a scene, and the plan of its opponent, for each of the next `count` episodes."""
-        ...
-
-
-class UniformEpisodes:
-    """Any scene, each as likely as the others, nobody attacked."""
-
-    def __init__(self, scenes: int, seed: int) -> None:
-        """Draw among so many scenes."""
-        self._scenes, self._rng = scenes, np.random.default_rng(seed)
-
-    def draw(self, count: int) -> Sequence[tuple[int, AttackPlan | None]]:
-        """Scenes, drawn reproducibly."""
-        return [(int(index), None) for index in self._rng.integers(self._scenes, size=count)]
 
 
 class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
@@ -96,6 +92,11 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         self._given = episodes
         self._episodes: Episodes | None = episodes
         self._threads, self._pool = threads, ThreadPoolExecutor(threads) if threads > 1 else None
+        rows = self.fleet.plan.shape[1]
+        self._plays = [Play(0)] * environments
+        self._drives = np.zeros((environments, rows, STATE))
+        self._first = np.full((environments, 3), -1, np.int64)
+        self._sums = np.zeros((environments, 2))
         self.num_envs = environments
         self.single_observation_space = gym.spaces.Box(SENSORS[self.options.observation].low, 1.0, (size,), np.float32)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -109,7 +110,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
 
         Args:
             seed: Decides which scenes are drawn, where no `episodes` were given.
-            options: `episodes`: what to play in each environment, a list of (index of a scene, plan or None).
+            options: `episodes`: what to play in each environment, a list of `Play` or (scene, plan).
 
         Raises:
             ConfigError: An unknown option or scene, or a plan that does not fit.
@@ -147,8 +148,13 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         reward, terminated, truncated = fleet.reward.copy(), fleet.terminated.copy(), fleet.truncated.copy()
         info, ended = self._info(), terminated | truncated
         info["final"], info["final_obs"] = ended, fleet.observation.copy()
+        self._note(np.arange(self.num_envs))
+        self._sums += np.column_stack([reward, fleet.cost])
         if ended.any():
-            self._begin(np.flatnonzero(ended))
+            which = np.flatnonzero(ended)
+            for environment in which.tolist():
+                self._episodes.finished(self._finished(environment))
+            self._begin(which)
         return fleet.observation.copy(), reward, terminated, truncated, info
 
     def _advance(self, actions: NDArray[np.float64]) -> None:
@@ -163,14 +169,90 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         for done in waiting:
             done.result()
 
-    def _begin(self, which: NDArray[np.intp], chosen: Sequence[tuple[int, AttackPlan | None]] | None = None) -> None:
+    def _note(self, which: NDArray[np.intp]) -> None:
+        """Remember where egos are now, and which contacts there are."""
+        fleet, step = self.fleet, self.fleet.step[which]
+        self._drives[which, step, :3] = fleet.drive[which][:, (POSE_X, POSE_Y, POSE_THETA)]
+        self._drives[which, step, 3:] = fleet.body[which][:, (VX, VY)]
+        seen, flags = self._first[which], fleet.flags[which][:, (CRASH_VEHICLE, GEOMETRY, GEOMETRY_OPPONENT)]
+        self._first[which] = np.where(flags & (seen < 0), step[:, None], seen)
+
+    def _finished(self, environment: int) -> Finished:
+        fleet, play = self.fleet, self._plays[environment]
+        steps = int(fleet.step[environment])
+        rows = max(int(fleet.horizon[environment]) + 1, int(self.scenes.facts[play.scene, STEPS]))
+        states = self._drives[environment, :rows].copy()
+        states[: steps + 1, :2] += self._origins[play.scene]
+        states[steps + 1 :] = 0.0
+        flags = fleet.flags[environment]
+        contact, geometry, opponent = (None if step < 0 else step for step in self._first[environment].tolist())
+        return Finished(
+            environment,
+            play,
+            steps,
+            Trajectory(states, np.arange(len(states)) <= steps),
+            contact,
+            geometry,
+            opponent,
+            float(self._sums[environment, 0]),
+            float(self._sums[environment, 1]),
+            float(np.clip(fleet.drive[environment, COMPLETION], 0.0, 1.0)),
+            bool(flags[ARRIVED]),
+            bool(flags[LOST]),
+            bool(fleet.truncated[environment] and not fleet.terminated[environment]),
+        )
+
+    def _begin(
+        self, which: NDArray[np.intp], chosen: Sequence[Play | tuple[int, AttackPlan | None]] | None = None
+    ) -> None:
         assert self._episodes is not None, "reset makes them"
-        drawn = self._episodes.draw(len(which)) if chosen is None else chosen
+        drawn = self._episodes.draw(len(which)) if chosen is None else [Play(*play) for play in chosen]
         if len(drawn) != len(which):
             raise ConfigError(f"expected {len(which)} episodes, got {len(drawn)}")
-        for environment, (scene, plan) in zip(which.tolist(), drawn, strict=True):
-            self._set(environment, scene, plan)
+        for environment, play in zip(which.tolist(), drawn, strict=True):
+            self._plays[environment] = play
+            self._set(environment, play.scene, play.plan)
         begin(self.scenes, self.fleet, self._rules, which)
+        self._first[which], self._sums[which] = -1, 0.0
+        self._note(which)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Everything of the episodes under way as arrays, to go on exactly; not what `episodes` knows."""
+        played = {"scene": [play.scene for play in self._plays], "intensity": [play.intensity for play in self._plays]}
+        return {
+            **{f"fleet.{name}": array.copy() for name, array in self.fleet._asdict().items()},
+            **{f"play.{name}": np.array(values) for name, values in played.items()},
+            **{"drives": self._drives.copy(), "first": self._first.copy(), "sums": self._sums.copy()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Go on where `state_dict` was taken, with the same scenes, environments and configuration.
+
+        A plan that is under way comes back as far as it is played: without its candidates and scores.
+
+        Returns:
+            The observations [N, D].
+
+        Raises:
+            ConfigError: The arrays are not of these environments.
+        """
+        check_state(state, self.state_dict(), len(self.ids))
+        for name, array in self.fleet._asdict().items():
+            array[...] = state[f"fleet.{name}"]
+        for name, kept in (("drives", self._drives), ("first", self._first), ("sums", self._sums)):
+            kept[...] = state[name]
+        for environment in range(self.num_envs):
+            planned = self.fleet.plan_first[environment] >= 0
+            scene, intensity = int(state["play.scene"][environment]), float(state["play.intensity"][environment])
+            self._plays[environment] = Play(scene, self._plan_of(environment) if planned else None, intensity)
+        if self._episodes is None:
+            self._episodes = self._given or UniformEpisodes(len(self.ids), self.options.seed)
+        return self.fleet.observation.copy()
+
+    def _plan_of(self, environment: int) -> AttackPlan:
+        states, valid = self.fleet.plan[environment].copy(), self.fleet.plan_valid[environment].copy()
+        states[:, :2] += self._origins[self.fleet.scene[environment]]
+        return AttackPlan(states, valid)
 
     def _set(self, environment: int, scene: int, plan: AttackPlan | None) -> None:
         fleet = self.fleet

@@ -10,6 +10,8 @@ from harness.engine import EngineConfig, GauntletEnv
 from harness.errors import ConfigError, EngineError, PolicyError
 from harness.fast.fleet import CRASH_HUMAN, CRASH_OBJECT, CRASH_VEHICLE, LOST, ON_WHITE, ON_YELLOW
 from harness.fast.packing import settled_scenes
+from harness.fast.plays import Play, UniformEpisodes
+from harness.fast.resuming import check_state
 from harness.fast.vector import FastVectorEnv
 from harness.interfaces import AttackPlan
 from scenarios.scenario import Kind
@@ -178,10 +180,87 @@ def test_a_seed_decides_everything_and_threads_nothing(road):
     assert not np.array_equal(played, rollout(road, seed=6)[1])
 
 
+class Same:
+    """The first scene, again and again; remembers what ended."""
+
+    def __init__(self):
+        self.ended = []
+
+    def draw(self, count):
+        return [Play(0)] * count
+
+    def finished(self, episode):
+        self.ended.append(episode)
+
+
+def test_an_ended_episode_tells_what_happened(road):
+    config, same, plan = EngineConfig(horizon=STEPS), Same(), plan_of(scenes()[1])
+    plays = [Play(1, plan, 0.7), Play(2)]
+    env = FastVectorEnv(road, 2, config, episodes=same)
+    env.reset(options={"episodes": plays})
+    rewards = []
+    for action in actions_of(5):
+        rewards.append(env.step(np.stack([action, action]))[1])
+        if len(same.ended) == 2:
+            break
+    slow = GauntletEnv(ListSource(scenes()), config)
+    try:
+        for told, play in zip(same.ended, plays, strict=True):
+            slow.reset(options={"scenario": play.scene, "plan": play.plan})
+            for action in actions_of(5)[: told.steps]:
+                info = slow.step(action)[4]
+            seen = slow.recording()
+            assert told.play == play
+            assert told.outcome.attacked == (play.plan is not None)
+            assert told.reward == pytest.approx(np.array(rewards)[: told.steps, told.environment].sum())
+            assert (told.crash_contact, told.crash_geometry, told.crash_opponent) == (
+                seen.crash_contact,
+                seen.crash_geometry,
+                seen.crash_opponent,
+            )
+            assert np.array_equal(told.ego.valid, seen.ego.valid)
+            until = told.crash_geometry or told.steps
+            assert told.ego.states[:until] == pytest.approx(seen.ego.states[:until], abs=0.02)
+            assert [told.arrived, told.off_road] == [info["arrive_dest"], info["out_of_road"]]
+    finally:
+        slow.close()
+    assert same.ended[1].crash_geometry is not None
+
+
+def test_a_saved_state_goes_on_exactly(road):
+    plan = plan_of(scenes()[1])
+
+    def go_on(env, rng, steps):
+        rows = []
+        for _ in range(steps):
+            observation, reward, _, _, info = env.step(rng.uniform(-1, 1, (6, 2)).astype(np.float32))
+            rows += [observation.ravel(), reward, info["scene"]]
+        return np.concatenate(rows)
+
+    def made():
+        return FastVectorEnv(road, 6, EngineConfig(horizon=25), episodes=UniformEpisodes(len(road), 3))
+
+    env, rng = made(), np.random.default_rng(0)
+    env.reset(options={"episodes": [Play(1, plan, 0.3)] * 3 + [Play(0)] * 3})
+    go_on(env, rng, 12)
+    state = env.state_dict()
+    after = go_on(env, np.random.default_rng(1), 40)
+    again = made()
+    seen = again.load_state_dict(state)
+    assert np.array_equal(seen, state["fleet.observation"])
+    assert np.array_equal(after, go_on(again, np.random.default_rng(1), 40))
+    for name, value in (("fleet.scene", 99), ("fleet.step", -1), ("fleet.body", np.inf), ("fleet.born", 100)):
+        damaged = {**state, name: np.full_like(state[name], value)}
+        with pytest.raises(ConfigError, match=name):
+            check_state(damaged, state, len(road))
+    with pytest.raises(ConfigError, match="drives"):
+        again.load_state_dict({name: array for name, array in state.items() if name != "drives"})
+
+
 def test_an_ended_episode_is_followed_by_the_next_within_the_step(road):
     env = FastVectorEnv(road, 2, EngineConfig(horizon=3))
     begun, _ = env.reset(options={"episodes": [(0, None), (2, None)]})
-    env._episodes = type("Same", (), {"draw": lambda self, count: [(0, None)] * count})()
+    env._episodes = Same()
     for step in range(1, 4):
         observation, _, _, truncated, info = env.step(np.zeros((2, 2), np.float32))
         assert truncated.tolist() == [step == 3] * 2

@@ -1,0 +1,113 @@
+"""What environments play next in training: recorded scenes, and attacks on what the ego drove there before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.engine.config import EGO_LENGTH, EGO_WIDTH
+from harness.episodes.attacks import plan_attack
+from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.protocol import CORRECTED, Protocol
+from harness.episodes.schedules import FixedSchedule, Scheduler
+from harness.errors import ConfigError
+from harness.fast.plays import Finished, Play
+from harness.interfaces import Adversary
+from scenarios.scenario import ScenarioSource
+
+
+class AttackedEpisodes:
+    """Scenes, some of them attacked, as `AttackingEnv` plays them one at a time.
+
+    Everything random in episode n comes from a generator of its own, derived from (seed, n), drawn in this order:
+    scene, chance of an attack, whatever the adversary draws. An attack aims at the ego's last finished drives in that
+    scene (its log before the first). A scene that cannot be attacked is played as recorded.
+
+    Attributes:
+        scheduler: When and how hard; it counts the steps of finished episodes.
+        buffer: Remembered drives.
+        drawn: Episodes begun so far.
+        attacked: How many of them were attacked.
+        unplanned: How many were to be attacked and could not be.
+        planning_s: Seconds spent planning.
+    """
+
+    def __init__(
+        self,
+        source: ScenarioSource,
+        *,
+        adversary: Adversary | None = None,
+        scheduler: Scheduler | None = None,
+        buffer: EgoBuffer | None = None,
+        protocol: Protocol = CORRECTED,
+        ego_size: tuple[float, float] = (EGO_LENGTH, EGO_WIDTH),
+        seed: int = 0,
+    ) -> None:
+        """Compose.
+
+        Args:
+            source: The scenes of the environments, in their order.
+            adversary: Who attacks; None for nobody.
+            scheduler: When and how hard; default: always, at full intensity, where there is an adversary.
+            buffer: Remembered drives; default: five per scene.
+            protocol: Decides whether plans are played one step late.
+            ego_size: Length and width of the ego, m.
+            seed: Of everything random.
+
+        Raises:
+            ConfigError: There is no scene.
+        """
+        if not len(source):
+            raise ConfigError("there is no scene to drive: the source is empty.")
+        self.source, self.adversary, self.protocol = source, adversary, protocol
+        self.scheduler: Scheduler = scheduler or FixedSchedule(1.0 if adversary else 0.0, 1.0)
+        self.buffer = EgoBuffer() if buffer is None else buffer
+        self._ego_size, self._seed = ego_size, seed
+        self.drawn = self.attacked = self.unplanned = 0
+        self.planning_s = 0.0
+
+    def draw(self, count: int) -> Sequence[Play]:
+        """Scenes and attacks of the next episodes."""
+        return [self._draw() for _ in range(count)]
+
+    def _draw(self) -> Play:
+        rng = np.random.default_rng([self._seed, self.drawn])
+        self.drawn += 1
+        index, chance, schedule = int(rng.integers(len(self.source))), rng.random(), self.scheduler.current()
+        if self.adversary is None or chance >= schedule.probability:
+            return Play(index)
+        scenario = self.source[index]
+        attack = plan_attack(
+            self.adversary,
+            scenario,
+            rng,
+            intensity=schedule.intensity,
+            ego=self.buffer.get(scenario),
+            ego_size=self._ego_size,
+            protocol=self.protocol,
+            on_error="tell",
+        )
+        self.planning_s += attack.seconds
+        self.attacked += attack.plan is not None
+        self.unplanned += attack.plan is None
+        return Play(index, attack.plan, attack.played_intensity)
+
+    def finished(self, episode: Finished) -> None:
+        """Remember what the ego did, and tell the schedule how it went."""
+        self.scheduler.advance(episode.steps)
+        self.scheduler.record(episode.outcome)
+        self.buffer.add(self.source.ids[episode.play.scene], episode.ego)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything to go on exactly: counts, the schedule (JSON-able), and the remembered drives (arrays)."""
+        counts = {name: getattr(self, name) for name in ("drawn", "attacked", "unplanned")}
+        return {**counts, "scheduler": self.scheduler.state_dict(), "buffer": self.buffer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        for name in ("drawn", "attacked", "unplanned"):
+            setattr(self, name, int(state[name]))
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.buffer.load_state_dict(state["buffer"])

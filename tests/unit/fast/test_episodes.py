@@ -1,0 +1,102 @@
+"""What environments play next: scenes, chances and plans that follow from a seed, and drives that attacks aim at."""
+
+import numpy as np
+import pytest
+
+from curricula.dual_axis import DualAxisCurriculum
+from harness.episodes.schedules import CurriculumSchedule, FixedSchedule
+from harness.errors import AdversaryError, ConfigError
+from harness.fast.episodes import AttackedEpisodes
+from harness.fast.plays import Finished, Play, UniformEpisodes
+from harness.interfaces import AttackPlan, Trajectory
+from scenarios.scenario import CURRENT_STEP
+from tests.scenes import straight_road
+from tests.sources import ListSource
+
+
+class Noting:
+    """Leaves the opponent on its log, and remembers what it was told."""
+
+    name = "noting"
+
+    def __init__(self, fails=False):
+        self.contexts, self.fails = [], fails
+
+    def plan(self, context):
+        self.contexts.append(context)
+        if self.fails:
+            raise AdversaryError("no way")
+        states = context.scenario.states(context.opponent)
+        return AttackPlan(states, np.ones(len(states), bool))
+
+
+def source():
+    return ListSource([straight_road(scene_id=name) for name in ("a", "b", "c")])
+
+
+def finished(play, steps=30, **more):
+    states = np.full((91, 5), 7.0)
+    facts = {"reward": 1.0, "cost": 0.0, "completion": 0.4, "arrived": False, "off_road": False, "truncated": True}
+    contacts = {"crash_contact": None, "crash_geometry": None, "crash_opponent": None}
+    ego = Trajectory(states, np.arange(91) <= steps)
+    return Finished(environment=0, play=play, steps=steps, ego=ego, **{**contacts, **facts, **more})
+
+
+def test_a_seed_decides_scenes_and_attacks():
+    def drawn(seed):
+        episodes = AttackedEpisodes(source(), adversary=Noting(), scheduler=FixedSchedule(0.5, 0.8), seed=seed)
+        return [(play.scene, play.intensity, play.plan is not None) for play in episodes.draw(200)], episodes
+
+    plays, episodes = drawn(0)
+    assert plays == drawn(0)[0]
+    assert plays != drawn(1)[0]
+    assert {scene for scene, _, _ in plays} == {0, 1, 2}
+    assert {intensity for _, intensity, attacked in plays if attacked} == {0.8}
+    assert {intensity for _, intensity, attacked in plays if not attacked} == {0.0}
+    assert 70 < episodes.attacked < 130
+    assert episodes.drawn == 200
+
+
+def test_attacks_aim_at_the_last_drives_in_their_scene():
+    adversary = Noting()
+    episodes = AttackedEpisodes(source(), adversary=adversary)
+    first = episodes.draw(1)[0]
+    assert adversary.contexts[0].ego_trajectories[-1].states[CURRENT_STEP, 0] != 7.0
+    assert adversary.contexts[0].ego_size == (4.515, 1.852)
+    episodes.finished(finished(first))
+    for play in episodes.draw(20):
+        own = adversary.contexts.pop(1).ego_trajectories[-1].states[20, 0] == 7.0
+        assert own == (play.scene == first.scene)
+
+
+def test_what_cannot_be_attacked_is_played_as_recorded():
+    episodes = AttackedEpisodes(source(), adversary=Noting(fails=True))
+    assert all(play.plan is None and play.intensity == 0.0 for play in episodes.draw(5))
+    assert (episodes.attacked, episodes.unplanned) == (0, 5)
+    with pytest.raises(ConfigError, match="empty"):
+        AttackedEpisodes(ListSource([]))
+
+
+def test_it_goes_on_exactly():
+    def made():
+        schedule = CurriculumSchedule(DualAxisCurriculum(), 1000)
+        return AttackedEpisodes(source(), adversary=Noting(), scheduler=schedule, seed=4)
+
+    episodes = made()
+    for play in episodes.draw(10):
+        episodes.finished(finished(play, crash_contact=12))
+    assert episodes.scheduler.progress == 0.3
+    again = made()
+    again.load_state_dict(episodes.state_dict())
+    assert [play[::2] for play in again.draw(30)] == [play[::2] for play in episodes.draw(30)]
+    told = again.adversary.contexts[-1].ego_trajectories[-1].states
+    assert np.array_equal(told, episodes.adversary.contexts[-1].ego_trajectories[-1].states)
+
+
+def test_outcomes_count_both_kinds_of_contact():
+    attacked = Play(0, AttackPlan(np.zeros((91, 5)), np.ones(91, bool)), 0.5)
+    outcome = finished(attacked, crash_geometry=3, off_road=True).outcome
+    assert (outcome.attacked, outcome.intensity, outcome.crashed, outcome.off_road) == (True, 0.5, True, True)
+    quiet = UniformEpisodes(2, 0)
+    assert not finished(quiet.draw(1)[0]).outcome.crashed
+    quiet.finished(finished(attacked))
