@@ -19,7 +19,12 @@ PRESETS: Final[dict[str, tuple[str, MatrixConfig]]] = {
         MatrixConfig(train=replace(PAPER, pictures=False)),
     ),
 }
-RENAMED: Final = {"--adversaries": "--adversary", "--seeds": "--seed", "--train.prior-weights": "--train.prior"}
+RENAMED: Final = {
+    "--adversaries": "--adversary",
+    "--seeds": "--seed",
+    "--parallel": "--workers",
+    "--train.prior-weights": "--train.prior",
+}
 
 
 @command(MatrixConfig, __doc__, presets=PRESETS, renamed=RENAMED, may_differ=MATRIX_MAY_DIFFER)

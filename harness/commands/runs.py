@@ -98,17 +98,10 @@ class RunDirectory:
         self.path = path.absolute()
         self.info = info
         self._files: dict[str, FileIO] = {}
-        with explained(path, "write in"):
-            # A link is not followed, nothing is cut, and a pipe does not keep us waiting.
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            self._lock = os.fdopen(os.open(path / LOCK_FILE, flags, 0o644), "r+b", buffering=0)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise RunError(
-                f"run folder {path} is in use by another process. Wait for it, stop it, or choose another."
-            ) from error
+        lock = _lock(path)
+        if lock is None:
+            raise RunError(f"run folder {path} is in use by another process. Wait for it, stop it, or choose another.")
+        self._lock = lock
 
     @classmethod
     def create(cls, path: Path, verb: str, config: Json) -> RunDirectory:
@@ -196,6 +189,32 @@ class RunDirectory:
             text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
         write_text(path, text)
         return kept
+
+
+def in_use(path: Path) -> bool:
+    """Whether a process has the run folder open; also one on another machine that shares its file system.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    lock = _lock(path)
+    if lock is not None:
+        lock.close()
+    return lock is None
+
+
+def _lock(path: Path) -> FileIO | None:
+    """The folder's lock, which closing gives back, or None where another process has it."""
+    with explained(path, "write in"):
+        # A link is not followed, nothing is cut, and a pipe does not keep us waiting.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        lock = os.fdopen(os.open(path / LOCK_FILE, flags, 0o644), "r+b", buffering=0)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock
 
 
 def read_run(path: Path) -> JsonDict:

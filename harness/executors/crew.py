@@ -23,11 +23,12 @@ class WorkerSetup:
     """How a worker is built: `target` (`"module:function"`) is called with `kwargs` and returns job -> value.
 
     Everything travels to other processes by pickle: `kwargs`, jobs and values. If the returned callable has a method
-    `close`, it is called at the end.
+    `close`, it is called at the end. `processors` is how many of them a worker keeps busy.
     """
 
     target: str
     kwargs: Mapping[str, object] = field(default_factory=dict)
+    processors: int = 1
 
     def build(self) -> Callable[[object], object]:
         """Call the target.
@@ -108,7 +109,7 @@ def one_thread() -> Iterator[None]:
 
 
 def attempt(work: Callable[[object], object], job: object) -> object:
-    """`work(job)`; whatever it raises becomes a `WorkerError` that says what.
+    """`work(job)`; whatever it raises becomes a `WorkerError` that says what; one that it raises itself stays as it is.
 
     Raises:
         WorkerError: The job raised.
@@ -116,7 +117,7 @@ def attempt(work: Callable[[object], object], job: object) -> object:
     """
     try:
         return work(job)
-    except (KeyboardInterrupt, RunError):
+    except (KeyboardInterrupt, RunError, WorkerError):
         raise
     except BaseException as error:  # adversaries and policies are foreign code: they may raise anything
         raise WorkerError(describe(error)) from error

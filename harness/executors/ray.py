@@ -50,7 +50,10 @@ class _Actor:
 
 
 class RayCrew:
-    """A `Crew` of Ray actors with one processor each. An actor on a lost machine counts as a worker that died."""
+    """A `Crew` of Ray actors, each with the processors that its setup names.
+
+    An actor on a lost machine counts as a worker that died.
+    """
 
     def __init__(self) -> None:
         """Join or start a cluster.
@@ -72,8 +75,9 @@ class RayCrew:
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ConfigError(f"no Ray cluster can be reached or started: {error}. Check RAY_ADDRESS.") from error
-        environment = {"env_vars": dict.fromkeys(THREADS, "1")}
-        self._kind: Any = ray.remote(_Actor).options(num_cpus=1, max_restarts=0, runtime_env=environment)
+        # Ray kills what a worker has started; a training run that is told to stop needs time for its checkpoint.
+        variables = {**dict.fromkeys(THREADS, "1"), "RAY_kill_child_processes_on_worker_exit": "0"}
+        self._kind: Any = ray.remote(_Actor).options(max_restarts=0, runtime_env={"env_vars": variables})
         self._actors: dict[int, Any] = {}
         self._pending: dict[object, int] = {}
 
@@ -83,7 +87,7 @@ class RayCrew:
 
     def hire(self, worker: int, setup: WorkerSetup) -> None:
         """Start an actor; it waits in Ray's queue while no machine has a processor free."""
-        actor = self._kind.remote()
+        actor = self._kind.options(num_cpus=setup.processors).remote()
         self._actors[worker] = actor
         self._pending[actor.build.remote(setup)] = worker
 

@@ -39,7 +39,8 @@ def run_jobs(
         setup: How a worker is built.
         executor: `serial` (this process: no time limit, and a crash ends the program), `process` (spawned
             processes), or `ray` (actors of the cluster that `RAY_ADDRESS` names, or of a local one).
-        workers: How many; default: processors of this machine (`process`), of the cluster (`ray`).
+        workers: How many; default: as many as keep the processors of this machine (`process`) or of the cluster
+            (`ray`) busy.
         timeout_s: Longest time for one attempt of one job; None: no limit.
         retries: Further attempts after a failure, each on a fresh worker.
 
@@ -61,12 +62,13 @@ def run_jobs(
         # Imported where they are used: processes need fork-free multiprocessing, ray is optional.
         from harness.executors.processes import ProcessCrew
 
-        crew, count = ProcessCrew(), workers or processors()
+        crew, available = ProcessCrew(), processors()
     else:
         from harness.executors.ray import RayCrew
 
         crew = RayCrew()
-        count = workers or crew.processors()
+        available = crew.processors()
+    count = workers or max(available // setup.processors, 1)
     schedule: _Schedule[Job] = _Schedule(crew, setup, min(count, max(len(waiting), 1)), timeout_s, retries)
     return schedule.run(waiting)
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Final
 
 from harness.commands.printing import bars
+from harness.commands.runs import in_use
 from harness.commands.scaffold import Session
 from harness.errors import RunError
+from harness.executors import WorkerSetup, run_jobs
 from harness.files import write_json, write_text
 from harness.report.matrix_tables import markdown, matrix_table
-from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, prepare, steps_done, train_all
+from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, prepare, steps_done
 from harness.training.matrix_evaluation import as_json, evaluate, scores
+from harness.training.matrix_worker import processors_of, until_free
+
+RETRIES: Final = 1
+"""Further attempts of a run that failed or whose worker was lost; each goes on from the last checkpoint."""
+LOOK_S: Final = 2.0
+"""Time between looks at the records of the runs, s."""
 
 
 def run_matrix(config: MatrixConfig, session: Session) -> Path:
@@ -24,7 +35,7 @@ def run_matrix(config: MatrixConfig, session: Session) -> Path:
         out = run.path.resolve()
         session.say(f"matrix of {len(cells(config, out))} runs")
         matrix, failures = _prepared(cells(config, out))
-        failures += _train(matrix, config.parallel, session)
+        failures += _train(matrix, config, session)
         for reason in failures:
             session.warn(f"failed: {reason}")
         done = [cell for cell in matrix if finished(cell)]
@@ -48,23 +59,70 @@ def _prepared(matrix: Sequence[TrainedCell]) -> tuple[list[TrainedCell], list[st
     return usable, failures
 
 
-def _train(matrix: Sequence[TrainedCell], parallel: int, session: Session) -> list[str]:
-    """Train every run that is not finished; returns why some are not."""
-    failures: list[str] = []
+def _train(matrix: Sequence[TrainedCell], config: MatrixConfig, session: Session) -> list[str]:
+    """Train every run that is not finished; returns why some are not.
+
+    Raises:
+        RunError: A worker's machine does not share the run folder.
+        WorkerError: Workers cannot be started.
+    """
+    waiting = [cell for cell in matrix if not finished(cell)]
+    if not waiting:
+        return []
+    processors = max(processors_of(cell) for cell in waiting)
+    setup = WorkerSetup("harness.training.matrix_worker:build", {"place": Path.cwd()}, processors)
+    failures = []
+    results = run_jobs(waiting, setup, config.executor, config.workers, config.timeout, RETRIES)
+    with _shown(matrix, session), _left_alone(waiting, session), closing(results):  # type: ignore[type-var]
+        for result in results:
+            cell = result.job
+            if result.error:
+                failures.append(result.error if cell.name in result.error else f"{cell.name}: {result.error}")
+            elif not finished(cell):
+                raise RunError(
+                    f"a worker finished {cell.name}, but its policy is not in {cell.folder}. Workers on other machines "
+                    "need the same run folder: give --out on a shared file system."
+                )
+            session.say(failures[-1] if result.error else f"{cell.name}: trained")
+    return failures
+
+
+@contextmanager
+def _shown(matrix: Sequence[TrainedCell], session: Session) -> Iterator[None]:
+    """A bar of the steps of all runs, which their records tell: workers say nothing before a run has ended."""
+    over = threading.Event()
     with bars(session.console) as progress:
         task = progress.add_task("training", total=sum(cell.config.steps for cell in matrix))
 
-        def show(running: list[TrainedCell]) -> None:
-            names = ", ".join(cell.name for cell in running)
-            steps = sum(min(steps_done(cell), cell.config.steps) for cell in matrix)
-            progress.update(task, completed=steps, description=f"training {names}")
+        def watch() -> None:
+            while True:
+                steps = sum(min(steps_done(cell), cell.config.steps) for cell in matrix)
+                progress.update(task, completed=steps)
+                if over.wait(LOOK_S):
+                    return
 
-        show([])
-        for cell, error in train_all(matrix, parallel, show):
-            if error:
-                failures.append(error)
-            session.say(error or f"{cell.name}: trained")
-    return failures
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
+
+@contextmanager
+def _left_alone(started: Sequence[TrainedCell], session: Session) -> Iterator[None]:
+    """Where the matrix is stopped, wait for the checkpoints of its runs, so that it can be gone on with at once."""
+    try:
+        yield
+    except BaseException:
+        busy = [cell for cell in started if in_use(cell.folder)]
+        if busy:
+            session.say(f"waiting for the checkpoints of {', '.join(cell.name for cell in busy)}")
+        for cell in busy:
+            if not until_free(cell.folder):
+                session.warn(f"{cell.name} is still running; wait for it before the matrix is gone on with.")
+        raise
 
 
 def _report(done: Sequence[TrainedCell], config: MatrixConfig, out: Path, session: Session) -> None:

@@ -138,7 +138,7 @@ def test_a_matrix_trains_evaluates_and_repeats_nothing(data, tmp_path) -> None:
         place = shared.index(name)
         del shared[place : place + 2]
     command = [
-        sys.executable, "-m", "harness.train_matrix", "quick", "--out", str(tmp_path / "matrix"), "--parallel", "2",
+        sys.executable, "-m", "harness.train_matrix", "quick", "--out", str(tmp_path / "matrix"), "--workers", "2",
         "--adversary", "none", "rule", "--ablate", "--evaluate-against", "rule", "--train.data", str(data), *shared,
     ]  # fmt: skip
     first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from harness.commands.runs import in_use
+from harness.commands.scaffold import Session
 from harness.errors import ConfigError, RunError
 from harness.report.matrix_tables import markdown
-from harness.training import matrix_run
+from harness.training import matrix_run, matrix_worker
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Row, rows_of
-from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, prepare, steps_done, train_all
+from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, prepare, steps_done
 from harness.training.matrix_evaluation import as_json, difference, evaluate, scores
+from harness.training.matrix_worker import train_one
 
 
 def matrix(out: Path, **changes) -> list[TrainedCell]:
@@ -42,7 +49,8 @@ def test_what_cannot_work_is_refused() -> None:
     for changes, words in (
         ({"ablate": ("king",)}, "--ablate king"),
         ({"evaluate_against": ("none",)}, "never attacks"),
-        ({"parallel": 0}, "--parallel 0"),
+        ({"workers": 0}, "--workers 0"),
+        ({"timeout": 0.5}, "--timeout 0.5"),
         ({"seed": ()}, "at least one"),
     ):
         with pytest.raises(ConfigError, match=words):
@@ -64,23 +72,79 @@ def test_finished_runs_are_kept_and_foreign_ones_refused(tmp_path) -> None:
     finish(cell)
     prepare(cell)
     assert finished(cell)
-    assert list(train_all([cell], 1, lambda running: None)) == [], "nothing is left to train"
+    assert matrix_run._train([cell], MatrixConfig(), Session("train_matrix")) == [], "nothing is left to train"
     other = TrainedCell(cell.row, replace(cell.config, steps=200))
     with pytest.raises(ConfigError, match=r"--steps: 200 \(the run has 100\)"):
         prepare(other)
 
 
-def test_a_run_that_fails_is_reported_with_its_last_words(tmp_path) -> None:
-    cell = TrainedCell(
-        "none", replace(TrainConfig(), data=str(tmp_path / "nowhere"), out=tmp_path / "run", adversary="none")
+@pytest.fixture
+def stub(tmp_path, monkeypatch) -> Path:
+    """A folder from which workers start a training command of the test's own."""
+    package = tmp_path / "stub" / "harness"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    monkeypatch.chdir(tmp_path)
+    return package / "train_ego.py"
+
+
+LOCKING = """
+import fcntl, os, pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[2])
+lock = open(folder / ".lock", "a")
+fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def stop(*_):
+    time.sleep(0.3)
+    (folder / "checkpoint.txt").write_text("kept")
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+(folder / "started.txt").write_text("x")
+time.sleep(60)
+"""
+
+
+def test_a_run_that_fails_is_tried_again_and_costs_itself_alone(tmp_path, stub, capsys) -> None:
+    stub.write_text(
+        "import pathlib, sys\nfolder = pathlib.Path(sys.argv[2])\nprint('no such folder: nowhere')\n"
+        "if folder.name.startswith('none'): sys.exit(2)\n"
+        "(folder / 'policy.zip').touch()\n(folder / 'checkpoint').mkdir()\n"
+        "(folder / 'checkpoint' / 'manifest.json').write_text('{\"step\": 100, \"evaluated\": 100}')\n"
     )
+    found = matrix(tmp_path, adversary=("none", "rule"), ablate=())
+    for cell in found:
+        prepare(cell)
+    config = MatrixConfig(executor="serial")
+    [failure] = matrix_run._train(found, config, Session("train_matrix"))
+    assert failure.startswith("none-seed0 ended with exit code 2 at step 0: no such folder: nowhere (all of it: ")
+    assert (found[0].folder / "output.log").read_text().count("nowhere") == 2, "tried twice"
+    assert "rule-seed0: trained" in capsys.readouterr().out
+    assert [finished(cell) for cell in found] == [False, True]
+
+
+def test_a_worker_without_the_run_folder_ends_the_matrix(tmp_path) -> None:
+    cell = matrix(tmp_path)[0]
+    with pytest.raises(RunError, match="shared file system"):
+        train_one(cell, tmp_path)
+    with pytest.raises(RunError, match="does not exist on this machine"):
+        matrix_worker.build(tmp_path / "elsewhere")
+
+
+def test_a_stopped_matrix_waits_for_the_checkpoint_of_its_runs(tmp_path, stub) -> None:
+    stub.write_text(LOCKING)
+    (cell,) = matrix(tmp_path, adversary=("none",), ablate=())
     prepare(cell)
-    seen = []
-    [(failed, reason)] = train_all([cell], 2, seen.append, poll_s=0.1)
-    assert failed == cell
-    assert "exit code 2" in reason
-    assert "nowhere" in (cell.folder / "output.log").read_text()
-    assert seen[-1] == []
+
+    def interrupt() -> None:
+        while not (cell.folder / "started.txt").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        matrix_run._train([cell], MatrixConfig(executor="process", workers=1), Session("train_matrix"))
+    assert (cell.folder / "checkpoint.txt").read_text() == "kept"
+    assert not in_use(cell.folder)
 
 
 @pytest.mark.parametrize("line", ["{}", '{"step": null}', '{"step": 1e999}', '{"ste\\n{}', "3"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from harness.commands.printing import bars, make_console
 from harness.commands.scaffold import Session
 from harness.errors import RunError
+from harness.executors import JobResult
 from harness.training import matrix_run
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Row
@@ -56,7 +58,8 @@ def test_the_bar_follows_steps_and_never_passes_the_budget() -> None:
 
 
 def test_a_matrix_in_which_every_run_fails_says_why(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(matrix_run, "train_all", lambda cells, parallel, watch: [(cells[0], "no such folder: nowhere")])
+    failed = [JobResult(None, None, "none-seed0: no such folder: nowhere", 2)]
+    monkeypatch.setattr(matrix_run, "run_jobs", lambda jobs, *_: (replace(failed[0], job=job) for job in jobs))
     config = MatrixConfig(out=tmp_path / "matrix", adversary=("none",), ablate=(), train=TrainConfig(steps=10))
     with pytest.raises(RunError, match="no such folder"):
         run_matrix(config, Session("train_matrix"))
