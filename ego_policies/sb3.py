@@ -1,8 +1,9 @@
-"""Stable-Baselines3 checkpoints as policies, without running anything that is stored in them.
+"""Trained networks as policies: Stable-Baselines3 checkpoints and policy files; nothing stored in them is run.
 
 `algorithm.load` unpickles classes (cloudpickle) from the `data` member of the zip, so a checkpoint from a stranger
 runs code. Here only the numbers of the network (`ego_policies/torch_archives.py`) and the plain-JSON part of `data` are
 read, and the actor is rebuilt from the shapes: every algorithm whose actor is a plain MLP on a flat observation.
+Gauntlet's own policy files (`harness/fitting/policy_files.py`) are safetensors, and say what their network reads.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from numpy.typing import NDArray
 from ego_policies.normalisation import read_scaling
 from ego_policies.torch_archives import DAMAGE, MAX_BYTES, MAX_RATIO, TorchArchive
 from ego_policies.torch_pickles import StoredTensor
-from harness.errors import PolicyError
+from harness.errors import ConfigError, PolicyError
 from harness.files import MEGABYTE, checked_zip, read_bounded
+from harness.fitting.policy_files import PolicyFile, read_policy
 from harness.interfaces import EgoView
 from scenarios.scenario import Scenario
 
+SHIPPED: Final = Path(__file__).parent / "weights"
+"""Policy files that are part of the package, by the names of their policies. They are trained on procedural scenes."""
+SUFFIX: Final = ".safetensors"
+"""What the names of policy files end with."""
 MAX_DATA: Final = 32 * MEGABYTE
 """Bytes of the member `data`: spaces, schedules and the last observation, as JSON."""
 MAX_LAYERS: Final = 200
@@ -241,8 +247,23 @@ def _numbers(text: object, path: Path) -> list[float]:
         raise PolicyError(f"{path}: the bounds of its actions are {text[:60]!r}, expected numbers.") from error
 
 
+def shipped(name: str) -> Path:
+    """The policy file of this name that comes with the package.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    file = SHIPPED / f"{name}{SUFFIX}"
+    if not file.is_file():
+        raise ConfigError(f"policy {name!r} needs a file: write {name}:PATH. None comes with this installation.")
+    return file
+
+
 class SB3Policy:
-    """Any Stable-Baselines3 checkpoint with an MLP actor (TD3, DDPG, SAC, PPO, A2C), acting deterministically."""
+    """A trained MLP that acts deterministically: from a policy file, or from a Stable-Baselines3 checkpoint.
+
+    Every algorithm with such an actor is read: TD3, DDPG, SAC, PPO, A2C.
+    """
 
     name = "sb3"
     control: ClassVar[Literal["action", "replay"]] = "action"
@@ -250,34 +271,55 @@ class SB3Policy:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | None = None,
         *,
-        observation: str = "cat",
+        observation: str | None = None,
         name: str | None = None,
         normalize: str | Path | None = None,
     ) -> None:
-        """Load a checkpoint.
+        """Load a policy.
 
         Args:
-            path: SB3 zip.
-            observation: Preset that it was trained with.
-            name: Label in tables; the registry name by default.
+            path: SB3 zip, or policy file (`*.safetensors`); None: the one of this name that comes with the package.
+            observation: Preset that it was trained with. A policy file says so itself; of a zip it is `cat` by default.
+            name: Label in tables; the registry name by default, and of a file under `sb3` the algorithm's.
             normalize: File of the statistics by which `VecNormalize` scaled the observations in training: what
                 `VecNormalize.save` wrote, or an npz (see `ego_policies/normalisation.py`). None: none were used.
 
         Raises:
+            ConfigError: No file is given, and none comes with the package.
             PolicyError: A file is missing, damaged, or not supported, or the two do not belong together.
+            WeightsError: A policy file is missing, damaged, or holds no policy.
         """
-        self.actor = read_checkpoint(path)
+        path = shipped(type(self).name) if path is None else path
+        self.path = str(path)
+        self.name = name or type(self).name
+        if Path(path).suffix.lower() == SUFFIX:
+            stored = read_policy(path)
+            self.actor = MLP(stored.layers, ACTIVATIONS[stored.activation], stored.squash)
+            self.observation, self.name = self._as_stored(stored, observation, name)
+        else:
+            self.actor, self.observation = read_checkpoint(path), observation or "cat"
         self.scaling = None if normalize is None else read_scaling(Path(normalize))
         if self.scaling is not None and self.scaling.mean.shape != (self.actor.inputs,):
             raise PolicyError(
                 f"{normalize}: statistics of observations of shape {self.scaling.mean.shape}, but the policy {path} "
                 f"expects ({self.actor.inputs},). Give the file that was saved with it."
             )
-        self.path = str(path)
-        self.observation = observation
-        self.name = name or type(self).name
+
+    def _as_stored(self, stored: PolicyFile, observation: str | None, name: str | None) -> tuple[str, str]:
+        """Preset and label of a policy file, where neither the caller nor this class expects others."""
+        if observation not in (None, stored.observation):
+            raise PolicyError(
+                f"{self.path}: trained with the observation preset {stored.observation!r}, not {observation!r}. "
+                "Leave the option out: the file says it."
+            )
+        own = type(self).name
+        if own not in (SB3Policy.name, stored.algorithm):
+            raise PolicyError(
+                f"{self.path}: a policy of {stored.algorithm}, not of {own}. Write {stored.algorithm}:{self.path}."
+            )
+        return stored.observation, name or stored.algorithm
 
     @property
     def observation_size(self) -> int:

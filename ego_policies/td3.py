@@ -1,4 +1,4 @@
-"""The trained ego: a Stable-Baselines3 TD3 checkpoint."""
+"""Egos trained by TD3 (Fujimoto et al. 2018)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from ego_policies.sb3 import SB3Policy
 
 
 class TD3Policy(SB3Policy):
-    """A TD3 actor from an SB3 zip, such as `train_ego` writes. Reads observations only."""
+    """A TD3 actor, such as `train_ego` writes: from a Stable-Baselines3 zip or a policy file.
+
+    Reads observations only.
+    """
 
     name = "td3"

@@ -32,6 +32,8 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "rule_expert": "ego_policies.rule_expert:RuleExpertPolicy",
         "rule_expert_blind": "ego_policies.rule_expert:BlindRuleExpertPolicy",
         "td3": "ego_policies.td3:TD3Policy",
+        "ppo": "ego_policies.ppo:PPOPolicy",
+        "sac": "ego_policies.sac:SACPolicy",
         "sb3": "ego_policies.sb3:SB3Policy",
         "torchscript": "ego_policies.adapters:TorchScriptPolicy",
         "onnx": "ego_policies.adapters:OnnxPolicy",

@@ -24,7 +24,8 @@ class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
     """Every adversary against every system under test, in two stages, over the scenes of a split."""
 
     sut: tuple[str, ...] = ("replay", "idm")
-    """Systems under test: registry names, `td3:FILE`, `FILE.zip|.pt|.onnx`, `module:Class`; `LABEL=…` gives a name."""
+    """Systems under test: registry names, `td3:FILE`, `FILE.zip|.safetensors|.pt|.onnx`, `module:Class`; `LABEL=…`
+    gives a name."""
     adversary: tuple[str, ...] = ("rule", "cat")
     """`NAME[:FILE][?key=value&…][@λ]`, as in `cat`, `sage@0.5` (another intensity), `sage:EXPERTS?spacing=4`, or
     `module:Class`; `LABEL=…` gives another name in tables. The undisturbed scene (`none`) is always there."""

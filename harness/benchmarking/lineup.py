@@ -134,6 +134,8 @@ def _system(text: str) -> SystemInfo:
     whole = Path(system.spec).is_file()
     spec = parse(system.spec)
     named = [system.spec] if whole else [spec.file, *map(str, spec.options.values())]
+    # A policy whose file was left out names the one that comes with the package.
+    named = named if any(named) else [str(getattr(policy, "path", ""))]
     digests = [_digest(Path(name)) for name in named if Path(name).is_file()]
     return SystemInfo(
         label=system.label or policy.name,

@@ -13,7 +13,7 @@ from harness.errors import ConfigError, PolicyError, UnknownNameError, foreign
 from harness.interfaces import EgoPolicy
 from harness.specs import Spec, parse, resolve
 
-SUFFIXES: Final = {".zip": "sb3", ".pt": "torchscript", ".ts": "torchscript", ".onnx": "onnx"}
+SUFFIXES: Final = {".zip": "sb3", ".safetensors": "sb3", ".pt": "torchscript", ".ts": "torchscript", ".onnx": "onnx"}
 """Which registered policy reads which file."""
 CONTROLS: Final = ("action", "replay")
 """What a policy's `control` may be."""
@@ -26,11 +26,12 @@ def load_policy(spec: str, *, observation: str | None = None, name: str | None =
 
     Args:
         spec: One of
-            a registry name (`replay`, `idm`, `rule_expert`, or a third party's);
+            a registry name (`replay`, `idm`, `rule_expert`, `ppo`, or a third party's);
             a name and a file, `td3:path/to/model.zip`; options behind a question mark (see `harness.specs`);
-            a file: `*.zip` (Stable-Baselines3), `*.pt` (TorchScript), `*.onnx`;
+            a file: `*.zip` (Stable-Baselines3), `*.safetensors` (a policy file), `*.pt` (TorchScript), `*.onnx`;
             `module:Thing`, a class (built without arguments), a policy object, or a function of the observation.
-        observation: Observation preset that the policy expects; None keeps the policy's own (files: `cat`).
+        observation: Observation preset that the policy expects; None keeps the policy's own (policy files
+            say theirs, other files: `cat`).
         name: Label in tables; None keeps the policy's own.
 
     Raises:

@@ -54,7 +54,7 @@ class AttackedEpisodes:
             buffer: Remembered drives; default: five per scene.
             protocol: Decides whether plans are played one step late.
             ego_size: Length and width of the ego, m.
-            seed: Of everything random.
+            seed: Decides everything random.
 
         Raises:
             ConfigError: There is no scene.

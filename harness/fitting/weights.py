@@ -167,7 +167,7 @@ def _shape(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def check_layers(where: str, tensors: Mapping[str, Tensor], **layers: int) -> None:
+def check_layers(where: str, tensors: Mapping[str, object], **layers: int) -> None:
     """Refuse more layers than `MAX_LAYERS`, or than there are tensors, before modules are made.
 
     Raises:

@@ -6,7 +6,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from stable_baselines3 import SAC, TD3
+from stable_baselines3 import PPO, SAC, TD3
 
 from harness import registry
 from harness.checks import check_policy
@@ -28,7 +28,8 @@ class Plain(gym.Env):
 
 
 def saved_model(algorithm, folder):
-    model = algorithm("MlpPolicy", Plain(), policy_kwargs={"net_arch": [8]}, buffer_size=10, device="cpu")
+    sizes = {} if algorithm is PPO else {"buffer_size": 10}
+    model = algorithm("MlpPolicy", Plain(), policy_kwargs={"net_arch": [8]}, device="cpu", **sizes)
     model.save(folder / "model.zip")
     return {"path": folder / "model.zip"}
 
@@ -55,6 +56,8 @@ def onnx_graph(folder):
 # What the registered names need to be built.
 OPTIONS = {
     "td3": lambda folder: saved_model(TD3, folder),
+    "ppo": lambda folder: saved_model(PPO, folder),
+    "sac": lambda folder: saved_model(SAC, folder),
     "sb3": lambda folder: saved_model(SAC, folder),
     "torchscript": torchscript,
     "onnx": onnx_graph,

@@ -175,7 +175,8 @@ def read_policy(name: str) -> Callable[[Path], None]:
         from harness.episodes.policies import load_policy
 
         policy = load_policy(str(folder / name))
-        policy.act(np.zeros(7, np.float32), None)  # type: ignore[arg-type]
+        size = getattr(policy, "observation_size", None) or 7
+        policy.act(np.zeros(size, np.float32), None)  # type: ignore[arg-type]
 
     return read
 
@@ -390,6 +391,7 @@ FORMATS: dict[str, Format] = {
     "model": Format("checkpoint/model-3.safetensors", samples.checkpoint, read_checkpoint, in_safetensors, share=0.5),
     "normalise": Format("normalise.pkl", samples.normalised, read_normalised, in_stranger, share=0.5),
     "sb3": Format("policy.zip", samples.stable_baselines, read_policy("policy.zip"), mutators.in_zip(in_member)),
+    "policy": Format("policy.safetensors", samples.policy_file, read_policy("policy.safetensors"), in_safetensors),
     "torchscript": Format("policy.pt", samples.torchscript, read_policy("policy.pt"), mutators.in_zip(in_member)),
     "onnx": Format("policy.onnx", samples.onnx, read_policy("policy.onnx"), in_onnx, needs=("onnx", "onnxruntime")),
 }

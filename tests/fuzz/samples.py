@@ -253,6 +253,13 @@ def stable_baselines(folder: Path) -> None:
     TD3("MlpPolicy", Plain(), policy_kwargs={"net_arch": [8]}, buffer_size=10).save(folder / "policy.zip")
 
 
+def policy_file(folder: Path) -> None:
+    from harness.fitting.policy_files import PolicyFile
+
+    layers = ((np.ones((3, 112), np.float32), np.zeros(3, np.float32)), (np.ones((2, 3), np.float32), np.ones(2)))
+    PolicyFile("ppo", "cat", "Tanh", True, layers).save(folder / "policy.safetensors")
+
+
 def torchscript(folder: Path) -> None:
     import torch
 

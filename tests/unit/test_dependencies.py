@@ -17,7 +17,8 @@ ALLOWED = {
     "scenarios": ("scenarios", *FOUNDATION),
     # SAGE's token backbone lives with SAGE, over the public models of the traffic package; one loop fits all.
     "adversaries": ("adversaries", "scenarios", "harness.traffic", "harness.fitting", *ASKED, *CONTRACTS),
-    "ego_policies": ("ego_policies", "scenarios", *CONTRACTS),
+    # Policy files are written by training and read by policies, within the bounds of all weights.
+    "ego_policies": ("ego_policies", "scenarios", "harness.fitting.policy_files", *CONTRACTS),
     "curricula": ("curricula", "scenarios", *CONTRACTS),
     "harness": ("harness", "scenarios"),
 }

@@ -73,6 +73,13 @@ class Driver:
         raise AssertionError("not driven")
 
 
+class Shipped(Driver):
+    """Reads a file that nobody named."""
+
+    def __init__(self):
+        super().__init__(__file__)
+
+
 class Wanderer(Driver):
     """Goes to another folder while it is built."""
 
@@ -103,3 +110,12 @@ def test_every_file_of_a_system_is_recorded(tmp_path, monkeypatch):
     scaling.write_text("two")
     with pytest.raises(RunError, match="file of system 'driver' has changed"):
         assemble(config).check_same(stored, tmp_path)
+
+
+def test_the_file_of_a_policy_that_comes_with_the_package_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.BUILTIN, "policy", registry.BUILTIN["policy"] | {"driver": f"{__name__}:Shipped"})
+    write_folder([straight_road()], tmp_path / "data")
+    config = BenchmarkConfig(data=str(tmp_path / "data"), split="all", sut=("driver", "idm"), adversary=("rule",))
+    digests = [system.digest for system in assemble(config).systems]
+    assert len(digests[0]) == 64
+    assert not digests[1]

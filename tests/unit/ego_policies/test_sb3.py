@@ -10,9 +10,15 @@ import pytest
 import torch
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 
+from ego_policies import sb3
+from ego_policies.ppo import PPOPolicy
+from ego_policies.sac import SACPolicy
 from ego_policies.sb3 import SB3Policy
 from ego_policies.td3 import TD3Policy
-from harness.errors import PolicyError
+from harness.episodes.policies import load_policy
+from harness.errors import ConfigError, PolicyError
+from harness.fitting.policy_files import PolicyFile, layers_of
+from harness.training.ppo import ActorCritic
 
 MODELS = {
     "td3": (TD3, {}),
@@ -165,3 +171,52 @@ def test_a_policy_of_discrete_actions_is_no_pair_of_numbers(plain_env, tmp_path)
     rewrite(tmp_path / "m.zip", **{"policy.pth": packed.getvalue()})
     with pytest.raises(PolicyError, match="chooses among discrete actions"):
         SB3Policy(tmp_path / "m.zip")
+
+
+@pytest.fixture
+def policy_file(tmp_path):
+    """A tiny policy file of PPO, and its network."""
+    torch.manual_seed(0)
+    model = ActorCritic(252, 4)
+    torch.nn.init.normal_(model.policy[-1].weight)
+    PolicyFile("ppo", "route", "Tanh", True, layers_of(model.policy)).save(tmp_path / "policy.safetensors")
+    return tmp_path / "policy.safetensors", model
+
+
+def test_a_policy_file_says_what_it_is_and_acts_as_its_network(policy_file):
+    path, model = policy_file
+    by_name, by_suffix = load_policy(f"ppo:{path}"), load_policy(str(path))
+    assert (by_name.name, by_name.observation, by_name.observation_size) == ("ppo", "route", 252)
+    assert (by_suffix.name, by_suffix.observation) == ("ppo", "route")
+    assert load_policy(f"ppo:{path}?observation=route", name="mine").name == "mine"
+    seen = np.random.default_rng(0).uniform(-1, 1, 252).astype(np.float32)
+    with torch.no_grad():
+        expected = model.mean(torch.from_numpy(seen)).numpy()
+    assert by_name.act(seen, None) == pytest.approx(expected, abs=1e-6)
+    assert np.abs(expected).max() > 0.1
+
+
+def test_a_policy_file_is_not_taken_for_another(policy_file):
+    path, _ = policy_file
+    with pytest.raises(PolicyError, match="preset 'route', not 'cat'"):
+        PPOPolicy(path, observation="cat")
+    with pytest.raises(PolicyError, match="a policy of ppo, not of td3"):
+        TD3Policy(path)
+
+
+@pytest.mark.parametrize("kind", [PPOPolicy, SACPolicy, TD3Policy])
+def test_without_a_file_the_one_of_the_package_drives(policy_file, monkeypatch, kind):
+    monkeypatch.setattr(sb3, "SHIPPED", policy_file[0].parent)
+    with pytest.raises(ConfigError, match=f"policy '{kind.name}' needs a file: write {kind.name}:PATH. None comes"):
+        kind()
+    model = ActorCritic(252, 4)
+    mine = policy_file[0].parent / f"{kind.name}.safetensors"
+    PolicyFile(kind.name, "route", "Tanh", True, layers_of(model.policy)).save(mine)
+    policy = load_policy(kind.name)
+    assert (policy.name, policy.observation, policy.path) == (kind.name, "route", str(mine))
+
+
+def test_shipped_files_are_small_and_load():
+    for file in sb3.SHIPPED.glob("*.safetensors"):
+        assert load_policy(file.stem).name == file.stem
+        assert file.stat().st_size <= 2_000_000

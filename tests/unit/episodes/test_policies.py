@@ -60,8 +60,8 @@ def test_module_function_and_class():
 
 
 def test_a_name_that_needs_a_file_says_so():
-    with pytest.raises(ConfigError, match="td3:PATH"):
-        load_policy("td3")
+    with pytest.raises(ConfigError, match="torchscript:PATH"):
+        load_policy("torchscript")
 
 
 def test_unknown_names_list_what_there_is():
