@@ -8,8 +8,7 @@ so a run that is resumed at the end of an episode goes on exactly.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -22,18 +21,15 @@ from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.episodes.schedules import CurriculumSchedule
 from harness.errors import EngineError, RunError, ScenarioError
-from harness.files import Json
 from harness.interfaces import Adversary, Curriculum, Episode
 from harness.training import checkpoint
-from harness.training.checkpoint import TrainingProgress
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator, Row, Stage, rows_of
 from harness.training.learner import Learner
+from harness.training.rounds import EPISODES, EVALUATION, METRICS, TrainingLoop, Watcher
 
 logger = logging.getLogger(__name__)
 
-EPISODES, EVALUATION, METRICS = "episodes", "evaluation", "metrics"
-"""Names of the record files."""
 METRICS_EVERY: Final = 1000
 """Steps between two records of losses and speed."""
 MAX_FAILURES: Final = 20
@@ -61,70 +57,13 @@ class Parts:
     train: Sequence[int]
 
 
-class Watcher:
-    """Hears what happens; the base hears nothing."""
-
-    def step(self, progress: TrainingProgress) -> None:
-        """After every training episode."""
-
-    def metrics(self, record: Json) -> None:
-        """Losses and speed, now and then."""
-
-    def evaluating(self, step: int, done: int, total: int) -> None:
-        """After every evaluated episode."""
-
-    def evaluated(self, step: int, rows: list[Row]) -> None:
-        """After an evaluation."""
-
-    def close(self) -> None:
-        """At the end."""
-
-
-class Watchers(Watcher):
-    """Several watchers as one."""
-
-    def __init__(self, members: list[Watcher]) -> None:
-        """Begin with `members`."""
-        self._members = list(members)
-
-    def add(self, member: Watcher) -> None:
-        """One more."""
-        self._members.append(member)
-
-    def step(self, progress: TrainingProgress) -> None:
-        """Tell everyone."""
-        for member in self._members:
-            member.step(progress)
-
-    def metrics(self, record: Json) -> None:
-        """Tell everyone."""
-        for member in self._members:
-            member.metrics(record)
-
-    def evaluating(self, step: int, done: int, total: int) -> None:
-        """Tell everyone."""
-        for member in self._members:
-            member.evaluating(step, done, total)
-
-    def evaluated(self, step: int, rows: list[Row]) -> None:
-        """Tell everyone."""
-        for member in self._members:
-            member.evaluated(step, rows)
-
-    def close(self) -> None:
-        """Tell everyone."""
-        for member in self._members:
-            member.close()
-
-
-class Trainer:
-    """Runs (or goes on with) one training run."""
+class Trainer(TrainingLoop):
+    """One training run with TD3 on MetaDrive; a round is an episode."""
 
     def __init__(self, config: TrainConfig, run: RunDirectory, parts: Parts, watcher: Watcher | None = None) -> None:
         """Put the run together; `resume` or `run` comes next."""
-        self.config, self.directory, self.parts = config, run, parts
-        self.watcher = watcher or Watcher()
-        self.progress = TrainingProgress(next_eval=config.eval_every, next_checkpoint=config.checkpoint_every)
+        super().__init__(config, run, watcher)
+        self.parts = parts
         self.scheduler = CurriculumSchedule(parts.curriculum, config.steps)
         self.env = AttackingEnv(
             parts.engine,
@@ -137,11 +76,9 @@ class Trainer:
             # Everything random in episode n follows from (seed, n): a resumed run goes on exactly.
             generators=lambda: np.random.default_rng([config.seed, self.progress.episode]),
         )
-        self.stop_requested = False
         self._train_rules = EndRules(config.train_horizon, crash_ends=False)
         self._eval_rules = EndRules(config.eval_horizon, crash_ends=config.eval_crash_ends)
         self._failures_in_a_row = 0
-        self._mark = (0, time.perf_counter())
 
     def resume(self) -> None:
         """Restore the last checkpoint, and drop the records of what will happen again.
@@ -166,43 +103,6 @@ class Trainer:
         kept = self.directory.keep_records(EVALUATION, lambda record: record["step"] <= last)
         rows_of(kept, self.directory.path / f"{EVALUATION}.jsonl")
 
-    def run(self, after_evaluation: Callable[[], None] | None = None) -> None:
-        """Train until the budget of steps is spent, or `stop_requested`.
-
-        Args:
-            after_evaluation: Called after every evaluation (for pictures).
-
-        Raises:
-            PolicyError: Training has diverged.
-            RunError: Too many episodes fail, or the run folder cannot be written.
-        """
-        config, progress = self.config, self.progress
-        self._mark = (progress.step, time.perf_counter())
-        while not (self.finished or self.stop_requested):
-            started = time.perf_counter()
-            # A run that was stopped in an evaluation makes it again before it goes on.
-            if not self._evaluation_due:
-                self._episode()
-            if self._evaluation_due and self.evaluate():
-                progress.next_eval = (progress.step // config.eval_every + 1) * config.eval_every
-                if after_evaluation is not None:
-                    after_evaluation()
-            progress.seconds += time.perf_counter() - started
-            if progress.step >= min(config.steps, progress.next_checkpoint) or self.stop_requested:
-                progress.next_checkpoint = (progress.step // config.checkpoint_every + 1) * config.checkpoint_every
-                self.checkpoint()
-
-    @property
-    def finished(self) -> bool:
-        """Whether the budget is spent, and its end evaluated."""
-        return self.progress.step >= self.config.steps and not self._evaluation_due
-
-    @property
-    def _evaluation_due(self) -> bool:
-        progress = self.progress
-        due = progress.step >= min(self.config.steps, progress.next_eval)
-        return due and progress.evaluated != progress.step
-
     def checkpoint(self) -> None:
         """Save everything that a resumed run needs."""
         self.progress.curriculum = self.parts.curriculum.state_dict()
@@ -214,7 +114,6 @@ class Trainer:
         self.parts.engine.rules = self._eval_rules
         rows: list[Row] = []
         total = 2 * len(evaluator.scenes)
-        started = time.perf_counter()
         for row in evaluator.rows(step):
             if self.stop_requested:
                 return []
@@ -223,8 +122,6 @@ class Trainer:
             self.watcher.evaluating(step, len(rows), total)
         self.progress.evaluated = step
         self.watcher.evaluated(step, rows)
-        # An evaluation is no training: it must not count in steps per second.
-        self._mark = (self._mark[0], self._mark[1] + time.perf_counter() - started)
         return rows
 
     def replay(self, scene: str) -> dict[Stage, Episode]:
@@ -232,7 +129,7 @@ class Trainer:
         self.parts.engine.rules = self._eval_rules
         return self.parts.evaluator.episodes(self.env.source.ids.index(scene))
 
-    def _episode(self) -> None:
+    def advance(self) -> None:
         """Play one training episode.
 
         A scene that cannot be simulated is counted and recorded if the user asked to skip such scenes.
@@ -301,9 +198,7 @@ class Trainer:
 
     def _metrics(self) -> None:
         """Record losses and speed."""
-        step, now = self.progress.step, time.perf_counter()
-        last_step, last_time = self._mark
-        self._mark = (step, now)
+        step = self.progress.step
         critic, actor = self.parts.learner.losses()
         schedule = self.scheduler.current()
         record = {
@@ -311,7 +206,7 @@ class Trainer:
             "critic_loss": critic,
             "actor_loss": actor,
             "updates": self.parts.learner.updates,
-            "steps_per_second": (step - last_step) / max(now - last_time, 1e-9),
+            "steps_per_second": self.speed(),
             "attack_probability": schedule.probability,
             "attack_intensity": schedule.intensity,
             "replay_transitions": len(self.parts.learner.memory),

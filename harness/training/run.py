@@ -20,7 +20,8 @@ from harness.training import setup
 from harness.training.checkpoint import TrainingProgress
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Row, summarise
-from harness.training.loop import Trainer, Watcher, Watchers
+from harness.training.loop import Trainer
+from harness.training.rounds import Watcher, Watchers
 from harness.training.tensorboard import TensorBoardWatcher
 
 

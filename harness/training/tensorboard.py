@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.commands.board import Board
 from harness.files import Json
 from harness.training.evaluation import COLUMNS, Row, summarise
-from harness.training.loop import Watcher
+from harness.training.rounds import Watcher
 
 
 class TensorBoardWatcher(Watcher):

@@ -17,7 +17,8 @@ from harness.interfaces import AttackContext, AttackPlan, Trajectory
 from harness.training.config import TD3Config, TrainConfig
 from harness.training.evaluation import Evaluator
 from harness.training.learner import LivePolicy
-from harness.training.loop import Parts, Trainer, Watcher
+from harness.training.loop import Parts, Trainer
+from harness.training.rounds import Watcher
 from harness.training.setup import make_learner
 from scenarios.scenario import Scenario
 from tests.scenes import straight_road

@@ -15,7 +15,8 @@ import pytest
 from harness.commands.runs import RunDirectory
 from harness.errors import AdversaryError, EngineError, GauntletError, PolicyError, RunError
 from harness.training import checkpoint
-from harness.training.loop import EPISODES, EVALUATION, MAX_FAILURES
+from harness.training.loop import MAX_FAILURES
+from harness.training.rounds import EPISODES, EVALUATION
 from tests.unit.training.fakes import FakeEnv, FakeSource, make_trainer, tiny_config
 
 ROOT = Path(__file__).parents[3]
@@ -94,7 +95,7 @@ import os, signal, sys
 from dataclasses import asdict
 from pathlib import Path
 from harness.commands.runs import RunDirectory
-from harness.training.loop import Watcher
+from harness.training.rounds import Watcher
 from tests.unit.training.fakes import make_trainer, tiny_config
 
 class Killer(Watcher):
