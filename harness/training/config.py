@@ -55,6 +55,38 @@ class TD3Config:
     fraction of them where anything else runs: the threads wait for each other in loops. Results do not depend on it."""
 
 
+@dataclass(frozen=True)
+class PPOConfig:
+    """Numbers of proximal policy optimisation on the fast engine."""
+
+    steps: int = 64
+    """Steps of each environment between updates."""
+    epochs: int = 3
+    """Passes over the collected steps in an update."""
+    minibatch: int = 4096
+    """Steps per gradient step."""
+    learning_rate: float = 6e-4
+    """Learning rate of Adam at the start; it falls to 0 in a straight line."""
+    gamma: float = 0.995
+    """Discount per step of 0.1 s."""
+    lam: float = 0.95
+    """Weight of longer returns in the advantages."""
+    clip: float = 0.2
+    """Bound of the ratio between new and old probabilities."""
+    value_weight: float = 0.5
+    """Weight of the value's error in the loss."""
+    max_norm: float = 0.5
+    """Bound of the gradient's norm."""
+    hidden: int = 128
+    """Units in each of the two hidden layers, of the policy and of the value."""
+    steering_spread: tuple[float, float] = (0.22, 0.04)
+    """Standard deviation of the steering's noise at the start and at the end, in a straight line."""
+    throttle_spread: tuple[float, float] = (0.4, 0.15)
+    """Standard deviation of the throttle's noise at the start and at the end, in a straight line."""
+    averaging: float = 0.8
+    """Share that the averaged policy keeps in each round; the averaged policy is judged and saved. 0 takes the last."""
+
+
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     **dict.fromkeys(("update_every", "threads", "policy_delay"), (1, 1_000_000)),
     **dict.fromkeys(("gamma", "tau"), (0, 1)),
@@ -100,6 +132,21 @@ class TrainConfig(RunOptions):
     """Reading of the attacks and of "collision": `corrected` checks contact at every step and counts boxes that
     meet; `as-published` repeats the papers' code, plays plans one step late, aims evaluation at the logged ego and
     counts the engine's contact flag."""
+    engine: Literal["metadrive", "fast"] = "metadrive"
+    """What plays training episodes: `metadrive`, one environment at about 200 steps a second with its updates, or
+    `fast`, many compiled environments at once. Evaluations on test scenes are always MetaDrive's."""
+    algorithm: Literal["td3", "ppo"] = "td3"
+    """What learns: `td3` on either engine as CAT and SAGE do, or, on the fast engine, `ppo`."""
+    environments: int = 512
+    """Environments side by side, on the fast engine. Results depend on it."""
+    threads: int = 2
+    """Threads of the fast engine and of the matrix products beside it."""
+    val_split: str | None = None
+    """Split that chooses the policy, on the fast engine: after every `eval_every` steps its scenes are played as
+    recorded and attacked, and the policy with the highest completion of episodes without collision and on the road is
+    kept. By default the last policy is kept."""
+    val_scenes: str | None = None
+    """Scenes of `val_split`, written like `train_scenes`. From the training split they are taken out of training."""
     steps: int = 1_000_000
     """Environment steps of 0.1 s in all."""
     seed: int = 0
@@ -130,7 +177,9 @@ class TrainConfig(RunOptions):
     tensorboard: bool = True
     """Write TensorBoard scalars into the run folder."""
     td3: TD3Config = TD3Config()
-    """Options of the learner."""
+    """Options of TD3."""
+    ppo: PPOConfig = PPOConfig()
+    """Options of PPO."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work.

@@ -7,8 +7,10 @@ drives faster than anything it was trained on), and returns are scaled by their 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,41 +19,17 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harness.errors import PolicyError, WeightsError
 from harness.fast.compiled import Bools, Singles, kernel
+from harness.fitting.policy_files import PolicyFile, layers_of
+from harness.training.config import PPOConfig
+from harness.training.vector_learner import generator_tensor, restore_generator
 
 Floats = NDArray[np.float32]
 
+_MOMENTS: Final = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam keeps of every parameter."""
 _LOG_2_PI: Final = float(np.log(2 * np.pi))
-
-
-@dataclass(frozen=True)
-class PPOConfig:
-    """Numbers of the learner."""
-
-    steps: int = 64
-    """Steps of each environment between updates."""
-    epochs: int = 3
-    """Passes over the collected steps in an update."""
-    minibatch: int = 4096
-    """Steps per gradient step."""
-    learning_rate: float = 6e-4
-    """Learning rate of Adam at the start; it falls to 0 in a straight line."""
-    gamma: float = 0.995
-    """Discount per step of 0.1 s."""
-    lam: float = 0.95
-    """Weight of longer returns in the advantages."""
-    clip: float = 0.2
-    """Bound of the ratio between new and old probabilities."""
-    value_weight: float = 0.5
-    """Weight of the value's error in the loss."""
-    max_norm: float = 0.5
-    """Bound of the gradient's norm."""
-    hidden: int = 128
-    """Units in each of the two hidden layers, of the policy and of the value."""
-    steering_spread: tuple[float, float] = (0.22, 0.04)
-    """Standard deviation of the steering's noise at the start and at the end, in a straight line."""
-    throttle_spread: tuple[float, float] = (0.4, 0.15)
-    """The same of the throttle's."""
 
 
 class ActorCritic(nn.Module):
@@ -154,16 +132,40 @@ class Collected:
 
 
 class PPO:
-    """Learns on a vector environment that begins episodes anew within the step (`AutoresetMode.SAME_STEP`)."""
+    """Learns on a vector environment that begins episodes anew within the step (`AutoresetMode.SAME_STEP`).
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], config: PPOConfig, *, total_steps: int, seed: int) -> None:
-        """Make the networks; `total_steps` of all environments together end the schedules."""
+    A `VectorLearner`. What `act` shows and `save_policy` writes is the average of the policy over the last rounds.
+    """
+
+    policy_name = "ppo"
+    policy_file = "policy.safetensors"
+
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, Any],
+        config: PPOConfig,
+        *,
+        total_steps: int,
+        seed: int,
+        observation: str = "route",
+    ) -> None:
+        """Make the networks.
+
+        Args:
+            env: Where it learns.
+            config: Numbers of the learner.
+            total_steps: Steps of all environments together, at which the schedules end.
+            seed: Seed of everything random, the environments included.
+            observation: Preset of the observation, for the policy's file.
+        """
         self.env, self.config, self.total = env, config, total_steps
         size = int(np.prod(env.single_observation_space.shape or (0,)))
         self._rng = np.random.default_rng(seed)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
             self.model = ActorCritic(size, config.hidden)
+        self._average = copy.deepcopy(self.model.policy).requires_grad_(False)
+        self._preset = observation
         self._optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, eps=1e-5)
         self.scale = ReturnScale(env.num_envs, config.gamma)
         self.steps_done = 0
@@ -180,11 +182,88 @@ class PPO:
         pairs = (self.config.steering_spread, self.config.throttle_spread)
         return np.array([end + (start - end) * self.left for start, end in pairs], np.float32)
 
+    def round(self) -> dict[str, float]:
+        """Collect and update once.
+
+        Raises:
+            PolicyError: Training has diverged.
+        """
+        batch, report = self.collect()
+        report |= self.update(batch)
+        if not np.isfinite(report["policy_loss"] + report["value_loss"]):
+            raise PolicyError(
+                f"the losses are not finite after {self.steps_done:,} steps: training has diverged. Start again with a "
+                "lower --ppo.learning-rate."
+            )
+        with torch.no_grad():
+            for kept, now in zip(self._average.parameters(), self.model.policy.parameters(), strict=True):
+                kept.lerp_(now, 1.0 - self.config.averaging)
+        return report
+
+    def act(self, observations: Floats) -> Floats:
+        """The averaged policy's mean actions [B, 2] for observations [B, D]."""
+        with torch.inference_mode():
+            return torch.tanh(self._average(torch.from_numpy(observations))).numpy()
+
+    def save_policy(self, path: Path) -> None:
+        """Write the averaged policy, for the ego policy `ppo`."""
+        PolicyFile(self.policy_name, self._preset, "Tanh", squash=True, layers=layers_of(self._average)).save(path)
+
+    def state(self) -> dict[str, Tensor]:
+        """Networks, optimiser, spread of the returns, generator and steps."""
+        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        found |= {f"average.{name}": tensor for name, tensor in self._average.state_dict().items()}
+        for number, values in self._optimiser.state_dict()["state"].items():
+            found |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in values.items()}
+        scale = self.scale
+        found["scale.returns"] = torch.from_numpy(scale.returns.copy())
+        found["scale.facts"] = torch.tensor([scale.count, scale.mean, scale.square], dtype=torch.float64)
+        found["generator"] = generator_tensor(self._rng)
+        found["steps"] = torch.tensor([self.steps_done])
+        return found
+
+    def load(self, state: dict[str, Tensor], observations: Floats) -> None:
+        """Restore `state()`, with the present `observations` [N, D].
+
+        Raises:
+            WeightsError: It belongs to another architecture.
+        """
+        ours = self.state()
+        for name in ("scale.returns", "scale.facts", "generator", "steps"):
+            if name not in state or (name != "generator" and state[name].shape != ours[name].shape):
+                raise WeightsError(f"checkpoint: {name} is missing or of another shape. Start anew.")
+        try:
+            for prefix, module in (("model.", self.model), ("average.", self._average)):
+                found = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+                module.load_state_dict(found)
+            self._load_optimiser(state)
+        except (RuntimeError, KeyError, ValueError, IndexError) as error:
+            raise WeightsError(f"checkpoint: the networks have another architecture ({error}). Start anew.") from error
+        self.scale.returns = state["scale.returns"].numpy().copy()
+        self.scale.count, self.scale.mean, self.scale.square = state["scale.facts"].tolist()
+        restore_generator(self._rng, state["generator"])
+        self.steps_done = int(state["steps"][0])
+        self._observation = observations
+
+    def _load_optimiser(self, state: dict[str, Tensor]) -> None:
+        present = self._optimiser.state_dict()
+        parameters = list(self.model.parameters())
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            if name.startswith("optimiser."):
+                _, number, key = name.split(".", 2)
+                if key != "step" and value.shape != parameters[int(number)].shape:
+                    raise ValueError(f"{name} has shape {tuple(value.shape)}")
+                moments.setdefault(int(number), {})[key] = value.clone()
+        whole = {number: set(_MOMENTS) for number in range(len(parameters))}
+        if moments and {number: set(found) for number, found in moments.items()} != whole:
+            raise ValueError("the optimiser's state is not whole")
+        self._optimiser.load_state_dict({**present, "state": moments})
+
     def learn(self, watch: Callable[[dict[str, float]], None] | None = None) -> None:
         """Collect and update until the steps are spent; `watch` hears of each round."""
         while self.steps_done < self.total:
-            batch, report = self.collect()
-            report |= self.update(batch)
+            report = self.round()
             if watch is not None:
                 watch(report)
 
@@ -249,7 +328,7 @@ class PPO:
             (policy_loss + config.value_weight * value_loss).backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), config.max_norm)
             self._optimiser.step()
-            sums += [policy_loss.item(), value_loss.item(), float((ratio - 1).abs().mean())]
+            sums += [policy_loss.item(), value_loss.item(), float((ratio.detach() - 1).abs().mean())]
             count += 1
         return dict(zip(("policy_loss", "value_loss", "moved"), (sums / count).tolist(), strict=True))
 

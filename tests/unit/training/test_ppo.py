@@ -5,9 +5,14 @@ from types import MappingProxyType
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from harness.training.ppo import PPO, PPOConfig, ReturnScale, advantages
+from harness import registry
+from harness.errors import WeightsError
+from harness.training.config import PPOConfig
+from harness.training.ppo import PPO, ReturnScale, advantages
+from harness.training.vector_learner import generator_tensor, restore_generator
 
 SMALL = PPOConfig(steps=32, minibatch=256, hidden=16, learning_rate=3e-3, gamma=0.9)
 
@@ -91,3 +96,70 @@ def test_the_spread_of_actions_falls_to_its_end():
     assert learner.spread == pytest.approx((0.22, 0.4))
     learner.learn()
     assert learner.spread == pytest.approx((0.04, 0.15))
+
+
+class Resumable(Targets):
+    """The same, and its state can be taken and put back."""
+
+    def __init__(self, count=32, kept=None):
+        super().__init__(count)
+        self.kept = kept
+
+    def reset(self, *, seed=None, options=None):
+        found = super().reset(seed=seed)
+        if self.kept is None:
+            return found
+        self.rng.bit_generator.state, self.steps, self.seen = self.kept
+        return self.seen, {}
+
+
+def test_a_resumed_run_goes_on_exactly(tmp_path):
+    def made(kept=None):
+        return PPO(Resumable(kept=kept), SMALL, total_steps=32 * 32 * 6, seed=1, observation="route")
+
+    whole = made()
+    reports = [whole.round() for _ in range(2)]
+    state = {name: tensor.clone() for name, tensor in whole.state().items()}
+    env = whole.env
+    kept = (env.rng.bit_generator.state, env.steps.copy(), env.seen.copy())
+    reports = [whole.round() for _ in range(3)]
+    resumed = made(kept)
+    resumed.load(state, kept[2])
+    assert [resumed.round() for _ in range(3)] == reports
+    seen = np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
+    assert np.array_equal(resumed.act(seen), whole.act(seen))
+    for name in ("scale.returns", "generator", "model.policy.0.weight", "optimiser.0.exp_avg"):
+        with pytest.raises(WeightsError, match=r"checkpoint"):
+            resumed.load({**state, name: torch.zeros(3)}, kept[2])
+        with pytest.raises(WeightsError, match=r"checkpoint"):
+            resumed.load({key: value for key, value in state.items() if key != name}, kept[2])
+
+
+def test_the_policy_that_is_saved_is_the_one_that_acts(tmp_path):
+    class Wide(Targets):
+        def __init__(self):
+            super().__init__()
+            self.single_observation_space = gym.spaces.Box(-1, 1, (252,), np.float32)
+
+        def _draw(self):
+            self.seen = self.rng.uniform(-0.8, 0.8, (self.num_envs, 252)).astype(np.float32)
+            return self.seen
+
+    learner = PPO(Wide(), SMALL, total_steps=32 * 32 * 2, seed=0, observation="route")
+    learner.round()
+    learner.save_policy(tmp_path / learner.policy_file)
+    policy = registry.make("policy", learner.policy_name, path=tmp_path / learner.policy_file)
+    seen = np.random.default_rng(0).uniform(-1, 1, (4, 252)).astype(np.float32)
+    assert policy.observation == "route"
+    for row, action in zip(seen, learner.act(seen), strict=True):
+        assert policy.act(row, None) == pytest.approx(action, abs=1e-6)
+
+
+def test_only_the_state_of_a_generator_is_put_back():
+    rng, other = np.random.default_rng(3), np.random.default_rng(4)
+    rng.random(7)
+    restore_generator(other, generator_tensor(rng))
+    assert other.random() == rng.random()
+    for bad in (torch.zeros(5, dtype=torch.uint8), torch.zeros(3), torch.zeros(100_000, dtype=torch.uint8)):
+        with pytest.raises(WeightsError, match="generator"):
+            restore_generator(rng, bad)
