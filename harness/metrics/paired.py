@@ -7,6 +7,7 @@ from math import comb
 from typing import Final
 
 import numpy as np
+import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import ConfigError
@@ -16,6 +17,10 @@ Floats = NDArray[np.float64]
 
 RESAMPLES: Final = 10_000
 """Bootstrap resamples: the smallest p value that can be reported is then 1e-4."""
+SMALLEST_P: Final = 1e-4
+"""No smaller p value of `crossed_difference` is reported."""
+_NOTHING: Final = 1e-12
+"""Differences and variances below this are rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,67 @@ def paired_difference(
     # The tolerance keeps rounding from turning a tie into a smaller value (identical inputs must give p = 1).
     extreme = np.abs(drawn) >= abs(observed) - 1e-12
     return PairedDifference(interval, float((1 + extreme.sum()) / (resamples + 1)), len(gap))
+
+
+def crossed_difference(first: ArrayLike, second: ArrayLike, *, confidence: float = CONFIDENCE) -> PairedDifference:
+    """Difference of two methods' means where scenes *and* training seeds vary: t test of a model of random effects.
+
+    An outcome is the method's mean, plus what the scene does to it, plus what the seed does, plus noise. Both methods
+    drove the same scenes; seeds of two methods have nothing in common but the number. With `d` the difference by scene
+    of means over seeds, `m` the means over scenes by seed, and `e` what remains of a method's table [R, S] without its
+    row and column means, the variance of the observed difference is estimated by
+
+        var(d) / S  +  for both methods: max(var(m) / R - sum(e²) / ((R - 1) (S - 1)) / (R S), 0)
+
+    The first term holds scenes and noise, the second what seeds add; a method with one seed adds none, so that the test
+    then speaks of that ego alone, as `paired_difference` does (with one seed each it is the paired t test). Degrees of
+    freedom: Satterthwaite 1946. A bootstrap of seeds and scenes counts the noise of single episodes several times (Owen
+    2007, *The pigeonhole bootstrap*): in simulated rates of five seeds and 69 scenes it found .46 of differences of
+    which this test finds .74, where both call at most .05 of equal methods different.
+
+    Args:
+        first, second: [R, S], one row per seed (R may differ) and one column per scene, in the same order. A scene with
+            a NaN in any row is left out.
+        confidence: Probability mass of the interval, 0 … 1.
+
+    Returns:
+        Difference, interval (not cut to possible values) and p value, no smaller than 1e-4: how the tails of rates
+        differ from the t distribution's further out is not known. Interval and p value are NaN with fewer than two
+        scenes.
+
+    Raises:
+        ConfigError: The two have different scenes.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ConfigError(
+            f"crossed test: expected tables [seeds, scenes] of the same scenes, got {a.shape}, {b.shape}."
+        )
+    known = np.isfinite(a).all(0) & np.isfinite(b).all(0)
+    a, b, scenes = a[:, known], b[:, known], int(known.sum())
+    gap = a.mean(0) - b.mean(0) if scenes else np.zeros(0)
+    mean = float(gap.mean()) if scenes else float("nan")
+    if scenes < 2:
+        return PairedDifference(Interval(mean, float("nan"), float("nan")), float("nan"), scenes)
+    parts = [(gap.var(ddof=1) / scenes, scenes - 1), *(_seeds_part(table) for table in (a, b) if len(table) > 1)]
+    variance = sum(part for part, _ in parts)
+    if variance <= _NOTHING:
+        p_value = 1.0 if abs(mean) <= _NOTHING else SMALLEST_P
+        return PairedDifference(Interval(mean, mean, mean), p_value, scenes)
+    freedom = variance**2 / sum(part**2 / own for part, own in parts)
+    error = float(np.sqrt(variance))
+    reach = error * float(scipy.special.stdtrit(freedom, 0.5 + confidence / 2))
+    p_value = 2 * float(scipy.special.stdtr(freedom, -abs(mean) / error))
+    return PairedDifference(Interval(mean, mean - reach, mean + reach), max(p_value, SMALLEST_P), scenes)
+
+
+def _seeds_part(table: Floats) -> tuple[float, int]:
+    """What the seeds of a method [R, S] add to the variance of its mean, and its degrees of freedom."""
+    seeds, scenes = table.shape
+    by_seed = table.mean(1)
+    rest = table - table.mean(0) - by_seed[:, None] + table.mean()
+    noise = (rest**2).sum() / ((seeds - 1) * (scenes - 1))
+    return max(float(by_seed.var(ddof=1) / seeds - noise / (seeds * scenes)), 0.0), seeds - 1
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest, ttest_rel
 
 from harness.errors import ConfigError
-from harness.metrics.paired import holm, mcnemar, paired_difference
+from harness.metrics.paired import crossed_difference, holm, mcnemar, paired_difference
 
 
 def test_mcnemar_by_hand() -> None:
@@ -51,6 +51,48 @@ def test_no_difference_has_p_one_and_undefined_pairs_do_not_count() -> None:
     assert np.isnan(paired_difference([np.nan], [1.0]).p_value)
     with pytest.raises(ConfigError):
         paired_difference([1.0], [1.0, 2.0])
+
+
+def test_a_difference_over_seeds_and_scenes_by_hand() -> None:
+    # One of the first method's two seeds fails everywhere, the other nowhere; the second method never does. Each scene
+    # says .5; the seeds' means 1 and 0 have variance .5, their mean .25; t = .5 / .5 with one degree of freedom: p .5.
+    found = crossed_difference([[1, 1, 1], [0, 0, 0]], [[0, 0, 0]])
+    assert (found.p_value, found.scenes) == (pytest.approx(0.5), 3)
+    # The quantile of that distribution (Cauchy's) is tan(.475 π).
+    reach = 0.5 * np.tan(0.475 * np.pi)
+    assert found.difference == (0.5, pytest.approx(0.5 - reach), pytest.approx(0.5 + reach))
+    # Over scenes alone the very same means are as certain as can be.
+    assert paired_difference([0.5] * 3, [0.0] * 3).difference == (0.5, 0.5, 0.5)
+    # Noise of single episodes is counted once: by scene 1, 0, 0, 1 has variance 1/3, /4; by seed .5, .5 none.
+    first = [[1, 0, 0, 1], [1, 0, 0, 1]]
+    found = crossed_difference(first, [[0, 0, 0, 0]])
+    assert found.difference.mean - found.difference.low == pytest.approx(3.18245 * np.sqrt(1 / 12), rel=1e-5)
+
+
+def test_with_one_seed_each_it_is_the_paired_t_test_and_further_seeds_add_their_noise() -> None:
+    rng = np.random.default_rng(2)
+    first, second = (rng.random(40) < 0.3).astype(float), (rng.random(40) < 0.6).astype(float)
+    expected = ttest_rel(first, second)
+    for copies in (1, 4):  # Seeds that agree tell nothing new.
+        found = crossed_difference(np.tile(first, (copies, 1)), second[None])
+        assert found.p_value == pytest.approx(expected.pvalue)
+        assert found.difference[1:] == pytest.approx(expected.confidence_interval())
+    apart = crossed_difference([first + 0.2, first - 0.2], second[None])
+    assert apart.difference.mean == pytest.approx(found.difference.mean)
+    assert apart.difference.low < found.difference.low - 0.1
+    assert apart.p_value > 2 * found.p_value
+
+
+def test_the_crossed_test_where_nothing_varies_or_is_known() -> None:
+    nothing = float("nan")
+    found = crossed_difference([[1, nothing, 0, 1], [1, 1, 1, 1]], [[0, 1, 1, nothing]])
+    assert (found.scenes, found.difference.mean) == (2, 0.25)
+    assert crossed_difference([[0, 1, 1]] * 2, [[0, 1, 1]] * 3).p_value == 1.0
+    assert crossed_difference([[1, 1, 1]], [[0, 0, 0]]).p_value == 1e-4
+    for few in ([[nothing]], [[1.0]]):
+        assert np.isnan(crossed_difference(few, [[1.0]]).p_value)
+    with pytest.raises(ConfigError, match="same scenes"):
+        crossed_difference([[1.0, 2.0]], [[1.0]])
 
 
 def test_holm_by_hand() -> None:
