@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.engine.drive_reward import DriveReward
 from harness.errors import ConfigError
 from scenarios.scenario import Scenario
@@ -228,6 +231,36 @@ class EngineConfig:
     def horizon_in(self, scenario: Scenario) -> int:
         """Steps after which an episode in this scene is truncated."""
         return scenario.num_steps - 1 if self.horizon is None else self.horizon
+
+    def check_start(self, scene: str, start: int, there: NDArray[np.bool_]) -> None:
+        """Refuse a step at which no episode can begin.
+
+        Args:
+            scene: Its id.
+            start: Logged step.
+            there: [T] at which steps the log has the ego.
+
+        Raises:
+            ConfigError: It is outside the log or the horizon, the ego is absent then, or traffic has a memory.
+        """
+        if start == 0:
+            return
+        end = min(len(there), len(there) - 1 if self.horizon is None else self.horizon)
+        if not 0 < start < end:
+            raise ConfigError(
+                f"scene {scene}: an episode cannot begin at step {start}. Choose 0 … {end - 1}: the log has "
+                f"{len(there)} steps, and the horizon is {self.horizon or len(there) - 1}."
+            )
+        if not there[start]:
+            raise ConfigError(
+                f"scene {scene}: an episode cannot begin at step {start}, because the log does not have the ego then. "
+                "Choose a step at which it is there."
+            )
+        if self.traffic != "log":
+            raise ConfigError(
+                f"scene {scene}: an episode cannot begin at step {start} with traffic {self.traffic!r}, which has its "
+                "own past. Choose step 0, or traffic 'log'."
+            )
 
     def ego_box_in(self, scenario: Scenario, *, replay: bool) -> tuple[float, float]:
         """Length and width of the ego of one episode in the geometric crash check, m."""

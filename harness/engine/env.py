@@ -20,13 +20,14 @@ from harness.engine.ego import EgoVehicle
 from harness.engine.headless import ensure_free, start_engine
 from harness.engine.lines import LINE_FLAGS
 from harness.engine.recording import Recorder, Recording
+from harness.engine.requests import RequestReader, check_request
 from harness.engine.scene import Scene, parse_scene
 from harness.engine.sensing import make_sensors
 from harness.engine.settling import Settler
 from harness.engine.traffic import TrafficManager
 from harness.errors import ConfigError, EngineError, PolicyError
 from harness.geometry import boxes_overlap
-from harness.interfaces import STATE, AttackPlan, EgoView
+from harness.interfaces import EgoView
 from harness.traffic.make import make_traffic
 from scenarios.scenario import DT, Scenario, ScenarioSource
 
@@ -43,7 +44,9 @@ class GauntletEnv(ScenarioEnv):
 
     - `scenario`: index or id of the scene (without it one is drawn, reproducibly from the last `seed`),
     - `plan`: an `AttackPlan` for the scene's opponent, or None,
-    - `ego`: `"policy"` (driven by `step`'s action) or `"replay"` (follows its log; the action is ignored).
+    - `ego`: `"policy"` (driven by `step`'s action) or `"replay"` (follows its log; the action is ignored),
+    - `start`: logged step at which the episode begins (0 if not given): the ego with the log's pose and velocity,
+      everybody else where log and plan have them; steps, and so the horizon, stay absolute.
 
     Actions: [steering, throttle/brake] in [-1, 1], left and accelerate positive. Observations: see `Sensors`.
     One environment step is 0.1 s.
@@ -74,7 +77,7 @@ class GauntletEnv(ScenarioEnv):
         self._settler = Settler() if self.options.settle else None
         self._recorder = Recorder()
         self._rng = np.random.default_rng(self.options.seed)
-        self._by_id: dict[str, int] | None = None
+        self._requests = RequestReader(source)
         self._ego: EgoVehicle | None = None
         self._scene: Scene | None = None
         self._live = False
@@ -114,26 +117,32 @@ class GauntletEnv(ScenarioEnv):
         """Begin an episode; see the class for the options.
 
         Raises:
-            ConfigError: An unknown option or scene, or a plan that does not fit.
+            ConfigError: An unknown option or scene, a plan that does not fit, or no episode can begin at that step.
             ScenarioError: The scene cannot be simulated.
             EngineError: Another environment of this process holds the engine.
         """
         if seed is not None:
             self._rng = np.random.default_rng(seed)
-        index, plan, replay = self._read_options(dict(options or {}))
-        scene = self._cache.get(index, lambda: self._parse(index))
-        self._check_plan(scene, plan)
+        request = self._requests.read(options or {})
+        index, plan, replay = request.scenario, request.plan, request.replay
+        if index is None:
+            index = int(self._rng.integers(len(self.source)))
+        chosen = index
+        scene = self._cache.get(chosen, lambda: self._parse(chosen))
+        check_request(scene, request, self.options)
         self._start()
-        self._scene, self._index, self._plan, self._replay = scene, index, plan, replay
+        self._scene, self._index, self._plan, self._replay = scene, chosen, plan, replay
         self._ego_box = self.options.ego_box_in(scene.scenario, replay=replay)
-        self._step = 0
+        self._first = self._step = request.start
         self._episode_reward = 0.0
         ego = self._place_ego(scene)
         self._horizon = self.options.horizon_in(scene.scenario)
         rows = max(scene.steps, self._horizon + 1)
-        self._recorder.begin(rows, ego.forces)
+        self._recorder.begin(rows, ego.forces, self._first)
         seed = int(self._rng.integers(2**31))
-        self._traffic.reset(scene, ego, plan, replay=replay, ego_box=self._ego_box, seed=seed, steps=rows - 1)
+        self._traffic.reset(
+            scene, ego, plan, replay=replay, ego_box=self._ego_box, seed=seed, first=self._first, steps=rows - 1
+        )
         ego.navigation.update(ego.x, ego.y)
         ego.navigation.update(ego.x, ego.y)
         self._check_contacts(ego)
@@ -141,53 +150,13 @@ class GauntletEnv(ScenarioEnv):
         verdict = rewards.judge(ego, self.options, self._rewards, (self._horizon - self._step) * DT)
         info = {**verdict.info, **self._facts(ego)}
         self._sensors.begin(scene, self._horizon)
-        return self._sensors.observe(ego, self._traffic, 0), info
+        return self._sensors.observe(ego, self._traffic, self._step), info
 
     def _parse(self, index: int) -> Scene:
         scene = parse_scene(self.source[index], static_vehicles=self.options.static_vehicles)
         if self._settler is not None:
             self._settler.settle_scene(scene)
         return scene
-
-    def _read_options(self, options: dict[str, Any]) -> tuple[int, AttackPlan | None, bool]:
-        which, plan, ego = options.pop("scenario", None), options.pop("plan", None), options.pop("ego", "policy")
-        if options:
-            raise ConfigError(f"unknown reset options {sorted(options)}; known are scenario, plan, ego")
-        if ego not in ("policy", "replay"):
-            raise ConfigError(f"option ego is {ego!r}; it must be 'policy' or 'replay'")
-        if plan is not None and not isinstance(plan, AttackPlan):
-            raise ConfigError(f"option plan is a {type(plan).__name__}; it must be an AttackPlan or None")
-        if which is None:
-            return int(self._rng.integers(len(self.source))), plan, ego == "replay"
-        if isinstance(which, str):
-            if self._by_id is None:
-                self._by_id = {name: index for index, name in enumerate(self.source.ids)}
-            if which not in self._by_id:
-                raise ConfigError(f"no scene {which!r} among the {len(self.source)} scenes of this environment")
-            return self._by_id[which], plan, ego == "replay"
-        if not 0 <= int(which) < len(self.source):
-            raise ConfigError(f"scene index {which} is outside 0 … {len(self.source) - 1}")
-        return int(which), plan, ego == "replay"
-
-    @staticmethod
-    def _check_plan(scene: Scene, plan: AttackPlan | None) -> None:
-        if plan is None:
-            return
-        scenario = scene.scenario
-        if scenario.opponent is None:
-            raise ConfigError(f"scene {scenario.id} has no opponent, so a plan has nobody to drive")
-        states, valid = np.asarray(plan.states), np.asarray(plan.valid)
-        if states.ndim != 2 or states.shape[1] != STATE or valid.shape != states.shape[:1]:
-            raise ConfigError(f"a plan needs states [T, {STATE}] and valid [T]; found {states.shape}, {valid.shape}")
-        if not np.isfinite(states[valid.astype(bool)]).all():
-            raise ConfigError(f"the plan for scene {scenario.id} holds NaN or infinite states in valid rows")
-        if plan.controller is None:
-            return
-        if plan.takeover_step is None or plan.takeover_step < 1 or not scene.is_vehicle[scenario.opponent]:
-            raise ConfigError(
-                f"the plan for scene {scenario.id} has a controller: it needs a takeover_step >= 1 (found "
-                f"{plan.takeover_step}) and an opponent that is a vehicle"
-            )
 
     def _start(self) -> None:
         """Start the engine, once."""
@@ -214,13 +183,13 @@ class GauntletEnv(ScenarioEnv):
         assert self._ego is not None, "_start() makes the ego"
         ego, scenario = self._ego, scene.scenario
         self.engine.physics_world.static_world = scene.lines.world
-        self.engine.episode_step = 0
+        self.engine.episode_step = self._step
         ego.draw_forces(scenario.id)
-        start = scenario.velocity[scenario.ego, 0].tolist()
-        agent = scenario.ego
-        ego.place(scene.xy[agent, 0].tolist(), float(scene.node_heading[agent, 0]), start, scene.route)
+        row = scenario.ego, self._step
+        velocity = scenario.velocity[row].tolist()
+        ego.place(scene.xy[row].tolist(), float(scene.node_heading[row]), velocity, scene.route)
         if self._replay:
-            self._follow_log(ego, 0)
+            self._follow_log(ego, self._step)
         return ego
 
     def _follow_log(self, ego: EgoVehicle, step: int) -> None:
@@ -322,7 +291,7 @@ class GauntletEnv(ScenarioEnv):
             "ego_control": "replay" if self._replay else "policy",
             "spawn_blocked": traffic.spawn_blocked,
             "episode_reward": self._episode_reward,
-            "episode_length": step,
+            "episode_length": step - self._first,
         }
 
     def _boxes_met(self, ego: EgoVehicle) -> tuple[bool, bool]:

@@ -19,7 +19,7 @@ class Recording:
 
     Attributes:
         scenario_id: Scene.
-        steps: Simulated steps; rows 0 … steps are filled.
+        steps: Last simulated step; rows `start` … `steps` are filled.
         ego: Trajectory of the ego, [S, STATE].
         opponent: Trajectory of the opponent, or None where the scene has none.
         agents: [A, S, STATE] of everybody (the ego included, at its index).
@@ -28,6 +28,7 @@ class Recording:
         geometry: [S] whether the ego's box met a vehicle's box after this step.
         geometry_opponent: [S] whether it met the opponent's.
         engine_force, brake_force: Forces of the ego's car, N per wheel at action 1 and -1.
+        start: Step at which the episode began.
     """
 
     scenario_id: str
@@ -41,6 +42,7 @@ class Recording:
     geometry_opponent: Bools
     engine_force: float = float("nan")
     brake_force: float = float("nan")
+    start: int = 0
 
     @staticmethod
     def first(flags: Bools) -> int | None:
@@ -67,19 +69,20 @@ class Recording:
 class Recorder:
     """Collects an episode step by step, cheaply; `finish` assembles the arrays."""
 
-    def begin(self, rows: int, forces: tuple[float, float]) -> None:
+    def begin(self, rows: int, forces: tuple[float, float], start: int) -> None:
         """Forget the last episode.
 
         Args:
             rows: Steps that there may be, and one.
             forces: Engine and brake force of the ego, N per wheel.
+            start: Step at which the episode begins.
         """
-        self.forces = forces
+        self.forces, self.start = forces, start
         self.ego = np.zeros((rows, STATE))
         self.contact = np.zeros(rows, bool)
         self.geometry = np.zeros(rows, bool)
         self.geometry_opponent = np.zeros(rows, bool)
-        self.steps = 0
+        self.steps = start
         self._planned: list[tuple[int, int, Floats]] = []
 
     def note_plan(self, step: int, opponent: int, state: Floats) -> None:
@@ -114,7 +117,7 @@ class Recorder:
             agents[agent, step] = state
         valid = present.copy()
         valid[:, self.steps + 1 :] = False
-        valid[ego_index] = np.arange(rows) <= self.steps
+        valid[ego_index, self.start : self.steps + 1] = True
         agents[ego_index] = self.ego
         agents[~valid] = 0.0
         ego = Trajectory(agents[ego_index], valid[ego_index])
@@ -130,4 +133,5 @@ class Recorder:
             self.geometry.copy(),
             self.geometry_opponent.copy(),
             *self.forces,
+            self.start,
         )

@@ -38,7 +38,7 @@ class RouteSensors:
         """Begin an episode of `horizon` steps; nothing is packed before it is observed."""
         if scene is not self._scene:
             self._scene, self._packed = scene, None
-        self._horizon = horizon
+        self._horizon, self._begun = horizon, False
 
     def _prepare(self, scene: Scene) -> tuple[Scenes, Fleet]:
         if self._packed is None:
@@ -54,8 +54,8 @@ class RouteSensors:
         assert self._scene is not None, "an episode has begun"
         packed, fleet = self._prepare(self._scene)
         drive, progress = fleet.drive[0], ego.navigation
-        if step == 0:
-            fleet.past[0, :, columns.PAST_STEP] = -1.0
+        if not self._begun:
+            fleet.past[0, :, columns.PAST_STEP], self._begun = -1.0, True
         fleet.step[0], fleet.horizon[0] = step, self._horizon
         drive[columns.POSE_X], drive[columns.POSE_Y], drive[columns.POSE_THETA] = ego.x, ego.y, ego.theta
         drive[columns.NOW_X], drive[columns.NOW_Y] = ego.now_heading

@@ -96,12 +96,25 @@ class TrafficManager:
         replay: bool,
         ego_box: tuple[float, float],
         seed: int,
+        first: int,
         steps: int,
     ) -> None:
-        """Begin an episode of `steps` steps: nothing of the last one survives. `ego_box`: length and width, m."""
+        """Begin an episode: nothing of the last one survives.
+
+        Args:
+            scene: Where.
+            ego: It is placed already.
+            plan: What the opponent does, or None.
+            replay: Whether the ego follows its log.
+            ego_box: Its length and width, m.
+            seed: What the traffic policy draws from.
+            first: Step at which the episode begins.
+            steps: Last step that it may have.
+        """
         self._contacts.clear()
         self.lidar.clear()
         self._scene, self._plan, self._replay, self._ego_box = scene, plan, replay, np.array(ego_box)
+        self._first = first
         self._opponent = scene.scenario.opponent
         agents = scene.scenario.num_agents
         self._tilt, self._motion = scene.tilt, scene.motion
@@ -117,7 +130,7 @@ class TrafficManager:
             with foreign(f"{self._driver()} failed at its reset", EngineError):
                 self._policy.reset(scene.scenario, np.random.default_rng(seed))
             self.states = np.zeros((agents, steps + 1, STATE))
-        self.advance(0, ego)
+        self.advance(first, ego)
 
     def _prepare_plan(self, scene: Scene, plan: AttackPlan | None) -> tuple[Floats, Bools, int, int] | None:
         """Plan rows relative to the origin, their validity, and the first and last valid step."""
@@ -154,7 +167,7 @@ class TrafficManager:
         """Put everyone where they are after absolute step `step`."""
         scene = self._scene
         now = min(step, scene.steps - 1)
-        states = self._next_states(step) if self._policy is not None and step > 0 else None
+        states = self._next_states(step) if self._policy is not None and step > self._first else None
         if states is not None:
             allowed = self._policy_valid & scene.may_appear.any(axis=1)
         else:
@@ -243,7 +256,7 @@ class TrafficManager:
             new = new[new != opponent]
         self._here[new] = True
         self._born[new] = scene.body[new, now]
-        if step > 0 and self._settler is not None:
+        if step > self._first and self._settler is not None:
             self._settle_late([int(agent) for agent in new if scene.may_appear[agent, now - 1]], now)
 
     def _settle_late(self, waited: list[int], step: int) -> None:

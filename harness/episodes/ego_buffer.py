@@ -83,7 +83,7 @@ class EgoBuffer:
             trajectory: States [T, 5] by absolute step and `valid` [T].
 
         Returns:
-            False if the drive was too short to keep.
+            False if the drive was too short to keep, or began after the current step, where attacks begin.
         """
         states = np.array(trajectory.states, dtype=np.float64)
         valid = np.array(trajectory.valid, dtype=np.bool_)
@@ -92,7 +92,7 @@ class EgoBuffer:
                 f"ego buffer: scene {scenario_id}: expected states [T, {STATE}] and valid [T], "
                 f"got {states.shape} and {valid.shape}."
             )
-        if int(valid[CURRENT_STEP + 1 :].sum()) < self.min_future:
+        if not valid[CURRENT_STEP : CURRENT_STEP + 1].all() or valid[CURRENT_STEP + 1 :].sum() < self.min_future:
             return False
         states.setflags(write=False)
         valid.setflags(write=False)

@@ -71,7 +71,8 @@ class Fleet(NamedTuple):
     """N environments; A is the most agents that any scene has.
 
     Attributes:
-        scene, step, horizon: [N] what is played, the absolute step, and the step at which it is truncated.
+        scene, start, step, horizon: [N] what is played, the logged step at which it has begun, the absolute step, and
+            the step at which it is truncated.
         body, corners, memory: [N, ...] the ego's body and its contacts, see `vehicle`, `ground`, `contacts`.
         drive: [N, DRIVE].
         seen: [N, A] 1 + the last step at which the agent was present, or -1.
@@ -87,6 +88,7 @@ class Fleet(NamedTuple):
     """
 
     scene: NDArray[np.int64]
+    start: NDArray[np.int64]
     step: NDArray[np.int64]
     horizon: NDArray[np.int64]
     body: Floats
@@ -122,6 +124,7 @@ def make_fleet(environments: int, scenes: Scenes, size: int, rows: int) -> Fleet
     agents = int(np.diff(scenes.agent_of).max(initial=1))
     return Fleet(
         scene=np.zeros(environments, np.int64),
+        start=np.zeros(environments, np.int64),
         step=np.zeros(environments, np.int64),
         horizon=np.zeros(environments, np.int64),
         body=np.zeros((environments, vehicle.STATE)),

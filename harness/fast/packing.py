@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -13,9 +14,10 @@ from harness.engine.ego import forces_of
 from harness.engine.lines import LinePiece, line_pieces
 from harness.engine.scene import Scene, parse_scene
 from harness.engine.settling import Settler
+from harness.errors import ConfigError
 from harness.fast import scenes as columns
 from harness.fast.rays import HALF_WIDTH
-from harness.fast.scenes import FACTS, LINE, TRACK, Scenes
+from harness.fast.scenes import FACTS, LINE, START, TRACK, PackedScenes, Scenes
 from scenarios.importing import Watch
 from scenarios.scenario import Kind, ScenarioSource
 
@@ -55,9 +57,25 @@ def settled_scenes(source: ScenarioSource, watch: Watch = iter, *, static_vehicl
     return scenes
 
 
-def pack(scenes: Iterable[Scene]) -> Scenes:
-    """Scenes one after another."""
-    return stack([pack_one(scene) for scene in scenes])
+def pack(scenes: Iterable[Scene]) -> PackedScenes:
+    """Scenes one after another.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    return joined([PackedScenes((scene.scenario.id,), scene.origin[None], pack_one(scene)) for scene in scenes])
+
+
+def joined(parts: Sequence[PackedScenes]) -> PackedScenes:
+    """Several packs as one.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    if not parts:
+        raise ConfigError("there are no scenes; give at least one")
+    ids = tuple(itertools.chain.from_iterable(part.ids for part in parts))
+    return PackedScenes(ids, np.concatenate([part.origins for part in parts]), stack([part.scenes for part in parts]))
 
 
 def stack(packed: Sequence[Scenes]) -> Scenes:
@@ -69,6 +87,7 @@ def stack(packed: Sequence[Scenes]) -> Scenes:
 
 
 _OFFSETS: Final = (
+    "start_of",
     "route_of",
     "mark_of",
     "line_of",
@@ -100,10 +119,12 @@ def pack_one(scene: Scene) -> Scenes:
     pieces = _lines(list(line_pieces(scene.scenario.features, scene.origin)))
     grid, cells, entries = grid_of(pieces)
     route, (marks, last_mark) = scene.route.segments(), scene.route.way_points
-    tracks = _tracks(scene, used)
+    starts, tracks = _starts(scene), _tracks(scene, used)
     listed_of, listed = _listed(scene.may_appear[used])
     return Scenes(
         facts=_facts(scene, used, last_mark)[None],
+        start_of=_whole(starts),
+        starts=starts,
         route_of=_whole(route),
         route=route,
         mark_of=_whole(marks),
@@ -133,17 +154,25 @@ def _whole(array: NDArray) -> Ints:
 
 
 def _facts(scene: Scene, used: NDArray[np.intp], last_mark: int) -> Floats:
-    ego, opponent = scene.scenario.ego, scene.scenario.opponent
+    opponent = scene.scenario.opponent
     facts = np.zeros(FACTS)
-    facts[[columns.START_X, columns.START_Y]] = scene.xy[ego, 0]
-    facts[columns.START_HEADING] = np.deg2rad(scene.node_heading[ego, 0]) + np.pi / 2
-    facts[[columns.START_VX, columns.START_VY]] = scene.velocity[ego, 0]
     facts[[columns.ENGINE, columns.BRAKE]] = forces_of(scene.scenario.id)
     facts[columns.LENGTH_M], facts[columns.LAST_MARK] = scene.route.length, last_mark
     facts[columns.STEPS] = scene.steps
     place = np.flatnonzero(used == -1 if opponent is None else used == opponent)
     facts[columns.OPPONENT] = place[0] if len(place) else -1
     return facts
+
+
+def _starts(scene: Scene) -> Floats:
+    """[T, START]."""
+    ego = scene.scenario.ego
+    starts = np.zeros((scene.steps, START))
+    starts[:, [columns.START_X, columns.START_Y]] = scene.xy[ego]
+    starts[:, columns.START_HEADING] = np.deg2rad(scene.node_heading[ego]) + np.pi / 2
+    starts[:, [columns.START_VX, columns.START_VY]] = scene.velocity[ego]
+    starts[:, columns.START_THERE] = scene.scenario.valid[ego]
+    return starts
 
 
 def _lines(pieces: Sequence[LinePiece]) -> Floats:

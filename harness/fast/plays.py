@@ -17,11 +17,13 @@ class Play(NamedTuple):
         scene: Index of the scene.
         plan: Plan of its opponent, or None to leave it as recorded.
         intensity: Intensity of the attack, for the record.
+        start: Logged step at which the episode begins, as the option `start` of `GauntletEnv`.
     """
 
     scene: int
     plan: AttackPlan | None = None
     intensity: float = 0.0
+    start: int = 0
 
 
 class Finished(NamedTuple):
@@ -31,7 +33,8 @@ class Finished(NamedTuple):
         environment: Which environment played it.
         play: What was played.
         steps: Steps that were driven.
-        ego: What the ego did, by absolute step in the scene's world frame, as of `Recording.ego`.
+        ego: What the ego did, by absolute step in the scene's world frame, as of `Recording.ego`; valid from the step
+            on at which the episode began.
         crash_contact, crash_geometry, crash_opponent: First step at which the engine reported a contact with a
             vehicle, the ego's box met a vehicle's, and the opponent's; or None.
         reward, cost: Sums over the episode.

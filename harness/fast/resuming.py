@@ -35,6 +35,7 @@ def check_state(state: Arrays, fitting: Arrays, scenes: int) -> None:
     bounds: dict[str, tuple[int, int]] = {
         "fleet.scene": (0, scenes - 1),
         "play.scene": (0, scenes - 1),
+        "fleet.start": (0, rows - 2),
         "fleet.step": (0, rows - 2),
         "fleet.horizon": (1, rows - 1),
         "fleet.near_count": (0, fitting["fleet.near"].shape[1]),

@@ -6,6 +6,7 @@ relative to the scene's origin (where the ego starts).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -49,10 +50,14 @@ AT_X, AT_Y, AT_HEADING, AT_VX, AT_VY, SLIDE_X, SLIDE_Y, SLIDE_TURN, AT_BODY, AT_
 next step (see `Scene.motion`), the body it gets when it appears, and whether the log has it."""
 TRACK: Final = 10
 
-START_X, START_Y, START_HEADING, START_VX, START_VY, ENGINE, BRAKE, LENGTH_M, LAST_MARK, STEPS, OPPONENT = range(11)
-"""Columns of `Scenes.facts`: the ego's start, its car's forces (N per wheel, N s per wheel and tick), length of the
-route, index of its last way point, logged steps, and the opponent's row among the scene's agents (or -1)."""
-FACTS: Final = 11
+START_X, START_Y, START_HEADING, START_VX, START_VY, START_THERE = range(6)
+"""Columns of `Scenes.starts`: pose and velocity with which the ego begins at that step, and whether the log has it."""
+START: Final = 6
+
+ENGINE, BRAKE, LENGTH_M, LAST_MARK, STEPS, OPPONENT = range(6)
+"""Columns of `Scenes.facts`: forces of the ego's car (N per wheel, N s per wheel and tick), length of the route, index
+of its last way point, logged steps, and the opponent's row among the scene's agents (or -1)."""
+FACTS: Final = 6
 
 
 class Scenes(NamedTuple):
@@ -60,6 +65,7 @@ class Scenes(NamedTuple):
 
     Attributes:
         facts: [S, FACTS].
+        start_of, starts: [S + 1], [., START]: the ego, step by step.
         route_of, route: [S + 1], [., ROUTE].
         mark_of, marks: [S + 1], [., 2] way points every two metres, the last one repeated.
         line_of, lines: [S + 1], [., LINE].
@@ -73,6 +79,8 @@ class Scenes(NamedTuple):
     """
 
     facts: Floats
+    start_of: Ints
+    starts: Floats
     route_of: Ints
     route: Floats
     mark_of: Ints
@@ -94,3 +102,32 @@ class Scenes(NamedTuple):
     listed_of: Ints
     list_of: Ints
     listed: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedScenes:
+    """Scenes with what the kernels need not know. S scenes.
+
+    Attributes:
+        ids: [S] what they are called.
+        origins: [S, 2] origins, in each scenario's own frame, m.
+        scenes: What the kernels read.
+    """
+
+    ids: tuple[str, ...]
+    origins: Floats
+    scenes: Scenes
+
+    def __len__(self) -> int:
+        """Number of scenes."""
+        return len(self.ids)
+
+    @property
+    def steps(self) -> Ints:
+        """Logged steps of each scene [S]."""
+        return self.scenes.facts[:, STEPS].astype(np.int64)
+
+    def ego_there(self, index: int) -> NDArray[np.bool_]:
+        """At which logged steps [T] of a scene the log has the ego, so that an episode can begin there."""
+        first, last = self.scenes.start_of[index : index + 2]
+        return np.asarray(self.scenes.starts[first:last, START_THERE] > 0)

@@ -128,7 +128,7 @@ def _simulate(
             pose[0], pose[1] = body[X], body[Y]
             pose[2], pose[3], pose[4], pose[5] = body[QW], body[QX], body[QY], body[QZ]
         fall(body)
-        if fleet.step[e] < TOUCHING_STEPS:
+        if fleet.step[e] - fleet.start[e] < TOUCHING_STEPS:
             bear(body, fleet.corners[e])
         if count > 0:
             r = rotation_of(body[QW], body[QX], body[QY], body[QZ])
@@ -209,26 +209,28 @@ def _compare_boxes(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: in
 
 @kernel
 def begin(scenes: Scenes, fleet: Fleet, rules: Rules, which: Ints) -> None:
-    """Begin episodes in the environments `which` [K]; their scene, horizon and plan are set beforehand."""
+    """Begin episodes in the environments `which` [K]; their scene, start, horizon and plan are set beforehand."""
     here, pose = np.empty((fleet.seen.shape[1], HERE)), np.empty(6)
     for e in which:
-        facts, body = scenes.facts[fleet.scene[e]], fleet.body[e]
-        place(body, facts[START_X], facts[START_Y], facts[START_HEADING], facts[START_VX], facts[START_VY])
+        scene, body = fleet.scene[e], fleet.body[e]
+        at = scenes.starts[scenes.start_of[scene] + fleet.start[e]]
+        place(body, at[START_X], at[START_Y], at[START_HEADING], at[START_VX], at[START_VY])
         fleet.corners[e] = 0.0
         fleet.memory[e] = 0.0
         fleet.drive[e] = 0.0
         fleet.seen[e] = -1
         fleet.past[e, :, PAST_STEP] = -1.0
         fleet.flags[e] = False
-        fleet.step[e] = fleet.blocked[e] = fleet.near_count[e] = 0
+        fleet.step[e] = fleet.start[e]
+        fleet.blocked[e] = fleet.near_count[e] = 0
         pose[0], pose[1] = body[X], body[Y]
         pose[2], pose[3], pose[4], pose[5] = body[QW], body[QX], body[QY], body[QZ]
         _read(fleet.drive[e], pose)
         # The route is looked up twice, so that nothing has been driven yet.
         drive = fleet.drive[e]
         drive[LAST_X], drive[LAST_Y] = drive[NOW_X], drive[NOW_Y]
-        scene = fleet.scene[e]
-        follow(scenes.route[scenes.route_of[scene] : scenes.route_of[scene + 1]], facts[LENGTH_M], drive)
+        route = scenes.route[scenes.route_of[scene] : scenes.route_of[scene + 1]]
+        follow(route, scenes.facts[scene, LENGTH_M], drive)
         _finish(scenes, fleet, e, rules, pose, here)
         fleet.reward[e] = fleet.cost[e] = 0.0
         fleet.terminated[e] = fleet.truncated[e] = False

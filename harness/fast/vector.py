@@ -33,7 +33,7 @@ from harness.fast.fleet import (
 from harness.fast.packing import pack
 from harness.fast.plays import Episodes, Finished, Play, UniformEpisodes
 from harness.fast.resuming import check_state
-from harness.fast.scenes import OPPONENT, STEPS
+from harness.fast.scenes import OPPONENT, PackedScenes
 from harness.fast.stepping import begin, step_range
 from harness.fast.vehicle import VX, VY
 from harness.interfaces import STATE, AttackPlan, Trajectory
@@ -52,17 +52,17 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
 
     def __init__(
         self,
-        scenes: Iterable[Scene],
+        scenes: PackedScenes | Iterable[Scene],
         environments: int = 64,
         config: EngineConfig | None = None,
         *,
         episodes: Episodes | None = None,
         threads: int = 1,
     ) -> None:
-        """Pack the scenes; nothing is played before `reset`.
+        """Pack the scenes where they are not; nothing is played before `reset`.
 
         Args:
-            scenes: Parsed and, for exact contacts, settled.
+            scenes: Packed; or parsed and, for exact contacts, settled.
             environments: N.
             config: As of `GauntletEnv`; its traffic must be the log's.
             episodes: What is played next; by default every scene is as likely.
@@ -78,14 +78,9 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
             raise ConfigError(f"{_RECORDED_ONLY} the observation {self.options.observation!r}.")
         if environments < 1 or threads < 1:
             raise ConfigError(f"expected at least one environment and one thread, got {environments} and {threads}.")
-        loaded = list(scenes)
-        if not loaded:
-            raise ConfigError("there are no scenes; give at least one")
-        self.ids = tuple(scene.scenario.id for scene in loaded)
-        self._origins = np.array([scene.origin for scene in loaded])
-        self.scenes = pack(loaded)
-        steps = self.scenes.facts[:, STEPS].astype(int)
-        self._horizons = steps - 1 if self.options.horizon is None else np.full(len(loaded), self.options.horizon)
+        self.packed = packed = scenes if isinstance(scenes, PackedScenes) else pack(scenes)
+        self.ids, self._origins, self.scenes, steps = packed.ids, packed.origins, packed.scenes, packed.steps
+        self._horizons = steps - 1 if self.options.horizon is None else np.full(len(packed), self.options.horizon)
         size = SENSORS[self.options.observation].size
         self.fleet = make_fleet(environments, self.scenes, size, int(max(self._horizons.max() + 1, steps.max())))
         self._rules = rules_of(self.options)
@@ -113,7 +108,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
             options: `episodes`: what to play in each environment, a list of `Play` or (scene, plan).
 
         Raises:
-            ConfigError: An unknown option or scene, or a plan that does not fit.
+            ConfigError: An unknown option or scene, a plan that does not fit, or no episode can begin at that step.
         """
         options = dict(options or {})
         chosen = options.pop("episodes", None)
@@ -179,18 +174,19 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
 
     def _finished(self, environment: int) -> Finished:
         fleet, play = self.fleet, self._plays[environment]
-        steps = int(fleet.step[environment])
-        rows = max(int(fleet.horizon[environment]) + 1, int(self.scenes.facts[play.scene, STEPS]))
-        states = self._drives[environment, :rows].copy()
-        states[: steps + 1, :2] += self._origins[play.scene]
-        states[steps + 1 :] = 0.0
+        last = int(fleet.step[environment])
+        rows = max(int(fleet.horizon[environment]) + 1, int(self.packed.steps[play.scene]))
+        driven = slice(play.start, last + 1)
+        states, valid = np.zeros((rows, STATE)), np.zeros(rows, bool)
+        states[driven], valid[driven] = self._drives[environment, driven], True
+        states[driven, :2] += self._origins[play.scene]
         flags = fleet.flags[environment]
         contact, geometry, opponent = (None if step < 0 else step for step in self._first[environment].tolist())
         return Finished(
             environment,
             play,
-            steps,
-            Trajectory(states, np.arange(len(states)) <= steps),
+            last - play.start,
+            Trajectory(states, valid),
             contact,
             geometry,
             opponent,
@@ -211,7 +207,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
             raise ConfigError(f"expected {len(which)} episodes, got {len(drawn)}")
         for environment, play in zip(which.tolist(), drawn, strict=True):
             self._plays[environment] = play
-            self._set(environment, play.scene, play.plan)
+            self._set(environment, play)
         begin(self.scenes, self.fleet, self._rules, which)
         self._first[which], self._sums[which] = -1, 0.0
         self._note(which)
@@ -244,7 +240,8 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         for environment in range(self.num_envs):
             planned = self.fleet.plan_first[environment] >= 0
             scene, intensity = int(state["play.scene"][environment]), float(state["play.intensity"][environment])
-            self._plays[environment] = Play(scene, self._plan_of(environment) if planned else None, intensity)
+            plan, start = self._plan_of(environment) if planned else None, int(self.fleet.start[environment])
+            self._plays[environment] = Play(scene, plan, intensity, start)
         if self._episodes is None:
             self._episodes = self._given or UniformEpisodes(len(self.ids), self.options.seed)
         return self.fleet.observation.copy()
@@ -254,11 +251,13 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         states[:, :2] += self._origins[self.fleet.scene[environment]]
         return AttackPlan(states, valid)
 
-    def _set(self, environment: int, scene: int, plan: AttackPlan | None) -> None:
-        fleet = self.fleet
+    def _set(self, environment: int, play: Play) -> None:
+        fleet, scene, plan = self.fleet, play.scene, play.plan
         if not 0 <= scene < len(self.ids):
             raise ConfigError(f"scene index {scene} is outside 0 … {len(self.ids) - 1}")
+        self.options.check_start(self.ids[scene], play.start, self.packed.ego_there(scene))
         fleet.scene[environment], fleet.horizon[environment] = scene, self._horizons[scene]
+        fleet.start[environment] = play.start
         fleet.plan_first[environment] = -1
         if plan is None or not plan.valid.any():
             return

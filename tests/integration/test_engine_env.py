@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harness.engine import EngineConfig, GauntletEnv
+from harness.engine.requests import RequestReader
 from harness.errors import ConfigError, EngineError, PolicyError, ScenarioError
 from tests.scenes import Agent, crossing, lasting, straight_road
 from tests.sources import ListSource
@@ -83,6 +84,34 @@ def test_scene_by_index_or_id(make):
     assert env.scenario_index == 2
     _, info = env.reset(options={"scenario": 3})
     assert info["scenario_id"] == "tight"
+
+
+def test_an_episode_may_begin_at_a_later_step(make):
+    gone = straight_road(scene_id="gone")
+    valid = gone.valid.copy()
+    valid[gone.ego, 30] = False
+    env = make(source=ListSource([*scenes(), dataclasses.replace(gone, valid=valid)]))
+    env.reset(options={"scenario": 1, "start": 40})
+    log, view = env.scenario, env.view()
+    assert view.step == 40
+    assert view.ego == pytest.approx(log.states(log.ego)[40], abs=1e-3)
+    assert view.agents[0] == pytest.approx(log.states(log.opponent)[40], abs=1e-3)
+    *_, info = env.step(np.zeros(2))
+    assert info["episode_length"] == 1
+    assert info["route_completion"] == pytest.approx(41 / 90, abs=0.02)
+    record = env.recording()
+    assert (record.start, record.steps) == (40, 41)
+    assert np.flatnonzero(record.ego.valid).tolist() == np.flatnonzero(record.agents_valid[1]).tolist() == [40, 41]
+    for step in range(42, 91):
+        *_, truncated, info = env.step(np.zeros(2))
+        assert truncated == (step == 90)
+    refused = {(4, 30): "does not have the ego", (1, 90): "0 … 89", (1, -1): "0 … 89", (1, 2.5): "whole number"}
+    for (scene, start), words in refused.items():
+        with pytest.raises(ConfigError, match=words):
+            env.reset(options={"scenario": scene, "start": start})
+    env.close()
+    with pytest.raises(ConfigError, match="'idm-path'"):
+        make(EngineConfig(traffic="idm-path")).reset(options={"scenario": 1, "start": 5})
 
 
 def test_the_horizon_truncates_and_does_not_terminate(make):
@@ -245,12 +274,12 @@ def test_what_is_no_action_is_refused(make, action):
 
 
 @pytest.mark.parametrize(
-    "options", [{"scenario": 99}, {"scenario": "nobody"}, {"ego": "human"}, {"weather": "rain"}, {"plan": 3}]
+    "options",
+    [{"scenario": 99}, {"scenario": "nobody"}, {"ego": "human"}, {"weather": "rain"}, {"plan": 3}, {"start": True}],
 )
-def test_unknown_options_are_refused(make, options):
-    env = make()
+def test_unknown_options_are_refused(options):
     with pytest.raises(ConfigError):
-        env.reset(options=options)
+        RequestReader(ListSource(scenes())).read(options)
 
 
 def test_step_before_reset_is_refused(make):

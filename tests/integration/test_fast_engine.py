@@ -27,7 +27,7 @@ def crowd():
     """Somebody of every kind along the road."""
     return [
         Agent("behind", -14.0, 0.0, 0.0, 10.0),
-        Agent("truck", 30.0, 3.5, 0.0, 8.0, size=(9.0, 2.5, 3.0)),
+        Agent("truck", 45.0, 3.5, 0.0, 8.0, size=(9.0, 2.5, 3.0)),
         replace(WALKER, x=45.0, y=9.0),
         Agent("cyclist", 25.0, -4.0, 0.0, 5.0, Kind.CYCLIST, (1.8, 0.6, 1.8)),
         replace(CONE, x=60.0, y=-1.9),
@@ -65,17 +65,18 @@ def actions_of(seed):
 
 @pytest.fixture(scope="module", params=["cat", "metadrive", "route"])
 def both(request):
-    """Observations, rewards, endings, flags of both engines; three scenes, and the second one attacked."""
+    """Observations, rewards, endings, flags of both engines; all scenes, one attacked, and two from later steps on."""
     config = EngineConfig(
         horizon=STEPS, observation=request.param, reward={"route": "drive"}.get(request.param, request.param)
     )
     loaded = scenes()
-    episodes = [(0, None), (1, None), (2, None), (3, None), (4, None), (1, plan_of(loaded[1]))]
+    plan = plan_of(loaded[1])
+    episodes = [*map(Play, range(5)), Play(1, plan), Play(0, start=12), Play(1, plan, start=25)]
     slow = GauntletEnv(ListSource(loaded), config)
     stock = {"observation": [], "reward": [], "ended": [], "place": [], "flags": []}
     try:
-        for seed, (scene, plan) in enumerate(episodes):
-            observation, _ = slow.reset(options={"scenario": scene, "plan": plan})
+        for seed, (scene, plan, _, start) in enumerate(episodes):
+            observation, _ = slow.reset(options={"scenario": scene, "plan": plan, "start": start})
             rows = {"observation": [observation], "reward": [], "ended": [], "place": [], "flags": []}
             for action in actions_of(seed):
                 observation, reward, terminated, _, info = slow.step(action)
@@ -283,7 +284,7 @@ def test_what_cannot_be_played_is_refused(road):
     env = FastVectorEnv(road, 1)
     with pytest.raises(EngineError, match="reset"):
         env.step(np.zeros((1, 2), np.float32))
-    for episodes, words in ((((9, None),), "outside"), ((), "expected 1")):
+    for episodes, words in ((((9, None),), "outside"), ((), "expected 1"), ([Play(0, start=90)], "0 … 89: the log")):
         with pytest.raises(ConfigError, match=words):
             env.reset(options={"episodes": episodes})
     env.reset(seed=0)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
 
 FILE_LINES, FUNCTION_LINES, VERB_LINES, LOOSE_MODULES = 400, 70, 100, 8
-LONG_FILES = {"harness/engine/env.py": 423}
+LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
 LONG_VERBS: dict[str, int] = {}
 """Path, `path:function` or verb → lines that it has today and may not pass."""

@@ -48,6 +48,8 @@ def test_ten_future_steps_are_needed():
     assert len(buffer) == 0
     assert buffer.add(SCENE.id, drive(1, last=20))
     assert len(buffer.drives(SCENE.id)) == 1
+    # Begun at step 11: where it was when attacks begin, nobody knows.
+    assert not buffer.add(SCENE.id, Trajectory(drive(1).states, np.arange(91) > 10))
 
 
 def test_drives_are_copied_and_scenes_kept_apart():

@@ -54,7 +54,7 @@ def test_progress_is_the_routes():
 
 def packed(**options):
     scene = parse_scene(straight_road(**options), static_vehicles=False)
-    return scene, pack([scene])
+    return scene, pack([scene]).scenes
 
 
 def test_packs_hold_what_the_scene_holds():
