@@ -5,6 +5,6 @@ simulator that a process can have.
 """
 
 from harness.executors.crew import JobResult, WorkerSetup
-from harness.executors.schedule import EXECUTORS, Executor, run_jobs
+from harness.executors.schedule import EXECUTORS, Executor, JobStream, open_stream, run_jobs
 
-__all__ = ["EXECUTORS", "Executor", "JobResult", "WorkerSetup", "run_jobs"]
+__all__ = ["EXECUTORS", "Executor", "JobResult", "JobStream", "WorkerSetup", "open_stream", "run_jobs"]

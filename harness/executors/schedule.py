@@ -10,7 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Generic, Literal
+from types import TracebackType
+from typing import Final, Generic, Literal, Self
 
 from harness.errors import ConfigError, UnknownNameError, WorkerError
 from harness.executors.crew import Crew, Event, Job, JobResult, WorkerSetup, attempt, finish
@@ -48,15 +49,42 @@ def run_jobs(
         WorkerError: Workers cannot be started at all.
         ConfigError: An option cannot work.
     """
+    _check(executor, workers, timeout_s, retries)
+    waiting = list(jobs)
+    if executor == "serial":
+        return _serial(waiting, setup, retries)
+    crew, count = _crew(executor, workers, setup)
+    return _results(JobStream(crew, setup, min(count, max(len(waiting), 1)), timeout_s, retries), waiting)
+
+
+def open_stream(
+    setup: WorkerSetup,
+    executor: Literal["process", "ray"] = "process",
+    workers: int | None = None,
+    timeout_s: float | None = None,
+    retries: int = 1,
+) -> JobStream[Job]:
+    """Workers for jobs that come up while others are done, because they depend on their results; see `run_jobs`.
+
+    Raises:
+        ConfigError: An option cannot work.
+    """
+    _check(executor, workers, timeout_s, retries)
+    crew, count = _crew(executor, workers, setup)
+    return JobStream(crew, setup, count, timeout_s, retries)
+
+
+def _check(executor: str, workers: int | None, timeout_s: float | None, retries: int) -> None:
     if executor not in EXECUTORS:
         raise UnknownNameError("executor", executor, EXECUTORS)
     if (workers is not None and workers < 1) or retries < 0 or (timeout_s is not None and timeout_s <= 0):
         raise ConfigError(
             f"workers: expected workers >= 1, retries >= 0 and timeout > 0 s, got {workers}, {retries}, {timeout_s}."
         )
-    waiting = list(jobs)
-    if executor == "serial":
-        return _serial(waiting, setup, retries)
+
+
+def _crew(executor: Executor, workers: int | None, setup: WorkerSetup) -> tuple[Crew, int]:
+    """A crew without workers yet, and how many it is to have."""
     crew: Crew
     if executor == "process":
         # Imported where they are used: processes need fork-free multiprocessing, ray is optional.
@@ -68,9 +96,15 @@ def run_jobs(
 
         crew = RayCrew()
         available = crew.processors()
-    count = workers or max(available // setup.processors, 1)
-    schedule: _Schedule[Job] = _Schedule(crew, setup, min(count, max(len(waiting), 1)), timeout_s, retries)
-    return schedule.run(waiting)
+    return crew, workers or max(available // setup.processors, 1)
+
+
+def _results(stream: JobStream[Job], jobs: list[Job]) -> Iterator[JobResult[Job]]:
+    with stream:
+        for job in jobs:
+            stream.give(job)
+        while stream.unfinished:
+            yield from stream.results()
 
 
 def _serial(jobs: list[Job], setup: WorkerSetup, retries: int) -> Iterator[JobResult[Job]]:
@@ -102,10 +136,15 @@ class _Task(Generic[Job]):
     deadline: float | None = None
 
 
-class _Schedule(Generic[Job]):
-    """Gives jobs to workers, watches the clock, replaces workers that are lost."""
+class JobStream(Generic[Job]):
+    """Gives jobs to workers, watches the clock, replaces workers that are lost. Use it as a context manager.
+
+    Workers are hired when there are jobs for them. All of this happens within calls: a worker that is done waits for
+    the next call.
+    """
 
     def __init__(self, crew: Crew, setup: WorkerSetup, count: int, timeout_s: float | None, retries: int) -> None:
+        """Begin without jobs; `count` is how many workers there may be, the rest as for `run_jobs`."""
         self._crew, self._setup, self._count = crew, setup, count
         self._timeout, self._retries = timeout_s, retries
         self._queue: deque[_Task[Job]] = deque()
@@ -114,17 +153,42 @@ class _Schedule(Generic[Job]):
         self._busy: dict[int, _Task[Job]] = {}
         self._hired = self._false_starts = 0
 
-    def run(self, jobs: list[Job]) -> Iterator[JobResult[Job]]:
-        """Yield results until every job has one."""
-        self._queue.extend(_Task(job) for job in jobs)
-        try:
-            while self._queue or self._busy:
-                self._staff()
-                for event in self._crew.wait(self._patience()):
-                    yield from self._handle(event)
-                yield from self._expire()
-        finally:
-            self._crew.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let idle workers finish, stop the others: their jobs have no results."""
+        self._crew.close()
+
+    @property
+    def unfinished(self) -> int:
+        """Jobs whose results have not been taken yet."""
+        return len(self._queue) + len(self._busy)
+
+    def give(self, job: Job) -> None:
+        """One more job; those that were given before it begin before it."""
+        self._queue.append(_Task(job))
+        self._staff()
+
+    def results(self, timeout: float | None = None) -> Iterator[JobResult[Job]]:
+        """Yield what has come since the last call, possibly nothing: not every piece of news is a result.
+
+        Args:
+            timeout: Longest time to wait for news, s; 0 looks only, None waits as long as it takes.
+
+        Raises:
+            WorkerError: Workers cannot be started at all.
+        """
+        self._staff()
+        for event in self._crew.wait(self._patience(timeout)):
+            yield from self._handle(event)
+        yield from self._expire()
+        self._staff()
 
     def _staff(self) -> None:
         """Give every idle worker a job and start workers for the rest."""
@@ -142,10 +206,11 @@ class _Schedule(Generic[Job]):
     def _staffed(self) -> int:
         return len(self._starting) + len(self._idle) + len(self._busy)
 
-    def _patience(self) -> float | None:
-        """Seconds until the next deadline."""
+    def _patience(self, longest: float | None) -> float | None:
+        """Seconds until the next deadline, or `longest`."""
         ends = [*self._starting.values(), *(t.deadline for t in self._busy.values() if t.deadline is not None)]
-        return max(min(ends) - time.monotonic(), 0.0) if ends else None
+        waits = [max(end - time.monotonic(), 0.0) for end in ends]
+        return min(waits if longest is None else [*waits, longest], default=None)
 
     def _handle(self, event: Event) -> Iterator[JobResult[Job]]:
         worker = event.worker

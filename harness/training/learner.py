@@ -45,7 +45,14 @@ class Learner:
     """
 
     def __init__(
-        self, observation_space: spaces.Box, action_space: spaces.Box, config: TD3Config, capacity: int, seed: int
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.Box,
+        config: TD3Config,
+        capacity: int,
+        seed: int,
+        *,
+        two_threads: bool = False,
     ) -> None:
         """Build networks and memory.
 
@@ -55,6 +62,7 @@ class Learner:
             config: TD3's numbers.
             capacity: Rows of replay memory (see `ReplayMemory`).
             seed: Seed of the networks' initial weights.
+            two_threads: Use a second thread for a quarter of an update; no number depends on it.
 
         Raises:
             ConfigError: The action space is not [-1, 1], or the observation is not flat.
@@ -82,6 +90,7 @@ class Learner:
             device="cpu",
             seed=seed,
             precision=config.precision,
+            two_threads=two_threads,
         )
         self._actions = int(action_space.shape[0])
         self.memory = ReplayMemory(capacity, int(observation_space.shape[0]), self._actions)

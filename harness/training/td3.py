@@ -187,18 +187,20 @@ class FastTD3(TD3):
     """
 
     precision: Precision = "float32"
+    two_threads: bool = False
     _critics: FlatStack
     _actors: FlatStack
 
-    def __init__(self, *args: Any, precision: Precision = "float32", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, precision: Precision = "float32", two_threads: bool = False, **kwargs: Any) -> None:
         """Build the model.
 
         Args:
             *args: As for `stable_baselines3.TD3`.
             precision: Precision of the hidden layers' matrix products.
+            two_threads: Compute the targets' values beside (see `td3_kernel.updates_on_two`); no number depends on it.
             **kwargs: As for `stable_baselines3.TD3`.
         """
-        self.precision = precision
+        self.precision, self.two_threads = precision, two_threads
         super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -206,7 +208,7 @@ class FastTD3(TD3):
         self._dtype = resolve_precision(self.precision)
         self._critics = FlatStack(list(self.critic.q_networks), list(self.critic_target.q_networks), self._dtype)
         self._actors = FlatStack([self.actor.mu], [self.actor_target.mu], self._dtype)
-        self._updates = compiled(td3_kernel.updates)
+        self._updates = compiled(td3_kernel.updates_on_two if self.two_threads else td3_kernel.updates)
         self._bind()
 
     def _bind(self) -> None:
@@ -230,7 +232,7 @@ class FastTD3(TD3):
         return super().get_parameters()
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_critics", "_actors", "_updates", "_networks", "_dtype"]
+        own = ["_critics", "_actors", "_updates", "_networks", "_dtype", "two_threads"]
         return super()._excluded_save_params() + own
 
     @property

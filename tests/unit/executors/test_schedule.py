@@ -121,3 +121,31 @@ def test_a_process_crew_without_workers_has_no_news(caplog):
 
 def test_ray_and_processes_keep_the_same_contract():
     assert {"hire", "give", "wait", "fire", "close"} <= set(dir(RayCrew)) & set(dir(ProcessCrew))
+
+
+def test_a_stream_takes_jobs_that_depend_on_results(monkeypatch):
+    crew = ScriptedCrew(lambda worker, job: ("ready", None) if job is None else ("done", job + 1))
+    monkeypatch.setattr("harness.executors.processes.ProcessCrew", lambda: crew)
+    with schedule.open_stream(SQUARE, workers=2) as stream:
+        assert list(stream.results(0.0)) == []
+        assert crew.hired == 0, "nobody waits for jobs that may never come"
+        stream.give(0)
+        found = []
+        while stream.unfinished:
+            for result in stream.results():
+                found.append(result.value)
+                if result.value < 5:
+                    stream.give(result.value)
+        assert not crew.closed
+    assert (found, crew.hired, crew.closed) == ([1, 2, 3, 4, 5], 1, True)
+
+
+def test_a_stream_that_waits_gives_up_after_its_time(monkeypatch):
+    waited = []
+    crew = ScriptedCrew(lambda worker, job: ("ready", None))
+    crew.wait = lambda timeout: waited.append(timeout) or []
+    monkeypatch.setattr("harness.executors.processes.ProcessCrew", lambda: crew)
+    with schedule.open_stream(SQUARE, workers=1) as stream:
+        stream.give(1)
+        assert list(stream.results(0.5)) == []
+    assert waited == [0.5]

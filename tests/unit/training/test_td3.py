@@ -85,6 +85,24 @@ def test_bfloat16_products_stay_close() -> None:
     assert 0.0 < largest_difference(exact, rough) < 50 * 2 * 3e-4
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("delay", [1, 2, 3])
+def test_a_second_thread_changes_no_bit(delay: int, precision: str) -> None:
+    models = [
+        model_with_memories(FastTD3, policy_delay=delay, precision=precision, two_threads=two) for two in (False, True)
+    ]
+    states, losses = [], []
+    for model in models:
+        generator = torch.Generator().manual_seed(1)
+        sizes = [(BATCH, OBSERVATION), (BATCH, ACTION), (BATCH,), (BATCH,), (BATCH, OBSERVATION), (BATCH, ACTION)]
+        blocks = [[[torch.rand(size, generator=generator) for size in sizes] for _ in range(n)] for n in (1, 5, 10)]
+        with torch.no_grad():
+            losses.append(torch.cat([model.learn_from(block) for block in blocks]))
+        states.append(model.learner_state())
+    assert torch.equal(*losses)
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 def test_its_zip_is_an_ordinary_stable_baselines_zip(tmp_path) -> None:
     fast = model_with_memories(FastTD3)
     train(fast, 10)
