@@ -7,21 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
+from numpy.typing import NDArray
 
 from harness.drawing.figure import legend_below, panels, save_figure
 from harness.drawing.palette import LIGHT, series_colour, series_marker
 from harness.files import Json
 from harness.training.evaluation import STAGES, Summary
+from harness.training.matrix_curves import LEARNT, MethodCurve
+from harness.training.matrix_scores import EITHER
 
-Numbers = Sequence[float]
+Numbers = Sequence[float] | NDArray[np.float64]
 Row = Json
 """One line of a run's history."""
 
 EPOCH: Final = "epoch"
 """Label of an x axis that has ticks at whole numbers only."""
 LEARNING: Final = {"completion": "route completion", "collision": "collision rate"}
+METHODS: Final[dict[str, str]] = {**LEARNING, EITHER: "collision or off the road", "speed": "mean speed (m/s)"}
 EXPERTS: Final = {
     "loss": "HGPO loss",
     "feasible": "feasible share of the group",
@@ -155,6 +160,41 @@ def draw_learning(summaries: Sequence[Summary], path: Path, title: str) -> None:
         shown.append(Panel("environment steps", label, series, limits=(0, 1), steps=True))
     scenes = max((row.scenes for row in summaries), default=0)
     draw_panels(path, shown, width=5.0, title=f"{title} – {scenes} test scenes, 95 % intervals")
+
+
+def draw_methods(curves: Sequence[MethodCurve], path: Path, title: str) -> None:
+    """Completion, collision and either failure of several methods over training steps, as recorded and attacked.
+
+    Lines are means over seeds, bands one standard deviation over seeds to either side.
+
+    Raises:
+        RunError: The picture cannot be written.
+    """
+    rows = list(dict.fromkeys(curve.row for curve in curves))
+    last = list(STAGES)[-1]
+    shown = []
+    for stage, words in STAGES.items():
+        for name in LEARNT:
+            series = []
+            for curve in (curve for curve in curves if curve.stage == stage):
+                mean, low, high = curve.band(name)
+                # One legend per column, under the lower panel.
+                label = curve.row if stage == last else ""
+                series.append(Series(curve.steps, mean, label, rows.index(curve.row), low, high))
+            shown.append(
+                Panel("environment steps", METHODS[name], series, words, limits=_both(curves, name), steps=True)
+            )
+    note = "mean and standard deviation over seeds"
+    draw_panels(path, shown, columns=len(LEARNT), width=3.6, height=3.2, title=f"{title}; {note}")
+
+
+def _both(curves: Sequence[MethodCurve], name: str) -> tuple[float, float]:
+    """Limits of y for the panels as recorded and attacked alike: rates begin at 0, completion ends at 1."""
+    drawn = np.concatenate([end for curve in curves for end in curve.band(name)])
+    known = drawn[np.isfinite(drawn)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    room = 0.05 * (high - low)
+    return (min(max(low - room, 0.0), 0.9), 1.0) if name == "completion" else (0.0, high + room or 1.0)
 
 
 def draw_prior_training(rows: Sequence[Row], baseline: Mapping[str, float], path: Path) -> None:

@@ -12,11 +12,14 @@ from harness.commands.runs import RUN_FILE, RunDirectory, read_records
 from harness.commands.scaffold import check_same
 from harness.errors import ConfigError, RunError
 from harness.files import file_name
+from harness.specs import parse
 from harness.training.config import MAY_DIFFER, QUICK, TrainConfig
 
 TRAIN_VERB: Final = "train_ego"
 AXES: Final = ("frequency_axis", "intensity_axis")
 """Curricula in which one axis of the dual-axis curriculum is held at its final value."""
+POLICY_FILES: Final = ("policy.safetensors", "policy.zip")
+"""Names of the file in which runs leave their policy."""
 MATRIX_MAY_DIFFER: Final = ("adversary", "ablate", "seed", "evaluate_against", "executor", "workers", "timeout")
 """Options in which a resumed matrix may differ: only what is missing is trained and evaluated."""
 
@@ -105,6 +108,12 @@ def cells(config: MatrixConfig, out: Path) -> list[TrainedCell]:
     ]
 
 
+def held_out(config: MatrixConfig) -> tuple[str, ...]:
+    """Adversaries of the evaluation that no ego of the matrix is trained against, whatever their options."""
+    met = {parse(name).head for name in config.adversary}
+    return tuple(name for name in config.evaluate_against if parse(name).head not in met)
+
+
 def prepare(cell: TrainedCell) -> None:
     """Make the run folder, or check that the one that is there is this run's.
 
@@ -123,7 +132,12 @@ def finished(cell: TrainedCell) -> bool:
     """Whether the run has spent its budget and left its policy."""
     from harness.training import checkpoint  # Imported here: it needs PyTorch, and `--help` does not.
 
-    return checkpoint.complete(cell.folder, cell.config.steps) and (cell.folder / checkpoint.MODEL_ZIP).is_file()
+    return checkpoint.complete(cell.folder, cell.config.steps) and policy_file(cell) is not None
+
+
+def policy_file(cell: TrainedCell) -> Path | None:
+    """The file with the policy that a run has left, or None before there is one."""
+    return next((file for file in (cell.folder / name for name in POLICY_FILES) if file.is_file()), None)
 
 
 def steps_done(cell: TrainedCell, records: str = "metrics.jsonl") -> int:

@@ -3,57 +3,56 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-import numpy as np
-
-from harness import registry
+from harness.episodes.policies import load_policy
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
-from harness.errors import ConfigError, PolicyError, RunError
-from harness.files import JsonDict, file_name, read_json, write_json
-from harness.interfaces import Adversary
-from harness.metrics.intervals import Estimate, Interval, bootstrap_mean
-from harness.metrics.paired import RESAMPLES, PairedDifference, paired_difference
-from harness.report.tables import Column
+from harness.errors import PolicyError, RunError
+from harness.executors import WorkerSetup, run_jobs
+from harness.files import file_name, read_json, write_json
+from harness.interfaces import EgoPolicy
 from harness.training.config import TrainConfig
-from harness.training.evaluation import COLUMNS, Evaluator, Row, Stage, rows_of
-from harness.training.matrix import TrainedCell
+from harness.training.evaluation import Evaluator, Row, rows_of
+from harness.training.matrix import POLICY_FILES, MatrixConfig, TrainedCell, policy_file
+from harness.training.matrix_worker import not_shared, stand_in
 from harness.training.setup import CACHED_SCENES, make_adversary, train_and_test
 from scenarios.scenario import ScenarioSource
 
 logger = logging.getLogger(__name__)
 
+EVALUATIONS: Final = "evaluations"
+"""Folder of evaluations in the matrix's folder."""
 EVALUATION_SEED: Final = 0
 """One for all egos, so that they meet the same attacks on the same terms."""
-ENDINGS: Final = (
-    Column("collision", "Collision", "mean", digits=2, arrow="down"),
-    Column("off_road", "Left the road", "mean", digits=2, arrow="down"),
-    Column("collision_or_off_road", "Either", "mean", digits=2, arrow="down"),
-    Column("arrived", "Arrived", "mean", digits=2, arrow="up"),
-)
-"""How episodes end, as shares of scenes. The papers' six columns lack this: a policy that swerves off the road ends its
-episode, and so has fewer collisions."""
-MEASURED: Final = tuple(dict.fromkeys(column.key for column in (*COLUMNS, *ENDINGS)))
+
+
+class EgoJob(NamedTuple):
+    """An ego against an adversary, in every test scene."""
+
+    cell: TrainedCell
+    adversary: str
+
+    def __str__(self) -> str:
+        return f"{self.cell} against {self.adversary}"
 
 
 def evaluate(
     cells: Sequence[TrainedCell],
-    adversaries: Sequence[str],
+    config: MatrixConfig,
     out: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[tuple[str, str], list[Row]]:
-    """Play every finished ego as recorded and against each adversary, in one engine.
+    """Play every finished ego as recorded and against each adversary of the evaluation, on the matrix's workers.
 
     Args:
         cells: Finished runs, which share their test scenes.
-        adversaries: Registry names.
+        config: The matrix; its adversaries and workers count.
         out: Where each evaluation is kept (`evaluations/EGO-ADVERSARY.json`): none is made twice.
-        progress: Called with the numbers of finished and of all episodes.
+        progress: Called with the numbers of finished and of all evaluations.
 
     Returns:
         By (run, adversary): two rows per test scene. A run whose policy cannot be used has none.
@@ -61,33 +60,93 @@ def evaluate(
     Raises:
         GauntletError: An adversary or the scenes cannot be used.
     """
-    wanted = [(cell, name) for cell in cells for name in adversaries]
-    found = {(cell.name, name): _kept(_file(out, cell, name)) for cell, name in wanted}
-    (out / "evaluations").mkdir(exist_ok=True)
-    missing = [(cell, name) for cell, name in wanted if found[cell.name, name] is None]
+    wanted = [EgoJob(cell, name) for cell in cells for name in config.evaluate_against]
+    found = {(job.cell.name, job.adversary): _kept(_file(out, *job)) for job in wanted}
+    missing = [job for job in wanted if found[job.cell.name, job.adversary] is None]
     if missing:
-        config = missing[0][0].config
-        _, test = train_and_test(config)
-        env = _environment(config, test)
-        attackers = {name: make_adversary(name, config) for name in adversaries}
-        done, total = 0, 2 * len(test) * len(missing)
-        try:
-            for cell, name in missing:
-                rows = []
-                try:
-                    for row in _rows(env, cell, attackers[name], len(test)):
-                        rows.append(row)
-                        done += 1
-                        if progress is not None:
-                            progress(done, total)
-                except PolicyError as error:
-                    logger.warning("%s is left out of the tables: %s", cell.name, error)
-                    continue
-                write_json(_file(out, cell, name), [asdict(row) for row in rows])
-                found[cell.name, name] = rows
-        finally:
-            env.close()
+        (out / EVALUATIONS).mkdir(exist_ok=True)
+        names = tuple(dict.fromkeys(job.adversary for job in missing))
+        shared = {"place": Path.cwd(), "config": missing[0].cell.config, "adversaries": names, "out": out}
+        setup = WorkerSetup("harness.training.matrix_evaluation:build", shared)
+        results = run_jobs(missing, setup, config.executor, config.workers)
+        for done, result in enumerate(results, 1):
+            cell, name = result.job
+            if result.error:
+                logger.warning("%s is left out of the tables: %s", cell.name, result.error)
+            else:
+                found[cell.name, name] = _kept(_file(out, cell, name))
+            if progress is not None:
+                progress(done, len(missing))
     return {key: rows for key, rows in found.items() if rows is not None}
+
+
+def build(place: Path, config: TrainConfig, adversaries: Sequence[str], out: Path) -> MatrixEvaluator:
+    """Target of `harness.executors.crew.WorkerSetup`.
+
+    Raises:
+        RunError: A folder does not exist on the worker's machine.
+        GauntletError: An adversary or the scenes cannot be used.
+    """
+    stand_in(place)
+    if not (out / EVALUATIONS).is_dir():
+        raise RunError(not_shared(out))
+    return MatrixEvaluator(config, adversaries, out)
+
+
+class MatrixEvaluator:
+    """A worker that plays egos against adversaries, in one simulator, and writes down what happened."""
+
+    def __init__(self, config: TrainConfig, adversaries: Sequence[str], out: Path) -> None:
+        """Open the test scenes, build the adversaries, and start the simulator.
+
+        Args:
+            config: The configuration of any run: they differ in nothing that matters here.
+            adversaries: Registry names.
+            out: Folder of the matrix.
+
+        Raises:
+            GauntletError: An adversary or the scenes cannot be used.
+        """
+        self._out = out
+        self._adversaries = {name: make_adversary(name, config) for name in adversaries}
+        _, test = train_and_test(config)
+        self._scenes = len(test)
+        self._env = _environment(config, test)
+
+    def __call__(self, job: EgoJob) -> None:
+        """Evaluate.
+
+        Raises:
+            PolicyError: The policy cannot be used.
+        """
+        cell, name = job
+        evaluator = Evaluator(
+            self._env,
+            ego_of(cell),
+            self._adversaries[name],
+            range(self._scenes),
+            intensity=cell.config.eval_intensity,
+            seed=EVALUATION_SEED,
+            protocol=protocol_of(cell.config.protocol),
+        )
+        rows = [asdict(row) for row in evaluator.rows(cell.config.steps)]
+        write_json(_file(self._out, cell, name), rows)
+
+    def close(self) -> None:
+        """Stop the simulator."""
+        self._env.close()
+
+
+def ego_of(cell: TrainedCell) -> EgoPolicy:
+    """The ego policy that a finished run has left, whatever engine and algorithm trained it.
+
+    Raises:
+        PolicyError: There is none, or its file cannot be used.
+    """
+    file = policy_file(cell)
+    if file is None:
+        raise PolicyError(f"{cell.folder} holds no policy ({' or '.join(POLICY_FILES)}): its training has not ended.")
+    return load_policy(str(file), observation=cell.config.observation)
 
 
 def _environment(config: TrainConfig, test: ScenarioSource) -> RuledEnv:
@@ -105,23 +164,8 @@ def _environment(config: TrainConfig, test: ScenarioSource) -> RuledEnv:
     return RuledEnv(GauntletEnv(test, options), EndRules(config.eval_horizon, crash_ends=config.eval_crash_ends))
 
 
-def _rows(env: RuledEnv, cell: TrainedCell, adversary: Adversary | None, scenes: int) -> Iterator[Row]:
-    config = cell.config
-    policy = registry.make("policy", "td3", path=cell.folder / "policy.zip", observation=config.observation)
-    evaluator = Evaluator(
-        env,
-        policy,
-        adversary,
-        range(scenes),
-        intensity=config.eval_intensity,
-        seed=EVALUATION_SEED,
-        protocol=protocol_of(config.protocol),
-    )
-    return evaluator.rows(config.steps)
-
-
 def _file(out: Path, cell: TrainedCell, adversary: str) -> Path:
-    return out / "evaluations" / f"{cell.name}-{file_name(adversary, '-_@.')}.json"
+    return out / EVALUATIONS / f"{cell.name}-{file_name(adversary, '-_@.')}.json"
 
 
 def _kept(path: Path) -> list[Row] | None:
@@ -132,88 +176,3 @@ def _kept(path: Path) -> list[Row] | None:
     except RunError as error:
         logger.warning("%s The evaluation is made again.", error)
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """One row of a table.
-
-    Attributes:
-        row: Which.
-        stage: `normal` or `adversarial`.
-        adversary: Adversary of the evaluation.
-        values: Per column of `MEASURED`, [seeds, scenes]; NaN where an episode failed.
-        scenes: Their ids.
-    """
-
-    row: str
-    stage: Stage
-    adversary: str
-    values: JsonDict
-    scenes: tuple[str, ...]
-
-    def interval(self, column: str) -> Interval:
-        """Mean over seeds and scenes with a 95 % interval: both are resampled (the seeds where there are several)."""
-        return bootstrap_mean(self.values[column].T, EVALUATION_SEED, crossed=True, resamples=RESAMPLES)
-
-    def estimate(self, column: str) -> Estimate:
-        """The interval with the spread over seeds, as tables show it."""
-        return Estimate(self.interval(column), len(self.scenes), self.spread(column))
-
-    def spread(self, column: str) -> float:
-        """Standard deviation over seeds (NaN with one): the papers' ±."""
-        values = self.values[column]
-        return float(np.nanmean(values, 1).std(ddof=1)) if len(values) > 1 else float("nan")
-
-
-def scores(
-    cells: Sequence[TrainedCell], rows: dict[tuple[str, str], list[Row]], adversary: str, stage: Stage
-) -> list[Scores]:
-    """One `Scores` per table row, in the cells' order.
-
-    Raises:
-        ConfigError: Two runs were evaluated on different scenes.
-    """
-    grouped: dict[str, list[list[Row]]] = {}
-    for cell in cells:
-        if (cell.name, adversary) in rows:
-            chosen = [row for row in rows[cell.name, adversary] if row.stage == stage]
-            grouped.setdefault(cell.row, []).append(chosen)
-    found = []
-    first = next(iter(grouped.values()), [[]])[0]
-    scenes = tuple(row.scene for row in first)
-    for name, runs in grouped.items():
-        if any(tuple(row.scene for row in run) != scenes for run in runs):
-            raise ConfigError(f"the runs of {name!r} were evaluated on different scenes. Remove `evaluations/`.")
-        values = {column: np.array([[_value(row, column) for row in run] for run in runs]) for column in MEASURED}
-        found.append(Scores(name, stage, adversary, values, scenes))
-    return found
-
-
-def _value(row: Row, column: str) -> float:
-    if row.error:
-        return math.nan
-    return max(row.collision, float(row.off_road)) if column == "collision_or_off_road" else float(getattr(row, column))
-
-
-def difference(first: Scores, second: Scores, column: str) -> PairedDifference:
-    """First minus second, paired over scenes (means over seeds)."""
-    a, b = (np.nanmean(table.values[column], 0) for table in (first, second))
-    return paired_difference(a, b, EVALUATION_SEED)
-
-
-def as_json(tables: Sequence[Scores]) -> list[JsonDict]:
-    """Plain values of tables, for a file."""
-    return [
-        {
-            "row": table.row,
-            "stage": table.stage,
-            "adversary": table.adversary,
-            "seeds": len(table.values["reward"]),
-            "scenes": len(table.scenes),
-            "columns": {
-                column: table.interval(column)._asdict() | {"seed_std": table.spread(column)} for column in MEASURED
-            },
-        }
-        for table in tables
-    ]

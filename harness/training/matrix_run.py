@@ -5,22 +5,38 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from harness.commands.printing import bars
+from harness.commands.printing import bars, listed
 from harness.commands.runs import in_use
 from harness.commands.scaffold import Session
+from harness.drawing.curves import draw_methods
 from harness.errors import RunError
 from harness.executors import WorkerSetup, run_jobs
 from harness.files import write_json, write_text
-from harness.report.matrix_tables import markdown, matrix_table
-from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, prepare, steps_done
-from harness.training.matrix_evaluation import as_json, evaluate, scores
+from harness.report.matrix_tables import crossplay_grid, crossplay_table, markdown, matrix_table
+from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, held_out, prepare, steps_done
+from harness.training.matrix_curves import learning_curves
+from harness.training.matrix_evaluation import evaluate
+from harness.training.matrix_scores import as_json, compare_rows, scores
 from harness.training.matrix_worker import processors_of, until_free
+from harness.training.setup import make_adversary
 
 RETRIES: Final = 1
 """Further attempts of a run that failed or whose worker was lost; each goes on from the last checkpoint."""
+TABLES: Final = "tables.md"
+CROSSPLAY: Final = "crossplay.csv"
+CURVES: Final = "curves.png"
+FILES: Final = {
+    TABLES: "every table, with the differences between rows",
+    "tables.json": "their numbers",
+    "differences.json": "the differences' numbers",
+    CROSSPLAY: "every ego against every adversary",
+    CURVES: "completion and failures over training steps, of all rows",
+}
+"""What a matrix leaves, besides its runs."""
 LOOK_S: Final = 2.0
 """Time between looks at the records of the runs, s."""
 
@@ -34,6 +50,9 @@ def run_matrix(config: MatrixConfig, session: Session) -> Path:
     with session.open_run(config) as run:
         out = run.path.resolve()
         session.say(f"matrix of {len(cells(config, out))} runs")
+        for name in dict.fromkeys((*config.adversary, *config.evaluate_against)):
+            # What is wrong with a name is said before hours of training.
+            make_adversary(name, config.train)
         matrix, failures = _prepared(cells(config, out))
         failures += _train(matrix, config, session)
         for reason in failures:
@@ -132,16 +151,28 @@ def _report(done: Sequence[TrainedCell], config: MatrixConfig, out: Path, sessio
         GauntletError: A policy, an adversary or the scenes cannot be used.
     """
     attackers = config.evaluate_against
-    with bars(session.console) as progress:
-        task = progress.add_task("evaluating", total=None)
-        rows = evaluate(done, attackers, out, lambda ended, total: progress.update(task, completed=ended, total=total))
+    with session.counter("evaluating egos") as count:
+        rows = evaluate(done, config, out, count)
     done = [cell for cell in done if all((cell.name, name) in rows for name in attackers)]
     if not done:
         raise RunError("no ego of the matrix could be evaluated; the warnings above say why.")
-    tables = [scores(done, rows, attackers[0], "normal")]
-    tables += [scores(done, rows, adversary, "adversarial") for adversary in attackers]
-    write_text(out / "tables.md", "\n".join(markdown(table) for table in tables))
-    write_json(out / "tables.json", [row for table in tables for row in as_json(table)])
-    for table in tables:
-        session.console.print(matrix_table(table).rich())
-    session.say(f"tables with paired differences: {out / 'tables.md'}")
+    recorded = {name: scores(done, rows, name, "normal") for name in attackers}
+    conditions = [recorded[attackers[0]], *(scores(done, rows, name, "adversarial") for name in attackers)]
+    comparisons = [compare_rows(tables, recorded[tables[0].adversary]) for tables in conditions]
+    unmet = held_out(config)
+    crossplay = crossplay_table(conditions, unmet)
+    texts = [markdown(tables, pairs) for tables, pairs in zip(conditions, comparisons, strict=True)]
+    grid = crossplay_grid(conditions, unmet)
+    texts.append("\n".join([f"## {crossplay.title}", "", *crossplay.markdown(), "", *grid.markdown(), ""]))
+    write_text(out / TABLES, "\n".join(texts))
+    write_text(out / CROSSPLAY, crossplay.csv())
+    write_json(out / "tables.json", [row for tables in conditions for row in as_json(tables)])
+    write_json(out / "differences.json", [asdict(pair) for pairs in comparisons for pair in pairs])
+    for tables in conditions:
+        session.console.print(matrix_table(tables).rich())
+    session.console.print(grid.rich())
+    curves = learning_curves(done)
+    if curves:
+        draw_methods(curves, out / CURVES, f"{len(done)} egos")
+    for line in listed(out, FILES):
+        session.say(line)

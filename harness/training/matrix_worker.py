@@ -37,17 +37,35 @@ def build(place: Path) -> Callable[[TrainedCell], None]:
     """Target of `harness.executors.crew.WorkerSetup`: what trains one run after the other.
 
     Args:
-        place: Working directory of the runs, which relative paths of their options start from.
+        place: Working directory of the runs.
 
     Raises:
         RunError: It does not exist on the worker's machine.
     """
+    stand_in(place)
+    return train_one
+
+
+def stand_in(place: Path) -> None:
+    """Make a folder this process's working directory: relative paths of a run's options start from there.
+
+    Raises:
+        RunError: It does not exist on this machine.
+    """
     if not place.is_dir():
-        raise RunError(f"{place} does not exist on this machine. Workers need the paths of the machine that began.")
-    return lambda cell: train_one(cell, place)
+        raise RunError(not_shared(place))
+    os.chdir(place)
 
 
-def train_one(cell: TrainedCell, place: Path) -> None:
+def not_shared(folder: Path) -> str:
+    """The message about a folder that a worker's machine lacks."""
+    return (
+        f"{folder} does not exist on a worker's machine. Workers on other machines need the same paths: the working "
+        "directory, the scenes, and the run folder, which --out gives on a shared file system."
+    )
+
+
+def train_one(cell: TrainedCell) -> None:
     """Train a prepared run, or go on with it, until its budget is spent.
 
     Raises:
@@ -56,15 +74,12 @@ def train_one(cell: TrainedCell, place: Path) -> None:
     """
     folder = cell.folder
     if not (folder / RUN_FILE).is_file():
-        raise RunError(
-            f"run folder {folder} is not on this machine. Workers on other machines need the same run folder: give "
-            "--out on a shared file system."
-        )
+        raise RunError(not_shared(folder))
     try:
         # An attempt before this one, whose worker was lost, may still be writing its checkpoint.
         if not until_free(folder):
             raise WorkerError(f"{cell.name}: run folder {folder} is in use by another process.")
-        if code := _run(cell, place):
+        if code := _run(cell):
             raise WorkerError(_last_words(cell, code))
     except RunError as error:
         # Damage to one run is that run's; a worker that raises RunError would end the matrix.
@@ -90,7 +105,7 @@ def processors_of(cell: TrainedCell) -> int:
     return cell.config.td3.threads
 
 
-def _run(cell: TrainedCell, place: Path) -> int:
+def _run(cell: TrainedCell) -> int:
     """Start the run and wait for its end; returns its exit code."""
     # Workers allow themselves one thread; how many the run has is for its own options to say.
     environment = {name: value for name, value in os.environ.items() if name not in THREADS}
@@ -101,7 +116,6 @@ def _run(cell: TrainedCell, place: Path) -> int:
     with (cell.folder / OUTPUT).open("ab") as log:
         process = subprocess.Popen(
             command,
-            cwd=place,
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,

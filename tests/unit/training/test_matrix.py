@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,17 @@ import pytest
 
 from harness.commands.runs import in_use
 from harness.commands.scaffold import Session
-from harness.errors import ConfigError, RunError
-from harness.report.matrix_tables import markdown
-from harness.training import matrix_run, matrix_worker
+from harness.drawing.curves import draw_methods
+from harness.errors import ConfigError, PolicyError, RunError
+from harness.metrics.paired import crossed_difference
+from harness.report.matrix_tables import crossplay_grid, crossplay_table, markdown
+from harness.training import matrix_evaluation, matrix_run, matrix_worker
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Row, rows_of
-from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, prepare, steps_done
-from harness.training.matrix_evaluation import as_json, difference, evaluate, scores
+from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, held_out, prepare, steps_done
+from harness.training.matrix_curves import learning_curves
+from harness.training.matrix_evaluation import ego_of, evaluate
+from harness.training.matrix_scores import Scores, as_json, compare_rows, equally_fast, scores
 from harness.training.matrix_worker import train_one
 
 
@@ -124,10 +128,25 @@ def test_a_run_that_fails_is_tried_again_and_costs_itself_alone(tmp_path, stub, 
 
 def test_a_worker_without_the_run_folder_ends_the_matrix(tmp_path) -> None:
     cell = matrix(tmp_path)[0]
-    with pytest.raises(RunError, match="shared file system"):
-        train_one(cell, tmp_path)
-    with pytest.raises(RunError, match="does not exist on this machine"):
+    with pytest.raises(RunError, match="none-seed0 does not exist on a worker's machine"):
+        train_one(cell)
+    with pytest.raises(RunError, match="elsewhere does not exist"):
         matrix_worker.build(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="shared file system"):
+        matrix_evaluation.build(tmp_path, cell.config, ["cat"], tmp_path)
+
+
+def test_the_policy_of_a_run_is_whatever_it_left(tmp_path, monkeypatch) -> None:
+    cell = matrix(tmp_path)[0]
+    prepare(cell)
+    with pytest.raises(PolicyError, match="its training has not ended"):
+        ego_of(cell)
+    loaded = []
+    monkeypatch.setattr(matrix_evaluation, "load_policy", lambda path, observation: loaded.append((path, observation)))
+    for name in ("policy.zip", "policy.safetensors"):
+        (cell.folder / name).touch()
+        ego_of(cell)
+    assert loaded == [(str(cell.folder / name), "cat") for name in ("policy.zip", "policy.safetensors")]
 
 
 def test_a_stopped_matrix_waits_for_the_checkpoint_of_its_runs(tmp_path, stub) -> None:
@@ -160,31 +179,101 @@ def test_one_damaged_run_costs_one_run(tmp_path, line) -> None:
     assert [reason.partition(":")[0] for reason in failures] == [first.name]
 
 
-def rows(collisions: list[float]) -> list[Row]:
+def rows(collisions: list[float], speed: float = 8.0) -> list[Row]:
     found = []
     for number, collision in enumerate(collisions):
         for stage in ("normal", "adversarial"):
-            numbers = dict.fromkeys(("reward", "cost", "completion", "speed", "jerk"), float(number))
-            found.append(Row(100, stage, f"s{number}", collision=collision, **numbers))
+            numbers = dict.fromkeys(("reward", "cost", "completion", "jerk"), float(number))
+            found.append(Row(100, stage, f"s{number}", collision=collision, speed=speed + number, steps=70, **numbers))
     return found
 
 
-def test_tables_average_scenes_and_seeds_and_pair_by_scene(tmp_path) -> None:
+OUTCOMES = {
+    "none-seed0": [1, 1, 0, 1],
+    "none-seed1": [1, 1, 0, 0],
+    "sage-seed0": [0, 1, 0, 0],
+    "sage-seed1": [0, 0, 0, 0],
+}
+
+
+def tables_of(tmp_path: Path, outcomes: dict, speeds: dict | None = None, adversary="cat") -> dict[str, list[Scores]]:
+    """The rows `none` and `sage` of a matrix with two seeds, by stage."""
     found = [cell for cell in matrix(tmp_path, seed=(0, 1)) if cell.row in ("none", "sage")]
-    outcomes = {"none-seed0": [1, 1, 0, 1], "none-seed1": [1, 1, 0, 0], "sage-seed0": [0, 1, 0, 0]}
-    outcomes["sage-seed1"] = [0, 0, 0, 0]
-    evaluated = {(name, "cat"): rows(values) for name, values in outcomes.items()}
-    none, sage = scores(found, evaluated, "cat", "adversarial")
+    speeds = speeds or dict.fromkeys(outcomes, 8.0)
+    evaluated = {(name, adversary): rows(values, speeds[name]) for name, values in outcomes.items()}
+    return {stage: scores(found, evaluated, adversary, stage) for stage in ("normal", "adversarial")}
+
+
+def test_tables_average_scenes_and_seeds_and_test_differences_over_both(tmp_path) -> None:
+    tables = tables_of(tmp_path, OUTCOMES)
+    none, sage = tables["adversarial"]
     assert none.values["collision"].shape == (2, 4)
     assert none.interval("collision").mean == pytest.approx(5 / 8)
     assert none.spread("collision") == pytest.approx(np.std([0.75, 0.5], ddof=1))
     assert none.interval("collision").low < 5 / 8 < none.interval("collision").high
-    # By scene, means over seeds: none (1, 1, 0, .5), sage (0, .5, 0, 0).
-    assert difference(sage, none, "collision").difference.mean == pytest.approx(-0.5)
-    text = markdown([none, sage])
+    (pair,) = compare_rows(tables["adversarial"], tables["normal"])
+    assert (pair.first, pair.second, pair.equally_fast, pair.speeds) == ("sage", "none", True, (9.5, 9.5))
+    # By scene, means over seeds: none 1, 1, 0, .5 and sage 0, .5, 0, 0.
+    gap = pair.differences["collision"]
+    expected = crossed_difference([OUTCOMES["sage-seed0"], OUTCOMES["sage-seed1"]], none.values["collision"])
+    assert (gap, gap.difference.mean) == (expected, pytest.approx(-0.5))
+    # Four columns in one family: completion and leaving the road do not differ, so p is 1; either is collision here.
+    assert gap.p_value < 0.25
+    assert pair.holm["collision"] == pytest.approx(4 * gap.p_value) == pair.holm["collision_or_off_road"]
+    assert pair.holm["off_road"] == 1.0
+    text = markdown(tables["adversarial"], [pair])
     assert "attacked by cat (SAGE table 3)" in text
-    assert "| sage − none | 0.00" in text
+    assert "| sage − none | 9.5 = 9.5 | 4 | 0.00" in text
     assert as_json([sage])[0]["columns"]["collision"]["mean"] == pytest.approx(1 / 8)
+
+
+def test_rows_are_compared_at_matched_speed(tmp_path) -> None:
+    # Speeds of scenes as recorded: none 10, 11, 12, 13; sage 8.8, 9.8, 10.8, 11.8: apart by .12, .109, .1, .092.
+    tables = tables_of(tmp_path, OUTCOMES, dict(zip(OUTCOMES, (10.5, 9.5, 8.8, 8.8), strict=True)))
+    none, sage = tables["normal"]
+    assert equally_fast(sage, none).tolist() == [False, False, True, True]
+    (pair,) = compare_rows(tables["adversarial"], tables["normal"])
+    assert not pair.equally_fast, "10.3 and 11.5 m/s differ by more than a tenth of 11.5"
+    assert pair.matched["collision"].scenes == 2
+    assert pair.matched["collision"].difference.mean == pytest.approx(0 - 1 / 4)
+    assert "| sage − none | 10.3 ≠ 11.5 | 2 | " in markdown(tables["adversarial"], [pair])
+
+
+def test_cross_play_shows_speed_and_steps_and_marks_who_is_held_out(tmp_path) -> None:
+    config = MatrixConfig(adversary=("none", "sage?spacing=4"), ablate=(), evaluate_against=("sage", "king"))
+    assert held_out(config) == ("king",)
+    tables = tables_of(tmp_path, OUTCOMES, adversary="king")
+    conditions = [tables["normal"], tables["adversarial"]]
+    text = "\n".join(crossplay_table(conditions, held_out(config)).markdown())
+    assert "| Collision ↓ | Left the road ↓ | Either ↓ | Arrived ↑ | Speed m/s | Steps | Completion ↑ |" in text
+    assert "| none | – (as recorded) | 0.62 [" in text
+    assert "| sage | king (held out) | 0.12 [" in text
+    grid = "\n".join(crossplay_grid(conditions, ["king"]).markdown())
+    assert "| trained against | – (as recorded) | king (held out) |" in grid
+    assert "at 9.5 m/s, 70 steps |" in grid
+
+
+def test_curves_are_means_over_seeds_of_what_runs_recorded(tmp_path) -> None:
+    found = matrix(tmp_path, seed=(0, 1), adversary=("none",), ablate=())
+    for cell, offset in zip(found, (0, 2), strict=True):
+        prepare(cell)
+        records = [
+            _plain(row) | {"step": step + offset, "off_road": bool(offset)}
+            for step, collisions in ((50, [1.0, 0.0]), (100, [0.0, 0.0]))[: 2 - offset // 2]
+            for row in rows(collisions)
+        ]
+        name = "validation.jsonl" if offset else "evaluation.jsonl"
+        (cell.folder / name).write_text("".join(json.dumps(record) + "\n" for record in records))
+    first, attacked = learning_curves(found)
+    assert (first.row, first.stage, attacked.stage) == ("none", "normal", "adversarial")
+    # The second seed has one evaluation only, and leaves the road throughout.
+    assert first.steps.tolist() == [51.0]
+    assert first.values["collision"].tolist() == [[0.5], [0.5]]
+    mean, low, high = first.band("collision_or_off_road")
+    assert mean == pytest.approx([0.75])
+    assert (high - mean, mean - low) == (pytest.approx([np.std([0.5, 1.0], ddof=1)]),) * 2
+    draw_methods([first, attacked], tmp_path / "curves.png", "2 egos")
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_policy_that_leaves_the_road_has_failed_too(tmp_path) -> None:
@@ -200,7 +289,7 @@ def test_a_policy_that_leaves_the_road_has_failed_too(tmp_path) -> None:
     assert none.interval("collision_or_off_road").mean == pytest.approx(2 / 3)
     assert none.interval("off_road").mean == pytest.approx(1 / 3)
     assert none.interval("arrived").mean == pytest.approx(1 / 3)
-    assert "| Collision ↓ | Left the road ↓ | Either ↓ | Arrived ↑ |" in markdown([none])
+    assert "| Collision ↓ | Left the road ↓ | Either ↓ | Arrived ↑ | Speed m/s | Steps |" in markdown([none], [])
 
 
 def test_evaluations_are_made_once(tmp_path) -> None:
@@ -208,7 +297,7 @@ def test_evaluations_are_made_once(tmp_path) -> None:
     (tmp_path / "evaluations").mkdir()
     kept = [row | {"speed": None} for row in json.loads(json.dumps([_plain(row) for row in rows([1.0])]))]
     (tmp_path / "evaluations" / f"{cell.name}-cat.json").write_text(json.dumps(kept))
-    found = evaluate([cell], ["cat"], tmp_path)[cell.name, "cat"]
+    found = evaluate([cell], MatrixConfig(evaluate_against=("cat",)), tmp_path)[cell.name, "cat"]
     assert [row.collision for row in found] == [1.0, 1.0]
     assert np.isnan(found[0].speed)
 
@@ -230,6 +319,4 @@ def test_an_evaluation_that_holds_something_else_is_made_again(tmp_path, change)
 
 
 def _plain(row: Row) -> dict:
-    from dataclasses import asdict
-
     return asdict(row)
