@@ -77,7 +77,8 @@ class RayCrew:
                 raise ConfigError(f"no Ray cluster can be reached or started: {error}. Check RAY_ADDRESS.") from error
         # Ray kills what a worker has started; a training run that is told to stop needs time for its checkpoint.
         variables = {**dict.fromkeys(THREADS, "1"), "RAY_kill_child_processes_on_worker_exit": "0"}
-        self._kind: Any = ray.remote(_Actor).options(max_restarts=0, runtime_env={"env_vars": variables})
+        self._kind: Any = ray.remote(_Actor)
+        self._options: Any = {"max_restarts": 0, "runtime_env": {"env_vars": variables}}
         self._actors: dict[int, Any] = {}
         self._pending: dict[object, int] = {}
 
@@ -87,7 +88,7 @@ class RayCrew:
 
     def hire(self, worker: int, setup: WorkerSetup) -> None:
         """Start an actor; it waits in Ray's queue while no machine has a processor free."""
-        actor = self._kind.options(num_cpus=setup.processors).remote()
+        actor = self._kind.options(num_cpus=setup.processors, **self._options).remote()
         self._actors[worker] = actor
         self._pending[actor.build.remote(setup)] = worker
 

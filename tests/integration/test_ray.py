@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from harness.commands.scaffold import Session
 from harness.episodes.records import EpisodeStore
 from harness.executors import WorkerSetup, run_jobs
+from harness.training.matrix import MatrixConfig, cells, prepare
+from harness.training.matrix_run import _train
 from scenarios.export import write_folder
 from tests.scenes import crossing
+from tests.unit.training.runs import ENDLESS, KEPT, STARTED, command_beside, interrupt_when
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -94,3 +98,17 @@ def _kill_when_both_work(cluster: Any, folder: Path) -> None:
     while len(list(folder.glob("node.*"))) < 2 and time.monotonic() < end:
         time.sleep(0.05)
     cluster.remove_node(cluster.nodes[0], allow_graceful=False)
+
+
+def test_a_matrix_that_is_stopped_has_checkpoints(cluster: Any, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command_beside(tmp_path).write_text(ENDLESS)
+    config = MatrixConfig(executor="ray", adversary=("none", "rule"), ablate=())
+    runs = cells(config, tmp_path / "matrix")
+    for run in runs:
+        prepare(run)
+    # Both are at work as soon as the second is: there is a processor for each.
+    interrupt_when(runs[1].folder / STARTED)
+    with pytest.raises(KeyboardInterrupt):
+        _train(runs, config, Session("train_matrix"))
+    assert [run.folder.joinpath(KEPT).exists() for run in runs] == [True, True]

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,6 +23,7 @@ from harness.training.matrix_curves import learning_curves
 from harness.training.matrix_evaluation import ego_of, evaluate
 from harness.training.matrix_scores import Scores, as_json, compare_rows, equally_fast, scores
 from harness.training.matrix_worker import train_one
+from tests.unit.training.runs import ENDLESS, KEPT, STARTED, command_beside, interrupt_when
 
 
 def matrix(out: Path, **changes) -> list[TrainedCell]:
@@ -84,28 +81,9 @@ def test_finished_runs_are_kept_and_foreign_ones_refused(tmp_path) -> None:
 
 @pytest.fixture
 def stub(tmp_path, monkeypatch) -> Path:
-    """A folder from which workers start a training command of the test's own."""
-    package = tmp_path / "stub" / "harness"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    """File of a training command of the test's own, which runs find first: in the working directory."""
     monkeypatch.chdir(tmp_path)
-    return package / "train_ego.py"
-
-
-LOCKING = """
-import fcntl, os, pathlib, signal, sys, time
-folder = pathlib.Path(sys.argv[2])
-lock = open(folder / ".lock", "a")
-fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-def stop(*_):
-    time.sleep(0.3)
-    (folder / "checkpoint.txt").write_text("kept")
-    sys.exit(143)
-signal.signal(signal.SIGTERM, stop)
-(folder / "started.txt").write_text("x")
-time.sleep(60)
-"""
+    return command_beside(tmp_path)
 
 
 def test_a_run_that_fails_is_tried_again_and_costs_itself_alone(tmp_path, stub, capsys) -> None:
@@ -150,19 +128,14 @@ def test_the_policy_of_a_run_is_whatever_it_left(tmp_path, monkeypatch) -> None:
 
 
 def test_a_stopped_matrix_waits_for_the_checkpoint_of_its_runs(tmp_path, stub) -> None:
-    stub.write_text(LOCKING)
+    stub.write_text(ENDLESS)
     (cell,) = matrix(tmp_path, adversary=("none",), ablate=())
     prepare(cell)
 
-    def interrupt() -> None:
-        while not (cell.folder / "started.txt").exists():
-            time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt, daemon=True).start()
+    interrupt_when(cell.folder / STARTED)
     with pytest.raises(KeyboardInterrupt):
         matrix_run._train([cell], MatrixConfig(executor="process", workers=1), Session("train_matrix"))
-    assert (cell.folder / "checkpoint.txt").read_text() == "kept"
+    assert (cell.folder / KEPT).exists()
     assert not in_use(cell.folder)
 
 
