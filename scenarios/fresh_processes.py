@@ -48,7 +48,8 @@ def outcomes(function: str, tasks: Iterable[Task], workers: int, limit_s: float)
     A process that dies, or takes longer than the limit, costs the task that it was at; another one takes its place.
 
     Args:
-        function: What to call with a task, as `module:name`; it must not raise. Tasks and values are pickled.
+        function: What to call with a task, as `module:name`; it must not raise. Tasks and values are pickled; tasks may
+            be large or values, not both: a pipe holds 64 KB, and both ends would wait for each other.
         tasks: Taken as they are needed.
         workers: Number of processes.
         limit_s: Longest time for one task, s.

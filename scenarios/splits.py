@@ -28,7 +28,7 @@ import numpy as np
 
 from harness.errors import ConfigError, ScenarioError
 from harness.files import read_json, write_text
-from scenarios.indexing.facts import SceneFacts, scene_facts, sketches_of
+from scenarios.indexing.facts import SceneFacts, scene_facts, sketches_of, states_of
 from scenarios.map_sketch import Sketch
 from scenarios.same_map import map_groups
 from scenarios.scenario import Scenario, ScenarioSource, SceneList
@@ -79,6 +79,10 @@ class Subset(SceneList):
         """The maps of some scenes, in their order."""
         return sketches_of(self.source, [self.indices[index] for index in indices])
 
+    def states(self, indices: Sequence[int]) -> Iterator[str]:
+        """Texts that change whenever the files of some scenes do, in their order."""
+        return states_of(self.source, [self.indices[index] for index in indices])
+
     def _load(self, index: int) -> Scenario:
         return self.source[self.indices[index]]
 
@@ -122,6 +126,11 @@ class Concat(SceneList):
         """The maps of some scenes, in their order."""
         for source, own in self._runs(indices):
             yield from sketches_of(source, own)
+
+    def states(self, indices: Sequence[int]) -> Iterator[str]:
+        """Texts that change whenever the files of some scenes do, in their order."""
+        for source, own in self._runs(indices):
+            yield from states_of(source, own)
 
     def _runs(self, indices: Sequence[int]) -> Iterator[tuple[ScenarioSource, list[int]]]:
         """Sources with indices of theirs; as many at a time as follow each other."""

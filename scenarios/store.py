@@ -13,7 +13,8 @@ from harness.errors import ConfigError, ScenarioError, shown
 from scenarios.importers.files import SceneFile, examine, load_file, load_scene, name_of, rename, several
 from scenarios.importers.layouts import MAPPING, SUMMARY, SceneFound, find_scenes
 from scenarios.indexing.facts import IndexTask, SceneFacts
-from scenarios.indexing.update import SceneIndex
+from scenarios.indexing.table import rules
+from scenarios.indexing.update import SceneIndex, file_state
 from scenarios.map_sketch import Sketch
 from scenarios.scenario import Scenario, SceneList
 from scenarios.validate import Needs
@@ -113,6 +114,15 @@ class ScenarioStore(SceneList):
     def sketches(self, indices: Sequence[int]) -> Iterator[Sketch]:
         """The maps of some scenes, in their order; see `facts`."""
         return self._index.sketches(self._examined(indices))
+
+    def states(self, indices: Sequence[int]) -> Iterator[str]:
+        """Texts that change whenever the files of some scenes do, in their order, or how they are read."""
+        known: dict[str, str] = {}
+        for index in indices:
+            path, kind, record, _ = self._scenes[index]
+            if path not in known:
+                known[path] = file_state(SceneFound(path, kind, None))
+            yield "\n".join((rules(), os.path.abspath(path), str(record), self._ids[index], known[path]))
 
     def remembered(self, name: str, make: Callable[[], list[int]]) -> list[int]:
         """Numbers that follow from the maps of all scenes, one per scene: from the index where they were made before.

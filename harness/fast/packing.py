@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,10 @@ from harness.engine.ego import forces_of
 from harness.engine.lines import LinePiece, line_pieces
 from harness.engine.scene import Scene, parse_scene
 from harness.engine.settling import Settler
-from harness.errors import ConfigError
 from harness.fast import scenes as columns
-from harness.fast.rays import HALF_WIDTH
-from harness.fast.scenes import FACTS, LINE, START, TRACK, PackedScenes, Scenes
+from harness.fast.scenes import FACTS, HALF_WIDTH, LINE, START, TRACK, PackedScenes, Scenes, joined
 from scenarios.importing import Watch
-from scenarios.scenario import Kind, ScenarioSource
+from scenarios.scenario import Kind, Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -57,6 +55,25 @@ def settled_scenes(source: ScenarioSource, watch: Watch = iter, *, static_vehicl
     return scenes
 
 
+def pack_scenario(scenario: Scenario, *, static_vehicles: bool) -> PackedScenes:
+    """One scene, settled; for processes that have no MetaDrive engine.
+
+    Raises:
+        ScenarioError: It cannot be simulated.
+    """
+    scene = parse_scene(scenario, static_vehicles=static_vehicles)
+    try:
+        _settler().settle_scene(scene)
+        return pack([scene])
+    finally:
+        scene.close()
+
+
+@functools.cache
+def _settler() -> Settler:
+    return Settler()
+
+
 def pack(scenes: Iterable[Scene]) -> PackedScenes:
     """Scenes one after another.
 
@@ -64,45 +81,6 @@ def pack(scenes: Iterable[Scene]) -> PackedScenes:
         ConfigError: There are none.
     """
     return joined([PackedScenes((scene.scenario.id,), scene.origin[None], pack_one(scene)) for scene in scenes])
-
-
-def joined(parts: Sequence[PackedScenes]) -> PackedScenes:
-    """Several packs as one.
-
-    Raises:
-        ConfigError: There are none.
-    """
-    if not parts:
-        raise ConfigError("there are no scenes; give at least one")
-    ids = tuple(itertools.chain.from_iterable(part.ids for part in parts))
-    return PackedScenes(ids, np.concatenate([part.origins for part in parts]), stack([part.scenes for part in parts]))
-
-
-def stack(packed: Sequence[Scenes]) -> Scenes:
-    """Several packs as one; `x_of` are shifted, all else is joined."""
-    joined: list[Any] = []
-    for name, arrays in zip(Scenes._fields, zip(*packed, strict=True), strict=True):
-        joined.append(_join_offsets(arrays) if name in _OFFSETS else np.concatenate(arrays))
-    return Scenes(*joined)
-
-
-_OFFSETS: Final = (
-    "start_of",
-    "route_of",
-    "mark_of",
-    "line_of",
-    "cell_of",
-    "entry_of",
-    "agent_of",
-    "track_of",
-    "step_of",
-    "list_of",
-)
-
-
-def _join_offsets(arrays: Sequence[Ints]) -> Ints:
-    ends = np.cumsum([array[-1] for array in arrays])
-    return np.concatenate([[0], *(array[1:] + end - array[-1] for array, end in zip(arrays, ends, strict=True))])
 
 
 def packed_agents(scene: Scene) -> NDArray[np.intp]:

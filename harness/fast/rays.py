@@ -16,6 +16,7 @@ from harness.fast.scenes import (
     GRID_ROWS,
     GRID_X,
     GRID_Y,
+    HALF_WIDTH,
     LINE_HALF,
     LINE_KIND,
     LINE_UX,
@@ -25,8 +26,6 @@ from harness.fast.scenes import (
 )
 from harness.fast.vehicle import LENGTH, WIDTH
 
-HALF_WIDTH: Final = 0.0375
-"""Half of the width of a line's box, m (`LANE_LINE_WIDTH` / 4)."""
 BLIND: Final = 0.01
 """Bullet's ray cast meets nothing that begins within this distance of it, m."""
 _HL: Final = LENGTH / 2

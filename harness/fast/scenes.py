@@ -6,11 +6,15 @@ relative to the scene's origin (where the ego starts).
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from harness.errors import ConfigError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,11 +42,14 @@ ROUTE: Final = 14
 LINE_X, LINE_Y, LINE_UX, LINE_UY, LINE_HALF, LINE_KIND = range(6)
 """Columns of a piece of line: middle, direction, half length, and one of the kinds below."""
 LINE: Final = 6
+HALF_WIDTH: Final = 0.0375
+"""Half of the width of a line's box, m (`LANE_LINE_WIDTH` / 4)."""
 WHITE, YELLOW, BROKEN = 1, 2, 4
 CONTINUOUS, ALL_LINES = WHITE | YELLOW, WHITE | YELLOW | BROKEN
 """Kinds of lines, as bits: continuous white (and road edges), continuous yellow, broken."""
 
 GRID_X, GRID_Y, GRID_COLUMNS, GRID_ROWS, GRID_CELL = range(5)
+GRID: Final = 5
 """Columns of a grid: corner, cells in x and y, length of a cell."""
 
 AT_X, AT_Y, AT_HEADING, AT_VX, AT_VY, SLIDE_X, SLIDE_Y, SLIDE_TURN, AT_BODY, AT_LOGGED = range(10)
@@ -69,7 +76,7 @@ class Scenes(NamedTuple):
         route_of, route: [S + 1], [., ROUTE].
         mark_of, marks: [S + 1], [., 2] way points every two metres, the last one repeated.
         line_of, lines: [S + 1], [., LINE].
-        grid: [S, 5].
+        grid: [S, GRID].
         cell_of, cells: [S + 1], [.] per cell of the grid where its entries begin (relative to the scene's first).
         entry_of, entries: [S + 1], [.] pieces of line in each cell, by their row in the scene.
         agent_of, sizes, vehicle, object: [S + 1], [., 2] length and width, [.] flags.
@@ -104,6 +111,34 @@ class Scenes(NamedTuple):
     listed: Ints
 
 
+_ROWS: Final = {
+    "start_of": "starts",
+    "route_of": "route",
+    "mark_of": "marks",
+    "line_of": "lines",
+    "cell_of": "cells",
+    "entry_of": "entries",
+    "agent_of": "sizes",
+    "track_of": "tracks",
+    "step_of": "listed_of",
+    "list_of": "listed",
+}
+"""What begins where the first says, per scene."""
+_WIDTHS: Final = {
+    "facts": FACTS,
+    "starts": START,
+    "route": ROUTE,
+    "marks": 2,
+    "lines": LINE,
+    "grid": GRID,
+    "sizes": 2,
+    "tracks": TRACK,
+}
+_FLAGS: Final = ("vehicle", "object")
+_BODIES: Final = 8
+"""Kinds of bodies, see `harness.engine.scene.Body`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedScenes:
     """Scenes with what the kernels need not know. S scenes.
@@ -131,3 +166,67 @@ class PackedScenes:
         """At which logged steps [T] of a scene the log has the ego, so that an episode can begin there."""
         first, last = self.scenes.start_of[index : index + 2]
         return np.asarray(self.scenes.starts[first:last, START_THERE] > 0)
+
+
+def joined(parts: Sequence[PackedScenes]) -> PackedScenes:
+    """Several packs as one.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    if not parts:
+        raise ConfigError("there are no scenes; give at least one")
+    ids = tuple(itertools.chain.from_iterable(part.ids for part in parts))
+    arrays: list[Any] = []
+    for name, own in zip(Scenes._fields, zip(*(part.scenes for part in parts), strict=True), strict=True):
+        arrays.append(_join_offsets(own) if name in _ROWS else np.concatenate(own))
+    return PackedScenes(ids, np.concatenate([part.origins for part in parts]), Scenes(*arrays))
+
+
+def _join_offsets(arrays: Sequence[Ints]) -> Ints:
+    ends = np.cumsum([array[-1] for array in arrays])
+    return np.concatenate([[0], *(array[1:] + end - array[-1] for array, end in zip(arrays, ends, strict=True))])
+
+
+def is_sound(scenes: Scenes) -> bool:
+    """Whether the pack of one scene is such as kernels can read: they use its numbers as indices, unseen."""
+    for name, array in scenes._asdict().items():
+        width = (_WIDTHS[name],) if name in _WIDTHS else ()
+        kind = np.float64 if width else np.bool_ if name in _FLAGS else np.int64
+        if array.dtype != kind or array.shape[1:] != width or array.ndim == 0:
+            return False
+    if any(getattr(scenes, name).tolist() != [0, len(getattr(scenes, rows))] for name, rows in _ROWS.items()):
+        return False
+    agents, steps = len(scenes.sizes), len(scenes.starts)
+    if len(scenes.facts) != 1 or len(scenes.grid) != 1 or not (len(scenes.route) and len(scenes.marks)):
+        return False
+    facts, grid = scenes.facts[0], scenes.grid[0]
+    lengths = {
+        "tracks": steps * agents,
+        "listed_of": steps + 1,
+        "vehicle": agents,
+        "object": agents,
+        "cells": grid[GRID_COLUMNS] * grid[GRID_ROWS] + 1,
+    }
+    return (
+        facts[STEPS] == steps
+        and all(len(getattr(scenes, name)) == length for name, length in lengths.items())
+        and _within(scenes.entries, len(scenes.lines))
+        and _within(scenes.listed, agents)
+        and _partition(scenes.cells, scenes.entries)
+        and _partition(scenes.listed_of, scenes.listed)
+        and _within(facts[[OPPONENT]] + 1, agents + 1)
+        and _within(facts[[LAST_MARK]], len(scenes.marks))
+        and _within(scenes.tracks[:, AT_BODY], _BODIES)
+        and _within(scenes.lines[:, LINE_KIND], ALL_LINES + 1)
+    )
+
+
+def _partition(begins: Ints, rows: Ints) -> bool:
+    """Whether parts that begin there, and end where the next begins, are all rows, in order."""
+    return bool(begins[0] == 0 and begins[-1] == len(rows) and (np.diff(begins) >= 0).all())
+
+
+def _within(values: NDArray[Any], end: int) -> bool:
+    """Whether all values are in 0 … `end` - 1; NaN is not."""
+    return bool(((values >= 0) & (values < end)).all())

@@ -30,6 +30,7 @@ from harness.fast.fleet import (
     make_fleet,
     rules_of,
 )
+from harness.fast.made_for import check_metadrive
 from harness.fast.packing import pack
 from harness.fast.plays import Episodes, Finished, Play, UniformEpisodes
 from harness.fast.resuming import check_state
@@ -69,8 +70,10 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
             threads: Kernels side by side. The results do not depend on it.
 
         Raises:
-            ConfigError: There are no scenes, or the configuration wants what this engine cannot play.
+            ConfigError: There are no scenes, the configuration wants what this engine cannot play, or another
+                MetaDrive is installed than the one that it repeats.
         """
+        check_metadrive()
         self.options = config or EngineConfig()
         if self.options.traffic != "log":
             raise ConfigError(f"{_RECORDED_ONLY} traffic {self.options.traffic!r}.")

@@ -158,6 +158,15 @@ class Known(Protocol):
         ...
 
 
+@runtime_checkable
+class Dated(Protocol):
+    """A source that knows when the files of its scenes were written."""
+
+    def states(self, indices: Sequence[int]) -> Iterator[str]:
+        """Texts that change whenever the files of some of its scenes do, in their order; empty without a file."""
+        ...
+
+
 def scene_facts(source: ScenarioSource, indices: Sequence[int] | None = None) -> Iterator[SceneFacts]:
     """What is known of the scenes of a source: of a folder from its index, of others by reading each once.
 
@@ -171,6 +180,11 @@ def scene_facts(source: ScenarioSource, indices: Sequence[int] | None = None) ->
 def sketches_of(source: ScenarioSource, indices: Sequence[int] | None = None) -> Iterator[Sketch]:
     """The maps of the scenes of a source; an empty one where a scene cannot be read. Arguments as `scene_facts`."""
     return _of_each(source, indices, "sketches", map_sketch, lambda error: np.zeros(0, dtype=np.uint64))
+
+
+def states_of(source: ScenarioSource, indices: Sequence[int]) -> Iterator[str]:
+    """Texts, one per scene, that no scene has which reads otherwise; empty where only reading it would tell."""
+    return source.states(indices) if isinstance(source, Dated) else iter([""] * len(indices))
 
 
 def _of_each(

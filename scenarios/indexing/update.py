@@ -129,7 +129,7 @@ class SceneIndex:
         keys = [self.key(found.path)[0] for found in files]
         known = self.table.states(keys)
         known |= {file: stored.state for (file, _), stored in self._passing.items()}
-        states = (_state(found) for found in files)
+        states = (file_state(found) for found in files)
         triples = zip(files, keys, states, strict=True)
         return [(found, file, state) for found, file, state in triples if known.get(file) != state]
 
@@ -227,7 +227,7 @@ def _rows_of_others(tasks: Sequence[IndexTask]) -> Iterator[IndexRow]:
             yield row
 
 
-def _state(found: SceneFound) -> str:
+def file_state(found: SceneFound) -> str:
     """What changes when a file does, or one that belongs to it: sizes and times of change."""
     return "|".join(_stat(path) for path in (found.path, *companions(found.path, found.kind)))
 

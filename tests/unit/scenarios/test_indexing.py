@@ -338,10 +338,10 @@ def test_a_map_beside_its_scene_counts_as_part_of_it(tmp_path):
     path, other = tmp_path / "scenario_7.parquet", tmp_path / "log_map_archive_7.json"
     path.write_bytes(b"1")
     found = SceneFound(str(path), "argoverse2", None)
-    states = [update._state(found)]
+    states = [update.file_state(found)]
     for text in ("{}", "{ }"):
         other.write_text(text)
-        states.append(update._state(found))
+        states.append(update.file_state(found))
     assert len(set(states)) == 3
 
 

@@ -1,0 +1,235 @@
+"""Packed scenes of a source: packed by processes of their own, kept in the user's cache, read back in milliseconds.
+
+A packed scene is kept under a name that follows from what the scene holds, the options, the versions of what simulates
+it, and `FORMAT`. Where the scene comes from a file, that name is noted under what is known of the file, so that the
+file need not be read again. What is damaged is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from harness.caching import cache_folder, use_cached
+from harness.errors import GauntletError, RunError, ScenarioError, told
+from harness.fast.made_for import check_metadrive, installed
+from harness.fast.scenes import PackedScenes, Scenes, is_sound, joined
+from harness.files import MEGABYTE, read_arrays, read_bounded, write_arrays, write_text
+from scenarios.digest import scene_digest
+from scenarios.fresh_processes import outcomes, processors
+from scenarios.importing import Watch
+from scenarios.indexing.facts import states_of
+from scenarios.scenario import Scenario, ScenarioSource
+from scenarios.selection import LeftOut
+
+FORMAT: Final = 1
+"""Raise it when scenes are packed or read differently than before."""
+LIMIT_S: Final = 300.0
+"""Longest time to pack one scene, s; the largest published ones take a few."""
+_LARGEST: Final = 500 * MEGABYTE
+"""Bytes of a packed scene; one of WOMD has one or two million."""
+_ORIGIN: Final = "origin"
+
+_LOG = logging.getLogger(__name__)
+
+
+class PackTask(NamedTuple):
+    """One scene to pack.
+
+    Attributes:
+        number: Index in the source.
+        scenario: The scene.
+        static_vehicles: Whether vehicles that never move are present.
+        file: Where the pack is kept.
+    """
+
+    number: int
+    scenario: Scenario
+    static_vehicles: bool
+    file: Path
+
+
+def packed_scenes(
+    source: ScenarioSource,
+    *,
+    static_vehicles: bool = False,
+    workers: int | None = None,
+    watch: Watch = iter,
+    left_out: list[LeftOut] | None = None,
+) -> PackedScenes:
+    """All scenes of a source as the fast engine plays them; this process starts no simulator.
+
+    Args:
+        source: Where the scenes come from.
+        static_vehicles: Whether vehicles that never move are present.
+        workers: Processes that pack what is not in the cache; one per core by default.
+        watch: Sees their indices go by.
+        left_out: Takes scenes that cannot be read or simulated, which are then missing; by default one raises.
+
+    Raises:
+        ScenarioError: A scene cannot be read or simulated, or none of them can.
+        ConfigError: There are no scenes, or the fast engine was made for another MetaDrive.
+    """
+    check_metadrive()
+    with _cache() as folder:
+        packer = _Packer(source, folder, static_vehicles, left_out)
+        missing = packer.missing(watch)
+        # No process is started where nothing is missing.
+        first = next(missing, None)
+        if first is not None:
+            function, tasks = f"{pack_task.__module__}:{pack_task.__name__}", itertools.chain([first], missing)
+            for task, answer, failure in outcomes(function, tasks, workers or processors(), LIMIT_S):
+                packer.take(task, PackAnswer(f"packing it {failure}") if failure else answer)
+        return packer.all()
+
+
+@contextlib.contextmanager
+def _cache() -> Iterator[Path]:
+    """The folder of packed scenes; one that is removed afterwards where the user's cache cannot be written."""
+    folder = cache_folder("packed")
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    if os.access(folder, os.W_OK):
+        yield folder
+        return
+    _LOG.warning("%s cannot be written: scenes are packed anew each time", folder)
+    with tempfile.TemporaryDirectory() as passing:
+        yield Path(passing)
+
+
+class PackAnswer(NamedTuple):
+    """What came of a task; the pack itself is in its file, because pipes hold little.
+
+    Attributes:
+        reason: Why the scene cannot be simulated, or empty.
+        unwritten: Why the file could not be written, or empty.
+    """
+
+    reason: str = ""
+    unwritten: str = ""
+
+
+def pack_task(task: PackTask) -> PackAnswer:
+    """Pack a scene into its file."""
+    # Imported here, in processes of their own: it brings the simulator with it.
+    from harness.fast.packing import pack_scenario
+
+    try:
+        packed = pack_scenario(task.scenario, static_vehicles=task.static_vehicles)
+    except GauntletError as error:
+        return PackAnswer(str(error))
+    except Exception as error:  # noqa: BLE001 (whatever is wrong with one scene is no matter of the others)
+        return PackAnswer(told(error))
+    try:
+        write_arrays(task.file, {**packed.scenes._asdict(), _ORIGIN: packed.origins[0]})
+    except RunError as error:
+        return PackAnswer(unwritten=str(error))
+    return PackAnswer()
+
+
+class _Packer:
+    """What is there, and what is not, of one source."""
+
+    def __init__(
+        self, source: ScenarioSource, folder: Path, static_vehicles: bool, left_out: list[LeftOut] | None
+    ) -> None:
+        self._source, self._folder, self._static, self._left_out = source, folder, static_vehicles, left_out
+        self._made_with = (FORMAT, static_vehicles, *installed())
+        self._states = list(states_of(source, range(len(source))))
+        self._found: dict[int, PackedScenes] = {}
+
+    def missing(self, watch: Watch) -> Iterator[PackTask]:
+        """Scenes to pack; the others are taken from the cache."""
+        use_cached(self._folder / "new.npz", "packed/*.note")
+        for index in watch(range(len(self._source))):
+            noted = self._noted(index)
+            packed = None if noted is None else self._read(index, self._file(noted))
+            if packed is None:
+                try:
+                    scenario = self._source[index]
+                except ScenarioError as error:
+                    self._refuse(index, str(error))
+                    continue
+                name = scene_digest(scenario, *self._made_with)
+                packed = self._read(index, self._file(name))
+                if packed is None:
+                    yield PackTask(index, scenario, self._static, self._file(name))
+                if name != noted:
+                    self._note(index, name)
+            if packed is not None:
+                self._found[index] = packed
+
+    def take(self, task: PackTask, answer: PackAnswer) -> None:
+        """Take what a process made of a scene."""
+        if answer.unwritten:
+            raise RunError(answer.unwritten)
+        packed = None if answer.reason else self._read(task.number, task.file)
+        if packed is None:
+            self._refuse(task.number, answer.reason or f"{task.file} was damaged at once")
+        else:
+            self._found[task.number] = packed
+
+    def all(self) -> PackedScenes:
+        """The packs of all scenes, in their order."""
+        if not self._found and self._left_out:
+            raise ScenarioError(f"none of {len(self._source)} scenes can be simulated. {self._left_out[0].reason}")
+        return joined([self._found[index] for index in sorted(self._found)])
+
+    def _refuse(self, index: int, reason: str) -> None:
+        name = self._source.ids[index]
+        if self._left_out is None:
+            raise ScenarioError(reason if name in reason else f"{name}: it cannot be simulated ({reason}).")
+        _LOG.warning("left out %s: %s", name, reason)
+        self._left_out.append(LeftOut(name, reason))
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.npz"
+
+    def _read(self, index: int, file: Path) -> PackedScenes | None:
+        """The pack that is kept there, or None where there is none, or a damaged one."""
+        if not file.exists():
+            return None
+        use_cached(file)
+        try:
+            arrays: dict[str, Any] = read_arrays(file, _LARGEST)
+            origin = arrays.pop(_ORIGIN)
+            scenes = Scenes(**arrays)
+        except (RunError, KeyError, TypeError) as error:
+            _LOG.info("%s is packed again: %s", self._source.ids[index], error)
+            return None
+        sound = is_sound(scenes) and origin.shape == (2,) and origin.dtype == np.float64
+        return PackedScenes((self._source.ids[index],), origin[None], scenes) if sound else None
+
+    def _place(self, index: int) -> Path | None:
+        """Where the name of a scene's pack is noted; None where nothing is known of its file."""
+        if not self._states[index]:
+            return None
+        text = "\n".join(map(str, (*self._made_with, self._states[index])))
+        name = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        return self._folder / f"{name}.note"
+
+    def _noted(self, index: int) -> str | None:
+        place = self._place(index)
+        if place is None or not place.exists():
+            return None
+        use_cached(place)
+        try:
+            text = read_bounded(place, 100).decode()
+        except (RunError, UnicodeDecodeError):
+            return None
+        return text if text.isalnum() else None
+
+    def _note(self, index: int, name: str) -> None:
+        place = self._place(index)
+        if place is not None:
+            with contextlib.suppress(RunError):
+                write_text(place, name)
