@@ -63,9 +63,10 @@ def test_a_difference_over_seeds_and_scenes_by_hand() -> None:
     assert found.difference == (0.5, pytest.approx(0.5 - reach), pytest.approx(0.5 + reach))
     # Over scenes alone the very same means are as certain as can be.
     assert paired_difference([0.5] * 3, [0.0] * 3).difference == (0.5, 0.5, 0.5)
-    # Noise of single episodes is counted once: by scene 1, 0, 0, 1 has variance 1/3, /4; by seed .5, .5 none.
-    first = [[1, 0, 0, 1], [1, 0, 0, 1]]
-    found = crossed_difference(first, [[0, 0, 0, 0]])
+    # By scene 1, .5, .5, 0: variance 1/6, /4 = 1/24. By seed .25, .75: variance 1/8, /2 = 1/16, of which noise is 1/48
+    # (what remains is ± .25 everywhere: .5 / 3 / 8), so 1/24. In all 1/12, with (1/12)² / ((1/24)² / 3 + (1/24)²) = 3
+    # degrees of freedom, whose quantile is 3.18245.
+    found = crossed_difference([[1, 0, 0, 0], [1, 1, 1, 0]], [[0, 0, 0, 0]])
     assert found.difference.mean - found.difference.low == pytest.approx(3.18245 * np.sqrt(1 / 12), rel=1e-5)
 
 
