@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Final, Protocol
@@ -219,3 +219,18 @@ class SceneList(ABC):
     @abstractmethod
     def _load(self, index: int) -> Scenario:
         """The scene at `index`, which exists."""
+
+
+class LoadedScenes(SceneList):
+    """Scenes in memory, in a given order; a `ScenarioSource`."""
+
+    def __init__(self, scenes: Sequence[Scenario]) -> None:
+        """Keep the scenes. Where ids are equal, as those of several data sets may be, they are named by their place."""
+        ids = [scene.id for scene in scenes]
+        if len(set(ids)) < len(ids):
+            ids = [f"{place}:{name}" for place, name in enumerate(ids)]
+            scenes = [replace(scene, id=name) for scene, name in zip(scenes, ids, strict=True)]
+        self._ids, self._scenes = tuple(ids), list(scenes)
+
+    def _load(self, index: int) -> Scenario:
+        return self._scenes[index]

@@ -12,5 +12,6 @@ from harness.checks.curriculum import check_curriculum
 from harness.checks.env import check_env
 from harness.checks.policy import check_policy
 from harness.checks.traffic import check_traffic
+from harness.checks.vector import check_vector_env
 
-__all__ = ["check_adversary", "check_curriculum", "check_env", "check_policy", "check_traffic"]
+__all__ = ["check_adversary", "check_curriculum", "check_env", "check_policy", "check_traffic", "check_vector_env"]

@@ -21,7 +21,7 @@ from harness.errors import ConfigError
 from harness.interfaces import Adversary
 from harness.specs import Spec, build, parse
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import fit_scenes, left_out, left_out_line, readable_scenes, resampled_line
+from scenarios.selection import LeftOut, fit_scenes, left_out, left_out_line, readable_scenes, resampled_line
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ Data = str | Path | ScenarioSource
 ObservationPreset = Literal["cat", "metadrive", "route"]
 RewardPreset = Literal["cat", "metadrive", "drive"]
 
-_ARGUMENTS: Final = """
+_COMMON: Final = """
     - `data` (default `"procedural"`): the embedded procedural scenes, a folder of ScenarioNet pickles, or a
       `ScenarioSource`.
     - `split` (default None, all): name of a fixed split of `data`, such as `"train"` or `"test"`.
@@ -37,13 +37,16 @@ _ARGUMENTS: Final = """
       `"route"` and `"drive"`, which are made for training an ego.
     - `horizon` (default None, where the scene ends): steps of 0.1 s until truncation. CAT trains with 50.
     - `seed` (default None, random): until `reset(seed=...)`.
+    - `fit_only` (default False): leave out scenes that are unfit for attacks (no opponent, its track too short or off
+      the road, ego at rest). Files that cannot be read are always left out. `env.unwrapped.left_out` names both with
+      the reason.
+"""
+
+_ARGUMENTS: Final = f"""{_COMMON.rstrip()}
     - `render_mode` (default None): `"rgb_array"` for pictures from above.
     - `isolated` (default `"auto"`): where the simulator runs. MetaDrive allows one engine per process. `"auto"` takes
       this process's where it is free at the first reset, otherwise starts a process for it; True always starts one;
       False never does, and raises `EngineError` where the engine is taken. Results are the same.
-    - `fit_only` (default False): leave out scenes that are unfit for attacks (no opponent, its track too short or off
-      the road, ego at rest). Files that cannot be read are always left out. `env.unwrapped.left_out` names both with
-      the reason.
 """
 
 _SPACES: Final = """
@@ -112,17 +115,35 @@ def _open(data: Data, split: str | None) -> ScenarioSource:
     return data
 
 
-def _adversary(name: str | Adversary, options: dict[str, object] | None) -> tuple[Adversary, float | None]:
+def open_scenes(data: Data, split: str | None, fit_only: bool) -> tuple[ScenarioSource, tuple[LeftOut, ...]]:
+    """The scenes of an environment, and those that are left out; the log says of them, and of resampled ones.
+
+    Raises:
+        ConfigError: An argument is of the wrong kind, or names nothing.
+    """
+    if not isinstance(fit_only, bool | np.bool_):
+        raise ConfigError(f"fit_only is {fit_only!r:.80}; expected True or False.")
+    source = _open(data, split)
+    source = fit_scenes(source) if fit_only else readable_scenes(source)
+    without = tuple(left_out(source))
+    if without and not fit_only:
+        _LOG.warning("%s", left_out_line(without, len(source) + len(without)))
+    if line := resampled_line([source]):
+        _LOG.warning("%s.", line)
+    return source, without
+
+
+def make_adversary(name: str | Adversary, options: dict[str, object] | None) -> tuple[Adversary, float | None]:
     """The adversary that a specification names (see `harness.specs`), and the intensity behind its @, if any."""
     if not isinstance(name, str):
         if not callable(getattr(name, "plan", None)):
             raise ConfigError(f"adversary: expected a name such as 'cat@0.5', or an Adversary, got {name!r:.80}.")
         return name, None
-    spec = _with(name, options)
+    spec = with_options(name, options)
     return build("adversary", spec), spec.intensity
 
 
-def _with(text: str, options: dict[str, object] | None) -> Spec:
+def with_options(text: str, options: dict[str, object] | None) -> Spec:
     """A specification with more options."""
     spec = parse(text)
     if not isinstance(options, Mapping | None) or not all(isinstance(name, str) for name in options or ()):
@@ -130,12 +151,12 @@ def _with(text: str, options: dict[str, object] | None) -> Spec:
     return spec._replace(options={**spec.options, **(options or {})})
 
 
-_Env = TypeVar("_Env", bound=AttackingEnv)
+_Env = TypeVar("_Env", bound=type)
 
 
-def _documented(cls: type[_Env]) -> type[_Env]:
+def documented(cls: _Env) -> _Env:
     """Fill the parts that every id's docstring shares."""
-    shared = {"{spaces}": _SPACES, "{arguments}": _ARGUMENTS}
+    shared = {"{spaces}": _SPACES, "{arguments}": _ARGUMENTS, "{common}": _COMMON}
     text = inspect.cleandoc(cls.__doc__ or "")
     for mark, part in shared.items():
         text = text.replace(mark, textwrap.dedent(part).strip("\n"))
@@ -182,15 +203,7 @@ class _SuiteEnv(AttackingEnv):
         isolated: Isolated = "auto",
         fit_only: bool = False,
     ) -> None:
-        if not isinstance(fit_only, bool | np.bool_):
-            raise ConfigError(f"fit_only is {fit_only!r:.80}; expected True or False.")
-        source = _open(data, split)
-        source = fit_scenes(source) if fit_only else readable_scenes(source)
-        self.left_out = tuple(left_out(source))
-        if self.left_out and not fit_only:
-            _LOG.warning("%s", left_out_line(self.left_out, len(source) + len(self.left_out)))
-        if line := resampled_line([source]):
-            _LOG.warning("%s.", line)
+        source, self.left_out = open_scenes(data, split, fit_only)
         options = EngineConfig(horizon=horizon, observation=observation, reward=reward, traffic=others.traffic)
         super().__init__(
             make_core(source, options, isolated=isolated),
@@ -203,7 +216,7 @@ class _SuiteEnv(AttackingEnv):
         )
 
 
-@_documented
+@documented
 class LogReplayEnv(_SuiteEnv):
     """Gymnasium environment.
 
@@ -232,7 +245,7 @@ class LogReplayEnv(_SuiteEnv):
         super().__init__(data, split, _Others(), **options)
 
 
-@_documented
+@documented
 class ReactiveEnv(_SuiteEnv):
     """Gymnasium environment.
 
@@ -266,7 +279,7 @@ class ReactiveEnv(_SuiteEnv):
         super().__init__(data, split, _Others(traffic), **options)
 
 
-@_documented
+@documented
 class AdversaryEnv(_SuiteEnv):
     """Gymnasium environment.
 
@@ -309,12 +322,12 @@ class AdversaryEnv(_SuiteEnv):
         **options: Unpack[Options],
     ) -> None:
         """Open data, engine and adversary (arguments: see the class)."""
-        attacker, own = _adversary(adversary, adversary_options)
+        attacker, own = make_adversary(adversary, adversary_options)
         schedule = FixedSchedule(probability, intensity if own is None else own)
         super().__init__(data, split, _Others(traffic, attacker, schedule, EgoBuffer(buffer_size)), **options)
 
 
-@_documented
+@documented
 class CurriculumEnv(_SuiteEnv):
     """Gymnasium environment.
 
@@ -361,8 +374,8 @@ class CurriculumEnv(_SuiteEnv):
         **options: Unpack[Options],
     ) -> None:
         """Open data, engine, adversary and curriculum (arguments: see the class)."""
-        schedule = CurriculumSchedule(build("curriculum", _with(curriculum, curriculum_options)), total_steps)
-        attacker, own = _adversary(adversary, adversary_options)
+        schedule = CurriculumSchedule(build("curriculum", with_options(curriculum, curriculum_options)), total_steps)
+        attacker, own = make_adversary(adversary, adversary_options)
         if own is not None:
             raise ConfigError(f"adversary {adversary!r}: the curriculum sets the intensity. Leave out what follows @.")
         super().__init__(data, split, _Others(traffic, attacker, schedule, EgoBuffer(buffer_size)), **options)

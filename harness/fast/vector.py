@@ -46,7 +46,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
     """N environments on any number of scenes, stepped by compiled kernels; see `GauntletEnv` for what they play.
 
     An environment whose episode has ended begins the next one within the same step: `info["final_obs"]` [N, D] holds
-    the last observations, and `info["final"]` [N] says where one ended.
+    the last observations, and `info["final"]` [N] (as `info["_final_obs"]`, Gymnasium's name) says where one ended.
     """
 
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
@@ -89,6 +89,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         self._rules = rules_of(self.options)
         self._given = episodes
         self._episodes: Episodes | None = episodes
+        self._begun = False
         self._threads, self._pool = threads, ThreadPoolExecutor(threads) if threads > 1 else None
         rows = self.fleet.plan.shape[1]
         self._plays = [Play(0)] * environments
@@ -122,6 +123,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
             self._episodes = UniformEpisodes(len(self.ids), first if first is not None else self.options.seed)
         assert self._episodes is not None, "given or made above"
         self._begin(np.arange(self.num_envs), chosen)
+        self._begun = True
         return self.fleet.observation.copy(), self._info()
 
     def step(
@@ -133,7 +135,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
             PolicyError: The actions are not [N, 2] finite numbers.
             EngineError: Before the first reset.
         """
-        if self._episodes is None:
+        if not self._begun:
             raise EngineError("the environments have not been reset yet; call reset() first")
         values = np.ascontiguousarray(actions, dtype=np.float64)
         if values.shape != (self.num_envs, 2) or not np.isfinite(values).all():
@@ -145,7 +147,8 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         fleet = self.fleet
         reward, terminated, truncated = fleet.reward.copy(), fleet.terminated.copy(), fleet.truncated.copy()
         info, ended = self._info(), terminated | truncated
-        info["final"], info["final_obs"] = ended, fleet.observation.copy()
+        info["final"] = info["_final_obs"] = ended
+        info["final_obs"] = fleet.observation.copy()
         self._note(np.arange(self.num_envs))
         self._sums += np.column_stack([reward, fleet.cost])
         if ended.any():
@@ -235,7 +238,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         Raises:
             ConfigError: The arrays are not of these environments.
         """
-        check_state(state, self.state_dict(), len(self.ids))
+        check_state(state, FastVectorEnv.state_dict(self), len(self.ids))
         for name, array in self.fleet._asdict().items():
             array[...] = state[f"fleet.{name}"]
         for name, kept in (("drives", self._drives), ("first", self._first), ("sums", self._sums)):
@@ -247,6 +250,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
             self._plays[environment] = Play(scene, plan, intensity, start)
         if self._episodes is None:
             self._episodes = self._given or UniformEpisodes(len(self.ids), self.options.seed)
+        self._begun = True
         return self.fleet.observation.copy()
 
     def _plan_of(self, environment: int) -> AttackPlan:

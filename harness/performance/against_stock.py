@@ -16,8 +16,7 @@ from harness.engine.env import GauntletEnv
 from harness.engine.stock import StockProcess, drive
 from harness.files import Json
 from harness.performance.config import PerfConfig
-from harness.performance.sample import LoadedScenes
-from scenarios.scenario import Scenario
+from scenarios.scenario import LoadedScenes, Scenario
 
 Drive = Json
 """What `harness.engine.stock.drive` returns."""

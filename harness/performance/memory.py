@@ -12,8 +12,7 @@ import numpy as np
 from harness.engine.config import EngineConfig
 from harness.engine.env import GauntletEnv
 from harness.performance.config import PerfConfig
-from harness.performance.sample import LoadedScenes
-from scenarios.scenario import Scenario
+from scenarios.scenario import LoadedScenes, Scenario
 
 
 def measure_memory(scenes: Sequence[Scenario], config: PerfConfig) -> dict[str, float]:

@@ -12,10 +12,9 @@ import numpy as np
 from harness.engine.config import EngineConfig
 from harness.engine.env import GauntletEnv
 from harness.performance.config import PerfConfig
-from harness.performance.sample import LoadedScenes
 from harness.training.config import TD3Config
 from harness.training.learner import Learner
-from scenarios.scenario import Scenario
+from scenarios.scenario import LoadedScenes, Scenario
 
 WARM_UP: Final = 600
 """Environment steps before the clock starts."""

@@ -12,7 +12,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 import harness.envs
-from harness.checks import check_env
+from harness.checks import check_env, check_vector_env
 from harness.errors import ConfigError, EngineError, PolicyError, UnknownNameError
 from tests.sources import tiny_source
 
@@ -169,6 +169,23 @@ def test_isolated_environments_live_side_by_side_and_pass_the_whole_check(env):
             other.step(np.array([np.nan, 0.0]))
     finally:
         other.close()
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_the_check_of_vector_environments_accepts_the_suite(mode):
+    """The same check runs over the fast engine (`test_fast_suite.py`)."""
+    venv = gym.make_vec(
+        "Gauntlet/Adversary-v0",
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": mode},
+        data=tiny_source(),
+        adversary="rule",
+        horizon=5,
+    )
+    try:
+        check_vector_env(venv, steps=7)
+    finally:
+        venv.close()
 
 
 def test_asynchronous_vector_environment():

@@ -9,8 +9,9 @@ from harness.errors import AdversaryError, ConfigError
 from harness.performance import attacks, stages
 from harness.performance.config import PerfConfig
 from harness.performance.memory import rss_mb
-from harness.performance.sample import LoadedScenes, spread
+from harness.performance.sample import spread
 from harness.report.performance_table import performance_table
+from scenarios.scenario import LoadedScenes
 from tests.scenes import crossing, straight_road
 from tests.sources import ListSource
 
@@ -26,9 +27,10 @@ def test_scenes_are_spread_over_the_source():
         spread(ListSource([]), 3)
 
 
-def test_equal_ids_stay_apart():
+def test_equal_ids_stay_apart_and_others_stay():
     source = LoadedScenes([crossing(), crossing()])
-    assert len(set(source.ids)) == len(source) == 2
+    assert source.ids == ("0:crossing", "1:crossing") == tuple(scene.id for scene in source)
+    assert LoadedScenes([crossing()]).ids == ("crossing",)
 
 
 def test_every_adversary_is_timed_but_for_its_first_plan(monkeypatch):
