@@ -157,8 +157,9 @@ class FastEnv(FastVectorEnv):
         """
         first = seed if isinstance(seed, int | np.integer | None) else seed[0]
         if self._under_way:
-            for environment in np.flatnonzero(self.fleet.step > 0).tolist():
-                self.episodes.finished(self._finished(environment))
+            for environment, play in enumerate(self._plays):
+                if self.fleet.step[environment] > play.start:
+                    self.episodes.finished(self._finished(environment))
         if first is not None:
             if not self._scheduler.learns:
                 self._buffer.clear()

@@ -152,6 +152,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         self._note(np.arange(self.num_envs))
         self._sums += np.column_stack([reward, fleet.cost])
         if ended.any():
+            assert self._episodes is not None, "reset makes them"
             which = np.flatnonzero(ended)
             for environment in which.tolist():
                 self._episodes.finished(self._finished(environment))

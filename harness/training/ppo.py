@@ -23,12 +23,10 @@ from harness.errors import PolicyError, WeightsError
 from harness.fast.compiled import Bools, Singles, kernel
 from harness.fitting.policy_files import PolicyFile, layers_of
 from harness.training.config import PPOConfig
-from harness.training.vector_learner import generator_tensor, restore_generator
+from harness.training.vector_learner import generator_tensor, load_optimiser, optimiser_tensors, restore_generator
 
 Floats = NDArray[np.float32]
 
-_MOMENTS: Final = ("step", "exp_avg", "exp_avg_sq")
-"""What Adam keeps of every parameter."""
 _LOG_2_PI: Final = float(np.log(2 * np.pi))
 
 
@@ -213,8 +211,7 @@ class PPO:
         """Networks, optimiser, spread of the returns, generator and steps."""
         found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         found |= {f"average.{name}": tensor for name, tensor in self._average.state_dict().items()}
-        for number, values in self._optimiser.state_dict()["state"].items():
-            found |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in values.items()}
+        found |= optimiser_tensors(self._optimiser)
         scale = self.scale
         found["scale.returns"] = torch.from_numpy(scale.returns.copy())
         found["scale.facts"] = torch.tensor([scale.count, scale.mean, scale.square], dtype=torch.float64)
@@ -236,7 +233,7 @@ class PPO:
             for prefix, module in (("model.", self.model), ("average.", self._average)):
                 found = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
                 module.load_state_dict(found)
-            self._load_optimiser(state)
+            load_optimiser(self._optimiser, state)
         except (RuntimeError, KeyError, ValueError, IndexError) as error:
             raise WeightsError(f"checkpoint: the networks have another architecture ({error}). Start anew.") from error
         self.scale.returns = state["scale.returns"].numpy().copy()
@@ -244,21 +241,6 @@ class PPO:
         restore_generator(self._rng, state["generator"])
         self.steps_done = int(state["steps"][0])
         self._observation = observations
-
-    def _load_optimiser(self, state: dict[str, Tensor]) -> None:
-        present = self._optimiser.state_dict()
-        parameters = list(self.model.parameters())
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("optimiser."):
-                _, number, key = name.split(".", 2)
-                if key != "step" and value.shape != parameters[int(number)].shape:
-                    raise ValueError(f"{name} has shape {tuple(value.shape)}")
-                moments.setdefault(int(number), {})[key] = value.clone()
-        whole = {number: set(_MOMENTS) for number in range(len(parameters))}
-        if moments and {number: set(found) for number, found in moments.items()} != whole:
-            raise ValueError("the optimiser's state is not whole")
-        self._optimiser.load_state_dict({**present, "state": moments})
 
     def learn(self, watch: Callable[[dict[str, float]], None] | None = None) -> None:
         """Collect and update until the steps are spent; `watch` hears of each round."""

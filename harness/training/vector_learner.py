@@ -16,6 +16,8 @@ from harness.errors import WeightsError
 Observations = NDArray[np.float32]
 Actions = NDArray[np.float32]
 
+_MOMENTS: Final = {"step", "exp_avg", "exp_avg_sq"}
+"""What Adam keeps of every parameter."""
 _LONGEST: Final = 10_000
 """Bytes of a generator's state; numpy's PCG64 takes about 200."""
 
@@ -80,3 +82,34 @@ def restore_generator(rng: np.random.Generator, state: Tensor) -> None:
         rng.bit_generator.state = found
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise WeightsError(f"checkpoint: the state of a random generator cannot be read ({error}).") from error
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str = "") -> dict[str, Tensor]:
+    """What Adam keeps of every parameter, as `optimiser.{prefix}{number}.{name}`."""
+    return {
+        f"optimiser.{prefix}{number}.{name}": torch.as_tensor(value).cpu()
+        for number, values in optimiser.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Tensor], prefix: str = "") -> None:
+    """Put back what `optimiser_tensors` gave, out of a `state` that holds other tensors as well.
+
+    Raises:
+        ValueError: It belongs to other parameters, or is not whole.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    moments: dict[int, dict[str, Tensor]] = {}
+    start = f"optimiser.{prefix}"
+    for name, value in state.items():
+        if name.startswith(start):
+            number, _, key = name.removeprefix(start).partition(".")
+            if key != "step" and value.shape != parameters[int(number)].shape:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}")
+            moments.setdefault(int(number), {})[key] = value.clone()
+    if moments and {number: set(found) for number, found in moments.items()} != dict.fromkeys(
+        range(len(parameters)), _MOMENTS
+    ):
+        raise ValueError(f"the state of the optimiser {prefix.rstrip('.')} is not whole")
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
 
-from harness.checks import check_vector_env
+from harness.checks.vector import check_vector_env
 from harness.envs.attacking import AttackingEnv
 from harness.errors import ConformanceError
 from tests.sources import tiny_source
