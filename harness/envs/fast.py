@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,15 @@ from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.schedules import CurriculumSchedule, FixedSchedule, Scheduler
 from harness.errors import ConfigError
 from harness.fast.episodes import AttackedEpisodes
-from harness.fast.packing import settled_scenes
+from harness.fast.library import packed_scenes
 from harness.fast.vector import FastVectorEnv
 from harness.interfaces import Adversary
 from harness.specs import build
-from scenarios.scenario import LoadedScenes
+from scenarios.selection import LeftOut
+from scenarios.splits import Subset
+
+_CACHED: Final = 512
+"""Scenes kept in memory for attacks to be planned in (a WOMD scene takes a megabyte or two)."""
 
 
 @documented
@@ -40,6 +44,9 @@ class FastEnv(FastVectorEnv):
     follows the log. Made for training: what is reported should be measured by the suite, in MetaDrive.
 
     An environment whose episode has ended begins the next one within the same step (`AutoresetMode.SAME_STEP`).
+
+    Scenes are packed by processes of their own at first use, and kept in the user's cache; one that cannot be
+    simulated is left out.
 
     Everything random in episode n comes from a generator that follows from the seed and n: equal seeds and numbers of
     environments give equal episodes. A seed forgets remembered drives, except where a curriculum learns: its
@@ -98,21 +105,24 @@ class FastEnv(FastVectorEnv):
 
         Raises:
             ConfigError: An argument is of the wrong kind, or does not go with another.
-            ScenarioError: A scene cannot be simulated.
+            ScenarioError: No scene can be simulated.
         """
         if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
             raise ConfigError(f"seed is {seed!r:.80}; expected a whole number from 0 on, or None for a random one.")
         attacker, own = (None, None) if adversary is None else make_adversary(adversary, adversary_options)
         fixed = {"adversary@": own, "intensity": intensity, "probability": probability}
         self._scheduler = self._schedule(attacker, fixed, curriculum, curriculum_options, total_steps)
-        source, self.left_out = open_scenes(data, split, fit_only)
-        scenes = settled_scenes(source)
+        source, self.left_out = open_scenes(data, split, fit_only, _CACHED)
+        unplayable: list[LeftOut] = []
+        packed = packed_scenes(source, left_out=unplayable)
+        self.left_out += tuple(unplayable)
+        without = {scene for scene, _ in unplayable}
+        self._source = Subset(source, [index for index, name in enumerate(source.ids) if name not in without])
         self._attacker, self._buffer = attacker, EgoBuffer(buffer_size)
-        self._source = LoadedScenes([scene.scenario for scene in scenes])
         first = np.random.SeedSequence().generate_state(1).item() if seed is None else int(seed)
         self._under_way = False
         options = EngineConfig(horizon=horizon, observation=observation, reward=reward)
-        super().__init__(scenes, num_envs, options, threads=threads)
+        super().__init__(packed, num_envs, options, threads=threads)
         self._draw_from(first)
 
     @staticmethod

@@ -22,6 +22,7 @@ from harness.interfaces import Adversary
 from harness.specs import Spec, build, parse
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import LeftOut, fit_scenes, left_out, left_out_line, readable_scenes, resampled_line
+from scenarios.store import CACHE_SCENES
 
 _LOG = logging.getLogger(__name__)
 
@@ -103,11 +104,11 @@ def make_core(
     return kind(source, options)
 
 
-def _open(data: Data, split: str | None) -> ScenarioSource:
+def _open(data: Data, split: str | None, cache_scenes: int) -> ScenarioSource:
     if isinstance(data, (str, Path)):
         from scenarios import open_source
 
-        return open_source(data, split=split)
+        return open_source(data, split=split, cache_scenes=cache_scenes)
     if split is not None:
         raise ConfigError(f"split {split!r} needs `data` to be a name or a folder; a source in memory has no splits.")
     if not hasattr(data, "ids"):
@@ -115,7 +116,9 @@ def _open(data: Data, split: str | None) -> ScenarioSource:
     return data
 
 
-def open_scenes(data: Data, split: str | None, fit_only: bool) -> tuple[ScenarioSource, tuple[LeftOut, ...]]:
+def open_scenes(
+    data: Data, split: str | None, fit_only: bool, cache_scenes: int = CACHE_SCENES
+) -> tuple[ScenarioSource, tuple[LeftOut, ...]]:
     """The scenes of an environment, and those that are left out; the log says of them, and of resampled ones.
 
     Raises:
@@ -123,7 +126,7 @@ def open_scenes(data: Data, split: str | None, fit_only: bool) -> tuple[Scenario
     """
     if not isinstance(fit_only, bool | np.bool_):
         raise ConfigError(f"fit_only is {fit_only!r:.80}; expected True or False.")
-    source = _open(data, split)
+    source = _open(data, split, cache_scenes)
     source = fit_scenes(source) if fit_only else readable_scenes(source)
     without = tuple(left_out(source))
     if without and not fit_only:

@@ -1,6 +1,7 @@
 """The fast engine under its id and under Stable-Baselines3: the suite's conformance, and exact resumption."""
 
 import warnings
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +15,7 @@ from harness.checks import check_vector_env
 from harness.envs.fast import FastEnv
 from harness.errors import ConfigError, EngineError, GauntletError, PolicyError
 from harness.fast.sb3_env import FastVecEnv
+from tests.scenes import crossing, straight_road
 from tests.sources import ListSource, tiny_source
 
 VARIANTS = {
@@ -192,3 +194,14 @@ def test_anybodys_ppo_trains_on_it_under_wrappers_of_its_own(venv):
     assert model.num_timesteps == 60
     assert [info["l"] for info in model.ep_info_buffer]
     assert len(model.ep_success_buffer) == len(model.ep_info_buffer)
+
+
+def test_a_scene_that_cannot_be_simulated_is_left_out():
+    absent = straight_road(scene_id="absent")
+    valid = absent.valid.copy()
+    valid[absent.ego, 0] = False
+    env = FastEnv(2, ListSource([replace(absent, valid=valid), crossing()]), adversary="rule")
+    assert [scene for scene, _ in env.left_out] == ["absent"]
+    _, info = env.reset(seed=0)
+    assert env.ids == ("crossing",) == env.episodes.source.ids
+    assert info["attacked"].all()
