@@ -16,13 +16,14 @@ from harness.episodes.attacks import Attack, outcome_of, plan_attack
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.schedules import FixedSchedule, Scheduler
+from harness.episodes.starts import beginnings, draw_start
 from harness.errors import ConfigError, EngineError
 from harness.interfaces import Adversary, AttackSchedule
 from scenarios.scenario import Scenario, ScenarioSource
 
 logger = logging.getLogger(__name__)
 
-OPTIONS: Final = ("scenario", "attack", "intensity")
+OPTIONS: Final = ("scenario", "attack", "intensity", "start")
 """Keys that `reset(options=...)` understands."""
 
 
@@ -33,10 +34,10 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     before the first). A scene that cannot be attacked (no opponent, say) is played as recorded, and `info` says why.
 
     Everything random in an episode comes from a generator of its own (`rng`), drawn in this order: scene, chance of an
-    attack, whatever the adversary draws, seed of the engine. `reset(seed=s)` restarts these generators and forgets
-    remembered trajectories: equal seeds give equal episodes. Only where a scheduler learns (a curriculum), its
-    experience outlives seeds: steps, outcomes, remembered trajectories. `restart()` forgets it, `set_progress()` sets
-    how far it has come, and `state_dict()` takes it to another process.
+    attack, the step at which it begins, whatever the adversary draws, seed of the engine. `reset(seed=s)` restarts
+    these generators and forgets remembered trajectories: equal seeds give equal episodes. Only where a scheduler learns
+    (a curriculum), its experience outlives seeds: steps, outcomes, remembered trajectories. `restart()` forgets it,
+    `set_progress()` sets how far it has come, and `state_dict()` takes it to another process.
 
     An episode that is ended from outside (a time limit, a reset) counts as far as it was driven, at the next reset.
 
@@ -46,6 +47,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         scenario: Index or id; default, also where None is given: drawn uniformly.
         attack: Whether to attack; default: drawn with the schedule's probability.
         intensity: Intensity of the attack; default: the schedule's.
+        start: Step of the log at which the episode begins; default: 0, or drawn where there are `start_steps`.
 
     Info at reset: `scenario_index`, `scenario_id`, `attacked`, `intensity`, `attack_error` (empty where all is well).
     Info at the last step: also `outcome`, an `EpisodeOutcome`, and `drive_kept`, whether the drive is remembered.
@@ -63,6 +65,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         scheduler: Scheduler | None = None,
         buffer: EgoBuffer | None = None,
         protocol: Protocol = CORRECTED,
+        start_steps: int = 0,
         generators: Callable[[], np.random.Generator] | None = None,
         seed: int | None = None,
         render_mode: str | None = None,
@@ -77,6 +80,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             scheduler: When and how hard; default: always, at full intensity, where there is an adversary.
             buffer: Remembered ego trajectories.
             protocol: Decides whether plans are played one step late.
+            start_steps: Episodes begin at any step of the log up to this one, see `harness.episodes.starts`.
             generators: Gives the generator of the next episode; default: derived from the seed.
             seed: Seed until `reset(seed=...)` gives another; None for a random one.
             render_mode: `rgb_array` or None.
@@ -97,6 +101,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.scheduler: Scheduler = scheduler or FixedSchedule(1.0 if adversary else 0.0, 1.0)
         self.buffer = EgoBuffer() if buffer is None else buffer
         self.protocol = protocol
+        self.start_steps = start_steps
         self.render_mode = render_mode
         self.observation_space = core.observation_space
         self.action_space = core.action_space
@@ -135,6 +140,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.schedule = self.scheduler.current()
         chance = self.rng.random()
         wanted = bool(options.get("attack", chance < self.schedule.probability))
+        start = self._start(scenario, options.get("start"))
         self.attack = plan_attack(
             self.adversary if wanted else None,
             scenario,
@@ -147,7 +153,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         )
         observation, info = self.core.reset(
             seed=int(self.rng.integers(2**31)),
-            options={"scenario": self.scenario_index, "plan": self.attack.plan, "ego": "policy"},
+            options={"scenario": self.scenario_index, "plan": self.attack.plan, "ego": "policy", "start": start},
         )
         self._scenario, self._steps = scenario, 0
         return observation, {**info, **self._episode_info(scenario)}
@@ -230,6 +236,16 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             raise ConfigError(f"reset option intensity: expected a finite number, got {intensity!r}.")
         return options
 
+    def _start(self, scenario: Scenario, wanted: Any) -> int:
+        """The step asked for, or a random one."""
+        if wanted is not None:
+            # What it is, the simulator checks.
+            return wanted  # type: ignore[no-any-return]
+        if not self.start_steps:
+            return 0
+        path, there = scenario.position[scenario.ego, :, :2], scenario.valid[scenario.ego]
+        return draw_start(beginnings(path, there, self.start_steps, self.core.options.horizon), self.rng)
+
     def _pick(self, wanted: Any) -> int:
         """Index of the scene asked for, or of a random one."""
         # Always drawn, so that options do not shift what the episode draws next.
@@ -268,7 +284,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             logger.warning("an episode that was cut off cannot count: %s", error)
             return
         # The simulator may have driven something else meanwhile: it belongs to whoever made it.
-        if (recording.scenario_id, recording.steps) == (self._scenario.id, self._steps):
+        if (recording.scenario_id, recording.steps - recording.start) == (self._scenario.id, self._steps):
             self._finish(info)
 
     def _finish(self, info: Mapping[str, Any]) -> dict[str, Any]:

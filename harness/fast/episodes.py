@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.engine.config import EGO_LENGTH, EGO_WIDTH
 from harness.episodes.attacks import plan_attack
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.schedules import FixedSchedule, Scheduler
+from harness.episodes.starts import draw_start
 from harness.errors import ConfigError
 from harness.fast.plays import Finished, Play
 from harness.interfaces import Adversary
@@ -22,8 +24,9 @@ class AttackedEpisodes:
     """Scenes, some of them attacked, as `AttackingEnv` plays them one at a time.
 
     Everything random in episode n comes from a generator of its own, derived from (seed, n), drawn in this order:
-    scene, chance of an attack, whatever the adversary draws. An attack aims at the ego's last finished drives in that
-    scene (its log before the first). A scene that cannot be attacked is played as recorded.
+    scene, chance of an attack, the step at which it begins, whatever the adversary draws. An attack aims at the ego's
+    last finished drives in that scene (its log before the first). A scene that cannot be attacked is played as
+    recorded.
 
     Attributes:
         scheduler: When and how hard; it counts the steps of finished episodes.
@@ -43,6 +46,7 @@ class AttackedEpisodes:
         buffer: EgoBuffer | None = None,
         protocol: Protocol = CORRECTED,
         ego_size: tuple[float, float] = (EGO_LENGTH, EGO_WIDTH),
+        starts: Sequence[NDArray[np.intp]] | None = None,
         seed: int = 0,
     ) -> None:
         """Compose.
@@ -54,6 +58,7 @@ class AttackedEpisodes:
             buffer: Remembered drives; default: five per scene.
             protocol: Decides whether plans are played one step late.
             ego_size: Length and width of the ego, m.
+            starts: Steps at which an episode may begin, for each scene (`PackedScenes.beginnings`); by default 0.
             seed: Decides everything random.
 
         Raises:
@@ -64,7 +69,7 @@ class AttackedEpisodes:
         self.source, self.adversary, self.protocol = source, adversary, protocol
         self.scheduler: Scheduler = scheduler or FixedSchedule(1.0 if adversary else 0.0, 1.0)
         self.buffer = EgoBuffer() if buffer is None else buffer
-        self._ego_size, self._seed = ego_size, seed
+        self._ego_size, self._starts, self._seed = ego_size, starts, seed
         self.drawn = self.attacked = self.unplanned = 0
         self.planning_s = 0.0
 
@@ -76,8 +81,9 @@ class AttackedEpisodes:
         rng = np.random.default_rng([self._seed, self.drawn])
         self.drawn += 1
         index, chance, schedule = int(rng.integers(len(self.source))), rng.random(), self.scheduler.current()
+        start = 0 if self._starts is None else draw_start(self._starts[index], rng)
         if self.adversary is None or chance >= schedule.probability:
-            return Play(index)
+            return Play(index, start=start)
         scenario = self.source[index]
         attack = plan_attack(
             self.adversary,
@@ -92,7 +98,7 @@ class AttackedEpisodes:
         self.planning_s += attack.seconds
         self.attacked += attack.plan is not None
         self.unplanned += attack.plan is None
-        return Play(index, attack.plan, attack.played_intensity)
+        return Play(index, attack.plan, attack.played_intensity, start)
 
     def finished(self, episode: Finished) -> None:
         """Remember what the ego did, and tell the schedule how it went."""

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.episodes.starts import beginnings
 from harness.errors import ConfigError
 
 Floats = NDArray[np.float64]
@@ -166,6 +167,11 @@ class PackedScenes:
         """At which logged steps [T] of a scene the log has the ego, so that an episode can begin there."""
         first, last = self.scenes.start_of[index : index + 2]
         return np.asarray(self.scenes.starts[first:last, START_THERE] > 0)
+
+    def beginnings(self, most: int, horizon: int | None) -> list[NDArray[np.intp]]:
+        """Steps up to `most` at which an episode may begin in each scene, see `harness.episodes.starts`."""
+        rows = np.split(self.scenes.starts, self.scenes.start_of[1:-1])
+        return [beginnings(own[:, [START_X, START_Y]], own[:, START_THERE] > 0, most, horizon) for own in rows]
 
 
 def joined(parts: Sequence[PackedScenes]) -> PackedScenes:

@@ -169,6 +169,20 @@ def test_options_do_not_shift_the_random_sequence():
     assert second(None) == second({"scenario": 1}) == second({"attack": False, "intensity": 0.1})
 
 
+def test_an_episode_begins_at_the_step_that_is_asked_for_or_drawn():
+    env, _ = build(probability=0.0)
+    env.reset(seed=0, options={"scenario": 1, "start": 12})
+    env.reset()
+    assert [reset["start"] for reset in env.core.resets] == [12, 0]
+    env, _ = build(probability=0.0, start_steps=30)
+    for seed in range(40):
+        env.reset(seed=seed)
+    drawn = [reset["start"] for reset in env.core.resets]
+    assert max(drawn) > 20
+    assert min(drawn) < 10
+    assert len(set(drawn)) > 10
+
+
 def test_the_seed_argument_holds_until_the_first_reset():
     a, _ = build(seed=5)
     b, _ = build()

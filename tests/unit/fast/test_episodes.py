@@ -57,6 +57,16 @@ def test_a_seed_decides_scenes_and_attacks():
     assert episodes.drawn == 200
 
 
+def test_episodes_begin_at_one_of_the_steps_of_their_scene():
+    starts = [np.array([0]), np.array([0, 7]), np.array([0, 3, 9])]
+    episodes = AttackedEpisodes(source(), adversary=Noting(), scheduler=FixedSchedule(0.5, 0.8), starts=starts)
+    plays = episodes.draw(200)
+    assert {(play.scene, play.start) for play in plays} == {(0, 0), (1, 0), (1, 7), (2, 0), (2, 3), (2, 9)}
+    assert {play.start > 0 for play in plays if play.plan is None} == {True, False}
+    without = AttackedEpisodes(source(), adversary=Noting(), scheduler=FixedSchedule(0.5, 0.8)).draw(200)
+    assert [play[0:3:2] for play in plays] == [play[0:3:2] for play in without]
+
+
 def test_attacks_aim_at_the_last_drives_in_their_scene():
     adversary = Noting()
     episodes = AttackedEpisodes(source(), adversary=adversary)
