@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.fast.compiled import Floats, Numbers, kernel
+from harness.fast.compiled import Floats, Numbers, inner, kernel
 from harness.fast.ground import BREAKING, ITERATIONS, PUSH_OUT, WARM_START
 from harness.fast.overlap import (
     AGENT,
@@ -69,7 +69,7 @@ POINT: Final = 14
 _IM: Final = 1.0 / MASS
 
 
-@kernel
+@inner
 def _place(body: Floats, r: Numbers, other: Floats, point: Floats) -> Numbers:
     """A remembered point on the ego and on the other: arms from either origin (m), depth and drift (m)."""
     ax = r[0] * point[AX] + r[1] * point[AY] + r[2] * point[AZ]
@@ -84,7 +84,7 @@ def _place(body: Floats, r: Numbers, other: Floats, point: Floats) -> Numbers:
     return ax, ay, az, bx, by, bz, depth, math.sqrt(gx * gx + gy * gy + gz * gz)
 
 
-@kernel
+@inner
 def _whose(others: Floats, count: int, agent: int) -> int:
     """Row of an agent among the neighbours, or -1."""
     for row in range(count):
@@ -93,7 +93,7 @@ def _whose(others: Floats, count: int, agent: int) -> int:
     return -1
 
 
-@kernel
+@inner
 def _forget(body: Floats, r: Numbers, others: Floats, count: int, memory: Floats) -> None:
     """Drop the points that have parted or drifted, and those of agents that are gone."""
     for index in range(POINTS):
@@ -110,7 +110,7 @@ def _forget(body: Floats, r: Numbers, others: Floats, count: int, memory: Floats
             point[USED] = 0.0
 
 
-@kernel
+@inner
 def _match(memory: Floats, other: Floats, x: float, y: float, z: float) -> int:
     """The remembered point of this agent that is nearest in the ego's frame, else a free one (emptied), else -1."""
     best, found, free = BREAKING * BREAKING, -1, -1
@@ -131,7 +131,7 @@ def _match(memory: Floats, other: Floats, x: float, y: float, z: float) -> int:
     return found
 
 
-@kernel
+@inner
 def _remember(body: Floats, r: Numbers, other: Floats, points: Floats, memory: Floats) -> None:
     """Take this tick's points of one neighbour into the memory."""
     low, high = max(other[LOWEST], body[Z]), min(other[HIGHEST], body[Z] + HEIGHT)
@@ -166,7 +166,7 @@ def _remember(body: Floats, r: Numbers, other: Floats, points: Floats, memory: F
 ego and the other, inverse of the inverse masses (kg), and speed wanted (m/s)."""
 
 
-@kernel
+@inner
 def _prepare(body: Floats, r: Numbers, inertia: Numbers, other: Floats, point: Floats, rows: Floats) -> bool:
     """The three rows (normal, two frictions) of a point, with the impulses of the last tick applied."""
     ax, ay, az, bx, by, bz, depth, drift = _place(body, r, other, point)
@@ -207,7 +207,7 @@ def _prepare(body: Floats, r: Numbers, inertia: Numbers, other: Floats, point: F
     return True
 
 
-@kernel
+@inner
 def _strike(body: Floats, other: Floats, row: Floats, impulse: float) -> None:
     """Apply an impulse (N s) along a row: against the ego, with the other."""
     body[VX] -= row[DX] * impulse * _IM
@@ -225,7 +225,7 @@ def _strike(body: Floats, other: Floats, row: Floats, impulse: float) -> None:
     other[WZ] += row[FZ] * impulse
 
 
-@kernel
+@inner
 def _parting(body: Floats, other: Floats, row: Floats) -> float:
     """Speed at which the two places part along a row, m/s."""
     return (
@@ -241,7 +241,7 @@ def _parting(body: Floats, other: Floats, row: Floats) -> float:
     )
 
 
-@kernel
+@inner
 def _solve(body: Floats, r: Numbers, others: Floats, count: int, memory: Floats) -> None:
     """Ten rounds of sequential impulses over all points: first all normals, then all frictions."""
     inertia = inverse_inertia(r)

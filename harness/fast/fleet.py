@@ -60,9 +60,9 @@ DRIVE: Final = 22
 ) = range(12)
 """Columns of `Fleet.flags`; `UNSOUND`: the car's state is no longer finite, and the episode ends."""
 FLAGS: Final = 12
-PAST_THETA, PAST_VX, PAST_VY, PAST_STEP = range(4)
-PAST: Final = 4
-"""Columns of `Fleet.past`: heading (rad), velocity (m/s), and 1 + the step that they are of."""
+PAST_THETA, PAST_SPEED, PAST_STEP = range(3)
+PAST: Final = 3
+"""Columns of `Fleet.past`: heading (rad), speed (m/s), and 1 + the step that they are of."""
 NEAR: Final = 64
 """Most bodies that the ego can touch within one step; the engine knows no bound, and no scene comes near this one."""
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.fast.compiled import Floats, Numbers, kernel
+from harness.fast.compiled import Floats, Numbers, inner, kernel
 from harness.fast.vehicle import (
     DT,
     LENGTH,
@@ -51,13 +51,13 @@ POINT: Final = 6
 _IM: Final = 1.0 / MASS
 
 
-@kernel
+@inner
 def _corner(index: int) -> Numbers:
     """Front right, front left, rear right, rear left, in the car's frame."""
     return (0.5 * WIDTH if index % 2 == 0 else -0.5 * WIDTH), (0.5 * LENGTH if index < 2 else -0.5 * LENGTH)
 
 
-@kernel
+@inner
 def _deepest(body: Floats, r: Numbers) -> tuple[int, float]:
     """The lowest corner (the first of several) and its height, m."""
     lowest, deepest = math.inf, 0
@@ -69,7 +69,7 @@ def _deepest(body: Floats, r: Numbers) -> tuple[int, float]:
     return deepest, lowest
 
 
-@kernel
+@inner
 def _refresh(body: Floats, r: Numbers, corners: Floats) -> None:
     """Bullet finds one point a tick, the deepest; the others stay while they neither drift nor part."""
     deepest, lowest = _deepest(body, r)
@@ -89,7 +89,7 @@ def _refresh(body: Floats, r: Numbers, corners: Floats) -> None:
             corner[ALIVE] = 0.0
 
 
-@kernel
+@inner
 def _along(
     body: Floats, inertia: Numbers, kx: float, ky: float, kz: float, dx: float, dy: float, dz: float, impulse: float
 ) -> None:
@@ -104,7 +104,7 @@ def _along(
     body[OZ] += az * impulse
 
 
-@kernel
+@inner
 def _closing(
     body: Floats, inertia: Numbers, kx: float, ky: float, kz: float, dx: float, dy: float, dz: float
 ) -> Numbers:
@@ -147,14 +147,14 @@ def bear(body: Floats, corners: Floats) -> None:
                 _rub(body, r, inertia, corners[index], index)
 
 
-@kernel
+@inner
 def _arm(r: Numbers, index: int) -> Numbers:
     """From the body's origin to a corner, in the world's frame, m."""
     side, along = _corner(index)
     return r[0] * side + r[1] * along, r[3] * side + r[4] * along, r[6] * side + r[7] * along
 
 
-@kernel
+@inner
 def _hold(body: Floats, r: Numbers, inertia: Numbers, corner: Floats, index: int) -> None:
     """The normal impulse of a corner: it may push, not pull."""
     kx, ky, kz = _arm(r, index)
@@ -166,7 +166,7 @@ def _hold(body: Floats, r: Numbers, inertia: Numbers, corner: Floats, index: int
     _along(body, inertia, kx, ky, kz, 0.0, 0.0, 1.0, change)
 
 
-@kernel
+@inner
 def _rub(body: Floats, r: Numbers, inertia: Numbers, corner: Floats, index: int) -> None:
     """Friction of a corner in two fixed directions, each within its own limit."""
     kx, ky, kz = _arm(r, index)

@@ -8,7 +8,7 @@ from typing import Final
 from harness.engine.drive_reward import Driven, drive_reward, needed_speed
 from harness.engine.rewards import ARRIVED as ARRIVAL
 from harness.engine.rewards import BACKWARDS
-from harness.fast.compiled import kernel
+from harness.fast.compiled import inner, kernel
 from harness.fast.fleet import (
     ARRIVED,
     COMPLETION,
@@ -35,11 +35,11 @@ from harness.fast.fleet import (
 from harness.fast.progress import SHORTEST
 from harness.fast.vehicle import STEP, VX, VY
 
-_drive_reward: Final = kernel(drive_reward)
-_needed_speed: Final = kernel(needed_speed)
+_drive_reward: Final = inner(drive_reward)
+_needed_speed: Final = inner(needed_speed)
 
 
-@kernel
+@inner
 def _driven(fleet: Fleet, e: int, length: float) -> Driven:
     flags, drive, body = fleet.flags[e], fleet.drive[e], fleet.body[e]
     metres = drive[LONGITUDE] - drive[LAST_LONGITUDE]
@@ -85,7 +85,7 @@ def judge(fleet: Fleet, e: int, rules: Rules, length: float) -> None:
     fleet.truncated[e] = fleet.step[e] >= fleet.horizon[e]
 
 
-@kernel
+@inner
 def _reward(fleet: Fleet, e: int, rules: Rules) -> float:
     """The step's own reward, before arrival and leaving the road."""
     flags, drive, body = fleet.flags[e], fleet.drive[e], fleet.body[e]

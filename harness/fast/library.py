@@ -31,7 +31,7 @@ from scenarios.indexing.facts import states_of
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.selection import LeftOut
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raise it when scenes are packed or read differently than before."""
 LIMIT_S: Final = 300.0
 """Longest time to pack one scene, s; the largest published ones take a few."""

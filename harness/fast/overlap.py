@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from harness.fast.compiled import Floats, Numbers, kernel
+from harness.fast.compiled import Floats, Numbers, inner, kernel
 from harness.fast.vehicle import HEIGHT, LENGTH, WIDTH, X, Y
 
 SLACK: Final = 1e-5
@@ -59,7 +59,7 @@ def outline(body: Floats, r: Numbers) -> Numbers:
     return body[X], body[Y], r[1] * size, r[4] * size, HEIGHT * r[2] / r[8], HEIGHT * r[5] / r[8]
 
 
-@kernel
+@inner
 def _overlaps(box: Numbers, other: Floats) -> Numbers:
     """Overlap along the ego's long and wide axis and the other's, m, and the signed distances along these."""
     dx, dy = other[PX] - box[0], other[PY] - box[1]
@@ -81,7 +81,7 @@ def _overlaps(box: Numbers, other: Floats) -> Numbers:
     )
 
 
-@kernel
+@inner
 def _lean(displaced: float, distance: float) -> float:
     """How much further the ego's leaning top reaches towards the other, m."""
     return max(displaced if distance > 0 else -displaced, 0.0)
@@ -100,7 +100,7 @@ def touches(box: Numbers, other: Floats) -> bool:
     return o[0] >= 0 and o[1] >= 0 and o[2] >= 0 and o[3] >= 0
 
 
-@kernel
+@inner
 def _nearest(box: Numbers, other: Floats) -> Numbers:
     """Distance (m) from the ego's box to a cylinder's axis, the nearest point of the box, and the way to the axis."""
     dx, dy, fx, fy = other[PX] - box[0], other[PY] - box[1], box[2], box[3]
@@ -134,7 +134,7 @@ def find_points(box: Numbers, other: Floats, points: Floats) -> None:
     _clip(box, other, face, o, points)
 
 
-@kernel
+@inner
 def _axes(box: Numbers, other: Floats, face: int) -> Numbers:
     """Axis of a face and the one along it, half extents along both: faces 0, 1 are the ego's, 2, 3 the other's."""
     if face == 0:
@@ -147,7 +147,7 @@ def _axes(box: Numbers, other: Floats, face: int) -> Numbers:
     return -s, c, c, s, other[HALF_W], other[HALF_L]
 
 
-@kernel
+@inner
 def _clip(box: Numbers, other: Floats, face: int, o: Numbers, points: Floats) -> None:
     """The incident edge, clipped to the reference face; each end that is inside gives a point."""
     nx, ny, tx, ty, deep, wide = _axes(box, other, face)

@@ -15,7 +15,7 @@ from harness.engine.lines import LinePiece, line_pieces
 from harness.engine.scene import Scene, parse_scene
 from harness.engine.settling import Settler
 from harness.fast import scenes as columns
-from harness.fast.scenes import FACTS, HALF_WIDTH, LINE, START, TRACK, PackedScenes, Scenes, joined
+from harness.fast.scenes import FACTS, HALF_WIDTH, KINDS, LINE, START, TRACK, Cells, PackedScenes, Scenes, joined
 from scenarios.importing import Watch
 from scenarios.scenario import Kind, Scenario, ScenarioSource
 
@@ -94,8 +94,7 @@ def packed_agents(scene: Scene) -> NDArray[np.intp]:
 def pack_one(scene: Scene) -> Scenes:
     """One scene."""
     used = packed_agents(scene)
-    pieces = _lines(list(line_pieces(scene.scenario.features, scene.origin)))
-    grid, cells, entries = grid_of(pieces)
+    grid, cells, lines = grid_of(*_pieces(list(line_pieces(scene.scenario.features, scene.origin))))
     route, (marks, last_mark) = scene.route.segments(), scene.route.way_points
     starts, tracks = _starts(scene), _tracks(scene, used)
     listed_of, listed = _listed(scene.may_appear[used])
@@ -107,13 +106,11 @@ def pack_one(scene: Scene) -> Scenes:
         route=route,
         mark_of=_whole(marks),
         marks=np.asarray(marks, np.float64),
-        line_of=_whole(pieces),
-        lines=pieces,
         grid=grid[None],
         cell_of=_whole(cells),
         cells=cells,
-        entry_of=_whole(entries),
-        entries=entries,
+        line_of=_whole(lines),
+        lines=lines,
         agent_of=_whole(used),
         sizes=scene.sizes[used],
         vehicle=scene.is_vehicle[used],
@@ -153,20 +150,21 @@ def _starts(scene: Scene) -> Floats:
     return starts
 
 
-def _lines(pieces: Sequence[LinePiece]) -> Floats:
+def _pieces(pieces: Sequence[LinePiece]) -> tuple[Floats, NDArray[np.intp]]:
+    """[., LINE] and the kinds."""
     if not pieces:
-        return np.zeros((0, LINE))
+        return np.zeros((0, LINE)), np.zeros(0, np.intp)
     start = np.array([piece.start for piece in pieces], np.float64)
     way = np.array([piece.end for piece in pieces], np.float64) - start
     length = np.hypot(*way.T)
-    kind = np.array([_KINDS[piece.kind] for piece in pieces], np.float64)
-    return np.column_stack([start + way / 2, way / length[:, None], length / 2, kind])
+    kinds = np.array([_KINDS[piece.kind] for piece in pieces], np.intp)
+    return np.column_stack([start + way / 2, way / length[:, None], length / 2]), kinds
 
 
-def grid_of(pieces: Floats) -> tuple[Floats, Ints, Ints]:
-    """Cells of a grid over pieces of line, and which of them meet which cell."""
+def grid_of(pieces: Floats, kinds: NDArray[np.intp]) -> tuple[Floats, Cells, Floats]:
+    """A grid over pieces of line [., LINE] of some kinds [.]: its columns, and `cells` and `lines` of `Scenes`."""
     if not len(pieces):
-        return np.array([0.0, 0.0, 1, 1, CELL]), np.zeros(2, np.int64), np.zeros(0, np.int64)
+        return np.array([0.0, 0.0, 1, 1, CELL]), np.zeros(KINDS + 1, np.int32), np.zeros((0, LINE))
     middle, unit, half = pieces[:, :2], np.abs(pieces[:, 2:4]), pieces[:, 4:5]
     reach = unit * half + unit[:, ::-1] * HALF_WIDTH
     corner = (middle - reach).min(axis=0) - _RIM
@@ -181,10 +179,10 @@ def grid_of(pieces: Floats) -> tuple[Floats, Ints, Ints]:
     spread = CELL / 2 * unit[line].sum(axis=1) + _SLACK
     meets = np.abs(away[:, 1] * ux - away[:, 0] * uy) <= HALF_WIDTH + spread
     meets &= np.abs(away[:, 0] * ux + away[:, 1] * uy) <= half[line, 0] + spread
-    number = (cell[:, 1] * shape[0] + cell[:, 0]).astype(np.int64)[meets]
+    number = (KINDS * (cell[:, 1] * shape[0] + cell[:, 0]) + kinds[line]).astype(np.int64)[meets]
     order = np.argsort(number, kind="stable")
-    begins = np.searchsorted(number[order], np.arange(int(shape.prod()) + 1))
-    return np.array([*corner, *shape, CELL]), begins.astype(np.int64), line[meets][order].astype(np.int64)
+    begins = np.searchsorted(number[order], np.arange(KINDS * int(shape.prod()) + 1))
+    return np.array([*corner, *shape, CELL]), begins.astype(np.int32), pieces[line[meets][order]]
 
 
 def _tracks(scene: Scene, used: NDArray[np.intp]) -> Floats:

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from harness.engine.route import SPACING
-from harness.fast.compiled import Floats, kernel
+from harness.fast.compiled import Floats, inner, kernel
 from harness.fast.fleet import (
     COMPLETION,
     LAST_LONGITUDE,
@@ -52,10 +52,9 @@ def follow(route: Floats, length: float, drive: Floats) -> None:
     x, y = drive[POSE_X], drive[POSE_Y]
     nearest, least = 0, math.inf
     for index in range(len(route)):
-        part = route[index]
-        ux, uy = part[UNIT_X], part[UNIT_Y]
-        dx, dy = x - part[SEG_X], y - part[SEG_Y]
-        behind = (x - part[SEG_END_X]) * ux + (y - part[SEG_END_Y]) * uy
+        ux, uy = route[index, UNIT_X], route[index, UNIT_Y]
+        dx, dy = x - route[index, SEG_X], y - route[index, SEG_Y]
+        behind = (x - route[index, SEG_END_X]) * ux + (y - route[index, SEG_END_Y]) * uy
         along = max(max(-(dx * ux + dy * uy), behind), 0.0)
         across = dx * uy - dy * ux
         # Outside of a bend two segments are equally near but for rounding: there the engine may take the other one.
@@ -73,7 +72,7 @@ def follow(route: Floats, length: float, drive: Floats) -> None:
     drive[ROUTE_RIGHT_X], drive[ROUTE_RIGHT_Y] = route[place, RIGHT_X], route[place, RIGHT_Y]
 
 
-@kernel
+@inner
 def _first_beyond(route: Floats, longitude: float, column: int, strictly: bool) -> int:
     """First segment that ends beyond (or, not strictly, at) a longitude; the last one where none does."""
     low, high = 0, len(route) - 1

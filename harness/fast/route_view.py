@@ -31,7 +31,7 @@ import numpy as np
 
 from harness.engine.config import ROUTE_VIEW_SIZE
 from harness.fast import bodies
-from harness.fast.compiled import Floats, Ints, Numbers, Singles, kernel
+from harness.fast.compiled import Cells, Floats, Numbers, Singles, inlined, inner, kernel
 from harness.fast.fleet import (
     COMPLETION,
     LAST_STEERING,
@@ -47,7 +47,7 @@ from harness.fast.fleet import (
     THROTTLE,
     Fleet,
 )
-from harness.fast.rays import cast
+from harness.fast.rays import cast, cast_fan
 from harness.fast.scenes import (
     BEFORE,
     BRAKE,
@@ -57,8 +57,8 @@ from harness.fast.scenes import (
     LENGTH_M,
     SEG_X,
     SEG_Y,
-    WHITE,
-    YELLOW,
+    WHITE_LINES,
+    YELLOW_LINES,
     Scenes,
 )
 from harness.fast.sensing import cast_bodies
@@ -66,6 +66,7 @@ from harness.fast.traffic import (
     BODY_TABLE,
     HERE_AGENT,
     HERE_BODY,
+    HERE_NEARNESS,
     HERE_PULL,
     HERE_THETA,
     HERE_TURN,
@@ -90,11 +91,10 @@ LOOK_AHEAD: Final = 5.0
 """How far ahead the closest approach of two straight drives is looked for, s."""
 ROOM: Final = 10.0
 BESIDE: Final = 5.0
-_TURN: Final = 2 * math.pi
 _OUT_OF_SIGHT: Final = 80.0
 
 
-@kernel
+@inlined
 def _clip(value: float) -> float:
     return min(max(value, -1.0), 1.0)
 
@@ -105,36 +105,23 @@ def observe_route(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: int
     scene, drive, values = fleet.scene[e], fleet.drive[e], fleet.observation[e]
     route = scenes.route[scenes.route_of[scene] : scenes.route_of[scene + 1]]
     cells = scenes.cells[scenes.cell_of[scene] : scenes.cell_of[scene + 1]]
-    entries = scenes.entries[scenes.entry_of[scene] : scenes.entry_of[scene + 1]]
     lines, grid = scenes.lines[scenes.line_of[scene] : scenes.line_of[scene + 1]], scenes.grid[scene]
     _own(scenes.facts[scene], drive, fleet.body[e], (fleet.horizon[e] - fleet.step[e]) * STEP, values)
-    place = _ways(route, drive, values, 18)
-    for kind in (YELLOW, WHITE):
-        for index in range(LINE_RAYS):
-            angle = (index + LINE_RAYS // 4) * (_TURN / LINE_RAYS) + drive[POSE_THETA]
-            share = cast(
-                grid,
-                cells,
-                entries,
-                lines,
-                drive[POSE_X],
-                drive[POSE_Y],
-                math.cos(angle),
-                math.sin(angle),
-                LINE_REACH,
-                kind,
-            )
-            values[place + index] = 1.0 - share
+    rays = place = _ways(route, drive, values, 18)
+    for kinds in (YELLOW_LINES, WHITE_LINES):
+        x, y, dx, dy = drive[POSE_X], drive[POSE_Y], -drive[NOW_Y], drive[NOW_X]
+        cast_fan(grid, cells, lines, x, y, dx, dy, LINE_REACH, kinds, values, place, LINE_RAYS)
         place += LINE_RAYS
-    cast_bodies(drive, here, count, BODY_RAYS, BODY_REACH, values[place : place + BODY_RAYS])
-    for index in range(BODY_RAYS):
-        values[place + index] = 1.0 - values[place + index]
-    place = _vehicles(scenes, fleet, e, here, count, values, place + BODY_RAYS)
-    place = _corridor(route, drive, grid, cells, entries, lines, values, place)
-    _beside(drive, grid, cells, entries, lines, values, place)
+    cast_bodies(drive, here, count, BODY_RAYS, BODY_REACH, values, place)
+    place += BODY_RAYS
+    for index in range(rays, place):
+        values[index] = 1.0 - values[index]
+    place = _vehicles(scenes, fleet, e, here, count, values, place)
+    place = _corridor(route, drive, grid, cells, lines, values, place)
+    _beside(drive, grid, cells, lines, values, place)
 
 
-@kernel
+@inner
 def _own(facts: Floats, drive: Floats, body: Floats, time: float, values: Singles) -> None:
     """The ego: motion, action, where it is on its route, what its car can do; `time` left, s."""
     fx, fy = drive[NOW_X], drive[NOW_Y]
@@ -154,9 +141,9 @@ def _own(facts: Floats, drive: Floats, body: Floats, time: float, values: Single
     values[17] = _clip(completion) if completion == completion else 0.0
 
 
-@kernel
-def _along(route: Floats, longitude: float) -> Numbers:
-    """Place and direction on the route at a longitude (m), beyond the ends straight on: x, y, dx, dy."""
+@inner
+def _segment(route: Floats, longitude: float) -> int:
+    """The segment of the route at a longitude (m)."""
     low, high = 0, len(route) - 1
     while low < high:
         middle = (low + high + 1) // 2
@@ -164,39 +151,46 @@ def _along(route: Floats, longitude: float) -> Numbers:
             low = middle
         else:
             high = middle - 1
-    rest = longitude - route[low, BEFORE]
-    dx, dy = route[low, DIR_X], route[low, DIR_Y]
-    return route[low, SEG_X] + rest * dx, route[low, SEG_Y] + rest * dy, dx, dy
+    return low
 
 
-@kernel
+@inlined
+def _along(route: Floats, longitude: float, part: int) -> tuple[int, float, float]:
+    """Segment and place on the route at a longitude (m) not before segment `part`, beyond the ends straight on."""
+    while part + 1 < len(route) and route[part + 1, BEFORE] <= longitude:
+        part += 1
+    rest = longitude - route[part, BEFORE]
+    return part, route[part, SEG_X] + rest * route[part, DIR_X], route[part, SEG_Y] + rest * route[part, DIR_Y]
+
+
+@inner
 def _ways(route: Floats, drive: Floats, values: Singles, place: int) -> int:
     fx, fy = drive[NOW_X], drive[NOW_Y]
+    part = _segment(route, drive[LONGITUDE])
     for index in range(len(WAYS)):
-        x, y, _, _ = _along(route, drive[LONGITUDE] + WAYS[index])
+        part, x, y = _along(route, drive[LONGITUDE] + WAYS[index], part)
         dx, dy = x - drive[POSE_X], y - drive[POSE_Y]
         values[place + 2 * index] = _clip((dx * fx + dy * fy) / 40)
         values[place + 2 * index + 1] = _clip((dy * fx - dx * fy) / 40)
     return place + 2 * len(WAYS)
 
 
-@kernel
+@inner
 def _corridor(
-    route: Floats, drive: Floats, grid: Floats, cells: Ints, entries: Ints, lines: Floats, values: Singles, place: int
+    route: Floats, drive: Floats, grid: Floats, cells: Cells, lines: Floats, values: Singles, place: int
 ) -> int:
     """Room right and left of the route further on."""
-    for index in range(len(CORRIDOR)):
-        x, y, dx, dy = _along(route, drive[LONGITUDE] + CORRIDOR[index])
-        right = cast(grid, cells, entries, lines, x, y, dy, -dx, ROOM, YELLOW)
-        left = cast(grid, cells, entries, lines, x, y, -dy, dx, ROOM, YELLOW)
-        values[place + 2 * index], values[place + 2 * index + 1] = right, left
+    part = _segment(route, drive[LONGITUDE])
+    for index in range(2 * len(CORRIDOR)):
+        part, x, y = _along(route, drive[LONGITUDE] + CORRIDOR[index // 2], part)
+        side = 1.0 if index % 2 == 0 else -1.0
+        dx, dy = side * route[part, DIR_Y], -side * route[part, DIR_X]
+        values[place + index] = cast(grid, cells, lines, x, y, dx, dy, ROOM, YELLOW_LINES)
     return place + 2 * len(CORRIDOR)
 
 
-@kernel
-def _beside(
-    drive: Floats, grid: Floats, cells: Ints, entries: Ints, lines: Floats, values: Singles, place: int
-) -> None:
+@inner
+def _beside(drive: Floats, grid: Floats, cells: Cells, lines: Floats, values: Singles, place: int) -> None:
     """Room beside the corners of the car."""
     fx, fy = drive[NOW_X], drive[NOW_Y]
     for index in range(4):
@@ -204,51 +198,50 @@ def _beside(
         side = 1.0 if index % 2 == 0 else -1.0
         aside = 0.5 * WIDTH * side
         x, y = drive[POSE_X] + along * fx - aside * fy, drive[POSE_Y] + along * fy + aside * fx
-        values[place + index] = cast(grid, cells, entries, lines, x, y, -side * fy, side * fx, BESIDE, YELLOW)
+        values[place + index] = cast(grid, cells, lines, x, y, -side * fy, side * fx, BESIDE, YELLOW_LINES)
 
 
-@kernel
+@inner
 def _approach(drive: Floats, own: Floats, here: Floats, index: int) -> Numbers:
     """When (s, from now on) and how near (m) somebody comes if both drive straight on, within the time looked ahead."""
     dx, dy = here[index, HERE_X] - drive[POSE_X], here[index, HERE_Y] - drive[POSE_Y]
     vx, vy = here[index, HERE_VX] - own[VX], here[index, HERE_VY] - own[VY]
     square = vx * vx + vy * vy
     time = min(max(-(dx * vx + dy * vy) / square, 0.0), LOOK_AHEAD) if square > 1e-6 else 0.0
-    return time, math.hypot(dx + time * vx, dy + time * vy)
+    dx, dy = dx + time * vx, dy + time * vy
+    return time, math.sqrt(dx * dx + dy * dy)
 
 
-@kernel
+@inner
 def _vehicles(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: int, values: Singles, place: int) -> int:
     """The vehicles that will come closest; zeros where there are fewer."""
     drive, own, first = fleet.drive[e], fleet.body[e], scenes.agent_of[fleet.scene[e]]
     for index in range(VEHICLES * VEHICLE):
         values[place + index] = 0.0
-    last, previous = -1.0, -1
+    for index in range(count):
+        here[index, HERE_NEARNESS] = math.inf
+        dx, dy = here[index, HERE_X] - drive[POSE_X], here[index, HERE_Y] - drive[POSE_Y]
+        square = dx * dx + dy * dy
+        vehicle = BODY_TABLE[int(here[index, HERE_BODY]), bodies.CLASS] == bodies.VEHICLE
+        if vehicle and square <= _OUT_OF_SIGHT * _OUT_OF_SIGHT:
+            # The nearer now, the better, among those that come equally close.
+            here[index, HERE_NEARNESS] = _approach(drive, own, here, index)[1] + 0.1 * math.sqrt(square)
     for slot in range(VEHICLES):
         best, least = -1, math.inf
         for index in range(count):
-            if BODY_TABLE[int(here[index, HERE_BODY]), bodies.CLASS] != bodies.VEHICLE:
-                continue
-            dx, dy = here[index, HERE_X] - drive[POSE_X], here[index, HERE_Y] - drive[POSE_Y]
-            if dx * dx + dy * dy > _OUT_OF_SIGHT * _OUT_OF_SIGHT:
-                continue
-            # The nearer now, the better, among those that come equally close.
-            nearness = _approach(drive, own, here, index)[1] + 0.1 * math.hypot(dx, dy)
-            if nearness < least and (nearness > last or (nearness == last and index > previous)):
-                best, least = index, nearness
+            if here[index, HERE_NEARNESS] < least:
+                best, least = index, here[index, HERE_NEARNESS]
         if best < 0:
             break
-        last, previous = least, best
-        size = scenes.sizes[first + int(here[best, HERE_AGENT])]
-        _vehicle(
-            drive, own, here, best, size[0], size[1], values[place + slot * VEHICLE : place + (slot + 1) * VEHICLE]
-        )
+        here[best, HERE_NEARNESS] = math.inf
+        agent = first + int(here[best, HERE_AGENT])
+        _vehicle(drive, own, here, best, scenes.sizes[agent, 0], scenes.sizes[agent, 1], values, place + slot * VEHICLE)
     return place + VEHICLES * VEHICLE
 
 
-@kernel
+@inner
 def _vehicle(
-    drive: Floats, own: Floats, here: Floats, index: int, length: float, width: float, values: Singles
+    drive: Floats, own: Floats, here: Floats, index: int, length: float, width: float, values: Singles, place: int
 ) -> None:
     """One vehicle: 1; place ahead and left (50 m); sine and cosine of its heading; velocity relative to the ego ahead
     and left (20 m/s); length (10 m), width (4 m); turn rate (1 rad/s), change of speed (5 m/s²); time (5 s) and
@@ -259,11 +252,11 @@ def _vehicle(
     vx, vy = here[index, HERE_VX] - own[VX], here[index, HERE_VY] - own[VY]
     turned = here[index, HERE_THETA] - drive[POSE_THETA]
     time, distance = _approach(drive, own, here, index)
-    values[0] = 1.0
-    values[1], values[2] = _clip((dx * fx + dy * fy) / 50), _clip((dy * fx - dx * fy) / 50)
-    values[3], values[4] = math.sin(turned), math.cos(turned)
-    values[5], values[6] = _clip((vx * fx + vy * fy) / 20), _clip((vy * fx - vx * fy) / 20)
-    values[7], values[8] = _clip(length / 10), _clip(width / 4)
-    values[9], values[10] = _clip(here[index, HERE_TURN]), _clip(here[index, HERE_PULL] / 5)
-    values[11], values[12] = time / LOOK_AHEAD, _clip(distance / 20)
-    values[13] = _clip(math.hypot(dx, dy) / 50)
+    values[place] = 1.0
+    values[place + 1], values[place + 2] = _clip((dx * fx + dy * fy) / 50), _clip((dy * fx - dx * fy) / 50)
+    values[place + 3], values[place + 4] = math.sin(turned), math.cos(turned)
+    values[place + 5], values[place + 6] = _clip((vx * fx + vy * fy) / 20), _clip((vy * fx - vx * fy) / 20)
+    values[place + 7], values[place + 8] = _clip(length / 10), _clip(width / 4)
+    values[place + 9], values[place + 10] = _clip(here[index, HERE_TURN]), _clip(here[index, HERE_PULL] / 5)
+    values[place + 11], values[place + 12] = time / LOOK_AHEAD, _clip(distance / 20)
+    values[place + 13] = _clip(math.sqrt(dx * dx + dy * dy) / 50)

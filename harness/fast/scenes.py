@@ -19,6 +19,7 @@ from harness.errors import ConfigError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Cells = NDArray[np.int32]
 
 (
     SEG_X,
@@ -40,14 +41,21 @@ Ints = NDArray[np.int64]
 heading, length before it, and the lengths at which it ends for the heading and for the right-hand side."""
 ROUTE: Final = 14
 
-LINE_X, LINE_Y, LINE_UX, LINE_UY, LINE_HALF, LINE_KIND = range(6)
-"""Columns of a piece of line: middle, direction, half length, and one of the kinds below."""
-LINE: Final = 6
+LINE_X, LINE_Y, LINE_UX, LINE_UY, LINE_HALF = range(5)
+"""Columns of a piece of line: middle, direction, half length."""
+LINE: Final = 5
 HALF_WIDTH: Final = 0.0375
 """Half of the width of a line's box, m (`LANE_LINE_WIDTH` / 4)."""
-WHITE, YELLOW, BROKEN = 1, 2, 4
-CONTINUOUS, ALL_LINES = WHITE | YELLOW, WHITE | YELLOW | BROKEN
-"""Kinds of lines, as bits: continuous white (and road edges), continuous yellow, broken."""
+YELLOW, WHITE, BROKEN = range(3)
+KINDS: Final = 3
+"""Kinds of lines: continuous yellow, continuous white (and road edges), broken."""
+Kinds = tuple[int, int]
+"""The first of some kinds, and the one after the last."""
+YELLOW_LINES: Final = (YELLOW, WHITE)
+WHITE_LINES: Final = (WHITE, BROKEN)
+CONTINUOUS: Final = (YELLOW, BROKEN)
+BROKEN_LINES: Final = (BROKEN, KINDS)
+ALL_LINES: Final = (YELLOW, KINDS)
 
 GRID_X, GRID_Y, GRID_COLUMNS, GRID_ROWS, GRID_CELL = range(5)
 GRID: Final = 5
@@ -76,10 +84,10 @@ class Scenes(NamedTuple):
         start_of, starts: [S + 1], [., START]: the ego, step by step.
         route_of, route: [S + 1], [., ROUTE].
         mark_of, marks: [S + 1], [., 2] way points every two metres, the last one repeated.
-        line_of, lines: [S + 1], [., LINE].
         grid: [S, GRID].
-        cell_of, cells: [S + 1], [.] per cell of the grid where its entries begin (relative to the scene's first).
-        entry_of, entries: [S + 1], [.] pieces of line in each cell, by their row in the scene.
+        cell_of, cells: [S + 1], [.] per cell of the grid, and per kind in it, where its pieces of line begin (relative
+            to the scene's first).
+        line_of, lines: [S + 1], [., LINE] the pieces of line in each cell; one that meets several is there in each.
         agent_of, sizes, vehicle, object: [S + 1], [., 2] length and width, [.] flags.
         track_of, tracks: [S + 1], [., TRACK]: step by step, agent by agent.
         step_of, listed_of: [S + 1], [.] per step where the agents that may be present then begin.
@@ -93,13 +101,11 @@ class Scenes(NamedTuple):
     route: Floats
     mark_of: Ints
     marks: Floats
-    line_of: Ints
-    lines: Floats
     grid: Floats
     cell_of: Ints
-    cells: Ints
-    entry_of: Ints
-    entries: Ints
+    cells: Cells
+    line_of: Ints
+    lines: Floats
     agent_of: Ints
     sizes: Floats
     vehicle: NDArray[np.bool_]
@@ -118,7 +124,6 @@ _ROWS: Final = {
     "mark_of": "marks",
     "line_of": "lines",
     "cell_of": "cells",
-    "entry_of": "entries",
     "agent_of": "sizes",
     "track_of": "tracks",
     "step_of": "listed_of",
@@ -198,7 +203,7 @@ def is_sound(scenes: Scenes) -> bool:
     """Whether the pack of one scene is such as kernels can read: they use its numbers as indices, unseen."""
     for name, array in scenes._asdict().items():
         width = (_WIDTHS[name],) if name in _WIDTHS else ()
-        kind = np.float64 if width else np.bool_ if name in _FLAGS else np.int64
+        kind = np.float64 if width else np.bool_ if name in _FLAGS else np.int32 if name == "cells" else np.int64
         if array.dtype != kind or array.shape[1:] != width or array.ndim == 0:
             return False
     if any(getattr(scenes, name).tolist() != [0, len(getattr(scenes, rows))] for name, rows in _ROWS.items()):
@@ -212,23 +217,22 @@ def is_sound(scenes: Scenes) -> bool:
         "listed_of": steps + 1,
         "vehicle": agents,
         "object": agents,
-        "cells": grid[GRID_COLUMNS] * grid[GRID_ROWS] + 1,
+        "cells": KINDS * grid[GRID_COLUMNS] * grid[GRID_ROWS] + 1,
     }
     return (
         facts[STEPS] == steps
         and all(len(getattr(scenes, name)) == length for name, length in lengths.items())
-        and _within(scenes.entries, len(scenes.lines))
+        and (grid[[GRID_COLUMNS, GRID_ROWS]] >= 1).all()
         and _within(scenes.listed, agents)
-        and _partition(scenes.cells, scenes.entries)
+        and _partition(scenes.cells, scenes.lines)
         and _partition(scenes.listed_of, scenes.listed)
         and _within(facts[[OPPONENT]] + 1, agents + 1)
         and _within(facts[[LAST_MARK]], len(scenes.marks))
         and _within(scenes.tracks[:, AT_BODY], _BODIES)
-        and _within(scenes.lines[:, LINE_KIND], ALL_LINES + 1)
     )
 
 
-def _partition(begins: Ints, rows: Ints) -> bool:
+def _partition(begins: NDArray[Any], rows: NDArray[Any]) -> bool:
     """Whether parts that begin there, and end where the next begins, are all rows, in order."""
     return bool(begins[0] == 0 and begins[-1] == len(rows) and (np.diff(begins) >= 0).all())
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+
 from harness.engine.route import POINTS, REACH
 from harness.fast import bodies
-from harness.fast.compiled import Floats, Numbers, Singles, kernel
+from harness.fast.compiled import Cells, Floats, Numbers, Singles, inlined, inner, kernel
 from harness.fast.fleet import (
     FORWARD_X,
     FORWARD_Y,
@@ -31,8 +33,8 @@ from harness.fast.fleet import (
     Rules,
 )
 from harness.fast.progress import next_mark
-from harness.fast.rays import cast
-from harness.fast.scenes import ALL_LINES, CONTINUOUS, LAST_MARK, Scenes
+from harness.fast.rays import cast, cast_fan
+from harness.fast.scenes import ALL_LINES, BROKEN_LINES, CONTINUOUS, LAST_MARK, Scenes
 from harness.fast.traffic import (
     BODY_TABLE,
     HERE_BODY,
@@ -53,9 +55,11 @@ _AHEAD: Final = POINTS - 1
 _TOP_KM_H: Final = MAX_SPEED * 3.6
 _MARGIN: Final = 0.01
 """Share of the space between lidar rays by which a body is looked for too far."""
+_SPANS: Final = np.hypot(BODY_TABLE[:, bodies.HALF_LENGTH], BODY_TABLE[:, bodies.HALF_WIDTH])
+"""Distance of a body's corners from its middle, m."""
 
 
-@kernel
+@inlined
 def _unit(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 
@@ -70,56 +74,48 @@ def observe(scenes: Scenes, fleet: Fleet, e: int, rules: Rules, here: Floats, co
         here, count: Who is present, see `traffic.advance`.
     """
     values = fleet.observation[e]
-    place = (
-        _line_rays(scenes, fleet, e, rules.side, rules.distance, CONTINUOUS, values, 0)
-        if rules.side > 0
-        else _zeros(values)
-    )
+    scene, drive = fleet.scene[e], fleet.drive[e]
+    grid = scenes.grid[scene]
+    cells = scenes.cells[scenes.cell_of[scene] : scenes.cell_of[scene + 1]]
+    lines = scenes.lines[scenes.line_of[scene] : scenes.line_of[scene + 1]]
+    if rules.side > 0:
+        x, y, dx, dy = drive[POSE_X], drive[POSE_Y], -drive[NOW_Y], drive[NOW_X]
+        cast_fan(grid, cells, lines, x, y, dx, dy, rules.distance, CONTINUOUS, values, 0, rules.side)
+        place = rules.side
+    else:
+        values[0] = values[1] = 0.0
+        place = 2
     place = _driving(fleet, e, values, place)
     if rules.lane_line_rays > 0:
-        place = _line_rays(scenes, fleet, e, rules.lane_line_rays, rules.distance, ALL_LINES, values, place)
+        _lane_rays(grid, cells, lines, drive, rules, values, place)
+        place += rules.lane_line_rays
     else:
         values[place] = _unit((fleet.drive[e, LATERAL] * 2 / _LANE_WIDTH + 1) / 2)
         place += 1
     place = _navigation(scenes, fleet, e, rules.offset_scale, values, place)
     place = _neighbours(fleet, e, rules, here, count, values, place)
-    cast_bodies(fleet.drive[e], here, count, rules.lidar, rules.distance, values[place:])
+    cast_bodies(drive, here, count, rules.lidar, rules.distance, values, place)
 
 
-@kernel
-def _zeros(values: Singles) -> int:
-    values[0] = values[1] = 0.0
-    return 2
-
-
-@kernel
-def _line_rays(
-    scenes: Scenes, fleet: Fleet, e: int, rays: int, reach: float, kinds: int, values: Singles, place: int
-) -> int:
-    """Rays against lines, the first to the left."""
-    scene, drive = fleet.scene[e], fleet.drive[e]
-    cells = scenes.cells[scenes.cell_of[scene] : scenes.cell_of[scene + 1]]
-    entries = scenes.entries[scenes.entry_of[scene] : scenes.entry_of[scene + 1]]
-    lines = scenes.lines[scenes.line_of[scene] : scenes.line_of[scene + 1]]
-    grid = scenes.grid[scene]
+@inner
+def _lane_rays(
+    grid: Floats, cells: Cells, lines: Floats, drive: Floats, rules: Rules, values: Singles, place: int
+) -> None:
+    """Rays against all lines, the first to the left; values[: rules.side] are those against continuous ones."""
+    rays, side = rules.lane_line_rays, rules.side
+    x, y, dx, dy = drive[POSE_X], drive[POSE_Y], -drive[NOW_Y], drive[NOW_X]
+    c, s = math.cos(_TURN / rays), math.sin(_TURN / rays)
     for index in range(rays):
-        angle = index * (_TURN / rays) + _TURN / 4 + drive[POSE_THETA]
-        values[place + index] = cast(
-            grid,
-            cells,
-            entries,
-            lines,
-            drive[POSE_X],
-            drive[POSE_Y],
-            math.cos(angle),
-            math.sin(angle),
-            reach,
-            kinds,
-        )
-    return place + rays
+        if side > 0 and index * side % rays == 0:
+            # The same ray has been cast already: only a broken line before its hit is left to be found.
+            near = values[index * side // rays]
+            values[place + index] = near * cast(grid, cells, lines, x, y, dx, dy, rules.distance * near, BROKEN_LINES)
+        else:
+            values[place + index] = cast(grid, cells, lines, x, y, dx, dy, rules.distance, ALL_LINES)
+        dx, dy = dx * c - dy * s, dx * s + dy * c
 
 
-@kernel
+@inner
 def _driving(fleet: Fleet, e: int, values: Singles, place: int) -> int:
     """Heading error, speed, steering, last action, yaw rate."""
     drive, body = fleet.drive[e], fleet.body[e]
@@ -137,15 +133,14 @@ def _driving(fleet: Fleet, e: int, values: Singles, place: int) -> int:
     return place + 6
 
 
-@kernel
+@inner
 def _navigation(scenes: Scenes, fleet: Fleet, e: int, scale: float, values: Singles, place: int) -> int:
     """Nine way points (ahead, twice: stock's own fault), offset, heading error, two zeros."""
     scene, drive = fleet.scene[e], fleet.drive[e]
     first = scenes.mark_of[scene] + next_mark(drive[LONGITUDE], scenes.facts[scene, LAST_MARK])
     for index in range(_AHEAD):
-        mark = scenes.marks[first + index]
-        dx, dy = mark[0] - drive[POSE_X], mark[1] - drive[POSE_Y]
-        far = math.hypot(dx, dy)
+        dx, dy = scenes.marks[first + index, 0] - drive[POSE_X], scenes.marks[first + index, 1] - drive[POSE_Y]
+        far = math.sqrt(dx * dx + dy * dy)
         shorter = _REACH / far if far > _REACH else 1.0
         ahead = (dx * drive[FORWARD_X] + dy * drive[FORWARD_Y]) * shorter
         values[place + 2 * index] = values[place + 2 * index + 1] = _unit((ahead / _REACH + 1) / 2)
@@ -159,7 +154,7 @@ def _navigation(scenes: Scenes, fleet: Fleet, e: int, scale: float, values: Sing
     return place + 4
 
 
-@kernel
+@inner
 def _gap(drive: Floats, here: Floats, index: int, kind: int) -> float:
     """Distance from the ego's origin to the nearest point of a box, m."""
     dx, dy = drive[POSE_X] - here[index, HERE_X], drive[POSE_Y] - here[index, HERE_Y]
@@ -169,7 +164,7 @@ def _gap(drive: Floats, here: Floats, index: int, kind: int) -> float:
     return math.hypot(max(along, 0.0), max(across, 0.0))
 
 
-@kernel
+@inner
 def _neighbours(fleet: Fleet, e: int, rules: Rules, here: Floats, count: int, values: Singles, place: int) -> int:
     """The nearest vehicles: ahead, left, relative velocity ahead and left."""
     drive, own = fleet.drive[e], fleet.body[e]
@@ -183,14 +178,16 @@ def _neighbours(fleet: Fleet, e: int, rules: Rules, here: Floats, count: int, va
             distance, kind = here[index, HERE_DISTANCE], int(here[index, HERE_BODY])
             if distance >= least or distance < last or (distance == last and index <= previous):
                 continue
-            if BODY_TABLE[kind, bodies.CLASS] == bodies.VEHICLE and _gap(drive, here, index, kind) <= rules.distance:
+            if BODY_TABLE[kind, bodies.CLASS] != bodies.VEHICLE:
+                continue
+            if distance <= rules.distance or _gap(drive, here, index, kind) <= rules.distance:
                 best, least = index, distance
         if best < 0:
             break
         last, previous = least, best
-        other, at = here[best], place + 4 * slot
-        dx, dy = other[HERE_X] - drive[POSE_X], other[HERE_Y] - drive[POSE_Y]
-        vx, vy = (other[HERE_VX] - own[VX]) * 3.6, (other[HERE_VY] - own[VY]) * 3.6
+        at = place + 4 * slot
+        dx, dy = here[best, HERE_X] - drive[POSE_X], here[best, HERE_Y] - drive[POSE_Y]
+        vx, vy = (here[best, HERE_VX] - own[VX]) * 3.6, (here[best, HERE_VY] - own[VY]) * 3.6
         fx, fy, rx, ry = drive[FORWARD_X], drive[FORWARD_Y], drive[RIGHT_X], drive[RIGHT_Y]
         values[at] = _unit(((dx * fx + dy * fy) / rules.distance + 1) / 2)
         values[at + 1] = _unit((-(dx * rx + dy * ry) / rules.distance + 1) / 2)
@@ -200,23 +197,24 @@ def _neighbours(fleet: Fleet, e: int, rules: Rules, here: Floats, count: int, va
 
 
 @kernel
-def cast_bodies(drive: Floats, here: Floats, count: int, rays: int, reach: float, values: Singles) -> None:
+def cast_bodies(drive: Floats, here: Floats, count: int, rays: int, reach: float, values: Singles, place: int) -> None:
     """Rays against bodies, the first ahead; each body is tried against the rays that can meet it.
 
     Args:
         drive: [DRIVE] of the ego.
         here, count: Who is present.
         rays, reach: How many rays, and how long they are (m).
-        values: [rays] written: distances as a share of the reach, 1 where nothing is met.
+        values: values[place : place + rays] are written: distances as a share of the reach, 1 where nothing is met.
+        place: See there.
     """
-    for index in range(rays):
-        values[index] = 1.0
     if rays == 0:
         return
+    values[place : place + rays] = 1.0
     spacing = _TURN / rays
+    turn_c, turn_s = math.cos(spacing), math.sin(spacing)
     for number in range(count):
         kind, distance = int(here[number, HERE_BODY]), here[number, HERE_DISTANCE]
-        span = math.hypot(BODY_TABLE[kind, bodies.HALF_LENGTH], BODY_TABLE[kind, bodies.HALF_WIDTH])
+        span = _SPANS[kind]
         if distance > reach + span + 1:
             continue
         dx, dy = here[number, HERE_X] - drive[POSE_X], here[number, HERE_Y] - drive[POSE_Y]
@@ -226,15 +224,17 @@ def cast_bodies(drive: Floats, here: Floats, count: int, rays: int, reach: float
         last = min(math.floor((middle + half) / spacing + _MARGIN), first + rays - 1)
         theta = here[number, HERE_THETA] + (_TURN / 4 if BODY_TABLE[kind, bodies.TURNED] > 0 else 0.0)
         c, s = math.cos(theta), math.sin(theta)
+        angle = first * spacing + drive[POSE_THETA]
+        rx, ry = math.cos(angle), math.sin(angle)
         for index in range(first, last + 1):
-            angle = index * spacing + drive[POSE_THETA]
-            hit = _meets_body(kind, dx, dy, c, s, math.cos(angle), math.sin(angle)) / reach
-            ray = index % rays
+            hit = _meets_body(kind, dx, dy, c, s, rx, ry) / reach
+            ray = place + index % rays
             if hit < values[ray]:
                 values[ray] = hit
+            rx, ry = rx * turn_c - ry * turn_s, rx * turn_s + ry * turn_c
 
 
-@kernel
+@inlined
 def _meets_body(kind: int, dx: float, dy: float, c: float, s: float, rx: float, ry: float) -> float:
     """Distance (m) along a ray from the ego at which it enters a body at dx, dy; infinity where it does not.
 
@@ -255,7 +255,7 @@ def _meets_body(kind: int, dx: float, dy: float, c: float, s: float, rx: float, 
     return enter if 0 < enter <= leave else math.inf
 
 
-@kernel
+@inlined
 def _slab(place: float, rate: float, half: float) -> Numbers:
     """Where a ray enters and leaves the space between two planes."""
     if rate == 0:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from harness.fast import bodies
-from harness.fast.compiled import Floats, Ints, kernel
+from harness.fast.compiled import Floats, Ints, inner, kernel
 from harness.fast.contacts import meet, still_touching
 from harness.fast.fleet import (
     CRASH_HUMAN,
@@ -115,7 +115,7 @@ def step_range(scenes: Scenes, fleet: Fleet, rules: Rules, actions: Floats, firs
         judge(fleet, e, rules, scenes.facts[fleet.scene[e], LENGTH_M])
 
 
-@kernel
+@inner
 def _simulate(
     scenes: Scenes, fleet: Fleet, e: int, steering: float, throttle: float, points: Floats, wheels: Floats, pose: Floats
 ) -> None:
@@ -139,7 +139,7 @@ def _simulate(
         still_touching(body, rotation_of(body[QW], body[QX], body[QY], body[QZ]), others, count)
 
 
-@kernel
+@inner
 def _read(drive: Floats, pose: Floats) -> None:
     """What Panda3D shows of a pose [6] (x, y, quaternion)."""
     r = rotation_of(pose[2], pose[3], pose[4], pose[5])
@@ -149,7 +149,7 @@ def _read(drive: Floats, pose: Floats) -> None:
     drive[NOW_X], drive[NOW_Y] = r[1] / size, r[4] / size
 
 
-@kernel
+@inner
 def _finish(scenes: Scenes, fleet: Fleet, e: int, rules: Rules, pose: Floats, here: Floats) -> None:
     """Everything after the physics, up to the observation."""
     scene, drive, flags = fleet.scene[e], fleet.drive[e], fleet.flags[e]
@@ -173,7 +173,7 @@ def _finish(scenes: Scenes, fleet: Fleet, e: int, rules: Rules, pose: Floats, he
         observe(scenes, fleet, e, rules, here, count)
 
 
-@kernel
+@inner
 def _stand_on(scenes: Scenes, fleet: Fleet, e: int) -> None:
     """Lines under the ego's true pose."""
     scene, body, flags = fleet.scene[e], fleet.body[e], fleet.flags[e]
@@ -182,27 +182,26 @@ def _stand_on(scenes: Scenes, fleet: Fleet, e: int) -> None:
     found = lines_under(
         scenes.grid[scene],
         scenes.cells[scenes.cell_of[scene] : scenes.cell_of[scene + 1]],
-        scenes.entries[scenes.entry_of[scene] : scenes.entry_of[scene + 1]],
         scenes.lines[scenes.line_of[scene] : scenes.line_of[scene + 1]],
         body[X],
         body[Y],
         r[1] / size,
         r[4] / size,
     )
-    flags[ON_WHITE] = (found & WHITE) > 0
-    flags[ON_YELLOW] = (found & YELLOW) > 0
-    flags[ON_BROKEN] = (found & BROKEN) > 0
+    flags[ON_WHITE] = (found & 1 << WHITE) > 0
+    flags[ON_YELLOW] = (found & 1 << YELLOW) > 0
+    flags[ON_BROKEN] = (found & 1 << BROKEN) > 0
 
 
-@kernel
+@inner
 def _compare_boxes(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: int) -> None:
     """Whether the ego's box (late pose, simulated size) meets a vehicle's of its logged size."""
-    scene, flags = fleet.scene[e], fleet.flags[e]
+    scene, flags, drive = fleet.scene[e], fleet.flags[e], fleet.drive[e]
     first, opponent = scenes.agent_of[scene], int(scenes.facts[scene, OPPONENT])
     for index in range(count):
         agent = int(here[index, HERE_AGENT])
-        size = scenes.sizes[first + agent]
-        if scenes.vehicle[first + agent] and boxes_meet(fleet.drive[e], LENGTH, WIDTH, here[index], size[0], size[1]):
+        length, width = scenes.sizes[first + agent, 0], scenes.sizes[first + agent, 1]
+        if scenes.vehicle[first + agent] and boxes_meet(drive, LENGTH, WIDTH, here, index, length, width):
             flags[GEOMETRY] = True
             flags[GEOMETRY_OPPONENT] |= agent == opponent
 

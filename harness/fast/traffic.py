@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 from harness.engine.traffic import AHEAD, ASIDE, TOUCH_RANGE
 from harness.fast import bodies
 from harness.fast.bodies import body_table
-from harness.fast.compiled import Floats, kernel
+from harness.fast.compiled import Floats, inlined, inner, kernel
 from harness.fast.fleet import (
     FORWARD_X,
     FORWARD_Y,
     NEAR,
     NOW_X,
     NOW_Y,
+    PAST_SPEED,
     PAST_STEP,
     PAST_THETA,
-    PAST_VX,
-    PAST_VY,
     POSE_X,
     POSE_Y,
     RIGHT_X,
@@ -81,10 +80,12 @@ from harness.fast.vehicle import LENGTH, STEP, WIDTH
     HERE_DISTANCE,
     HERE_TURN,
     HERE_PULL,
-) = range(11)
+    HERE_NEARNESS,
+) = range(12)
 """Columns of somebody present: state relative to the origin (m, rad, m/s), row among the scene's agents, body, whether
-a plan moves it, distance from the ego (m), turn rate (rad/s) and change of speed (m/s²) since the last step."""
-HERE: Final = 11
+a plan moves it, distance from the ego (m), turn rate (rad/s) and change of speed (m/s²) since the last step, and
+scratch of the observation `route`."""
+HERE: Final = 12
 BODY_TABLE: Final = body_table()
 _QUARTER: Final = math.pi / 2
 
@@ -122,15 +123,15 @@ def advance(scenes: Scenes, fleet: Fleet, e: int, filtered: bool, here: Floats) 
                 count = _add(born, agent, tracks, row + agent, here, count)
     if opponent >= 0:
         count = _attack(scenes, fleet, e, opponent, row + opponent, step < steps, here, count)
+    past = fleet.past[e]
     for index in range(count):
-        here[index, HERE_DISTANCE] = math.hypot(
-            here[index, HERE_X] - drive[POSE_X], here[index, HERE_Y] - drive[POSE_Y]
-        )
-        note_change(fleet.past[e], int(here[index, HERE_AGENT]), step, here, index)
+        dx, dy = here[index, HERE_X] - drive[POSE_X], here[index, HERE_Y] - drive[POSE_Y]
+        here[index, HERE_DISTANCE] = math.sqrt(dx * dx + dy * dy)
+        note_change(past, int(here[index, HERE_AGENT]), step, here, index)
     return count
 
 
-@kernel
+@inlined
 def note_change(past: Floats, agent: int, step: int, here: Floats, index: int) -> None:
     """How somebody's heading and speed have changed since the last step; nothing is known of who has just appeared.
 
@@ -142,17 +143,18 @@ def note_change(past: Floats, agent: int, step: int, here: Floats, index: int) -
         index: Which.
     """
     theta, vx, vy = here[index, HERE_THETA], here[index, HERE_VX], here[index, HERE_VY]
+    speed = math.sqrt(vx * vx + vy * vy)
     here[index, HERE_TURN] = here[index, HERE_PULL] = 0.0
     if past[agent, PAST_STEP] == step and step > 0:
-        turn = (theta - past[agent, PAST_THETA] + math.pi) % (2 * math.pi) - math.pi
+        turn = theta - past[agent, PAST_THETA]
+        if abs(turn) > math.pi:
+            turn -= 2 * math.pi * math.floor(turn / (2 * math.pi) + 0.5)
         here[index, HERE_TURN] = turn / STEP
-        before = math.hypot(past[agent, PAST_VX], past[agent, PAST_VY])
-        here[index, HERE_PULL] = (math.hypot(vx, vy) - before) / STEP
-    past[agent, PAST_THETA], past[agent, PAST_VX], past[agent, PAST_VY] = theta, vx, vy
-    past[agent, PAST_STEP] = step + 1
+        here[index, HERE_PULL] = (speed - past[agent, PAST_SPEED]) / STEP
+    past[agent, PAST_THETA], past[agent, PAST_SPEED], past[agent, PAST_STEP] = theta, speed, step + 1
 
 
-@kernel
+@inlined
 def _stays(
     seen: NDArray[np.int32],
     born: NDArray[np.int8],
@@ -176,7 +178,7 @@ def _stays(
     return True
 
 
-@kernel
+@inlined
 def _add(born: NDArray[np.int8], agent: int, tracks: Floats, row: int, here: Floats, count: int) -> int:
     """Somebody on its log; returns how many are present now."""
     here[count, HERE_X], here[count, HERE_Y] = tracks[row, AT_X], tracks[row, AT_Y]
@@ -186,7 +188,7 @@ def _add(born: NDArray[np.int8], agent: int, tracks: Floats, row: int, here: Flo
     return count + 1
 
 
-@kernel
+@inner
 def _attack(
     scenes: Scenes, fleet: Fleet, e: int, opponent: int, row: int, logged: bool, here: Floats, count: int
 ) -> int:
@@ -195,34 +197,35 @@ def _attack(
     planned = step < fleet.plan_valid.shape[1] and fleet.plan_valid[e, step]
     if not (planned if step >= first else (logged and scenes.tracks[row, AT_LOGGED] > 0)):
         return count
-    other = here[count]
     _add(fleet.born[e], opponent, scenes.tracks, row, here, count)
     if planned:
-        plan = fleet.plan[e, step]
         for column in range(5):
-            other[column] = plan[column]
-        other[HERE_PLANNED] = 1.0
+            here[count, column] = fleet.plan[e, step, column]
+        here[count, HERE_PLANNED] = 1.0
     if fleet.seen[e, opponent] != step:
-        size = scenes.sizes[scenes.agent_of[fleet.scene[e]] + opponent]
-        if step > 0 and boxes_meet(fleet.drive[e], LENGTH, WIDTH, other, size[0], size[1]):
+        agent = scenes.agent_of[fleet.scene[e]] + opponent
+        length, width = scenes.sizes[agent, 0], scenes.sizes[agent, 1]
+        if step > 0 and boxes_meet(fleet.drive[e], LENGTH, WIDTH, here, count, length, width):
             fleet.blocked[e] += 1
             return count
         fleet.born[e, opponent] = int(scenes.tracks[row, AT_BODY])
-        other[HERE_BODY] = fleet.born[e, opponent]
+        here[count, HERE_BODY] = fleet.born[e, opponent]
     fleet.seen[e, opponent] = step + 1
     return count + 1
 
 
 @kernel
 def boxes_meet(
-    drive: Floats, length: float, width: float, other: Floats, other_length: float, other_width: float
+    drive: Floats, length: float, width: float, here: Floats, index: int, other_length: float, other_width: float
 ) -> bool:
-    """Whether the ego's box (late pose; length and width in m) meets somebody's, by separating axes."""
+    """Whether the ego's box (late pose; length and width in m) meets that of `here[index]`, by separating axes."""
     fx, fy = drive[NOW_X], drive[NOW_Y]
-    c, s = math.cos(other[HERE_THETA]), math.sin(other[HERE_THETA])
-    dx, dy = other[HERE_X] - drive[POSE_X], other[HERE_Y] - drive[POSE_Y]
-    cosine, sine = abs(fx * c + fy * s), abs(fx * s - fy * c)
+    dx, dy = here[index, HERE_X] - drive[POSE_X], here[index, HERE_Y] - drive[POSE_Y]
     a, b, p, q = length / 2, width / 2, other_length / 2, other_width / 2
+    if dx * dx + dy * dy > (a + b + p + q) ** 2:
+        return False
+    c, s = math.cos(here[index, HERE_THETA]), math.sin(here[index, HERE_THETA])
+    cosine, sine = abs(fx * c + fy * s), abs(fx * s - fy * c)
     return (
         abs(dx * fx + dy * fy) <= a + p * cosine + q * sine
         and abs(dx * fy - dy * fx) <= b + p * sine + q * cosine
@@ -237,20 +240,20 @@ def approach(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: int) -> 
     scene, step = fleet.scene[e], fleet.step[e]
     agents = scenes.agent_of[scene + 1] - scenes.agent_of[scene]
     now = min(step, int(scenes.facts[scene, STEPS]) - 1)
-    rows = scenes.tracks[scenes.track_of[scene] + now * agents :]
-    found = 0
+    first = scenes.track_of[scene] + now * agents
+    tracks, found = scenes.tracks, 0
     for index in range(count):
         if here[index, HERE_DISTANCE] >= TOUCH_RANGE or found == NEAR:
             continue
-        other = here[index]
-        near, body, agent = fleet.near[e, found], BODY_TABLE[int(other[HERE_BODY])], int(other[HERE_AGENT])
+        other, agent = here[index], int(here[index, HERE_AGENT])
+        near, body, row = fleet.near[e, found], BODY_TABLE[int(other[HERE_BODY])], first + agent
         near[:] = 0.0
         near[PX], near[PY] = other[HERE_X], other[HERE_Y]
         near[HEADING] = other[HERE_THETA] + (_QUARTER if body[bodies.TURNED] > 0 else 0.0)
         if other[HERE_PLANNED] > 0:
             near[SX], near[SY] = other[HERE_VX], other[HERE_VY]
         else:
-            near[SX], near[SY], near[WZ] = rows[agent, SLIDE_X], rows[agent, SLIDE_Y], rows[agent, SLIDE_TURN]
+            near[SX], near[SY], near[WZ] = tracks[row, SLIDE_X], tracks[row, SLIDE_Y], tracks[row, SLIDE_TURN]
         near[HALF_L], near[HALF_W] = body[bodies.HALF_LENGTH], body[bodies.HALF_WIDTH]
         near[INV_M], near[INV_R] = body[bodies.INV_MASS], body[bodies.INV_ROLL]
         near[INV_P], near[INV_Y] = body[bodies.INV_PITCH], body[bodies.INV_YAW]

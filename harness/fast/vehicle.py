@@ -18,7 +18,7 @@ from typing import Final
 
 from numpy.typing import NDArray
 
-from harness.fast.compiled import Floats, Numbers, kernel
+from harness.fast.compiled import Floats, Numbers, inner, kernel
 
 STATE: Final = 13
 X, Y, Z, QW, QX, QY, QZ, VX, VY, VZ, OX, OY, OZ = range(STATE)
@@ -186,14 +186,13 @@ def push(body: Floats, steering: float, force: float, brake: float, wheels: Floa
         _grip(body, r, inertia, steering, force, brake, wheels)
 
 
-@kernel
+@inner
 def _carry(body: Floats, r: Numbers, inertia: Numbers, wheels: Floats) -> bool:
     """Suspension of the four wheels (front right, front left, rear right, rear left); whether any is on the ground."""
     up = r[8]
     lift = turn_x = turn_y = turn_z = 0.0
     grounded = False
     for index in range(4):
-        wheel = wheels[index]
         side = LATERAL if index % 2 == 0 else -LATERAL
         along = FRONT if index < 2 else REAR
         hx = r[0] * side + r[1] * along + r[2] * MOUNT
@@ -201,13 +200,13 @@ def _carry(body: Floats, r: Numbers, inertia: Numbers, wheels: Floats) -> bool:
         hz = r[6] * side + r[7] * along + r[8] * MOUNT
         # A ray from the mount along the car's own "down" to the ground.
         ray = (body[Z] + hz) / up if up > 1e-6 else math.inf
-        wheel[GROUNDED] = 0.0
+        wheels[index, GROUNDED] = 0.0
         if ray < 0 or ray > REST_LENGTH + RADIUS:
             continue
         grounded = True
-        wheel[GROUNDED] = 1.0
+        wheels[index, GROUNDED] = 1.0
         kx, ky = hx - r[2] * ray, hy - r[5] * ray
-        wheel[KX], wheel[KY], wheel[KZ] = kx, ky, -body[Z]
+        wheels[index, KX], wheels[index, KY], wheels[index, KZ] = kx, ky, -body[Z]
         length = min(max(ray - RADIUS, REST_LENGTH - TRAVEL), REST_LENGTH + TRAVEL)
         if up <= LEAST_COSINE:
             rate, lean = 0.0, 1 / LEAST_COSINE
@@ -216,7 +215,7 @@ def _carry(body: Floats, r: Numbers, inertia: Numbers, wheels: Floats) -> bool:
             rate = (body[VZ] + body[OX] * ky - body[OY] * kx) * lean
         damping = COMPRESSION if rate < 0 else RELAXATION
         load = max(MASS * (STIFFNESS * (REST_LENGTH - length) * lean - damping * rate), 0.0)
-        wheel[LOAD] = load
+        wheels[index, LOAD] = load
         impulse = min(load, MAX_SUSPENSION) * DT
         lift += impulse
         ax, ay, az = times(inertia, ky * impulse, -kx * impulse, 0.0)
@@ -230,7 +229,7 @@ def _carry(body: Floats, r: Numbers, inertia: Numbers, wheels: Floats) -> bool:
     return grounded
 
 
-@kernel
+@inner
 def _effective(inertia: Numbers, kx: float, ky: float, kz: float, dx: float, dy: float) -> float:
     """Inverse mass of a point of the body against an impulse along a horizontal direction, 1/kg."""
     tx, ty, tz = cross(kx, ky, kz, dx, dy, 0.0)
@@ -238,7 +237,7 @@ def _effective(inertia: Numbers, kx: float, ky: float, kz: float, dx: float, dy:
     return _IM + tx * ax + ty * ay + tz * az
 
 
-@kernel
+@inner
 def _impulse(body: Floats, inertia: Numbers, kx: float, ky: float, kz: float, jx: float, jy: float) -> None:
     """Apply a horizontal impulse (N s) at a point relative to the origin."""
     ax, ay, az = cross(kx, ky, kz, jx, jy, 0.0)
@@ -250,21 +249,20 @@ def _impulse(body: Floats, inertia: Numbers, kx: float, ky: float, kz: float, jx
     body[OZ] += az
 
 
-@kernel
+@inner
 def _grip(
     body: Floats, r: Numbers, inertia: Numbers, steering: float, force: float, brake: float, wheels: Floats
 ) -> None:
     """Tyres: sideways against all motion, forward by engine or brake, both within the grip of the load."""
     cosine, sine = math.cos(steering), math.sin(steering)
     for index in range(4):
-        wheel = wheels[index]
-        if wheel[GROUNDED] == 0:
+        if wheels[index, GROUNDED] == 0:
             continue
         ax, ay = (r[0] * cosine + r[1] * sine, r[3] * cosine + r[4] * sine) if index < 2 else (r[0], r[3])
         size = 1 / math.sqrt(ax * ax + ay * ay)
         ax *= size
         ay *= size
-        kx, ky, kz = wheel[KX], wheel[KY], wheel[KZ]
+        kx, ky, kz = wheels[index, KX], wheels[index, KY], wheels[index, KZ]
         ux = body[VX] + body[OY] * kz - body[OZ] * ky
         uy = body[VY] + body[OZ] * kx - body[OX] * kz
         side = -SIDE_RATE * (ax * ux + ay * uy) / _effective(inertia, kx, ky, kz, ax, ay)
@@ -273,23 +271,22 @@ def _grip(
         else:
             roll = (ay * ux - ax * uy) / _effective(inertia, kx, ky, kz, -ay, ax)
             roll = min(max(roll, -brake), brake)
-        most = wheel[LOAD] * DT * GRIP
+        most = wheels[index, LOAD] * DT * GRIP
         square = (FORWARD_SHARE * roll) ** 2 + side * side
         if square > most * most and side != 0:
             share = most / math.sqrt(square)
             roll *= share
             side *= share
-        wheel[AXLE_X], wheel[AXLE_Y], wheel[SIDE], wheel[ROLL] = ax, ay, side, roll
+        wheels[index, AXLE_X], wheels[index, AXLE_Y], wheels[index, SIDE], wheels[index, ROLL] = ax, ay, side, roll
     for index in range(4):
-        wheel = wheels[index]
-        if wheel[GROUNDED] == 0:
+        if wheels[index, GROUNDED] == 0:
             continue
-        ax, ay = wheel[AXLE_X], wheel[AXLE_Y]
-        kx, ky, kz = wheel[KX], wheel[KY], wheel[KZ]
-        _impulse(body, inertia, kx, ky, kz, -ay * wheel[ROLL], ax * wheel[ROLL])
+        ax, ay = wheels[index, AXLE_X], wheels[index, AXLE_Y]
+        kx, ky, kz = wheels[index, KX], wheels[index, KY], wheels[index, KZ]
+        _impulse(body, inertia, kx, ky, kz, -ay * wheels[index, ROLL], ax * wheels[index, ROLL])
         height = (r[2] * kx + r[5] * ky + r[8] * kz) * (1 - ROLL_INFLUENCE)
         kx, ky, kz = kx - r[2] * height, ky - r[5] * height, kz - r[8] * height
-        _impulse(body, inertia, kx, ky, kz, ax * wheel[SIDE], ay * wheel[SIDE])
+        _impulse(body, inertia, kx, ky, kz, ax * wheels[index, SIDE], ay * wheels[index, SIDE])
 
 
 @kernel

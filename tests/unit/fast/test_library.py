@@ -11,7 +11,7 @@ from harness.errors import ConfigError, ScenarioError
 from harness.fast import library, made_for, scenes
 from harness.fast.library import pack_task, packed_scenes
 from harness.fast.packing import pack, settled_scenes
-from harness.fast.scenes import AT_BODY, LINE_KIND, OPPONENT, Scenes, is_sound
+from harness.fast.scenes import AT_BODY, OPPONENT, Scenes, is_sound
 from scenarios.export import write_folder
 from scenarios.fresh_processes import Outcome
 from scenarios.sources import open_source
@@ -123,11 +123,10 @@ def test_kernels_are_given_no_index_out_of_bounds():
         assert not is_sound(found._replace(**{name: array[:-1]})), name
     for name, place, value in (
         ("tracks", (3, AT_BODY), np.nan),
-        ("lines", (0, LINE_KIND), 8),
         ("facts", (0, OPPONENT), 2),
-        ("entries", 0, len(found.lines)),
+        ("grid", (0, slice(2, 4)), -found.grid[0, 2:4]),
         ("listed", 0, -1),
-        ("cells", 1, len(found.entries) + 1),
+        ("cells", 1, len(found.lines) + 1),
     ):
         array = getattr(found, name).copy()
         array[place] = value
