@@ -27,6 +27,11 @@ OPTIONS: Final = ("scenario", "attack", "intensity", "start")
 """Keys that `reset(options=...)` understands."""
 
 
+def draw_scene(scenes: Sequence[int], rng: np.random.Generator) -> int:
+    """The scene of an episode: the first that is drawn from the episode's generator."""
+    return scenes[int(rng.integers(len(scenes)))]
+
+
 class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     """Drives scenes, some of them attacked.
 
@@ -249,7 +254,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     def _pick(self, wanted: Any) -> int:
         """Index of the scene asked for, or of a random one."""
         # Always drawn, so that options do not shift what the episode draws next.
-        drawn = self._scenes[int(self.rng.integers(len(self._scenes)))]
+        drawn = draw_scene(self._scenes, self.rng)
         if wanted is None:
             return drawn
         if isinstance(wanted, str):

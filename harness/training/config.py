@@ -141,6 +141,12 @@ class TrainConfig(RunOptions):
     """Environments side by side, on the fast engine. Results depend on it."""
     threads: int = 2
     """Threads of the fast engine and of the matrix products beside it."""
+    workers: int = 1
+    """Processes that play training episodes on MetaDrive while this one learns. 1: this one plays them, in turn with
+    its updates. Results depend on it: of N workers, an episode is played with what was learnt 2 N episodes before."""
+    executor: Literal["process", "ray"] = "process"
+    """Where several workers run: `process` (here), or `ray` (needs the extra `ray`; the cluster of `RAY_ADDRESS`, or a
+    local one)."""
     val_split: str | None = None
     """Split that chooses the policy, on the fast engine: after every `eval_every` steps its scenes are played as
     recorded and attacked, and the policy with the highest completion of episodes without collision and on the road is
@@ -187,7 +193,15 @@ class TrainConfig(RunOptions):
         Raises:
             ConfigError: Names the option, its value and what was expected.
         """
-        for name in ("steps", "eval_every", "checkpoint_every", "train_horizon", "eval_horizon", "ego_drives"):
+        for name in (
+            "steps",
+            "eval_every",
+            "checkpoint_every",
+            "train_horizon",
+            "eval_horizon",
+            "ego_drives",
+            "workers",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} {value}: expected at least 1.")
@@ -198,6 +212,11 @@ class TrainConfig(RunOptions):
                 raise ConfigError(
                     f"--td3.{name.replace('_', '-')} {getattr(self.td3, name)}: expected {least:g} to {most:g}."
                 )
+        if self.workers > 1 and self.engine != "metadrive":
+            raise ConfigError(
+                f"--workers {self.workers} --engine {self.engine}: workers play episodes on MetaDrive. Leave one out; "
+                "the fast engine has --threads."
+            )
         if self.train_split == self.test_split:
             raise ConfigError(f"--train-split and --test-split are both {self.train_split!r}. Choose two splits.")
         if self.td3.warmup < self.td3.batch_size:
@@ -207,7 +226,7 @@ class TrainConfig(RunOptions):
             )
 
 
-MAY_DIFFER: Final = ("on_error", "checkpoint_every", "pictures", "tensorboard", "td3.threads")
+MAY_DIFFER: Final = ("on_error", "checkpoint_every", "executor", "pictures", "tensorboard", "td3.threads")
 """Options that change no number of a run, so that a resumed run may have others."""
 QUICK: Final = TrainConfig(
     train_scenes="64",

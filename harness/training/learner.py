@@ -11,7 +11,8 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from harness.errors import ConfigError, PolicyError, WeightsError
+from harness.errors import ConfigError, WeightsError
+from harness.training.actor import Actor
 from harness.training.config import TD3Config
 from harness.training.replay import ReplayMemory
 from harness.training.td3 import FastTD3
@@ -41,7 +42,7 @@ class Learner:
     Attributes:
         model: The networks, as a Stable-Baselines3 model.
         memory: Past transitions.
-        updates: Updates made so far.
+        actor: What acts: it shows the networks as they are now.
     """
 
     def __init__(
@@ -92,19 +93,23 @@ class Learner:
             precision=config.precision,
             two_threads=two_threads,
         )
-        self._actions = int(action_space.shape[0])
-        self.memory = ReplayMemory(capacity, int(observation_space.shape[0]), self._actions)
-        self.updates = 0
+        self.memory = ReplayMemory(capacity, int(observation_space.shape[0]), int(action_space.shape[0]))
         self._due = 0
         self._losses = torch.zeros(0, 2)
         # Views: they show the networks as they are now, without a copy.
         layers = [layer for layer in self.model.actor.mu if isinstance(layer, torch.nn.Linear)]
-        self._layers = [(layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in layers]
+        views = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in layers]
+        self.actor = Actor(views, config.warmup, config.exploration)
 
     def losses(self) -> tuple[float, float]:
         """Mean critic and actor loss of the last updates; NaN before the first."""
         critic, actor = self._losses.mean(0).tolist()
         return critic, actor * self.model.policy_delay
+
+    @property
+    def updates(self) -> int:
+        """Updates made so far."""
+        return self.actor.updates
 
     def greedy(self, observation: Floats32) -> Floats32:
         """The policy's action [A] for an observation [O].
@@ -112,24 +117,11 @@ class Learner:
         Raises:
             PolicyError: It is not finite: training has diverged.
         """
-        hidden = observation
-        for weight, bias in self._layers[:-1]:
-            hidden = np.maximum(hidden @ weight + bias, 0.0)
-        weight, bias = self._layers[-1]
-        action = np.tanh(hidden @ weight + bias)
-        if not np.isfinite(action).all():
-            raise PolicyError(
-                f"the policy in training returned {action.tolist()} after {self.updates} updates: an observation is "
-                "not finite, or training has diverged. Start again with a lower --td3.learning-rate."
-            )
-        return action
+        return self.actor.greedy(observation)
 
     def explore(self, observation: Floats32, step: int, rng: np.random.Generator) -> Floats32:
-        """Action [A] for training at `step`: uniform while warming up, then the policy's with Gaussian noise."""
-        if step < self._config.warmup:
-            return rng.uniform(-1.0, 1.0, self._actions).astype(np.float32)
-        noise = rng.standard_normal(self._actions, np.float32) * np.float32(self._config.exploration)
-        return np.clip(self.greedy(observation) + noise, -1.0, 1.0)
+        """Action [A] for training at `step` (see `Actor`)."""
+        return self.actor.explore(observation, step, rng)
 
     def update(self, rng: np.random.Generator) -> None:
         """One more update is due; as soon as `update_every` of them are, they are made."""
@@ -153,7 +145,7 @@ class Learner:
         with torch.no_grad():
             losses = self.model.learn_from([list(batch) for batch in zip(*columns, strict=True)])
         self._losses = torch.cat([self._losses, losses])[-LOSS_WINDOW:]
-        self.updates += count
+        self.actor.updates += count
         self._due = 0
 
     def save_zip(self, path: Path) -> None:
@@ -176,8 +168,7 @@ class Learner:
             raise WeightsError(f"checkpoint: {RECENT} has shape {tuple(recent.shape)}, expected [n, 2]. Start anew.")
         self.model.load_learner_state({name: tensor for name, tensor in state.items() if name != RECENT})
         self._losses = recent.clone()
-        self.model._n_updates = updates
-        self.updates = updates
+        self.model._n_updates = self.actor.updates = updates
 
 
 class LivePolicy:

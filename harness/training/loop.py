@@ -8,11 +8,12 @@ so a run that is resumed at the end of an episode goes on exactly.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.commands.runs import RunDirectory
 from harness.envs.attacking import AttackingEnv
@@ -20,8 +21,8 @@ from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.episodes.schedules import CurriculumSchedule
-from harness.errors import EngineError, RunError, ScenarioError
-from harness.interfaces import Adversary, Curriculum, Episode
+from harness.errors import EngineError, GauntletError, RunError, ScenarioError, WorkerError
+from harness.interfaces import Adversary, AttackSchedule, Curriculum, Episode, EpisodeOutcome
 from harness.training import checkpoint
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator, Row, Stage, rows_of
@@ -55,6 +56,35 @@ class Parts:
     adversary: Adversary | None
     curriculum: Curriculum
     train: Sequence[int]
+
+
+class LostEpisodeError(WorkerError):
+    """An episode could not be played because its workers were lost, whatever its scene."""
+
+
+class EpisodeTold(NamedTuple):
+    """What `episodes.jsonl` says of an episode, besides its number.
+
+    Attributes:
+        scene: Index in the engine's source.
+        steps: Simulated.
+        reward, cost: Sums.
+        outcome: What the curriculum learns.
+        schedule: What the curriculum wanted.
+        attack_seconds: Time to plan, s.
+        attack_error: Why the scene could not be attacked, or empty.
+        drive_kept: Whether the drive is remembered.
+    """
+
+    scene: int
+    steps: int
+    reward: float
+    cost: float
+    outcome: EpisodeOutcome
+    schedule: AttackSchedule
+    attack_seconds: float
+    attack_error: str
+    drive_kept: bool
 
 
 class Trainer(TrainingLoop):
@@ -94,7 +124,7 @@ class Trainer(TrainingLoop):
         self.progress, ego = checkpoint.load(self.directory.path, self.parts.learner)
         step = self.progress.step
         with checkpoint.restoring(self.directory.path):
-            self.env.buffer.load_state_dict(ego)
+            self.restore(ego)
             self.scheduler.load_state_dict({"steps": step, "curriculum": self.progress.curriculum})
         for name in (EPISODES, METRICS):
             self.directory.keep_records(name, lambda record: record["step"] <= step)
@@ -106,7 +136,15 @@ class Trainer(TrainingLoop):
     def checkpoint(self) -> None:
         """Save everything that a resumed run needs."""
         self.progress.curriculum = self.parts.curriculum.state_dict()
-        checkpoint.save(self.directory.path, self.progress, self.parts.learner, self.env.buffer.state_dict())
+        checkpoint.save(self.directory.path, self.progress, self.parts.learner, self.arrays())
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """What a checkpoint holds of episodes: remembered trajectories of the ego."""
+        return self.env.buffer.state_dict()
+
+    def restore(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Put back what `arrays` returned; `progress` is back already."""
+        self.env.buffer.load_state_dict(arrays)
 
     def evaluate(self) -> list[Row]:
         """Evaluate now; rows go to `evaluation.jsonl`. Empty where `stop_requested` came before the last row."""
@@ -139,23 +177,32 @@ class Trainer(TrainingLoop):
         try:
             self._play()
             self._failures_in_a_row = 0
-        except (ScenarioError, EngineError) as error:
-            if self.config.on_error == "raise":
+        except (ScenarioError, EngineError, LostEpisodeError) as error:
+            if self.config.on_error == "raise" and not isinstance(error, LostEpisodeError):
                 raise
-            name = self.env.source.ids[self.env.scenario_index]
-            logger.warning("training episode %d, scene %s: %s", progress.episode, name, error)
-            progress.failed_episodes += 1
-            self._failures_in_a_row += 1
-            self.directory.append(
-                EPISODES, {"step": progress.step, "episode": progress.episode, "scene": name, "error": str(error)}
-            )
-            if self._failures_in_a_row >= MAX_FAILURES:
-                raise RunError(
-                    f"{MAX_FAILURES} training episodes in a row could not be simulated; the last: {error} "
-                    "Check the data with: python -m harness.scenarios validate DIR."
-                ) from error
+            self._failed(error)
         progress.episode += 1
         self.watcher.step(progress)
+
+    @property
+    def scene_index(self) -> int:
+        """Index of the scene of the present episode in the engine's source."""
+        return self.env.scenario_index
+
+    def _failed(self, error: GauntletError) -> None:
+        progress = self.progress
+        name = self.env.source.ids[self.scene_index]
+        logger.warning("training episode %d, scene %s: %s", progress.episode, name, error)
+        progress.failed_episodes += 1
+        self._failures_in_a_row += 1
+        self.directory.append(
+            EPISODES, {"step": progress.step, "episode": progress.episode, "scene": name, "error": str(error)}
+        )
+        if self._failures_in_a_row >= MAX_FAILURES:
+            raise RunError(
+                f"{MAX_FAILURES} training episodes in a row could not be simulated; the last: {error} "
+                "Check the data with: python -m harness.scenarios validate DIR."
+            ) from error
 
     def _play(self) -> None:
         env, progress, learner = self.env, self.progress, self.parts.learner
@@ -171,27 +218,37 @@ class Trainer(TrainingLoop):
             observation, step_reward, terminated, truncated, info = env.step(action)
             ended = terminated or (truncated and self.config.td3.timeouts_terminal)
             learner.memory.add(action, step_reward, ended, observation)
-            progress.step += 1
+            self._count()
             reward += step_reward
             cost += float(info["cost"])
-            if progress.step % METRICS_EVERY == 0:
-                self._metrics()
         # At the end of an episode nothing is pending: a checkpoint may follow.
         learner.flush(rng)
         learner.memory.end()
+        planning = attack.seconds, attack.error
+        told = (progress.step - first, reward, cost, info["outcome"], env.schedule, *planning, info["drive_kept"])
+        self._tell(EpisodeTold(env.scenario_index, *told))
+
+    def _count(self) -> None:
+        """One more step."""
+        self.progress.step += 1
+        if self.progress.step % METRICS_EVERY == 0:
+            self._metrics()
+
+    def _tell(self, told: EpisodeTold) -> None:
+        """Record an episode that was played."""
         record = {
-            "step": progress.step,
-            "episode": progress.episode,
-            "scene": env.source.ids[env.scenario_index],
-            "steps": progress.step - first,
-            "reward": reward,
-            "cost": cost,
-            **asdict(info["outcome"]),
-            "probability": env.schedule.probability,
-            "scheduled_intensity": env.schedule.intensity,
-            "attack_ms": attack.seconds * 1000,
-            "attack_error": attack.error,
-            "drive_kept": info["drive_kept"],
+            "step": self.progress.step,
+            "episode": self.progress.episode,
+            "scene": self.env.source.ids[told.scene],
+            "steps": told.steps,
+            "reward": told.reward,
+            "cost": told.cost,
+            **asdict(told.outcome),
+            "probability": told.schedule.probability,
+            "scheduled_intensity": told.schedule.intensity,
+            "attack_ms": told.attack_seconds * 1000,
+            "attack_error": told.attack_error,
+            "drive_kept": told.drive_kept,
             "error": "",
         }
         self.directory.append(EPISODES, record)

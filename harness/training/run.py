@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from types import FrameType
 
 from rich.progress import Progress
@@ -15,12 +16,14 @@ from harness.commands.printing import bars
 from harness.commands.runs import RunDirectory
 from harness.commands.scaffold import Session
 from harness.commands.signals import CODES, end_at_once, leave_terminal, takeable
+from harness.executors import WorkerSetup
 from harness.report.run_report import report
 from harness.training import setup
 from harness.training.checkpoint import TrainingProgress
 from harness.training.config import TrainConfig
+from harness.training.crew_trainer import CrewTrainer
 from harness.training.evaluation import Row, summarise
-from harness.training.loop import Trainer
+from harness.training.loop import Parts, Trainer
 from harness.training.rounds import Watcher, Watchers
 from harness.training.tensorboard import TensorBoardWatcher
 
@@ -41,12 +44,20 @@ def train(config: TrainConfig, session: Session) -> int:
         try:
             with bars(session.console) as shown:
                 watchers = Watchers([BarWatcher(shown, config.steps, session)])
-                trainer = Trainer(config, run, parts, watchers)
+                trainer = make_trainer(config, run, parts, watchers)
                 code = _run(trainer, watchers, run, session)
             report(config, run, trainer, session.console)
         finally:
             parts.engine.close()
     return code
+
+
+def make_trainer(config: TrainConfig, run: RunDirectory, parts: Parts, watcher: Watcher) -> Trainer:
+    """What trains with TD3 on MetaDrive: alone, or with workers."""
+    if config.workers == 1:
+        return Trainer(config, run, parts, watcher)
+    workers = WorkerSetup("harness.training.episode_worker:build", {"config": config, "place": Path.cwd()})
+    return CrewTrainer(config, run, parts, workers, watcher)
 
 
 def _run(trainer: Trainer, watchers: Watchers, run: RunDirectory, session: Session) -> int:

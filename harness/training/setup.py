@@ -30,8 +30,6 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     Raises:
         GauntletError: Unknown names, unusable data or weights, overlapping splits.
     """
-    from harness.engine.config import EngineConfig
-    from harness.engine.env import GauntletEnv
     from scenarios.splits import Concat
 
     curriculum = build_component("curriculum", config.curriculum)
@@ -41,16 +39,7 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     train, test = train_and_test(config)
     check_disjoint(train, test)
     source = Concat([train, test])
-    options = EngineConfig(
-        # Without a horizon the engine ends an episode with its scene, in training as well.
-        horizon=None if config.eval_horizon is None else max(config.train_horizon, config.eval_horizon),
-        observation=config.observation,
-        reward=config.reward,
-        traffic=config.traffic,
-        cache_scenes=CACHED_SCENES,
-        seed=config.seed,
-    )
-    env = RuledEnv(GauntletEnv(source, options), EndRules(config.train_horizon, crash_ends=False))
+    env = engine_over(source, config)
     learner = make_learner(config, env)
     evaluator = Evaluator(
         env,
@@ -65,11 +54,30 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     return Parts(env, learner, evaluator, adversary, curriculum, range(len(train)))
 
 
+def engine_over(source: ScenarioSource, config: TrainConfig) -> RuledEnv:
+    """One engine, in training rules: a process can have no second."""
+    from harness.engine.config import EngineConfig
+    from harness.engine.env import GauntletEnv
+
+    options = EngineConfig(
+        # Without a horizon the engine ends an episode with its scene, in training as well.
+        horizon=None if config.eval_horizon is None else max(config.train_horizon, config.eval_horizon),
+        observation=config.observation,
+        reward=config.reward,
+        traffic=config.traffic,
+        cache_scenes=CACHED_SCENES,
+        seed=config.seed,
+    )
+    return RuledEnv(GauntletEnv(source, options), EndRules(config.train_horizon, crash_ends=False))
+
+
 def make_learner(config: TrainConfig, env: Any) -> Learner:
     """Networks and memory for an environment's spaces."""
     # An episode of n steps takes n + 1 rows; a short run needs no more rows than it can fill.
     rows = min(config.td3.buffer_size, 2 * config.steps + 2 * config.train_horizon)
-    return Learner(env.observation_space, env.action_space, config.td3, rows, config.seed)
+    # With workers the learner has a processor to itself, and what they leave of another.
+    spaces = env.observation_space, env.action_space
+    return Learner(*spaces, config.td3, rows, config.seed, two_threads=config.workers > 1)
 
 
 def make_adversary(name: str, config: TrainConfig) -> Adversary | None:
@@ -99,18 +107,15 @@ def train_and_test(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]
         ConfigError: A split is empty, or a selection names no scene.
         ScenarioError: The data cannot be read.
     """
+    train = scenes_of(config, config.train_split, config.train_scenes)
+    return train, scenes_of(config, config.test_split, config.test_scenes)
 
-    def part(split: str, scenes: str | None) -> ScenarioSource:
-        return open_scenes(
-            config.data,
-            split,
-            scenes,
-            on_error=config.on_error,
-            cache_scenes=CACHED_SCENES,
-            fit_only=config.fit_only,
-        )
 
-    return part(config.train_split, config.train_scenes), part(config.test_split, config.test_scenes)
+def scenes_of(config: TrainConfig, split: str, scenes: str | None) -> ScenarioSource:
+    """Some scenes of a split of the run's data; errors as of `train_and_test`."""
+    return open_scenes(
+        config.data, split, scenes, on_error=config.on_error, cache_scenes=CACHED_SCENES, fit_only=config.fit_only
+    )
 
 
 def check_disjoint(train: ScenarioSource, test: ScenarioSource) -> None:

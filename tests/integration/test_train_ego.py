@@ -108,6 +108,40 @@ def test_a_killed_run_resumes_on_the_same_curve(data: Path, whole: Path, tmp_pat
     assert len(json.loads((run / "run.json").read_text())["resumed"]) == 1
 
 
+def children(process: int) -> list[int]:
+    """Processes that a process has started, oldest first."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return sorted(int(child) for task in tasks for child in (task / "children").read_text().split())
+
+
+@pytest.mark.slow
+def test_runs_with_workers_are_equal_whoever_is_killed(data: Path, tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "killed"
+    options = [*OPTIONS, "--workers", "2"]
+    subprocess.run(
+        command("quick", "--data", str(data), "--out", str(whole), *options), cwd=ROOT, check=True, capture_output=True
+    )
+    process = subprocess.Popen(
+        command("quick", "--data", str(data), "--out", str(run), *options),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for file in ("episodes.jsonl", "checkpoint/manifest.json"):
+        while not (run / file).exists():
+            assert process.poll() is None, "it ended too early"
+            time.sleep(0.05)
+        # First a worker dies, then the run.
+        os.kill(children(process.pid)[-1] if file == "episodes.jsonl" else process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run(command("--resume", str(run)), cwd=ROOT, check=True, capture_output=True)
+    for name in ("evaluation.jsonl", "episodes.jsonl"):
+        assert records(run / name) == records(whole / name)
+    assert not [record["error"] for record in records(run / "episodes.jsonl") if record["error"]]
+    models = [next((folder / "checkpoint").glob("model-*.safetensors")) for folder in (run, whole)]
+    assert models[0].read_bytes() == models[1].read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
