@@ -102,7 +102,8 @@ def until_free(folder: Path, seconds: float = STOP_S) -> bool:
 
 def processors_of(cell: TrainedCell) -> int:
     """Processors that a run keeps busy."""
-    return cell.config.td3.threads
+    config = cell.config
+    return max(config.td3.threads, config.workers)
 
 
 def _run(cell: TrainedCell) -> int:
