@@ -35,6 +35,8 @@ FORMAT: Final = 2
 """Raise it when scenes are packed or read differently than before."""
 LIMIT_S: Final = 300.0
 """Longest time to pack one scene, s; the largest published ones take a few."""
+_FEW: Final = 12
+"""So many scenes are packed here: another process takes longer to start."""
 _LARGEST: Final = 500 * MEGABYTE
 """Bytes of a packed scene; one of WOMD has one or two million."""
 _ORIGIN: Final = "origin"
@@ -66,12 +68,13 @@ def packed_scenes(
     watch: Watch = iter,
     left_out: list[LeftOut] | None = None,
 ) -> PackedScenes:
-    """All scenes of a source as the fast engine plays them; this process starts no simulator.
+    """All scenes of a source as the fast engine plays them.
 
     Args:
         source: Where the scenes come from.
         static_vehicles: Whether vehicles that never move are present.
-        workers: Processes that pack what is not in the cache; one per core by default.
+        workers: Processes that pack what is not in the cache; by default one per core, or this one where that takes
+            no longer.
         watch: Sees their indices go by.
         left_out: Takes scenes that cannot be read or simulated, which are then missing; by default one raises.
 
@@ -83,13 +86,23 @@ def packed_scenes(
     with _cache() as folder:
         packer = _Packer(source, folder, static_vehicles, left_out)
         missing = packer.missing(watch)
-        # No process is started where nothing is missing.
-        first = next(missing, None)
-        if first is not None:
-            function, tasks = f"{pack_task.__module__}:{pack_task.__name__}", itertools.chain([first], missing)
+        first = list(itertools.islice(missing, _FEW + 1))
+        if workers is None and len(first) <= _FEW and not (first and _engine_taken()):
+            for task in first:
+                packer.take(task, pack_task(task))
+        elif first:
+            function, tasks = f"{pack_task.__module__}:{pack_task.__name__}", itertools.chain(first, missing)
             for task, answer, failure in outcomes(function, tasks, workers or processors(), LIMIT_S):
                 packer.take(task, PackAnswer(f"packing it {failure}") if failure else answer)
         return packer.all()
+
+
+def _engine_taken() -> bool:
+    """Whether this process has a MetaDrive engine, beside which nothing can be packed."""
+    # Imported here: it takes a second, which a full cache saves.
+    from harness.engine.headless import engine_taken
+
+    return engine_taken()
 
 
 @contextlib.contextmanager
