@@ -101,6 +101,9 @@ class RayCrew:
         if not self._pending:
             return []
         found, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=timeout)
+        if found:
+            # All that is ready, so that nobody who has answered is taken for late.
+            found, _ = self._ray.wait(list(self._pending), num_returns=len(self._pending), timeout=0)
         events = []
         for reference in found:
             worker = self._pending.pop(reference)

@@ -69,6 +69,21 @@ def test_a_node_is_killed_mid_run(cluster: Any, tmp_path: Path) -> None:
     assert len({node for node in tmp_path.glob("node.*")}) == 2
 
 
+def test_training_on_ray_is_the_run_of_processes(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.unit.training.test_crew_trainer import here, same, started, told
+
+    options = {"steps": 120, "eval_every": 120, "workers": 2}
+    run, trainer = started(tmp_path / "ray", executor="ray", **options)
+    (run.path / "die-4").write_text("x")
+    trainer.run()
+    assert (run.path / "die-4").read_text() == ""
+    other, expected = started(tmp_path / "here", **options)
+    here(monkeypatch, expected.config)
+    expected.run()
+    assert told(run) == told(other)
+    assert same(trainer, expected)
+
+
 def test_the_benchmark_loses_nothing_with_a_node(cluster: Any, tmp_path: Path) -> None:
     from harness import benchmark
     from tests.integration.test_benchmark import SABOTEURS, cells
