@@ -153,7 +153,7 @@ def draw_learning(summaries: Sequence[Summary], path: Path, title: str) -> None:
     for name, label in LEARNING.items():
         series = []
         for number, (stage, words) in enumerate(STAGES.items()):
-            rows = [row for row in summaries if row.stage == stage]
+            rows = [row for row in summaries if row.stage == stage and not row.horizon]
             found = [row.columns[name] for row in rows]
             mean, low, high = ([item[part] for item in found] for part in range(3))
             series.append(Series([row.step for row in rows], mean, words, number, low, high))

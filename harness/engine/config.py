@@ -228,6 +228,11 @@ class EngineConfig:
         """Length and width of a driven ego in the geometric crash check, m."""
         return self.ego_size or (EGO_LENGTH, EGO_WIDTH)
 
+    @property
+    def knows_horizon(self) -> bool:
+        """Whether what an ego observes, or what it is paid, depends on when the episode will be cut off."""
+        return SENSORS[self.observation].route or REWARDS[self.reward].drive is not None
+
     def horizon_in(self, scenario: Scenario) -> int:
         """Steps after which an episode in this scene is truncated."""
         return scenario.num_steps - 1 if self.horizon is None else self.horizon

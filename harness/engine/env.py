@@ -46,7 +46,8 @@ class GauntletEnv(ScenarioEnv):
     - `plan`: an `AttackPlan` for the scene's opponent, or None,
     - `ego`: `"policy"` (driven by `step`'s action) or `"replay"` (follows its log; the action is ignored),
     - `start`: logged step at which the episode begins (0 if not given): the ego with the log's pose and velocity,
-      everybody else where log and plan have them; steps, and so the horizon, stay absolute.
+      everybody else where log and plan have them; steps, and so the horizon, stay absolute,
+    - `until`: step at which the episode is cut off, if the horizon does not cut it off before.
 
     Actions: [steering, throttle/brake] in [-1, 1], left and accelerate positive. Observations: see `Sensors`.
     One environment step is 0.1 s.
@@ -136,7 +137,8 @@ class GauntletEnv(ScenarioEnv):
         self._first = self._step = request.start
         self._episode_reward = 0.0
         ego = self._place_ego(scene)
-        self._horizon = self.options.horizon_in(scene.scenario)
+        whole = self.options.horizon_in(scene.scenario)
+        self._horizon = whole if request.until is None else min(whole, request.until)
         rows = max(scene.steps, self._horizon + 1)
         self._recorder.begin(rows, ego.forces, self._first)
         seed = int(self._rng.integers(2**31))

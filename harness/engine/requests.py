@@ -22,12 +22,14 @@ class Request(NamedTuple):
         plan: What the opponent does, or None.
         replay: Whether the ego follows its log.
         start: Logged step at which the episode begins.
+        until: Step at which it is cut off, if the environment's own horizon does not cut it off before, or None.
     """
 
     scenario: int | None
     plan: AttackPlan | None
     replay: bool
     start: int
+    until: int | None
 
 
 class RequestReader:
@@ -46,16 +48,19 @@ class RequestReader:
         """
         options = dict(options)
         which, plan, ego = options.pop("scenario", None), options.pop("plan", None), options.pop("ego", "policy")
-        start = options.pop("start", 0)
+        start, until = options.pop("start", 0), options.pop("until", None)
         if options:
-            raise ConfigError(f"unknown reset options {sorted(options)}; known are scenario, plan, ego, start")
+            raise ConfigError(f"unknown reset options {sorted(options)}; known are scenario, plan, ego, start, until")
         if ego not in ("policy", "replay"):
             raise ConfigError(f"option ego is {ego!r}; it must be 'policy' or 'replay'")
         if plan is not None and not isinstance(plan, AttackPlan):
             raise ConfigError(f"option plan is a {type(plan).__name__}; it must be an AttackPlan or None")
         if isinstance(start, bool) or not isinstance(start, int | np.integer):
             raise ConfigError(f"option start is {start!r:.80}; it must be a whole number of steps")
-        return Request(None if which is None else self._index(which), plan, ego == "replay", int(start))
+        if until is not None and (isinstance(until, bool) or not isinstance(until, int | np.integer) or until <= start):
+            raise ConfigError(f"option until is {until!r:.80}; it must be a whole number of steps, beyond start")
+        index = None if which is None else self._index(which)
+        return Request(index, plan, ego == "replay", int(start), None if until is None else int(until))
 
     def _index(self, which: object) -> int:
         if isinstance(which, str):

@@ -40,6 +40,10 @@ class RuledEnv:
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Begin an episode."""
         self._steps = 0
+        options = dict(options or {})
+        if self.rules.horizon is not None:
+            # So that an observation which holds the time left tells the truth.
+            options["until"] = options.get("start", 0) + self.rules.horizon
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:

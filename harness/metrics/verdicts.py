@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ Bools = NDArray[np.bool_]
 
 FIRST_STEP = CURRENT_STEP + 1
 """The first step that an attack can change, and from which drivers are judged."""
+STRUCK_FROM_BEHIND: Final = ("rear_end", "rear_end_lane_change", "hit_stopped")
+"""Kinds of `fault` in which one drove into another's rear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,20 @@ def judge_contact(
         fuzzy=fuzzy_driver(ego, ego_size, other, size, scenario.dt, contact_step=contact, start=watched),
         fault=fault(ego, ego_size, other, size, contact, scenario.dt, lanes),
     )
+
+
+def beyond_care(verdict: ContactVerdict | None) -> bool:
+    """Whether the ego met a vehicle, and a careful driver in its place could not have avoided it.
+
+    Either no motion of the ego's car avoids the contact from when it could be seen on (`avoidability`, which bounds
+    every driver from above), or somebody else drove into the ego's rear: replayed vehicles and plans do not react.
+    Where the map has no road edges the search is not made, and only the latter counts.
+    """
+    if verdict is None:
+        return False
+    fault = verdict.fault
+    struck = fault.party == "opponent" and fault.kind in STRUCK_FROM_BEHIND and fault.ego_face == "rear"
+    return struck or (verdict.avoidability is not None and not verdict.avoidability.avoidable)
 
 
 def _everyone(scenario: Scenario, episode: Episode) -> tuple[Floats, Bools]:

@@ -68,7 +68,7 @@ def report(config: TrainConfig, run: RunDirectory, trainer: Trainer, console: Co
     for row in last:
         if row.failed:
             console.print(
-                f"[yellow]{row.failed} of {row.failed + row.scenes} {row.stage} episodes failed[/] (evaluation.jsonl)"
+                f"[yellow]{row.failed} of {row.failed + row.scenes} episodes {row.place} failed[/] (evaluation.jsonl)"
             )
     for line in listed(run.path, FILES):
         console.print(line, markup=False, soft_wrap=True)
@@ -96,7 +96,8 @@ def telling_scene(records: list[JsonDict]) -> str | None:
     Failing that, an attacked scene in which the ego came far; None if no attacked episode succeeded.
     """
     last = max((record["step"] for record in records), default=None)
-    rows = {(row["scene"], row["stage"]): row for row in records if row["step"] == last and not row["error"]}
+    counted = [row for row in records if row["step"] == last and not row["error"] and not row.get("horizon", 0)]
+    rows = {(row["scene"], row["stage"]): row for row in counted}
     best: tuple[bool, bool, float, str] | None = None
     for (scene, stage), row in sorted(rows.items()):
         normal = rows.get((scene, "normal"))

@@ -8,7 +8,7 @@ from typing import Final
 
 from harness.files import Json, JsonDict, write_json, write_text
 from harness.report.tables import Column, Table, TableRow
-from harness.training.evaluation import COLUMNS, EXTRA_COLUMNS, STAGES, Summary
+from harness.training.evaluation import BESIDE, COLUMNS, EXTRA_COLUMNS, Summary
 
 _EVALUATION: Final = (
     Column("step", kind="number"),
@@ -16,32 +16,33 @@ _EVALUATION: Final = (
     Column("scenes", "n", "number"),
     Column("failed", kind="number"),
     *COLUMNS,
+    *BESIDE,
 )
-_CURVE: Final = tuple(Column(key) for key in ("step", "stage", "scenes", "failed", "attacked"))
+_CURVE: Final = tuple(Column(key) for key in ("step", "stage", "horizon", "scenes", "failed", "attacked"))
 
 
 def evaluation_table(summaries: Sequence[Summary], title: str) -> Table:
-    """The six columns of an evaluation, with the step."""
+    """The papers' six columns and those beside them, with the step."""
     return Table(_EVALUATION, [_row(summary) for summary in summaries], title)
 
 
 def terminal_table(summaries: Sequence[Summary], title: str) -> Table:
     """The same with its counts in one head, to be turned on its side so that 80 characters suffice."""
     caption = "means over scenes with 95 % bootstrap intervals"
-    return Table((Column("head", ""), *COLUMNS), [_row(summary) for summary in summaries], title, caption)
+    return Table((Column("head", ""), *COLUMNS, *BESIDE), [_row(summary) for summary in summaries], title, caption)
 
 
 def _row(summary: Summary) -> TableRow:
     failed = f", {summary.failed} failed" if summary.failed else ""
-    place = STAGES[summary.stage]
     return {
         "step": summary.step,
         "stage": summary.stage,
+        "horizon": summary.horizon,
         "scenes": summary.scenes,
         "failed": summary.failed,
         "attacked": summary.attacked,
-        "test_scenes": place,
-        "head": f"{place} (n = {summary.scenes}{failed})",
+        "test_scenes": summary.place,
+        "head": f"{summary.place} (n = {summary.scenes}{failed})",
         **summary.columns,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -165,6 +166,9 @@ class TrainConfig(RunOptions):
     """Steps of 0.1 s after which a training episode is cut off (CAT and SAGE train with 50)."""
     eval_horizon: int | None = None
     """Steps of 0.1 s after which an evaluation episode is cut off; by default where the scene ends (90 in WOMD)."""
+    eval_also_at: tuple[int, ...] = ()
+    """Shorter horizons (steps of 0.1 s) at which every evaluation is judged as well; CAT's and SAGE's scripts evaluate
+    at 50. Nothing is played twice for it, unless the presets `route` or `drive` tell the ego how much time is left."""
     eval_crash_ends: bool = True
     """Whether a contact with a vehicle ends an evaluation episode (as CAT's test configuration has it)."""
     observation: Literal["cat", "metadrive", "route"] = "cat"
@@ -205,6 +209,11 @@ class TrainConfig(RunOptions):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} {value}: expected at least 1.")
+        for steps in self.eval_also_at:
+            if not 1 <= steps < (self.eval_horizon or math.inf):
+                raise ConfigError(
+                    f"--eval-also-at {steps}: expected at least 1, and less than --eval-horizon where that is given."
+                )
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"--seed {self.seed}: expected 0 to {2**32 - 1:,}.")
         for name, (least, most) in _BOUNDS.items():
@@ -237,8 +246,8 @@ QUICK: Final = TrainConfig(
     td3=TD3Config(warmup=2_000, buffer_size=100_000),
 )
 """A complete run on procedural scenes in minutes."""
-PAPER: Final = TrainConfig()
-"""The published experiment's size."""
+PAPER: Final = TrainConfig(eval_also_at=(50,))
+"""The published experiment's size, evaluated to the scenes' ends and, as the papers' scripts do, at 50 steps."""
 PRESETS: Final[dict[str, tuple[str, TrainConfig]]] = {
     "quick": ("64 + 16 scenes, 60,000 steps: a complete run in minutes.", QUICK),
     "paper": ("1,000,000 steps, evaluated every 25,000 (CAT, SAGE).", PAPER),

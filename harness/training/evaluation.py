@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from harness.episodes.cutting import MarkedEnv, cut_off
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.rollout import Played
 from harness.episodes.two_stage import two_stages
@@ -16,7 +17,9 @@ from harness.errors import PolicyError, RunError, reading
 from harness.files import JsonDict
 from harness.interfaces import Adversary, EgoPolicy, Episode
 from harness.metrics.intervals import Interval, bootstrap_mean
+from harness.metrics.verdicts import beyond_care, judge_contact
 from harness.report.tables import Column
+from scenarios.scenario import Scenario
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +35,15 @@ COLUMNS: Final = (
     Column("jerk", "Jerk m/s³", "mean", digits=1, arrow="down"),
 )
 """The six columns of SAGE's tables 3 and 8, in their order."""
-EXTRA_COLUMNS: Final = tuple(
-    Column(name, kind="mean") for name in ("contact", "geometry", "opponent_hit", "arrived", "off_road")
+BESIDE: Final = (
+    Column("steps", "Steps", "mean", digits=1, about="of 0.1 s, an episode"),
+    Column("arrived", "Arrived", "mean", digits=2, arrow="up"),
+    Column("off_road", "Left the road", "mean", digits=2, arrow="down"),
+    Column("unavoidable", "Unavoidable", "mean", digits=2, about="contacts that no careful driver would have avoided"),
 )
+"""What stands beside the papers' columns: how fast an ego is done, how its episodes end, and for how many of its
+contacts no driver is to blame; see `Row`."""
+EXTRA_COLUMNS: Final = (*BESIDE, *(Column(name, kind="mean") for name in ("contact", "geometry", "opponent_hit")))
 """What files hold besides."""
 
 
@@ -59,6 +68,10 @@ class Row:
         contact, geometry, opponent_hit: The three ways to see a collision, whatever the protocol.
         arrived, off_road: How it ended.
         error: Why the episode failed (then nothing else counts), or empty.
+        horizon: Steps after which the episode is cut off; 0: as the evaluation's rules say, by default where the
+            scene ends. Rows of older runs have 0.
+        unavoidable: Whether the ego hit a vehicle and no careful driver would have avoided it, by
+            `harness.metrics.verdicts.beyond_care`; 0 without a contact, NaN in rows of older runs.
     """
 
     step: int
@@ -78,12 +91,23 @@ class Row:
     arrived: bool = False
     off_road: bool = False
     error: str = ""
+    horizon: int = 0
+    unavoidable: float = float("nan")
 
     @classmethod
-    def of(cls, episode: Episode, step: int, stage: Stage, protocol: Protocol) -> Row:
+    def of(
+        cls,
+        episode: Episode,
+        step: int,
+        stage: Stage,
+        protocol: Protocol,
+        *,
+        horizon: int = 0,
+        unavoidable: float = float("nan"),
+    ) -> Row:
         """The row of an episode."""
         if episode.error:
-            return cls(step, stage, episode.scenario_id, error=episode.error)
+            return cls(step, stage, episode.scenario_id, error=episode.error, horizon=horizon)
         crashed = episode.crash_contact is not None if protocol.collision_by_flag else episode.crashed
         return cls(
             step=step,
@@ -102,6 +126,8 @@ class Row:
             opponent_hit=episode.crash_opponent is not None,
             arrived=episode.arrived,
             off_road=episode.off_road,
+            horizon=horizon,
+            unavoidable=unavoidable,
         )
 
 
@@ -149,6 +175,7 @@ class Evaluator:
         intensity: float,
         seed: int,
         protocol: Protocol = CORRECTED,
+        also_at: Sequence[int] = (),
     ) -> None:
         """Settle what is evaluated.
 
@@ -160,14 +187,25 @@ class Evaluator:
             intensity: Intensity of the attacks.
             seed: The same at every evaluation, so that a curve shows the policy and not luck.
             protocol: How attacks are played, and how a collision is counted.
+            also_at: Shorter horizons at which the same evaluation is judged as well. Where observation and reward
+                know nothing of the horizon, these are the beginnings of the same episodes, attacks included: such an
+                attack was planned against the whole undisturbed drive. Otherwise both stages are played again.
         """
         self.env = env
         self.scenes = list(scenes)
         self._policy, self._adversary = policy, adversary
         self._intensity, self._seed, self._protocol = intensity, seed, protocol
+        self._also_at = tuple(also_at)
+
+    @property
+    def count(self) -> int:
+        """Rows of one evaluation."""
+        return len(self.scenes) * len(STAGES) * (1 + len(self._also_at))
 
     def rows(self, step: int) -> Iterator[Row]:
-        """Evaluate: two rows per scene. A failed episode becomes a row with its reason; it is never dropped.
+        """Evaluate: a row per scene, stage and horizon.
+
+        A failed episode becomes a row with its reason; it is never dropped.
 
         Args:
             step: Training step, for the rows.
@@ -175,15 +213,28 @@ class Evaluator:
         Raises:
             PolicyError: The policy fails: it would in every scene.
         """
+        again = self.env.options.knows_horizon
         for index in self.scenes:
-            for stage, played in self._stages(index):
-                if isinstance(played.failure, PolicyError):
-                    raise played.failure
-                episode = played.episode
-                if episode.error:
-                    where = f"{stage}, scene {episode.scenario_id}"
-                    logger.warning("evaluation at step %d, %s failed: %s", step, where, episode.error)
-                yield Row.of(episode, step, stage, self._protocol)
+            yield from self._rows(index, step, () if again else self._also_at)
+            for horizon in self._also_at if again else ():
+                yield from self._rows(index, step, (), horizon)
+
+    def _rows(self, index: int, step: int, also_at: Sequence[int], horizon: int = 0) -> Iterator[Row]:
+        """Rows of one play of one scene, and of its beginnings."""
+        marked, scene = MarkedEnv(self.env, also_at), self.env.source[index]
+        for stage, played in self._stages(index, marked, horizon):
+            if isinstance(played.failure, PolicyError):
+                raise played.failure
+            episode = played.episode
+            if episode.error:
+                where = f"{stage}, scene {episode.scenario_id}"
+                logger.warning("evaluation at step %d, %s failed: %s", step, where, episode.error)
+            late = self._unavoidable(episode, scene)
+            yield Row.of(episode, step, stage, self._protocol, horizon=horizon, unavoidable=late)
+            for steps in also_at:
+                part = cut_off(episode, steps, marked.marks.get(steps), scene.dt)
+                blameless = late if part.crash_geometry is not None else 0.0
+                yield Row.of(part, step, stage, self._protocol, horizon=steps, unavoidable=blameless)
 
     def episodes(self, index: int) -> dict[Stage, Episode]:
         """Both episodes of one scene.
@@ -192,23 +243,37 @@ class Evaluator:
             GauntletError: One of them fails.
         """
         found: dict[Stage, Episode] = {}
-        for stage, played in self._stages(index):
+        for stage, played in self._stages(index, self.env):
             if played.failure is not None:
                 raise played.failure
             found[stage] = played.episode
         return found
 
-    def _stages(self, index: int) -> Iterator[tuple[Stage, Played]]:
-        stages = two_stages(
-            self.env,
-            self._policy,
-            [self._adversary],
-            index,
-            intensity=self._intensity,
-            seed=self._seed,
-            protocol=self._protocol,
-        )
-        return zip(STAGES, stages, strict=True)
+    def _unavoidable(self, episode: Episode, scene: Scenario) -> float:
+        """See `Row.unavoidable`. A contact that only the engine has felt is not judged, and counts as avoidable."""
+        if episode.error or episode.crash_geometry is None:
+            return 0.0
+        box = self.env.options.ego_box_in(scene, replay=self._policy.control == "replay")
+        return float(beyond_care(judge_contact(scene, episode, box)))
+
+    def _stages(self, index: int, env: Any, horizon: int = 0) -> Iterator[tuple[Stage, Played]]:
+        """Both stages, by the environment's rules, or with another horizon."""
+        rules = self.env.rules
+        if horizon:
+            self.env.rules = replace(rules, horizon=horizon)
+        try:
+            stages = two_stages(
+                env,
+                self._policy,
+                [self._adversary],
+                index,
+                intensity=self._intensity,
+                seed=self._seed,
+                protocol=self._protocol,
+            )
+            yield from zip(STAGES, stages, strict=True)
+        finally:
+            self.env.rules = rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +286,7 @@ class Summary:
         failed: Episodes that failed (in no mean).
         attacked: Episodes with a plan.
         columns: Mean and 95 % interval (bootstrap over scenes) of each of `COLUMNS`, then `EXTRA_COLUMNS`.
+        horizon: As in `Row`.
     """
 
     step: int
@@ -229,6 +295,12 @@ class Summary:
     failed: int
     attacked: int
     columns: dict[str, Interval]
+    horizon: int = 0
+
+    @property
+    def place(self) -> str:
+        """Stage and horizon in words."""
+        return STAGES[self.stage] + (f", {self.horizon} steps" if self.horizon else "")
 
     def as_dict(self) -> dict[str, object]:
         """Plain values."""
@@ -238,19 +310,24 @@ class Summary:
 
 
 def summarise(records: Sequence[JsonDict], seed: int = 0) -> list[Summary]:
-    """Summaries of every evaluation in `evaluation.jsonl`, by step, then stage."""
-    groups: dict[tuple[int, Stage], list[JsonDict]] = {}
+    """Summaries of every evaluation in `evaluation.jsonl`, by step, then stage, then horizon (the whole episode first).
+
+    Rows of older runs lack some columns; their means are NaN.
+    """
+    groups: dict[tuple[int, int, int], list[JsonDict]] = {}
+    stages = list(STAGES)
     for record in records:
-        groups.setdefault((record["step"], record["stage"]), []).append(record)
+        key = record["step"], stages.index(record["stage"]), record.get("horizon", 0)
+        groups.setdefault(key, []).append(record)
     summaries = []
-    for (step, stage), rows in sorted(groups.items(), key=lambda item: (item[0][0], list(STAGES).index(item[0][1]))):
+    for (step, stage, horizon), rows in sorted(groups.items()):
         good = [row for row in rows if not row["error"]]
         columns = {
-            column.key: bootstrap_mean([_number(row[column.key]) for row in good], seed)
+            column.key: bootstrap_mean([_number(row.get(column.key)) for row in good], seed)
             for column in (*COLUMNS, *EXTRA_COLUMNS)
         }
         attacked = sum(bool(row["attacked"]) for row in good)
-        summaries.append(Summary(step, stage, len(good), len(rows) - len(good), attacked, columns))
+        summaries.append(Summary(step, stages[stage], len(good), len(rows) - len(good), attacked, columns, horizon))
     return summaries
 
 

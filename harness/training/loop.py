@@ -151,13 +151,12 @@ class Trainer(TrainingLoop):
         evaluator, step = self.parts.evaluator, self.progress.step
         self.parts.engine.rules = self._eval_rules
         rows: list[Row] = []
-        total = 2 * len(evaluator.scenes)
         for row in evaluator.rows(step):
             if self.stop_requested:
                 return []
             rows.append(row)
             self.directory.append(EVALUATION, asdict(row))
-            self.watcher.evaluating(step, len(rows), total)
+            self.watcher.evaluating(step, len(rows), evaluator.count)
         self.progress.evaluated = step
         self.watcher.evaluated(step, rows)
         return rows

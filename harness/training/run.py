@@ -129,10 +129,11 @@ class BarWatcher(Watcher):
 
 
 def evaluation_line(step: int, rows: Sequence[Row]) -> str:
-    """One line about an evaluation."""
+    """One line about an evaluation, whole episodes."""
     words = [
         f"{row.stage}: completion {row.columns['completion'].mean:.2f}, collision {row.columns['collision'].mean:.2f}"
         + (f" ({row.failed} failed)" if row.failed else "")
         for row in summarise([asdict(row) for row in rows])
+        if not row.horizon
     ]
     return f"step {step:>8,}  " + "  ·  ".join(words)

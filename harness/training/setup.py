@@ -49,6 +49,7 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
         intensity=config.eval_intensity,
         seed=config.seed,
         protocol=protocol_of(config.protocol),
+        also_at=config.eval_also_at,
     )
     write_scene_list(run, train, test)
     return Parts(env, learner, evaluator, adversary, curriculum, range(len(train)))

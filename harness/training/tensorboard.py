@@ -34,8 +34,9 @@ class TensorBoardWatcher(Watcher):
         from dataclasses import asdict
 
         for summary in summarise([asdict(row) for row in rows]):
+            place = f"{summary.stage}_{summary.horizon}" if summary.horizon else summary.stage
             for column in COLUMNS:
-                self._board.add(f"{summary.stage}/{column.key}", summary.columns[column.key].mean, step)
+                self._board.add(f"{place}/{column.key}", summary.columns[column.key].mean, step)
         self._board.flush()
 
     def close(self) -> None:

@@ -105,6 +105,13 @@ def test_an_episode_may_begin_at_a_later_step(make):
     for step in range(42, 91):
         *_, truncated, info = env.step(np.zeros(2))
         assert truncated == (step == 90)
+    for until, last in ((45, 45), (400, 90)):
+        env.reset(options={"scenario": 1, "start": 40, "until": until})
+        ends = [env.step(np.zeros(2))[3] for _ in range(last - 40)]
+        assert ends == [False] * (last - 41) + [True]
+    for until in (40, 45.5):
+        with pytest.raises(ConfigError, match="option until is"):
+            env.reset(options={"scenario": 1, "start": 40, "until": until})
     refused = {(4, 30): "does not have the ego", (1, 90): "0 … 89", (1, -1): "0 … 89", (1, 2.5): "whole number"}
     for (scene, start), words in refused.items():
         with pytest.raises(ConfigError, match=words):

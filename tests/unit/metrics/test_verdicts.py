@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.interfaces import AttackPlan, Episode, Trajectory
-from harness.metrics.verdicts import judge_contact
+from harness.metrics.verdicts import beyond_care, judge_contact
 from scenarios.scenario import Scenario
 from tests.scenes import CAR, STEPS, Agent, lasting, straight_road
 
@@ -109,6 +109,7 @@ def test_cut_in_with_room() -> None:
     assert found.competent.prevented
     assert found.fuzzy.prevented
     assert (found.fault.party, found.fault.kind) == ("ego", "rear_end")
+    assert not beyond_care(found)
 
 
 def test_plan_goes_on_where_the_recording_ends() -> None:
@@ -154,14 +155,32 @@ def test_a_contact_at_the_first_step_is_judged() -> None:
     assert not found.avoidability.avoidable
     assert not found.competent.prevented
     assert not found.fuzzy.prevented
+    assert beyond_care(found)
     # Half a step nearer they met at step 10 already, and no step that counts could have changed that.
     scenario = straight_road(ego_speed=10, opponent_speed=0, opponent_gap=14.5, opponent_offset=0.0)
     assert judge_contact(scenario, episode(scenario), SIZE) is None
 
 
+def test_whoever_is_struck_from_behind_could_have_been_careful_in_vain() -> None:
+    # A truck of the log comes up from behind and does not brake. There is room to pull over: the search escapes.
+    truck = Agent("truck", -30.0, 0.0, speed=14.0)
+    scenario = straight_road(ego_speed=8, opponent_gap=40, extra=[truck])
+    found = judge_contact(scenario, episode(scenario), SIZE)
+    assert found is not None
+    assert (found.fault.party, found.fault.kind, found.fault.ego_face) == ("opponent", "rear_end", "rear")
+    assert found.avoidability.avoidable
+    assert beyond_care(found)
+    # The ego that drives into the rear of another is not excused.
+    scenario = straight_road(ego_speed=14, opponent_speed=8, opponent_gap=30, opponent_offset=0.0)
+    found = judge_contact(scenario, episode(scenario), SIZE)
+    assert (found.fault.party, found.fault.kind) == ("ego", "rear_end")
+    assert not beyond_care(found)
+
+
 def test_no_contact_and_failed_episode() -> None:
     scenario = straight_road()
     assert judge_contact(scenario, episode(scenario), SIZE) is None
+    assert not beyond_care(None)
     crash = straight_road(ego_speed=15, opponent_speed=0, opponent_gap=40, opponent_offset=0.0)
     assert judge_contact(crash, episode(crash, error="broken"), SIZE) is None
     assert judge_contact(crash, episode(crash), SIZE) is not None

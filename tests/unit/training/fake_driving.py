@@ -57,7 +57,7 @@ class FakeEnv:
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         self.rng = np.random.default_rng(seed)
-        self.plan = (options or {}).get("plan")
+        self.plan, self.until = (options or {}).get("plan"), (options or {}).get("until")
         self.scenario = self.source[(options or {})["scenario"]]
         self.lateral, self.progress, self.steps = float(self.rng.uniform(-1, 1)), 0.0, 0
         self.trace = [(0.0, self.lateral, 0.0, 0.0, 0.0)]

@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from harness.engine.config import EngineConfig
+from harness.episodes.cutting import cut_off
 from harness.episodes.protocol import CORRECTED, protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import AdversaryError, PolicyError
@@ -27,8 +29,8 @@ class Straight:
         return np.array([0.0, 0.5], np.float32)
 
 
-def evaluator(adversary=None, policy=None, crash_ends=False) -> Evaluator:
-    env = RuledEnv(FakeEnv(FakeSource(4)), EndRules(40, crash_ends=crash_ends))
+def evaluator(adversary=None, policy=None, crash_ends=False, horizon=40, **options) -> Evaluator:
+    env = RuledEnv(FakeEnv(FakeSource(4)), EndRules(horizon, crash_ends=crash_ends))
     return Evaluator(
         env,
         policy or Straight(),
@@ -36,7 +38,34 @@ def evaluator(adversary=None, policy=None, crash_ends=False) -> Evaluator:
         [2, 3],
         intensity=1.0,
         seed=5,
+        **options,
     )
+
+
+def test_an_episode_that_was_over_by_then_is_cut_nowhere() -> None:
+    over = episode(steps=50, arrived=True)
+    assert cut_off(over, 50, None, 0.1) is over
+    failed = episode(error="no such scene")
+    assert cut_off(failed, 10, None, 0.1) is failed
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_shorter_horizon_gives_what_playing_to_it_gives(told, monkeypatch) -> None:
+    monkeypatch.setattr(EngineConfig, "knows_horizon", told)
+    judge = evaluator(FakeAdversary(), also_at=(3, 10, 30))
+    rows = list(judge.rows(7))
+    assert len(rows) == judge.count == 16
+    assert judge.env.rules.horizon == 40
+    for steps in (3, 10, 30):
+        played = list(evaluator(FakeAdversary(), horizon=steps).rows(7))
+        part = [row for row in rows if row.horizon == steps]
+        # Text, since NaN differs from itself.
+        assert str([replace(row, horizon=0) for row in part]) == str(played)
+        assert [row.contact for row in part] == [False, steps > 5] * 2
+        assert [row.steps for row in part] == [min(steps, 24)] * 4
+    assert [row for row in rows if not row.horizon] == list(evaluator(FakeAdversary()).rows(7))
+    # Episodes are played once, unless observation or reward tell how much time is left.
+    assert len(judge._adversary.contexts) == (8 if told else 2)
 
 
 def test_every_scene_is_driven_undisturbed_then_attacked_where_it_was_just_driven() -> None:
@@ -130,6 +159,16 @@ def test_summaries_are_means_with_intervals_by_step_and_stage() -> None:
     assert first.columns["reward"].mean == pytest.approx(3.0)
     assert first.columns["reward"].low < 3.0 < first.columns["reward"].high
     assert {column.key for column in COLUMNS} <= set(first.columns)
+    # Horizons are apart, the whole episode first; rows of older runs lack what was added since.
+    rows += [dict(row, horizon=50, reward=0.0) for row in rows]
+    for row in rows[:6]:
+        del row["horizon"], row["unavoidable"]
+    found = summarise(rows)
+    assert [(row.step, row.horizon, row.place) for row in found[:2]] == [
+        (100, 0, "as recorded"), (100, 50, "as recorded, 50 steps"),
+    ]  # fmt: skip
+    assert found[0].columns["reward"].mean == pytest.approx(3.0)
+    assert np.isnan(found[0].columns["unavoidable"].mean)
     # What a JSON file makes of an undefined number is None, and it is left out of the mean.
-    rows[-1]["jerk"] = None
-    assert summarise(rows)[1].columns["jerk"].mean == pytest.approx(2.0)
+    rows[5]["jerk"] = None
+    assert summarise(rows[:6])[1].columns["jerk"].mean == pytest.approx(2.0)

@@ -60,6 +60,9 @@ def test_train_and_test_must_share_no_scene() -> None:
         check_disjoint(FakeSource(2), FakeSource(1))
     with pytest.raises(ConfigError, match="both"):
         TrainConfig(train_split="test", test_split="test")
+    for horizons in ({"eval_also_at": (50, 0)}, {"eval_also_at": (40,), "eval_horizon": 40}):
+        with pytest.raises(ConfigError, match="--eval-also-at"):
+            TrainConfig(**horizons)
 
 
 def test_unknown_names_are_refused_with_a_hint() -> None:
@@ -81,6 +84,10 @@ def test_end_rules_change_between_episodes_of_one_environment() -> None:
         env.reset(seed=0, options={"scenario": 0})
         ends = [env.step(still)[2:4] for _ in range(horizon)]
         assert ends == [(False, False)] * (horizon - 1) + [(False, True)]
+        # The engine hears of it, so that "time left" is told truly; steps are absolute.
+        assert env.until == horizon
+    env.reset(seed=0, options={"scenario": 0, "start": 10})
+    assert env.until == 16
     assert env.options.ego_box == (4.5, 1.8)
 
 
