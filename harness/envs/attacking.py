@@ -27,6 +27,17 @@ OPTIONS: Final = ("scenario", "attack", "intensity", "start")
 """Keys that `reset(options=...)` understands."""
 
 
+def check_whole(seed: object, start_steps: object) -> None:
+    """Refuse numbers of an environment that are not whole, or negative; None is a random seed.
+
+    Raises:
+        ConfigError: Names the number.
+    """
+    for name, value, more in (("seed", seed, ", or None for a random one"), ("start_steps", start_steps, "")):
+        if (value is not None or not more) and (not isinstance(value, Integral) or value < 0):
+            raise ConfigError(f"{name} is {value!r:.80}; expected a whole number from 0 on{more}.")
+
+
 def draw_scene(scenes: Sequence[int], rng: np.random.Generator) -> int:
     """The scene of an episode: the first that is drawn from the episode's generator."""
     return scenes[int(rng.integers(len(scenes)))]
@@ -91,12 +102,11 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             render_mode: `rgb_array` or None.
 
         Raises:
-            ConfigError: No scene to drive, an unknown render mode, or a seed that is none.
+            ConfigError: No scene to drive, an unknown render mode, or a seed or a step that is none.
         """
         if not isinstance(render_mode, str | None) or render_mode not in (None, "rgb_array"):
             raise ConfigError(f"render_mode {render_mode!r:.80} is not supported; use 'rgb_array' or None.")
-        if seed is not None and (not isinstance(seed, Integral) or seed < 0):
-            raise ConfigError(f"seed is {seed!r:.80}; expected a whole number from 0 on, or None for a random one.")
+        check_whole(seed=seed, start_steps=start_steps)
         self._scenes = list(range(len(source)) if scenes is None else scenes)
         if not self._scenes:
             raise ConfigError("there is no scene to drive: the source is empty.")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.engine.config import EngineConfig
+from harness.envs.attacking import check_whole
 from harness.envs.suite import (
     Data,
     ObservationPreset,
@@ -89,6 +90,7 @@ class FastEnv(FastVectorEnv):
         observation: ObservationPreset = "cat",
         reward: RewardPreset = "cat",
         horizon: int | None = None,
+        start_steps: int = 0,
         seed: int | None = None,
         fit_only: bool = False,
         adversary: str | Adversary | None = None,
@@ -107,8 +109,7 @@ class FastEnv(FastVectorEnv):
             ConfigError: An argument is of the wrong kind, or does not go with another.
             ScenarioError: No scene can be simulated.
         """
-        if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
-            raise ConfigError(f"seed is {seed!r:.80}; expected a whole number from 0 on, or None for a random one.")
+        check_whole(seed=seed, start_steps=start_steps)
         attacker, own = (None, None) if adversary is None else make_adversary(adversary, adversary_options)
         fixed = {"adversary@": own, "intensity": intensity, "probability": probability}
         self._scheduler = self._schedule(attacker, fixed, curriculum, curriculum_options, total_steps)
@@ -119,6 +120,7 @@ class FastEnv(FastVectorEnv):
         without = {scene for scene, _ in unplayable}
         self._source = Subset(source, [index for index, name in enumerate(source.ids) if name not in without])
         self._attacker, self._buffer = attacker, EgoBuffer(buffer_size)
+        self._starts = packed.beginnings(start_steps, horizon) if start_steps else None
         first = np.random.SeedSequence().generate_state(1).item() if seed is None else int(seed)
         self._under_way = False
         options = EngineConfig(horizon=horizon, observation=observation, reward=reward)
@@ -149,7 +151,12 @@ class FastEnv(FastVectorEnv):
     def _draw_from(self, seed: int) -> None:
         self._seed = seed
         self.episodes = AttackedEpisodes(
-            self._source, adversary=self._attacker, scheduler=self._scheduler, buffer=self._buffer, seed=seed
+            self._source,
+            adversary=self._attacker,
+            scheduler=self._scheduler,
+            buffer=self._buffer,
+            starts=self._starts,
+            seed=seed,
         )
         self._given = self._episodes = self.episodes
 

@@ -37,6 +37,7 @@ _COMMON: Final = """
     - `observation` (default `"cat"`), `reward` (default `"cat"`): presets; further ones are `"metadrive"`, and
       `"route"` and `"drive"`, which are made for training an ego.
     - `horizon` (default None, where the scene ends): steps of 0.1 s until truncation. CAT trains with 50.
+    - `start_steps` (default 0): episodes begin at any step of the log up to this one that leaves a way to drive.
     - `seed` (default None, random): until `reset(seed=...)`.
     - `fit_only` (default False): leave out scenes that are unfit for attacks (no opponent, its track too short or off
       the road, ego at rest). Files that cannot be read are always left out. `env.unwrapped.left_out` names both with
@@ -79,7 +80,8 @@ _SPACES: Final = """
     otherwise). `info["cost"]` is 1 in a step off the road or in contact (`metadrive`: their sum).
 
     ## Starting State
-    The logged state of the ego at step 0 of the scene, a random one unless `options={"scenario": …}` names it.
+    The logged state of the ego at step 0 of the scene, or at a later one with `start_steps`. The scene is a random one
+    unless `options={"scenario": …}` names it.
 
     ## Episode End
     Terminated on arrival (95 % of the logged path) and off the road (`cat`: over 10 m off the path, across a yellow
@@ -173,6 +175,7 @@ class Options(TypedDict, total=False):
     observation: ObservationPreset
     reward: RewardPreset
     horizon: int | None
+    start_steps: int
     seed: int | None
     render_mode: str | None
     isolated: Isolated
@@ -201,6 +204,7 @@ class _SuiteEnv(AttackingEnv):
         observation: ObservationPreset = "cat",
         reward: RewardPreset = "cat",
         horizon: int | None = None,
+        start_steps: int = 0,
         seed: int | None = None,
         render_mode: str | None = None,
         isolated: Isolated = "auto",
@@ -214,6 +218,7 @@ class _SuiteEnv(AttackingEnv):
             adversary=others.adversary,
             scheduler=others.scheduler,
             buffer=others.buffer,
+            start_steps=start_steps,
             seed=seed,
             render_mode=render_mode,
         )
@@ -232,7 +237,7 @@ class LogReplayEnv(_SuiteEnv):
     `gymnasium.make("Gauntlet/LogReplay-v0", data="procedural", split="train")`
 
     {arguments}
-    `reset(options=...)` knows `scenario`: index or id.
+    `reset(options=...)` knows `scenario` (index or id) and `start`, a step of the log.
 
     ## Version History
     - v0: first release.
@@ -264,7 +269,7 @@ class ReactiveEnv(_SuiteEnv):
     {arguments}
     - `traffic` (default `"idm-path"`): the background policy: a registry name, or `smart:FILE` for learned traffic.
 
-    `reset(options=...)` knows `scenario`: index or id.
+    `reset(options=...)` knows `scenario` (index or id) and `start`, a step of the log.
 
     ## Version History
     - v0: first release.
@@ -304,8 +309,8 @@ class AdversaryEnv(_SuiteEnv):
     - `buffer_size` (default 5): ego trajectories remembered per scene.
     - `traffic` (default `"log"`): registry name of the background policy.
 
-    `reset(options=...)` knows `scenario` (index or id), `attack` (bool) and `intensity`. Scenes that cannot be
-    attacked are played as recorded; `info["attack_error"]` says why.
+    `reset(options=...)` knows `scenario` (index or id), `start`, `attack` (bool) and `intensity`. Scenes that
+    cannot be attacked are played as recorded; `info["attack_error"]` says why.
 
     ## Version History
     - v0: first release.
@@ -356,7 +361,7 @@ class CurriculumEnv(_SuiteEnv):
     - `adversary` (default `"cat"`), `adversary_options` (default None), `buffer_size` (default 5),
       `traffic` (default `"log"`): as in `Gauntlet/Adversary-v0`.
 
-    `reset(options=...)` knows `scenario` (index or id), `attack` (bool) and `intensity`.
+    `reset(options=...)` knows `scenario` (index or id), `start`, `attack` (bool) and `intensity`.
 
     ## Version History
     - v0: first release.

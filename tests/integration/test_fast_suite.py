@@ -64,6 +64,14 @@ def test_attacks_come_as_often_and_as_hard_as_asked():
     assert not make().reset()[1]["attacked"].any()
 
 
+def test_episodes_begin_at_the_steps_that_were_asked_for():
+    env = make(num_envs=30, start_steps=5)
+    begun = set(env.reset(seed=0)[1]["step"])
+    assert 3 < len(begun)
+    assert begun <= {0, 1, 2, 3, 4, 5}
+    assert set(make(num_envs=30).reset(seed=0)[1]["step"]) == {0}
+
+
 def test_a_curriculum_outlives_seeds_until_it_is_restarted():
     env = make(**VARIANTS["curriculum"])
     first, _ = env.reset(seed=0)
@@ -107,6 +115,7 @@ def test_a_saved_state_goes_on_exactly(variant):
         ({"adversary": "rule", "probability": 2}, r"\[0, 1\]"),
         ({"adversary": "rul"}, "Did you mean 'rule'"),
         ({"seed": -1}, "seed is -1"),
+        ({"start_steps": -1}, "start_steps is -1"),
         ({"fit_only": "no"}, "expected True or False"),
         ({"data": None}, "data: expected"),
         ({"num_envs": 0}, "at least one environment"),

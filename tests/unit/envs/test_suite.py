@@ -51,6 +51,8 @@ def test_a_curriculum_is_named_with_its_options_as_in_commands():
         ({"reward": np.zeros(2)}, "unknown reward"),
         ({"seed": 1.5}, "seed is 1.5; expected a whole number"),
         ({"seed": -1}, "seed is -1; expected a whole number"),
+        ({"start_steps": 1.5}, "start_steps is 1.5; expected a whole number"),
+        ({"start_steps": None}, "start_steps is None"),
         ({"render_mode": np.zeros(2)}, "render_mode array"),
         ({"isolated": np.zeros(2)}, "isolated is array"),
         ({"fit_only": "no"}, "fit_only is 'no'; expected True or False"),
