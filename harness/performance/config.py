@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.commands.configs import at_least
 from harness.commands.options import AllDataOptions
+from harness.engine.config import ObservationName
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,14 @@ class PerfConfig(AllDataOptions):
     horizon: int = 90
     """Steps per episode, 0.1 s each. It does not follow the scene as elsewhere: stock MetaDrive takes one number for
     all scenes, and both must do equal work."""
+    fast_sample: int = 40
+    """Number of sequences by which the fast engine is compared with MetaDrive, in scenes spread evenly over the chosen
+    ones; 0 skips them. The published numbers come from 200."""
+    fast_sut: str = ""
+    """System under test whose drives are compared as well, such as `td3:FILE` (its observation is then the one that is
+    compared); it must look at its observation alone."""
+    fast_observation: ObservationName = "cat"
+    """Observation that is compared where no system under test is given."""
     train_steps: int = 3_000
     """Environment steps (one TD3 update each) for the training rate; 0 skips it."""
     attack_sample: int = 20
@@ -42,5 +51,6 @@ class PerfConfig(AllDataOptions):
             ConfigError: A number is too small.
         """
         at_least(1, sample=self.sample, blocks=self.blocks, horizon=self.horizon, episode_steps=self.episode_steps)
+        at_least(0, fast_sample=self.fast_sample)
         at_least(0, exact_sample=self.exact_sample, train_steps=self.train_steps, attack_sample=self.attack_sample)
         at_least(0, episodes=self.episodes, seed=self.seed)

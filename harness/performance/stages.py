@@ -8,6 +8,7 @@ from dataclasses import asdict
 from harness.commands.left_out import note_left_out
 from harness.commands.runs import provenance
 from harness.files import write_json
+from harness.performance.against_fast import measure_fast_agreement
 from harness.performance.against_stock import measure_differences, measure_speed
 from harness.performance.attacks import measure_attacks
 from harness.performance.config import PerfConfig
@@ -41,6 +42,11 @@ def measure(config: PerfConfig, tell: Callable[[str], None]) -> Measured:
             "equality with stock",
             config.exact_sample,
             lambda: measure_differences(spread(source, config.exact_sample), config),
+        ),
+        (
+            "agreement of the fast engine",
+            config.fast_sample,
+            lambda: measure_fast_agreement(source, config, tell),
         ),
         ("training", config.train_steps, lambda: measure_training(scenes, config)),
         ("attacks", config.attack_sample, lambda: measure_attacks(source, config)),
