@@ -11,12 +11,13 @@ from typing import Final, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from adversaries.common.candidates import Decode, Drawn, Prior, draw_candidates, load_prior
-from adversaries.common.plans import check_context, ego_futures, plan_rows
+from adversaries.common.candidates import Decode, Drawn, DrawnOnce, Prior, load_prior
+from adversaries.common.plans import EgoFutures, check_context, distinct_futures, plan_rows
 from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
-from harness.metrics.collision import closest_approach, first_overlap
+from harness.metrics.collision import EVERY_STEP, closest_approach, first_overlap
+from harness.metrics.meeting import Meetings, meet
 
 Floats = NDArray[np.float64]
 CANDIDATES: Final = 32
@@ -58,6 +59,7 @@ class CatAdversary:
         penalty: float = PENALTY,
         decode: Decode = "nms",
         cache_scenes: int = 64,
+        on_disk: bool = False,
     ) -> None:
         """Load the prior and fix the options.
 
@@ -67,9 +69,10 @@ class CatAdversary:
             candidates: Futures drawn from the prior.
             penalty: Factor per check before the first contact, in (0, 1].
             decode: How the prior picks its goals: `nms` (spread out) or `topk` (the likeliest, as SAGE does).
-            cache_scenes: Scenes whose candidates the prior remembers, about 0.2 MB each (they do not depend on the
-                ego, so a training run that keeps its scenes in memory saves the prior's time). Used only where
-                the prior is loaded here.
+            cache_scenes: Scenes whose candidates are kept in memory, about 0.12 MB each (they do not depend on the
+                ego, so that only the choice is left of a second attack on a scene), and scenes that a prior which is
+                loaded here remembers, about 0.1 MB each.
+            on_disk: Whether candidates are also kept in the user's cache folder, for the next run.
 
         Raises:
             WeightsError: The weights are missing or of another architecture.
@@ -83,8 +86,8 @@ class CatAdversary:
         if decode not in get_args(Decode):
             raise ConfigError(f"cat: expected decode to be one of {', '.join(get_args(Decode))}, got {decode!r}.")
         self.protocol = protocol_of(protocol)
-        self.num, self.penalty, self.decode = candidates, penalty, decode
-        self._prior: Prior = load_prior(prior, cache_scenes)
+        self.penalty = penalty
+        self._draw = DrawnOnce(load_prior(prior, cache_scenes), candidates, decode, cache_scenes, on_disk=on_disk)
 
     def plan(self, context: AttackContext) -> AttackPlan:
         """Choose among the prior's futures (see the class).
@@ -93,7 +96,7 @@ class CatAdversary:
             AdversaryError: No opponent, no future, no ego, or the prior finds no candidate.
         """
         check_context(context)
-        drawn = draw_candidates(self._prior, context, self.num, self.decode)
+        drawn = self._draw(context)
         last = int(np.flatnonzero(drawn.valid)[-1])
         scored = self._score(context, drawn)
         chosen = int(scored.score.argmax() if scored.score.any() else scored.distance.argmin())
@@ -122,22 +125,31 @@ class CatAdversary:
     def _score(self, context: AttackContext, drawn: Drawn) -> CandidateScores:
         """Scores of candidates against every recent ego trajectory."""
         check, start = self.protocol.check, context.step + 1
-        ego, ego_valid = ego_futures(context)
-        states, valid = drawn.states, drawn.valid
-        clamped = drawn.log_prob.copy()
+        clamped = drawn.log_prob
         if self.protocol.clamp_rank is not None and len(clamped) > self.protocol.clamp_rank:
+            clamped = clamped.copy()
             clamped[self.protocol.clamp_rank :] = clamped[self.protocol.clamp_rank]
         probability = np.exp(clamped - clamped.max())
         probability /= probability.sum()
-        size = context.scenario.box(context.opponent)
-        contact = first_overlap(
-            states[:, None], valid, size, ego[None], ego_valid[None], context.ego_size, start, check
-        )
-        weight = 1.0 / len(ego) if self.protocol.normalise_ego else 1.0
+        egos = distinct_futures(context)
+        met = self._meet(context, drawn, egos)
+        contact = met.first[:, egos.places]
+        weight = 1.0 / len(egos.places) if self.protocol.normalise_ego else 1.0
         # k counts checks from 1, so a contact at the first checked step still costs one factor.
         k = (contact - start) // check.stride + 1
         overlap = np.where(contact >= 0, weight * self.penalty**k, 0.0).sum(-1)
-        first = np.where(contact >= 0, contact, np.iinfo(np.intp).max).min(-1)
-        first = np.where((contact >= 0).any(-1), first, -1)
-        distance = closest_approach(states[:, None], valid, ego[None], ego_valid[None], start, check.stride).min(-1)
-        return CandidateScores(probability, overlap, probability * overlap, first, distance)
+        never = np.iinfo(np.intp).max
+        first = np.where(met.first >= 0, met.first, never).min(-1)
+        first = np.where(first == never, -1, first)
+        return CandidateScores(probability, overlap, probability * overlap, first, met.nearest.min(-1))
+
+    def _meet(self, context: AttackContext, drawn: Drawn, egos: EgoFutures) -> Meetings:
+        """Contacts and closest approaches, [K, D], as the protocol judges them."""
+        check, start, states = self.protocol.check, context.step + 1, drawn.states
+        if check == EVERY_STEP:
+            return meet(states, drawn.valid, drawn.size, egos.states, egos.valid, context.ego_size, start)
+        pair = states[:, None], drawn.valid, drawn.size, egos.states[None], egos.valid[None], context.ego_size
+        return Meetings(
+            first_overlap(*pair, start, check),
+            closest_approach(states[:, None], drawn.valid, egos.states[None], egos.valid[None], start, check.stride),
+        )

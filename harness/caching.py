@@ -1,22 +1,37 @@
-"""What is kept so that it need not be made again: a bounded cache in memory, and the user's folder on disk."""
+"""What is kept so that it need not be made again: bounded caches in memory and on disk, and the user's folder."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import platformdirs
+from numpy.typing import NDArray
+
+from harness.errors import RunError
+from harness.files import MEGABYTE, read_arrays, write_arrays
+
+Arrays = Mapping[str, NDArray[Any]]
+
+logger = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 KEPT_DAYS: Final = 90
 """How long a file stays in the cache without being used, where it can be made again."""
+MAX_FOLDER: Final = 2_000 * MEGABYTE
+"""Bytes of an `ArrayFolder`."""
+MAX_FILE: Final = 16 * MEGABYTE
+"""Bytes of one of its files."""
+_WRITING: Final = threading.Lock()
 
 
 class Lru(Generic[K, V]):
@@ -96,3 +111,71 @@ def use_cached(file: Path, *others: str) -> None:
         for old in (*file.parent.glob(f"*{file.suffix}*"), *(old for pattern in others for old in root.glob(pattern))):
             if time.time() - old.lstat().st_mtime > 86_400 * KEPT_DAYS:
                 old.unlink()
+
+
+class ArrayFolder:
+    """Arrays by key on disk, one npz each; the least recently used go first.
+
+    Processes and threads may share a folder: files appear whole, and who makes the same one twice makes it equal.
+    A file that is damaged, or does not hold what is expected, is made anew. Where the folder cannot be written, a
+    warning says so once, and nothing more is written.
+
+    Args:
+        folder: Where; it is made when something is written.
+        limit: Bytes of all files together. Each process checks them after it has written a twentieth of that.
+    """
+
+    def __init__(self, folder: Path, limit: int = MAX_FOLDER) -> None:
+        self.folder, self.limit = folder, limit
+        self._unchecked: float = limit
+        self._writes = True
+
+    def get(self, key: str, make: Callable[[], Arrays], fits: Callable[[Arrays], bool]) -> Arrays:
+        """The arrays of a key, made if they are not there.
+
+        Args:
+            key: Part of a file's name.
+            make: Makes the arrays. What it raises is passed on, and nothing is kept.
+            fits: Says whether arrays that were read may be the ones.
+        """
+        path = self.folder / f"{key}.npz"
+        with contextlib.suppress(RunError):
+            if path.exists() and fits(found := read_arrays(path, MAX_FILE)):
+                # The time of change tells when it was last used.
+                with contextlib.suppress(OSError):
+                    os.utime(path)
+                return found
+        arrays = make()
+        # Threads of a process would write to the same file beside the path.
+        with _WRITING:
+            self._write(path, arrays)
+        return arrays
+
+    def _write(self, path: Path, arrays: Arrays) -> None:
+        if not self._writes:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_arrays(path, arrays, packed=False)
+            self._unchecked += path.stat().st_size
+            if self._unchecked > self.limit / 20:
+                self._trim()
+        except (RunError, OSError) as error:
+            self._writes = False
+            logger.warning("nothing more is kept in %s: %s", self.folder, error)
+
+    def _trim(self) -> None:
+        """Remove the longest unused files until the others take nine tenths of the limit, where they exceed it."""
+        found = []
+        for path in self.folder.glob("*.npz"):
+            with contextlib.suppress(OSError):  # Another process may have removed it.
+                status = path.stat()
+                found.append((status.st_mtime_ns, status.st_size, path))
+        total = sum(size for _, size, _ in found)
+        if total > self.limit:
+            for _, size, path in sorted(found):
+                if total <= 0.9 * self.limit:
+                    break
+                path.unlink(missing_ok=True)
+                total -= size
+        self._unchecked = 0

@@ -124,17 +124,18 @@ def write_bytes(path: Path, data: bytes) -> None:
     write_atomically(path, lambda beside: beside.write_bytes(data))
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-    """Write a compressed npz atomically.
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]], *, packed: bool = True) -> None:
+    """Write an npz atomically, compressed where it is `packed`.
 
     Raises:
         RunError: It cannot be written.
     """
+    save = np.savez_compressed if packed else np.savez
 
     def write(beside: Path) -> None:
         # An open file, because numpy appends a suffix to names that it does not like.
         with beside.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            save(file, allow_pickle=False, **arrays)
 
     write_atomically(path, write)
 

@@ -153,7 +153,8 @@ class Scenario:
         rows = self.size[agent, self.valid[agent], :2]
         if len(rows) == 0:
             rows = self.size[agent, :, :2]
-        length, width = np.median(rows, axis=0)
+        # Sizes seldom change, and a median takes long.
+        length, width = rows[0] if (rows == rows[0]).all() else np.median(rows, axis=0)
         return float(length), float(width)
 
     def index_of(self, agent_id: str) -> int:

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from adversaries.common import stock
 from scenarios.indexing import update
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _indices_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Indices of folders that live for one test must not fill the user's cache."""
-    folder: Path = tmp_path_factory.mktemp("index")
+def _caches_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Indices of folders and candidates of networks that live for one test must not fill the user's cache."""
+    folder: Path = tmp_path_factory.mktemp("cache")
     usual = update.cache_folder
-    update.cache_folder = lambda part: folder
+    update.cache_folder = stock.cache_folder = lambda part: folder / part
     yield
-    update.cache_folder = usual
+    update.cache_folder = stock.cache_folder = usual

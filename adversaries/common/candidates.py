@@ -1,14 +1,19 @@
-"""Futures of the opponent, drawn from the motion prior: what `cat` and `seal` choose from."""
+"""Futures of the opponent, drawn from the motion prior: what `cat` and `seal` choose from.
+
+They do not depend on the ego, so they are drawn once per scene (`DrawnOnce`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaries.common.stock import Stock, entry
+from harness.caching import Arrays
 from harness.errors import AdversaryError
 from harness.interfaces import STATE, AttackContext
 from scenarios.scenario import FUTURE_STEPS, Scenario
@@ -40,6 +45,21 @@ class Prior(Protocol):
         ...
 
 
+@runtime_checkable
+class Recognisable(Protocol):
+    """A prior that says when it is the same as before; `adversaries.prior.MotionPrior` is one."""
+
+    @property
+    def version(self) -> int:
+        """Changes whenever the prior does."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Equal for equal priors only, in any process."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawn:
     """Candidates of every adversary that draws futures; built and read by name, since no order of fields is natural.
@@ -48,11 +68,57 @@ class Drawn:
         states: [K, T, 5] by absolute step; the log (zeros where it is invalid) up to the current step.
         valid: [T], True after the current step for as long as the model sees.
         log_prob: [K].
+        size: Length and width of the opponent's box, m.
     """
 
     states: Floats
     valid: Bools
     log_prob: Floats
+    size: tuple[float, float]
+
+
+def drawn_of(arrays: Arrays) -> Drawn:
+    """The candidates of a stock's entry."""
+    length, width = arrays["size"].tolist()
+    return Drawn(
+        states=arrays["states"],
+        valid=arrays["valid"],
+        log_prob=arrays["log_prob"],
+        size=(length, width),
+    )
+
+
+class DrawnOnce:
+    """Candidates of a prior, made once per scene and opponent: what `draw_candidates` gives.
+
+    Args:
+        prior: The prior. One that does not say when it changes (`Recognisable`) is asked every time.
+        num, decode: See `draw_candidates`.
+        cache_scenes: Scenes whose candidates are kept in memory, 0.12 MB each.
+        on_disk: Whether they are also kept in the user's cache folder.
+    """
+
+    def __init__(self, prior: Prior, num: int, decode: Decode, cache_scenes: int, *, on_disk: bool = False) -> None:
+        self._prior, self._num, self._decode = prior, num, decode
+        self._known = prior if isinstance(prior, Recognisable) else None
+        self._stock = Stock(cache_scenes, self._maker if on_disk else None)
+
+    def __call__(self, context: AttackContext) -> Drawn:
+        """The candidates; read-only arrays.
+
+        Raises:
+            AdversaryError: See `draw_candidates`.
+        """
+        if self._known is None:
+            return draw_candidates(self._prior, context, self._num, self._decode)
+        return drawn_of(self._stock.get(context, (), lambda: self._draw(context), version=self._known.version))
+
+    def _draw(self, context: AttackContext) -> Arrays:
+        drawn = draw_candidates(self._prior, context, self._num, self._decode)
+        return entry(drawn.states, drawn.valid, drawn.log_prob, drawn.size)
+
+    def _maker(self) -> str:
+        return f"{self._num} {self._decode} {self._known.identity if self._known else ''}"
 
 
 def draw_candidates(prior: Prior, context: AttackContext, num: int, decode: Decode) -> Drawn:
@@ -75,7 +141,7 @@ def draw_candidates(prior: Prior, context: AttackContext, num: int, decode: Deco
     states[:, : context.step + 1] = np.where(seen[:, None], history, 0.0)
     valid = np.zeros(scene.num_steps, dtype=bool)
     valid[context.step + 1 : min(context.step + FUTURE_STEPS, scene.num_steps - 1) + 1] = True
-    return Drawn(states=states, valid=valid, log_prob=log_prob)
+    return Drawn(states=states, valid=valid, log_prob=log_prob, size=scene.box(context.opponent))
 
 
 def _check(scene: Scenario, future: Floats, log_prob: Floats) -> None:

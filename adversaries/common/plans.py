@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,44 @@ def check_context(context: AttackContext) -> None:
         )
 
 
+class EgoFutures(NamedTuple):
+    """The ego trajectories to attack, each distinct one once.
+
+    Attributes:
+        states: [D, T, 5], zeros where invalid.
+        valid: [D, T].
+        places: [N] which of them each trajectory of the context is, in its order; values of D become those of N by it.
+    """
+
+    states: Floats
+    valid: Bools
+    places: NDArray[np.intp]
+
+
+def distinct_futures(context: AttackContext, *, history: bool = False) -> EgoFutures:
+    """What `ego_futures` gives, with trajectories that are one and the same object judged once (a buffer's copies).
+
+    Raises:
+        AdversaryError: Not even the log holds an ego after `context.step`.
+    """
+    scene, start = context.scenario, context.step + 1
+    distinct = {id(driven): driven for driven in context.ego_trajectories}
+    states, valid = _padded([(t.states, t.valid) for t in distinct.values()], scene.num_steps, 0 if history else start)
+    enough = valid[:, start:].sum(-1) >= MIN_EGO_STEPS
+    place = {name: row for row, name in enumerate(distinct)}
+    index = np.array([place[id(driven)] for driven in context.ego_trajectories], dtype=np.intp)
+    if not enough.any():
+        log = (scene.states(scene.ego), scene.valid[scene.ego])
+        states, valid = _padded([log], scene.num_steps, 0 if history else start)
+        index = np.zeros(1, dtype=np.intp)
+        if not valid[:, start:].any():
+            raise AdversaryError(f"scenario {scene.id}: no ego trajectory and no logged ego after step {context.step}.")
+    elif not enough.all():
+        states, valid = states[enough], valid[enough]
+        index = (np.cumsum(enough) - 1)[index[enough[index]]]
+    return EgoFutures(states, valid, index)
+
+
 def ego_futures(context: AttackContext, *, history: bool = False) -> tuple[Floats, Bools]:
     """The ego trajectories to attack, padded to the length of the scene.
 
@@ -60,23 +99,19 @@ def ego_futures(context: AttackContext, *, history: bool = False) -> tuple[Float
     Raises:
         AdversaryError: Not even the log holds an ego after `context.step`.
     """
-    scene, start = context.scenario, context.step + 1
-    log = (scene.states(scene.ego), scene.valid[scene.ego])
-    kept = []
-    for states, valid in (*((t.states, t.valid) for t in context.ego_trajectories), log):
-        rows = min(len(valid), scene.num_steps)
-        padded, mask = np.zeros((scene.num_steps, STATE)), np.zeros(scene.num_steps, dtype=bool)
-        padded[:rows], mask[:rows] = states[:rows], valid[:rows]
-        mask &= np.isfinite(padded).all(-1)
-        if not history:
-            mask[:start] = False
-        padded[~mask] = 0.0
-        kept.append((padded, mask))
-    driven, fallback = kept[:-1], kept[-1]
-    chosen = [item for item in driven if item[1][start:].sum() >= MIN_EGO_STEPS] or [fallback]
-    if not any(mask[start:].any() for _, mask in chosen):
-        raise AdversaryError(f"scenario {scene.id}: no ego trajectory and no logged ego after step {context.step}.")
-    return np.stack([states for states, _ in chosen]), np.stack([mask for _, mask in chosen])
+    states, valid, places = distinct_futures(context, history=history)
+    return states[places], valid[places]
+
+
+def _padded(drives: Sequence[tuple[Floats, Bools]], steps: int, start: int) -> tuple[Floats, Bools]:
+    """Drives as states [D, T, 5] and validity [D, T]; zeros where invalid, not finite, or before `start`."""
+    states, valid = np.zeros((len(drives), steps, STATE)), np.zeros((len(drives), steps), dtype=bool)
+    for row, (driven, seen) in enumerate(drives):
+        rows = slice(start, min(len(seen), steps))
+        states[row, rows], valid[row, rows] = driven[rows], seen[rows]
+    valid &= np.isfinite(states).all(-1)
+    states[~valid] = 0.0
+    return states, valid
 
 
 def current_state(context: AttackContext) -> Floats:

@@ -22,6 +22,7 @@ from adversaries.prior.kinematics import RollOut
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
 from adversaries.prior.roads import RoadsCache
 from harness.files import write_bytes
+from harness.fitting.identity import fingerprint
 from harness.fitting.weights import check_layers, fill, read_tensors
 from harness.geometry import from_frame, wrap_angle
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
@@ -53,13 +54,12 @@ class Candidates:
 
 
 class MotionPrior:
-    """A trained motion prior with caches of maps, features and candidates.
+    """A trained motion prior with caches of maps and features.
 
     Args:
         network: The model; put into evaluation mode.
         info: What else the weights file says of its making.
-        cache_size: How many agents' features and candidates to keep (about 0.2 MB each); maps are always kept for the
-            last few scenes. Changing the weights (a training step) makes kept candidates void by itself.
+        cache_size: How many agents' features to keep (about 0.1 MB each); maps are always kept for the last few scenes.
     """
 
     def __init__(self, network: GoalNetwork, info: dict[str, object] | None = None, cache_size: int = 64) -> None:
@@ -68,7 +68,9 @@ class MotionPrior:
         self.info = info or {}
         self._roads = RoadsCache()
         self._features: SceneCache[Features] = SceneCache(cache_size)
-        self._results: SceneCache[Candidates] = SceneCache(cache_size)
+        # Walking through the modules takes longer than a whole choice among candidates.
+        self._parameters = tuple(self.network.parameters())
+        self._identity: tuple[int, str] | None = None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, cache_size: int = 64) -> MotionPrior:
@@ -98,12 +100,26 @@ class MotionPrior:
         tensors = {name: value.detach().contiguous() for name, value in self.network.state_dict().items()}
         write_bytes(Path(path), save(tensors, metadata=header))
 
+    @property
+    def version(self) -> int:
+        """A number that changes whenever the weights do: tensors count their in-place changes."""
+        return sum(parameter._version for parameter in self._parameters)
+
+    @property
+    def identity(self) -> str:
+        """A text that is equal for equal weights and configuration only."""
+        version = self.version
+        if self._identity is None or self._identity[0] != version:
+            self._identity = version, json.dumps([ARCHITECTURE, self.config.to_dict(), fingerprint(self.network)])
+        return self._identity[1]
+
     def features(self, scenario: Scenario, agent: int, step: int = CURRENT_STEP) -> Features:
         """Features of one agent, cached."""
         return self._features.get(
             scenario, (agent, step), lambda: extract(scenario, agent, step, self.config, self._roads)
         )
 
+    @torch.no_grad()
     def candidates(
         self,
         scenario: Scenario,
@@ -124,16 +140,6 @@ class MotionPrior:
         Raises:
             AdversaryError: The agent is absent at `step`.
         """
-        # Tensors count their in-place changes: a training step makes a new key.
-        version = sum(parameter._version for parameter in self.network.parameters())
-        return self._results.get(
-            scenario,
-            (agent, step, num, decode, version),
-            lambda: self._candidates(scenario, agent, step, num, decode),
-        )
-
-    @torch.no_grad()
-    def _candidates(self, scenario: Scenario, agent: int, step: int, num: int, decode: Decode) -> Candidates:
         features = self.features(scenario, agent, step)
         encoding, log_probs = self.score([features])
         scores = log_probs[0].double().numpy()

@@ -5,12 +5,15 @@ Paper: Nie et al., "Steerable Adversarial Scenario Generation through Test-Time 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from os import PathLike
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 
-from adversaries.common.candidates import Drawn
+from adversaries.common.candidates import Drawn, drawn_of
+from adversaries.common.stock import MAKING, Stock, entry
 from adversaries.prior.cache import SceneCache
 from adversaries.prior.features import Features
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
@@ -18,12 +21,17 @@ from adversaries.prior.prior import MotionPrior
 from adversaries.sage.backbone import complete
 from adversaries.sage.experts import Experts, load_experts
 from adversaries.sage.groups import SPACING, Draw, draw_goals
-from adversaries.sage.objectives import Objectives
-from adversaries.sage.steered import CANDIDATES, SteeredAdversary, only_seen
+from adversaries.sage.objectives import Objectives, Style
+from adversaries.sage.steered import CANDIDATES, Rated, SteeredAdversary, only_seen
 from adversaries.sage.steering import Dial, Extrapolation, Mixing, mix_logits
+from harness.caching import Arrays
 from harness.episodes.protocol import Protocol
+from harness.errors import ConfigError
 from harness.interfaces import AttackContext
 from scenarios.scenario import Scenario
+
+MAX_LEVELS: Final = 1_000
+"""Most `levels`: each is one more entry per scene."""
 
 
 class GoalScene(NamedTuple):
@@ -52,6 +60,8 @@ class SageAdversary(SteeredAdversary):
         mixing: Mixing = "weights",
         extrapolation: Extrapolation = "vector",
         cache_scenes: int = 64,
+        levels: int = 0,
+        on_disk: bool = False,
     ) -> None:
         """Load the experts and fix the options.
 
@@ -65,19 +75,49 @@ class SageAdversary(SteeredAdversary):
                 and 0 as published. See `groups.Draw`.
             mixing: `weights` (SAGE), or one of the paper's rivals, `logits` and `trajectories`.
             extrapolation: How weights go on beyond [0, 1]: `vector` (eq. 16) or `direct` (eq. 6 as it stands).
-            cache_scenes: Scenes whose features and encodings are kept, about 0.5 MB each.
+            cache_scenes: Scenes whose features and encodings are kept, about 0.5 MB each, and whose candidates are,
+                0.13 MB for each λ: those of the last `cache_scenes` · (`levels` + 1) scenes and λ.
+            levels: Candidates are drawn at the nearest of the λ 0, 1/`levels`, …, 1 (and beyond, in the same steps):
+                an approximation, so that a λ that glides meets candidates that are kept. The choice among them keeps
+                μ as asked for. 0 draws at every λ as it is.
+            on_disk: Whether candidates are also kept in the user's cache folder, for the next run: those at one of
+                the `levels`, or else at a λ of at most two decimals, which may come again.
 
         Raises:
             WeightsError: Weights are missing, or the experts come from another prior.
             ConfigError: An option cannot work.
         """
         super().__init__(protocol, candidates, mixing, cache_scenes)
+        if not 0 <= levels <= MAX_LEVELS:
+            raise ConfigError(f"{self.name}: expected levels from 0 (λ as it is) to {MAX_LEVELS}, got {levels}.")
         default = 0.0 if self.protocol.sage_as_written else SPACING
         self.draw = Draw(default if spacing is None else spacing)
         self.experts = experts if isinstance(experts, Experts) else load_experts(experts, prior, cache_scenes)
         self.prior = self.experts.prior
         self.dial = Dial(GoalNetwork(self.prior.config).eval(), self.experts.vectors, extrapolation)
         self._scenes: SceneCache[GoalScene] = SceneCache(cache_scenes)
+        self.levels = levels
+        self._stock = Stock(cache_scenes * (levels + 1), self._maker if on_disk else None)
+
+    def _rated(self, context: AttackContext, intensity: float) -> Rated:
+        """Candidates at λ, or at the nearest of the levels, as they are kept."""
+        # The sum turns -0 into 0.
+        at = round(intensity * self.levels) / self.levels + 0.0 if self.levels else intensity
+        again = self.levels > 0 or round(at, 2) == at
+        made = self._stock.get(
+            context, (at,), lambda: self._make(context, at), version=self.prior.version, on_disk=again
+        )
+        return Rated(drawn_of(made), Style(*(made[name] for name in Style._fields)))
+
+    def _make(self, context: AttackContext, intensity: float) -> Arrays:
+        drawn, style = super()._rated(context, intensity)
+        return entry(drawn.states, drawn.valid, drawn.log_prob, drawn.size, **style._asdict())
+
+    def _maker(self) -> str:
+        """Weights and options that decide the candidates."""
+        weights = hashlib.sha256(b"".join(vector.numpy().tobytes() for vector in self.experts.vectors)).hexdigest()
+        options = (self.num, self.draw.spacing, self.mixing, self.dial.extrapolation, self.protocol.sage_as_written)
+        return json.dumps([self.name, self.prior.identity, weights, *options])
 
     def _draw(self, context: AttackContext, intensity: float) -> Drawn:
         """The likeliest goals at λ, completed."""
@@ -88,7 +128,8 @@ class SageAdversary(SteeredAdversary):
         states, valid = complete(
             self.prior, scene.encoding, context.scenario, context.opponent, context.step, case, goals
         )
-        return Drawn(states=only_seen(context, states), valid=valid, log_prob=scores[goals])
+        size = context.scenario.box(context.opponent)
+        return Drawn(states=only_seen(context, states), valid=valid, log_prob=scores[goals], size=size)
 
     def _objectives(self, context: AttackContext) -> Objectives:
         return self._scene(context).objectives
@@ -104,7 +145,8 @@ class SageAdversary(SteeredAdversary):
 
     def _scene(self, context: AttackContext) -> GoalScene:
         key = (context.opponent, context.step)
-        return self._scenes.get(context.scenario, key, lambda: self._prepare(context.scenario, *key))
+        with MAKING:
+            return self._scenes.get(context.scenario, key, lambda: self._prepare(context.scenario, *key))
 
     @torch.inference_mode()
     def _prepare(self, scenario: Scenario, opponent: int, step: int) -> GoalScene:

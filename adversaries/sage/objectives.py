@@ -7,15 +7,18 @@ appendix B.2. R_adv (eq. 11), P_kin (eq. 12) and P_beh (eq. 13) themselves live 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaries.common.candidates import Drawn
+from adversaries.common.plans import EgoFutures
 from harness.interfaces import HEADING
-from harness.metrics.adversarial import adversarial_reward
+from harness.metrics.adversarial import adversarial_reward, encounter_reward
 from harness.metrics.collision import overlaps
 from harness.metrics.compliance import off_road_steps
+from harness.metrics.meeting import meet
 from harness.metrics.realism import behavioural_penalty, kinematic_penalty
 from scenarios.map_index import MapIndex, has_road_edges
 from scenarios.scenario import CURRENT_STEP, Scenario
@@ -90,6 +93,50 @@ def concatenate(parts: list[Values]) -> Values:
     return Values(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Values)))
 
 
+class Threat(NamedTuple):
+    """What K trajectories mean to the ego: the fields of `Values` that depend on it, each [K]."""
+
+    adversarial: Floats
+    hits: Bools
+
+
+class Style(NamedTuple):
+    """How K trajectories are driven: the fields of `Values` that do not depend on the ego, each [K]."""
+
+    kinematic: Floats
+    behavioural: Floats
+    off_road: Bools
+    contact: Bools
+    edges: Bools
+
+
+def judged(threat: Threat, style: Style) -> Values:
+    """Both halves together."""
+    return Values(**threat._asdict(), **style._asdict())
+
+
+def known_mean(rewards: Floats) -> Floats:
+    """Mean over the ego trajectories of R_adv [K, N], without those that say nothing (NaN); 0 where none does; [K]."""
+    known = np.isfinite(rewards)
+    return np.where(known, rewards, 0.0).sum(-1) / np.maximum(known.sum(-1), 1)
+
+
+def threat_of(drawn: Drawn, egos: EgoFutures, ego_size: tuple[float, float], start: int) -> Threat:
+    """`Objectives.threat` of candidates against future ego trajectories, compiled; equal to it.
+
+    Args:
+        drawn: Candidates.
+        egos: Ego trajectories that are valid from `start` on only: no contact can have begun before.
+        ego_size: Length and width, m.
+        start: First absolute step that counts.
+    """
+    met = meet(drawn.states, drawn.valid, drawn.size, egos.states, egos.valid, ego_size, start)
+    horizon = max(len(drawn.valid) - start, 1)
+    rewards = encounter_reward(met.first >= 0, (met.first - start + 1) / horizon, met.nearest)
+    rewards = np.where(np.isfinite(met.nearest), rewards, np.nan)
+    return Threat(known_mean(rewards[:, egos.places]), np.asarray((met.first >= 0).any(-1), dtype=np.bool_))
+
+
 class Objectives:
     """Judges an opponent's trajectories in one scene; what depends on the scene alone is prepared once.
 
@@ -130,34 +177,33 @@ class Objectives:
             ego_valid: See `ego`.
             ego_size: Length and width, m.
         """
+        threat = self.threat(states, valid, ego, ego_valid, ego_size)
+        return judged(threat, self.style(states, valid))
+
+    def threat(
+        self, states: Floats, valid: Bools, ego: Floats, ego_valid: Bools, ego_size: tuple[float, float]
+    ) -> Threat:
+        """What trajectories mean to the ego; arguments as for a call."""
+        valid = np.broadcast_to(valid, states.shape[:-1])[:, None]
+        pair = states[:, None], valid, self.size, ego[None], ego_valid[None], ego_size, self.step + 1
+        hits = overlaps(*pair)
+        rewards = adversarial_reward(*pair, as_published=self.published)
+        return Threat(known_mean(rewards), np.asarray(hits.any((-1, -2)), dtype=np.bool_))
+
+    def style(self, states: Floats, valid: Bools) -> Style:
+        """How trajectories are driven, whatever the ego does; arguments as for a call."""
         valid = np.broadcast_to(valid, states.shape[:-1])
-        start = self.step + 1
-        threat = adversarial_reward(
-            states[:, None],
-            valid[:, None],
-            self.size,
-            ego[None],
-            ego_valid[None],
-            ego_size,
-            start,
-            as_published=self.published,
-        )
-        known = np.isfinite(threat)
-        mean = np.where(known, threat, 0.0).sum(-1) / np.maximum(known.sum(-1), 1)
-        hits = overlaps(states[:, None], valid[:, None], self.size, ego[None], ego_valid[None], ego_size, start)
         style: dict[str, Any] = {"differences": "gradient", "headings": "path"} if self.published else {}
         moving, seen = states[:, self.step :], valid[:, self.step :]
         boxes = states
         if self.published:
             boxes = states.copy()
             boxes[..., HEADING] *= -1.0
-        return Values(
-            adversarial=mean,
+        return Style(
             kinematic=kinematic_penalty(moving, seen, self.scenario.dt, **style),
             behavioural=behavioural_penalty(moving, seen, self.scenario.dt, **style),
             off_road=self._off_road(boxes, valid),
             contact=self._contact(boxes, valid),
-            hits=np.asarray(hits.any((-1, -2))),
             edges=np.full(len(states), self._edges),
         )
 

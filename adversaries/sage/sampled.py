@@ -119,7 +119,8 @@ class SampledSageAdversary(SteeredAdversary):
         tokens = made.sample(self.num, context.rng)[0]
         states, valid = self.backbone.futures(context.scenario, context.opponent, context.step, case, tokens)
         log_prob = made.log_prob([tokens])[0].double().numpy()
-        return Drawn(states=only_seen(context, states), valid=valid, log_prob=np.asarray(log_prob))
+        size = context.scenario.box(context.opponent)
+        return Drawn(states=only_seen(context, states), valid=valid, log_prob=np.asarray(log_prob), size=size)
 
     def _objectives(self, context: AttackContext) -> Objectives:
         return self._scene(context).objectives

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adversaries.common.candidates import Drawn
-from adversaries.common.plans import check_context, ego_futures, plan_rows
-from adversaries.sage.objectives import Objectives, Values
+from adversaries.common.plans import check_context, distinct_futures, plan_rows
+from adversaries.sage.objectives import Objectives, Style, Values, judged, threat_of
 from adversaries.sage.steering import MIXINGS, Mixing, mix_trajectories
 from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
@@ -33,6 +33,13 @@ class Proposal(NamedTuple):
     log_prob: Floats
     values: Values
     score: Floats
+
+
+class Rated(NamedTuple):
+    """Candidates, and how they are driven."""
+
+    drawn: Drawn
+    style: Style
 
 
 class SteeredAdversary(ABC):
@@ -71,6 +78,13 @@ class SteeredAdversary(ABC):
     @abstractmethod
     def _objectives(self, context: AttackContext) -> Objectives:
         """What judges candidates of the context's opponent."""
+
+    def _rated(self, context: AttackContext, intensity: float) -> Rated:
+        """Candidates of the mixture at λ, and what of their objectives does not depend on the ego."""
+        return self._rate(context, self._draw(context, intensity))
+
+    def _rate(self, context: AttackContext, drawn: Drawn) -> Rated:
+        return Rated(drawn, self._objectives(context).style(drawn.states, drawn.valid))
 
     def plan(self, context: AttackContext) -> AttackPlan:
         """Propose, judge, choose (see the class).
@@ -118,15 +132,17 @@ class SteeredAdversary(ABC):
         intensity = float(context.intensity)
         if self.mixing == "trajectories":
             return self._mixed(context, intensity)
-        return self._judged(context, self._draw(context, intensity), intensity)
+        return self._judged(context, self._rated(context, intensity), intensity)
 
-    def _judged(self, context: AttackContext, drawn: Drawn, intensity: float) -> Proposal:
+    def _judged(self, context: AttackContext, rated: Rated, intensity: float) -> Proposal:
+        drawn = rated.drawn
         if self.protocol.sage_as_written:
             scene = context.scenario
-            ego, ego_valid = scene.states(scene.ego)[None], scene.valid[scene.ego][None]
+            log = scene.states(scene.ego)[None], scene.valid[scene.ego][None]
+            threat = self._objectives(context).threat(drawn.states, drawn.valid, *log, context.ego_size)
         else:
-            ego, ego_valid = ego_futures(context)
-        values = self._objectives(context)(drawn.states, drawn.valid, ego, ego_valid, context.ego_size)
+            threat = threat_of(drawn, distinct_futures(context), context.ego_size, context.step + 1)
+        values = judged(threat, rated.style)
         mu = min(max(intensity, 0.0), 1.0)
         return Proposal(drawn.states, drawn.log_prob, values, values.total(mu, 1.0 - mu, 1.0))
 
@@ -134,15 +150,17 @@ class SteeredAdversary(ABC):
         """Trajectory mixing: the two experts' own choices (μ at their ends), averaged; judged as one candidate."""
         ends = []
         for end in (0.0, 1.0):
-            found = self._judged(context, drawn := self._draw(context, end), end)
+            rated = self._rated(context, end)
+            found = self._judged(context, rated, end)
             best = int(found.score.argmax())
-            ends.append((found.states[best], drawn.valid, found.log_prob[best]))
+            ends.append((found.states[best], rated.drawn.valid, found.log_prob[best]))
         (real, valid, real_log_prob), (adv, _, adv_log_prob) = ends
         states = real.copy()[None]
         future = slice(context.step + 1, None)
         states[0, future] = mix_trajectories(real[future], adv[future], intensity)
         log_prob = np.array([(1.0 - intensity) * real_log_prob + intensity * adv_log_prob])
-        return self._judged(context, Drawn(states=states, valid=valid, log_prob=log_prob), intensity)
+        mixed = Drawn(states=states, valid=valid, log_prob=log_prob, size=rated.drawn.size)
+        return self._judged(context, self._rate(context, mixed), intensity)
 
 
 def _feasibility(values: Values, chosen: int) -> dict[str, float | int | str | bool]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adversaries.common.candidates import Decode, Drawn, Prior, draw_candidates, load_prior
+from adversaries.common.candidates import Decode, Drawn, DrawnOnce, Prior, load_prior
 from adversaries.common.plans import check_context, ego_futures, plan_rows
 from adversaries.seal.controller import SkillController, controller_weights
 from adversaries.seal.rollouts import CANDIDATES
@@ -79,7 +79,7 @@ class SealAdversary:
             reactive: Whether the controller takes over; without it the candidate is followed to its end.
             lead: Steps before the expected contact at which it does.
             period: Steps from one choice of skill to the next.
-            cache_scenes: Scenes whose candidates the prior remembers, where it is loaded here.
+            cache_scenes: Scenes whose candidates are kept in memory, about 0.12 MB each.
 
         Raises:
             WeightsError: Weights are missing or of another architecture.
@@ -92,12 +92,12 @@ class SealAdversary:
             )
         if decode not in get_args(Decode):
             raise ConfigError(f"seal: expected decode to be one of {', '.join(get_args(Decode))}, got {decode!r}.")
-        self.protocol, self.num, self.decode = protocol_of(protocol), candidates, decode
+        self.protocol = protocol_of(protocol)
         self.reactive, self.lead, self.period = reactive, lead, period
         found = weights if weights is not None else weights_beside(prior)
         self.model = found if isinstance(found, SealModel) else SealModel.load(found)
         self._weights = controller_weights(self.model.tensors())
-        self._prior = load_prior(prior, cache_scenes)
+        self._draw = DrawnOnce(load_prior(prior, cache_scenes), candidates, decode, cache_scenes)
 
     def plan(self, context: AttackContext) -> AttackPlan:
         """Choose among the prior's futures (see the class).
@@ -106,7 +106,7 @@ class SealAdversary:
             AdversaryError: No opponent, no future, no ego, or the prior finds no candidate.
         """
         check_context(context)
-        drawn = draw_candidates(self._prior, context, self.num, self.decode)
+        drawn = self._draw(context)
         judged = self.judge(context, drawn)
         chosen = int(judged.score.argmax())
         last = int(np.flatnonzero(drawn.valid)[-1])

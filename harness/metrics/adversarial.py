@@ -55,11 +55,21 @@ def adversarial_reward(
     judge = first_overlap if as_published else first_contact
     hit = judge(adversary, adversary_valid, adversary_size, ego, ego_valid, ego_size, start)
     nearest = closest_approach(adversary, adversary_valid, ego, ego_valid, start)
-    proximity = PROXIMITY_REWARD * np.exp(-PROXIMITY_DECAY * nearest)
     if as_published:
         elapsed, horizon = hit - start, np.maximum(common.sum(-1), 1)
-        proximity = np.where(nearest <= PUBLISHED_CUTOFF, proximity, 0.0)
+        nearest = np.where(nearest <= PUBLISHED_CUTOFF, nearest, np.inf)
     else:
         elapsed, horizon = hit - start + 1, np.full(hit.shape, max(common.shape[-1], 1))
-    reward = np.where(hit >= 0, COLLISION_REWARD * (1 - elapsed / horizon), proximity)
-    return np.where(common.any(-1), reward, np.nan)
+    return np.where(common.any(-1), encounter_reward(hit >= 0, elapsed / horizon, nearest), np.nan)
+
+
+def encounter_reward(hit: Bools, elapsed: Floats, nearest: Floats) -> Floats:
+    """Equation 11 of its ingredients; [...].
+
+    Args:
+        hit: Whether the boxes overlap.
+        elapsed: Share t/T of the horizon until they do.
+        nearest: d_min, m.
+    """
+    proximity = PROXIMITY_REWARD * np.exp(-PROXIMITY_DECAY * nearest)
+    return np.where(hit, COLLISION_REWARD * (1 - elapsed), proximity)

@@ -96,7 +96,9 @@ def make_adversary(name: str, config: TrainConfig) -> Adversary | None:
             f"adversary {name!r}: the curriculum sets the intensity in training, and --eval-intensity in evaluation. "
             "Leave out what follows @."
         )
-    options = {"protocol": config.protocol, "prior": config.prior, "cache_scenes": CACHED_SCENES}
+    # Candidates on disk spare the next run the networks; plans are the same.
+    kept = {"cache_scenes": CACHED_SCENES, "on_disk": True}
+    options = {"protocol": config.protocol, "prior": config.prior, **kept}
     adversary: Adversary = build_component("adversary", spec, **options)
     return adversary
 

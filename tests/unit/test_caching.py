@@ -2,9 +2,10 @@
 
 import os
 
+import numpy as np
 import pytest
 
-from harness.caching import Lru, use_cached
+from harness.caching import ArrayFolder, Lru, use_cached
 
 
 def test_the_least_recently_used_goes_first():
@@ -52,3 +53,34 @@ def test_cached_files_that_nobody_has_used_for_long_go_when_a_new_one_is_made(tm
     assert all((tmp_path / name).exists() for name in names)
     use_cached(tmp_path / "index" / "new.sqlite", "same_map/*.json")
     assert [name for name in names if (tmp_path / name).exists()] == ["index/used.sqlite", "index/note.txt"]
+
+
+def test_a_folder_of_arrays_keeps_within_its_bytes_and_the_longest_unused_go(tmp_path):
+    def numbers(value):
+        return {"numbers": np.full(1000, float(value))}
+
+    folder, made = ArrayFolder(tmp_path / "kept", limit=50_000), []
+
+    def get(key, fits=lambda arrays: arrays.keys() == {"numbers"}):
+        return folder.get(str(key), lambda: made.append(key) or numbers(key), fits)["numbers"][0]
+
+    for key in range(5):
+        assert get(key) == key
+        os.utime(tmp_path / "kept" / f"{key}.npz", (key, key))
+    assert get(0) == 0  # used again, so that 1 is the longest unused
+    assert [get(key) for key in (5, 6)] == [5, 6]
+    assert sorted(file.stem for file in (tmp_path / "kept").iterdir()) == list("03456")
+    assert (made, get(1), made[-1]) == ([*range(7), 1], 1, 1)
+    assert get(0, fits=lambda arrays: False) == 0
+    assert made[-1] == 0
+    with pytest.raises(ZeroDivisionError):
+        folder.get("broken", lambda: {"numbers": np.array([1 / 0])}, lambda arrays: True)
+    assert not (tmp_path / "kept" / "broken.npz").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_of_once(tmp_path, caplog):
+    (tmp_path / "kept").write_text("no folder")
+    folder = ArrayFolder(tmp_path / "kept")
+    for key in ("a", "b"):
+        assert folder.get(key, lambda: {"x": np.ones(2)}, lambda arrays: True)["x"].sum() == 2
+    assert [record.message[:22] for record in caplog.records] == ["nothing more is kept i"]

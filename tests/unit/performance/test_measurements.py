@@ -38,10 +38,10 @@ def test_every_adversary_is_timed_but_for_its_first_plan(monkeypatch):
         name = "refuses"
 
         def __init__(self):
-            self.left = 2
+            self.left = 4
 
         def plan(self, context):
-            assert context.intensity == 1.0
+            assert (context.intensity, len(context.ego_trajectories)) == (1.0, (5, 1)[self.left % 2 == 0])
             self.left -= 1
             if self.left < 0:
                 raise AdversaryError("no plan")
@@ -55,9 +55,10 @@ def test_every_adversary_is_timed_but_for_its_first_plan(monkeypatch):
     monkeypatch.setattr(registry, "make", make)
     found = attacks.measure_attacks(roads(5), PerfConfig(attack_sample=3))["attack_ms"]
     assert found["broken"] == {"error": "needs a file"}
-    # Of two plans that come about, the first is not counted.
+    # Two scenes are planned twice each, and the first scene is not counted.
     assert found["refuses"]["scenes"] == 1
     assert found["refuses"]["slowest"] >= found["refuses"]["median"] > 0
+    assert found["refuses"]["cached"] > 0
 
 
 def test_resident_memory_is_measured():
@@ -80,11 +81,15 @@ def test_the_command_writes_the_numbers_after_every_measurement(monkeypatch, tmp
 
 
 def test_the_table_shows_goals_and_errors():
-    measured = {"scenes": 3, "attack_ms": {"cat": {"median": 12.34, "slowest": 20.0}, "own": {"error": "no file"}}}
+    measured = {
+        "scenes": 3,
+        "attack_ms": {"cat": {"median": 12.34, "slowest": 20.0, "cached": 0.456}, "own": {"error": "no file"}},
+    }
     table = performance_table(measured)
     assert [table.cells(row) for row in table.rows] == [
         ["scenes", "3", ""],
         ["attack_ms cat", "12.3", "≤ 40"],
+        ["attack_ms cat, cached", "0.46", "≤ 1"],
         ["attack_ms own", "no file", ""],
     ]
 
