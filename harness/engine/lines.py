@@ -71,25 +71,32 @@ def line_pieces(features: Iterable[MapFeature], origin: NDArray[np.floating]) ->
 
 
 class LineWorld:
-    """The lines of one scene.
-
-    Attributes:
-        world: Bullet world that holds nothing else.
-        segments: Number of boxes.
-        polylines: (type, points [N, 2]) per drawn line, m, relative to the scene's origin; for pictures.
-    """
+    """The lines of one scene, as bodies that are built once they are asked for: packing needs none."""
 
     def __init__(self, features: Iterable[MapFeature], origin: NDArray[np.floating]) -> None:
-        """Build the bodies; `origin` [2] (m) is where the ego starts, in the map's own frame and dtype."""
-        self.world = BulletWorld()
-        CollisionGroup.set_collision_rule(self.world)
-        self.segments = 0
+        """Take the map; `origin` [2] (m) is where the ego starts, in the map's own frame and dtype."""
+        self._features, self._origin = features, origin
         self._nodes: dict[str, BulletGhostNode] = {}
-        for piece in line_pieces(features, origin):
-            self._add(piece)
-        self._paths = [NodePath(node) for node in self._nodes.values()]
-        for node in self._nodes.values():
-            self.world.attach(node)
+        self._paths: list[NodePath] = []
+        self._world: BulletWorld | None = None
+
+    @property
+    def world(self) -> BulletWorld:
+        """Bullet world that holds nothing else."""
+        if self._world is None:
+            self._world = BulletWorld()
+            CollisionGroup.set_collision_rule(self._world)
+            for piece in line_pieces(self._features, self._origin):
+                self._add(piece)
+            self._paths = [NodePath(node) for node in self._nodes.values()]
+            for node in self._nodes.values():
+                self._world.attach(node)
+        return self._world
+
+    @property
+    def segments(self) -> int:
+        """Number of boxes in it."""
+        return sum(node.getNumShapes() for node in self.world.getGhosts())
 
     def _add(self, piece: LinePiece) -> None:
         node = self._nodes.get(piece.kind)
@@ -107,16 +114,17 @@ class LineWorld:
         place = TransformState.makePosQuatScale(Vec3(middle[0], middle[1], _HEIGHT / 2), turn, LVecBase3f(1, 1, 1))
         length = norm(*direction)
         node.addShape(BulletBoxShape(Vec3(length / 2, _WIDTH / 4, _HEIGHT)), place)
-        self.segments += 1
 
     def close(self) -> None:
         """Release the bodies."""
-        for node in self._nodes.values():
-            self.world.remove(node)
+        if self._world is not None:
+            for node in self._nodes.values():
+                self._world.remove(node)
         for path in self._paths:
             path.removeNode()
         self._nodes.clear()
         self._paths.clear()
+        self._features = ()
 
 
 def _line_kind(feature_type: str) -> str | None:

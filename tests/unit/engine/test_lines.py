@@ -86,5 +86,8 @@ def test_what_is_no_line_gives_no_body():
 
 def test_a_closed_world_holds_nothing():
     world = LineWorld([line("ROAD_EDGE_BOUNDARY", (-20, 5), (20, 5))], NO_SHIFT)
-    world.close()
-    assert hit(world, (0, 50)) == 50
+    unused = LineWorld([line("ROAD_EDGE_BOUNDARY", (-20, 5), (20, 5))], NO_SHIFT)
+    assert hit(world, (0, 50)) < 50
+    for closed in (world, unused):
+        closed.close()
+        assert hit(closed, (0, 50)) == 50
