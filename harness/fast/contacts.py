@@ -3,6 +3,12 @@
 Where two boxes overlap (`overlap`), each point seen from above stands for two: at the lowest and at the highest height
 that both bodies share. Points live on from tick to tick (`btPersistentManifold`) with their impulses; ten rounds of
 sequential impulses follow (`btSequentialImpulseConstraintSolver`), then the other bodies move too.
+
+The order in a tick: all neighbours are looked at, in the order in which traffic lists them; remembered points that have
+parted or drifted are dropped, by the bodies' present poses; this tick's points take the places of the nearest ones
+remembered of the same neighbour, or free ones; impulses of the last tick are applied, times `WARM_START`; then in each
+round all normals, and after them all frictions, in the order of the memory. Others' velocities last until the step's
+end, when traffic puts them back on their rows; the memory lasts until a point is dropped or the episode ends.
 """
 
 from __future__ import annotations

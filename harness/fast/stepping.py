@@ -1,8 +1,26 @@
 """One step of many environments, and their beginnings: the order in which everything happens.
 
-As in `GauntletEnv.step`: the action sets the wheels, five ticks of physics follow, the pose is read (Panda3D shows the
-one before the last tick's motion; the velocity is current), the route is followed, lines and contacts are looked up at
-the true pose, traffic moves on, and what happened is judged and observed.
+What makes this a copy of `GauntletEnv`, and not only like it:
+
+1. Nothing is drawn in here. The ego's engine and brakes follow from the scene's id (`harness.engine.ego.forces_of`, in
+   `Scenes.facts`); scene, start and plan are chosen by whoever gives `Play`s; logged traffic never asks for chance.
+2. A step begins with the action: it is clipped, and sets steering, force and brake for all five ticks by the velocity
+   at that moment (`controls`), so that the engine's speed limit is looked at once a step.
+3. A tick is gravity, the ground under the box (in an episode's first `TOUCHING_STEPS` steps only), contacts with others
+   at the pose from before the tick, the others' own motion, the ego's motion, then suspension and tyres at the pose
+   from after it. Bullet solves the ground and the others together; here the ground comes first, which only a car that
+   begins in contact could tell.
+4. What Panda3D shows is the pose before the last tick's motion, and the velocity after it. Route, presence, distances,
+   boxes, observation and record go by that late pose; contacts and lines under the car by the true one.
+5. A contact counts if it is there in one of six looks: at the pose before each tick and at the last true pose.
+6. Others stand on row k of log or plan after step k. Those who are then within `TOUCH_RANGE` get bodies, which slide
+   from there during step k + 1 (`Scene.motion` on the log, their own velocity on a plan) and are put on row k + 1 when
+   its ticks are over: what pushed them is forgotten.
+7. After the ticks: pose, route, lines, contacts, then traffic moves on (appearing and leaving by the ego's new pose),
+   boxes are compared, the step is observed and judged. Flags are of this step alone.
+8. An episode begins with the box on the ground, wheels straight, no memory of contacts, and the logged pose and
+   velocity of its start. The route is looked up twice, nobody is near yet, and who is there appears as at any step:
+   those too close to the ego wait. Only at the log's first step may the opponent stand where the ego is.
 """
 
 from __future__ import annotations

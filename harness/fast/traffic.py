@@ -1,5 +1,12 @@
 """Who else is there: logged traffic and the planned opponent, by the rules of `harness.engine.traffic`.
 
+All of it is decided once a step, after the ego's ticks and by its late pose: whoever the log allows at this step stays
+or, unless the ego is too close, appears, with the body that belongs to the step at which it does; then the opponent of
+an attack, by its plan from the first valid row on and by its log before, whatever the ego does, except that it does not
+appear inside of it. Agents come in the scene's order and the opponent last, so that bodies are met in this order.
+Nothing here is drawn, and the ego changes nobody's motion, only when somebody appears. Past the log's end only objects
+that were there stay.
+
 What the engine does beyond this: a logged vehicle that had to wait before it appeared drops onto its suspension later
 than it does here, and logged vehicles lean.
 """

@@ -2,7 +2,9 @@
 
 A tick has four parts, in this order: `fall` (gravity and gyroscopic torque), contacts at the old pose (elsewhere),
 `move` (the pose follows the velocity), `push` (suspension and tyres at the new pose). Bullet's own order within each is
-kept, because rounding aside it decides the result: every wheel sees the velocity from before any wheel has pushed.
+kept, because rounding aside it decides the result: all suspensions see the velocity from before any has pushed, all
+tyres the one from after that and before any tyre has, and impulses are applied wheel by wheel: front right, front left,
+rear right, rear left. What a tick's tyres do moves the car in the next one.
 
 A body is a row of `STATE` numbers: position of the node's origin (m, z up, 0 on the ground), quaternion (w, x, y, z),
 velocity (m/s) and angular velocity (rad/s), all in the world's frame. The car's own axes are x right, y forward, z up.
