@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -179,3 +180,19 @@ class ArrayFolder:
                 path.unlink(missing_ok=True)
                 total -= size
         self._unchecked = 0
+
+
+def remove_unused(root: Path, used: Path) -> None:
+    """Mark a folder of this user's cache as used, and remove folders beside it that nobody has used for long.
+
+    Args:
+        root: Where folders of this kind lie; it need not exist.
+        used: The one that is used now; it need not exist.
+    """
+    with contextlib.suppress(OSError):
+        if used.exists():
+            os.utime(used)
+            return
+        for old in root.iterdir():
+            if old.is_dir() and time.time() - old.lstat().st_mtime > 86_400 * KEPT_DAYS:
+                shutil.rmtree(old, ignore_errors=True)

@@ -143,7 +143,7 @@ def draw_panels(
     save_figure(figure, path)
 
 
-def draw_learning(summaries: Sequence[Summary], path: Path, title: str) -> None:
+def draw_learning(summaries: Sequence[Summary], path: Path, title: str, split: str = "test") -> None:
     """Completion and collision of an ego over training steps, normal and attacked, with 95 % bands.
 
     Raises:
@@ -159,7 +159,7 @@ def draw_learning(summaries: Sequence[Summary], path: Path, title: str) -> None:
             series.append(Series([row.step for row in rows], mean, words, number, low, high))
         shown.append(Panel("environment steps", label, series, limits=(0, 1), steps=True))
     scenes = max((row.scenes for row in summaries), default=0)
-    draw_panels(path, shown, width=5.0, title=f"{title} – {scenes} test scenes, 95 % intervals")
+    draw_panels(path, shown, width=5.0, title=f"{title} – {scenes} {split} scenes, 95 % intervals")
 
 
 def draw_methods(curves: Sequence[MethodCurve], path: Path, title: str) -> None:

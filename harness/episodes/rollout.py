@@ -114,8 +114,7 @@ def play(
     """
     check_observation(env, policy)
     scenario = env.source[scenario_index]
-    streams = np.random.SeedSequence([seed, name_seed(scenario.id)]).spawn(3)
-    rng_policy, rng_adversary, rng_env = (np.random.default_rng(stream) for stream in streams)
+    rng_policy, rng_adversary, rng_env = generators_of(seed, scenario)
     attack = plan_attack(
         adversary,
         scenario,
@@ -141,6 +140,12 @@ def play(
         **driven,
     )
     return Played(episode, attack)
+
+
+def generators_of(seed: int, scenario: Scenario) -> tuple[np.random.Generator, ...]:
+    """Generators of policy, adversary and environment in an episode: each draws from its own."""
+    streams = np.random.SeedSequence([seed, name_seed(scenario.id)]).spawn(3)
+    return tuple(np.random.default_rng(stream) for stream in streams)
 
 
 def _drive(

@@ -1,12 +1,19 @@
-"""How the kernels are compiled: one set of options for all of them."""
+"""How the kernels are compiled: one set of options for all of them, and a cache that knows what they were made of."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
+import numba
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from harness.caching import cache_folder, remove_unused
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -23,7 +30,44 @@ _OPTIONS: Final[dict[str, Any]] = {
     "fastmath": {"contract", "arcp", "nsz", "reassoc"},
 }
 _UNSEEN: Final[dict[str, Any]] = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-kernel: Final = njit(**_OPTIONS)
+_ROOT: Final = Path(__file__).parents[1]
+_SETTINGS: Final[Any] = numba.config
+
+
+@cache
+def kernel_cache() -> Path:
+    """Where compiled kernels of the present sources are kept.
+
+    Numba compiles a function anew when its own file changes, not when a number that it imports does: a kernel would go
+    on reading another column. So the folder's name is a digest of everything that kernels are made of.
+    """
+    digest = hashlib.sha256(numba.__version__.encode())
+    for folder in ("fast", "engine"):
+        for file in sorted((_ROOT / folder).glob("*.py")):
+            digest.update(file.read_bytes())
+    name = digest.hexdigest()[:16]
+    if _SETTINGS.CACHE_DIR:
+        return Path(_SETTINGS.CACHE_DIR) / name
+    root = cache_folder("kernels")
+    remove_unused(root, root / name)
+    return root / name
+
+
+def _compiler(options: dict[str, Any]) -> Callable[..., Any]:
+    """`njit` with these options, and with the cache of `kernel_cache`."""
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        before = _SETTINGS.CACHE_DIR
+        _SETTINGS.CACHE_DIR = str(kernel_cache())
+        try:
+            return njit(**options)(function)
+        finally:
+            _SETTINGS.CACHE_DIR = before
+
+    return compiled
+
+
+kernel: Final = _compiler(_OPTIONS)
 """Compile a function with numba, once per machine.
 
 Divisions by zero give infinity instead of an error, and sums may be reordered. NaN and infinity keep their meaning: a
@@ -33,8 +77,8 @@ In inner loops, rows are read by index, and small functions are given the few ar
 costs two atomic counts, and a call that is not inlined copies every array's description.
 """
 
-inner: Final = njit(**_UNSEEN)
+inner: Final = _compiler(_UNSEEN)
 """As `kernel`, for what kernels alone call: to take arguments from Python is much of what a small function compiles."""
 
-inlined: Final = njit(**_UNSEEN, forceinline=True)
+inlined: Final = _compiler(_UNSEEN | {"forceinline": True})
 """As `inner`, for what an innermost loop calls."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,10 @@ from harness.interfaces import Adversary
 from scenarios.scenario import ScenarioSource
 
 
+def _look_away(episode: Finished) -> None:
+    """Nobody watches."""
+
+
 class AttackedEpisodes:
     """Scenes, some of them attacked, as `AttackingEnv` plays them one at a time.
 
@@ -35,6 +39,7 @@ class AttackedEpisodes:
         attacked: How many of them were attacked.
         unplanned: How many were to be attacked and could not be.
         planning_s: Seconds spent planning.
+        watch: Called with every finished episode.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class AttackedEpisodes:
         self._ego_size, self._starts, self._seed = ego_size, starts, seed
         self.drawn = self.attacked = self.unplanned = 0
         self.planning_s = 0.0
+        self.watch: Callable[[Finished], None] = _look_away
 
     def draw(self, count: int) -> Sequence[Play]:
         """Scenes and attacks of the next episodes."""
@@ -105,6 +111,7 @@ class AttackedEpisodes:
         self.scheduler.advance(episode.steps)
         self.scheduler.record(episode.outcome)
         self.buffer.add(self.source.ids[episode.play.scene], episode.ego)
+        self.watch(episode)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything to go on exactly: counts, the schedule (JSON-able), and the remembered drives (arrays)."""

@@ -17,7 +17,7 @@ from harness.training.config import TrainConfig
 from harness.training.evaluation import Summary, summarise
 
 if TYPE_CHECKING:
-    from harness.training.loop import Trainer
+    from harness.training.rounds import TrainingLoop
 
 CURVE: Final = "learning_curve.png"
 FILES: Final = {
@@ -28,8 +28,10 @@ FILES: Final = {
     "playback_normal.gif": "a test scene as recorded",
     "playback_adversarial.gif": "the same scene attacked",
     "policy.zip": "the policy, for Stable-Baselines3's TD3.load",
+    "policy.safetensors": "the policy, for --sut",
     "episodes.jsonl": "every training episode",
     "evaluation.jsonl": "every evaluated episode",
+    "validation.jsonl": "every episode on validation scenes, in the fast engine",
     "metrics.jsonl": "losses and speed",
     "tensorboard": "tensorboard --logdir",
 }
@@ -38,10 +40,11 @@ FILES: Final = {
 def title_of(config: TrainConfig) -> str:
     """What distinguishes this run, in one line."""
     attacks = "without attacks" if config.adversary == "none" else f"against {config.adversary} ({config.curriculum})"
-    return f"TD3 trained {attacks} on {Path(config.data).name}, {config.steps:,} steps, seed {config.seed}"
+    on = f"{Path(config.data).name}, {config.steps:,} steps, seed {config.seed}"
+    return f"{config.algorithm.upper()} trained {attacks} on {on}"
 
 
-def report(config: TrainConfig, run: RunDirectory, trainer: Trainer, console: Console) -> None:
+def report(config: TrainConfig, run: RunDirectory, trainer: TrainingLoop, console: Console) -> None:
     """Write tables and pictures, and print the last evaluation.
 
     Raises:
@@ -74,20 +77,22 @@ def report(config: TrainConfig, run: RunDirectory, trainer: Trainer, console: Co
         console.print(line, markup=False, soft_wrap=True)
 
 
-def draw(config: TrainConfig, run: RunDirectory, trainer: Trainer, summaries: list[Summary], console: Console) -> None:
+def draw(
+    config: TrainConfig, run: RunDirectory, trainer: TrainingLoop, summaries: list[Summary], console: Console
+) -> None:
     """Learning curve, and playback of one test scene as recorded and attacked.
 
     Raises:
         RunError: The folder cannot be written.
     """
-    draw_learning(summaries, run.path / CURVE, title_of(config))
+    validated = summarise(run.records("validation"), config.seed)
+    draw_learning(validated or summaries, run.path / CURVE, title_of(config), "validation" if validated else "test")
     scene = telling_scene(run.records("evaluation"))
     if scene is None:
         return
     with console.status("drawing playback"):
         for stage, episode in trainer.replay(scene).items():
-            scenario = trainer.env.source[trainer.env.source.ids.index(scene)]
-            save_playback(scenario, episode, trainer.parts.engine.options.ego_box, run.path / f"playback_{stage}.gif")
+            save_playback(trainer.scene(scene), episode, trainer.ego_size, run.path / f"playback_{stage}.gif")
 
 
 def telling_scene(records: list[JsonDict]) -> str | None:

@@ -47,6 +47,7 @@ class TrainingProgress:
         curriculum: State dict of the curriculum.
         segments: Replay rows [start, end) of each segment file.
         failed_episodes: Training episodes that could not be played.
+        chosen, score: Step and score of the best policy so far on validation scenes; -1 before the first.
     """
 
     step: int = 0
@@ -59,21 +60,31 @@ class TrainingProgress:
     curriculum: dict[str, object] = field(default_factory=dict)
     segments: list[list[int]] = field(default_factory=list)
     failed_episodes: int = 0
+    chosen: int = -1
+    score: float = -1.0
 
 
-def _model_file(step: int) -> str:
+def model_file(step: int) -> str:
+    """Name of the file of networks and optimisers."""
     return f"model-{step}.safetensors"
 
 
-def _ego_file(step: int) -> str:
+def ego_file(step: int) -> str:
+    """Name of the file of remembered ego trajectories."""
     return f"ego-{step}.npz"
+
+
+def env_file(step: int) -> str:
+    """Name of the file of the environments' state."""
+    return f"env-{step}.npz"
 
 
 def _segment_file(start: int, end: int) -> str:
     return f"replay-{start}-{end}.npz"
 
 
-def _savez(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Write arrays, all or nothing."""
     write_atomically(path, lambda beside: np.savez(beside, allow_pickle=False, **arrays))
 
 
@@ -89,11 +100,7 @@ def save(run: Path, progress: TrainingProgress, learner: Learner, ego: Mapping[s
     Raises:
         RunError: The disk is full, or the folder cannot be written. The last checkpoint stays intact.
     """
-    folder = run / FOLDER
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make {folder}: {error}. Make the run folder writable.") from error
+    folder = make_folder(run)
     tensors = {name: tensor.clone() for name, tensor in learner.state().items()}
     memory = learner.memory
     # Rows that newer ones have overwritten are of no use any more.
@@ -101,19 +108,33 @@ def save(run: Path, progress: TrainingProgress, learner: Learner, ego: Mapping[s
     segments = [list(segment) for segment in progress.segments if segment[1] > oldest]
     start = max(segments[-1][1] if segments else oldest, oldest)
     if memory.written > start:
-        _savez(folder / _segment_file(start, memory.written), memory.rows(start, memory.written))
+        save_arrays(folder / _segment_file(start, memory.written), memory.rows(start, memory.written))
         segments.append([start, memory.written])
     progress.segments, progress.updates = segments, learner.updates
-    write_atomically(folder / _model_file(progress.step), lambda beside: save_file(tensors, beside))
-    _savez(folder / _ego_file(progress.step), ego)
+    write_atomically(folder / model_file(progress.step), lambda beside: save_file(tensors, beside))
+    save_arrays(folder / ego_file(progress.step), ego)
     write_atomically(run / MODEL_ZIP, learner.save_zip)
     write_json(folder / MANIFEST, asdict(progress))
-    _remove_others(folder, progress)
+    remove_others(folder, progress)
 
 
-def _remove_others(folder: Path, progress: TrainingProgress) -> None:
+def make_folder(run: Path) -> Path:
+    """The folder of checkpoints within a run folder.
+
+    Raises:
+        RunError: It cannot be made.
+    """
+    folder = run / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make {folder}: {error}. Make the run folder writable.") from error
+    return folder
+
+
+def remove_others(folder: Path, progress: TrainingProgress) -> None:
     """Delete files that the manifest does not name: older checkpoints, and what a kill left half-written."""
-    named = {MANIFEST, _model_file(progress.step), _ego_file(progress.step)}
+    named = {MANIFEST, model_file(progress.step), ego_file(progress.step), env_file(progress.step)}
     named |= {_segment_file(start, end) for start, end in progress.segments}
     for path in folder.iterdir():
         if path.name not in named:
@@ -133,7 +154,7 @@ def complete(run: Path, steps: int) -> bool:
     """
     if not exists(run):
         return False
-    progress = _progress(run / FOLDER)
+    progress = read_progress(run / FOLDER)
     return progress.step >= steps and progress.evaluated == progress.step
 
 
@@ -145,13 +166,13 @@ def load(run: Path, learner: Learner) -> tuple[TrainingProgress, dict[str, NDArr
         WeightsError: The networks have another architecture.
     """
     folder = run / FOLDER
-    progress = _progress(folder)
+    progress = read_progress(folder)
     try:
         with reading(folder, "a checkpoint of this training", RunError):
-            tensors, _ = read_tensors(folder / _model_file(progress.step), None, "{file} is missing.")
+            tensors, _ = read_tensors(folder / model_file(progress.step), None, "{file} is missing.")
             for start, end in progress.segments:
                 learner.memory.restore(start, _rows(folder / _segment_file(start, end), end - start))
-            ego = _arrays(folder / _ego_file(progress.step))
+            ego = finite_arrays(folder / ego_file(progress.step))
         memory = learner.memory
         first = progress.segments[0][0] if progress.segments else memory.written
         if (progress.step and not len(memory)) or first > max(memory.written - memory.capacity, 0):
@@ -167,26 +188,28 @@ def restoring(run: Path) -> AbstractContextManager[None]:
     return reading(run / FOLDER, "a checkpoint of this run. Start anew in another folder", RunError)
 
 
-def _progress(folder: Path) -> TrainingProgress:
+def read_progress(folder: Path) -> TrainingProgress:
     """What the manifest says; its numbers become names of files, and so they are numbers."""
     file = folder / MANIFEST
     with reading(file, "the manifest of a checkpoint", RunError):
         progress = TrainingProgress(**read_json(file))
         counts = (progress.step, progress.episode, progress.updates, progress.next_eval, progress.next_checkpoint)
         segments = [number for start, end in progress.segments for number in (start, end)]
-        whole = (*counts, *segments, progress.evaluated + 1, progress.failed_episodes)
+        whole = (*counts, *segments, progress.evaluated + 1, progress.failed_episodes, progress.chosen + 1)
         if not all(type(number) is int and 0 <= number < _MANY for number in whole):
             raise ValueError("a number of steps, episodes or rows is none")
         if any(last[1] != first[0] for last, first in pairwise(progress.segments)):
             raise ValueError("its segments of the replay memory do not follow one another")
         if not isinstance(progress.seconds, int | float) or not 0 <= progress.seconds < _MANY:
             raise ValueError("the seconds are no number of seconds")
+        if not isinstance(progress.score, int | float) or not -1 <= progress.score <= 1:
+            raise ValueError("the score is no share")
         if not isinstance(progress.curriculum, dict):
             raise TypeError("the curriculum is of another kind")
         return progress
 
 
-def _arrays(file: Path) -> dict[str, NDArray[np.generic]]:
+def finite_arrays(file: Path) -> dict[str, NDArray[np.generic]]:
     """Arrays that `save` wrote: not packed, and so of no more bytes than the file has, and finite."""
     arrays = read_arrays(file, MAX_SEGMENT, ratio=1.0)
     if bad := [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]:
@@ -196,7 +219,7 @@ def _arrays(file: Path) -> dict[str, NDArray[np.generic]]:
 
 def _rows(file: Path, count: int) -> dict[str, NDArray[np.generic]]:
     """The rows of a segment of the replay memory."""
-    rows = _arrays(file)
+    rows = finite_arrays(file)
     if set(rows) != set(COLUMNS) or any(len(column) != count for column in rows.values()):
         raise ValueError(f"{file.name} does not hold {count} rows of {', '.join(COLUMNS)}")
     return rows

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from harness.commands.options import Data, FitOnly, RunOptions
 from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
+from harness.training.sb3_config import SACConfig, SB3PPOConfig, SB3TD3Config
 from scenarios.sources import PROCEDURAL
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -136,8 +137,9 @@ class TrainConfig(RunOptions):
     engine: Literal["metadrive", "fast"] = "metadrive"
     """What plays training episodes: `metadrive`, one environment at about 200 steps a second with its updates, or
     `fast`, many compiled environments at once. Evaluations on test scenes are always MetaDrive's."""
-    algorithm: Literal["td3", "ppo"] = "td3"
-    """What learns: `td3` on either engine as CAT and SAGE do, or, on the fast engine, `ppo`."""
+    algorithm: Literal["td3", "ppo", "sac", "sb3-ppo"] = "td3"
+    """What learns: `td3` as CAT and SAGE do, on either engine; on the fast engine also `ppo`, and `sac` and `sb3-ppo`
+    of Stable-Baselines3."""
     environments: int = 512
     """Environments side by side, on the fast engine. Results depend on it."""
     threads: int = 2
@@ -190,6 +192,12 @@ class TrainConfig(RunOptions):
     """Options of TD3."""
     ppo: PPOConfig = PPOConfig()
     """Options of PPO."""
+    sac: SACConfig = field(default_factory=SACConfig)
+    """Options of SAC on the fast engine."""
+    sb3_td3: SB3TD3Config = field(default_factory=SB3TD3Config)
+    """Options of TD3 on the fast engine."""
+    sb3_ppo: SB3PPOConfig = field(default_factory=SB3PPOConfig)
+    """Options of Stable-Baselines3's PPO on the fast engine."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work.
@@ -198,13 +206,8 @@ class TrainConfig(RunOptions):
             ConfigError: Names the option, its value and what was expected.
         """
         for name in (
-            "steps",
-            "eval_every",
-            "checkpoint_every",
-            "train_horizon",
-            "eval_horizon",
-            "ego_drives",
-            "workers",
+            *("steps", "eval_every", "checkpoint_every", "train_horizon", "eval_horizon", "ego_drives"),
+            *("environments", "threads", "workers"),
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -228,6 +231,14 @@ class TrainConfig(RunOptions):
             )
         if self.train_split == self.test_split:
             raise ConfigError(f"--train-split and --test-split are both {self.train_split!r}. Choose two splits.")
+        if self.engine == "metadrive" and self.algorithm != "td3":
+            raise ConfigError(f"--algorithm {self.algorithm} learns on many environments: add --engine fast.")
+        if self.engine == "fast" and self.traffic != "log":
+            raise ConfigError(
+                f"--traffic {self.traffic}: the fast engine plays logged traffic. Use --engine metadrive."
+            )
+        if self.engine == "metadrive" and self.val_split is not None:
+            raise ConfigError("--val-split: the policy is chosen on validation scenes with --engine fast only.")
         if self.td3.warmup < self.td3.batch_size:
             raise ConfigError(
                 f"--td3.warmup {self.td3.warmup} is below --td3.batch-size {self.td3.batch_size}: the first update "
@@ -246,9 +257,24 @@ QUICK: Final = TrainConfig(
     td3=TD3Config(warmup=2_000, buffer_size=100_000),
 )
 """A complete run on procedural scenes in minutes."""
+BEST: Final = TrainConfig(
+    engine="fast",
+    algorithm="ppo",
+    observation="route",
+    reward="drive",
+    adversary="sage",
+    eval_adversary="sage",
+    train_horizon=90,
+    steps=3_000_000,
+    eval_every=250_000,
+    checkpoint_every=1_000_000,
+    val_split="val",
+)
+"""The strongest egos: many environments at once, an observation that shows the route, attacks by `sage`."""
 PAPER: Final = TrainConfig(eval_also_at=(50,))
 """The published experiment's size, evaluated to the scenes' ends and, as the papers' scripts do, at 50 steps."""
 PRESETS: Final[dict[str, tuple[str, TrainConfig]]] = {
+    "best": ("PPO on the fast engine against `sage`: the strongest egos, in minutes.", BEST),
     "quick": ("64 + 16 scenes, 60,000 steps: a complete run in minutes.", QUICK),
     "paper": ("1,000,000 steps, evaluated every 25,000 (CAT, SAGE).", PAPER),
 }

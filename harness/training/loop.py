@@ -28,6 +28,7 @@ from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator, Row, Stage, rows_of
 from harness.training.learner import Learner
 from harness.training.rounds import EPISODES, EVALUATION, METRICS, TrainingLoop, Watcher
+from scenarios.scenario import Scenario
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +166,20 @@ class Trainer(TrainingLoop):
         """The two evaluation episodes of one test scene with the present policy, for pictures."""
         self.parts.engine.rules = self._eval_rules
         return self.parts.evaluator.episodes(self.env.source.ids.index(scene))
+
+    def scene(self, name: str) -> Scenario:
+        """A scene of training or test."""
+        return self.env.source[self.env.source.ids.index(name)]
+
+    @property
+    def ego_size(self) -> tuple[float, float]:
+        """Length and width of the ego, m."""
+        size: tuple[float, float] = self.parts.engine.options.ego_box
+        return size
+
+    def close(self) -> None:
+        """Stop the simulator."""
+        self.parts.engine.close()
 
     def advance(self) -> None:
         """Play one training episode.

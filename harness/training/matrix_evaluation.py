@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from harness.episodes.policies import load_policy
 from harness.episodes.protocol import protocol_of
-from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import PolicyError, RunError
 from harness.executors import WorkerSetup, run_jobs
 from harness.files import file_name, read_json, write_json
@@ -19,8 +18,7 @@ from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator, Row, rows_of
 from harness.training.matrix import POLICY_FILES, MatrixConfig, TrainedCell, policy_file
 from harness.training.matrix_worker import not_shared, stand_in
-from harness.training.setup import CACHED_SCENES, make_adversary, train_and_test
-from scenarios.scenario import ScenarioSource
+from harness.training.setup import evaluation_env, make_adversary, train_and_test
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +109,7 @@ class MatrixEvaluator:
         self._adversaries = {name: make_adversary(name, config) for name in adversaries}
         _, test = train_and_test(config)
         self._scenes = len(test)
-        self._env = _environment(config, test)
+        self._env = evaluation_env(config, test, EVALUATION_SEED)
 
     def __call__(self, job: EgoJob) -> None:
         """Evaluate.
@@ -147,21 +145,6 @@ def ego_of(cell: TrainedCell) -> EgoPolicy:
     if file is None:
         raise PolicyError(f"{cell.folder} holds no policy ({' or '.join(POLICY_FILES)}): its training has not ended.")
     return load_policy(str(file), observation=cell.config.observation)
-
-
-def _environment(config: TrainConfig, test: ScenarioSource) -> RuledEnv:
-    from harness.engine.config import EngineConfig
-    from harness.engine.env import GauntletEnv
-
-    options = EngineConfig(
-        horizon=config.eval_horizon,
-        observation=config.observation,
-        reward=config.reward,
-        traffic=config.traffic,
-        cache_scenes=CACHED_SCENES,
-        seed=EVALUATION_SEED,
-    )
-    return RuledEnv(GauntletEnv(test, options), EndRules(config.eval_horizon, crash_ends=config.eval_crash_ends))
 
 
 def _file(out: Path, cell: TrainedCell, adversary: str) -> Path:

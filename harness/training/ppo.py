@@ -58,6 +58,11 @@ def _network(size: int, hidden: int, outputs: int, last_gain: float) -> nn.Seque
     return nn.Sequential(*layers)
 
 
+def _aligned(observation: Floats) -> Tensor:
+    """A copy in PyTorch's own memory: products of few rows depend, in their last bits, on where numbers lie."""
+    return torch.tensor(observation)
+
+
 @kernel
 def advantages(
     rewards: Singles,
@@ -201,7 +206,7 @@ class PPO:
     def act(self, observations: Floats) -> Floats:
         """The averaged policy's mean actions [B, 2] for observations [B, D]."""
         with torch.inference_mode():
-            return torch.tanh(self._average(torch.from_numpy(observations))).numpy()
+            return torch.tanh(self._average(_aligned(observations))).numpy()
 
     def save_policy(self, path: Path) -> None:
         """Write the averaged policy, for the ego policy `ppo`."""
@@ -280,7 +285,7 @@ class PPO:
     def evaluate(self, observation: Floats) -> tuple[Floats, Floats]:
         """Mean actions [B, 2] and values [B] of observations [B, D]."""
         with torch.inference_mode():
-            mean, value = self.model(torch.from_numpy(observation))
+            mean, value = self.model(_aligned(observation))
         return mean.numpy(), value.numpy()
 
     def update(self, batch: Collected) -> dict[str, float]:

@@ -9,9 +9,11 @@ from typing import Final
 
 from harness.commands.runs import RunDirectory
 from harness.files import Json
+from harness.interfaces import Episode
 from harness.training.checkpoint import TrainingProgress
 from harness.training.config import TrainConfig
-from harness.training.evaluation import Row
+from harness.training.evaluation import Row, Stage
+from scenarios.scenario import Scenario
 
 EPISODES, EVALUATION, METRICS, VALIDATION = "episodes", "evaluation", "metrics", "validation"
 """Names of the record files."""
@@ -110,8 +112,8 @@ class TrainingLoop(ABC):
         """
 
     @abstractmethod
-    def evaluate(self) -> list[Row]:
-        """Evaluate now, and say so in `progress.evaluated`. Empty where `stop_requested` came before the last row."""
+    def evaluate(self) -> object:
+        """Evaluate now, and say so in `progress.evaluated` unless `stop_requested` came before the last row."""
 
     @abstractmethod
     def checkpoint(self) -> None:
@@ -120,6 +122,23 @@ class TrainingLoop(ABC):
     @abstractmethod
     def advance(self) -> None:
         """One round of training."""
+
+    @abstractmethod
+    def replay(self, scene: str) -> dict[Stage, Episode]:
+        """The two evaluation episodes of one test scene with the policy that is reported, for pictures."""
+
+    @abstractmethod
+    def scene(self, name: str) -> Scenario:
+        """A test scene."""
+
+    @property
+    @abstractmethod
+    def ego_size(self) -> tuple[float, float]:
+        """Length and width of the ego, m."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop the simulator."""
 
     def run(self, after_evaluation: Callable[[], None] | None = None) -> None:
         """Train until the budget of steps is spent, or `stop_requested`.
@@ -138,7 +157,7 @@ class TrainingLoop(ABC):
             # A run that was stopped in an evaluation makes it again before it goes on.
             if not self.evaluation_due:
                 self.advance()
-            if self.evaluation_due and self._evaluate_apart():
+            if self.evaluation_due and self._evaluated():
                 progress.next_eval = (progress.step // config.eval_every + 1) * config.eval_every
                 if after_evaluation is not None:
                     after_evaluation()
@@ -166,9 +185,9 @@ class TrainingLoop(ABC):
         self.mark = (step, now)
         return (step - last_step) / max(now - last_time, 1e-9)
 
-    def _evaluate_apart(self) -> list[Row]:
-        """An evaluation is no training: it must not count in steps per second."""
+    def _evaluated(self) -> bool:
+        """Evaluate, and say whether that was completed. It is no training: it must not count in steps per second."""
         started = time.perf_counter()
-        rows = self.evaluate()
+        self.evaluate()
         self.mark = (self.mark[0], self.mark[1] + time.perf_counter() - started)
-        return rows
+        return not self.evaluation_due

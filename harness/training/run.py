@@ -24,7 +24,7 @@ from harness.training.config import TrainConfig
 from harness.training.crew_trainer import CrewTrainer
 from harness.training.evaluation import Row, summarise
 from harness.training.loop import Parts, Trainer
-from harness.training.rounds import Watcher, Watchers
+from harness.training.rounds import TrainingLoop, Watcher, Watchers
 from harness.training.tensorboard import TensorBoardWatcher
 
 
@@ -38,21 +38,26 @@ def train(config: TrainConfig, session: Session) -> int:
         GauntletError: Anything that the user can do something about.
     """
     with session.open_run(config) as run:
-        with session.news.status("opening scenes, starting the simulator"):
-            parts = setup.build(config, run)
-        note_left_out(session.say, [parts.engine.source], run.path)
+        trainer = _vector_trainer(config, run, session) if config.engine == "fast" else _trainer(config, run, session)
         try:
             with bars(session.console) as shown:
                 watchers = Watchers([BarWatcher(shown, config.steps, session)])
-                trainer = make_trainer(config, run, parts, watchers)
+                trainer.watcher = watchers
                 code = _run(trainer, watchers, run, session)
             report(config, run, trainer, session.console)
         finally:
-            parts.engine.close()
+            trainer.close()
     return code
 
 
-def make_trainer(config: TrainConfig, run: RunDirectory, parts: Parts, watcher: Watcher) -> Trainer:
+def _trainer(config: TrainConfig, run: RunDirectory, session: Session) -> TrainingLoop:
+    with session.news.status("opening scenes, starting the simulator"):
+        parts = setup.build(config, run)
+    note_left_out(session.say, [parts.engine.source], run.path)
+    return make_trainer(config, run, parts)
+
+
+def make_trainer(config: TrainConfig, run: RunDirectory, parts: Parts, watcher: Watcher | None = None) -> Trainer:
     """What trains with TD3 on MetaDrive: alone, or with workers."""
     if config.workers == 1:
         return Trainer(config, run, parts, watcher)
@@ -60,7 +65,18 @@ def make_trainer(config: TrainConfig, run: RunDirectory, parts: Parts, watcher: 
     return CrewTrainer(config, run, parts, workers, watcher)
 
 
-def _run(trainer: Trainer, watchers: Watchers, run: RunDirectory, session: Session) -> int:
+def _vector_trainer(config: TrainConfig, run: RunDirectory, session: Session) -> TrainingLoop:
+    # Imported here: the fast engine and its compiler are of no use to a run on MetaDrive.
+    from harness.training.vector_loop import VectorTrainer
+    from harness.training.vector_setup import build_vector
+
+    with session.news.status("opening and packing scenes"):
+        parts = build_vector(config, run)
+    note_left_out(session.say, [parts.episodes.source, parts.test], run.path)
+    return VectorTrainer(config, run, parts)
+
+
+def _run(trainer: TrainingLoop, watchers: Watchers, run: RunDirectory, session: Session) -> int:
     """Train until the budget is spent or a signal comes."""
     trainer.resume()
     if trainer.config.tensorboard:
@@ -75,7 +91,7 @@ def _run(trainer: Trainer, watchers: Watchers, run: RunDirectory, session: Sessi
 
 
 @contextmanager
-def stopping_politely(trainer: Trainer, session: Session) -> Iterator[list[int]]:
+def stopping_politely(trainer: TrainingLoop, session: Session) -> Iterator[list[int]]:
     """Let the first Ctrl-C (SIGTERM, SIGHUP) end the run after a checkpoint, and the second end it at once.
 
     Yields the signals that came.
@@ -126,6 +142,10 @@ class BarWatcher(Watcher):
     def evaluated(self, step: int, rows: list[Row]) -> None:
         """Print the evaluation's line."""
         self._session.say(evaluation_line(step, rows))
+
+    def validated(self, step: int, rows: list[Row], chosen: bool) -> None:
+        """Print the validation's line."""
+        self._session.say(f"{evaluation_line(step, rows)}  ·  validation{', best so far' if chosen else ''}")
 
 
 def evaluation_line(step: int, rows: Sequence[Row]) -> str:

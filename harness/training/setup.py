@@ -121,8 +121,24 @@ def scenes_of(config: TrainConfig, split: str, scenes: str | None) -> ScenarioSo
     )
 
 
+def evaluation_env(config: TrainConfig, test: ScenarioSource, seed: int) -> RuledEnv:
+    """MetaDrive with the rules of the evaluation, over test scenes."""
+    from harness.engine.config import EngineConfig
+    from harness.engine.env import GauntletEnv
+
+    options = EngineConfig(
+        horizon=config.eval_horizon,
+        observation=config.observation,
+        reward=config.reward,
+        traffic=config.traffic,
+        cache_scenes=CACHED_SCENES,
+        seed=seed,
+    )
+    return RuledEnv(GauntletEnv(test, options), EndRules(config.eval_horizon, crash_ends=config.eval_crash_ends))
+
+
 def check_disjoint(train: ScenarioSource, test: ScenarioSource) -> None:
-    """Refuse to test on what was trained on.
+    """Refuse to judge on what was trained or chosen on.
 
     Raises:
         ConfigError: A scene is in both.
@@ -130,19 +146,22 @@ def check_disjoint(train: ScenarioSource, test: ScenarioSource) -> None:
     both = sorted(set(train.ids) & set(test.ids))
     if both:
         raise ConfigError(
-            f"{len(both)} scenes are in both the training and the test split, for example {both[0]!r}. "
+            f"{len(both)} scenes are in two of the splits for training, validation and test, for example {both[0]!r}. "
             "Choose splits that share none."
         )
 
 
-def write_scene_list(run: RunDirectory, train: ScenarioSource, test: ScenarioSource) -> None:
+def write_scene_list(
+    run: RunDirectory, train: ScenarioSource, test: ScenarioSource, val: ScenarioSource | None = None
+) -> None:
     """Record which scenes were used, and which files were left out and why."""
     rejected: dict[str, str] = {}
-    for source in (train, test):
+    sources = [source for source in (train, val, test) if source is not None]
+    for source in sources:
         inner: object = source
         while hasattr(inner, "source"):
             inner = inner.source
         rejected |= {item.path.name: item.reason for item in getattr(inner, "rejected", ())}
-    unfit = reasons(item for source in (train, test) for item in left_out(source))
-    used = {"train": train.ids, "test": test.ids}
+    unfit = reasons(item for source in sources for item in left_out(source))
+    used = {"train": train.ids, "test": test.ids} | ({} if val is None else {"val": val.ids})
     write_json(run.path / "scenes.json", {**used, "rejected": rejected, "left_out": unfit})

@@ -26,14 +26,17 @@ class VectorLearner(Protocol):
     """Learns in rounds: collects steps in the vector environment that it was built with, then updates.
 
     Attributes:
-        steps_done: Environment steps so far, of all environments together.
         policy_name: Registry name of the ego policy that reads what `save_policy` writes.
         policy_file: Name of that file.
     """
 
-    steps_done: int
     policy_name: str
     policy_file: str
+
+    @property
+    def steps_done(self) -> int:
+        """Environment steps so far, of all environments together."""
+        ...
 
     def round(self) -> dict[str, float]:
         """Collect and update; returns losses and whatever else is worth a curve."""

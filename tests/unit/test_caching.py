@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from harness.caching import ArrayFolder, Lru, use_cached
+from harness.caching import ArrayFolder, Lru, remove_unused, use_cached
 
 
 def test_the_least_recently_used_goes_first():
@@ -84,3 +84,17 @@ def test_a_folder_that_cannot_be_written_is_told_of_once(tmp_path, caplog):
     for key in ("a", "b"):
         assert folder.get(key, lambda: {"x": np.ones(2)}, lambda arrays: True)["x"].sum() == 2
     assert [record.message[:22] for record in caplog.records] == ["nothing more is kept i"]
+
+
+def test_folders_that_nobody_uses_go(tmp_path):
+    old, used = tmp_path / "old", tmp_path / "used"
+    old.mkdir()
+    (old / "file").write_text("x")
+    os.utime(old, (0, 0))
+    remove_unused(tmp_path / "none", tmp_path / "none" / "used")
+    remove_unused(tmp_path, used)
+    assert not old.exists()
+    used.mkdir()
+    os.utime(used, (0, 0))
+    remove_unused(tmp_path, used)
+    assert used.stat().st_mtime > 1e9

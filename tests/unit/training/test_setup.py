@@ -29,7 +29,7 @@ def test_presets_are_the_published_numbers() -> None:
     assert (PAPER.train_horizon, PAPER.eval_horizon, PAPER.eval_every) == (50, None, 25_000)
     assert not td3.timeouts_terminal
     assert (QUICK.data, QUICK.train_scenes, QUICK.test_scenes) == ("procedural", "64", "16")
-    assert set(PRESETS) == {"quick", "paper"}
+    assert set(PRESETS) == {"best", "quick", "paper"}
 
 
 def test_a_configuration_survives_its_run_file() -> None:

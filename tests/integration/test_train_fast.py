@@ -1,0 +1,145 @@
+"""Training on the fast engine end to end: files, the chosen policy, and a run that is stopped and goes on exactly."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+from safetensors.numpy import load_file
+
+from harness import registry
+from harness.commands.runs import RunDirectory
+from harness.commands.scaffold import Session
+from harness.errors import ConfigError, RunError
+from harness.training import checkpoint, vector_checkpoint
+from harness.training.config import PRESETS, PPOConfig, TrainConfig
+from harness.training.evaluation import Row
+from harness.training.run import train
+from harness.training.validation import driving_score
+from harness.training.vector_loop import VectorTrainer
+from harness.training.vector_setup import build_vector
+from tests.integration.test_train_ego import data  # noqa: F401  # A fixture: scenes on disk.
+
+EVERY = 8 * 16
+
+
+@pytest.fixture(scope="module")
+def config(data) -> TrainConfig:  # noqa: F811
+    best = PRESETS["best"][1]
+    return replace(
+        best,
+        data=str(data),
+        adversary="rule",
+        eval_adversary="rule",
+        curriculum="constant?probability=0.5",
+        environments=8,
+        threads=1,
+        steps=6 * EVERY,
+        eval_every=2 * EVERY,
+        checkpoint_every=2 * EVERY,
+        val_split="train",
+        val_scenes="#0,#2",
+        pictures=False,
+        tensorboard=False,
+        ppo=PPOConfig(steps=16, minibatch=64, hidden=16),
+    )
+
+
+def records(folder, name):
+    rows = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "steps_per_second"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert train(replace(config, out=folder), Session("train_ego", Console(quiet=True), Console(quiet=True))) == 0
+    return folder
+
+
+def test_a_run_leaves_what_it_promises_and_reports_the_chosen_policy(config, whole):
+    scenes = json.loads((whole / "scenes.json").read_text())
+    assert sorted(scenes["train"]) == ["b", "d"]
+    assert sorted(scenes["val"]) == ["a", "c"]
+    progress = checkpoint.read_progress(whole / checkpoint.FOLDER)
+    assert (progress.step, progress.evaluated) == (config.steps, config.steps)
+    assert checkpoint.complete(whole, config.steps)
+    validated = [Row(**row) for row in records(whole, "validation")]
+    steps = sorted({row.step for row in validated})
+    assert steps == [256, 512, 768]
+    scores = {step: driving_score([row for row in validated if row.step == step]) for step in steps}
+    assert progress.score == max(scores.values())
+    assert progress.chosen == min(step for step in steps if scores[step] == progress.score)
+    tested = [Row(**row) for row in records(whole, "evaluation")]
+    assert {row.step for row in tested} == {progress.chosen}
+    assert sorted((row.scene, row.stage) for row in tested) == [
+        *(("e", "adversarial"), ("e", "normal"), ("f", "adversarial"), ("f", "normal"))
+    ]
+    assert not [row.error for row in tested if row.error]
+    assert (whole / "results.md").exists()
+    policy = registry.make("policy", "ppo", path=whole / "policy.safetensors")
+    assert policy.observation == "route"
+    metrics = records(whole, "metrics")
+    assert len(metrics) == 6
+    assert any(row.get("attacked", 0) > 0 for row in metrics)
+
+
+def test_a_run_that_is_stopped_goes_on_exactly(config, whole, tmp_path):
+    config = replace(config, out=tmp_path / "run")
+    with RunDirectory.create(config.out, "train_ego", asdict(config)) as run:
+        parts = build_vector(config, run)
+        trainer = VectorTrainer(config, run, parts)
+
+        def stop_in_the_third_round(record):
+            trainer.stop_requested = record["step"] == 3 * EVERY
+
+        trainer.watcher.metrics = stop_in_the_third_round
+        trainer.run()
+        assert trainer.progress.step == 3 * EVERY
+        assert not trainer.finished
+        trainer.close()
+        again = VectorTrainer(config, run, build_vector(config, run))
+        again.resume()
+        again.run()
+        again.close()
+        file = config.out / checkpoint.FOLDER / checkpoint.env_file(config.steps)
+        file.write_bytes(file.read_bytes()[:1000])
+        with pytest.raises(RunError, match="Start anew"):
+            vector_checkpoint.load(config.out, parts.learner, parts.env, parts.episodes)
+    for name in ("metrics", "validation", "evaluation"):
+        assert records(config.out, name) == records(whole, name), name
+    mine, theirs = (load_file(folder / "policy.safetensors") for folder in (config.out, whole))
+    assert mine.keys() == theirs.keys()
+    assert all(np.array_equal(tensor, theirs[name]) for name, tensor in mine.items())
+
+
+def test_the_score_of_a_policy_by_hand():
+    def row(stage, completion, **more):
+        return Row(0, stage, "s", completion=completion, **{"collision": 0.0, **more})
+
+    rows = [
+        row("normal", 1.0),
+        row("normal", 0.5, collision=1.0),
+        row("adversarial", 0.8),
+        row("adversarial", 0.9, off_road=True),
+        Row(0, "adversarial", "s", error="no"),
+    ]
+    assert driving_score(rows) == pytest.approx((0.5 + 0.4) / 2)
+    assert driving_score([]) == 0.0
+    assert np.isfinite(driving_score(rows[:1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"engine": "metadrive"}, "--engine fast"),
+        ({"traffic": "idm-path"}, "--traffic"),
+        ({"environments": 0}, "--environments"),
+        ({"engine": "metadrive", "algorithm": "td3"}, "--val-split"),
+    ],
+)
+def test_what_the_engine_cannot_do_is_refused(options, says):
+    with pytest.raises(ConfigError, match=says):
+        replace(PRESETS["best"][1], **options)
