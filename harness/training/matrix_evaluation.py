@@ -58,7 +58,7 @@ def evaluate(
         By run and label of the attack: two rows per test scene and horizon. A run whose policy cannot be used has none.
 
     Raises:
-        GauntletError: An adversary or the scenes cannot be used.
+        GauntletError: An adversary or the scenes cannot be used, or the workers do not share the folder.
     """
     wanted = [EgoJob(cell, attack) for cell in cells for attack in attacks_of(config)]
     found = {(job.cell.name, job.attack.label): _kept(_file(out, job)) for job in wanted}
@@ -75,6 +75,8 @@ def evaluate(
                 logger.warning("%s is left out of the tables: %s", cell.name, result.error)
             else:
                 found[cell.name, attack.label] = _kept(_file(out, result.job))
+                if found[cell.name, attack.label] is None:
+                    raise RunError(f"a worker evaluated {result.job}, but there is no result. {not_shared(out)}")
             if progress is not None:
                 progress(done, len(missing))
     return {key: rows for key, rows in found.items() if rows is not None}

@@ -13,6 +13,7 @@ from harness.commands.runs import in_use
 from harness.commands.scaffold import Session
 from harness.drawing.curves import draw_methods
 from harness.errors import ConfigError, PolicyError, RunError
+from harness.executors import JobResult
 from harness.metrics.paired import crossed_difference
 from harness.report.matrix_tables import crossplay_grid, crossplay_table, markdown
 from harness.training import matrix_evaluation, matrix_run, matrix_worker
@@ -309,6 +310,28 @@ def test_evaluations_are_made_once(tmp_path) -> None:
     found = evaluate([cell], MatrixConfig(evaluate_against=("cat",)), tmp_path)[cell.name, "cat"]
     assert [row.collision for row in found] == [1.0, 0.0, 1.0, 0.0]
     assert np.isnan(found[0].speed)
+
+
+def test_an_evaluation_is_left_out_where_it_failed_and_nothing_else_passes_for_one(tmp_path, monkeypatch, caplog):
+    found = matrix(tmp_path, adversary=("none", "rule"), ablate=())
+    config = MatrixConfig(evaluate_against=("cat",))
+    errors = {"none-seed0": "PolicyError: too wide", "rule-seed0": ""}
+
+    def fake(jobs, *_):
+        for job in jobs:
+            if not errors[job.cell.name]:
+                matrix_evaluation.write_json(
+                    matrix_evaluation._file(tmp_path, job), [_plain(row) for row in rows([1.0])]
+                )
+            yield JobResult(job, None, errors[job.cell.name], 2)
+
+    monkeypatch.setattr(matrix_evaluation, "run_jobs", fake)
+    assert list(evaluate(found, config, tmp_path)) == [("rule-seed0", "cat")]
+    assert "none-seed0 is left out of the tables: PolicyError: too wide" in caplog.text
+    monkeypatch.setattr(matrix_evaluation, "write_json", lambda *_: None)
+    errors["none-seed0"] = ""
+    with pytest.raises(RunError, match="evaluated none-seed0, attacked by cat, but there is no result"):
+        evaluate(found, config, tmp_path)
 
 
 @pytest.mark.parametrize(
