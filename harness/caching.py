@@ -124,10 +124,11 @@ class ArrayFolder:
     Args:
         folder: Where; it is made when something is written.
         limit: Bytes of all files together. Each process checks them after it has written a twentieth of that.
+        largest: Bytes of one of them.
     """
 
-    def __init__(self, folder: Path, limit: int = MAX_FOLDER) -> None:
-        self.folder, self.limit = folder, limit
+    def __init__(self, folder: Path, limit: int = MAX_FOLDER, largest: int = MAX_FILE) -> None:
+        self.folder, self.limit, self.largest = folder, limit, largest
         self._unchecked: float = limit
         self._writes = True
 
@@ -141,7 +142,7 @@ class ArrayFolder:
         """
         path = self.folder / f"{key}.npz"
         with contextlib.suppress(RunError):
-            if path.exists() and fits(found := read_arrays(path, MAX_FILE)):
+            if path.exists() and fits(found := read_arrays(path, self.largest)):
                 # The time of change tells when it was last used.
                 with contextlib.suppress(OSError):
                     os.utime(path)

@@ -77,7 +77,7 @@ class Stock:
             scene = context.scenario
             content = _DIGESTS.get(scene, "content", lambda: contents(scene))
             name = hashlib.sha256(json.dumps([content, key, self._maker(), code_digest()]).encode()).hexdigest()[:32]
-            found = self._folder.get(name, make, lambda arrays: _fits(arrays, scene.num_steps))
+            found = self._folder.get(name, make, lambda arrays: fits(arrays, scene.num_steps))
         for array in found.values():
             array.setflags(write=False)
         return found
@@ -96,7 +96,7 @@ def _plain(value: object) -> object:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
-def _fits(arrays: Arrays, steps: int) -> bool:
+def fits(arrays: Arrays, steps: int) -> bool:
     """Whether arrays of a file have the shapes and kinds of an entry."""
     states = arrays.get("states")
     if states is None or states.ndim != 3 or states.shape[1:] != (steps, STATE):

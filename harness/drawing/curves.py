@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,7 +195,9 @@ def _both(curves: Sequence[MethodCurve], name: str) -> tuple[float, float]:
     known = drawn[np.isfinite(drawn)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     room = 0.05 * (high - low)
-    return (min(max(low - room, 0.0), 0.9), 1.0) if name == "completion" else (0.0, high + room or 1.0)
+    if name == "completion":
+        return min(max(low - room, 0.0), 0.9), 1.0
+    return 0.0, min(high + room, 1.02 if name != "speed" else math.inf) or 1.0
 
 
 def draw_prior_training(rows: Sequence[Row], baseline: Mapping[str, float], path: Path) -> None:

@@ -1,13 +1,14 @@
 """Packed scenes of a source: packed by processes of their own, kept in the user's cache, read back in milliseconds.
 
-A packed scene is kept under a name that follows from what the scene holds, the options, the versions of what simulates
-it, and `FORMAT`. Where the scene comes from a file, that name is noted under what is known of the file, so that the
-file need not be read again. What is damaged is made anew.
+A packed scene is kept under a name that follows from what the scene holds, the options, and the code and versions of
+what packs it. Where the scene comes from a file, that name is noted under what is known of the file, so that the file
+need not be read again. What is damaged is made anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import logging
@@ -15,15 +16,15 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from harness.caching import cache_folder, use_cached
+from harness.caching import ArrayFolder, Arrays, cache_folder, use_cached
 from harness.errors import GauntletError, RunError, ScenarioError, told
 from harness.fast.made_for import check_metadrive, installed
 from harness.fast.scenes import PackedScenes, Scenes, is_sound, joined
-from harness.files import MEGABYTE, read_arrays, read_bounded, write_arrays, write_text
+from harness.files import MEGABYTE, read_bounded, write_text
 from scenarios.digest import scene_digest
 from scenarios.fresh_processes import outcomes, processors
 from scenarios.importing import Watch
@@ -31,14 +32,14 @@ from scenarios.indexing.facts import states_of
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.selection import LeftOut
 
-FORMAT: Final = 2
-"""Raise it when scenes are packed or read differently than before."""
+CODE: Final = ("engine/*.py", "fast/packing.py", "fast/scenes.py")
+"""Sources, below `harness/`, that decide what a pack holds."""
 LIMIT_S: Final = 300.0
 """Longest time to pack one scene, s; the largest published ones take a few."""
 _FEW: Final = 12
 """So many scenes are packed here: another process takes longer to start."""
 _LARGEST: Final = 500 * MEGABYTE
-"""Bytes of a packed scene; one of WOMD has one or two million."""
+"""Bytes of a packed scene; one of WOMD has half a million."""
 _ORIGIN: Final = "origin"
 
 _LOG = logging.getLogger(__name__)
@@ -51,13 +52,14 @@ class PackTask(NamedTuple):
         number: Index in the source.
         scenario: The scene.
         static_vehicles: Whether vehicles that never move are present.
-        file: Where the pack is kept.
+        folder, name: Where the pack is kept.
     """
 
     number: int
     scenario: Scenario
     static_vehicles: bool
-    file: Path
+    folder: Path
+    name: str
 
 
 def packed_scenes(
@@ -93,7 +95,7 @@ def packed_scenes(
         elif first:
             function, tasks = f"{pack_task.__module__}:{pack_task.__name__}", itertools.chain(first, missing)
             for task, answer, failure in outcomes(function, tasks, workers or processors(), LIMIT_S):
-                packer.take(task, PackAnswer(f"packing it {failure}") if failure else answer)
+                packer.take(task, f"packing it {failure}" if failure else answer)
         return packer.all()
 
 
@@ -119,34 +121,41 @@ def _cache() -> Iterator[Path]:
         yield Path(passing)
 
 
-class PackAnswer(NamedTuple):
-    """What came of a task; the pack itself is in its file, because pipes hold little.
+def pack_task(task: PackTask) -> str:
+    """Pack a scene into its file; returns why it cannot be simulated, or an empty text.
 
-    Attributes:
-        reason: Why the scene cannot be simulated, or empty.
-        unwritten: Why the file could not be written, or empty.
+    The pack is not returned, because pipes hold little.
     """
-
-    reason: str = ""
-    unwritten: str = ""
-
-
-def pack_task(task: PackTask) -> PackAnswer:
-    """Pack a scene into its file."""
     # Imported here, in processes of their own: it brings the simulator with it.
     from harness.fast.packing import pack_scenario
 
     try:
         packed = pack_scenario(task.scenario, static_vehicles=task.static_vehicles)
     except GauntletError as error:
-        return PackAnswer(str(error))
+        return str(error)
     except Exception as error:  # noqa: BLE001 (whatever is wrong with one scene is no matter of the others)
-        return PackAnswer(told(error))
-    try:
-        write_arrays(task.file, {**packed.scenes._asdict(), _ORIGIN: packed.origins[0]})
-    except RunError as error:
-        return PackAnswer(unwritten=str(error))
-    return PackAnswer()
+        return told(error)
+    arrays = {**packed.scenes._asdict(), _ORIGIN: packed.origins[0]}
+    ArrayFolder(task.folder, largest=_LARGEST).get(task.name, lambda: arrays, lambda found: False)
+    return ""
+
+
+@functools.cache
+def _code_digest() -> str:
+    """A check sum of the sources that decide what a pack holds."""
+    root, found = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(path for pattern in CODE for path in root.glob(pattern)):
+        found.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
+
+
+def _fits(arrays: Arrays) -> bool:
+    """Whether arrays of a file are a pack that kernels can read."""
+    origin = arrays.get(_ORIGIN)
+    if origin is None or origin.shape != (2,) or origin.dtype != np.float64:
+        return False
+    named = {name: array for name, array in arrays.items() if name != _ORIGIN}
+    return set(named) == set(Scenes._fields) and is_sound(Scenes(**named))
 
 
 class _Packer:
@@ -156,16 +165,17 @@ class _Packer:
         self, source: ScenarioSource, folder: Path, static_vehicles: bool, left_out: list[LeftOut] | None
     ) -> None:
         self._source, self._folder, self._static, self._left_out = source, folder, static_vehicles, left_out
-        self._made_with = (FORMAT, static_vehicles, *installed())
+        self._packs = ArrayFolder(folder, largest=_LARGEST)
+        self._made_with = (_code_digest(), static_vehicles, *installed())
         self._states = list(states_of(source, range(len(source))))
         self._found: dict[int, PackedScenes] = {}
 
     def missing(self, watch: Watch) -> Iterator[PackTask]:
         """Scenes to pack; the others are taken from the cache."""
-        use_cached(self._folder / "new.npz", "packed/*.note")
+        use_cached(self._folder / "new.note")
         for index in watch(range(len(self._source))):
             noted = self._noted(index)
-            packed = None if noted is None else self._read(index, self._file(noted))
+            packed = None if noted is None else self._read(index, noted)
             if packed is None:
                 try:
                     scenario = self._source[index]
@@ -173,21 +183,21 @@ class _Packer:
                     self._refuse(index, str(error))
                     continue
                 name = scene_digest(scenario, *self._made_with)
-                packed = self._read(index, self._file(name))
+                packed = self._read(index, name)
                 if packed is None:
-                    yield PackTask(index, scenario, self._static, self._file(name))
+                    yield PackTask(index, scenario, self._static, self._folder, name)
                 if name != noted:
                     self._note(index, name)
             if packed is not None:
                 self._found[index] = packed
 
-    def take(self, task: PackTask, answer: PackAnswer) -> None:
-        """Take what a process made of a scene."""
-        if answer.unwritten:
-            raise RunError(answer.unwritten)
-        packed = None if answer.reason else self._read(task.number, task.file)
-        if packed is None:
-            self._refuse(task.number, answer.reason or f"{task.file} was damaged at once")
+    def take(self, task: PackTask, reason: str) -> None:
+        """Take what a process made of a scene; `reason` says why it cannot be simulated, if so."""
+        packed = None if reason else self._read(task.number, task.name)
+        if reason:
+            self._refuse(task.number, reason)
+        elif packed is None:
+            raise RunError(f"the packed scene {task.scenario.id} cannot be kept in {self._folder}. Free some space.")
         else:
             self._found[task.number] = packed
 
@@ -204,23 +214,14 @@ class _Packer:
         _LOG.warning("left out %s: %s", name, reason)
         self._left_out.append(LeftOut(name, reason))
 
-    def _file(self, name: str) -> Path:
-        return self._folder / f"{name}.npz"
-
-    def _read(self, index: int, file: Path) -> PackedScenes | None:
-        """The pack that is kept there, or None where there is none, or a damaged one."""
-        if not file.exists():
-            return None
-        use_cached(file)
+    def _read(self, index: int, name: str) -> PackedScenes | None:
+        """The pack of this name, or None where there is none, or a damaged one."""
         try:
-            arrays: dict[str, Any] = read_arrays(file, _LARGEST)
-            origin = arrays.pop(_ORIGIN)
-            scenes = Scenes(**arrays)
-        except (RunError, KeyError, TypeError) as error:
-            _LOG.info("%s is packed again: %s", self._source.ids[index], error)
+            arrays = dict(self._packs.get(name, _raise_missing, _fits))
+        except KeyError:
             return None
-        sound = is_sound(scenes) and origin.shape == (2,) and origin.dtype == np.float64
-        return PackedScenes((self._source.ids[index],), origin[None], scenes) if sound else None
+        origin = arrays.pop(_ORIGIN)
+        return PackedScenes((self._source.ids[index],), origin[None], Scenes(**arrays))
 
     def _place(self, index: int) -> Path | None:
         """Where the name of a scene's pack is noted; None where nothing is known of its file."""
@@ -246,3 +247,7 @@ class _Packer:
         if place is not None:
             with contextlib.suppress(RunError):
                 write_text(place, name)
+
+
+def _raise_missing() -> Arrays:
+    raise KeyError("it is not there")

@@ -86,7 +86,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         self._horizons = steps - 1 if self.options.horizon is None else np.full(len(packed), self.options.horizon)
         size = SENSORS[self.options.observation].size
         self.fleet = make_fleet(environments, self.scenes, size, int(max(self._horizons.max() + 1, steps.max())))
-        self._rules = rules_of(self.options)
+        self.rules = rules_of(self.options)
         self._given = episodes
         self._episodes: Episodes | None = episodes
         self._begun = False
@@ -162,10 +162,10 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
     def _advance(self, actions: NDArray[np.float64]) -> None:
         ends = np.linspace(0, self.num_envs, self._threads + 1).astype(int).tolist()
         if self._pool is None:
-            step_range(self.scenes, self.fleet, self._rules, actions, 0, self.num_envs)
+            step_range(self.scenes, self.fleet, self.rules, actions, 0, self.num_envs)
             return
         waiting = [
-            self._pool.submit(step_range, self.scenes, self.fleet, self._rules, actions, first, last)
+            self._pool.submit(step_range, self.scenes, self.fleet, self.rules, actions, first, last)
             for first, last in itertools.pairwise(ends)
         ]
         for done in waiting:
@@ -215,7 +215,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         for environment, play in zip(which.tolist(), drawn, strict=True):
             self._plays[environment] = play
             self._set(environment, play)
-        begin(self.scenes, self.fleet, self._rules, which)
+        begin(self.scenes, self.fleet, self.rules, which)
         self._first[which], self._sums[which] = -1, 0.0
         self._note(which)
 

@@ -31,8 +31,14 @@ class PerfConfig(AllDataOptions):
     compared); it must look at its observation alone."""
     fast_observation: ObservationName = "cat"
     """Observation that is compared where no system under test is given."""
+    fast_blocks: int = 5
+    """Alternating passes for the rates of the fast engine; 0 skips them."""
+    fast_train_steps: int = 150_000
+    """Environment steps of PPO on the fast engine for its training rate; 0 skips it."""
     train_steps: int = 3_000
     """Environment steps (one TD3 update each) for the training rate; 0 skips it."""
+    worker_steps: int = 3_000
+    """Environment steps of the same training by one worker and by two, for the ratio of their rates; 0 skips it."""
     attack_sample: int = 20
     """Number of scenes to attack per adversary; 0 skips the attacks."""
     episodes: int = 2_000
@@ -51,6 +57,7 @@ class PerfConfig(AllDataOptions):
             ConfigError: A number is too small.
         """
         at_least(1, sample=self.sample, blocks=self.blocks, horizon=self.horizon, episode_steps=self.episode_steps)
-        at_least(0, fast_sample=self.fast_sample)
+        at_least(0, fast_sample=self.fast_sample, fast_blocks=self.fast_blocks, worker_steps=self.worker_steps)
+        at_least(0, fast_train_steps=self.fast_train_steps)
         at_least(0, exact_sample=self.exact_sample, train_steps=self.train_steps, attack_sample=self.attack_sample)
         at_least(0, episodes=self.episodes, seed=self.seed)

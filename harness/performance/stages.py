@@ -12,9 +12,11 @@ from harness.performance.against_fast import measure_fast_agreement
 from harness.performance.against_stock import measure_differences, measure_speed
 from harness.performance.attacks import measure_attacks
 from harness.performance.config import PerfConfig
+from harness.performance.fast_rates import measure_fast_speed, measure_fast_training
 from harness.performance.memory import measure_memory
 from harness.performance.sample import spread
 from harness.performance.training import measure_training
+from harness.performance.workers import measure_workers
 
 Measured = dict[str, object]
 """`config`, `provenance`, `scenes` (their number), and what the measurements return."""
@@ -48,7 +50,10 @@ def measure(config: PerfConfig, tell: Callable[[str], None]) -> Measured:
             config.fast_sample,
             lambda: measure_fast_agreement(source, config, tell),
         ),
+        ("speed of the fast engine", config.fast_blocks, lambda: measure_fast_speed(scenes, config)),
+        ("training on the fast engine", config.fast_train_steps, lambda: measure_fast_training(scenes, config)),
         ("training", config.train_steps, lambda: measure_training(scenes, config)),
+        ("training with workers", config.worker_steps, lambda: measure_workers(config)),
         ("attacks", config.attack_sample, lambda: measure_attacks(source, config)),
         ("memory", config.episodes, lambda: measure_memory(scenes, config)),
     ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from harness.episodes.protocol import protocol_of
 from harness.report.tables import DASH, Column, Table, TableRow
+from harness.training.config import TrainConfig
 from harness.training.evaluation import COLUMNS, STAGES
 from harness.training.matrix_scores import EITHER, ENDINGS, SPEED_TOLERANCE, TESTED, MatrixComparison, Scores
 
@@ -25,11 +27,28 @@ HELD_OUT: Final = " (held out)"
 _CONDITION: Final = "attacked by"
 
 
+def heading(config: TrainConfig) -> str:
+    """What every figure of a matrix rests on, as Markdown."""
+    logged = protocol_of(config.protocol).attack_logged_ego
+    target = "the logged drive" if logged else "each ego's own undisturbed drive in the scene"
+    egos = f"{config.algorithm} on the engine `{config.engine}`, {config.steps:,} steps"
+    sees = f"observation `{config.observation}`, reward `{config.reward}`"
+    return (
+        f"# Egos and adversaries\n\nAll egos: {egos}, {sees}. Measured in MetaDrive; attacks of intensity "
+        f"{config.eval_intensity:g}, planned against {target} unless a title says otherwise (protocol "
+        f"`{config.protocol}`).\n"
+    )
+
+
 def title(table: Scores) -> str:
     """What a table shows."""
     if table.stage == "normal":
-        return "Trained egos on test scenes as recorded (SAGE table 8)"
-    return f"Trained egos on test scenes attacked by {table.adversary} (SAGE table 3)"
+        return f"Trained egos on test scenes as recorded{_cut(table)} (SAGE table 8)"
+    return f"Trained egos on test scenes attacked by {table.adversary}{_cut(table)} (SAGE table 3)"
+
+
+def _cut(table: Scores) -> str:
+    return f", {table.horizon} steps" if table.horizon else ""
 
 
 def matrix_table(tables: Sequence[Scores], columns: Sequence[Column] = COLUMNS) -> Table:
@@ -116,5 +135,5 @@ def crossplay_grid(conditions: Sequence[Sequence[Scores]], held_out: Sequence[st
 def condition(table: Scores, held_out: Sequence[str]) -> str:
     """What a table's episodes met."""
     if table.stage == "normal":
-        return f"{DASH} ({STAGES['normal']})"
-    return table.adversary + (HELD_OUT if table.adversary in held_out else "")
+        return f"{DASH} ({STAGES['normal']}){_cut(table)}"
+    return table.adversary + (HELD_OUT if table.adversary in held_out else "") + _cut(table)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from harness.commands.configs import at_least
 from harness.commands.options import RunOptions, WorkerOptions
 from harness.commands.runs import RUN_FILE, RunDirectory, read_records
 from harness.commands.scaffold import check_same
+from harness.episodes.protocol import protocol_of
 from harness.errors import ConfigError, RunError
 from harness.files import file_name
 from harness.specs import parse
@@ -20,7 +21,10 @@ AXES: Final = ("frequency_axis", "intensity_axis")
 """Curricula in which one axis of the dual-axis curriculum is held at its final value."""
 POLICY_FILES: Final = ("policy.safetensors", "policy.zip")
 """Names of the file in which runs leave their policy."""
-MATRIX_MAY_DIFFER: Final = ("adversary", "ablate", "seed", "evaluate_against", "executor", "workers", "timeout")
+MATRIX_MAY_DIFFER: Final = (
+    *("adversary", "ablate", "seed", "evaluate_against", "against_log"),
+    *("executor", "workers", "timeout"),
+)
 """Options in which a resumed matrix may differ: only what is missing is trained and evaluated."""
 
 
@@ -36,6 +40,9 @@ class MatrixConfig(RunOptions, WorkerOptions):
     """One run per seed and row of the tables. Seeds that are added later only train what is missing."""
     evaluate_against: tuple[str, ...] = ("sage", "cat")
     """Adversaries of the final evaluation, the same for every ego (SAGE: itself with w_adv = 1)."""
+    against_log: bool = False
+    """Evaluate every adversary a second time with attacks that are planned against the logged drive, not the ego's own,
+    as the papers' code does. With `--train.protocol as-published` all attacks are, and this changes nothing."""
     timeout: float | None = None
     """Longest time for one attempt of one run, s (no limit with `serial`); it is then stopped, with a checkpoint, and
     gone on with once. No limit by default."""
@@ -108,10 +115,33 @@ def cells(config: MatrixConfig, out: Path) -> list[TrainedCell]:
     ]
 
 
-def held_out(config: MatrixConfig) -> tuple[str, ...]:
-    """Adversaries of the evaluation that no ego of the matrix is trained against, whatever their options."""
+class MatrixAttack(NamedTuple):
+    """What egos meet in the evaluation.
+
+    Attributes:
+        adversary: Registry name, with options.
+        logged: Whether its attacks are planned against the logged drive instead of the ego's own, undisturbed one.
+    """
+
+    adversary: str
+    logged: bool = False
+
+    @property
+    def label(self) -> str:
+        """In tables, and in names of files."""
+        return self.adversary + (" against the log" if self.logged else "")
+
+
+def attacks_of(config: MatrixConfig) -> list[MatrixAttack]:
+    """Every attack of the evaluation."""
+    twice = config.against_log and not protocol_of(config.train.protocol).attack_logged_ego
+    return [MatrixAttack(name, logged) for name in config.evaluate_against for logged in ((False, True)[: 1 + twice])]
+
+
+def held_out(config: MatrixConfig) -> list[str]:
+    """Labels of the attacks by adversaries that no ego of the matrix is trained against, whatever their options."""
     met = {parse(name).head for name in config.adversary}
-    return tuple(name for name in config.evaluate_against if parse(name).head not in met)
+    return [attack.label for attack in attacks_of(config) if parse(attack.adversary).head not in met]
 
 
 def prepare(cell: TrainedCell) -> None:

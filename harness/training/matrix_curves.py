@@ -81,7 +81,7 @@ def _history(folder: Path) -> list[tuple[int, list[Row]]]:
         rows = rows_of(read_records(file), file)
         if rows:
             by_step: dict[int, list[Row]] = {}
-            for row in rows:
+            for row in (row for row in rows if row.horizon == 0):
                 by_step.setdefault(row.step, []).append(row)
             return sorted(by_step.items())
     return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,7 +16,7 @@ from harness.files import file_name, read_json, write_json
 from harness.interfaces import EgoPolicy
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator, Row, rows_of
-from harness.training.matrix import POLICY_FILES, MatrixConfig, TrainedCell, policy_file
+from harness.training.matrix import POLICY_FILES, MatrixAttack, MatrixConfig, TrainedCell, attacks_of, policy_file
 from harness.training.matrix_worker import not_shared, stand_in
 from harness.training.setup import evaluation_env, make_adversary, train_and_test
 
@@ -32,10 +32,10 @@ class EgoJob(NamedTuple):
     """An ego against an adversary, in every test scene."""
 
     cell: TrainedCell
-    adversary: str
+    attack: MatrixAttack
 
     def __str__(self) -> str:
-        return f"{self.cell} against {self.adversary}"
+        return f"{self.cell}, attacked by {self.attack.label}"
 
 
 def evaluate(
@@ -49,30 +49,32 @@ def evaluate(
     Args:
         cells: Finished runs, which share their test scenes.
         config: The matrix; its adversaries and workers count.
-        out: Where each evaluation is kept (`evaluations/EGO-ADVERSARY.json`): none is made twice.
+        out: Where each evaluation is kept (`evaluations/EGO-ATTACK.json`): none is made twice.
         progress: Called with the numbers of finished and of all evaluations.
 
     Returns:
-        By (run, adversary): two rows per test scene. A run whose policy cannot be used has none.
+        By run and label of the attack: two rows per test scene and horizon. A run whose policy cannot be used has none.
 
     Raises:
-        GauntletError: An adversary or the scenes cannot be used.
+        GauntletError: An adversary or the scenes cannot be used, or the workers do not share the folder.
     """
-    wanted = [EgoJob(cell, name) for cell in cells for name in config.evaluate_against]
-    found = {(job.cell.name, job.adversary): _kept(_file(out, *job)) for job in wanted}
-    missing = [job for job in wanted if found[job.cell.name, job.adversary] is None]
+    wanted = [EgoJob(cell, attack) for cell in cells for attack in attacks_of(config)]
+    found = {(job.cell.name, job.attack.label): _kept(_file(out, job)) for job in wanted}
+    missing = [job for job in wanted if found[job.cell.name, job.attack.label] is None]
     if missing:
         (out / EVALUATIONS).mkdir(exist_ok=True)
-        names = tuple(dict.fromkeys(job.adversary for job in missing))
+        names = tuple(dict.fromkeys(job.attack.adversary for job in missing))
         shared = {"place": Path.cwd(), "config": missing[0].cell.config, "adversaries": names, "out": out}
         setup = WorkerSetup("harness.training.matrix_evaluation:build", shared)
         results = run_jobs(missing, setup, config.executor, config.workers)
         for done, result in enumerate(results, 1):
-            cell, name = result.job
+            cell, attack = result.job
             if result.error:
                 logger.warning("%s is left out of the tables: %s", cell.name, result.error)
             else:
-                found[cell.name, name] = _kept(_file(out, cell, name))
+                found[cell.name, attack.label] = _kept(_file(out, result.job))
+                if found[cell.name, attack.label] is None:
+                    raise RunError(f"a worker evaluated {result.job}, but there is no result. {not_shared(out)}")
             if progress is not None:
                 progress(done, len(missing))
     return {key: rows for key, rows in found.items() if rows is not None}
@@ -117,18 +119,20 @@ class MatrixEvaluator:
         Raises:
             PolicyError: The policy cannot be used.
         """
-        cell, name = job
+        cell, attack = job
+        protocol = protocol_of(cell.config.protocol)
         evaluator = Evaluator(
             self._env,
             ego_of(cell),
-            self._adversaries[name],
+            self._adversaries[attack.adversary],
             range(self._scenes),
             intensity=cell.config.eval_intensity,
             seed=EVALUATION_SEED,
-            protocol=protocol_of(cell.config.protocol),
+            protocol=replace(protocol, attack_logged_ego=protocol.attack_logged_ego or attack.logged),
+            also_at=cell.config.eval_also_at,
         )
         rows = [asdict(row) for row in evaluator.rows(cell.config.steps)]
-        write_json(_file(self._out, cell, name), rows)
+        write_json(_file(self._out, job), rows)
 
     def close(self) -> None:
         """Stop the simulator."""
@@ -147,8 +151,9 @@ def ego_of(cell: TrainedCell) -> EgoPolicy:
     return load_policy(str(file), observation=cell.config.observation)
 
 
-def _file(out: Path, cell: TrainedCell, adversary: str) -> Path:
-    return out / EVALUATIONS / f"{cell.name}-{file_name(adversary, '-_@.')}.json"
+def _file(out: Path, job: EgoJob) -> Path:
+    attack = job.attack.adversary + ("-log" if job.attack.logged else "")
+    return out / EVALUATIONS / f"{job.cell.name}-{file_name(attack, '-_@.')}.json"
 
 
 def _kept(path: Path) -> list[Row] | None:

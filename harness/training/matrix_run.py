@@ -16,11 +16,20 @@ from harness.drawing.curves import draw_methods
 from harness.errors import RunError
 from harness.executors import WorkerSetup, run_jobs
 from harness.files import write_json, write_text
-from harness.report.matrix_tables import crossplay_grid, crossplay_table, markdown, matrix_table
-from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, held_out, prepare, steps_done
+from harness.report.matrix_tables import crossplay_grid, crossplay_table, heading, markdown, matrix_table
+from harness.training.matrix import (
+    MatrixConfig,
+    TrainedCell,
+    attacks_of,
+    cells,
+    finished,
+    held_out,
+    prepare,
+    steps_done,
+)
 from harness.training.matrix_curves import learning_curves
 from harness.training.matrix_evaluation import evaluate
-from harness.training.matrix_scores import as_json, compare_rows, scores
+from harness.training.matrix_scores import as_json, compare_rows, horizons_of, scores
 from harness.training.matrix_worker import processors_of, until_free
 from harness.training.setup import make_adversary
 
@@ -150,25 +159,30 @@ def _report(done: Sequence[TrainedCell], config: MatrixConfig, out: Path, sessio
     Raises:
         GauntletError: A policy, an adversary or the scenes cannot be used.
     """
-    attackers = config.evaluate_against
+    attackers = [attack.label for attack in attacks_of(config)]
     with session.counter("evaluating egos") as count:
         rows = evaluate(done, config, out, count)
     done = [cell for cell in done if all((cell.name, name) in rows for name in attackers)]
     if not done:
         raise RunError("no ego of the matrix could be evaluated; the warnings above say why.")
-    recorded = {name: scores(done, rows, name, "normal") for name in attackers}
-    conditions = [recorded[attackers[0]], *(scores(done, rows, name, "adversarial") for name in attackers)]
-    comparisons = [compare_rows(tables, recorded[tables[0].adversary]) for tables in conditions]
+    conditions, comparisons = [], []
+    for horizon in horizons_of(rows):
+        recorded = {name: scores(done, rows, name, "normal", horizon) for name in attackers}
+        attacked = [scores(done, rows, name, "adversarial", horizon) for name in attackers]
+        shown = [recorded[attackers[0]], *attacked]
+        conditions += shown
+        comparisons += [compare_rows(tables, recorded[tables[0].adversary]) for tables in shown]
     unmet = held_out(config)
     crossplay = crossplay_table(conditions, unmet)
-    texts = [markdown(tables, pairs) for tables, pairs in zip(conditions, comparisons, strict=True)]
+    texts = [heading(config.train)]
+    texts += [markdown(tables, pairs) for tables, pairs in zip(conditions, comparisons, strict=True)]
     grid = crossplay_grid(conditions, unmet)
     texts.append("\n".join([f"## {crossplay.title}", "", *crossplay.markdown(), "", *grid.markdown(), ""]))
     write_text(out / TABLES, "\n".join(texts))
     write_text(out / CROSSPLAY, crossplay.csv())
     write_json(out / "tables.json", [row for tables in conditions for row in as_json(tables)])
     write_json(out / "differences.json", [asdict(pair) for pairs in comparisons for pair in pairs])
-    for tables in conditions:
+    for tables in conditions[: 1 + len(attackers)]:
         session.console.print(matrix_table(tables).rich())
     session.console.print(grid.rich())
     curves = learning_curves(done)

@@ -12,7 +12,7 @@ ends early has the speed of its beginning.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -35,12 +35,14 @@ ENDINGS: Final = (
     Column("collision", "Collision", "mean", digits=2, arrow="down"),
     Column("off_road", "Left the road", "mean", digits=2, arrow="down"),
     Column(EITHER, "Either", "mean", digits=2, arrow="down"),
+    Column("unavoidable", "Unavoidable", "mean", digits=2),
     Column("arrived", "Arrived", "mean", digits=2, arrow="up"),
     Column("speed", "Speed m/s", "mean", digits=2),
     Column("steps", "Steps", "mean", digits=0),
 )
 """How episodes end, as shares of scenes, and how fast. The papers' six columns lack this: a policy that swerves off the
-road ends its episode, and so has fewer collisions."""
+road ends its episode, and so has fewer collisions. Unavoidable are collisions that no careful driver would have
+avoided: the share below which no ego can get."""
 MEASURED: Final = tuple(dict.fromkeys(column.key for column in (*COLUMNS, *ENDINGS)))
 TESTED: Final = {
     "completion": "completion",
@@ -61,6 +63,7 @@ class Scores:
         row: Which.
         stage: `normal` or `adversarial`.
         adversary: Adversary of the evaluation.
+        horizon: Steps after which episodes are cut off; 0 as the evaluation's rules say.
         values: Per column of `MEASURED`, [seeds, scenes]; NaN where an episode failed.
         scenes: Their ids.
     """
@@ -68,6 +71,7 @@ class Scores:
     row: str
     stage: Stage
     adversary: str
+    horizon: int
     values: dict[str, Floats]
     scenes: tuple[str, ...]
 
@@ -76,8 +80,8 @@ class Scores:
         return bootstrap_mean(self.values[column].T, crossed=True, resamples=RESAMPLES)
 
     def mean(self, column: str) -> float:
-        """Mean over seeds and scenes."""
-        return float(np.nanmean(self.values[column]))
+        """Mean over seeds and scenes; NaN where nothing is known."""
+        return float(_mean_of(self.values[column].ravel()))
 
     def estimate(self, column: str) -> Estimate:
         """The interval with the spread over seeds, as tables show it."""
@@ -86,13 +90,30 @@ class Scores:
     def spread(self, column: str) -> float:
         """Standard deviation over seeds (NaN with one): the papers' ±."""
         values = self.values[column]
-        return float(np.nanmean(values, 1).std(ddof=1)) if len(values) > 1 else float("nan")
+        return float(_mean_of(values.T).std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+Evaluations = Mapping[tuple[str, str], Sequence[Row]]
+"""Rows by run and adversary, as `harness.training.matrix_evaluation.evaluate` gives them."""
+
+
+def horizons_of(rows: Evaluations) -> list[int]:
+    """Horizons at which every evaluation was judged, the whole episode (0) first."""
+    found = [{row.horizon for row in evaluation} for evaluation in rows.values()]
+    return sorted(set.intersection(*found)) if found else []
 
 
 def scores(
-    cells: Sequence[TrainedCell], rows: dict[tuple[str, str], list[Row]], adversary: str, stage: Stage
+    cells: Sequence[TrainedCell], rows: Evaluations, adversary: str, stage: Stage, horizon: int = 0
 ) -> list[Scores]:
     """One `Scores` per table row, in the cells' order.
+
+    Args:
+        cells: Runs that were evaluated.
+        rows: Their evaluations.
+        adversary: Which of these.
+        stage: As recorded, or attacked.
+        horizon: One of `horizons_of`.
 
     Raises:
         ConfigError: Two runs were evaluated on different scenes.
@@ -100,7 +121,7 @@ def scores(
     grouped: dict[str, list[list[Row]]] = {}
     for cell in cells:
         if (cell.name, adversary) in rows:
-            chosen = [row for row in rows[cell.name, adversary] if row.stage == stage]
+            chosen = [row for row in rows[cell.name, adversary] if (row.stage, row.horizon) == (stage, horizon)]
             grouped.setdefault(cell.row, []).append(chosen)
     found = []
     first = next(iter(grouped.values()), [[]])[0]
@@ -109,7 +130,7 @@ def scores(
         if any(tuple(row.scene for row in run) != scenes for run in runs):
             raise ConfigError(f"the runs of {name!r} were evaluated on different scenes. Remove `evaluations/`.")
         values = {column: np.array([[value_of(row, column) for row in run] for run in runs]) for column in MEASURED}
-        found.append(Scores(name, stage, adversary, values, scenes))
+        found.append(Scores(name, stage, adversary, horizon, values, scenes))
     return found
 
 
@@ -126,7 +147,7 @@ class MatrixComparison:
 
     Attributes:
         first, second: Names of the rows.
-        stage, adversary: What the table shows.
+        stage, adversary, horizon: What the table shows.
         speeds: Mean speeds as recorded, m/s.
         equally_fast: Whether these differ by at most `SPEED_TOLERANCE`.
         differences: First minus second by column of `TESTED`, over seeds and scenes.
@@ -139,6 +160,7 @@ class MatrixComparison:
     second: str
     stage: Stage
     adversary: str
+    horizon: int
     speeds: tuple[float, float]
     equally_fast: bool
     differences: dict[str, PairedDifference]
@@ -169,6 +191,7 @@ def compare_rows(tables: Sequence[Scores], recorded: Sequence[Scores]) -> list[M
                 second.row,
                 first.stage,
                 first.adversary,
+                first.horizon,
                 speeds,
                 bool(_near(*map(np.array, speeds))),
                 differences,
@@ -182,18 +205,19 @@ def compare_rows(tables: Sequence[Scores], recorded: Sequence[Scores]) -> list[M
 
 def equally_fast(first: Scores, second: Scores) -> NDArray[np.bool_]:
     """Scenes [S] in which two rows drive as recorded at speeds (means over seeds) that count as equal."""
-    return _near(*(_over_seeds(table.values["speed"]) for table in (first, second)))
+    return _near(*(_mean_of(table.values["speed"]) for table in (first, second)))
 
 
 def _near(first: Floats, second: Floats) -> NDArray[np.bool_]:
     return np.abs(first - second) <= SPEED_TOLERANCE * np.maximum(first, second)
 
 
-def _over_seeds(values: Floats) -> Floats:
-    """Means [S] over the seeds in which an episode did not fail; NaN where none is left."""
+def _mean_of(values: Floats) -> Floats:
+    """Means over the first axis of what is known (an episode that failed is not); NaN where nothing is."""
     known = np.isfinite(values)
     count = known.sum(0)
-    return np.where(count > 0, np.where(known, values, 0.0).sum(0) / np.maximum(count, 1), np.nan)
+    total = np.where(known, values, 0.0).sum(0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _differences(
@@ -218,6 +242,7 @@ def as_json(tables: Sequence[Scores]) -> list[JsonDict]:
             "row": table.row,
             "stage": table.stage,
             "adversary": table.adversary,
+            "horizon": table.horizon,
             "seeds": len(table.values["reward"]),
             "scenes": len(table.scenes),
             "columns": {

@@ -103,14 +103,13 @@ def until_free(folder: Path, seconds: float = STOP_S) -> bool:
 def processors_of(cell: TrainedCell) -> int:
     """Processors that a run keeps busy."""
     config = cell.config
-    return max(config.td3.threads, config.workers)
+    return config.threads if config.engine == "fast" else max(config.td3.threads, config.workers)
 
 
 def _run(cell: TrainedCell) -> int:
     """Start the run and wait for its end; returns its exit code."""
-    # Workers allow themselves one thread; how many the run has is for its own options to say.
+    # Workers allow themselves one thread; how many a run has is for its own options to say.
     environment = {name: value for name, value in os.environ.items() if name not in THREADS}
-    environment["OMP_NUM_THREADS"] = str(cell.config.td3.threads)
     command = [sys.executable, "-m", f"harness.{TRAIN_VERB}", "--resume", str(cell.folder)]
     # Names of the user's own code count only where they are typed.
     command += options_of_code(cell.config)

@@ -153,6 +153,19 @@ def read_seal(folder: Path) -> None:
     SealModel.load(folder / "seal.safetensors")
 
 
+def read_candidates(folder: Path) -> None:
+    """Take what an adversary keeps, or say that it must be made anew."""
+    from adversaries.common.stock import fits
+    from harness.caching import MAX_FILE
+    from harness.errors import RunError
+    from harness.files import read_arrays
+
+    arrays = read_arrays(folder / "candidates.npz", MAX_FILE)
+    if not fits(arrays, 20):
+        raise RunError("candidates.npz does not hold candidates.")
+    assert arrays["states"].dtype == np.float64
+
+
 def read_checkpoint(folder: Path) -> None:
     """Go on with a training."""
     from harness.training import checkpoint
@@ -388,6 +401,7 @@ FORMATS: dict[str, Format] = {
     "seal": Format("seal.safetensors", samples.seal, read_seal, in_safetensors, share=0.5),
     "manifest": Format("checkpoint/manifest.json", samples.checkpoint, read_checkpoint, mutators.in_json),
     "replay": Format("checkpoint/replay-0-4.npz", samples.checkpoint, read_checkpoint, in_plain_arrays, share=0.5),
+    "candidates": Format("candidates.npz", samples.candidates, read_candidates, in_plain_arrays, share=0.5),
     "model": Format("checkpoint/model-3.safetensors", samples.checkpoint, read_checkpoint, in_safetensors, share=0.5),
     "normalise": Format("normalise.pkl", samples.normalised, read_normalised, in_stranger, share=0.5),
     "sb3": Format("policy.zip", samples.stable_baselines, read_policy("policy.zip"), mutators.in_zip(in_member)),

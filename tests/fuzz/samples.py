@@ -229,6 +229,15 @@ def checkpoint(folder: Path) -> None:
     checkpoints.save(folder, progress, made, {"ego": np.zeros((2, 5))})
 
 
+def candidates(folder: Path) -> None:
+    """Candidates that an adversary keeps, three over 20 steps."""
+    from adversaries.common.stock import entry
+    from harness.files import write_arrays
+
+    made = entry(np.zeros((3, 20, 5)), np.ones(20, bool), np.zeros(3), (4.5, 2.0), contact=np.zeros(3, bool))
+    write_arrays(folder / "candidates.npz", made, packed=False)
+
+
 def normalised(folder: Path) -> None:
     """A policy, and the statistics of its observations."""
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize

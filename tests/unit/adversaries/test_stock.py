@@ -168,19 +168,22 @@ def test_a_gliding_intensity_is_drawn_at_levels_and_chosen_for_as_it_is(folder) 
         sage(levels=-1)
 
 
-def test_threads_may_share_an_adversary(folder) -> None:
-    scenes = [crossing(opponent_delay=delay) for delay in (1.0, 2.0)]
-    cases = [replace(context(scene), intensity=at) for scene in scenes for at in (0.0, 1.0)]
+def test_threads_may_share_an_adversary(monkeypatch, folder) -> None:
+    scene = crossing()
+    cases = [replace(context(scene), intensity=at) for at in (0.0, 1.0, 0.5)]
     fresh = [sage().plan(case) for case in cases]
-    shared, wrong = sage(on_disk=True), []
+    shared, begun, wrong = sage(on_disk=True), threading.Barrier(len(cases)), []
+    # Long enough for another thread to turn the weights in the meantime, were it let.
+    turn = shared.dial.turn
+    monkeypatch.setattr(shared.dial, "turn", lambda at: (turn(at), time.sleep(0.01))[0])
 
-    def work(shift: int) -> None:
-        for turn in range(len(cases)):
-            number = (turn + shift) % len(cases)
+    def work(first: int) -> None:
+        begun.wait()
+        for number in (first, *range(len(cases))):
             if not same(shared.plan(cases[number]), fresh[number]):
                 wrong.append(number)
 
-    threads = [threading.Thread(target=work, args=(shift,)) for shift in range(3)]
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(len(cases))]
     for thread in threads:
         thread.start()
     for thread in threads:

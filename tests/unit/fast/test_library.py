@@ -25,7 +25,7 @@ def two():
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("GAUNTLET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(library, "cache_folder", lambda part: tmp_path / "cache" / part)
     return tmp_path / "cache" / "packed"
 
 
@@ -75,11 +75,15 @@ def test_the_cache_gives_back_what_was_packed(monkeypatch):
     assert seen == [0, 1]
 
 
-def test_what_is_different_is_packed_anew_and_nothing_else(here, own_cache):
+def test_what_is_different_is_packed_anew_and_nothing_else(here, own_cache, monkeypatch):
     packed_scenes(ListSource(two()))
     packed_scenes(ListSource([replace(two()[0], id="other"), two()[1]]))
     packed_scenes(ListSource(two()[:1]), static_vehicles=True)
     assert here == ["road", "crossing", "other", "road"]
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "_code_digest", lambda: "another")
+        packed_scenes(ListSource(two()[1:]))
+    assert here.pop() == "crossing"
     for file in own_cache.glob("*.npz"):
         file.write_bytes(file.read_bytes()[:-100])
     packed_scenes(ListSource(two()))

@@ -13,15 +13,25 @@ from harness.commands.runs import in_use
 from harness.commands.scaffold import Session
 from harness.drawing.curves import draw_methods
 from harness.errors import ConfigError, PolicyError, RunError
+from harness.executors import JobResult
 from harness.metrics.paired import crossed_difference
 from harness.report.matrix_tables import crossplay_grid, crossplay_table, markdown
 from harness.training import matrix_evaluation, matrix_run, matrix_worker
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Row, rows_of
-from harness.training.matrix import MatrixConfig, TrainedCell, cells, finished, held_out, prepare, steps_done
+from harness.training.matrix import (
+    MatrixConfig,
+    TrainedCell,
+    attacks_of,
+    cells,
+    finished,
+    held_out,
+    prepare,
+    steps_done,
+)
 from harness.training.matrix_curves import learning_curves
 from harness.training.matrix_evaluation import ego_of, evaluate
-from harness.training.matrix_scores import Scores, as_json, compare_rows, equally_fast, scores
+from harness.training.matrix_scores import Scores, as_json, compare_rows, equally_fast, horizons_of, scores
 from harness.training.matrix_worker import train_one
 from tests.unit.training.runs import ENDLESS, KEPT, STARTED, command_beside, interrupt_when
 
@@ -153,11 +163,14 @@ def test_one_damaged_run_costs_one_run(tmp_path, line) -> None:
 
 
 def rows(collisions: list[float], speed: float = 8.0) -> list[Row]:
+    """A row per scene, stage and horizon; cut off after 50 steps, nothing has happened yet."""
     found = []
     for number, collision in enumerate(collisions):
         for stage in ("normal", "adversarial"):
             numbers = dict.fromkeys(("reward", "cost", "completion", "jerk"), float(number))
-            found.append(Row(100, stage, f"s{number}", collision=collision, speed=speed + number, steps=70, **numbers))
+            row = Row(100, stage, f"s{number}", collision=collision, speed=speed + number, steps=70, **numbers)
+            row = replace(row, unavoidable=collision * (number == 0))
+            found += [row, replace(row, horizon=50, collision=0.0, unavoidable=0.0)]
     return found
 
 
@@ -183,6 +196,7 @@ def test_tables_average_scenes_and_seeds_and_test_differences_over_both(tmp_path
     assert none.values["collision"].shape == (2, 4)
     assert none.interval("collision").mean == pytest.approx(5 / 8)
     assert none.spread("collision") == pytest.approx(np.std([0.75, 0.5], ddof=1))
+    assert none.interval("unavoidable").mean == pytest.approx(2 / 8)
     assert none.interval("collision").low < 5 / 8 < none.interval("collision").high
     (pair,) = compare_rows(tables["adversarial"], tables["normal"])
     assert (pair.first, pair.second, pair.equally_fast, pair.speeds) == ("sage", "none", True, (9.5, 9.5))
@@ -214,16 +228,37 @@ def test_rows_are_compared_at_matched_speed(tmp_path) -> None:
 
 def test_cross_play_shows_speed_and_steps_and_marks_who_is_held_out(tmp_path) -> None:
     config = MatrixConfig(adversary=("none", "sage?spacing=4"), ablate=(), evaluate_against=("sage", "king"))
-    assert held_out(config) == ("king",)
+    assert held_out(config) == ["king"]
     tables = tables_of(tmp_path, OUTCOMES, adversary="king")
     conditions = [tables["normal"], tables["adversarial"]]
     text = "\n".join(crossplay_table(conditions, held_out(config)).markdown())
-    assert "| Collision ↓ | Left the road ↓ | Either ↓ | Arrived ↑ | Speed m/s | Steps | Completion ↑ |" in text
+    assert "| Either ↓ | Unavoidable | Arrived ↑ | Speed m/s | Steps | Completion ↑ |" in text
     assert "| none | – (as recorded) | 0.62 [" in text
     assert "| sage | king (held out) | 0.12 [" in text
     grid = "\n".join(crossplay_grid(conditions, ["king"]).markdown())
     assert "| trained against | – (as recorded) | king (held out) |" in grid
     assert "at 9.5 m/s, 70 steps |" in grid
+
+
+def test_attacks_on_the_log_stand_beside_those_on_the_own_drive() -> None:
+    config = MatrixConfig(evaluate_against=("sage", "king"), against_log=True)
+    labels = ["sage", "sage against the log", "king", "king against the log"]
+    assert [attack.label for attack in attacks_of(config)] == labels
+    assert held_out(config) == labels[2:]
+    published = replace(config, train=replace(config.train, protocol="as-published"))
+    assert [attack.label for attack in attacks_of(published)] == ["sage", "king"], "all of them attack the log"
+
+
+def test_every_horizon_that_all_evaluations_have_is_shown(tmp_path) -> None:
+    found = matrix(tmp_path, adversary=("none",), ablate=())
+    evaluated = {("none-seed0", name): rows([1.0, 0.0]) for name in ("cat", "sage")}
+    assert horizons_of(evaluated) == [0, 50]
+    (none,) = scores(found, evaluated, "cat", "adversarial", 50)
+    assert none.interval("collision").mean == 0
+    assert "attacked by cat, 50 steps (SAGE table 3)" in markdown([none], [])
+    assert "cat, 50 steps |" in crossplay_grid([[none]], []).markdown()[0]
+    evaluated["none-seed0", "sage"] = [row for row in evaluated["none-seed0", "sage"] if not row.horizon]
+    assert horizons_of(evaluated) == [0]
 
 
 def test_curves_are_means_over_seeds_of_what_runs_recorded(tmp_path) -> None:
@@ -262,7 +297,9 @@ def test_a_policy_that_leaves_the_road_has_failed_too(tmp_path) -> None:
     assert none.interval("collision_or_off_road").mean == pytest.approx(2 / 3)
     assert none.interval("off_road").mean == pytest.approx(1 / 3)
     assert none.interval("arrived").mean == pytest.approx(1 / 3)
-    assert "| Collision ↓ | Left the road ↓ | Either ↓ | Arrived ↑ | Speed m/s | Steps |" in markdown([none], [])
+    assert "| Collision ↓ | Left the road ↓ | Either ↓ | Unavoidable | Arrived ↑ | Speed m/s | Steps |" in markdown(
+        [none], []
+    )
 
 
 def test_evaluations_are_made_once(tmp_path) -> None:
@@ -271,8 +308,30 @@ def test_evaluations_are_made_once(tmp_path) -> None:
     kept = [row | {"speed": None} for row in json.loads(json.dumps([_plain(row) for row in rows([1.0])]))]
     (tmp_path / "evaluations" / f"{cell.name}-cat.json").write_text(json.dumps(kept))
     found = evaluate([cell], MatrixConfig(evaluate_against=("cat",)), tmp_path)[cell.name, "cat"]
-    assert [row.collision for row in found] == [1.0, 1.0]
+    assert [row.collision for row in found] == [1.0, 0.0, 1.0, 0.0]
     assert np.isnan(found[0].speed)
+
+
+def test_an_evaluation_is_left_out_where_it_failed_and_nothing_else_passes_for_one(tmp_path, monkeypatch, caplog):
+    found = matrix(tmp_path, adversary=("none", "rule"), ablate=())
+    config = MatrixConfig(evaluate_against=("cat",))
+    errors = {"none-seed0": "PolicyError: too wide", "rule-seed0": ""}
+
+    def fake(jobs, *_):
+        for job in jobs:
+            if not errors[job.cell.name]:
+                matrix_evaluation.write_json(
+                    matrix_evaluation._file(tmp_path, job), [_plain(row) for row in rows([1.0])]
+                )
+            yield JobResult(job, None, errors[job.cell.name], 2)
+
+    monkeypatch.setattr(matrix_evaluation, "run_jobs", fake)
+    assert list(evaluate(found, config, tmp_path)) == [("rule-seed0", "cat")]
+    assert "none-seed0 is left out of the tables: PolicyError: too wide" in caplog.text
+    monkeypatch.setattr(matrix_evaluation, "write_json", lambda *_: None)
+    errors["none-seed0"] = ""
+    with pytest.raises(RunError, match="evaluated none-seed0, attacked by cat, but there is no result"):
+        evaluate(found, config, tmp_path)
 
 
 @pytest.mark.parametrize(
