@@ -57,6 +57,17 @@ class TD3Config:
     fraction of them where anything else runs: the threads wait for each other in loops. Results do not depend on it."""
 
 
+_PPO_BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    **dict.fromkeys(("steps", "epochs", "minibatch"), (1, 1_000_000)),
+    "hidden": (1, 4_096),
+    **dict.fromkeys(("gamma", "lam"), (0, 1)),
+    "averaging": (0, 0.9999),
+    **dict.fromkeys(("learning_rate", "clip", "value_weight", "max_norm"), (0, 1_000)),
+    **dict.fromkeys(("steering_spread", "throttle_spread"), (1e-4, 10)),
+}
+"""Smallest and largest numbers of PPO."""
+
+
 @dataclass(frozen=True)
 class PPOConfig:
     """Numbers of proximal policy optimisation on the fast engine."""
@@ -87,6 +98,18 @@ class PPOConfig:
     """Standard deviation of the throttle's noise at the start and at the end, in a straight line."""
     averaging: float = 0.8
     """Share that the averaged policy keeps in each round; the averaged policy is judged and saved. 0 takes the last."""
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work.
+
+        Raises:
+            ConfigError: Names the option, its value and what was expected.
+        """
+        for name, (least, most) in _PPO_BOUNDS.items():
+            given = getattr(self, name)
+            for value in given if isinstance(given, tuple) else (given,):
+                if not least <= value <= most:
+                    raise ConfigError(f"--ppo.{name.replace('_', '-')} {value}: expected {least:g} to {most:g}.")
 
 
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
@@ -166,6 +189,9 @@ class TrainConfig(RunOptions):
     """Steps between checkpoints; there is always one at the end."""
     train_horizon: int = 50
     """Steps of 0.1 s after which a training episode is cut off (CAT and SAGE train with 50)."""
+    start_steps: int = 0
+    """Training episodes begin at any step of the log up to this one, each as likely, as long as a fifth of the way is
+    left; 0 begins all at the first."""
     eval_horizon: int | None = None
     """Steps of 0.1 s after which an evaluation episode is cut off; by default where the scene ends (90 in WOMD)."""
     eval_also_at: tuple[int, ...] = ()
@@ -217,6 +243,8 @@ class TrainConfig(RunOptions):
                 raise ConfigError(
                     f"--eval-also-at {steps}: expected at least 1, and less than --eval-horizon where that is given."
                 )
+        if self.start_steps < 0:
+            raise ConfigError(f"--start-steps {self.start_steps}: expected 0 or a later step of the log.")
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"--seed {self.seed}: expected 0 to {2**32 - 1:,}.")
         for name, (least, most) in _BOUNDS.items():
@@ -224,13 +252,27 @@ class TrainConfig(RunOptions):
                 raise ConfigError(
                     f"--td3.{name.replace('_', '-')} {getattr(self.td3, name)}: expected {least:g} to {most:g}."
                 )
+        self._check_engine()
+        if self.td3.warmup < self.td3.batch_size:
+            raise ConfigError(
+                f"--td3.warmup {self.td3.warmup} is below --td3.batch-size {self.td3.batch_size}: the first update "
+                "needs a batch."
+            )
+
+    def _check_engine(self) -> None:
+        """Reject what the engine cannot do, and splits that are one.
+
+        Raises:
+            ConfigError: Names the option, its value and what was expected.
+        """
         if self.workers > 1 and self.engine != "metadrive":
             raise ConfigError(
                 f"--workers {self.workers} --engine {self.engine}: workers play episodes on MetaDrive. Leave one out; "
                 "the fast engine has --threads."
             )
-        if self.train_split == self.test_split:
-            raise ConfigError(f"--train-split and --test-split are both {self.train_split!r}. Choose two splits.")
+        if self.test_split in (self.train_split, self.val_split):
+            name = "train" if self.test_split == self.train_split else "val"
+            raise ConfigError(f"--{name}-split and --test-split are both {self.test_split!r}. Choose two splits.")
         if self.engine == "metadrive" and self.algorithm != "td3":
             raise ConfigError(f"--algorithm {self.algorithm} learns on many environments: add --engine fast.")
         if self.engine == "fast" and self.traffic != "log":
@@ -239,16 +281,14 @@ class TrainConfig(RunOptions):
             )
         if self.engine == "metadrive" and self.val_split is not None:
             raise ConfigError("--val-split: the policy is chosen on validation scenes with --engine fast only.")
-        if self.td3.warmup < self.td3.batch_size:
-            raise ConfigError(
-                f"--td3.warmup {self.td3.warmup} is below --td3.batch-size {self.td3.batch_size}: the first update "
-                "needs a batch."
-            )
 
 
 MAY_DIFFER: Final = ("on_error", "checkpoint_every", "executor", "pictures", "tensorboard", "td3.threads")
 """Options that change no number of a run, so that a resumed run may have others."""
 QUICK: Final = TrainConfig(
+    observation="route",
+    reward="drive",
+    train_horizon=90,
     train_scenes="64",
     test_scenes="16",
     steps=60_000,
@@ -262,7 +302,7 @@ BEST: Final = TrainConfig(
     algorithm="ppo",
     observation="route",
     reward="drive",
-    adversary="sage",
+    adversary="sage?levels=4",
     eval_adversary="sage",
     train_horizon=90,
     steps=3_000_000,

@@ -90,6 +90,7 @@ class EpisodeWorker:
             adversary=adversary,
             buffer=EgoBuffer(config.ego_drives),
             protocol=protocol_of(config.protocol),
+            start_steps=config.start_steps,
             generators=lambda: np.random.default_rng([config.seed, self._episode]),
         )
 

@@ -104,6 +104,7 @@ class Trainer(TrainingLoop):
             scheduler=self.scheduler,
             buffer=EgoBuffer(config.ego_drives),
             protocol=protocol_of(config.protocol),
+            start_steps=config.start_steps,
             # Everything random in episode n follows from (seed, n): a resumed run goes on exactly.
             generators=lambda: np.random.default_rng([config.seed, self.progress.episode]),
         )

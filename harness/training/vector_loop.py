@@ -158,7 +158,7 @@ class VectorTrainer(TrainingLoop):
                 return False
             rows.append(row)
             self.directory.append(EVALUATION, asdict(row))
-            self.watcher.evaluating(self.progress.chosen, len(rows), 2 * len(evaluator.scenes))
+            self.watcher.evaluating(self.progress.chosen, len(rows), evaluator.count)
         self.watcher.evaluated(self.progress.chosen, rows)
         return True
 

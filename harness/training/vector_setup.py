@@ -125,6 +125,7 @@ def _training(
         buffer=EgoBuffer(config.ego_drives),
         protocol=protocol_of(config.protocol),
         ego_size=options.ego_box,
+        starts=packed.beginnings(config.start_steps, config.train_horizon) if config.start_steps else None,
         seed=config.seed,
     )
     return FastVectorEnv(packed, config.environments, options, episodes=episodes, threads=config.threads), episodes
@@ -185,6 +186,7 @@ class _Examiner:
             intensity=self._config.eval_intensity,
             seed=self._config.seed,
             protocol=protocol_of(self._config.protocol),
+            also_at=self._config.eval_also_at,
         )
 
     def close(self) -> None:

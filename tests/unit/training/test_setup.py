@@ -14,7 +14,7 @@ from harness.commands.configs import rebuild
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError, UnknownNameError
 from harness.files import plain
-from harness.training.config import PAPER, PRESETS, QUICK, TD3Config, TrainConfig
+from harness.training.config import PAPER, PRESETS, QUICK, PPOConfig, TD3Config, TrainConfig
 from harness.training.learner import Learner
 from harness.training.setup import check_disjoint, make_adversary
 from tests.unit.training.fakes import FakeEnv, FakeSource
@@ -46,13 +46,20 @@ def test_a_configuration_survives_its_run_file() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        *({"steps": 0}, {"eval_every": 0}, {"ego_drives": 0}, {"seed": -1}, {"seed": 2**32}),
+        *({"steps": 0}, {"eval_every": 0}, {"ego_drives": 0}, {"seed": -1}, {"seed": 2**32}, {"start_steps": -1}),
+        *({"engine": "fast", "val_split": "test"}, {"algorithm": "ppo"}, {"val_split": "val"}),
         *({"td3": TD3Config(**{name: value})} for name, value in (("warmup", 10), ("hidden", 10**7), ("tau", -1))),
     ],
 )
 def test_impossible_options_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match="--"):
         TrainConfig(**options)
+
+
+def test_impossible_numbers_of_ppo_are_refused() -> None:
+    for name, value in (("steps", 0), ("gamma", 1.5), ("averaging", 1.0), ("steering_spread", (0.1, 0.0))):
+        with pytest.raises(ConfigError, match=f"--ppo.{name.replace('_', '-')}"):
+            PPOConfig(**{name: value})
 
 
 def test_train_and_test_must_share_no_scene() -> None:
