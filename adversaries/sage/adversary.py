@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from os import PathLike
 from typing import Final, NamedTuple
 
@@ -94,7 +95,8 @@ class SageAdversary(SteeredAdversary):
         self.draw = Draw(default if spacing is None else spacing)
         self.experts = experts if isinstance(experts, Experts) else load_experts(experts, prior, cache_scenes)
         self.prior = self.experts.prior
-        self.dial = Dial(GoalNetwork(self.prior.config).eval(), self.experts.vectors, extrapolation)
+        self._vectors = self.experts.vectors
+        self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, extrapolation)
         self._scenes: SceneCache[GoalScene] = SceneCache(cache_scenes)
         self.levels = levels
         self._stock = Stock(cache_scenes * (levels + 1), self._maker if on_disk else None)
@@ -115,9 +117,13 @@ class SageAdversary(SteeredAdversary):
 
     def _maker(self) -> str:
         """Weights and options that decide the candidates."""
-        weights = hashlib.sha256(b"".join(vector.numpy().tobytes() for vector in self.experts.vectors)).hexdigest()
         options = (self.num, self.draw.spacing, self.mixing, self.dial.extrapolation, self.protocol.sage_as_written)
-        return json.dumps([self.name, self.prior.identity, weights, *options])
+        return json.dumps([self.name, self.prior.identity, self._weights, *options])
+
+    @cached_property
+    def _weights(self) -> str:
+        """A check sum of the experts, whose mixtures `dial` has taken over."""
+        return hashlib.sha256(b"".join(vector.numpy().tobytes() for vector in self._vectors)).hexdigest()
 
     def _draw(self, context: AttackContext, intensity: float) -> Drawn:
         """The likeliest goals at λ, completed."""

@@ -221,7 +221,7 @@ class _Packer:
         except KeyError:
             return None
         origin = arrays.pop(_ORIGIN)
-        return PackedScenes((self._source.ids[index],), origin[None], Scenes(**arrays))
+        return PackedScenes((self._source.ids[index],), origin[None], Scenes(**arrays), self._static)
 
     def _place(self, index: int) -> Path | None:
         """Where the name of a scene's pack is noted; None where nothing is known of its file."""

@@ -153,11 +153,13 @@ class PackedScenes:
         ids: [S] what they are called.
         origins: [S, 2] origins, in each scenario's own frame, m.
         scenes: What the kernels read.
+        static_vehicles: Whether vehicles that never move are present; None where nobody has said so.
     """
 
     ids: tuple[str, ...]
     origins: Floats
     scenes: Scenes
+    static_vehicles: bool | None = None
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -183,15 +185,18 @@ def joined(parts: Sequence[PackedScenes]) -> PackedScenes:
     """Several packs as one.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: There are none, or they were packed by different options.
     """
     if not parts:
         raise ConfigError("there are no scenes; give at least one")
+    if len({part.static_vehicles for part in parts}) > 1:
+        raise ConfigError("scenes with and without static_vehicles do not go together; pack all of them alike")
     ids = tuple(itertools.chain.from_iterable(part.ids for part in parts))
     arrays: list[Any] = []
     for name, own in zip(Scenes._fields, zip(*(part.scenes for part in parts), strict=True), strict=True):
         arrays.append(_join_offsets(own) if name in _ROWS else np.concatenate(own))
-    return PackedScenes(ids, np.concatenate([part.origins for part in parts]), Scenes(*arrays))
+    origins = np.concatenate([part.origins for part in parts])
+    return PackedScenes(ids, origins, Scenes(*arrays), parts[0].static_vehicles)
 
 
 def _join_offsets(arrays: Sequence[Ints]) -> Ints:

@@ -82,6 +82,11 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         if environments < 1 or threads < 1:
             raise ConfigError(f"expected at least one environment and one thread, got {environments} and {threads}.")
         self.packed = packed = scenes if isinstance(scenes, PackedScenes) else pack(scenes)
+        if packed.static_vehicles not in (None, self.options.static_vehicles):
+            raise ConfigError(
+                f"the scenes are packed with static_vehicles={packed.static_vehicles}, and the configuration says "
+                f"{self.options.static_vehicles}; pack them with packed_scenes(..., static_vehicles=...) as it says"
+            )
         self.ids, self._origins, self.scenes, steps = packed.ids, packed.origins, packed.scenes, packed.steps
         self._horizons = steps - 1 if self.options.horizon is None else np.full(len(packed), self.options.horizon)
         size = SENSORS[self.options.observation].size

@@ -53,7 +53,7 @@ def measure(config: PerfConfig, tell: Callable[[str], None]) -> Measured:
         ("speed of the fast engine", config.fast_blocks, lambda: measure_fast_speed(scenes, config)),
         ("training on the fast engine", config.fast_train_steps, lambda: measure_fast_training(scenes, config)),
         ("training", config.train_steps, lambda: measure_training(scenes, config)),
-        ("training with workers", config.worker_steps, lambda: measure_workers(config)),
+        ("training with workers", config.worker_steps, lambda: measure_workers(scenes, config)),
         ("attacks", config.attack_sample, lambda: measure_attacks(source, config)),
         ("memory", config.episodes, lambda: measure_memory(scenes, config)),
     ]

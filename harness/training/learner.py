@@ -63,7 +63,7 @@ class Learner:
             config: TD3's numbers.
             capacity: Rows of replay memory (see `ReplayMemory`).
             seed: Seed of the networks' initial weights.
-            two_threads: Use a second thread for a quarter of an update; no number depends on it.
+            two_threads: Use a second thread for three tenths of an update; no number depends on it.
 
         Raises:
             ConfigError: The action space is not [-1, 1], or the observation is not flat.

@@ -197,7 +197,7 @@ class FastTD3(TD3):
         Args:
             *args: As for `stable_baselines3.TD3`.
             precision: Precision of the hidden layers' matrix products.
-            two_threads: Compute the targets' values beside (see `td3_kernel.updates_on_two`); no number depends on it.
+            two_threads: Use a second thread (see `td3_kernel.updates_on_two`); no number depends on it.
             **kwargs: As for `stable_baselines3.TD3`.
         """
         self.precision, self.two_threads = precision, two_threads

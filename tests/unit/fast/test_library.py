@@ -11,7 +11,8 @@ from harness.errors import ConfigError, ScenarioError
 from harness.fast import library, made_for, scenes
 from harness.fast.library import pack_task, packed_scenes
 from harness.fast.packing import pack, settled_scenes
-from harness.fast.scenes import AT_BODY, OPPONENT, Scenes, is_sound
+from harness.fast.scenes import AT_BODY, OPPONENT, Scenes, is_sound, joined
+from harness.fast.vector import FastVectorEnv
 from scenarios.export import write_folder
 from scenarios.fresh_processes import Outcome
 from scenarios.sources import open_source
@@ -80,6 +81,11 @@ def test_what_is_different_is_packed_anew_and_nothing_else(here, own_cache, monk
     packed_scenes(ListSource([replace(two()[0], id="other"), two()[1]]))
     packed_scenes(ListSource(two()[:1]), static_vehicles=True)
     assert here == ["road", "crossing", "other", "road"]
+    parked = packed_scenes(ListSource(two()[:1]), static_vehicles=True)
+    with pytest.raises(ConfigError, match="static_vehicles=True"):
+        FastVectorEnv(parked, 1)
+    with pytest.raises(ConfigError, match="do not go together"):
+        joined([parked, packed_scenes(ListSource(two()[:1]))])
     with monkeypatch.context() as patch:
         patch.setattr(library, "_code_digest", lambda: "another")
         packed_scenes(ListSource(two()[1:]))
@@ -88,6 +94,12 @@ def test_what_is_different_is_packed_anew_and_nothing_else(here, own_cache, monk
         file.write_bytes(file.read_bytes()[:-100])
     packed_scenes(ListSource(two()))
     assert here[4:] == ["road", "crossing"]
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(here, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(library, "cache_folder", lambda part: tmp_path / "file" / part)
+    assert packed_scenes(ListSource(two())).ids == ("road", "crossing")
 
 
 def test_a_file_that_has_not_changed_is_not_read_again(here, own_cache, tmp_path, monkeypatch):

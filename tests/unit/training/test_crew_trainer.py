@@ -11,8 +11,11 @@ import pytest
 
 from harness.commands.runs import RunDirectory
 from harness.envs.attacking import draw_scene
+from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError, EngineError, GauntletError, PolicyError, RunError, WorkerError
 from harness.executors import JobResult
+from harness.performance import workers
+from harness.performance.config import PerfConfig
 from harness.training import checkpoint
 from harness.training.actor import Actor
 from harness.training.config import TrainConfig
@@ -20,7 +23,7 @@ from harness.training.crew_trainer import CrewTrainer, arrays_of, jobs_of
 from harness.training.episode_worker import EpisodeJob, build
 from harness.training.rounds import EPISODES, EVALUATION
 from harness.training.run import make_trainer as trainer_of
-from tests.unit.training.fake_driving import TRAIN, fake_worker
+from tests.unit.training.fake_driving import TRAIN, FakeEnv, FakeSource, fake_worker
 from tests.unit.training.fakes import make_trainer, tiny_config
 
 CHANGES = {"workers": 2, "curriculum": "adaptive", "steps": 500, "eval_every": 250, "checkpoint_every": 200}
@@ -270,6 +273,27 @@ def test_jobs_of_a_damaged_checkpoint_are_refused(whole, tmp_path, monkeypatch) 
     path.write_bytes(before)
     make_trainer(trainer.config, run).resume()
     assert len(jobs_of(arrays_of(trainer._jobs), ["a"] * 4, trainer.parts.learner.actor)) == 3
+
+
+def test_training_with_two_workers_is_timed_against_one(monkeypatch) -> None:
+    ruled = RuledEnv(FakeEnv(FakeSource(5)), EndRules(30, crash_ends=False))
+    monkeypatch.setattr(workers, "engine_over", lambda scenes, config: ruled)
+    monkeypatch.setattr(workers, "ROUNDS", 1)
+    monkeypatch.setattr(workers, "WARM_UP", 300)
+    streams = []
+
+    def open_stream(setup, executor, count, *_):
+        assert (setup.target, count) == ("harness.performance.workers:build", 2)
+        config = setup.kwargs["config"]
+        assert workers.build(**setup.kwargs) is not None
+        streams.append(HereStream(config, None, None))
+        return streams[-1]
+
+    monkeypatch.setattr("harness.training.crew_trainer.open_stream", open_stream)
+    found = workers.measure_workers(FakeSource(3).scenes, PerfConfig(worker_steps=50))
+    assert len(streams) == 1
+    assert found["workers_train_steps_per_s"] > 0
+    assert found["workers_train_ratio"] > 0
 
 
 def test_workers_are_for_metadrive_and_as_many_as_are_asked_for(tmp_path) -> None:
