@@ -41,6 +41,7 @@ fuzz: $(STAMP)   ## Damaged files of every format: no traceback, no hang, bounde
 kills: $(STAMP)  ## Kill and resume a benchmark and a training, and compare (make kills KILLS=50 TRAIN_KILLS=20)
 	$(BIN)/python -m tests.kills benchmark --kills $(KILLS)
 	$(BIN)/python -m tests.kills train_ego --kills $(TRAIN_KILLS)
+	$(BIN)/python -m tests.kills train_fast --kills $(TRAIN_KILLS)
 
 lint: $(STAMP)   ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .

@@ -2,6 +2,7 @@
 
     python -m tests.kills benchmark --kills 50
     python -m tests.kills train_ego --kills 20
+    python -m tests.kills train_fast --kills 20
 
 One undisturbed run is the truth. Then a run is started, killed after a random time (SIGKILL, SIGTERM or Ctrl-C, to the
 process or to its whole group), gone on with by `--resume`, killed again, and so on; once it is complete it must be
@@ -134,7 +135,9 @@ def same_benchmark(one: Run, other: Run) -> list[str]:
 def same_training(one: Run, other: Run) -> list[str]:
     """Every record of episodes, evaluations and losses, and the networks of the last checkpoint."""
     found = []
-    for name in ("episodes", "evaluation", "metrics"):
+    for name in (
+        name for name in ("episodes", "evaluation", "metrics", "validation") if (one / f"{name}.jsonl").exists()
+    ):
         a, b = (
             [untimed(json.loads(line)) for line in (run / f"{name}.jsonl").read_text().splitlines()]
             for run in (one, other)
@@ -167,6 +170,16 @@ CASES: Final = {
             *("quick", "--adversary", "rule", "--eval-adversary", "rule", "--train-scenes", "8", "--test-scenes", "4"),
             *("--steps", "5000", "--eval-every", "1000", "--checkpoint-every", "500", "--td3.warmup", "500"),
             *("--td3.precision", "float32", "--no-pictures", "--no-tensorboard", "--curriculum", "adaptive"),
+        ],
+        same_training,
+    ),
+    "train_fast": Case(
+        "train_ego",
+        [
+            *("best", "--adversary", "rule", "--eval-adversary", "rule", "--train-scenes", "8", "--test-scenes", "4"),
+            *("--val-split", "train", "--val-scenes", "#0,#1", "--environments", "32", "--threads", "1"),
+            *("--steps", "60000", "--eval-every", "10000", "--checkpoint-every", "4000", "--curriculum", "adaptive"),
+            *("--ppo.steps", "32", "--ppo.minibatch", "512", "--ppo.hidden", "32", "--no-pictures", "--no-tensorboard"),
         ],
         same_training,
     ),
