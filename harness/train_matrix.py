@@ -6,10 +6,20 @@ from dataclasses import replace
 from typing import Final
 
 from harness.commands.scaffold import Session, command
-from harness.training.config import PAPER, QUICK
+from harness.training.config import BEST, PAPER, QUICK
 from harness.training.matrix import MATRIX_MAY_DIFFER, MatrixConfig
 
 PRESETS: Final[dict[str, tuple[str, MatrixConfig]]] = {
+    "best": (
+        "Five seeds of `none`, `rule`, `cat` and `sage` on the fast engine, minutes each; two adversaries held out.",
+        MatrixConfig(
+            ablate=(),
+            seed=(0, 1, 2, 3, 4),
+            evaluate_against=("sage", "cat", "rule", "seal", "king"),
+            # A thread per run, and as many runs side by side as there are processors.
+            train=replace(BEST, pictures=False, threads=1, eval_also_at=(50,)),
+        ),
+    ),
     "quick": (
         "64 + 16 procedural scenes, 60,000 steps per run: minutes instead of hours.",
         MatrixConfig(train=replace(QUICK, pictures=False)),

@@ -76,9 +76,14 @@ def two_stages(
     intensity: float = 1.0,
     seed: int = 0,
     protocol: Protocol = CORRECTED,
+    first: Played | None = None,
 ) -> Iterator[Played]:
-    """Stage 1, then stage 2 with each adversary (None drives undisturbed again). Arguments: see `play_stage`."""
-    first = play_stage(env, policy, None, scenario_index, intensity=0.0, seed=seed, protocol=protocol)
+    """Stage 1, then stage 2 with each adversary (None drives undisturbed again).
+
+    Arguments: see `play_stage`; `first` is stage 1 where it has been played already.
+    """
+    if first is None:
+        first = play_stage(env, policy, None, scenario_index, intensity=0.0, seed=seed, protocol=protocol)
     yield first
     for adversary in adversaries:
         yield play_stage(

@@ -162,6 +162,10 @@ def _row(record: JsonDict) -> Row:
     return row
 
 
+Undisturbed = dict[tuple[int, int], tuple[Played, list[Row]]]
+"""What a policy does as recorded, and its rows, by scene and horizon."""
+
+
 class Evaluator:
     """The two-stage evaluation: undisturbed, then attacked with the undisturbed drive as the target."""
 
@@ -176,6 +180,7 @@ class Evaluator:
         seed: int,
         protocol: Protocol = CORRECTED,
         also_at: Sequence[int] = (),
+        undisturbed: Undisturbed | None = None,
     ) -> None:
         """Settle what is evaluated.
 
@@ -190,12 +195,14 @@ class Evaluator:
             also_at: Shorter horizons at which the same evaluation is judged as well. Where observation and reward
                 know nothing of the horizon, these are the beginnings of the same episodes, attacks included: such an
                 attack was planned against the whole undisturbed drive. Otherwise both stages are played again.
+            undisturbed: What evaluations of this policy against other adversaries have played as recorded, which is
+                not played again; what is played here is added.
         """
         self.env = env
         self.scenes = list(scenes)
         self._policy, self._adversary = policy, adversary
         self._intensity, self._seed, self._protocol = intensity, seed, protocol
-        self._also_at = tuple(also_at)
+        self._also_at, self._undisturbed = tuple(also_at), undisturbed
 
     @property
     def count(self) -> int:
@@ -222,7 +229,11 @@ class Evaluator:
     def _rows(self, index: int, step: int, also_at: Sequence[int], horizon: int = 0) -> Iterator[Row]:
         """Rows of one play of one scene, and of its beginnings."""
         marked, scene = MarkedEnv(self.env, also_at), self.env.source[index]
-        for stage, played in self._stages(index, marked, horizon):
+        known = None if self._undisturbed is None else self._undisturbed.get((index, horizon))
+        for stage, played in self._stages(index, marked, horizon, known and known[0]):
+            if known is not None and stage == "normal":
+                yield from known[1]
+                continue
             if isinstance(played.failure, PolicyError):
                 raise played.failure
             episode = played.episode
@@ -230,11 +241,14 @@ class Evaluator:
                 where = f"{stage}, scene {episode.scenario_id}"
                 logger.warning("evaluation at step %d, %s failed: %s", step, where, episode.error)
             late = self._unavoidable(episode, scene)
-            yield Row.of(episode, step, stage, self._protocol, horizon=horizon, unavoidable=late)
+            rows = [Row.of(episode, step, stage, self._protocol, horizon=horizon, unavoidable=late)]
             for steps in also_at:
                 part = cut_off(episode, steps, marked.marks.get(steps), scene.dt)
                 blameless = late if part.crash_geometry is not None else 0.0
-                yield Row.of(part, step, stage, self._protocol, horizon=steps, unavoidable=blameless)
+                rows.append(Row.of(part, step, stage, self._protocol, horizon=steps, unavoidable=blameless))
+            if self._undisturbed is not None and stage == "normal":
+                self._undisturbed[index, horizon] = played, rows
+            yield from rows
 
     def episodes(self, index: int) -> dict[Stage, Episode]:
         """Both episodes of one scene.
@@ -256,8 +270,10 @@ class Evaluator:
         box = self.env.options.ego_box_in(scene, replay=self._policy.control == "replay")
         return float(beyond_care(judge_contact(scene, episode, box)))
 
-    def _stages(self, index: int, env: Any, horizon: int = 0) -> Iterator[tuple[Stage, Played]]:
-        """Both stages, by the environment's rules, or with another horizon."""
+    def _stages(
+        self, index: int, env: Any, horizon: int = 0, first: Played | None = None
+    ) -> Iterator[tuple[Stage, Played]]:
+        """Both stages, by the environment's rules, or with another horizon; the first where it is not given."""
         rules = self.env.rules
         if horizon:
             self.env.rules = replace(rules, horizon=horizon)
@@ -270,6 +286,7 @@ class Evaluator:
                 intensity=self._intensity,
                 seed=self._seed,
                 protocol=self._protocol,
+                first=first,
             )
             yield from zip(STAGES, stages, strict=True)
         finally:

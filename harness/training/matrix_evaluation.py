@@ -15,7 +15,7 @@ from harness.executors import WorkerSetup, run_jobs
 from harness.files import file_name, read_json, write_json
 from harness.interfaces import EgoPolicy
 from harness.training.config import TrainConfig
-from harness.training.evaluation import Evaluator, Row, rows_of
+from harness.training.evaluation import Evaluator, Row, Undisturbed, rows_of
 from harness.training.matrix import POLICY_FILES, MatrixAttack, MatrixConfig, TrainedCell, attacks_of, policy_file
 from harness.training.matrix_worker import not_shared, stand_in
 from harness.training.setup import evaluation_env, make_adversary, train_and_test
@@ -29,13 +29,13 @@ EVALUATION_SEED: Final = 0
 
 
 class EgoJob(NamedTuple):
-    """An ego against an adversary, in every test scene."""
+    """An ego and what it is to meet, in every test scene."""
 
     cell: TrainedCell
-    attack: MatrixAttack
+    attacks: tuple[MatrixAttack, ...]
 
     def __str__(self) -> str:
-        return f"{self.cell}, attacked by {self.attack.label}"
+        return f"the evaluation of {self.cell}"
 
 
 def evaluate(
@@ -50,7 +50,7 @@ def evaluate(
         cells: Finished runs, which share their test scenes.
         config: The matrix; its adversaries and workers count.
         out: Where each evaluation is kept (`evaluations/EGO-ATTACK.json`): none is made twice.
-        progress: Called with the numbers of finished and of all evaluations.
+        progress: Called with the numbers of evaluated and of all egos.
 
     Returns:
         By run and label of the attack: two rows per test scene and horizon. A run whose policy cannot be used has none.
@@ -58,25 +58,23 @@ def evaluate(
     Raises:
         GauntletError: An adversary or the scenes cannot be used, or the workers do not share the folder.
     """
-    wanted = [EgoJob(cell, attack) for cell in cells for attack in attacks_of(config)]
-    found = {(job.cell.name, job.attack.label): _kept(_file(out, job)) for job in wanted}
-    missing = [job for job in wanted if found[job.cell.name, job.attack.label] is None]
+    attacks = attacks_of(config)
+    jobs = [EgoJob(cell, tuple(one for one in attacks if _kept(out, cell, one) is None)) for cell in cells]
+    missing = [job for job in jobs if job.attacks]
     if missing:
         (out / EVALUATIONS).mkdir(exist_ok=True)
-        names = tuple(dict.fromkeys(job.attack.adversary for job in missing))
+        names = tuple(dict.fromkeys(attack.adversary for job in missing for attack in job.attacks))
         shared = {"place": Path.cwd(), "config": missing[0].cell.config, "adversaries": names, "out": out}
         setup = WorkerSetup("harness.training.matrix_evaluation:build", shared)
         results = run_jobs(missing, setup, config.executor, config.workers)
         for done, result in enumerate(results, 1):
-            cell, attack = result.job
             if result.error:
-                logger.warning("%s is left out of the tables: %s", cell.name, result.error)
-            else:
-                found[cell.name, attack.label] = _kept(_file(out, result.job))
-                if found[cell.name, attack.label] is None:
-                    raise RunError(f"a worker evaluated {result.job}, but there is no result. {not_shared(out)}")
+                logger.warning("%s is left out of the tables: %s", result.job.cell, result.error)
+            elif any(_kept(out, result.job.cell, attack) is None for attack in result.job.attacks):
+                raise RunError(f"a worker ended {result.job}, but there is no result. {not_shared(out)}")
             if progress is not None:
                 progress(done, len(missing))
+    found = {(cell.name, attack.label): _kept(out, cell, attack) for cell in cells for attack in attacks}
     return {key: rows for key, rows in found.items() if rows is not None}
 
 
@@ -119,20 +117,23 @@ class MatrixEvaluator:
         Raises:
             PolicyError: The policy cannot be used.
         """
-        cell, attack = job
+        cell, policy = job.cell, ego_of(job.cell)
         protocol = protocol_of(cell.config.protocol)
-        evaluator = Evaluator(
-            self._env,
-            ego_of(cell),
-            self._adversaries[attack.adversary],
-            range(self._scenes),
-            intensity=cell.config.eval_intensity,
-            seed=EVALUATION_SEED,
-            protocol=replace(protocol, attack_logged_ego=protocol.attack_logged_ego or attack.logged),
-            also_at=cell.config.eval_also_at,
-        )
-        rows = [asdict(row) for row in evaluator.rows(cell.config.steps)]
-        write_json(_file(self._out, job), rows)
+        undisturbed: Undisturbed = {}
+        for attack in job.attacks:
+            evaluator = Evaluator(
+                self._env,
+                policy,
+                self._adversaries[attack.adversary],
+                range(self._scenes),
+                intensity=cell.config.eval_intensity,
+                seed=EVALUATION_SEED,
+                protocol=replace(protocol, attack_logged_ego=protocol.attack_logged_ego or attack.logged),
+                also_at=cell.config.eval_also_at,
+                undisturbed=undisturbed,
+            )
+            rows = [asdict(row) for row in evaluator.rows(cell.config.steps)]
+            write_json(_file(self._out, cell, attack), rows)
 
     def close(self) -> None:
         """Stop the simulator."""
@@ -151,12 +152,13 @@ def ego_of(cell: TrainedCell) -> EgoPolicy:
     return load_policy(str(file), observation=cell.config.observation)
 
 
-def _file(out: Path, job: EgoJob) -> Path:
-    attack = job.attack.adversary + ("-log" if job.attack.logged else "")
-    return out / EVALUATIONS / f"{job.cell.name}-{file_name(attack, '-_@.')}.json"
+def _file(out: Path, cell: TrainedCell, attack: MatrixAttack) -> Path:
+    name = attack.adversary + ("-log" if attack.logged else "")
+    return out / EVALUATIONS / f"{cell.name}-{file_name(name, '-_@.')}.json"
 
 
-def _kept(path: Path) -> list[Row] | None:
+def _kept(out: Path, cell: TrainedCell, attack: MatrixAttack) -> list[Row] | None:
+    path = _file(out, cell, attack)
     if not path.exists():
         return None
     try:

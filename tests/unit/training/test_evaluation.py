@@ -68,6 +68,20 @@ def test_a_shorter_horizon_gives_what_playing_to_it_gives(told, monkeypatch) -> 
     assert len(judge._adversary.contexts) == (8 if told else 2)
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_what_a_policy_does_as_recorded_is_played_once_for_several_adversaries(told, monkeypatch) -> None:
+    monkeypatch.setattr(EngineConfig, "knows_horizon", told)
+    reset = []
+    monkeypatch.setattr(Straight, "reset", lambda policy, scenario, rng: reset.append(scenario.id))
+    known, adversaries = {}, (FakeAdversary(), FakeAdversary())
+    found = [list(evaluator(one, also_at=(10,), undisturbed=known).rows(7)) for one in adversaries]
+    # Two scenes as recorded, and attacked by each; all of it twice where the ego knows the horizon.
+    assert len(reset) == (2 + 2 * 2) * (1 + told)
+    assert str(found) == str([list(evaluator(FakeAdversary(), also_at=(10,)).rows(7))] * 2)
+    told_of = [[context.ego_trajectories[0].states.tolist() for context in one.contexts] for one in adversaries]
+    assert told_of[0] == told_of[1], "both attack the same drives"
+
+
 def test_every_scene_is_driven_undisturbed_then_attacked_where_it_was_just_driven() -> None:
     adversary = FakeAdversary()
     rows = list(evaluator(adversary).rows(700))

@@ -20,6 +20,7 @@ from harness.training import matrix_evaluation, matrix_run, matrix_worker
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Row, rows_of
 from harness.training.matrix import (
+    MatrixAttack,
     MatrixConfig,
     TrainedCell,
     attacks_of,
@@ -320,9 +321,8 @@ def test_an_evaluation_is_left_out_where_it_failed_and_nothing_else_passes_for_o
     def fake(jobs, *_):
         for job in jobs:
             if not errors[job.cell.name]:
-                matrix_evaluation.write_json(
-                    matrix_evaluation._file(tmp_path, job), [_plain(row) for row in rows([1.0])]
-                )
+                kept = [_plain(row) for row in rows([1.0])]
+                matrix_evaluation.write_json(matrix_evaluation._file(tmp_path, job.cell, *job.attacks), kept)
             yield JobResult(job, None, errors[job.cell.name], 2)
 
     monkeypatch.setattr(matrix_evaluation, "run_jobs", fake)
@@ -330,7 +330,7 @@ def test_an_evaluation_is_left_out_where_it_failed_and_nothing_else_passes_for_o
     assert "none-seed0 is left out of the tables: PolicyError: too wide" in caplog.text
     monkeypatch.setattr(matrix_evaluation, "write_json", lambda *_: None)
     errors["none-seed0"] = ""
-    with pytest.raises(RunError, match="evaluated none-seed0, attacked by cat, but there is no result"):
+    with pytest.raises(RunError, match="a worker ended the evaluation of none-seed0, but there is no result"):
         evaluate(found, config, tmp_path)
 
 
@@ -339,15 +339,17 @@ def test_an_evaluation_is_left_out_where_it_failed_and_nothing_else_passes_for_o
     [{"reward": "x"}, {"collision": [1]}, {"stage": "zz"}, {"scene": {}}, {"x": 1}, {"step": True}, {"cost": 10**400}],
 )
 def test_an_evaluation_that_holds_something_else_is_made_again(tmp_path, change) -> None:
-    from harness.training.matrix_evaluation import _kept
+    from harness.training.matrix_evaluation import _file, _kept
 
-    file = tmp_path / "a.json"
+    cell, attack = matrix(tmp_path)[0], MatrixAttack("cat")
+    file = _file(tmp_path, cell, attack)
+    file.parent.mkdir()
     file.write_text(json.dumps([_plain(row) | change for row in rows([1.0])]))
-    with pytest.raises(RunError, match=r"a\.json: cannot be read"):
+    with pytest.raises(RunError, match=r"cat\.json: cannot be read"):
         rows_of(json.loads(file.read_text()), file)
-    assert _kept(file) is None
+    assert _kept(tmp_path, cell, attack) is None
     file.write_text("3")
-    assert _kept(file) is None
+    assert _kept(tmp_path, cell, attack) is None
 
 
 def _plain(row: Row) -> dict:
