@@ -96,6 +96,11 @@ class PPOConfig:
     """Standard deviation of the steering's noise at the start and at the end, in a straight line."""
     throttle_spread: tuple[float, float] = (0.4, 0.15)
     """Standard deviation of the throttle's noise at the start and at the end, in a straight line."""
+    timeouts_terminal: bool = True
+    """Whether an episode whose time is up has ended, instead of being worth what going on would be. The observation
+    `route` knows the time that is left; with one that does not, this biases values (Pardo et al. 2018)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks live and learn: `auto` takes CUDA where it is."""
     averaging: float = 0.8
     """Share that the averaged policy keeps in each round; the averaged policy is judged and saved. 0 takes the last."""
 

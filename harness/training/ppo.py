@@ -19,7 +19,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.errors import PolicyError, WeightsError
+from harness.errors import ConfigError, PolicyError, WeightsError
 from harness.fast.compiled import Bools, Singles, kernel
 from harness.fitting.policy_files import PolicyFile, layers_of
 from harness.training.config import PPOConfig
@@ -58,9 +58,20 @@ def _network(size: int, hidden: int, outputs: int, last_gain: float) -> nn.Seque
     return nn.Sequential(*layers)
 
 
-def _aligned(observation: Floats) -> Tensor:
+def _aligned(numbers: NDArray[Any], device: torch.device) -> Tensor:
     """A copy in PyTorch's own memory: products of few rows depend, in their last bits, on where numbers lie."""
-    return torch.tensor(observation)
+    return torch.tensor(numbers, device=device)
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; `auto` takes CUDA where it is.
+
+    Raises:
+        ConfigError: PyTorch has no such device here.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--ppo.device cuda: PyTorch finds no CUDA here. Use auto or cpu.")
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
 
 
 @kernel
@@ -162,11 +173,12 @@ class PPO:
             observation: Preset of the observation, for the policy's file.
         """
         self.env, self.config, self.total = env, config, total_steps
+        self.device = device_of(config.device)
         size = int(np.prod(env.single_observation_space.shape or (0,)))
         self._rng = np.random.default_rng(seed)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
-            self.model = ActorCritic(size, config.hidden)
+            self.model = ActorCritic(size, config.hidden).to(self.device)
         self._average = copy.deepcopy(self.model.policy).requires_grad_(False)
         self._preset = observation
         self._optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, eps=1e-5)
@@ -206,7 +218,7 @@ class PPO:
     def act(self, observations: Floats) -> Floats:
         """The averaged policy's mean actions [B, 2] for observations [B, D]."""
         with torch.inference_mode():
-            return torch.tanh(self._average(_aligned(observations))).numpy()
+            return torch.tanh(self._average(_aligned(observations, self.device))).cpu().numpy()
 
     def save_policy(self, path: Path) -> None:
         """Write the averaged policy, for the ego policy `ppo`."""
@@ -274,7 +286,7 @@ class PPO:
             ended[t], cut[t] = terminated | truncated, truncated & ~terminated
             totals += float(reward.sum())
             rewards[t] = self.scale.scale(reward, ended[t])
-            if cut[t].any():
+            if cut[t].any() and not config.timeouts_terminal:
                 finals[t, cut[t]] = self.evaluate(info["final_obs"][cut[t]])[1]
         last = self.evaluate(self._observation)[1]
         found = advantages(rewards, values, ended, cut, last, finals, config.gamma, config.lam)
@@ -285,20 +297,20 @@ class PPO:
     def evaluate(self, observation: Floats) -> tuple[Floats, Floats]:
         """Mean actions [B, 2] and values [B] of observations [B, D]."""
         with torch.inference_mode():
-            mean, value = self.model(_aligned(observation))
-        return mean.numpy(), value.numpy()
+            mean, value = self.model(_aligned(observation, self.device))
+        return mean.cpu().numpy(), value.cpu().numpy()
 
     def update(self, batch: Collected) -> dict[str, float]:
         """Gradient steps over a batch; returns mean losses and how far the policy moved."""
         config = self.config
         for group in self._optimiser.param_groups:
             group["lr"] = config.learning_rate * self.left
-        flat = [torch.from_numpy(part.reshape(-1, *part.shape[2:])) for part in (batch.observation, batch.action)]
+        flat = [self._tensor(part.reshape(-1, *part.shape[2:])) for part in (batch.observation, batch.action)]
         logs, advantage, value = (
-            torch.from_numpy(part.ravel()) for part in (batch.log_probability, batch.advantage, batch.value)
+            self._tensor(part.ravel()) for part in (batch.log_probability, batch.advantage, batch.value)
         )
         returns = advantage + value
-        spread = torch.from_numpy(self._spread_of(batch))
+        spread = self._tensor(self._spread_of(batch))
         sums = np.zeros(3)
         count = 0
         for rows in self._minibatches(len(logs)):
@@ -319,6 +331,10 @@ class PPO:
             count += 1
         return dict(zip(("policy_loss", "value_loss", "moved"), (sums / count).tolist(), strict=True))
 
+    def _tensor(self, numbers: Floats) -> Tensor:
+        """Numbers where the networks are; on the CPU without a copy."""
+        return torch.from_numpy(numbers).to(self.device)
+
     def _spread_of(self, batch: Collected) -> Floats:
         """The spread with which a batch was collected: before `steps_done` grew."""
         before = self.steps_done - batch.value.size
@@ -328,5 +344,5 @@ class PPO:
 
     def _minibatches(self, size: int) -> Iterator[Tensor]:
         for _ in range(self.config.epochs):
-            order = torch.from_numpy(self._rng.permutation(size))
+            order = torch.from_numpy(self._rng.permutation(size)).to(self.device)
             yield from order.split(self.config.minibatch)

@@ -1,5 +1,6 @@
 """Proximal policy optimisation: advantages by hand, a task that it must learn, and seeds."""
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import gymnasium as gym
@@ -9,12 +10,12 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from harness import registry
-from harness.errors import WeightsError
+from harness.errors import ConfigError, WeightsError
 from harness.training.config import PPOConfig
-from harness.training.ppo import PPO, ReturnScale, advantages
+from harness.training.ppo import PPO, ReturnScale, advantages, device_of
 from harness.training.vector_learner import generator_tensor, restore_generator
 
-SMALL = PPOConfig(steps=32, minibatch=256, hidden=16, learning_rate=3e-3, gamma=0.9)
+SMALL = PPOConfig(steps=32, minibatch=256, hidden=16, learning_rate=3e-3, gamma=0.9, timeouts_terminal=False)
 
 
 class Targets(VectorEnv):
@@ -163,3 +164,28 @@ def test_only_the_state_of_a_generator_is_put_back():
     for bad in (torch.zeros(5, dtype=torch.uint8), torch.zeros(3), torch.zeros(100_000, dtype=torch.uint8)):
         with pytest.raises(WeightsError, match="generator"):
             restore_generator(rng, bad)
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto") == device_of("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match="no CUDA"):
+        device_of("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of("auto").type == "cuda"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_time_that_is_up_may_be_an_end(terminal):
+    class Cut(Targets):
+        def step(self, actions):
+            seen, reward, ended, cut, info = super().step(actions)
+            return seen, np.ones_like(reward), ended, cut, info
+
+    learner = PPO(Cut(), replace(SMALL, timeouts_terminal=terminal), total_steps=32 * 32, seed=0)
+    with torch.no_grad():
+        learner.model.value[-1].bias.fill_(50.0)
+    batch, _ = learner.collect()
+    # In the step at which the time is up, the value of 50 is what is missing, or not.
+    gap = batch.advantage[np.arange(32) % 10 == 9][:, 0]
+    assert (gap < -20).any() == terminal
