@@ -94,7 +94,7 @@ def packed_scenes(
                 packer.take(task, pack_task(task))
         elif first:
             function, tasks = f"{pack_task.__module__}:{pack_task.__name__}", itertools.chain(first, missing)
-            for task, answer, failure in outcomes(function, tasks, workers or processors(), LIMIT_S):
+            for task, answer, failure in outcomes(function, tasks, workers or processors(), LIMIT_S, ahead=1):
                 packer.take(task, f"packing it {failure}" if failure else answer)
         return packer.all()
 
