@@ -31,6 +31,7 @@ from scenarios.importing import Watch
 from scenarios.indexing.facts import states_of
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.selection import LeftOut
+from scenarios.splits import Subset
 
 CODE: Final = ("engine/*.py", "fast/packing.py", "fast/scenes.py")
 """Sources, below `harness/`, that decide what a pack holds."""
@@ -105,6 +106,27 @@ def _engine_taken() -> bool:
     from harness.engine.headless import engine_taken
 
     return engine_taken()
+
+
+def playable_scenes(
+    source: ScenarioSource, *, watch: Watch = iter, left_out: list[LeftOut] | None
+) -> tuple[PackedScenes, ScenarioSource]:
+    """The scenes of a source as the fast engine plays them, and the source of those that it can play.
+
+    Args:
+        source: Where the scenes come from; their ids differ.
+        watch: Sees their indices go by.
+        left_out: Takes scenes that cannot be read or simulated; None: one raises.
+
+    Raises:
+        ScenarioError: A scene cannot be read or simulated, or none of them can.
+        ConfigError: There are no scenes, or the fast engine was made for another MetaDrive.
+    """
+    packed = packed_scenes(source, watch=watch, left_out=left_out)
+    if packed.ids == tuple(source.ids):
+        return packed, source
+    place = {name: index for index, name in enumerate(source.ids)}
+    return packed, Subset(source, [place[name] for name in packed.ids])
 
 
 @contextlib.contextmanager
