@@ -42,7 +42,9 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def outcomes(function: str, tasks: Iterable[Task], workers: int, limit_s: float) -> Iterator[Outcome[Task]]:
+def outcomes(
+    function: str, tasks: Iterable[Task], workers: int, limit_s: float, ahead: int = AHEAD
+) -> Iterator[Outcome[Task]]:
     """Outcomes in the order in which they come. Close the iterator to end the processes.
 
     A process that dies, or takes longer than the limit, costs the task that it was at; another one takes its place.
@@ -53,6 +55,8 @@ def outcomes(function: str, tasks: Iterable[Task], workers: int, limit_s: float)
         tasks: Taken as they are needed.
         workers: Number of processes.
         limit_s: Longest time for one task, s.
+        ahead: Tasks that a process has at a time. One, where they are large: handing over a second one would wait until
+            the first is done.
 
     Raises:
         OSError: No process can be started, or one ends before it has begun.
@@ -63,11 +67,11 @@ def outcomes(function: str, tasks: Iterable[Task], workers: int, limit_s: float)
     try:
         while True:
             for process in list(crew.values()):
-                _fill(process, queue, again)
+                _fill(process, queue, again, ahead)
             while len(crew) < workers:
                 fresh: _Process[Task] = _Process(function)
                 crew[fresh.pipe] = fresh
-                if not _fill(fresh, queue, again):
+                if not _fill(fresh, queue, again, ahead):
                     del crew[fresh.pipe]
                     fresh.end()
                     break
@@ -92,9 +96,9 @@ def outcomes(function: str, tasks: Iterable[Task], workers: int, limit_s: float)
             process.end()
 
 
-def _fill(process: _Process[Task], queue: Iterator[Task], again: deque[Task]) -> bool:
+def _fill(process: _Process[Task], queue: Iterator[Task], again: deque[Task], ahead: int) -> bool:
     """Give a process what it has room for; whether it has anything to do."""
-    while len(process.tasks) < AHEAD:
+    while len(process.tasks) < ahead:
         try:
             task = again.popleft() if again else next(queue)
         except StopIteration:

@@ -23,12 +23,11 @@ from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.schedules import CurriculumSchedule, FixedSchedule, Scheduler
 from harness.errors import ConfigError
 from harness.fast.episodes import AttackedEpisodes
-from harness.fast.library import packed_scenes
+from harness.fast.library import playable_scenes
 from harness.fast.vector import FastVectorEnv
 from harness.interfaces import Adversary
 from harness.specs import build
 from scenarios.selection import LeftOut
-from scenarios.splits import Subset
 
 _CACHED: Final = 512
 """Scenes kept in memory for attacks to be planned in (a WOMD scene takes a megabyte or two)."""
@@ -115,10 +114,8 @@ class FastEnv(FastVectorEnv):
         self._scheduler = self._schedule(attacker, fixed, curriculum, curriculum_options, total_steps)
         source, self.left_out = open_scenes(data, split, fit_only, _CACHED)
         unplayable: list[LeftOut] = []
-        packed = packed_scenes(source, left_out=unplayable)
+        packed, self._source = playable_scenes(source, left_out=unplayable)
         self.left_out += tuple(unplayable)
-        without = {scene for scene, _ in unplayable}
-        self._source = Subset(source, [index for index, name in enumerate(source.ids) if name not in without])
         self._attacker, self._buffer = attacker, EgoBuffer(buffer_size)
         self._starts = packed.beginnings(start_steps, horizon) if start_steps else None
         first = np.random.SeedSequence().generate_state(1).item() if seed is None else int(seed)

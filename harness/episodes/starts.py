@@ -15,6 +15,9 @@ from harness.errors import ConfigError
 LEFT: Final = 0.2
 """Share of the logged path that must be left: who begins where it ends has arrived at once."""
 
+SHORTEST: Final = 10
+"""Steps that an episode must be able to last: shorter ones teach little, and cost a reset each."""
+
 
 def beginnings(xy: NDArray[np.float64], there: NDArray[np.bool_], most: int, horizon: int | None) -> NDArray[np.intp]:
     """Steps at which an episode in a scene may begin, ascending; the first one is 0.
@@ -32,8 +35,8 @@ def beginnings(xy: NDArray[np.float64], there: NDArray[np.bool_], most: int, hor
         raise ConfigError(f"start_steps is {most}; expected 0 or a later step of the log.")
     steps = np.flatnonzero(there)
     driven = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(xy[steps], axis=0).T))])
-    end = min(most + 1, len(there) - 1 if horizon is None else min(horizon, len(there)))
-    fit = steps[(driven <= (1 - LEFT) * driven[-1]) & (steps < end)]
+    last = len(there) - 1 if horizon is None else min(horizon, len(there))
+    fit = steps[(driven <= (1 - LEFT) * driven[-1]) & (steps <= min(most, last - SHORTEST))]
     return np.union1d([0], fit).astype(np.intp)
 
 

@@ -31,6 +31,7 @@ from scenarios.importing import Watch
 from scenarios.indexing.facts import states_of
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.selection import LeftOut
+from scenarios.splits import Subset
 
 CODE: Final = ("engine/*.py", "fast/packing.py", "fast/scenes.py")
 """Sources, below `harness/`, that decide what a pack holds."""
@@ -94,7 +95,7 @@ def packed_scenes(
                 packer.take(task, pack_task(task))
         elif first:
             function, tasks = f"{pack_task.__module__}:{pack_task.__name__}", itertools.chain(first, missing)
-            for task, answer, failure in outcomes(function, tasks, workers or processors(), LIMIT_S):
+            for task, answer, failure in outcomes(function, tasks, workers or processors(), LIMIT_S, ahead=1):
                 packer.take(task, f"packing it {failure}" if failure else answer)
         return packer.all()
 
@@ -105,6 +106,27 @@ def _engine_taken() -> bool:
     from harness.engine.headless import engine_taken
 
     return engine_taken()
+
+
+def playable_scenes(
+    source: ScenarioSource, *, watch: Watch = iter, left_out: list[LeftOut] | None
+) -> tuple[PackedScenes, ScenarioSource]:
+    """The scenes of a source as the fast engine plays them, and the source of those that it can play.
+
+    Args:
+        source: Where the scenes come from; their ids differ.
+        watch: Sees their indices go by.
+        left_out: Takes scenes that cannot be read or simulated; None: one raises.
+
+    Raises:
+        ScenarioError: A scene cannot be read or simulated, or none of them can.
+        ConfigError: There are no scenes, or the fast engine was made for another MetaDrive.
+    """
+    packed = packed_scenes(source, watch=watch, left_out=left_out)
+    if packed.ids == tuple(source.ids):
+        return packed, source
+    place = {name: index for index, name in enumerate(source.ids)}
+    return packed, Subset(source, [place[name] for name in packed.ids])
 
 
 @contextlib.contextmanager

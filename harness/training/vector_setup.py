@@ -14,7 +14,7 @@ from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import RuledEnv
 from harness.episodes.schedules import CurriculumSchedule
 from harness.fast.episodes import AttackedEpisodes
-from harness.fast.library import packed_scenes
+from harness.fast.library import playable_scenes
 from harness.fast.scenes import PackedScenes
 from harness.fast.vector import FastVectorEnv
 from harness.interfaces import Adversary, EgoPolicy
@@ -59,10 +59,10 @@ def build_vector(config: TrainConfig, run: RunDirectory, watch: Watch = iter) ->
     eval_adversary = adversary if shared else make_adversary(config.eval_adversary, config)
     train, val, test = _parts_of_data(config)
     unfit: list[LeftOut] | None = None if config.on_error == "raise" else []
-    packed, train = _packed(train, watch, unfit)
+    packed, train = playable_scenes(train, watch=watch, left_out=unfit)
     validator = None
     if val is not None:
-        chosen_on, val = _packed(val, watch, unfit)
+        chosen_on, val = playable_scenes(val, watch=watch, left_out=unfit)
         validator = _validator(config, chosen_on, val, eval_adversary)
     for scene, reason in unfit or ():
         _LOG.warning("scene %s is left out: %s", scene, reason)
@@ -95,17 +95,6 @@ def _parts_of_data(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource 
         train = Subset(train, [index for index, name in enumerate(train.ids) if name not in held])
     check_disjoint(train, val)
     return train, val, test
-
-
-def _packed(
-    source: ScenarioSource, watch: Watch, left_out: list[LeftOut] | None
-) -> tuple[PackedScenes, ScenarioSource]:
-    """The scenes as the fast engine plays them, and the source of those that it can play."""
-    packed = packed_scenes(source, watch=watch, left_out=left_out)
-    if packed.ids == tuple(source.ids):
-        return packed, source
-    place = {name: index for index, name in enumerate(source.ids)}
-    return packed, Subset(source, [place[name] for name in packed.ids])
 
 
 def _training(

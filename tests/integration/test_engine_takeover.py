@@ -80,6 +80,14 @@ def test_rows_before_the_takeover_are_the_plan_and_later_ones_physics(env):
     # Positions are those of the speeds: half a step's braking less than the speed before.
     moved = np.diff(record.opponent.states[TAKEOVER - 1 : TAKEOVER + 10, 0])
     np.testing.assert_allclose(moved, 0.1 * (speed + 0.4375 / 2), atol=0.03)
+    # An episode that begins later begins where the plan has it.
+    env.reset(options={"scenario": 0, "plan": plan, "ego": "replay", "start": 40})
+    for _ in range(5):
+        env.step(None)
+    later = env.recording().opponent
+    assert np.flatnonzero(later.valid).tolist() == list(range(40, 46))
+    np.testing.assert_allclose(later.states[40], plan.states[40], atol=1e-4)
+    np.testing.assert_allclose(later.states[41:46, VX], 10.0 - 0.4375 * np.arange(1, 6), atol=0.03)
 
 
 def test_the_controller_sees_the_present_and_acts_on_the_next_row(env):

@@ -15,7 +15,8 @@ def test_an_episode_begins_where_the_ego_is_and_has_a_way_to_go():
     path, there = road.position[road.ego, :, :2], road.valid[road.ego].copy()
     assert beginnings(path, there, 40, None).tolist() == list(range(41))
     assert beginnings(path, there, 90, None).tolist() == list(range(73))
-    assert beginnings(path, there, 90, 50).tolist() == list(range(50))
+    assert beginnings(path, there, 90, 50).tolist() == list(range(41))
+    assert beginnings(path, there, 90, 5).tolist() == [0]
     there[10:20] = False
     assert beginnings(path, there, 21, None).tolist() == [*range(10), 20, 21]
     # It waits for three seconds, then drives 60 m; or it is parked.

@@ -35,7 +35,7 @@ def here(monkeypatch):
     """Packs in this process, and notes which scenes."""
     packed = []
 
-    def outcomes(function, tasks, workers, limit_s):
+    def outcomes(function, tasks, workers, limit_s, ahead):
         assert function == "harness.fast.library:pack_task"
         for task in tasks:
             packed.append(task.scenario.id)
