@@ -6,8 +6,11 @@ Its machines need Gauntlet installed, and the same paths for scenes, weights and
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from harness.errors import ConfigError, GauntletError, RunError, WorkerError
@@ -72,7 +75,8 @@ class RayCrew:
         self._own = not ray.is_initialized()
         if self._own:
             try:
-                ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+                with _own_sigterm():
+                    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ConfigError(f"no Ray cluster can be reached or started: {error}. Check RAY_ADDRESS.") from error
         # Ray kills what a worker has started; a training run that is told to stop needs time for its checkpoint.
@@ -132,6 +136,17 @@ class RayCrew:
             self.fire(worker)
         if self._own:
             self._ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the program's handler of SIGTERM, which `ray.init` replaces by one that leaves at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """The Ray executor on a local cluster of several nodes, one of which is killed while it works."""
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from harness.commands.scaffold import Session
 from harness.episodes.records import EpisodeStore
 from harness.executors import WorkerSetup, run_jobs
+from harness.executors.ray import RayCrew
 from harness.training.matrix import MatrixConfig, cells, prepare
 from harness.training.matrix_run import _train
 from scenarios.export import write_folder
@@ -67,6 +69,16 @@ def test_a_node_is_killed_mid_run(cluster: Any, tmp_path: Path) -> None:
     assert not [r.error for r in results if r.error]
     assert sum(r.attempts for r in results) == 11  # one job was on the lost node
     assert len({node for node in tmp_path.glob("node.*")}) == 2
+
+
+def test_a_cluster_that_is_started_here_leaves_the_programs_signals_alone() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    crew = RayCrew()
+    try:
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        crew.close()
 
 
 def test_training_on_ray_is_the_run_of_processes(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
