@@ -131,8 +131,10 @@ class SB3Learner:
         logged = self.model.logger.name_to_value
         found = {name.removeprefix("train/"): float(value) for name, value in logged.items()}
         logged.clear()
+        if np.isnan(found.get("explained_variance", 0.0)):
+            del found["explained_variance"]  # All returns were equal: nothing was there to explain.
         losses = {name: value for name, value in found.items() if name not in _UNTOLD}
-        if not np.isfinite([value for name, value in losses.items() if name != "explained_variance"]).all():
+        if not np.isfinite(list(losses.values())).all():
             raise PolicyError(
                 f"the losses are not finite after {self.steps_done:,} steps: training has diverged. Start again with a "
                 "lower learning rate."
