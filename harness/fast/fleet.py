@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,7 +174,7 @@ class Rules(NamedTuple):
     lane_line_rays: int
     distance: float
     offset_scale: float
-    route: bool
+    route: Literal[True] | None
     summed: bool
     drive: DriveReward
 
@@ -193,7 +193,7 @@ def rules_of(config: EngineConfig) -> Rules:
         lane_line_rays=sensors.lane_line,
         distance=sensors.distance,
         offset_scale=sensors.max_lateral,
-        route=sensors.route,
+        route=True if sensors.route else None,
         summed=reward.drive is not None,
         drive=reward.drive or DriveReward(),
     )

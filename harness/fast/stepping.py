@@ -26,7 +26,7 @@ What makes this a copy of `GauntletEnv`, and not only like it:
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -185,10 +185,18 @@ def _finish(scenes: Scenes, fleet: Fleet, e: int, rules: Rules, pose: Floats, he
     count = advance(scenes, fleet, e, rules.filter_overlapping, here)
     approach(scenes, fleet, e, here, count)
     _compare_boxes(scenes, fleet, e, here, count)
-    if rules.route:
-        observe_route(scenes, fleet, e, here, count)
-    else:
+    _sense(scenes, fleet, e, rules, here, count, rules.route)
+
+
+@inner
+def _sense(
+    scenes: Scenes, fleet: Fleet, e: int, rules: Rules, here: Floats, count: int, route: Literal[True] | None
+) -> None:
+    """The observation. What an argument that is None rules out is not even compiled."""
+    if route is None:
         observe(scenes, fleet, e, rules, here, count)
+    else:
+        observe_route(scenes, fleet, e, here, count)
 
 
 @inner
