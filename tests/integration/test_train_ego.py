@@ -115,7 +115,7 @@ def children(process: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_runs_with_workers_are_equal_whoever_is_killed(data: Path, tmp_path: Path) -> None:
+def test_runs_with_workers_are_equal_whoever_is_stopped(data: Path, tmp_path: Path) -> None:
     whole, run = tmp_path / "whole", tmp_path / "killed"
     options = [*OPTIONS, "--workers", "2"]
     subprocess.run(
@@ -126,14 +126,17 @@ def test_runs_with_workers_are_equal_whoever_is_killed(data: Path, tmp_path: Pat
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     for file in ("episodes.jsonl", "checkpoint/manifest.json"):
         while not (run / file).exists():
             assert process.poll() is None, "it ended too early"
             time.sleep(0.05)
-        # First a worker dies, then the run.
-        os.kill(children(process.pid)[-1] if file == "episodes.jsonl" else process.pid, signal.SIGKILL)
-    process.wait()
+        # First a worker dies, then Ctrl-C comes to all processes.
+        if file == "episodes.jsonl":
+            os.kill(children(process.pid)[-1], signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait() == 130
     subprocess.run(command("--resume", str(run)), cwd=ROOT, check=True, capture_output=True)
     for name in ("evaluation.jsonl", "episodes.jsonl"):
         assert records(run / name) == records(whole / name)
