@@ -257,4 +257,6 @@ class JobStream(Generic[Job]):
         self._crew.fire(worker)
         self._false_starts += 1
         if self._false_starts > self._retries + self._count:
-            raise WorkerError(f"workers cannot be started: {reason}. Try --executor serial (of train_ego: --workers 1) to see why.")
+            raise WorkerError(
+                f"workers cannot be started: {reason}. Try --executor serial (train_ego: --workers 1) to see why."
+            )
