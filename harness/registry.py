@@ -31,6 +31,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "idm": "ego_policies.idm:IDMPolicy",
         "rule_expert": "ego_policies.rule_expert:RuleExpertPolicy",
         "rule_expert_blind": "ego_policies.rule_expert:BlindRuleExpertPolicy",
+        "route_follower": "ego_policies.route_follower:RouteFollowerPolicy",
         "td3": "ego_policies.td3:TD3Policy",
         "ppo": "ego_policies.ppo:PPOPolicy",
         "sac": "ego_policies.sac:SACPolicy",

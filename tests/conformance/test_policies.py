@@ -68,7 +68,7 @@ OPTIONS = {
 @pytest.mark.parametrize("name", registry.names("policy"))
 def test_registered_policy(name, tmp_path):
     policy = registry.resolve("policy", name)(**OPTIONS.get(name, lambda folder: {})(tmp_path))
-    size = 0 if policy.observation == "none" else SIZE
+    size = 0 if policy.observation == "none" else getattr(policy, "observation_size", None) or SIZE
     for scene in (straight_road(), crossing(origin=(7000.0, -12000.0), rotation=0.7)):
         check_policy(policy, scene, observation_size=size)
 

@@ -16,6 +16,7 @@ from harness.registry import make
 from scenarios import open_source
 from scenarios.safe_pickle import load
 from tests.sources import tiny_source
+from tests.unit.test_docs import python_block
 
 # Nothing of Gauntlet's is imported: this is what a user of MetaDrive alone writes. The download of 3D models is
 # refused, and so is the network, because replaying without a picture must need neither.
@@ -30,7 +31,7 @@ def refuse(*_):
 
 socket.socket.connect = refuse
 BaseEngine.try_pull_asset = staticmethod(lambda: None)
-folder, count = sys.argv[1], int(sys.argv[2])
+folder, count, documented = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 env = ScenarioEnv({
     "data_directory": folder, "num_scenarios": count, "agent_policy": ReplayEgoCarPolicy, "horizon": 200,
     "reactive_traffic": False, "no_light": True, "log_level": 50, "crash_vehicle_done": False,
@@ -39,6 +40,7 @@ env = ScenarioEnv({
 found = {}
 for seed in range(count):
     env.reset(seed=seed)
+    exec(documented)
     scene = env.engine.data_manager.current_scenario["id"]
     names = env.engine.traffic_manager.obj_id_to_scenario_id
     steps, crashed, done = [], -1, False
@@ -58,7 +60,7 @@ print("@replay " + json.dumps(found))
 def replay(folder: Path, count: int) -> dict:
     """What stock `ScenarioEnv` shows of the scenes in a folder, by scene id."""
     done = subprocess.run(
-        [sys.executable, "-c", REPLAY, str(folder), str(count)],
+        [sys.executable, "-c", REPLAY, str(folder), str(count), python_block("docs/gymnasium.md", "get_navi_info")],
         capture_output=True,
         text=True,
         timeout=300,
@@ -66,6 +68,8 @@ def replay(folder: Path, count: int) -> dict:
         check=False,
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("@replay ")]
+    # What the page says of stock MetaDrive's way points is so.
+    assert done.stdout.count("the second coordinate repeats the first: True") == count
     assert lines, f"stock MetaDrive failed: {done.stderr[-3000:]}"
     return json.loads(lines[-1].removeprefix("@replay "))
 

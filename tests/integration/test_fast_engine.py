@@ -6,15 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ego_policies.route_follower import follow_route
 from harness.engine import EngineConfig, GauntletEnv
 from harness.errors import ConfigError, EngineError, PolicyError
 from harness.fast.fleet import CRASH_HUMAN, CRASH_OBJECT, CRASH_VEHICLE, LOST, ON_WHITE, ON_YELLOW
+from harness.fast.library import packed_scenes
 from harness.fast.packing import settled_scenes
 from harness.fast.plays import Play, UniformEpisodes
 from harness.fast.resuming import check_state
 from harness.fast.vector import FastVectorEnv
 from harness.interfaces import AttackPlan
 from scenarios.scenario import Kind
+from scenarios.selection import open_scenes
 from tests.scenes import Agent, crossing, straight_road
 from tests.sources import ListSource
 
@@ -158,6 +161,24 @@ def test_observations_rewards_and_endings_are_metadrives(both):
 @pytest.fixture(scope="module")
 def road():
     return parsed()
+
+
+@pytest.mark.slow
+def test_the_observation_route_is_enough_to_drive_by():
+    """A controller that reads nothing else, on the 50 generated test scenes; contacts do not end an episode."""
+    scenes = packed_scenes(open_scenes("procedural", "test", "50"))
+    env = FastVectorEnv(scenes, len(scenes.ids), EngineConfig(observation="route"))
+    observation, _ = env.reset(options={"episodes": [(index, None) for index in range(len(scenes.ids))]})
+    env._begin = lambda which: None
+    done, completion = np.zeros(len(scenes.ids), bool), np.zeros(len(scenes.ids))
+    for _ in range(90):
+        observation, _, terminated, truncated, info = env.step(follow_route(observation))
+        completion = np.where(done, completion, np.clip(info["route_completion"], 0, 1))
+        done |= terminated | truncated
+    env.close()
+    # Arrival counts from 0.95 on, so that no more than about 0.955 can be had.
+    assert done.all()
+    assert completion.mean() >= 0.95
 
 
 def rollout(road, threads=1, seed=5, steps=70):
