@@ -52,11 +52,11 @@ def test_an_episode_that_was_over_by_then_is_cut_nowhere() -> None:
 @pytest.mark.parametrize("told", [False, True])
 def test_a_shorter_horizon_gives_what_playing_to_it_gives(told, monkeypatch) -> None:
     monkeypatch.setattr(EngineConfig, "knows_horizon", told)
-    judge = evaluator(FakeAdversary(), also_at=(3, 10, 30))
+    judge = evaluator(FakeAdversary(), also_at=(4, 10, 30))
     rows = list(judge.rows(7))
     assert len(rows) == judge.count == 16
     assert judge.env.rules.horizon == 40
-    for steps in (3, 10, 30):
+    for steps in (4, 10, 30):
         played = list(evaluator(FakeAdversary(), horizon=steps).rows(7))
         part = [row for row in rows if row.horizon == steps]
         # Text, since NaN differs from itself.
