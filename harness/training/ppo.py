@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -61,6 +62,17 @@ def _network(size: int, hidden: int, outputs: int, last_gain: float) -> nn.Seque
 def _aligned(numbers: NDArray[Any], device: torch.device) -> Tensor:
     """A copy in PyTorch's own memory: products of few rows depend, in their last bits, on where numbers lie."""
     return torch.tensor(numbers, device=device)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads for PyTorch's products within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def device_of(name: str) -> torch.device:
@@ -203,7 +215,9 @@ class PPO:
         Raises:
             PolicyError: Training has diverged.
         """
-        batch, report = self.collect()
+        # What few rows need, one thread does best: several would mostly wait for one another.
+        with _threads(1):
+            batch, report = self.collect()
         report |= self.update(batch)
         if not np.isfinite(report["policy_loss"] + report["value_loss"]):
             raise PolicyError(
