@@ -27,8 +27,8 @@ class DriveReward(NamedTuple):
     metre: float = 0.03
     completion: float = 4.0
     success: float = 1.0
-    off_road: float = 10.0
-    crash_vehicle: float = 10.0
+    off_road: float = 5.0
+    crash_vehicle: float = 5.0
     touch: float = 0.3
     steering_change: float = 0.05
     throttle_change: float = 0.01

@@ -74,13 +74,13 @@ class PPOConfig:
 
     steps: int = 64
     """Steps of each environment between updates."""
-    epochs: int = 3
+    epochs: int = 4
     """Passes over the collected steps in an update."""
-    minibatch: int = 4096
+    minibatch: int = 1024
     """Steps per gradient step."""
     learning_rate: float = 6e-4
     """Learning rate of Adam at the start; it falls to 0 in a straight line."""
-    gamma: float = 0.995
+    gamma: float = 0.98
     """Discount per step of 0.1 s."""
     lam: float = 0.95
     """Weight of longer returns in the advantages."""
@@ -168,7 +168,7 @@ class TrainConfig(RunOptions):
     algorithm: Literal["td3", "ppo", "sac", "sb3-ppo"] = "td3"
     """What learns: `td3` as CAT and SAGE do, on either engine; on the fast engine also `ppo`, and `sac` and `sb3-ppo`
     of Stable-Baselines3."""
-    environments: int = 512
+    environments: int = 256
     """Environments side by side, on the fast engine. Results depend on it."""
     threads: int = 2
     """Threads of the fast engine and of the matrix products beside it."""

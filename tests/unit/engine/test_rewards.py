@@ -161,9 +161,9 @@ def test_the_drive_reward_is_the_sum_of_its_parts():
     assert judged.reward == pytest.approx(parts)
     assert not judged.terminated
     for flag, price, ends in (
-        ("crash_vehicle", 10, True),
+        ("crash_vehicle", 5, True),
         ("crash_human", 0.3, False),
-        ("on_yellow_continuous_line", 10, True),
+        ("on_yellow_continuous_line", 5, True),
     ):
         setattr(ego, flag, True)
         hit = judge(ego, EngineConfig(), REWARDS["drive"], seconds_left=8.0)
