@@ -120,7 +120,8 @@ def _drive(indices: list[int], task: _Task) -> None:
 
 def _one_worker(scratch: Path, indices: list[int], task: _Task) -> tuple[int, dict[str, Any] | None]:
     """How many cases a worker did, and the one that it died or hung at."""
-    own = {"XDG_CACHE_HOME": str(scratch / "cache"), "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)}
+    cache = str(scratch / "cache")
+    own = {"XDG_CACHE_HOME": cache, "GAUNTLET_CACHE": "", "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)}
     environment = {**os.environ, **own, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     arguments = (str(scratch / "samples"), str(task.out), str(task.seed), str(task.seconds), json.dumps(task.names))
     command = [sys.executable, "-m", "tests.fuzz.worker", *arguments]

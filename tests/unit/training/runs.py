@@ -32,6 +32,8 @@ def command_beside(place: Path) -> Path:
 
 def interrupt_when(file: Path) -> None:
     """Send this process Ctrl-C as soon as there is a file."""
+    # A shell's background job ignores it from the start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def wait() -> None:
         while not file.exists():
