@@ -26,14 +26,7 @@ def check_env(env: gym.Env[Any, Any], *, steps: int = 20, seed: int = 7) -> None
         ConformanceError: With the broken rule.
     """
     checker = Checker(f"environment {env.spec.id if env.spec else type(env.unwrapped).__name__!r}")
-    observation, action = env.observation_space, env.action_space
-    checker.require(isinstance(observation, gym.spaces.Box), "the observation space must be a Box", str(observation))
-    checker.require(observation.dtype == np.float32, "observations must be float32", str(observation.dtype))
-    checker.require(
-        isinstance(action, gym.spaces.Box) and action.shape == (2,) and action.dtype == np.float32,
-        "the action space must be Box(-1, 1, (2,), float32)",
-        str(action),
-    )
+    require_spaces(checker, env.observation_space, env.action_space)
     first = _roll(checker, env, steps, seed)
     second = _roll(checker, env, steps, seed)
     checker.require(len(first) == len(second), "equal seeds must give episodes of equal length")
@@ -45,6 +38,17 @@ def check_env(env: gym.Env[Any, Any], *, steps: int = 20, seed: int = 7) -> None
         )
     checker.where = ""
     _check_bad_input(checker, env, seed)
+
+
+def require_spaces(checker: Checker, observation: gym.Space[Any], action: gym.Space[Any]) -> None:
+    """Check the spaces of one environment: a float32 box, and steering and throttle."""
+    checker.require(isinstance(observation, gym.spaces.Box), "the observation space must be a Box", str(observation))
+    checker.require(observation.dtype == np.float32, "observations must be float32", str(observation.dtype))
+    checker.require(
+        isinstance(action, gym.spaces.Box) and action.shape == (2,) and action.dtype == np.float32,
+        "the action space must be Box(-1, 1, (2,), float32)",
+        str(action),
+    )
 
 
 def _observation(checker: Checker, env: gym.Env[Any, Any], value: Any) -> NDArray[np.float32]:

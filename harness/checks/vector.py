@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from harness.checks.base import Checker
+from harness.checks.env import require_spaces
 from harness.errors import GauntletError, PolicyError
 
 Arrays = NDArray[Any]
@@ -60,13 +60,7 @@ def check_vector_env(env: VectorEnv[Any, Any, Any], *, steps: int = 120, seed: i
 
 def _check_spaces(checker: Checker, env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
     observation, action = env.single_observation_space, env.single_action_space
-    checker.require(isinstance(observation, gym.spaces.Box), "the observation space must be a Box", str(observation))
-    checker.require(observation.dtype == np.float32, "observations must be float32", str(observation.dtype))
-    checker.require(
-        isinstance(action, gym.spaces.Box) and action.shape == (2,) and action.dtype == np.float32,
-        "the action space must be Box(-1, 1, (2,), float32)",
-        str(action),
-    )
+    require_spaces(checker, observation, action)
     for name, single, batch in (
         ("observation", observation, env.observation_space),
         ("action", action, env.action_space),
