@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 train: $(STAMP)  ## Train an ego on procedural scenes under attack, evaluate it, draw it (6 minutes on 2 cores)
-	$(BIN)/python -m harness.train_ego best --train-scenes 64 --val-scenes 16 --test-scenes 16 --steps 2_000_000
+	$(BIN)/python -m harness.train_ego best --train-scenes 64 --val-scenes 16 --test-scenes 16 --steps 1_500_000
 
 test: $(STAMP)   ## Lint, check types, run the default suite
 	$(BIN)/ruff check .
