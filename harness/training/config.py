@@ -72,11 +72,11 @@ _PPO_BOUNDS: Final[dict[str, tuple[float, float]]] = {
 class PPOConfig:
     """Numbers of proximal policy optimisation on the fast engine."""
 
-    steps: int = 64
+    steps: int = 16
     """Steps of each environment between updates."""
-    epochs: int = 4
+    epochs: int = 3
     """Passes over the collected steps in an update."""
-    minibatch: int = 1024
+    minibatch: int = 512
     """Steps per gradient step."""
     learning_rate: float = 6e-4
     """Learning rate of Adam at the start; it falls to 0 in a straight line."""

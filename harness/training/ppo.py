@@ -193,7 +193,7 @@ class PPO:
             self.model = ActorCritic(size, config.hidden).to(self.device)
         self._average = copy.deepcopy(self.model.policy).requires_grad_(False)
         self._preset = observation
-        self._optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, eps=1e-5)
+        self._optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, eps=1e-5, fused=True)
         self.scale = ReturnScale(env.num_envs, config.gamma)
         self.steps_done = 0
         self._observation: Floats = env.reset(seed=seed)[0]
