@@ -2,7 +2,8 @@
 
 Sources: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805, equations 2 and 3; for the improved model Treiber,
 Kesting, Traffic Flow Dynamics (2013), chapter 11. Every argument is a number or an array, and arrays are broadcast.
-Accelerations are not limited: each driver clips them to what its vehicle can do.
+Accelerations are not limited: each driver clips them to what its vehicle can do. `desired_gap` and `acceleration` are
+compiled as well, and the compiler knows no arguments that have to be named.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Number = float | Floats
 
 
 def desired_gap(
-    speed: Number, leader: Number, *, headway: Number, standstill: float, top: Number, braking: Number
+    speed: Number, leader: Number, headway: Number, standstill: float, top: Number, braking: Number
 ) -> Floats:
     """The gap that a driver wants to keep, m.
 
@@ -37,7 +38,6 @@ def acceleration(
     gap: Number,
     wanted: Number,
     desired: Number,
-    *,
     top: Number,
     exponent: float = 4.0,
 ) -> Floats:

@@ -24,6 +24,7 @@ from harness.episodes.schedules import CurriculumSchedule, FixedSchedule, Schedu
 from harness.errors import ConfigError
 from harness.fast.episodes import AttackedEpisodes
 from harness.fast.library import playable_scenes
+from harness.fast.made_for import LOGGED
 from harness.fast.vector import FastVectorEnv
 from harness.interfaces import Adversary
 from harness.specs import build
@@ -41,7 +42,8 @@ class FastEnv(FastVectorEnv):
     `Gauntlet/Fast-v0`: `num_envs` environments on the fast engine, at 10 Hz. Without an adversary they play what
     `Gauntlet/LogReplay-v0` does, with one what `Gauntlet/Adversary-v0` does, and with a curriculum as well what
     `Gauntlet/Curriculum-v0` does. Scenes, remembered drives and curriculum are shared by all of them. Everybody else
-    follows the log. Made for training: what is reported should be measured by the suite, in MetaDrive.
+    follows the log, or what `traffic` names. Made for training: what is reported should be measured by the suite, in
+    MetaDrive.
 
     An environment whose episode has ended begins the next one within the same step (`AutoresetMode.SAME_STEP`).
 
@@ -70,6 +72,8 @@ class FastEnv(FastVectorEnv):
     - `total_steps` (default 1,000,000): budget of the curriculum, steps of all environments together. The steps of an
       episode count when it has ended.
     - `buffer_size` (default 5): ego trajectories remembered per scene.
+    - `traffic` (default `"log"`): what moves the background; `"idm-lane"` (with options: `"idm-lane?headway=1.2"`) lets
+      vehicles leave their logs after a second and drive along the lanes, braking for the ego.
     - `threads` (default 1): kernels side by side. The results do not depend on it.
 
     `info` holds an array [N] under each name, `attacked` and `intensity` among them. `env.unwrapped.episodes` counts
@@ -100,6 +104,7 @@ class FastEnv(FastVectorEnv):
         curriculum_options: dict[str, Any] | None = None,
         total_steps: int = 1_000_000,
         buffer_size: int = 5,
+        traffic: str = LOGGED,
         threads: int = 1,
     ) -> None:
         """Open the data and pack it (arguments: see the class).
@@ -114,13 +119,13 @@ class FastEnv(FastVectorEnv):
         self._scheduler = self._schedule(attacker, fixed, curriculum, curriculum_options, total_steps)
         source, self.left_out = open_scenes(data, split, fit_only, _CACHED)
         unplayable: list[LeftOut] = []
-        packed, self._source = playable_scenes(source, left_out=unplayable)
+        packed, self._source = playable_scenes(source, traffic=traffic, left_out=unplayable)
         self.left_out += tuple(unplayable)
         self._attacker, self._buffer = attacker, EgoBuffer(buffer_size)
         self._starts = packed.beginnings(start_steps, horizon) if start_steps else None
         first = np.random.SeedSequence().generate_state(1).item() if seed is None else int(seed)
         self._under_way = False
-        options = EngineConfig(horizon=horizon, observation=observation, reward=reward)
+        options = EngineConfig(horizon=horizon, observation=observation, reward=reward, traffic=traffic)
         super().__init__(packed, num_envs, options, threads=threads)
         self._draw_from(first)
 

@@ -31,6 +31,8 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 _UNSEEN: Final[dict[str, Any]] = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _ROOT: Final = Path(__file__).parents[1]
+_SOURCES: Final = ("fast/*.py", "engine/*.py", "traffic/lane_*.py", "../scenarios/idm.py")
+"""What kernels are made of."""
 _SETTINGS: Final[Any] = numba.config
 
 
@@ -42,8 +44,8 @@ def kernel_cache() -> Path:
     on reading another column. So the folder's name is a digest of everything that kernels are made of.
     """
     digest = hashlib.sha256(numba.__version__.encode())
-    for folder in ("fast", "engine"):
-        for file in sorted((_ROOT / folder).glob("*.py")):
+    for pattern in _SOURCES:
+        for file in sorted(_ROOT.glob(pattern)):
             digest.update(file.read_bytes())
     name = digest.hexdigest()[:16]
     if _SETTINGS.CACHE_DIR:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from harness.fast.plays import Finished, Play
 from harness.interfaces import Adversary
 from scenarios.scenario import ScenarioSource
 
+_TRAFFIC: Final = 1
+"""Tells an episode's generator of traffic from its other one."""
+
 
 def _look_away(episode: Finished) -> None:
     """Nobody watches."""
@@ -28,9 +31,9 @@ class AttackedEpisodes:
     """Scenes, some of them attacked, as `AttackingEnv` plays them one at a time.
 
     Everything random in episode n comes from a generator of its own, derived from (seed, n), drawn in this order:
-    scene, chance of an attack, the step at which it begins, whatever the adversary draws. An attack aims at the ego's
-    last finished drives in that scene (its log before the first). A scene that cannot be attacked is played as
-    recorded.
+    scene, chance of an attack, the step at which it begins, whatever the adversary draws; traffic draws from another
+    one. An attack aims at the ego's last finished drives in that scene (its log before the first). A scene that cannot
+    be attacked is played as recorded.
 
     Attributes:
         scheduler: When and how hard; it counts the steps of finished episodes.
@@ -85,11 +88,12 @@ class AttackedEpisodes:
 
     def _draw(self) -> Play:
         rng = np.random.default_rng([self._seed, self.drawn])
+        traffic = (self._seed, self.drawn, _TRAFFIC)
         self.drawn += 1
         index, chance, schedule = int(rng.integers(len(self.source))), rng.random(), self.scheduler.current()
         start = 0 if self._starts is None else draw_start(self._starts[index], rng)
         if self.adversary is None or chance >= schedule.probability:
-            return Play(index, start=start)
+            return Play(index, start=start, seed=traffic)
         scenario = self.source[index]
         attack = plan_attack(
             self.adversary,
@@ -104,7 +108,7 @@ class AttackedEpisodes:
         self.planning_s += attack.seconds
         self.attacked += attack.plan is not None
         self.unplanned += attack.plan is None
-        return Play(index, attack.plan, attack.played_intensity, start)
+        return Play(index, attack.plan, attack.played_intensity, start, traffic)
 
     def finished(self, episode: Finished) -> None:
         """Remember what the ego did, and tell the schedule how it went."""

@@ -22,9 +22,11 @@ import numpy as np
 
 from harness.caching import ArrayFolder, Arrays, cache_folder, use_cached
 from harness.errors import GauntletError, RunError, ScenarioError, told
-from harness.fast.made_for import check_metadrive, installed
+from harness.fast.lanes import Lanes, are_sound, drivers_of
+from harness.fast.made_for import LOGGED, check_metadrive, installed
 from harness.fast.scenes import PackedScenes, Scenes, is_sound, joined
 from harness.files import MEGABYTE, read_bounded, write_text
+from harness.traffic.lane_paths import LaneIDMConfig
 from scenarios.digest import scene_digest
 from scenarios.fresh_processes import outcomes, processors
 from scenarios.importing import Watch
@@ -33,7 +35,7 @@ from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.selection import LeftOut
 from scenarios.splits import Subset
 
-CODE: Final = ("engine/*.py", "fast/packing.py", "fast/scenes.py")
+CODE: Final = ("engine/*.py", "fast/packing*.py", "fast/scenes.py", "fast/lanes.py", "traffic/lane_*.py")
 """Sources, below `harness/`, that decide what a pack holds."""
 LIMIT_S: Final = 300.0
 """Longest time to pack one scene, s; the largest published ones take a few."""
@@ -42,6 +44,7 @@ _FEW: Final = 12
 _LARGEST: Final = 500 * MEGABYTE
 """Bytes of a packed scene; one of WOMD has half a million."""
 _ORIGIN: Final = "origin"
+_LANES: Final = "lanes."
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,12 +56,14 @@ class PackTask(NamedTuple):
         number: Index in the source.
         scenario: The scene.
         static_vehicles: Whether vehicles that never move are present.
+        drivers: Who drives along the lanes, or None.
         folder, name: Where the pack is kept.
     """
 
     number: int
     scenario: Scenario
     static_vehicles: bool
+    drivers: LaneIDMConfig | None
     folder: Path
     name: str
 
@@ -67,6 +72,7 @@ def packed_scenes(
     source: ScenarioSource,
     *,
     static_vehicles: bool = False,
+    traffic: str = LOGGED,
     workers: int | None = None,
     watch: Watch = iter,
     left_out: list[LeftOut] | None = None,
@@ -76,6 +82,7 @@ def packed_scenes(
     Args:
         source: Where the scenes come from.
         static_vehicles: Whether vehicles that never move are present.
+        traffic: What is to move the background, as of `EngineConfig.traffic`.
         workers: Processes that pack what is not in the cache; by default one per core, or this one where that takes
             no longer.
         watch: Sees their indices go by.
@@ -83,11 +90,13 @@ def packed_scenes(
 
     Raises:
         ScenarioError: A scene cannot be read or simulated, or none of them can.
-        ConfigError: There are no scenes, or the fast engine was made for another MetaDrive.
+        ConfigError: There are no scenes, or the fast engine was made for another MetaDrive, or does not play this
+            traffic.
     """
     check_metadrive()
+    drivers = drivers_of(traffic)
     with _cache() as folder:
-        packer = _Packer(source, folder, static_vehicles, left_out)
+        packer = _Packer(source, folder, static_vehicles, drivers, left_out)
         missing = packer.missing(watch)
         first = list(itertools.islice(missing, _FEW + 1))
         if workers is None and len(first) <= _FEW and not (first and _engine_taken()):
@@ -109,12 +118,13 @@ def _engine_taken() -> bool:
 
 
 def playable_scenes(
-    source: ScenarioSource, *, watch: Watch = iter, left_out: list[LeftOut] | None
+    source: ScenarioSource, *, traffic: str = LOGGED, watch: Watch = iter, left_out: list[LeftOut] | None
 ) -> tuple[PackedScenes, ScenarioSource]:
     """The scenes of a source as the fast engine plays them, and the source of those that it can play.
 
     Args:
         source: Where the scenes come from; their ids differ.
+        traffic: What is to move the background.
         watch: Sees their indices go by.
         left_out: Takes scenes that cannot be read or simulated; None: one raises.
 
@@ -122,7 +132,7 @@ def playable_scenes(
         ScenarioError: A scene cannot be read or simulated, or none of them can.
         ConfigError: There are no scenes, or the fast engine was made for another MetaDrive.
     """
-    packed = packed_scenes(source, watch=watch, left_out=left_out)
+    packed = packed_scenes(source, traffic=traffic, watch=watch, left_out=left_out)
     if packed.ids == tuple(source.ids):
         return packed, source
     place = {name: index for index, name in enumerate(source.ids)}
@@ -152,12 +162,14 @@ def pack_task(task: PackTask) -> str:
     from harness.fast.packing import pack_scenario
 
     try:
-        packed = pack_scenario(task.scenario, static_vehicles=task.static_vehicles)
+        packed = pack_scenario(task.scenario, static_vehicles=task.static_vehicles, drivers=task.drivers)
     except GauntletError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 (whatever is wrong with one scene is no matter of the others)
         return told(error)
     arrays = {**packed.scenes._asdict(), _ORIGIN: packed.origins[0]}
+    if packed.lanes is not None:
+        arrays |= {_LANES + name: array for name, array in packed.lanes._asdict().items()}
     ArrayFolder(task.folder, largest=_LARGEST).get(task.name, lambda: arrays, lambda found: False)
     return ""
 
@@ -176,19 +188,34 @@ def _fits(arrays: Arrays) -> bool:
     origin = arrays.get(_ORIGIN)
     if origin is None or origin.shape != (2,) or origin.dtype != np.float64:
         return False
-    named = {name: array for name, array in arrays.items() if name != _ORIGIN}
-    return set(named) == set(Scenes._fields) and is_sound(Scenes(**named))
+    named, lanes = _parts(arrays)
+    if set(named) != set(Scenes._fields) or not is_sound(Scenes(**named)):
+        return False
+    return not lanes or (set(lanes) == set(Lanes._fields) and are_sound(Lanes(**lanes), len(named["tracks"])))
+
+
+def _parts(arrays: Arrays) -> tuple[Arrays, Arrays]:
+    """Arrays of `Scenes` and of `Lanes`, by name; the latter may be none."""
+    lanes = {name.removeprefix(_LANES): array for name, array in arrays.items() if name.startswith(_LANES)}
+    own = {name: array for name, array in arrays.items() if name != _ORIGIN and not name.startswith(_LANES)}
+    return own, lanes
 
 
 class _Packer:
     """What is there, and what is not, of one source."""
 
     def __init__(
-        self, source: ScenarioSource, folder: Path, static_vehicles: bool, left_out: list[LeftOut] | None
+        self,
+        source: ScenarioSource,
+        folder: Path,
+        static_vehicles: bool,
+        drivers: LaneIDMConfig | None,
+        left_out: list[LeftOut] | None,
     ) -> None:
         self._source, self._folder, self._static, self._left_out = source, folder, static_vehicles, left_out
+        self._drivers = drivers
         self._packs = ArrayFolder(folder, largest=_LARGEST)
-        self._made_with = (_code_digest(), static_vehicles, *installed())
+        self._made_with = (_code_digest(), static_vehicles, *installed(), *([] if drivers is None else [repr(drivers)]))
         self._states = list(states_of(source, range(len(source))))
         self._found: dict[int, PackedScenes] = {}
 
@@ -207,7 +234,7 @@ class _Packer:
                 name = scene_digest(scenario, *self._made_with)
                 packed = self._read(index, name)
                 if packed is None:
-                    yield PackTask(index, scenario, self._static, self._folder, name)
+                    yield PackTask(index, scenario, self._static, self._drivers, self._folder, name)
                 if name != noted:
                     self._note(index, name)
             if packed is not None:
@@ -239,11 +266,14 @@ class _Packer:
     def _read(self, index: int, name: str) -> PackedScenes | None:
         """The pack of this name, or None where there is none, or a damaged one."""
         try:
-            arrays = dict(self._packs.get(name, _raise_missing, _fits))
+            arrays = self._packs.get(name, _raise_missing, _fits)
         except KeyError:
             return None
-        origin = arrays.pop(_ORIGIN)
-        return PackedScenes((self._source.ids[index],), origin[None], Scenes(**arrays), self._static)
+        own, lanes = _parts(arrays)
+        if bool(lanes) != (self._drivers is not None):
+            return None
+        origin, ways = arrays[_ORIGIN], Lanes(**lanes) if lanes else None
+        return PackedScenes((self._source.ids[index],), origin[None], Scenes(**own), self._static, ways, self._drivers)
 
     def _place(self, index: int) -> Path | None:
         """Where the name of a scene's pack is noted; None where nothing is known of its file."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Final
 
+from harness import specs
 from harness.errors import ConfigError
 
 METADRIVE: Final = "0.4.3"
@@ -16,6 +17,9 @@ REMEASURE: Final = "python -m harness.perf --fast-sample 200"
 """Plays the same sequences in both engines and says how far they agree."""
 PACKAGES: Final = ("metadrive-simulator", "panda3d")
 """What decides how a scene is simulated."""
+LOGGED: Final = "log"
+FAST_TRAFFIC: Final = (LOGGED, "idm-lane")
+"""The traffic that the fast engine plays."""
 
 _MEASURING: ContextVar[bool] = ContextVar("measuring", default=False)
 
@@ -41,6 +45,22 @@ def check_metadrive() -> None:
         raise ConfigError(
             f"the fast engine was made for MetaDrive {METADRIVE}, but {found or 'none'} is installed. Install that "
             f"version, or use the MetaDrive engine; how far the two engines agree says: {REMEASURE}"
+        )
+
+
+def check_traffic(traffic: str) -> None:
+    """Refuse traffic that the fast engine does not play, such as learned traffic.
+
+    Args:
+        traffic: `NAME[?key=value&…]`, as of `EngineConfig.traffic`.
+
+    Raises:
+        ConfigError: Another one than `FAST_TRAFFIC`.
+    """
+    if specs.parse(traffic).name not in FAST_TRAFFIC:
+        raise ConfigError(
+            f"traffic {traffic!r}: the fast engine plays {' and '.join(FAST_TRAFFIC)}. Use one of them, or the "
+            "MetaDrive engine."
         )
 
 

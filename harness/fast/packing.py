@@ -15,7 +15,9 @@ from harness.engine.lines import LinePiece, line_pieces
 from harness.engine.scene import Scene, parse_scene
 from harness.engine.settling import Settler
 from harness.fast import scenes as columns
+from harness.fast.packing_lanes import pack_lanes
 from harness.fast.scenes import FACTS, HALF_WIDTH, KINDS, LINE, START, TRACK, Cells, PackedScenes, Scenes, joined
+from harness.traffic.lane_paths import LaneIDMConfig
 from scenarios.importing import Watch
 from scenarios.scenario import Kind, Scenario, ScenarioSource
 
@@ -55,8 +57,13 @@ def settled_scenes(source: ScenarioSource, watch: Watch = iter, *, static_vehicl
     return scenes
 
 
-def pack_scenario(scenario: Scenario, *, static_vehicles: bool) -> PackedScenes:
+def pack_scenario(scenario: Scenario, *, static_vehicles: bool, drivers: LaneIDMConfig | None = None) -> PackedScenes:
     """One scene, settled; for processes that have no MetaDrive engine.
+
+    Args:
+        scenario: The scene.
+        static_vehicles: Whether vehicles that never move are present.
+        drivers: Who drives along its lanes, or None.
 
     Raises:
         ScenarioError: It cannot be simulated.
@@ -64,7 +71,7 @@ def pack_scenario(scenario: Scenario, *, static_vehicles: bool) -> PackedScenes:
     scene = parse_scene(scenario, static_vehicles=static_vehicles)
     try:
         _settler().settle_scene(scene)
-        return pack([scene])
+        return pack([scene], drivers)
     finally:
         scene.close()
 
@@ -74,13 +81,23 @@ def _settler() -> Settler:
     return Settler()
 
 
-def pack(scenes: Iterable[Scene]) -> PackedScenes:
+def pack(scenes: Iterable[Scene], drivers: LaneIDMConfig | None = None) -> PackedScenes:
     """Scenes one after another.
+
+    Args:
+        scenes: Parsed, and settled where contacts are to be exact.
+        drivers: Who drives along their lanes, or None.
 
     Raises:
         ConfigError: There are none.
+        ScenarioError: One is too short for anybody to leave the log.
     """
-    return joined([PackedScenes((scene.scenario.id,), scene.origin[None], pack_one(scene)) for scene in scenes])
+    parts = []
+    for scene in scenes:
+        lanes = None if drivers is None else pack_lanes(scene, packed_agents(scene), drivers)
+        part = PackedScenes((scene.scenario.id,), scene.origin[None], pack_one(scene), lanes=lanes, drivers=drivers)
+        parts.append(part)
+    return joined(parts)
 
 
 def packed_agents(scene: Scene) -> NDArray[np.intp]:

@@ -18,12 +18,14 @@ class Play(NamedTuple):
         plan: Plan of its opponent, or None to leave it as recorded.
         intensity: Intensity of the attack, for the record.
         start: Logged step at which the episode begins, as the option `start` of `GauntletEnv`.
+        seed: What traffic draws from, as the seed of `GauntletEnv.reset`; logged traffic draws nothing.
     """
 
     scene: int
     plan: AttackPlan | None = None
     intensity: float = 0.0
     start: int = 0
+    seed: int | tuple[int, ...] = 0
 
 
 class Finished(NamedTuple):
@@ -86,11 +88,13 @@ class UniformEpisodes:
 
     def __init__(self, scenes: int, seed: int) -> None:
         """Draw among so many scenes."""
-        self._scenes, self._rng = scenes, np.random.default_rng(seed)
+        self._scenes, self._rng, self._seed, self._drawn = scenes, np.random.default_rng(seed), seed, 0
 
     def draw(self, count: int) -> Sequence[Play]:
         """Scenes, drawn reproducibly."""
-        return [Play(int(index)) for index in self._rng.integers(self._scenes, size=count)]
+        first, self._drawn = self._drawn, self._drawn + count
+        scenes = self._rng.integers(self._scenes, size=count).tolist()
+        return [Play(scene, seed=(self._seed, number)) for number, scene in enumerate(scenes, first)]
 
     def finished(self, episode: Finished) -> None:
         """Nothing is learnt."""

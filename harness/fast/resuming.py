@@ -17,13 +17,14 @@ _FARTHEST: Final = 1e9
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def check_state(state: Arrays, fitting: Arrays, scenes: int) -> None:
+def check_state(state: Arrays, fitting: Arrays, scenes: int, ways: int = 0) -> None:
     """Refuse arrays that were not saved by these environments, or that a kernel could not survive.
 
     Args:
         state: What is to be put in place, as `FastVectorEnv.state_dict` gives it.
         fitting: The present state of the environments: names, shapes and types.
         scenes: Number of scenes.
+        ways: Number of ways along lanes.
 
     Raises:
         ConfigError: Names the array.
@@ -44,6 +45,8 @@ def check_state(state: Arrays, fitting: Arrays, scenes: int) -> None:
         "fleet.born": (0, len(body_table()) - 1),
         "first": (-1, rows - 1),
     }
+    if "drivers.way" in fitting:
+        bounds["drivers.way"] = (-1, ways - 1)
     for name, (least, most) in bounds.items():
         if state[name].min(initial=least) < least or state[name].max(initial=most) > most:
             raise _unfit(name)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from harness.episodes.starts import beginnings
 from harness.errors import ConfigError
+from harness.fast.lanes import Lanes, joined_lanes
+from harness.traffic.lane_paths import LaneIDMConfig
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -154,12 +156,16 @@ class PackedScenes:
         origins: [S, 2] origins, in each scenario's own frame, m.
         scenes: What the kernels read.
         static_vehicles: Whether vehicles that never move are present; None where nobody has said so.
+        lanes: Where vehicles may drive by themselves, or None where that has not been packed.
+        drivers: Whom the lanes are made for.
     """
 
     ids: tuple[str, ...]
     origins: Floats
     scenes: Scenes
     static_vehicles: bool | None = None
+    lanes: Lanes | None = None
+    drivers: LaneIDMConfig | None = None
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -191,12 +197,22 @@ def joined(parts: Sequence[PackedScenes]) -> PackedScenes:
         raise ConfigError("there are no scenes; give at least one")
     if len({part.static_vehicles for part in parts}) > 1:
         raise ConfigError("scenes with and without static_vehicles do not go together; pack all of them alike")
+    if len({part.drivers for part in parts}) > 1:
+        raise ConfigError("scenes packed for different traffic do not go together; pack all of them alike")
     ids = tuple(itertools.chain.from_iterable(part.ids for part in parts))
     arrays: list[Any] = []
     for name, own in zip(Scenes._fields, zip(*(part.scenes for part in parts), strict=True), strict=True):
         arrays.append(_join_offsets(own) if name in _ROWS else np.concatenate(own))
     origins = np.concatenate([part.origins for part in parts])
-    return PackedScenes(ids, origins, Scenes(*arrays), parts[0].static_vehicles)
+    lanes = [part.lanes for part in parts if part.lanes is not None]
+    return PackedScenes(
+        ids,
+        origins,
+        Scenes(*arrays),
+        parts[0].static_vehicles,
+        joined_lanes(lanes) if len(lanes) == len(parts) else None,
+        parts[0].drivers,
+    )
 
 
 def _join_offsets(arrays: Sequence[Ints]) -> Ints:

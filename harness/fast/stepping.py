@@ -2,8 +2,9 @@
 
 What makes this a copy of `GauntletEnv`, and not only like it:
 
-1. Nothing is drawn in here. The ego's engine and brakes follow from the scene's id (`harness.engine.ego.forces_of`, in
-   `Scenes.facts`); scene, start and plan are chosen by whoever gives `Play`s; logged traffic never asks for chance.
+1. Nothing is drawn in here, but by vehicles that drive by themselves (`lane_traffic`). The ego's engine and brakes
+   follow from the scene's id (`harness.engine.ego.forces_of`, in `Scenes.facts`); scene, start and plan are chosen by
+   whoever gives `Play`s.
 2. A step begins with the action: it is clipped, and sets steering, force and brake for all five ticks by the velocity
    at that moment (`controls`), so that the engine's speed limit is looked at once a step.
 3. A tick is gravity, the ground under the box (in an episode's first `TOUCHING_STEPS` steps only), contacts with others
@@ -65,6 +66,7 @@ from harness.fast.fleet import (
 )
 from harness.fast.ground import TOUCHING_STEPS, bear
 from harness.fast.judging import judge
+from harness.fast.lane_traffic import LaneTraffic, advance_lanes, begin_driving
 from harness.fast.overlap import KIND, TOUCHED
 from harness.fast.progress import follow
 from harness.fast.rays import lines_under
@@ -110,11 +112,14 @@ _SPAN: Final = 0.5 * math.hypot(LENGTH, WIDTH)
 
 
 @kernel
-def step_range(scenes: Scenes, fleet: Fleet, rules: Rules, actions: Floats, first: int, last: int) -> None:
+def step_range(
+    scenes: Scenes, fleet: Fleet, rules: Rules, lanes: LaneTraffic | None, actions: Floats, first: int, last: int
+) -> None:
     """Advance the environments first … last - 1 by 0.1 s.
 
     Args:
         scenes, fleet, rules: Everything.
+        lanes: Who leaves the log, or None.
         actions: [N, 2] steering and throttle in [-1, 1].
         first, last: Which environments.
     """
@@ -129,7 +134,7 @@ def step_range(scenes: Scenes, fleet: Fleet, rules: Rules, actions: Floats, firs
         fleet.flags[e] = False
         _simulate(scenes, fleet, e, steering, throttle, points, wheels, pose)
         fleet.step[e] += 1
-        _finish(scenes, fleet, e, rules, pose, here)
+        _finish(scenes, fleet, e, rules, lanes, pose, here)
         judge(fleet, e, rules, scenes.facts[fleet.scene[e], LENGTH_M])
 
 
@@ -168,7 +173,9 @@ def _read(drive: Floats, pose: Floats) -> None:
 
 
 @inner
-def _finish(scenes: Scenes, fleet: Fleet, e: int, rules: Rules, pose: Floats, here: Floats) -> None:
+def _finish(
+    scenes: Scenes, fleet: Fleet, e: int, rules: Rules, lanes: LaneTraffic | None, pose: Floats, here: Floats
+) -> None:
     """Everything after the physics, up to the observation."""
     scene, drive, flags = fleet.scene[e], fleet.drive[e], fleet.flags[e]
     _read(drive, pose)
@@ -182,17 +189,25 @@ def _finish(scenes: Scenes, fleet: Fleet, e: int, rules: Rules, pose: Floats, he
             flags[CRASH_HUMAN] |= kind == bodies.HUMAN
             flags[CRASH_OBJECT] |= kind == bodies.OBJECT
     flags[UNSOUND] = not stand(fleet.body[e])
-    count = advance(scenes, fleet, e, rules.filter_overlapping, here)
+    count = _move_others(scenes, fleet, lanes, e, rules.filter_overlapping, here)
     approach(scenes, fleet, e, here, count)
     _compare_boxes(scenes, fleet, e, here, count)
     _sense(scenes, fleet, e, rules, here, count, rules.route)
 
 
 @inner
+def _move_others(scenes: Scenes, fleet: Fleet, lanes: LaneTraffic | None, e: int, filtered: bool, here: Floats) -> int:
+    """Everybody else; returns how many are present. What an argument that is None rules out is not even compiled."""
+    if lanes is None:
+        return advance(scenes, fleet, e, filtered, here)
+    return advance_lanes(scenes, fleet, lanes, e, filtered, here)
+
+
+@inner
 def _sense(
     scenes: Scenes, fleet: Fleet, e: int, rules: Rules, here: Floats, count: int, route: Literal[True] | None
 ) -> None:
-    """The observation. What an argument that is None rules out is not even compiled."""
+    """The observation."""
     if route is None:
         observe(scenes, fleet, e, rules, here, count)
     else:
@@ -233,8 +248,11 @@ def _compare_boxes(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: in
 
 
 @kernel
-def begin(scenes: Scenes, fleet: Fleet, rules: Rules, which: Ints) -> None:
-    """Begin episodes in the environments `which` [K]; their scene, start, horizon and plan are set beforehand."""
+def begin(scenes: Scenes, fleet: Fleet, rules: Rules, lanes: LaneTraffic | None, which: Ints) -> None:
+    """Begin episodes in the environments `which` [K].
+
+    Their scene, start, horizon and plan are set beforehand, and what drivers draw from. See `step_range`.
+    """
     here, pose = np.empty((fleet.seen.shape[1], HERE)), np.empty(6)
     for e in which:
         scene, body = fleet.scene[e], fleet.body[e]
@@ -256,6 +274,8 @@ def begin(scenes: Scenes, fleet: Fleet, rules: Rules, which: Ints) -> None:
         drive[LAST_X], drive[LAST_Y] = drive[NOW_X], drive[NOW_Y]
         route = scenes.route[scenes.route_of[scene] : scenes.route_of[scene + 1]]
         follow(route, scenes.facts[scene, LENGTH_M], drive)
-        _finish(scenes, fleet, e, rules, pose, here)
+        if lanes is not None:
+            begin_driving(lanes.drivers, e)
+        _finish(scenes, fleet, e, rules, lanes, pose, here)
         fleet.reward[e] = fleet.cost[e] = 0.0
         fleet.terminated[e] = fleet.truncated[e] = False

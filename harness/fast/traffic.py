@@ -8,7 +8,7 @@ Nothing here is drawn, and the ego changes nobody's motion, only when somebody a
 that were there stay.
 
 What the engine does beyond this: a logged vehicle that had to wait before it appeared drops onto its suspension later
-than it does here, and logged vehicles lean.
+than it does here, and logged vehicles lean. Vehicles that drive by themselves are moved by `lane_traffic`.
 """
 
 from __future__ import annotations
@@ -83,15 +83,15 @@ from harness.fast.vehicle import LENGTH, STEP, WIDTH
     HERE_VY,
     HERE_AGENT,
     HERE_BODY,
-    HERE_PLANNED,
+    HERE_OFF_LOG,
     HERE_DISTANCE,
     HERE_TURN,
     HERE_PULL,
     HERE_NEARNESS,
 ) = range(12)
 """Columns of somebody present: state relative to the origin (m, rad, m/s), row among the scene's agents, body, whether
-a plan moves it, distance from the ego (m), turn rate (rad/s) and change of speed (m/s²) since the last step, and
-scratch of the observation `route`."""
+its body slides as it moves itself and not as its log says, distance from the ego (m), turn rate (rad/s) and change of
+speed (m/s²) since the last step, and scratch of the observation `route`."""
 HERE: Final = 12
 BODY_TABLE: Final = body_table()
 _QUARTER: Final = math.pi / 2
@@ -120,22 +120,28 @@ def advance(scenes: Scenes, fleet: Fleet, e: int, filtered: bool, here: Floats) 
         for index in range(base + scenes.listed_of[place], base + scenes.listed_of[place + 1]):
             agent = listed[index]
             waits = filtered and scenes.vehicle[first_agent + agent]
-            if agent != opponent and _stays(seen, born, drive, step, agent, tracks, row + agent, waits):
-                count = _add(born, agent, tracks, row + agent, here, count)
+            if agent != opponent and stays(seen, born, drive, step, agent, tracks, row + agent, waits):
+                count = add_logged(born, agent, tracks, row + agent, here, count)
     else:
         # Past the end of the log only objects are left.
         for agent in range(agents):
             if agent != opponent and scenes.object[first_agent + agent] and seen[agent] == step:
                 seen[agent] = step + 1
-                count = _add(born, agent, tracks, row + agent, here, count)
+                count = add_logged(born, agent, tracks, row + agent, here, count)
     if opponent >= 0:
-        count = _attack(scenes, fleet, e, opponent, row + opponent, step < steps, here, count)
-    past = fleet.past[e]
+        count = attack(scenes, fleet, e, opponent, row + opponent, step < steps, here, count)
+    measure(fleet, e, here, count)
+    return count
+
+
+@inlined
+def measure(fleet: Fleet, e: int, here: Floats, count: int) -> None:
+    """How far everybody present is from the ego, and how their motion has changed since the last step."""
+    past, drive, step = fleet.past[e], fleet.drive[e], fleet.step[e]
     for index in range(count):
         dx, dy = here[index, HERE_X] - drive[POSE_X], here[index, HERE_Y] - drive[POSE_Y]
         here[index, HERE_DISTANCE] = math.sqrt(dx * dx + dy * dy)
         note_change(past, int(here[index, HERE_AGENT]), step, here, index)
-    return count
 
 
 @inlined
@@ -162,7 +168,7 @@ def note_change(past: Floats, agent: int, step: int, here: Floats, index: int) -
 
 
 @inlined
-def _stays(
+def stays(
     seen: NDArray[np.int32],
     born: NDArray[np.int8],
     drive: Floats,
@@ -186,17 +192,17 @@ def _stays(
 
 
 @inlined
-def _add(born: NDArray[np.int8], agent: int, tracks: Floats, row: int, here: Floats, count: int) -> int:
+def add_logged(born: NDArray[np.int8], agent: int, tracks: Floats, row: int, here: Floats, count: int) -> int:
     """Somebody on its log; returns how many are present now."""
     here[count, HERE_X], here[count, HERE_Y] = tracks[row, AT_X], tracks[row, AT_Y]
     here[count, HERE_THETA] = tracks[row, AT_HEADING]
     here[count, HERE_VX], here[count, HERE_VY] = tracks[row, AT_VX], tracks[row, AT_VY]
-    here[count, HERE_AGENT], here[count, HERE_BODY], here[count, HERE_PLANNED] = agent, born[agent], 0.0
+    here[count, HERE_AGENT], here[count, HERE_BODY], here[count, HERE_OFF_LOG] = agent, born[agent], 0.0
     return count + 1
 
 
 @inner
-def _attack(
+def attack(
     scenes: Scenes, fleet: Fleet, e: int, opponent: int, row: int, logged: bool, here: Floats, count: int
 ) -> int:
     """The opponent of an attack: there whenever its plan or log says so, except on top of the ego."""
@@ -204,11 +210,11 @@ def _attack(
     planned = step < fleet.plan_valid.shape[1] and fleet.plan_valid[e, step]
     if not (planned if step >= first else (logged and scenes.tracks[row, AT_LOGGED] > 0)):
         return count
-    _add(fleet.born[e], opponent, scenes.tracks, row, here, count)
+    add_logged(fleet.born[e], opponent, scenes.tracks, row, here, count)
     if planned:
         for column in range(5):
             here[count, column] = fleet.plan[e, step, column]
-        here[count, HERE_PLANNED] = 1.0
+        here[count, HERE_OFF_LOG] = 1.0
     if fleet.seen[e, opponent] != step:
         agent = scenes.agent_of[fleet.scene[e]] + opponent
         length, width = scenes.sizes[agent, 0], scenes.sizes[agent, 1]
@@ -257,7 +263,7 @@ def approach(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: int) -> 
         near[:] = 0.0
         near[PX], near[PY] = other[HERE_X], other[HERE_Y]
         near[HEADING] = other[HERE_THETA] + (_QUARTER if body[bodies.TURNED] > 0 else 0.0)
-        if other[HERE_PLANNED] > 0:
+        if other[HERE_OFF_LOG] > 0:
             near[SX], near[SY] = other[HERE_VX], other[HERE_VY]
         else:
             near[SX], near[SY], near[WZ] = tracks[row, SLIDE_X], tracks[row, SLIDE_Y], tracks[row, SLIDE_TURN]

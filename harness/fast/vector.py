@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from harness.engine.config import SENSORS, EngineConfig
 from harness.engine.scene import Scene
 from harness.errors import ConfigError, EngineError, PolicyError
+from harness.fast.chance import generator_words
 from harness.fast.fleet import (
     ARRIVED,
     COMPLETION,
@@ -30,6 +31,8 @@ from harness.fast.fleet import (
     make_fleet,
     rules_of,
 )
+from harness.fast.lane_traffic import LaneTraffic, driver_arrays, make_lane_traffic
+from harness.fast.lanes import drivers_of
 from harness.fast.made_for import check_metadrive
 from harness.fast.packing import pack
 from harness.fast.plays import Episodes, Finished, Play, UniformEpisodes
@@ -39,7 +42,7 @@ from harness.fast.stepping import begin, step_range
 from harness.fast.vehicle import VX, VY
 from harness.interfaces import STATE, AttackPlan, Trajectory
 
-_RECORDED_ONLY: Final = "the fast engine plays recorded traffic and plans; use the MetaDrive engine for"
+_RECORDED_ONLY: Final = "the fast engine plays observations and plans only; use the MetaDrive engine for"
 
 
 class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
@@ -65,7 +68,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         Args:
             scenes: Packed; or parsed and, for exact contacts, settled.
             environments: N.
-            config: As of `GauntletEnv`; its traffic must be the log's.
+            config: As of `GauntletEnv`; its traffic must be `log` or `idm-lane`.
             episodes: What is played next; by default every scene is as likely.
             threads: Kernels side by side. The results do not depend on it.
 
@@ -75,23 +78,31 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         """
         check_metadrive()
         self.options = config or EngineConfig()
-        if self.options.traffic != "log":
-            raise ConfigError(f"{_RECORDED_ONLY} traffic {self.options.traffic!r}.")
+        drivers = drivers_of(self.options.traffic)
         if SENSORS[self.options.observation].blind:
             raise ConfigError(f"{_RECORDED_ONLY} the observation {self.options.observation!r}.")
         if environments < 1 or threads < 1:
             raise ConfigError(f"expected at least one environment and one thread, got {environments} and {threads}.")
-        self.packed = packed = scenes if isinstance(scenes, PackedScenes) else pack(scenes)
+        self.packed = packed = scenes if isinstance(scenes, PackedScenes) else pack(scenes, drivers)
         if packed.static_vehicles not in (None, self.options.static_vehicles):
             raise ConfigError(
                 f"the scenes are packed with static_vehicles={packed.static_vehicles}, and the configuration says "
                 f"{self.options.static_vehicles}; pack them with packed_scenes(..., static_vehicles=...) as it says"
+            )
+        if drivers is not None and packed.drivers != drivers:
+            raise ConfigError(
+                f"the scenes are not packed for traffic {self.options.traffic!r}; pack them with packed_scenes(..., "
+                "traffic=...) as the configuration says"
             )
         self.ids, self._origins, self.scenes, steps = packed.ids, packed.origins, packed.scenes, packed.steps
         self._horizons = steps - 1 if self.options.horizon is None else np.full(len(packed), self.options.horizon)
         size = SENSORS[self.options.observation].size
         self.fleet = make_fleet(environments, self.scenes, size, int(max(self._horizons.max() + 1, steps.max())))
         self.rules = rules_of(self.options)
+        agents = self.fleet.seen.shape[1]
+        self.lanes: LaneTraffic | None = None
+        if drivers is not None and packed.lanes is not None:
+            self.lanes = make_lane_traffic(packed.lanes, drivers, environments, agents)
         self._given = episodes
         self._episodes: Episodes | None = episodes
         self._begun = False
@@ -148,7 +159,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
                 f"actions are [{self.num_envs}, 2] finite numbers in [-1, 1] (steering, throttle); found shape "
                 f"{values.shape}"
             )
-        self._advance(values)
+        self.advance(values)
         fleet = self.fleet
         reward, terminated, truncated = fleet.reward.copy(), fleet.terminated.copy(), fleet.truncated.copy()
         info, ended = self._info(), terminated | truncated
@@ -164,13 +175,18 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
             self._begin(which)
         return fleet.observation.copy(), reward, terminated, truncated, info
 
-    def _advance(self, actions: NDArray[np.float64]) -> None:
+    def advance(self, actions: NDArray[np.float64]) -> None:
+        """Step without looking: `fleet` holds what follows, and episodes go on after their end.
+
+        Args:
+            actions: [N, 2], C-contiguous float64.
+        """
         ends = np.linspace(0, self.num_envs, self._threads + 1).astype(int).tolist()
         if self._pool is None:
-            step_range(self.scenes, self.fleet, self.rules, actions, 0, self.num_envs)
+            step_range(self.scenes, self.fleet, self.rules, self.lanes, actions, 0, self.num_envs)
             return
         waiting = [
-            self._pool.submit(step_range, self.scenes, self.fleet, self.rules, actions, first, last)
+            self._pool.submit(step_range, self.scenes, self.fleet, self.rules, self.lanes, actions, first, last)
             for first, last in itertools.pairwise(ends)
         ]
         for done in waiting:
@@ -220,7 +236,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         for environment, play in zip(which.tolist(), drawn, strict=True):
             self._plays[environment] = play
             self._set(environment, play)
-        begin(self.scenes, self.fleet, self.rules, which)
+        begin(self.scenes, self.fleet, self.rules, self.lanes, which)
         self._first[which], self._sums[which] = -1, 0.0
         self._note(which)
 
@@ -229,6 +245,7 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         played = {"scene": [play.scene for play in self._plays], "intensity": [play.intensity for play in self._plays]}
         return {
             **{f"fleet.{name}": array.copy() for name, array in self.fleet._asdict().items()},
+            **{name: array.copy() for name, array in driver_arrays(self.lanes).items()},
             **{f"play.{name}": np.array(values) for name, values in played.items()},
             **{"drives": self._drives.copy(), "first": self._first.copy(), "sums": self._sums.copy()},
         }
@@ -244,7 +261,10 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         Raises:
             ConfigError: The arrays are not of these environments.
         """
-        check_state(state, FastVectorEnv.state_dict(self), len(self.ids))
+        ways = 0 if self.lanes is None else len(self.lanes.lanes.ways)
+        check_state(state, FastVectorEnv.state_dict(self), len(self.ids), ways)
+        for name, array in driver_arrays(self.lanes).items():
+            array[...] = state[name]
         for name, array in self.fleet._asdict().items():
             array[...] = state[f"fleet.{name}"]
         for name, kept in (("drives", self._drives), ("first", self._first), ("sums", self._sums)):
@@ -272,6 +292,10 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         fleet.scene[environment], fleet.horizon[environment] = scene, self._horizons[scene]
         fleet.start[environment] = play.start
         fleet.plan_first[environment] = -1
+        if self.lanes is not None:
+            # As `GauntletEnv.reset` seeds the traffic of an episode whose scene is given.
+            seed = int(np.random.default_rng(play.seed).integers(2**31))
+            self.lanes.drivers.chance[environment] = generator_words(seed)
         if plan is None or not plan.valid.any():
             return
         if self.scenes.facts[scene, OPPONENT] < 0:

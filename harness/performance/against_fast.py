@@ -51,19 +51,22 @@ def measure_fast_agreement(source: ScenarioSource, config: PerfConfig, tell: Cal
         tell: Takes a line where there is no policy.
 
     Raises:
-        ConfigError: The policy looks at more than an observation.
+        ConfigError: The policy looks at more than an observation, or the fast engine does not play the traffic.
     """
     policy = _policy(config, tell)
     observation: ObservationName = config.fast_observation if policy is None else policy.observation  # type: ignore[assignment]
     options = EngineConfig(
-        horizon=config.horizon, observation=observation, reward="drive" if observation == "route" else "cat"
+        horizon=config.horizon,
+        observation=observation,
+        reward="drive" if observation == "route" else "cat",
+        traffic=config.fast_traffic,
     )
     scenes = spread(source, config.fast_sample)
     drivers = DRIVERS if policy is None else (*DRIVERS, TRAINED)
     tasks = plan_tasks(scenes, drivers, config, options)
     own = plan_tasks(scenes, (TRAINED,), config, options) if policy is not None else []
     with measuring():
-        packed = packed_scenes(LoadedScenes(scenes))
+        packed = packed_scenes(LoadedScenes(scenes), traffic=config.fast_traffic)
         with closing(GauntletEnv(LoadedScenes(scenes), options)) as env:
             ones = [drive_in_metadrive(env, task, config.horizon, policy) for task in tasks]
             outcomes = [outcome_in_metadrive(env, task, policy) for task in own if policy is not None]

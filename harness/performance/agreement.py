@@ -69,7 +69,9 @@ def compare(ones: Sequence[DrivenSequence], twos: Sequence[DrivenSequence], rays
         one in either engine), `contact_agreement` (share of those with one in both), `contact_same_step` (share of
         these with the first one at the same step), `second_after_contact_50` (m); `line_rays_beyond_0.01` and
         `others_beyond_0.01` (shares of observed numbers until the first contact), `rewards_beyond_0.01`;
-        `first_ending_same_step` (share of sequences).
+        `first_ending_same_step` (share of sequences). In traffic that does not follow the log also, until the first
+        contact: `background_error_50`, `_95`, `_99` (m, the largest of a sequence), `background_presence` (share of
+        others' steps in which somebody is there in one engine only).
     """
     pairs = list(zip(ones, twos, strict=True))
     found: dict[str, float] = {"sequences": len(pairs)}
@@ -97,8 +99,29 @@ def compare(ones: Sequence[DrivenSequence], twos: Sequence[DrivenSequence], rays
     found["others_beyond_0.01"] = float(beyond[:, ~rays].mean())
     if any(map(len, rewards)):
         found["rewards_beyond_0.01"] = float(np.concatenate(rewards).mean())
+    found |= _background(pairs, contacts)
     found["first_ending_same_step"] = float(np.mean([first_of(one.ended) == first_of(two.ended) for one, two in pairs]))
     return found
+
+
+def _background(
+    pairs: Sequence[tuple[DrivenSequence, DrivenSequence]], contacts: Sequence[tuple[int | None, int | None]]
+) -> dict[str, float]:
+    """How far others differ, see `compare`; nothing where they follow the log."""
+    largest, alone, steps = [], 0, 0
+    for (one, two), (contact, _) in zip(pairs, contacts, strict=True):
+        rows = slice(None, None if contact is None else contact + 1)
+        ones, twos = one.others[rows], two.others[rows]
+        away = np.hypot(*np.moveaxis(ones - twos, -1, 0))
+        here, there = (np.isfinite(places[..., 0]) for places in (ones, twos))
+        alone, steps = alone + int((here ^ there).sum()), steps + int((here | there).sum())
+        if (here & there).any():
+            largest.append(float(np.nanmax(away)))
+    if not largest:
+        return {}
+    errors = np.percentile(largest, (50, 95, 99)).tolist()
+    names = ("background_error_50", "background_error_95", "background_error_99")
+    return {**dict(zip(names, errors, strict=True)), "background_presence": alone / steps}
 
 
 def compare_outcomes(ones: Sequence[PolicyOutcome], twos: Sequence[PolicyOutcome]) -> dict[str, float]:

@@ -31,6 +31,8 @@ class PerfConfig(AllDataOptions):
     compared); it must look at its observation alone."""
     fast_observation: ObservationName = "cat"
     """Observation that is compared where no system under test is given."""
+    fast_traffic: str = "log"
+    """Traffic that is compared, and whose rates are measured: `log` or `idm-lane`."""
     fast_blocks: int = 5
     """Alternating passes for the rates of the fast engine; 0 skips them."""
     fast_train_steps: int = 150_000

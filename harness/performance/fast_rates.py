@@ -67,7 +67,7 @@ def measure_fast_speed(scenes: Sequence[Scenario], config: PerfConfig) -> dict[s
         `fast_steps_per_s` (all rays of the preset `cat`), `fast_ratio` (to MetaDrive), `fast_metadrive_steps_per_s` and
         `fast_route_steps_per_s` (the other presets), and `fast_no_line_rays_steps_per_s` (`cat` without them).
     """
-    packed, plays = packed_scenes(LoadedScenes(scenes)), plays_of(scenes, config)
+    packed, plays = packed_scenes(LoadedScenes(scenes), traffic=config.fast_traffic), plays_of(scenes, config)
     presets: tuple[ObservationName, ...] = ("cat", "metadrive", "route")
     engines = {f"{preset}_": _fast(packed, preset, plays, config) for preset in presets}
     engines["no_line_rays_"] = _fast(packed, "cat", plays, config)
@@ -75,7 +75,9 @@ def measure_fast_speed(scenes: Sequence[Scenario], config: PerfConfig) -> dict[s
     engines["no_line_rays_"].rules = rules._replace(side=0, lane_line_rays=0)
     rows: dict[str, list[float]] = {name: [] for name in engines}
     tuned = []
-    with closing(GauntletEnv(LoadedScenes(scenes), EngineConfig(horizon=config.horizon))) as env:
+    with closing(
+        GauntletEnv(LoadedScenes(scenes), EngineConfig(horizon=config.horizon, traffic=config.fast_traffic))
+    ) as env:
         for place in range(len(scenes)):  # Parsing scenes is not stepping.
             env.reset(options={"scenario": place})
         for block in range(config.fast_blocks):
@@ -96,7 +98,7 @@ def measure_fast_speed(scenes: Sequence[Scenario], config: PerfConfig) -> dict[s
 def _fast(
     packed: PackedScenes, observation: ObservationName, plays: Sequence[Play], config: PerfConfig
 ) -> FastVectorEnv:
-    options = EngineConfig(horizon=config.horizon, observation=observation)
+    options = EngineConfig(horizon=config.horizon, observation=observation, traffic=config.fast_traffic)
     env = FastVectorEnv(packed, ENVIRONMENTS, options, episodes=RotatingEpisodes(plays))
     env.reset()
     # Kernels are compiled, or read from the cache.

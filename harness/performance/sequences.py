@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from harness.engine.config import EngineConfig
 from harness.engine.env import GauntletEnv
+from harness.engine.scene import parse_scene
 from harness.engine.stock import FLAGS
 from harness.episodes.actions import check_action
-from harness.fast.fleet import CRASH_HUMAN, CRASH_OBJECT, CRASH_VEHICLE, POSE_X, POSE_Y, rules_of
+from harness.fast.fleet import CRASH_HUMAN, CRASH_OBJECT, CRASH_VEHICLE, POSE_X, POSE_Y
+from harness.fast.lane_traffic import places
+from harness.fast.packing import packed_agents
 from harness.fast.plays import Play
-from harness.fast.scenes import PackedScenes
-from harness.fast.stepping import step_range
+from harness.fast.scenes import AT_X, AT_Y, OPPONENT, PackedScenes
 from harness.fast.vector import FastVectorEnv
 from harness.interfaces import AttackPlan, EgoPolicy, EgoView
 from harness.performance.drivers import TRAINED, make_driver
@@ -32,13 +34,18 @@ class SequenceTask:
         scene: Index of the scene.
         driver: One of `drivers.DRIVERS`, or `TRAINED`.
         plan: Plan of the opponent, or None.
-        seed: Decides what is random about the driver.
+        seed: Decides what is random about the driver and the traffic.
     """
 
     scene: int
     driver: str
     plan: AttackPlan | None
     seed: tuple[int, ...]
+
+    @property
+    def traffic_seed(self) -> int:
+        """What is given to the reset of either engine."""
+        return int(np.random.SeedSequence(self.seed).generate_state(1)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class DrivenSequence:
         rewards: [T].
         contacts: [T, 3] with a vehicle, a person, an object.
         ended: [T] whether the rules end an episode there; the sequence goes on.
+        others: [T + 1, A, 2] everybody but the opponent, in traffic that does not follow the log: where they are, m, or
+            NaN where they are absent.
     """
 
     actions: NDArray[np.float32]
@@ -60,6 +69,7 @@ class DrivenSequence:
     rewards: NDArray[np.float64]
     contacts: NDArray[np.bool_]
     ended: NDArray[np.bool_]
+    others: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0, 2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,7 @@ def drive_in_metadrive(
         steps: T.
         policy: Who drives where the task says `TRAINED`.
     """
-    observation, _ = env.reset(options={"scenario": task.scene, "plan": task.plan})
+    observation, _ = env.reset(seed=task.traffic_seed, options={"scenario": task.scene, "plan": task.plan})
     choose = _chooser(env.scenario, task, policy)
     rows: list[tuple[Any, ...]] = []
     observations = [observation]
@@ -92,14 +102,23 @@ def drive_in_metadrive(
         observations.append(observation)
         rows.append((action, reward, [bool(info[name]) for name in FLAGS], ended))
     actions, rewards, contacts, ends = zip(*rows, strict=True)
-    return DrivenSequence(
+    recording = env.recording()
+    sequence = DrivenSequence(
         np.array(actions, np.float32),
-        env.recording().ego.states[: steps + 1, :2].copy(),
+        recording.ego.states[: steps + 1, :2].copy(),
         np.array(observations),
         np.array(rewards),
         np.array(contacts),
         np.array(ends),
     )
+    if env.options.traffic == "log":
+        return sequence
+    scene = parse_scene(env.scenario, static_vehicles=env.options.static_vehicles)
+    agents = packed_agents(scene)
+    scene.close()
+    there = recording.agents_valid[agents, : steps + 1] & (agents != env.scenario.opponent)[:, None]
+    places = np.where(there[..., None], recording.agents[agents, : steps + 1, :2], np.nan)
+    return replace(sequence, others=places.swapaxes(0, 1))
 
 
 def _chooser(
@@ -126,14 +145,15 @@ def repeat_in_fast(
         tasks, driven: What was driven, and what happened.
     """
     env = FastVectorEnv(packed, len(tasks), config)
-    env.reset(options={"episodes": [Play(task.scene, task.plan) for task in tasks]})
-    fleet, rules, origins = env.fleet, rules_of(config), packed.origins[[task.scene for task in tasks]]
+    env.reset(options={"episodes": [_play(task) for task in tasks]})
+    fleet, origins = env.fleet, packed.origins[[task.scene for task in tasks]]
     actions = np.stack([one.actions for one in driven], axis=1).astype(np.float64)
     observations, places = [fleet.observation.copy()], [fleet.drive[:, [POSE_X, POSE_Y]] + origins]
-    rewards, contacts, ended = [], [], []
+    rewards, contacts, ended, others = [], [], [], [_others(env)]
     for now in actions:
         # Not `env.step`: sequences go on after their end, as MetaDrive's do.
-        step_range(env.scenes, fleet, rules, now, 0, len(tasks))
+        env.advance(now)
+        others.append(_others(env))
         observations.append(fleet.observation.copy())
         places.append(fleet.drive[:, [POSE_X, POSE_Y]] + origins)
         rewards.append(fleet.reward.copy())
@@ -141,15 +161,44 @@ def repeat_in_fast(
         ended.append(fleet.terminated.copy())
     env.close()
     seen, xy, reward, contact, ends = map(np.array, (observations, places, rewards, contacts, ended))
+    agents, around = np.diff(packed.scenes.agent_of)[[task.scene for task in tasks]], np.array(others)
     return [
-        DrivenSequence(one.actions, xy[:, e], seen[:, e], reward[:, e], contact[:, e], ends[:, e])
+        DrivenSequence(
+            one.actions,
+            xy[:, e],
+            seen[:, e],
+            reward[:, e],
+            contact[:, e],
+            ends[:, e],
+            around[:, e, : agents[e]] if env.lanes is not None else one.others,
+        )
         for e, one in enumerate(driven)
     ]
 
 
+def _play(task: SequenceTask) -> Play:
+    return Play(task.scene, task.plan, seed=task.traffic_seed)
+
+
+def _others(env: FastVectorEnv) -> NDArray[np.float64]:
+    """Where everybody but the opponent is [N, A, 2], m; NaN for who is absent."""
+    if env.lanes is None:
+        return np.zeros((env.num_envs, 0, 2))
+    fleet, scenes, driving = env.fleet, env.scenes, places(env.lanes)
+    found = np.full(driving.shape, np.nan)
+    for e, (scene, step) in enumerate(zip(fleet.scene.tolist(), fleet.step.tolist(), strict=True)):
+        agents = int(scenes.agent_of[scene + 1] - scenes.agent_of[scene])
+        row = scenes.track_of[scene] + min(step, int(env.packed.steps[scene]) - 1) * agents
+        found[e, :agents] = scenes.tracks[row : row + agents, [AT_X, AT_Y]]
+        found[e, scenes.facts[scene, [OPPONENT]].astype(int)[scenes.facts[scene, [OPPONENT]] >= 0]] = np.nan
+    found = np.where(np.isfinite(driving), driving, found)
+    found[fleet.seen != fleet.step[:, None] + 1] = np.nan
+    return found + env.packed.origins[fleet.scene][:, None]
+
+
 def outcome_in_metadrive(env: GauntletEnv, task: SequenceTask, policy: EgoPolicy) -> PolicyOutcome:
     """How the policy's own drive ends in MetaDrive."""
-    observation, _ = env.reset(options={"scenario": task.scene, "plan": task.plan})
+    observation, _ = env.reset(seed=task.traffic_seed, options={"scenario": task.scene, "plan": task.plan})
     policy.reset(env.scenario, np.random.default_rng(task.seed))
     crashed = done = False
     step = 0
@@ -171,7 +220,7 @@ def outcome_in_fast(env: FastVectorEnv, source: ScenarioSource, task: SequenceTa
         task: What is driven.
         policy: Who drives, by the observation alone.
     """
-    observations, _ = env.reset(options={"episodes": [Play(task.scene, task.plan)]})
+    observations, _ = env.reset(options={"episodes": [_play(task)]})
     policy.reset(source[task.scene], np.random.default_rng(task.seed))
     crashed = done = False
     step = 0

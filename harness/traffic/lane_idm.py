@@ -26,9 +26,11 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
-_LOOK: Final = np.arange(0.0, 61.0, 2.0)
-"""Where on its path ahead a vehicle looks for others, m."""
-_EVERY: Final = 2
+LOOK: Final = np.arange(0.0, 61.0, 2.0)
+"""Where on its path ahead a vehicle looks for others, m, evenly spaced."""
+LOOKS_FOR_LIMITS: Final = 15
+"""At how many of these it looks for lower speed limits."""
+EVERY: Final = 2
 """Steps between two looks ahead (0.2 s)."""
 
 
@@ -185,7 +187,7 @@ class _Run:
 
     def advance(self, step: int) -> Floats:
         """Poses [R, A, 3] after one more step."""
-        if step % _EVERY == 0:
+        if step % EVERY == 0:
             self._change = self._accelerations()
         new = np.maximum(self.speed + self._change * self._dt, 0.0)
         new[:, self._parked] = 0.0
@@ -216,10 +218,12 @@ class _Run:
         stop = self._red - self._along - self._half[self.driving, 0]
         red = (stop > -1.0) & (stop < gap)
         gap, leader = np.where(red, stop, gap), np.where(red, 0.0, leader)
-        rows = np.clip((self._along[..., None] + _LOOK[:15]) / SPACING, 0, self._limit.shape[2] - 1).astype(int)
+        rows = np.clip(
+            (self._along[..., None] + LOOK[:LOOKS_FOR_LIMITS]) / SPACING, 0, self._limit.shape[2] - 1
+        ).astype(int)
         allowed = np.take_along_axis(self._limit, rows, 2)
         # Slow down in time for what lies ahead: v² = limit² + 2 b distance.
-        desired = np.sqrt(allowed**2 + 2 * config.braking * 0.5 * _LOOK[:15]).min(-1) * self._factor
+        desired = np.sqrt(allowed**2 + 2 * config.braking * 0.5 * LOOK[:LOOKS_FOR_LIMITS]).min(-1) * self._factor
         desired = np.maximum(desired, 0.5)
         speed = self.speed
         wanted = desired_gap(
@@ -238,7 +242,7 @@ class _Run:
 
     def _ahead(self) -> tuple[Floats, Floats]:
         """Free way (m) along each vehicle's path to the first obstacle, and that obstacle's speed along the path."""
-        look = self._at(self._along[..., None] + _LOOK).astype(np.float32)
+        look = self._at(self._along[..., None] + LOOK).astype(np.float32)
         others = self._poses.astype(np.float32)
         half = self._half.astype(np.float32)
         cos, sin = np.cos(look[..., 2]), np.sin(look[..., 2])
@@ -260,7 +264,7 @@ class _Run:
             # Only who is ahead now: nobody brakes for the car that follows.
             met = (across < wide + half[agent, 1] + self._config.margin) & (np.abs(along) < reach + half[agent, 0])
             met &= along[:, :1] > 0
-            free = np.where(met, _LOOK[None, :, None] + along - reach - half[agent, 0], FREE)
+            free = np.where(met, LOOK[None, :, None] + along - reach - half[agent, 0], FREE)
             flat = free.reshape(len(free), -1)
             best = flat.argmin(-1)
             roll = np.arange(len(free))
@@ -273,7 +277,7 @@ class _Run:
     def _near(self, agent: int, others: NDArray[np.float32]) -> NDArray[np.intp]:
         """Agents that are within reach of the look-ahead in any roll-out."""
         distance = np.square(others[..., :2] - others[:, agent, None, :2]).sum(-1).min(0)
-        near = distance < (_LOOK[-1] + 10.0) ** 2
+        near = distance < (LOOK[-1] + 10.0) ** 2
         near[agent] = False
         near &= self._present
         return np.flatnonzero(near)

@@ -10,6 +10,8 @@ from typing import Final, Literal
 from harness.commands.options import Data, FitOnly, RunOptions
 from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
+from harness.fast.made_for import FAST_TRAFFIC
+from harness.specs import parse
 from harness.training.sb3_config import SACConfig, SB3PPOConfig, SB3TD3Config
 from scenarios.sources import PROCEDURAL
 
@@ -212,7 +214,7 @@ class TrainConfig(RunOptions):
     the road and speeding; a contact with a vehicle ends the episode)."""
     traffic: str = "log"
     """What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
-    `smart:FILE?temperature=0.9`, or `module:Class`."""
+    `smart:FILE?temperature=0.9`, or `module:Class`. The fast engine plays `log` and `idm-lane`."""
     ego_drives: int = 5
     """Recent ego trajectories per scene that an attack is tailored to (CAT: 5)."""
     pictures: bool = True
@@ -280,9 +282,15 @@ class TrainConfig(RunOptions):
             raise ConfigError(f"--{name}-split and --test-split are both {self.test_split!r}. Choose two splits.")
         if self.engine == "metadrive" and self.algorithm != "td3":
             raise ConfigError(f"--algorithm {self.algorithm} learns on many environments: add --engine fast.")
-        if self.engine == "fast" and self.traffic != "log":
+        if self.engine == "fast" and parse(self.traffic).name not in FAST_TRAFFIC:
             raise ConfigError(
-                f"--traffic {self.traffic}: the fast engine plays logged traffic. Use --engine metadrive."
+                f"--traffic {self.traffic}: the fast engine plays {' and '.join(FAST_TRAFFIC)}. Use one of them, or "
+                "--engine metadrive."
+            )
+        if self.start_steps and self.traffic != "log":
+            raise ConfigError(
+                f"--start-steps {self.start_steps} --traffic {self.traffic}: only logged traffic can begin at a later "
+                "step. Leave one out."
             )
         if self.engine == "metadrive" and self.val_split is not None:
             raise ConfigError("--val-split: the policy is chosen on validation scenes with --engine fast only.")

@@ -15,6 +15,7 @@ from harness.episodes.attacks import Attack, plan_attack
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.rollout import failed_episode, generators_of
+from harness.fast.made_for import LOGGED
 from harness.fast.plays import Finished, Play
 from harness.fast.scenes import PackedScenes
 from harness.fast.vector import FastVectorEnv
@@ -71,6 +72,11 @@ class Validator:
         """
         self._source, self._adversary, self._intensity = source, adversary, intensity
         self._seed, self._protocol = seed, protocol
+        # Traffic that draws does so as in MetaDrive's evaluation with this seed.
+        draws = config.traffic != LOGGED
+        self._traffic_seeds = [
+            int(generators_of(seed, source[index])[2].integers(2**31)) if draws else 0 for index in range(len(source))
+        ]
         self._once = FirstOnly()
         self._env = FastVectorEnv(packed, len(source), config, episodes=self._once, threads=threads)
 
@@ -85,10 +91,14 @@ class Validator:
             PolicyError: The actions are not finite.
         """
         scenes = range(len(self._source))
-        undisturbed = self._play([Play(index) for index in scenes], act)
+        undisturbed = self._play([Play(index, seed=self._traffic_seeds[index]) for index in scenes], act)
         attacks = [self._attack(index, undisturbed[index]) for index in scenes]
         attacked = self._play(
-            [Play(index, attack.plan, attack.played_intensity) for index, attack in enumerate(attacks)], act
+            [
+                Play(index, attack.plan, attack.played_intensity, seed=self._traffic_seeds[index])
+                for index, attack in enumerate(attacks)
+            ],
+            act,
         )
         nobody = [Attack()] * len(attacks)
         return [

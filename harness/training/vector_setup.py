@@ -59,10 +59,10 @@ def build_vector(config: TrainConfig, run: RunDirectory, watch: Watch = iter) ->
     eval_adversary = adversary if shared else make_adversary(config.eval_adversary, config)
     train, val, test = _parts_of_data(config)
     unfit: list[LeftOut] | None = None if config.on_error == "raise" else []
-    packed, train = playable_scenes(train, watch=watch, left_out=unfit)
+    packed, train = playable_scenes(train, traffic=config.traffic, watch=watch, left_out=unfit)
     validator = None
     if val is not None:
-        chosen_on, val = playable_scenes(val, watch=watch, left_out=unfit)
+        chosen_on, val = playable_scenes(val, traffic=config.traffic, watch=watch, left_out=unfit)
         validator = _validator(config, chosen_on, val, eval_adversary)
     for scene, reason in unfit or ():
         _LOG.warning("scene %s is left out: %s", scene, reason)
@@ -105,7 +105,11 @@ def _training(
     schedule: CurriculumSchedule,
 ) -> tuple[FastVectorEnv, AttackedEpisodes]:
     options = EngineConfig(
-        horizon=config.train_horizon, observation=config.observation, reward=config.reward, seed=config.seed
+        horizon=config.train_horizon,
+        observation=config.observation,
+        reward=config.reward,
+        traffic=config.traffic,
+        seed=config.seed,
     )
     episodes = AttackedEpisodes(
         train,
@@ -128,6 +132,7 @@ def _validator(
         observation=config.observation,
         reward=config.reward,
         crash_vehicle_done=config.eval_crash_ends,
+        traffic=config.traffic,
     )
     return Validator(
         packed,

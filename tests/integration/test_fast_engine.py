@@ -11,7 +11,7 @@ from harness.engine import EngineConfig, GauntletEnv
 from harness.errors import ConfigError, EngineError, PolicyError
 from harness.fast.fleet import CRASH_HUMAN, CRASH_OBJECT, CRASH_VEHICLE, LOST, ON_WHITE, ON_YELLOW
 from harness.fast.library import packed_scenes
-from harness.fast.packing import settled_scenes
+from harness.fast.packing import pack, settled_scenes
 from harness.fast.plays import Play, UniformEpisodes
 from harness.fast.resuming import check_state
 from harness.fast.vector import FastVectorEnv
@@ -66,20 +66,26 @@ def actions_of(seed):
     return np.array(rows, np.float32)
 
 
-@pytest.fixture(scope="module", params=["cat", "metadrive", "route"])
+@pytest.fixture(scope="module", params=["cat", "metadrive", "route", "idm-lane"])
 def both(request):
     """Observations, rewards, endings, flags of both engines; all scenes, one attacked, and two from later steps on."""
+    preset = "cat" if request.param == "idm-lane" else request.param
     config = EngineConfig(
-        horizon=STEPS, observation=request.param, reward={"route": "drive"}.get(request.param, request.param)
+        horizon=STEPS,
+        observation=preset,
+        reward={"route": "drive"}.get(preset, preset),
+        traffic="log" if preset == request.param else request.param,
     )
     loaded = scenes()
     plan = plan_of(loaded[1])
-    episodes = [*map(Play, range(5)), Play(1, plan), Play(0, start=12), Play(1, plan, start=25)]
+    episodes = [*(Play(scene, seed=scene) for scene in range(5)), Play(1, plan, seed=5)]
+    if config.traffic == "log":
+        episodes += [Play(0, start=12), Play(1, plan, start=25)]
     slow = GauntletEnv(ListSource(loaded), config)
     stock = {"observation": [], "reward": [], "ended": [], "place": [], "flags": []}
     try:
-        for seed, (scene, plan, _, start) in enumerate(episodes):
-            observation, _ = slow.reset(options={"scenario": scene, "plan": plan, "start": start})
+        for seed, (scene, plan, _, start, traffic_seed) in enumerate(episodes):
+            observation, _ = slow.reset(traffic_seed, options={"scenario": scene, "plan": plan, "start": start})
             rows = {"observation": [observation], "reward": [], "ended": [], "place": [], "flags": []}
             for action in actions_of(seed):
                 observation, reward, terminated, _, info = slow.step(action)
@@ -181,8 +187,8 @@ def test_the_observation_route_is_enough_to_drive_by():
     assert completion.mean() >= 0.95
 
 
-def rollout(road, threads=1, seed=5, steps=70):
-    env = FastVectorEnv(road, 6, EngineConfig(horizon=25), threads=threads)
+def rollout(road, threads=1, seed=5, steps=70, traffic="log"):
+    env = FastVectorEnv(road, 6, EngineConfig(horizon=25, traffic=traffic), threads=threads)
     rng = np.random.default_rng(0)
     rows = [env.reset(seed=seed)[0]]
     played = []
@@ -194,12 +200,22 @@ def rollout(road, threads=1, seed=5, steps=70):
     return np.concatenate([row.ravel() for row in rows]), np.array(played)
 
 
-def test_a_seed_decides_everything_and_threads_nothing(road):
-    first, played = rollout(road)
+@pytest.mark.parametrize("traffic", ["log", "idm-lane"])
+def test_a_seed_decides_everything_and_threads_nothing(road, traffic):
+    first, played = rollout(road, traffic=traffic)
     assert len(np.unique(played)) == len(road)
-    assert np.array_equal(first, rollout(road)[0])
-    assert np.array_equal(first, rollout(road, threads=3)[0])
-    assert not np.array_equal(played, rollout(road, seed=6)[1])
+    assert np.array_equal(first, rollout(road, traffic=traffic)[0])
+    assert np.array_equal(first, rollout(road, threads=3, traffic=traffic)[0])
+    assert not np.array_equal(played, rollout(road, seed=6, traffic=traffic)[1])
+
+
+def test_drivers_draw_from_the_seed_of_their_episode(road):
+    env = FastVectorEnv(road, 3, EngineConfig(traffic="idm-lane"))
+    env.reset(options={"episodes": [Play(0, seed=1), Play(0, seed=2), Play(0, seed=1)]})
+    for _ in range(20):
+        seen = env.step(np.zeros((3, 2), np.float32))[0]
+    assert np.array_equal(seen[0], seen[2])
+    assert not np.array_equal(seen[0], seen[1])
 
 
 class Same:
@@ -249,7 +265,8 @@ def test_an_ended_episode_tells_what_happened(road):
     assert same.ended[1].crash_geometry is not None
 
 
-def test_a_saved_state_goes_on_exactly(road):
+@pytest.mark.parametrize("traffic", ["log", "idm-lane"])
+def test_a_saved_state_goes_on_exactly(road, traffic):
     plan = plan_of(scenes()[1])
 
     def go_on(env, rng, steps):
@@ -260,11 +277,12 @@ def test_a_saved_state_goes_on_exactly(road):
         return np.concatenate(rows)
 
     def made():
-        return FastVectorEnv(road, 6, EngineConfig(horizon=25), episodes=UniformEpisodes(len(road), 3))
+        options = EngineConfig(horizon=25, traffic=traffic)
+        return FastVectorEnv(road, 6, options, episodes=UniformEpisodes(len(road), 3))
 
     env, rng = made(), np.random.default_rng(0)
     env.reset(options={"episodes": [Play(1, plan, 0.3)] * 3 + [Play(0)] * 3})
-    go_on(env, rng, 12)
+    go_on(env, rng, 13)
     state = env.state_dict()
     after = go_on(env, np.random.default_rng(1), 40)
     again = made()
@@ -274,7 +292,10 @@ def test_a_saved_state_goes_on_exactly(road):
     for name, value in (("fleet.scene", 99), ("fleet.step", -1), ("fleet.body", np.inf), ("fleet.born", 100)):
         damaged = {**state, name: np.full_like(state[name], value)}
         with pytest.raises(ConfigError, match=name):
-            check_state(damaged, state, len(road))
+            check_state(damaged, state, len(road), 10_000)
+    if traffic != "log":
+        with pytest.raises(ConfigError, match=r"drivers\.way"):
+            again.load_state_dict({**state, "drivers.way": state["drivers.way"] + 10_000})
     with pytest.raises(ConfigError, match="drives"):
         again.load_state_dict({name: array for name, array in state.items() if name != "drives"})
 
@@ -302,6 +323,11 @@ def test_what_cannot_be_played_is_refused(road):
             FastVectorEnv(road, 1, options)
     with pytest.raises(ConfigError, match="no scenes"):
         FastVectorEnv([], 1)
+    with pytest.raises(ConfigError, match="not packed for traffic 'idm-lane'"):
+        FastVectorEnv(pack(road), 1, EngineConfig(traffic="idm-lane"))
+    env = FastVectorEnv(road, 1, EngineConfig(traffic="idm-lane"))
+    with pytest.raises(ConfigError, match="its own past"):
+        env.reset(options={"episodes": [Play(0, start=12)]})
     env = FastVectorEnv(road, 1)
     with pytest.raises(EngineError, match="reset"):
         env.step(np.zeros((1, 2), np.float32))

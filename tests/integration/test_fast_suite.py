@@ -22,6 +22,7 @@ VARIANTS = {
     "recorded": {},
     "attacked": {"adversary": "rule", "probability": 0.5, "intensity": 0.7},
     "curriculum": {"adversary": "rule", "curriculum": "dual_axis", "total_steps": 300},
+    "lanes": {"adversary": "rule", "probability": 0.5, "traffic": "idm-lane?headway=1.2"},
 }
 
 
@@ -90,7 +91,7 @@ def test_a_curriculum_outlives_seeds_until_it_is_restarted():
         make().set_progress(0.5)
 
 
-@pytest.mark.parametrize("variant", ["attacked", "curriculum"])
+@pytest.mark.parametrize("variant", ["attacked", "curriculum", "lanes"])
 def test_a_saved_state_goes_on_exactly(variant):
     actions = actions_of(60)
     env = make(**VARIANTS[variant], seed=5)
@@ -116,6 +117,7 @@ def test_a_saved_state_goes_on_exactly(variant):
         ({"adversary": "rul"}, "Did you mean 'rule'"),
         ({"seed": -1}, "seed is -1"),
         ({"start_steps": -1}, "start_steps is -1"),
+        ({"traffic": "smart"}, "plays log and idm-lane"),
         ({"fit_only": "no"}, "expected True or False"),
         ({"data": None}, "data: expected"),
         ({"num_envs": 0}, "at least one environment"),

@@ -11,8 +11,11 @@ from safetensors.numpy import load_file
 from harness import registry
 from harness.commands.runs import RunDirectory
 from harness.commands.scaffold import Session
+from harness.engine.scene import parse_scene
 from harness.errors import ConfigError, RunError
-from harness.training import checkpoint, vector_checkpoint
+from harness.fast.lanes import drivers_of
+from harness.fast.packing import pack
+from harness.training import checkpoint, vector_checkpoint, vector_setup
 from harness.training.config import PRESETS, PPOConfig, TrainConfig
 from harness.training.evaluation import Row
 from harness.training.run import train
@@ -131,11 +134,28 @@ def test_the_score_of_a_policy_by_hand():
     assert np.isfinite(driving_score(rows[:1]))
 
 
+def test_others_drive_along_the_lanes_in_training_and_validation(config, tmp_path, monkeypatch):
+    def packed_here(source, *, traffic, watch, left_out):
+        scenes = [parse_scene(source[index], static_vehicles=False) for index in range(len(source))]
+        return pack(scenes, drivers_of(traffic)), source
+
+    monkeypatch.setattr(vector_setup, "playable_scenes", packed_here)
+    config = replace(config, traffic="idm-lane", out=tmp_path / "run")
+    with RunDirectory.create(config.out, "train_ego", asdict(config)) as run:
+        parts = build_vector(config, run)
+        for env in (parts.env, parts.validator._env):
+            assert env.options.traffic == "idm-lane"
+            assert env.lanes is not None
+        assert len(set(parts.validator._traffic_seeds)) == 2
+        parts.close()
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"engine": "metadrive"}, "--engine fast"),
         ({"traffic": "idm-path"}, "--traffic"),
+        ({"traffic": "idm-lane", "start_steps": 5}, "--start-steps"),
         ({"environments": 0}, "--environments"),
         ({"engine": "metadrive", "algorithm": "td3"}, "--val-split"),
     ],

@@ -32,10 +32,11 @@ def swerve(context):
     return AttackPlan(states=states, valid=np.ones(len(states), bool))
 
 
-def test_both_engines_drive_the_same_sequences(monkeypatch):
+@pytest.mark.parametrize("traffic", ["log", "idm-lane"])
+def test_both_engines_drive_the_same_sequences(monkeypatch, traffic):
     monkeypatch.setattr(registry, "make", lambda kind, name: SimpleNamespace(name=name, plan=swerve))
     monkeypatch.setattr(against_fast, "load_policy", lambda spec: Steady())
-    config = PerfConfig(fast_sample=8, fast_sut="steady", horizon=30)
+    config = PerfConfig(fast_sample=8, fast_sut="steady", horizon=30, fast_traffic=traffic)
     found = measure_fast_agreement(tiny_source(), config, print)
     assert (found["fast_sequences"], found["fast_outcomes"]) == (8, 8)
     assert found["fast_attacked"] >= 2
@@ -43,6 +44,10 @@ def test_both_engines_drive_the_same_sequences(monkeypatch):
     assert found["fast_line_rays_beyond_0.01"] < 0.01
     assert found["fast_others_beyond_0.01"] < 0.01
     assert found["fast_outcome_agreement"] == 1.0
+    assert ("fast_background_error_99" in found) == (traffic != "log")
+    if traffic != "log":
+        assert found["fast_background_error_99"] < 0.02
+        assert found["fast_background_presence"] == 0.0
     assert [rows["sequences"] for rows in found["fast_by_driver"].values()] == [2, 2, 2, 1, 1]
 
 

@@ -13,6 +13,7 @@ from harness.fast.library import pack_task, packed_scenes
 from harness.fast.packing import pack, settled_scenes
 from harness.fast.scenes import AT_BODY, OPPONENT, Scenes, is_sound, joined
 from harness.fast.vector import FastVectorEnv
+from harness.traffic.lane_paths import LaneIDMConfig
 from scenarios.export import write_folder
 from scenarios.fresh_processes import Outcome
 from scenarios.sources import open_source
@@ -86,6 +87,15 @@ def test_what_is_different_is_packed_anew_and_nothing_else(here, own_cache, monk
         FastVectorEnv(parked, 1)
     with pytest.raises(ConfigError, match="do not go together"):
         joined([parked, packed_scenes(ListSource(two()[:1]))])
+    driven = packed_scenes(ListSource(two()[:1]), traffic="idm-lane")
+    assert here.pop() == "road"
+    again = packed_scenes(ListSource(two()[:1]), traffic="idm-lane")
+    assert all(map(np.array_equal, driven.lanes, again.lanes))
+    assert again.drivers == LaneIDMConfig()
+    with pytest.raises(ConfigError, match="different traffic do not go together"):
+        joined([driven, packed_scenes(ListSource(two()[:1]))])
+    packed_scenes(ListSource(two()[:1]), traffic="idm-lane?speed=10")
+    assert here.pop() == "road"
     with monkeypatch.context() as patch:
         patch.setattr(library, "_code_digest", lambda: "another")
         packed_scenes(ListSource(two()[1:]))

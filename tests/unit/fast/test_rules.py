@@ -75,7 +75,7 @@ def present(scenes, fleet, step, filtered=True):
 def test_nobody_appears_on_top_of_the_ego_but_stays_once_there():
     _, scenes = packed(extra=[Agent("late", 10.0, 0.0, 0.0, 10.0, first=5)])
     fleet = make_fleet(1, scenes, 112, 1)
-    begin(scenes, fleet, rules_of(EngineConfig(horizon=90)), np.array([0]))
+    begin(scenes, fleet, rules_of(EngineConfig(horizon=90)), None, np.array([0]))
     assert present(scenes, fleet, 4) == [0]
     # 15 m ahead when it appears; then the ego is put where it is.
     assert present(scenes, fleet, 5) == [0, 1]

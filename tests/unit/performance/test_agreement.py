@@ -1,5 +1,6 @@
 """How far two engines agree: numbers by hand, drivers, and who drives what."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,6 +56,20 @@ def test_numbers_of_agreement():
         "rewards_beyond_0.01": pytest.approx(1 / (rows - 4)),
         "first_ending_same_step": 0.75,
     }
+
+
+def test_others_that_leave_their_logs_are_compared_until_the_first_contact():
+    places = np.zeros((STEPS + 1, 2, 2))
+    places[:10, 1] = np.nan
+    ones = [replace(driven(contact=19), others=places), replace(driven(), others=places)]
+    others = places + np.array([0.3, 0.4])
+    others[20:] += 100.0
+    others[9, 1] = 0.0
+    twos = [replace(driven(contact=19), others=others), replace(driven(), others=places)]
+    found = compare(ones, twos, np.zeros(4, bool))
+    assert found["background_error_50"] == pytest.approx(0.25)
+    assert found["background_error_99"] == pytest.approx(np.percentile([0.0, 0.5], 99))
+    assert found["background_presence"] == pytest.approx(1 / (20 + 11 + STEPS + 1 + STEPS + 1 - 10))
 
 
 def test_without_contacts_nothing_is_said_of_them():
