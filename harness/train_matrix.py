@@ -13,6 +13,8 @@ PRESETS: Final[dict[str, tuple[str, MatrixConfig]]] = {
     "best": (
         "Five seeds of `none`, `rule`, `cat` and `sage` on the fast engine, minutes each; two adversaries held out.",
         MatrixConfig(
+            # At four levels of intensity candidates are made once; else every attack of `sage` asks its networks.
+            adversary=("none", "rule", "cat", "sage?levels=4"),
             ablate=(),
             seed=(0, 1, 2, 3, 4),
             evaluate_against=("sage", "cat", "rule", "seal", "king"),

@@ -308,4 +308,5 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         recording = self.core.recording()
         outcome = outcome_of(self.attack, recording, info)
         self.scheduler.record(outcome)
-        return {"outcome": outcome, "drive_kept": self.buffer.add(self._scenario.id, recording.ego)}
+        kept = self.buffer.add(self._scenario.id, recording.ego, attacked=outcome.attacked)
+        return {"outcome": outcome, "drive_kept": kept}

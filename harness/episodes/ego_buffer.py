@@ -19,6 +19,7 @@ MAX_DRIVES: Final = 1_000
 """Most trajectories per scene: each is looked at before every attack."""
 
 Prefill = Literal["copies", "once", "none"]
+Remembered = Literal["all", "undisturbed"]
 
 
 def log_trajectory(scenario: Scenario) -> Trajectory:
@@ -37,13 +38,22 @@ class EgoBuffer:
         min_future: Valid steps after `CURRENT_STEP` that a trajectory needs to be kept.
         prefill: `copies` tops every answer up to `maxlen` with the log (as CAT does), `once` answers with the log
             and all own drives, `none` with the log only while there are no own drives.
+        remember: `all` drives, as CAT does, or `undisturbed` ones only, in which nobody attacked. A drive that evaded
+            an attack is not how the ego drives before the next one shows: what is planned against it misses.
     """
 
-    def __init__(self, maxlen: int = 5, *, min_future: int = MIN_FUTURE_STEPS, prefill: Prefill = "copies") -> None:
+    def __init__(
+        self,
+        maxlen: int = 5,
+        *,
+        min_future: int = MIN_FUTURE_STEPS,
+        prefill: Prefill = "copies",
+        remember: Remembered = "all",
+    ) -> None:
         """Make an empty buffer.
 
         Raises:
-            ConfigError: `maxlen` is no whole number from 1 to `MAX_DRIVES`, or an unknown `prefill`.
+            ConfigError: `maxlen` is no whole number from 1 to `MAX_DRIVES`, or an unknown `prefill` or `remember`.
         """
         if not isinstance(maxlen, int | np.integer) or not 1 <= maxlen <= MAX_DRIVES:
             raise ConfigError(
@@ -51,9 +61,12 @@ class EgoBuffer:
             )
         if prefill not in ("copies", "once", "none"):
             raise ConfigError(f"ego buffer: prefill must be 'copies', 'once' or 'none', got {prefill!r}.")
+        if remember not in ("all", "undisturbed"):
+            raise ConfigError(f"ego buffer: remember must be 'all' or 'undisturbed', got {remember!r:.80}.")
         self.maxlen = int(maxlen)
         self.min_future = min_future
         self.prefill = prefill
+        self.remember = remember
         self._drives: dict[str, deque[Trajectory]] = {}
 
     def __len__(self) -> int:
@@ -75,16 +88,20 @@ class EgoBuffer:
             return own
         return ((log_trajectory(scenario),) * copies + own)[-self.maxlen :]
 
-    def add(self, scenario_id: str, trajectory: Trajectory) -> bool:
+    def add(self, scenario_id: str, trajectory: Trajectory, *, attacked: bool = False) -> bool:
         """Remember a drive. Arrays are copied.
 
         Args:
             scenario_id: Scene it happened in.
             trajectory: States [T, 5] by absolute step and `valid` [T].
+            attacked: Whether somebody attacked in it.
 
         Returns:
-            False if the drive was too short to keep, or began after the current step, where attacks begin.
+            False if the drive was too short to keep, began after the current step, where attacks begin, or was
+            attacked, where undisturbed drives are remembered.
         """
+        if attacked and self.remember == "undisturbed":
+            return False
         states = np.array(trajectory.states, dtype=np.float64)
         valid = np.array(trajectory.valid, dtype=np.bool_)
         if states.shape != (len(valid), STATE):

@@ -91,7 +91,7 @@ def run_episode(
         on_step=on_step,
     ).episode
     if ego_buffer is not None:
-        ego_buffer.add(episode.scenario_id, episode.ego)
+        ego_buffer.add(episode.scenario_id, episode.ego, attacked=episode.plan is not None)
     return episode
 
 

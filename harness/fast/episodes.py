@@ -114,7 +114,7 @@ class AttackedEpisodes:
         """Remember what the ego did, and tell the schedule how it went."""
         self.scheduler.advance(episode.steps)
         self.scheduler.record(episode.outcome)
-        self.buffer.add(self.source.ids[episode.play.scene], episode.ego)
+        self.buffer.add(self.source.ids[episode.play.scene], episode.ego, attacked=episode.outcome.attacked)
         self.watch(episode)
 
     def state_dict(self) -> dict[str, Any]:

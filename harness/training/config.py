@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.commands.options import Data, FitOnly, RunOptions
+from harness.episodes.ego_buffer import Remembered
 from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
 from harness.fast.made_for import FAST_TRAFFIC
@@ -217,6 +218,9 @@ class TrainConfig(RunOptions):
     `smart:FILE?temperature=0.9`, or `module:Class`. The fast engine plays `log` and `idm-lane`."""
     ego_drives: int = 5
     """Recent ego trajectories per scene that an attack is tailored to (CAT: 5)."""
+    remember: Remembered = "all"
+    """Which of them: `all`, as CAT does, or `undisturbed`, in which nobody attacked, as the evaluation takes them. A
+    drive that evaded an attack says little about how the ego drives before the next one shows."""
     pictures: bool = True
     """Draw the learning curve and play back one benign and one attacked test scene."""
     tensorboard: bool = True
@@ -317,6 +321,8 @@ BEST: Final = TrainConfig(
     reward="drive",
     adversary="sage?levels=4",
     eval_adversary="sage",
+    ego_drives=1,
+    remember="undisturbed",
     train_horizon=90,
     steps=3_000_000,
     eval_every=250_000,

@@ -165,7 +165,7 @@ class CrewTrainer(Trainer):
         learner.flush(rng)
         learner.memory.end()
         self.scheduler.record(played.outcome)
-        kept = self.env.buffer.add(job.scene, played.drive)
+        kept = self.env.buffer.add(job.scene, played.drive, attacked=played.outcome.attacked)
         sums = steps, sum(played.rewards), played.cost
         planning = played.attack_seconds, played.attack_error
         self._tell(EpisodeTold(self.scene_index, *sums, played.outcome, job.schedule, *planning, kept))

@@ -102,7 +102,7 @@ class Trainer(TrainingLoop):
             scenes=parts.train,
             adversary=parts.adversary,
             scheduler=self.scheduler,
-            buffer=EgoBuffer(config.ego_drives),
+            buffer=EgoBuffer(config.ego_drives, remember=config.remember),
             protocol=protocol_of(config.protocol),
             start_steps=config.start_steps,
             # Everything random in episode n follows from (seed, n): a resumed run goes on exactly.

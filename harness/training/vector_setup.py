@@ -115,7 +115,7 @@ def _training(
         train,
         adversary=adversary,
         scheduler=schedule,
-        buffer=EgoBuffer(config.ego_drives),
+        buffer=EgoBuffer(config.ego_drives, remember=config.remember),
         protocol=protocol_of(config.protocol),
         ego_size=options.ego_box,
         starts=packed.beginnings(config.start_steps, config.train_horizon) if config.start_steps else None,

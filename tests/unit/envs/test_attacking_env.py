@@ -55,6 +55,14 @@ def test_the_first_attack_aims_at_the_log_and_the_second_at_the_first_drive():
     assert len({id(t) for t in spy.contexts[-1].ego_trajectories}) == 1
 
 
+@pytest.mark.parametrize(("probability", "remembered"), [(1.0, 0), (0.0, 1)])
+def test_attacked_drives_may_be_forgotten(probability, remembered):
+    env, _ = build(probability, buffer=EgoBuffer(1, remember="undisturbed"))
+    env.reset(seed=0, options={"scenario": 0})
+    finish(env)
+    assert len(env.buffer) == remembered
+
+
 def test_the_plan_reaches_the_simulator_and_the_info():
     env, _ = build(intensity=0.4)
     _, info = env.reset(seed=0, options={"scenario": 1})

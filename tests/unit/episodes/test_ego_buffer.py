@@ -52,6 +52,17 @@ def test_ten_future_steps_are_needed():
     assert not buffer.add(SCENE.id, Trajectory(drive(1).states, np.arange(91) > 10))
 
 
+def test_drives_that_were_attacked_may_be_forgotten():
+    everything, undisturbed = EgoBuffer(), EgoBuffer(remember="undisturbed")
+    for buffer, kept in ((everything, True), (undisturbed, False)):
+        assert buffer.add(SCENE.id, drive(1))
+        assert buffer.add(SCENE.id, drive(2), attacked=True) is kept
+    assert marks(everything)[-2:] == [1, 2]
+    assert marks(undisturbed)[-2:] == [-1, 1]
+    with pytest.raises(ConfigError, match="'all' or 'undisturbed', got 'none'"):
+        EgoBuffer(remember="none")
+
+
 def test_drives_are_copied_and_scenes_kept_apart():
     buffer = EgoBuffer()
     mine = drive(1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from curricula.dual_axis import DualAxisCurriculum
+from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.schedules import CurriculumSchedule, FixedSchedule
 from harness.errors import AdversaryError, ConfigError
 from harness.fast.episodes import AttackedEpisodes
@@ -77,6 +78,14 @@ def test_attacks_aim_at_the_last_drives_in_their_scene():
     for play in episodes.draw(20):
         own = adversary.contexts.pop(1).ego_trajectories[-1].states[20, 0] == 7.0
         assert own == (play.scene == first.scene)
+
+
+def test_attacked_drives_may_be_forgotten():
+    episodes = AttackedEpisodes(source(), adversary=Noting(), buffer=EgoBuffer(1, remember="undisturbed"))
+    episodes.finished(finished(episodes.draw(1)[0]))
+    assert len(episodes.buffer) == 0
+    episodes.finished(finished(Play(1)))
+    assert len(episodes.buffer) == 1
 
 
 def test_what_cannot_be_attacked_is_played_as_recorded():
