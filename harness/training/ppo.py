@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +24,10 @@ from harness.errors import ConfigError, PolicyError, WeightsError
 from harness.fast.compiled import Bools, Singles, kernel
 from harness.fitting.policy_files import PolicyFile, layers_of
 from harness.training.config import PPOConfig
+from harness.training.ppo_gradients import Minibatch, log_density, write_gradients
 from harness.training.vector_learner import generator_tensor, load_optimiser, optimiser_tensors, restore_generator
 
 Floats = NDArray[np.float32]
-
-_LOG_2_PI: Final = float(np.log(2 * np.pi))
 
 
 class ActorCritic(nn.Module):
@@ -294,7 +293,7 @@ class PPO:
             mean, value = self.evaluate(self._observation)
             noise = self._rng.standard_normal((count, 2)).astype(np.float32)
             actions[t] = mean + spread * noise
-            logs[t] = -0.5 * (noise * noise).sum(1) - np.log(spread).sum() - _LOG_2_PI
+            logs[t] = log_density(torch.from_numpy(noise), torch.from_numpy(spread)).numpy()
             observations[t], values[t] = self._observation, value
             self._observation, reward, terminated, truncated, info = env.step(np.clip(actions[t], -1, 1))
             ended[t], cut[t] = terminated | truncated, truncated & ~terminated
@@ -319,29 +318,17 @@ class PPO:
         config = self.config
         for group in self._optimiser.param_groups:
             group["lr"] = config.learning_rate * self.left
-        flat = [self._tensor(part.reshape(-1, *part.shape[2:])) for part in (batch.observation, batch.action)]
-        logs, advantage, value = (
-            self._tensor(part.ravel()) for part in (batch.log_probability, batch.advantage, batch.value)
-        )
-        returns = advantage + value
-        spread = self._tensor(self._spread_of(batch))
-        sums = np.zeros(3)
+        advantage = batch.advantage
+        parts = (batch.observation, batch.action, batch.log_probability, advantage, advantage + batch.value)
+        played = Minibatch(*(self._tensor(part.reshape(-1, *part.shape[2:])) for part in parts))
+        spread, model = self._tensor(self._spread_of(batch)), self.model
+        sums = torch.zeros(3, device=self.device)
         count = 0
-        for rows in self._minibatches(len(logs)):
-            mean, predicted = self.model(flat[0][rows])
-            noise = (flat[1][rows] - mean) / spread
-            log = -0.5 * (noise * noise).sum(1) - spread.log().sum() - _LOG_2_PI
-            ratio = (log - logs[rows]).exp()
-            weight = advantage[rows]
-            weight = (weight - weight.mean()) / (weight.std() + 1e-8)
-            clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-            policy_loss = -torch.minimum(ratio * weight, clipped * weight).mean()
-            value_loss = (predicted - returns[rows]).square().mean()
-            self._optimiser.zero_grad(set_to_none=True)
-            (policy_loss + config.value_weight * value_loss).backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), config.max_norm)
+        for rows in self._minibatches(advantage.size):
+            minibatch = Minibatch(*(part[rows] for part in played))
+            sums += write_gradients(model.policy, model.value, minibatch, spread, config.clip, config.value_weight)
+            nn.utils.clip_grad_norm_(model.parameters(), config.max_norm)
             self._optimiser.step()
-            sums += [policy_loss.item(), value_loss.item(), float((ratio.detach() - 1).abs().mean())]
             count += 1
         return dict(zip(("policy_loss", "value_loss", "moved"), (sums / count).tolist(), strict=True))
 

@@ -15,7 +15,7 @@ from harness.training.config import PPOConfig
 from harness.training.ppo import PPO, ReturnScale, advantages, device_of
 from harness.training.vector_learner import generator_tensor, restore_generator
 
-SMALL = PPOConfig(steps=32, minibatch=256, hidden=16, learning_rate=3e-3, gamma=0.9, timeouts_terminal=False)
+SMALL = PPOConfig(steps=32, epochs=4, minibatch=256, hidden=16, learning_rate=3e-3, gamma=0.9, timeouts_terminal=False)
 
 
 class Targets(VectorEnv):
