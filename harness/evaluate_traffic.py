@@ -1,6 +1,7 @@
 """Score the realism of traffic models by the sim-agents metrics (WOSAC), with intervals.
 
-With `--reactivity` it measures instead how often followers hit an ego that brakes hard in its lane.
+With `--reactivity` it measures instead how often followers hit an ego that brakes hard in its lane, with `--causes` who
+causes the contacts.
 """
 
 from __future__ import annotations

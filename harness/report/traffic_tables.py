@@ -58,6 +58,10 @@ def comparison_tables(result: Json, count: int) -> Iterator[rich.table.Table | s
         yield reactivity_table(result["traffic"], title).rich()
         yield "95 % Wilson intervals over scenes; exact McNemar tests on the same scenes"
         return
+    if settings["causes"]:
+        yield causes_table(result["traffic"], f"who causes contacts: {count} scenes, the recorded ego").rich()
+        yield "could prevent a contact: whoever does so by being careful from 4 s before, all else drawing the same"
+        return
     for name, reason in result["left_out"].items():
         yield f"left out {name}: {reason}"
     reading = "as the official code" if settings["parity"] else "corrected reading"
@@ -122,6 +126,24 @@ def reactivity_table(rates: Json, title: str) -> Table:
     )
     rows = [{**row, "traffic": name, "share": Interval(row["rate"], *row["interval"])} for name, row in rates.items()]
     return Table(columns, rows, title)
+
+
+def causes_table(rows: Json, title: str) -> Table:
+    """One row per kind of traffic.
+
+    Args:
+        rows: Counts of `harness.traffic.causes.summarise`.
+        title: What was looked at.
+    """
+    columns = (
+        Column("traffic"),
+        Column("scenes", kind="number"),
+        Column("contacts", kind="number"),
+        Column("one", "one of the two alone could prevent", "number"),
+        Column("either", "either could", "number"),
+        Column("neither", "neither alone could", "number"),
+    )
+    return Table(columns, [{**row, "traffic": name} for name, row in rows.items()], title)
 
 
 def rollouts_table(results: Sequence[Json], title: str) -> Table:

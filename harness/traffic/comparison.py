@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 
+import numpy as np
 import torch
 
 from harness.commands.runs import provenance
 from harness.errors import ConfigError
+from harness.traffic.causes import Cause, causes
+from harness.traffic.causes import summarise as summarise_causes
 from harness.traffic.config import EvaluateTrafficConfig
 from harness.traffic.evaluation import evaluate, summarise
 from harness.traffic.make import make_simulator, make_traffic
@@ -32,7 +35,8 @@ def compare(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[s
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    measured = _reactions(config, scenes) if config.reactivity else _realism(config, scenes)
+    measure = _reactions if config.reactivity else _causes if config.causes else _realism
+    measured = measure(config, scenes)
     return {"settings": asdict(config), "provenance": provenance(), **measured}
 
 
@@ -52,6 +56,19 @@ def _realism(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[
         **summarise(found, config.seed),
         "scenes": {"ids": found.scenes, "scores": found.scores},
     }
+
+
+def _causes(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[str, object]:
+    """Who causes contacts around the recorded ego."""
+    traffics = {name: make_traffic(name) for name in config.traffic}
+    found: dict[str, list[list[Cause]]] = {name: [] for name in traffics}
+    for scenario in scenes:
+        ego, valid = scenario.states(scenario.ego), scenario.valid[scenario.ego]
+        # Where the recorded ego was not seen, it is where it was seen last.
+        seen = np.maximum.accumulate(np.where(valid, np.arange(len(valid)), 0))
+        for name, traffic in traffics.items():
+            found[name].append(causes(scenario, traffic, ego[seen], config.seed))
+    return {"traffic": summarise_causes(found)}
 
 
 def _reactions(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[str, object]:

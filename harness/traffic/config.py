@@ -59,8 +59,11 @@ class EvaluateTrafficConfig(AllDataOptions):
     reactivity: bool = False
     """Measure, instead of realism, how often followers hit an ego that brakes hard in its lane if the models move the
     background; the others are compared with the first."""
+    causes: bool = False
+    """Measure, instead of realism, who causes the contacts of one roll-out a scene: everything is rolled out again
+    with one of the two replaced by a careful driver; whose care prevents the contact could have prevented it."""
     deceleration: float = 6.0
-    """Deceleration of that ego, m/s² (6: hard, on a dry road)."""
+    """Deceleration of the ego of `--reactivity`, m/s² (6: hard, on a dry road)."""
     seed: int = 0
     """Seed of the simulators and of the bootstrap."""
     threads: int | None = None
@@ -78,6 +81,8 @@ class EvaluateTrafficConfig(AllDataOptions):
         at_least(0, seed=self.seed)
         if self.threads is not None:
             at_least(1, threads=self.threads)
+        if self.causes and self.reactivity:
+            raise ConfigError("--causes and --reactivity measure different things. Leave one out.")
         if not self.deceleration > 0:
             raise ConfigError(f"--deceleration {self.deceleration}: expected more than 0 m/s².")
         if not self.traffic or len(set(self.traffic)) != len(self.traffic):

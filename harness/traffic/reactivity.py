@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +119,35 @@ def _followers(scenario: Scenario, ego: Floats) -> NDArray[np.intp]:
     return np.flatnonzero(follows & (scenario.kinds == Kind.VEHICLE))
 
 
-def play(scenario: Scenario, traffic: TrafficPolicy, ego: Floats, seed: int) -> tuple[Floats, Bools]:
-    """Everybody's states [A, T, STATE] and validity [A, T] around an ego that does as `ego` [T, STATE] says."""
+class Driver(Protocol):
+    """Takes somebody's place after the absolute step `since`."""
+
+    since: int
+
+    def step(self, step: int, states: Floats, valid: Bools) -> Floats:
+        """Its state [STATE] at `step + 1`, given everybody's [A, STATE], [A] at `step`."""
+        ...
+
+
+def play(
+    scenario: Scenario,
+    traffic: TrafficPolicy,
+    ego: Floats,
+    seed: int,
+    *,
+    drivers: Mapping[int, Driver] = MappingProxyType({}),
+    last: int | None = None,
+) -> tuple[Floats, Bools]:
+    """Everybody's states [A, T, STATE] and validity [A, T] around an ego that does as it is told.
+
+    Args:
+        scenario: The scene.
+        traffic: What moves everybody but the ego.
+        ego: [T, STATE] states of the ego.
+        seed: The traffic's.
+        drivers: Who drives instead of single agents, the ego included; the traffic sees them.
+        last: Last step that is played, of which nothing is valid beyond; by default the scene's.
+    """
     scenario = scenario.with_opponent(None)
     steps = scenario.num_steps
     states = np.zeros((scenario.num_agents, steps, STATE))
@@ -127,9 +155,15 @@ def play(scenario: Scenario, traffic: TrafficPolicy, ego: Floats, seed: int) -> 
     states[:, 0] = [scenario.states(agent)[0] for agent in range(scenario.num_agents)]
     valid[:, 0] = scenario.valid[:, 0]
     traffic.reset(scenario, np.random.default_rng(seed))
-    for step in range(steps - 1):
+    for step in range(min(steps - 1, steps if last is None else last)):
         states[:, step + 1], valid[:, step + 1] = traffic.step(step, states[:, step].copy(), valid[:, step].copy())
         states[scenario.ego, step + 1], valid[scenario.ego, step + 1] = ego[step + 1], True
+        for agent, driver in drivers.items():
+            if step >= driver.since:
+                states[agent, step + 1], valid[agent, step + 1] = (
+                    driver.step(step, states[:, step], valid[:, step]),
+                    True,
+                )
     return states, valid
 
 
