@@ -37,7 +37,7 @@ MOST: Final = 10
 _AHEAD: Final = np.arange(1, 31) * 0.1
 """Times at which the careful driver looks for conflicts, s."""
 _BRAKING: Final = 6.0
-"""m/s²: hard, on a dry road (the deceleration of `reactivity`)."""
+"""Hard, on a dry road, m/s² (the deceleration of `reactivity`)."""
 _RECOVERY: Final = 2.0
 """How fast it comes back to the speed of whom it replaces, m/s²."""
 _MARGIN: Final = 0.3
