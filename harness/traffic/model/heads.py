@@ -102,7 +102,7 @@ class TokenHead(nn.Module):
 
 
 class Mixture(NamedTuple):
-    """A mixture over the next pose in the agent's frame: logits [N, K], means [N, K, 4] (x, y, cos, sin)."""
+    """A mixture over the next pose in the agent's frame: logits [..., K], means [..., K, 4] (x, y, cos, sin)."""
 
     logits: Tensor
     means: Tensor
@@ -116,7 +116,7 @@ class Mixture(NamedTuple):
         return -torch.logsumexp(self.logits.log_softmax(-1) - normal, -1)
 
     def poses(self) -> Tensor:
-        """Mean motions [N, K, 3]: x, y, heading."""
+        """Mean motions [..., K, 3]: x, y, heading."""
         return torch.cat([self.means[..., :2], torch.atan2(self.means[..., 3], self.means[..., 2])[..., None]], -1)
 
 

@@ -234,6 +234,9 @@ def test_mixture_model_simulates():
     states = model.simulate(traffic(), 2, 0).states
     assert np.isfinite(states).all()
     assert states.shape == (2, 5, 80, 4)
+    _, scores = model.unroll(model.tokens(traffic()), 3, torch.Generator().manual_seed(0))
+    assert len(scores.unique()) == 3
+    assert (scores < 0).all()
 
 
 def test_autocast_changes_no_choice_at_speed():
