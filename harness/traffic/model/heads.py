@@ -63,7 +63,7 @@ class TokenHead(nn.Module):
         return self.geometry(torch.cat(parts, -1)) + self.kind(kinds)[:, None] + self.free
 
     def forward(self, x: Tensor, kinds: Tensor, motion: Tensor, table: Tensor, ends: Tensor) -> Tensor:
-        """Logits [N, V].
+        """Logits [N, V], in the precision of `ends`, under autocast too.
 
         Args:
             x: [N, hidden] features.
@@ -74,17 +74,21 @@ class TokenHead(nn.Module):
         """
         query = self.query(x) / math.sqrt(x.shape[-1])
         keys = self.key(table)
-        logits = query.new_zeros(len(x), table.shape[1])
+        logits = ends.new_zeros(len(x), table.shape[1])
         for kind in range(TOKEN_KINDS):
             rows = (kinds == kind).nonzero()[:, 0]
             if len(rows):
                 scores = query.index_select(0, rows) @ keys[kind].T + self.bias[kind]
-                scores = scores + self._kernels(x.index_select(0, rows), motion.index_select(0, rows), ends[kind])
+                # In half precision the squares of tens of kernel widths would be off by nats.
+                with torch.autocast(x.device.type, enabled=False):
+                    some = x.index_select(0, rows).to(ends.dtype)
+                    kernels = self._kernels(some, motion.index_select(0, rows), ends[kind])
+                scores = scores + kernels
                 logits = logits.index_copy(0, rows, scores.to(logits.dtype))
         return logits
 
     def _kernels(self, x: Tensor, motion: Tensor, ends: Tensor) -> Tensor:
-        """Log of a sum of Gaussian kernels [n, V] around ends of tokens [V, 3]."""
+        """Log of a sum of Gaussian kernels [n, V] around ends of tokens [V, 3]; features `x` [n, hidden] in float32."""
         raw = self.kernel(x).view(len(x), self.components, 7)
         unit = ends.new_tensor(_KERNEL_UNIT)
         width = ends.new_tensor(_KERNEL_WIDTH) * raw[..., 4:].clamp(-2.5, 2.5).exp()
@@ -98,7 +102,7 @@ class TokenHead(nn.Module):
 
 
 class Mixture(NamedTuple):
-    """A mixture over the next pose in the agent's frame: logits [N, K], means [N, K, 4] (x, y, cos, sin)."""
+    """A mixture over the next pose in the agent's frame: logits [..., K], means [..., K, 4] (x, y, cos, sin)."""
 
     logits: Tensor
     means: Tensor
@@ -112,7 +116,7 @@ class Mixture(NamedTuple):
         return -torch.logsumexp(self.logits.log_softmax(-1) - normal, -1)
 
     def poses(self) -> Tensor:
-        """Mean motions [N, K, 3]: x, y, heading."""
+        """Mean motions [..., K, 3]: x, y, heading."""
         return torch.cat([self.means[..., :2], torch.atan2(self.means[..., 3], self.means[..., 2])[..., None]], -1)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from harness.traffic.model.attention import gather
 from harness.traffic.model.batch import AgentBatch
+from harness.traffic.model.heads import Mixture
 from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.tokens.shapes import box_corners_torch, compose, half_diagonals, relative
 
@@ -83,10 +84,24 @@ class Rollout:
         flat = self.network.token_head(features, kinds, motion, self._table, self.network.motions[:, :, -1])
         return flat.view(self.worlds, -1, flat.shape[-1])
 
+    @torch.no_grad()
+    def mixture(self) -> Mixture:
+        """Everybody's next pose in its own frame: logits [W, A, K], means [W, A, K, 4]; needs a mixture head."""
+        assert self.network.mixture is not None
+        found = self.network.mixture(self.features, self.motion.reshape(-1, 3))
+        shape = self.worlds, self.agents
+        return Mixture(found.logits.unflatten(0, shape), found.means.unflatten(0, shape))
+
     def log_distance(self, goal: Tensor) -> Tensor:
         """Contour distance [W, A, V] (m) between where each token leads and a goal pose [W, A, 3]."""
         corners = box_corners_torch(relative(goal, self.pose), half_diagonals(self.kinds))
         return contour_distance(self._corners[self.kinds], corners)
+
+    def pose_distance(self, motions: Tensor, goal: Tensor) -> Tensor:
+        """Contour distance [W, A, K] (m) between where motions [W, A, K, 3] lead and a goal pose [W, A, 3]."""
+        half = half_diagonals(self.kinds)
+        corners = box_corners_torch(relative(goal, self.pose), half)
+        return contour_distance(box_corners_torch(motions, half[:, :, None]), corners)
 
     def continuity(self) -> Tensor:
         """Contour distance [W, A, V] (m) of each token from the motion before."""

@@ -26,7 +26,7 @@ class SmartSimulator:
 
     Raises:
         WeightsError: The file cannot be used.
-        ConfigError: Unknown or bad sampling options.
+        ConfigError: Unknown or bad sampling options, or Warm-K with weights whose head makes no tokens.
     """
 
     name = "smart"
@@ -50,6 +50,11 @@ class SmartSimulator:
             )
         self.model = SmartModel.load(weights, sampling=Sampling(**sampling), device=device)
         self.model.rule = RULES[rule]
+        if self.model.network.mixture is not None and self.model.sampling.method != "top_k":
+            raise ConfigError(
+                f"smart: method={self.model.sampling.method} chooses among tokens, and these weights are of an ego "
+                "policy (GMM head); give method=top_k."
+            )
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
         """Roll the scene out; see `SmartModel.simulate`."""

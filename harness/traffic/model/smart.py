@@ -169,7 +169,8 @@ class SmartModel:
         """Roll-outs in the frame of the scene.
 
         Returns:
-            [R, A, steps, 3] x, y, heading every 0.1 s, and the mean log-likelihood [R] of the sampled tokens.
+            [R, A, steps, 3] x, y, heading every 0.1 s, and the mean log-likelihood [R] of the sampled tokens, or of the
+            sampled components of a mixture.
         """
         maps = self.network.encode_map(join_maps([scene], self.options.lanes).to(self.device))
         batch, _ = join_agents([scene])
@@ -186,8 +187,9 @@ class SmartModel:
         decisions = -(-steps // TOKEN_STEPS)
         for _ in range(decisions):
             if self.network.mixture is not None:
-                motion, path = self._mixture_motion(rollout, generator)
+                motion, path, score = self._mixture_motion(rollout, generator)
                 states.append(path)
+                likelihood += score.mean(-1)
                 rollout.observe(compose(rollout.pose, motion), rollout.valid)
                 continue
             logits = rollout.logits()
@@ -197,14 +199,17 @@ class SmartModel:
             rollout.advance(token)
         return torch.cat(states, 2)[:, :, :steps], likelihood / decisions
 
-    def _mixture_motion(self, rollout: Rollout, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A sampled component's mean (CAT-K §10.3), and the path to it: straight in time, in the agent's frame."""
-        assert self.network.mixture is not None
-        mixture = self.network.mixture(rollout.features, rollout.motion.reshape(-1, 3))
-        component = draw(top_k(mixture.logits, self.sampling.k), self.sampling.temperature, generator)
-        motion = mixture.poses()[torch.arange(len(component)), component].view(rollout.worlds, rollout.agents, 3)
+    def _mixture_motion(self, rollout: Rollout, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """A sampled component's mean (CAT-K §10.3), the path to it and its log-probability.
+
+        The path is straight in time, in the agent's frame.
+        """
+        mixture = rollout.mixture()
+        component = draw(top_k(mixture.logits, self.sampling.k), self.sampling.temperature, generator)[..., None]
+        motion = mixture.poses().gather(2, component[..., None].expand(-1, -1, 1, 3))[:, :, 0]
         share = torch.arange(1, TOKEN_STEPS + 1, device=motion.device) / TOKEN_STEPS
-        return motion, compose(rollout.pose[:, :, None], motion[:, :, None] * share[:, None])
+        path = compose(rollout.pose[:, :, None], motion[:, :, None] * share[:, None])
+        return motion, path, mixture.logits.log_softmax(-1).gather(-1, component)[..., 0]
 
 
 def choose(rollout: Rollout, logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:

@@ -138,11 +138,11 @@ def unroll(
 
 
 def future_targets(unrolled: Unrolled, token: Tensor, mask: Tensor, **extra: Tensor) -> Targets:
-    """Targets for the tokens after the current step; `token`, `mask` and extras are [W, A, S]."""
+    """Targets for the tokens after the current step; `token`, `mask` and extras are [W, A, S, …]."""
     count = unrolled.agents.token.shape[2] - 1
 
     def padded(values: Tensor) -> Tensor:
-        return torch.cat([values.new_zeros(*values.shape[:-1], CURRENT_TOKEN - 1), values], -1)
+        return torch.cat([values.new_zeros(*values.shape[:2], CURRENT_TOKEN - 1, *values.shape[3:]), values], 2)
 
     return Targets(
         unrolled.agents.first(count),

@@ -94,8 +94,9 @@ class StageOptions:
     """Contour distance of about which other motions share in the smoothing when cloning (bc), m; 0 smooths evenly, as
     published."""
     frozen: bool = True
-    """Leave map encoder and embeddings as they are when fine-tuning (CAT-K)."""
+    """Train only the agents' attention and the head when fine-tuning, as CAT-K does: the map encoder and all embeddings
+    (of the map, of agents, of tokens, of relative poses) stay as they are. Without it everything is trained."""
     k: int = 0
-    """Number of candidates in closed-loop stages; 0 for the number that did best in CAT-K's table 5."""
+    """Number of candidates in closed-loop stages; 0 for the number that did best in CAT-K's tables 5 and 6."""
     rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
     """Options of the reinforcement stages."""

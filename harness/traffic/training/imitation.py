@@ -1,4 +1,4 @@
-"""Open-loop stages: behaviour cloning by next-token prediction, and the Gaussian-mixture ego policy."""
+"""The open-loop stage: behaviour cloning by next-token prediction."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.errors import ConfigError
 from harness.traffic.model.network import SmartNetwork
-from harness.traffic.tokens.shapes import box_corners_torch, half_diagonals, relative
+from harness.traffic.tokens.shapes import box_corners_torch, half_diagonals
 from harness.traffic.training.objective import StageLoss, Step, Targets, encode, score, taken
 
 
@@ -101,48 +100,3 @@ def _numbers(logits: Tensor, token: Tensor) -> dict[str, float]:
         right = (logits.argmax(-1) == token).float().mean()
         near = (logits.topk(min(5, logits.shape[-1]), -1).indices == token[:, None]).any(-1).float().mean()
         return {"nll": float(F.cross_entropy(logits, token)), "top1": float(right), "top5": float(near)}
-
-
-@dataclass
-class MixtureCloning:
-    """The ego policy: Gaussian mixture over the next pose (CAT-K §10.3), cloned from logged poses.
-
-    Learns from all trained vehicles, not from the ego alone: there are few scenes.
-    """
-
-    name: str = "gmm"
-    updates: int = 1
-    frozen: bool = False
-    module: nn.Module | None = None
-
-    def begin(self, network: SmartNetwork) -> None:
-        """Check the head.
-
-        Raises:
-            ConfigError: The model has no mixture head.
-        """
-        if network.mixture is None:
-            raise ConfigError("stage gmm trains a model with a mixture head: give --head gmm.")
-
-    def prepare(self, network: SmartNetwork, step: Step) -> Targets:
-        """The log, for vehicles."""
-        targets = log_targets(step)
-        mask = targets.mask & (step.agents.kinds == 0)[..., None]
-        motion = relative(step.log.goal[:, :, 2:], step.agents.pose[:, :, :-1])
-        return Targets(targets.agents, targets.token, mask, {"motion": motion})
-
-    def loss(self, network: SmartNetwork, step: Step, data: Targets) -> StageLoss:
-        """Negative log-likelihood of the mixture."""
-        total = self._nll(network, step, data, self.frozen)
-        return StageLoss(total, {"nll": float(total.detach())})
-
-    def validate(self, network: SmartNetwork, step: Step) -> float:
-        """The same, held out."""
-        return float(self._nll(network, step, self.prepare(network, step), True))
-
-    def _nll(self, network: SmartNetwork, step: Step, data: Targets, frozen: bool) -> Tensor:
-        assert network.mixture is not None
-        features, nodes = network(encode(network, step.maps, frozen), data.agents)
-        rows = nodes.take(data.mask).nonzero()[:, 0]
-        mixture = network.mixture(features[rows], nodes.take(data.agents.motion)[rows])
-        return mixture.negative_log_likelihood(nodes.take(data.extra["motion"])[rows]).mean()

@@ -30,18 +30,16 @@ CHECKPOINT: Final = "checkpoint.safetensors"
 WEIGHTS: Final = "smart.safetensors"
 _VALIDATION_SEED: Final = 7
 
-FROZEN_PARTS: Final = (
-    "piece_shape",
-    "piece_kind",
-    "piece_light",
-    "map_relation",
-    "map_layers",
-    "kind",
-    "shape",
-    "motion",
-    "fuse",
+FINE_TUNED: Final = (
+    "layers.",
+    "token_head.query.",
+    "token_head.key.",
+    "token_head.kernel.",
+    "token_head.bias",
+    "mixture.",
 )
-"""What fine-tuning stages leave alone: map encoder and embeddings (CAT-K trains attention and token head only)."""
+"""What fine-tuning stages train, as CAT-K's code does: the agents' attention and the head. The map encoder and all
+embeddings keep their weights: of the map, of agents, of relative poses, and of tokens, which the head only reads."""
 
 
 def device_of(name: str) -> torch.device:
@@ -99,9 +97,8 @@ class TrafficTask(Task[tuple[Step, Any]]):
         # Rewards and references belong to the weights that the stage starts from, also after resuming.
         torch.manual_seed(config.seed)
         objective.begin(self.network)
-        frozen = tuple(f"{part}." for part in FROZEN_PARTS) if objective.frozen else ()
         for name, value in self.network.named_parameters():
-            value.requires_grad_(not name.startswith(frozen))
+            value.requires_grad_(not objective.frozen or name.startswith(FINE_TUNED))
         self.memory = objective.module if objective.module is None else objective.module.to(self.device)
         self.settings = settings_of(config, objective)
         self.optimiser = adamw(self.parameters(), self.settings.rate, config.weight_decay)

@@ -64,7 +64,7 @@ class Objective(Protocol):
     Attributes:
         name: Name of the stage.
         updates: Optimiser steps per prepared batch.
-        frozen: Whether map encoder and embeddings keep their weights (CAT-K's fine-tuning).
+        frozen: Whether map encoder and all embeddings keep their weights (CAT-K's fine-tuning).
         module: Parameters of its own (a critic), or None.
     """
 

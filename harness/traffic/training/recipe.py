@@ -19,7 +19,7 @@ from harness.traffic.tokens.vocabulary import Vocabulary
 from harness.traffic.training.config import LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.loop import WEIGHTS, TrafficTask, train_stage
-from harness.traffic.training.stages import make_objective
+from harness.traffic.training.stages import check_head, make_objective
 from scenarios.scenario import ScenarioSource
 
 _DONE: Final = "stage.json"
@@ -88,9 +88,11 @@ def run_stages(
         The final weights file, and the epochs of every stage.
 
     Raises:
+        ConfigError: The weights to start from have another head than the stages train.
         RunError: Unusable data or checkpoints.
     """
     model = starting_model(plan)
+    check_head(plan.stages, model.network, str(plan.init))
     sets: dict[str, TokenisedScenes] = {}
     for split, source, mirror in (("train", train, plan.mirror), ("val", val, False)):
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from harness.errors import UnknownNameError
+from harness.errors import ConfigError, UnknownNameError
+from harness.traffic.model.network import SmartNetwork
 from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop
 from harness.traffic.training.config import StageOptions
-from harness.traffic.training.imitation import BehaviourCloning, MixtureCloning
+from harness.traffic.training.imitation import BehaviourCloning
+from harness.traffic.training.mixture import MIXTURE_STRATEGIES, ClosedLoopMixture, MixtureCloning
 from harness.traffic.training.objective import Objective
 from harness.traffic.training.reinforcement import METHODS, Reinforcement
 
@@ -18,7 +21,7 @@ RECIPES: Final[dict[str, tuple[str, ...]]] = {"sft-rft-sft": ("catk", "mpo", "ca
 FROM_SCRATCH: Final = ("bc", "gmm")
 """Stages that need no starting weights."""
 
-STAGES: Final = (*FROM_SCRATCH, *STRATEGIES, *METHODS)
+STAGES: Final = (*FROM_SCRATCH, *STRATEGIES, *MIXTURE_STRATEGIES, *METHODS)
 """Every single stage."""
 
 
@@ -33,6 +36,33 @@ def stages_of(name: str) -> tuple[str, ...]:
     if name in STAGES:
         return (name,)
     raise UnknownNameError("stage", name, dict.fromkeys((*STAGES, *RECIPES), ""))
+
+
+def check_head(stages: Sequence[str], network: SmartNetwork, where: str) -> None:
+    """Refuse weights without the head that the stages train.
+
+    Args:
+        stages: Names of single stages.
+        network: What they would start from.
+        where: Its file, for the message.
+
+    Raises:
+        ConfigError: A stage of the mixture head and weights with a token head, or the reverse.
+    """
+    has = network.mixture is not None
+    for name in stages:
+        if (name == "gmm" or name in MIXTURE_STRATEGIES) == has:
+            continue
+        if has:
+            raise ConfigError(
+                f"--stage {name} trains a token head, and {where} has a mixture head: give --init weights of --stage "
+                f"bc, or one of the stages {', '.join(MIXTURE_STRATEGIES)}."
+            )
+        scratch = "leave --init out, or " if name in FROM_SCRATCH else ""
+        raise ConfigError(
+            f"--stage {name} trains a mixture head, and {where} has a token head: {scratch}give --init weights of "
+            "--stage gmm."
+        )
 
 
 def make_objective(name: str, options: StageOptions) -> Objective:
@@ -50,6 +80,11 @@ def make_objective(name: str, options: StageOptions) -> Objective:
         if options.k:
             strategy = replace(strategy, k=options.k)
         return ClosedLoop(name, strategy, options.frozen)
+    if name in MIXTURE_STRATEGIES:
+        strategy = MIXTURE_STRATEGIES[name]
+        if options.k:
+            strategy = replace(strategy, k=options.k)
+        return ClosedLoopMixture(name, strategy, options.frozen)
     for method in METHODS:
         if name == method:
             objective = Reinforcement(method, options.rl)

@@ -9,7 +9,10 @@ import pytest
 
 from harness import train_traffic
 from harness.errors import ConfigError, RunError
+from harness.traffic.comparison import compare
+from harness.traffic.config import EvaluateTrafficConfig
 from harness.traffic.model import SmartModel
+from harness.traffic.model.simulator import SmartSimulator
 from harness.traffic.tokens.config import VocabularyConfig
 from harness.traffic.tokens.vocabulary import Vocabulary
 from harness.traffic.training.config import LoopConfig, ReinforcementOptions, StageOptions
@@ -52,6 +55,22 @@ def test_cloning_then_recipe(tmp_path, base):
     resumed = TrainTrafficConfig(stage="sft-rft-sft", init=weights, resume=folder, **base)
     train(resumed, quiet(train_traffic.train))
     assert (folder / "2_mpo" / "smart.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_an_ego_policy_is_cloned_fine_tuned_and_evaluated(tmp_path, base):
+    """CAT-K §10.3: a mixture head, from its first epoch to its realism, by the commands alone."""
+    cloned = train(TrainTrafficConfig(stage="gmm", out=tmp_path / "gmm", **base), quiet(train_traffic.train))
+    start = cloned / "smart.safetensors"
+    tuned = TrainTrafficConfig(stage="gmm_catk", init=start, out=tmp_path / "catk", **base)
+    weights = train(tuned, quiet(train_traffic.train)) / "smart.safetensors"
+    assert SmartModel.load(weights).info["stages"] == ["gmm", "gmm_catk"]
+    name = f"smart:{weights}?temperature=0"
+    result = compare(EvaluateTrafficConfig(traffic=(name,), rollouts=1), two_scenes().scenes[1:])
+    assert list(result["scenes"]["scores"]) == [name]
+    with pytest.raises(ConfigError, match="gmm_catk"):
+        train(replace(tuned, stage="catk", out=tmp_path / "x"), quiet(train_traffic.train))
+    with pytest.raises(ConfigError, match="warm_k chooses among tokens"):
+        SmartSimulator(weights, method="warm_k")
 
 
 def test_fine_tuning_needs_weights(tmp_path, base):

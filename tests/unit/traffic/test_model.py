@@ -19,7 +19,7 @@ from harness.traffic.sampling import Sampling
 from harness.traffic.tokens.scene import tokenise_scene
 from harness.traffic.tokens.vocabulary import SHIPPED
 from tests.scenes import crossing
-from tests.unit.traffic.scenes import OPTIONS, small_model, traffic
+from tests.unit.traffic.scenes import OPTIONS, SMALL, small_model, traffic
 
 
 def logits_of(model, scene):
@@ -234,3 +234,25 @@ def test_mixture_model_simulates():
     states = model.simulate(traffic(), 2, 0).states
     assert np.isfinite(states).all()
     assert states.shape == (2, 5, 80, 4)
+    _, scores = model.unroll(model.tokens(traffic()), 3, torch.Generator().manual_seed(0))
+    assert len(scores.unique()) == 3
+    assert (scores < 0).all()
+
+
+def test_autocast_changes_no_choice_at_speed():
+    """Kernels are narrow beside what fast agents travel: written out in bfloat16, their square is off by nats."""
+    torch.manual_seed(0)
+    network = small_model().network
+    head, count = network.token_head, 64
+    with torch.no_grad():
+        head.kernel[-1].bias.view(-1, 7)[:, 4:] = 0.0
+        kinds, token = torch.arange(count) % 3, torch.randint(network.motions.shape[1], (count,))
+        motion = network.motions[kinds, token, -1]
+        x, table = torch.randn(count, SMALL.hidden), head.table(network.motions)
+        given = x, kinds, motion, table, network.motions[:, :, -1]
+        plain = head(*given).log_softmax(-1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = head(*given).float().log_softmax(-1)
+    assert (motion[:, 0] > 4.0).any()
+    likely = plain > -8.0
+    assert (rough - plain)[likely].abs().max() < 0.1

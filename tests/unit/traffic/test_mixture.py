@@ -1,0 +1,87 @@
+"""The ego policy's mixture: its stages, its weights in every command, and what fine-tuning leaves alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from harness.errors import ConfigError
+from harness.traffic.tokens.shapes import compose
+from harness.traffic.training.config import StageOptions
+from harness.traffic.training.mixture import MIXTURE_STRATEGIES
+from harness.traffic.training.stages import STAGES, check_head, make_objective
+from tests.scenes import crossing, lasting
+from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
+from tests.unit.traffic.test_training import step_of, task_in
+
+
+@pytest.mark.parametrize("name", ["gmm", *MIXTURE_STRATEGIES])
+def test_mixture_stages_learn_scenes_of_any_length(name):
+    model = small_model(head="gmm", vocabulary=tiny_vocabulary())
+    step = step_of(model, lasting(traffic(), 41), crossing())
+    objective = make_objective(name, StageOptions())
+    optimizer = torch.optim.Adam(model.network.parameters(), 1e-4)
+    data, values = objective.prepare(model.network, step), []
+    for _ in range(4):
+        optimizer.zero_grad()
+        loss = objective.loss(model.network, step, data)
+        loss.total.backward()
+        optimizer.step()
+        values.append(loss.numbers["nll"])
+    assert values[-1] < values[0]
+    with torch.no_grad():
+        assert math.isfinite(objective.validate(model.network, step))
+    assert model.network.piece_kind.weight.grad is None or name == "gmm"
+
+
+def test_mixture_targets_lead_back_to_the_log():
+    """CAT-K: components are followed by their distance from the log; what is learnt leads from there to the log."""
+    model = small_model(head="gmm", vocabulary=tiny_vocabulary())
+    step = step_of(model, lasting(traffic(), 41), crossing())
+    nearest, most_probable = (
+        make_objective("gmm_catk", StageOptions(k=k)).prepare(model.network, step) for k in (16, 1)
+    )
+    goal, known = step.log.goal[:, :, 3:], step.log.goal_valid[:, :, 3:]
+    errors = []
+    for data in (nearest, most_probable):
+        mask = data.mask[:, :, 1:]
+        assert torch.equal(mask, known & data.agents.valid[:, :, 1:] & step.log.trained[..., None])
+        led = compose(data.agents.pose[:, :, 1:], data.extra["motion"][:, :, 1:])
+        assert (led - goal)[mask][:, :2].abs().max() < 1e-3
+        behind = (data.agents.pose[:, :, 2:] - goal[:, :, :-1])[..., :2].norm(dim=-1)
+        errors.append(float(behind[mask[:, :, :-1]].mean()))
+    assert errors[0] < errors[1]
+    rolled = make_objective("gmm_perturbation", StageOptions()).prepare(model.network, step)
+    taken = rolled.agents.motion[:, :, 2:]
+    assert torch.allclose(taken[mask[:, :, :-1]], rolled.extra["motion"][:, :, 1:-1][mask[:, :, :-1]], atol=1e-4)
+
+
+def test_heads_are_not_confused(tmp_path):
+    def begin(stage: str, head: str) -> None:
+        check_head([stage], small_model(head=head, vocabulary=tiny_vocabulary()).network, "w.safetensors")
+
+    for stage in STAGES:
+        begin(stage, "gmm" if stage.startswith("gmm") else "tokens")
+    with pytest.raises(ConfigError, match=r"stage gmm trains a mixture head.*leave --init out, or"):
+        begin("gmm", "tokens")
+    with pytest.raises(ConfigError, match=r"w\.safetensors has a token head: give --init weights of --stage gmm"):
+        begin("gmm_catk", "tokens")
+    with pytest.raises(ConfigError, match=r"stage catk trains a token head.*gmm_catk"):
+        begin("catk", "gmm")
+
+
+@pytest.mark.parametrize(("stage", "head"), [("catk", "tokens"), ("mpo", "tokens"), ("gmm_catk", "gmm")])
+def test_fine_tuning_trains_what_cat_k_trains(tmp_path, stage, head):
+    def trained(**options: bool) -> set[str]:
+        model = small_model(vocabulary=tiny_vocabulary(), head=head)
+        task = task_in(tmp_path, 1, stage, model, StageOptions(**options))
+        return {name.rsplit(".", 1)[0] for name, value in task.network.named_parameters() if value.requires_grad}
+
+    parts = {name.split(".")[0] for name in trained()} - {"mixture"}
+    assert parts == {"layers", "token_head"}
+    # The embedding of tokens is an input as well; the rest of the head only scores.
+    assert not any(name.startswith(("token_head.geometry", "token_head.kind")) for name in trained())
+    assert any(name.startswith("mixture") for name in trained()) == (head == "gmm")
+    assert {"map_layers.0.query", "past_relation.net.0", "fuse.0"} <= trained(frozen=False)
