@@ -57,5 +57,5 @@ def bernoulli_log_likelihood(logged: Tensor, simulated: Tensor, groups: int) -> 
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean of `values` [G, E, S] over the valid [E, S] agents and steps: [G]; NaN where nothing is valid."""
-    return torch.where(valid, values, 0.0).sum((-1, -2)) / valid.sum()
+    """Mean of `values` [..., E, S] over the valid [..., E, S] agents and steps: [...]; NaN where nothing is valid."""
+    return torch.where(valid, values, 0.0).sum((-1, -2)) / valid.sum((-1, -2))

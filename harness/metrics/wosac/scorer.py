@@ -48,6 +48,8 @@ class RolloutScores:
         collision_rate, offroad_rate, red_light_rate: Share of agents and roll-outs.
         collided, off_road, ran_red_light: [R, E] bool, per roll-out and evaluated agent.
         displacement: [R, E] mean displacement per roll-out and evaluated agent, m.
+        meta_of_agents: [G, E] the meta metric of each evaluated agent alone: its own likelihood of every feature, and
+            that of the scene where the feature does not exist for it (a pedestrian's time to collision).
     """
 
     likelihoods: Mapping[str, Tensor]
@@ -64,6 +66,7 @@ class RolloutScores:
     off_road: Tensor
     ran_red_light: Tensor
     displacement: Tensor
+    meta_of_agents: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,7 @@ class Scorer:
         if groups < 1 or len(states) % groups:
             raise ConfigError(f"realism: {len(states)} roll-outs cannot be divided into {groups} equal groups.")
         features = self._scene.of_simulation(states)
-        likelihoods = self._likelihoods(features, groups)
+        likelihoods, of_agents = self._likelihoods(features, groups)
         split = lambda values: values.reshape(groups, len(states) // groups, -1)  # noqa: E731
         off_road = split(features.happened["offroad_indication"]).double().mean((-1, -2))
         displacement = split(features.displacement).mean(-1)
@@ -213,25 +216,31 @@ class Scorer:
             off_road=features.happened["offroad_indication"],
             ran_red_light=red,
             displacement=features.displacement,
+            meta_of_agents=sum((self._weights[name] * of_agents[name] for name in FEATURES), torch.zeros(())),
         )
 
-    def _likelihoods(self, features: RealismFeatures, groups: int) -> dict[str, Tensor]:
-        result = {}
+    def _likelihoods(self, features: RealismFeatures, groups: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Likelihood of every feature: of the scene [G], and of each evaluated agent [G, E]."""
+        result, of_agents = {}, {}
         vehicle = self._scene.logged.vehicle
         for name, estimator in ESTIMATORS.items():
             if estimator is not None:
                 value = histogram_log_likelihood(
                     self._bins[name], features.values[name], features.use.get(name), estimator, groups
                 )
-                score = masked_mean(value, self._log.use[name][0])
+                use = self._log.use[name][0]
+                score, own = masked_mean(value, use), masked_mean(value[..., None, :], use[..., None, :])
             else:
                 logged, simulated = self._log.happened[name][0], features.happened[name]
                 if name == "traffic_light_violation":
                     logged, simulated = logged & vehicle, simulated & vehicle
-                score = bernoulli_log_likelihood(logged, simulated, groups).mean(-1)
+                own = bernoulli_log_likelihood(logged, simulated, groups)
+                score = own.mean(-1)
             judged = self._scene.has_edges or name not in OF_ROAD_EDGES
             result[name] = score.exp() if judged else torch.full_like(score, torch.nan)
-        return result
+            scene = result[name][:, None]
+            of_agents[name] = torch.where(own.isnan(), scene, own.exp()) if judged else scene.expand_as(own)
+        return result, of_agents
 
     def _weighted(self, likelihoods: Mapping[str, Tensor], members: Sequence[str]) -> Tensor:
         total = sum(self._weights[name] for name in members)

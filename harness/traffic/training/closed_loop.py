@@ -98,6 +98,9 @@ class Unrolled(NamedTuple):
 Picker = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
 """(logits, distance, known, generator) → tokens."""
 
+Sampler = Callable[[Tensor, torch.Generator], Tensor]
+"""(logits, generator) → tokens: a choice that knows nothing of the log."""
+
 
 @torch.no_grad()
 def unroll(
@@ -108,6 +111,7 @@ def unroll(
     pick: Picker | None,
     generator: torch.Generator,
     tokens: int | None = None,
+    sample: Sampler | None = None,
 ) -> Unrolled:
     """Roll out from the current step, to the end of the longest log by default.
 
@@ -116,9 +120,10 @@ def unroll(
         maps: Encoded maps.
         agents: Logged tokens; only the history is used.
         log: For distances.
-        pick: How tokens are chosen; None samples the policy (temperature 1, all tokens), and skips distances.
+        pick: How tokens are chosen by their distance from the log; None skips distances and asks `sample`.
         generator: Randomness.
         tokens: How many tokens instead; only without `pick`, which needs the log.
+        sample: How tokens are chosen without `pick`; None draws from all tokens at temperature 1.
     """
     history = agents.first(CURRENT_TOKEN)
     rollout = Rollout(network, maps, history)
@@ -126,7 +131,7 @@ def unroll(
     for step in range(CURRENT_TOKEN, agents.token.shape[2] if tokens is None else CURRENT_TOKEN + tokens):
         logits = rollout.logits()
         if pick is None:
-            token = draw(logits, 1.0, generator)
+            token = draw(logits, 1.0, generator) if sample is None else sample(logits, generator)
             nearest.append(token)
         else:
             distance = rollout.log_distance(log.goal[:, :, step + 1])

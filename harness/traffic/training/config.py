@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from harness.errors import ConfigError
+
+Baseline = Literal["others", "group", "expected", "critic"]
+"""See `ReinforcementOptions.baseline`."""
 
 FREE: Final = frozenset({"epochs", "minutes", "threads", "patience", "device"})
 """Fields of `LoopConfig` that may differ when a stage goes on."""
@@ -61,13 +64,30 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class ReinforcementOptions:
-    """Options of reinforcement stages."""
+    """Options of reinforcement stages; all of them hold for every method."""
 
     rollouts: int = 8
     """Number of roll-outs per scene and update."""
+    top_k: int = 5
+    """Number of most probable tokens that roll-outs draw from, as when the model is used; 0 for all."""
+    temperature: float = 1.0
+    """Temperature of roll-outs, as when the model is used."""
+    agents: Literal["trained", "official"] = "trained"
+    """Whose behaviour is judged: every agent with a loss, or those that the official metric looks at (two a scene)."""
+    credit: Literal["agent", "scene"] = "agent"
+    """What a token is rewarded for: how its own agent did, or (SMART-R1) one number of the scene."""
+    baseline: Baseline = "others"
+    """What a reward is compared with: the mean of the scene's other roll-outs; the mean of all of them (GRPO); a learnt
+    expectation (PPO); or one number for all scenes, `threshold` (MPO), where roll-outs are also scored together."""
     threshold: float = 0.0
-    """Expected reward α of MPO. SMART-R1 uses 0.77, about the mean reward of its starting model over 32 roll-outs;
-    0 takes the running mean over scenes, which plays the same part for other models and fewer roll-outs."""
+    """Expected reward α of the baseline `expected`. SMART-R1 uses 0.77, about the mean reward of its starting model
+    over 32 roll-outs; 0 takes the running mean over scenes."""
+    realism: float = 1.0
+    """Weight of the realism meta metric in the reward."""
+    collision: float = 0.0
+    """Cost of a collision in the reward, beyond its share of realism (0.25 where nobody collides in the log)."""
+    offroad: float = 0.0
+    """Cost of leaving the road in the reward, beyond its share of realism."""
     beta: float = 0.04
     """Weight of the divergence from the starting weights (SMART-R1)."""
     clip: float = 0.2
@@ -76,12 +96,23 @@ class ReinforcementOptions:
     """Number of optimiser steps of PPO and GRPO per sample."""
     preference: float = 0.1
     """Strength β of the regularisation in DPO."""
-    collision: float = 1.0
-    """Cost of a collision in GRBO."""
-    offroad: float = 1.0
-    """Cost of leaving the road in GRBO."""
     human: float = 0.1
     """Weight of the likelihood of logged tokens in GRBO, beside the divergence."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: Out of range, or a baseline that the roll-outs do not allow.
+        """
+        if self.rollouts < 1 or self.updates < 1 or self.top_k < 0 or not self.temperature > 0:
+            raise ConfigError("rl: rollouts and updates must be >= 1, top_k >= 0, temperature > 0.")
+        if self.baseline == "others" and self.rollouts < 2:
+            raise ConfigError("rl.baseline others compares roll-outs of a scene: give --options.rl.rollouts 2 or more.")
+
+
+PUBLISHED: Final = ReinforcementOptions(top_k=0, agents="official", credit="scene", baseline="expected", threshold=0.77)
+"""MPO as SMART-R1 §3.3 has it: the realism metric of the scene, less 0.77, credits every token of every agent."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Rewards of sampled roll-outs: the realism metric, and safety per agent."""
+"""Rewards of sampled roll-outs: the realism metric and the cost of harm, of a scene or of each agent."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from harness.traffic.rollouts import simulated_agents
 from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneTokens
 from harness.traffic.tokens.shapes import compose
 from harness.traffic.tokens.tokeniser import apply
+from harness.traffic.training.config import ReinforcementOptions
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
 _SCORERS: Final = 48
@@ -38,18 +39,43 @@ class SimulatedStates(NamedTuple):
 
 
 class RolloutRewards(NamedTuple):
-    """Rewards of R roll-outs of one scene.
+    """What is said of R roll-outs of one scene.
 
     Attributes:
         meta: [groups] realism meta metric.
+        meta_of_agents: [groups, E] the same of each evaluated agent alone.
         collided, off_road: [R, E] per evaluated agent.
         evaluated: [E] row of each evaluated agent among the agents of the tokens.
     """
 
     meta: Tensor
+    meta_of_agents: Tensor
     collided: Tensor
     off_road: Tensor
     evaluated: Tensor
+
+    def reward(self, options: ReinforcementOptions, agents: int | None) -> Tensor:
+        """Reward of every group: realism less the cost of harm, by the weights of the options.
+
+        Args:
+            options: Weights.
+            agents: Number of agents of the tokens, for one reward each; None for one of the scene.
+
+        Returns:
+            [groups, agents], NaN for agents that are not judged; or [groups, 1].
+        """
+        harm = options.collision * self.collided.double() + options.offroad * self.off_road.double()
+        harm = harm.view(len(self.meta), -1, harm.shape[1]).mean(1)
+        if agents is None:
+            return (_weighted(options.realism, self.meta) - harm.mean(1))[:, None]
+        reward = torch.full((len(self.meta), agents), torch.nan, dtype=torch.float64)
+        reward[:, self.evaluated] = (_weighted(options.realism, self.meta_of_agents) - harm).cpu()
+        return reward
+
+
+def _weighted(weight: float, realism: Tensor) -> Tensor:
+    """Weighted realism; 0 without a weight, also where realism is not known."""
+    return weight * realism if weight else torch.zeros_like(realism)
 
 
 class Judge:
@@ -88,4 +114,10 @@ class Judge:
         row_of = {int(agent): row for row, agent in enumerate(scene.agents)}
         rows_evaluated = torch.tensor([row_of.get(int(agent), -1) for agent in scorer.evaluated])
         known = rows_evaluated >= 0
-        return RolloutRewards(scores.meta, scores.collided[:, known], scores.off_road[:, known], rows_evaluated[known])
+        return RolloutRewards(
+            scores.meta,
+            scores.meta_of_agents[:, known],
+            scores.collided[:, known],
+            scores.off_road[:, known],
+            rows_evaluated[known],
+        )

@@ -15,8 +15,8 @@ from harness.files import write_json
 from harness.report.training_tables import tokens_table
 from harness.traffic.tokens.build import build_vocabulary, measure
 from harness.traffic.training.options import TrainTrafficConfig, VocabularyCommand
+from harness.traffic.training.policy_losses import METHODS
 from harness.traffic.training.recipe import StagePlan, run_stages
-from harness.traffic.training.reinforcement import METHODS
 from harness.traffic.training.stages import FROM_SCRATCH, stages_of
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import edged_scenes, open_scenes

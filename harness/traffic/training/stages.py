@@ -13,7 +13,8 @@ from harness.traffic.training.config import StageOptions
 from harness.traffic.training.imitation import BehaviourCloning
 from harness.traffic.training.mixture import MIXTURE_STRATEGIES, ClosedLoopMixture, MixtureCloning
 from harness.traffic.training.objective import Objective
-from harness.traffic.training.reinforcement import METHODS, Reinforcement
+from harness.traffic.training.policy_losses import METHODS
+from harness.traffic.training.reinforcement import Reinforcement
 
 RECIPES: Final[dict[str, tuple[str, ...]]] = {"sft-rft-sft": ("catk", "mpo", "catk")}
 """Stages that follow one another, each from the weights of the one before (SMART-R1 §3.4)."""

@@ -99,6 +99,21 @@ def test_each_rollout_by_itself():
     alone = scorer.score(simulated(scene, (0, 6.0)))
     assert found.meta[1].item() == pytest.approx(alone.meta)
     assert found.likelihoods["offroad_indication"][1].item() == pytest.approx(alone.likelihoods["offroad_indication"])
+    # Only who leaves the road has less of its own, a collision is held against both, and one agent alone is the scene.
+    lost = found.meta_of_agents[0] - found.meta_of_agents
+    assert lost[1, 1] > 0.25 * 0.99
+    assert lost[1, 0] < 0.1
+    assert (lost[2] > 0.25 * 0.99).all()
+    lone = Scorer(scene, agents=(1,)).score_groups(simulated(scene, (0, 6.0)), 1)
+    assert lone.meta_of_agents[:, 0].tolist() == pytest.approx(lone.meta.tolist())
+
+
+def test_what_an_agent_has_not_it_shares_with_the_scene():
+    scene = road(Agent("walker", 40, 3.0, speed=1.0, kind=Kind.PEDESTRIAN))
+    found = Scorer(scene, agents=(0, 1)).score_groups(simulated(scene, (0, 0)), 1)
+    # A time to collision exists for vehicles alone: the walker takes the scene's, and nothing is undefined.
+    assert found.meta_of_agents.isfinite().all()
+    assert found.meta_of_agents[0].mean().item() == pytest.approx(found.meta[0].item(), abs=0.02)
 
 
 def test_pooled_rollouts_share_one_distribution():

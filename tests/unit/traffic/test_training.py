@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -16,20 +15,11 @@ from harness.traffic.baselines import LogSimulator
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.tokens.scene import tokenise_scene
 from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop, Strategy, pick_tokens
-from harness.traffic.training.config import LoopConfig, ReinforcementOptions, StageOptions
+from harness.traffic.training.config import LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes, mirrored
 from harness.traffic.training.imitation import BehaviourCloning, soft_labels
 from harness.traffic.training.loop import TrafficTask, settings_of, train_stage
 from harness.traffic.training.objective import Step
-from harness.traffic.training.reinforcement import (
-    METHODS,
-    Reinforcement,
-    clipped_loss,
-    dpo_loss,
-    group_advantage,
-    k3,
-    mpo_loss,
-)
 from harness.traffic.training.stages import STAGES, make_objective, stages_of
 from scenarios.scenario import MapFeature, Scenario
 from tests.scenes import crossing, lasting
@@ -58,57 +48,6 @@ def step_of(model, *scenes: Scenario) -> Step:
     return Step(
         join_maps(tokens, OPTIONS.lanes), agents, log, tokens, lambda k: scenes[k], torch.Generator().manual_seed(0)
     )
-
-
-# ---- gradients on a toy of two tokens
-
-
-def logit_change(loss_of_log_prob) -> float:
-    """How gradient descent changes the logit of token 0 of two, which was sampled; from equal logits."""
-    logits = torch.zeros(1, 2, requires_grad=True)
-    loss_of_log_prob(logits.log_softmax(-1)[:, 0]).backward()
-    return -float(logits.grad[0, 0])
-
-
-HALF = torch.tensor([math.log(0.5)])
-
-
-def test_mpo_raises_what_was_better_than_expected():
-    up = logit_change(lambda p: mpo_loss(p, HALF, torch.tensor([0.2]), 0.04))
-    down = logit_change(lambda p: mpo_loss(p, HALF, torch.tensor([-0.2]), 0.04))
-    # d ratio / d logit = p(1 - p)/p = 0.5 at p = 0.5.
-    assert up == pytest.approx(0.1)
-    assert down == pytest.approx(-0.1)
-
-
-def test_divergence_pulls_back_to_the_reference():
-    reference = torch.tensor([math.log(0.9)])
-    assert logit_change(lambda p: mpo_loss(p, reference, torch.zeros(1), 0.04)) > 0
-    assert k3(HALF, HALF).item() == 0.0
-    for other in (0.1, 0.4, 0.6, 0.99):
-        assert k3(HALF, torch.tensor([math.log(other)])).item() > 0
-
-
-def test_clipped_objectives():
-    up = logit_change(lambda p: clipped_loss(p, HALF, HALF, torch.tensor([1.0]), 0.2, 0.0))
-    assert up == pytest.approx(0.5)
-    # Already 1/0.8 times as likely as when sampled: nothing more to gain.
-    old = torch.tensor([math.log(0.4)])
-    assert logit_change(lambda p: clipped_loss(p, old, HALF, torch.tensor([1.0]), 0.2, 0.0)) == 0.0
-    assert logit_change(lambda p: clipped_loss(p, old, HALF, torch.tensor([-1.0]), 0.2, 0.0)) < 0
-
-
-def test_dpo_raises_the_chosen_and_lowers_the_rejected():
-    assert logit_change(lambda p: dpo_loss(p, HALF, torch.tensor([-0.7]), HALF, 0.1)) > 0
-    assert logit_change(lambda p: dpo_loss(torch.tensor([-0.7]), HALF, p, HALF, 0.1)) < 0
-
-
-def test_group_advantages():
-    reward = torch.tensor([[[0.0, -1.0], [0.0, 0.0]]])
-    advantage = group_advantage(reward)
-    assert advantage[0, :, 0].tolist() == [0.0, 0.0]
-    assert advantage[0, 0, 1] < -0.9
-    assert advantage[0, 1, 1] > 0.9
 
 
 def test_cross_entropy_raises_the_label():
@@ -212,55 +151,6 @@ def test_every_closed_loop_stage_gives_gradients(name):
     objective.loss(model.network, step, data).total.backward()
     assert model.network.layers[0].past.query.weight.grad.abs().sum() > 0
     assert model.network.piece_kind.weight.grad is None
-
-
-# ---- reinforcement
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_reinforcement_stages_learn_from_their_samples(method):
-    model = small_model()
-    step = step_of(model, dataclasses.replace(traffic(), id="r"))
-    objective = Reinforcement(method, ReinforcementOptions(rollouts=3))
-    objective.begin(model.network)
-    with torch.no_grad():
-        data = objective.prepare(model.network, step)
-    assert data.agents.kinds.shape[0] == 3
-    loss = objective.loss(model.network, step, data)
-    assert loss.numbers["kl"] == pytest.approx(0.0, abs=1e-6)
-    loss.total.backward()
-    reference = objective.reference.layers[0].past.query.weight
-    assert reference.grad is None
-    if method != "mpo":  # At the first batch MPO's expectation is the reward itself: no advantage, no divergence.
-        assert torch.isfinite(loss.total)
-    again = objective.prepare(model.network, step)
-    assert (again.extra["advantage"] != 0).any() or method in ("grbo", "grpo", "dpo")
-    assert isinstance(objective.validate(model.network, step), float)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_reinforcement_rolls_out_8_s_of_scenes_of_any_length(method):
-    model = small_model()
-    scenes = [dataclasses.replace(lasting(traffic(), steps), id=str(steps)) for steps in (21, 199)]
-    step = step_of(model, *scenes)
-    objective = Reinforcement(method, ReinforcementOptions(rollouts=2))
-    objective.begin(model.network)
-    with torch.no_grad():
-        data = objective.prepare(model.network, step)
-    assert data.token.shape == (4, len(step.scenes[0].agents), 17)
-    objective.loss(model.network, step, data).total.backward()
-    assert math.isfinite(objective.validate(model.network, step))
-
-
-def test_mpo_uses_a_fixed_threshold_where_given():
-    model = small_model()
-    step = step_of(model, dataclasses.replace(traffic(), id="r"))
-    objective = Reinforcement("mpo", ReinforcementOptions(rollouts=2, threshold=0.77))
-    objective.begin(model.network)
-    data = objective.prepare(model.network, step)
-    reward = data.extra["reward"].item()
-    assert 0.0 < reward < 1.0
-    assert data.extra["advantage"][data.mask].unique().item() == pytest.approx(reward - 0.77, abs=1e-6)
 
 
 # ---- the loop
