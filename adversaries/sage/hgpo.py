@@ -59,7 +59,7 @@ def group_loss(
         return GroupLoss(None, 0, float("nan"), judged)
     ours = [torch.cat(distribution.log_prob(side)) for side in (winners, losers)]
     theirs = [
-        torch.cat([entry.reference(tokens) for entry, tokens in zip(entries, side, strict=True)])
+        torch.cat([entry.reference(tokens).to(ours[0].device) for entry, tokens in zip(entries, side, strict=True)])
         for side in (winners, losers)
     ]
     loss = hgpo_loss(ours[0], ours[1], theirs[0], theirs[1], config.beta)

@@ -90,7 +90,7 @@ class SmartDistribution:
         for case, rows, known in zip(self._cases, tokens, self._drawn, strict=True):
             keys = [row.tobytes() for row in rows]
             if not torch.is_grad_enabled() and all(key in known for key in keys):
-                found.append(torch.tensor([known[key] for key in keys]))
+                found.append(torch.tensor([known[key] for key in keys], device=self._network.motions.device))
             else:
                 found.append(self._score(case, rows))
         return found
@@ -101,7 +101,7 @@ class SmartDistribution:
         logged = case.logged.repeat(num)
         rollout = Rollout(network, network.encode_map(case.maps), logged.first(CURRENT_TOKEN))
         chosen: list[Tensor] = []
-        total = torch.zeros(num)
+        total = torch.zeros(num, device=network.motions.device)
         for step in range(CURRENT_TOKEN, CURRENT_TOKEN + case.decisions):
             logits = rollout.logits(slice(1))[:, 0]
             token = draw(top_k(logits, self._sampling.k), self._sampling.temperature, generator)
@@ -110,12 +110,12 @@ class SmartDistribution:
             _put(logged, step, token, network.motions)
             if len(chosen) < case.decisions:
                 rollout.follow(*(part[:, :, step] for part in (logged.token, logged.motion, logged.pose, logged.valid)))
-        return torch.stack(chosen, -1).numpy(), total
+        return torch.stack(chosen, -1).cpu().numpy(), total
 
     def _score(self, case: SmartCase, rows: Ints) -> Tensor:
         if len(rows) == 0:
-            return torch.zeros(0)
-        world = _world(case, torch.as_tensor(rows), self._network.motions)
+            return torch.zeros(0, device=self._network.motions.device)
+        world = _world(case, rows, self._network.motions)
         # What is read is everything but the last token; what is scored is the agent's tokens after the current step.
         following = torch.zeros_like(world.token[:, :, :-1])
         following[:, 0] = world.token[:, 0, 1:]
@@ -193,8 +193,8 @@ class SmartBackbone:
         future = min(FUTURE_STEPS, scenario.num_steps - 1 - CURRENT_STEP)
         return SmartCase(
             scene,
-            join_maps([scene], self.model.options.lanes),
-            _logged(scene, CURRENT_TOKEN - (-future // TOKEN_STEPS)),
+            join_maps([scene], self.model.options.lanes).to(self.model.device),
+            _logged(scene, CURRENT_TOKEN - (-future // TOKEN_STEPS)).to(self.model.device),
         )
 
     def distribution(self, cases: Sequence[SmartCase]) -> SmartDistribution:
@@ -211,10 +211,11 @@ class SmartBackbone:
         Poses are those of the tokens at 10 Hz, from the agent's true pose on; velocities are their differences. Log
         rows up to `step`.
         """
-        world = _world(case, torch.as_tensor(tokens), self.module.motions.double())
-        motions = self.module.motions.double()[case.logged.kinds[0, 0], torch.as_tensor(tokens), 1:]
-        before = world.pose[:, 0, CURRENT_TOKEN - 1 : -1]
-        poses = from_frame(compose(before[:, :, None], motions).flatten(1, 2).numpy(), case.scene.frame)
+        motions = self.module.motions.double()
+        world = _world(case, tokens, motions)
+        before = world.pose[:, 0, CURRENT_TOKEN - 1 : -1, None]
+        parts = motions[case.logged.kinds[0, 0], torch.as_tensor(tokens, device=motions.device), 1:]
+        poses = from_frame(compose(before, parts).flatten(1, 2).cpu().numpy(), case.scene.frame)
         states = np.broadcast_to(scenario.states(agent), (len(tokens), scenario.num_steps, 5)).copy()
         valid = scenario.valid[agent].copy()
         until = min(scenario.num_steps, step + 1 + FUTURE_STEPS)
@@ -267,8 +268,9 @@ def _put(world: AgentBatch, step: int, token: Tensor, motions: Tensor) -> None:
     world.valid[:, 0, step] = True
 
 
-def _world(case: SmartCase, rows: Tensor, motions: Tensor) -> AgentBatch:
+def _world(case: SmartCase, tokens: Ints, motions: Tensor) -> AgentBatch:
     """Worlds [K] in which the agent takes token rows [K, S] and everybody else follows the log; in `motions`' dtype."""
+    rows = torch.as_tensor(tokens, device=motions.device)
     world = case.logged.repeat(len(rows))
     world = replace(world, pose=world.pose.to(motions.dtype), motion=world.motion.to(motions.dtype))
     for step in range(case.decisions):

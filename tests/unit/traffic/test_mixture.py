@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from harness.traffic.tokens.shapes import compose
 from harness.traffic.training.config import StageOptions
 from harness.traffic.training.mixture import MIXTURE_STRATEGIES
 from harness.traffic.training.stages import STAGES, check_head, make_objective
+from tests.elsewhere import DEVICE, Elsewhere, move
 from tests.scenes import crossing, lasting
 from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
 from tests.unit.traffic.test_training import step_of, task_in
@@ -56,6 +59,29 @@ def test_mixture_targets_lead_back_to_the_log():
     rolled = make_objective("gmm_perturbation", StageOptions()).prepare(model.network, step)
     taken = rolled.agents.motion[:, :, 2:]
     assert torch.allclose(taken[mask[:, :, :-1]], rolled.extra["motion"][:, :, 1:-1][mask[:, :, :-1]], atol=1e-4)
+
+
+@pytest.mark.parametrize(("stage", "head"), [("catk", "tokens"), ("gmm_catk", "gmm")])
+def test_stages_and_roll_outs_run_on_any_device(stage, head):
+    """No tensor is made on the CPU where the network is elsewhere; the results are the same."""
+
+    def results(device: torch.device) -> tuple[float, np.ndarray]:
+        model = small_model(head=head, vocabulary=tiny_vocabulary())
+        if device == DEVICE:
+            move(model.network)
+        made = step_of(model, lasting(traffic(), 41))
+        step = replace(made, maps=made.maps.to(device), agents=made.agents.to(device), log=made.log.to(device))
+        objective = make_objective(stage, StageOptions())
+        data = objective.prepare(model.network, step)
+        loss = objective.loss(model.network, step, data)
+        loss.total.backward()
+        return loss.numbers["nll"], model.simulate(traffic(), 1, 0).states
+
+    loss, states = results(torch.device("cpu"))
+    with Elsewhere():
+        other, others = results(DEVICE)
+    assert other == loss
+    assert np.array_equal(others, states)
 
 
 def test_heads_are_not_confused(tmp_path):

@@ -16,6 +16,7 @@ from harness import registry
 from harness.errors import AdversaryError, ConfigError, WeightsError
 from harness.traffic.model.rollout import Rollout
 from harness.traffic.tokens.scene import CURRENT_TOKEN
+from tests.elsewhere import Elsewhere, move
 from tests.scenes import crossing, straight_road
 from tests.unit.adversaries.fakes import context
 
@@ -75,7 +76,7 @@ def test_others_follow_their_log_whatever_the_opponent_does(backbone) -> None:
     scene = crossing()
     case = backbone.prepare(scene, 1, 10)
     assert case.scene.agents[:2].tolist() == [1, scene.ego]
-    tokens = torch.zeros(2, 16, dtype=torch.long)
+    tokens = np.zeros((2, 16), dtype=np.int64)
     tokens[1] = 5
     world = _world(case, tokens, backbone.module.motions)
     assert torch.equal(world.pose[0, 1:], world.pose[1, 1:])
@@ -183,3 +184,28 @@ def test_strange_experts_are_refused(tmp_path, backbone) -> None:
         SampledSageAdversary(loaded, mixing="logits")
     with pytest.raises(WeightsError, match="architecture"):
         registry.make("adversary", "sage", experts=tmp_path)
+
+
+def test_futures_are_drawn_and_scored_on_any_device(backbone) -> None:
+    def answers(policy: SmartBackbone) -> list:
+        scene = crossing()
+        entry = build_bank([scene], policy.clone(), filtered=False).entries[0]
+        made = policy.distribution([entry.case])
+        tokens = made.sample(3, np.random.default_rng(0))[0]
+        with torch.no_grad():
+            drawn = made.log_prob([tokens])[0]
+            parts = drawn, made._score(entry.case, tokens), made._score(entry.case, tokens[:0])
+        assert {part.device for part in parts} == {policy.module.motions.device}
+        states, _ = policy.futures(scene, 1, 10, entry.case, tokens)
+        result = group_loss(policy, [entry], RECIPES["real"], HgpoConfig(group=4), np.random.default_rng(5))
+        assert result.pairs
+        result.loss.backward()
+        return [tokens, states, drawn.tolist(), parts[1].tolist(), result.loss.item()]
+
+    other = backbone.clone()
+    here = answers(backbone.clone())
+    move(other.module)
+    with Elsewhere():
+        there = answers(other)
+    for one, two in zip(here, there, strict=True):
+        np.testing.assert_array_equal(one, two)
