@@ -15,7 +15,7 @@ import numpy as np
 from harness.errors import RunError, ScenarioError
 from harness.fitting.identity import digest
 from harness.traffic.tokens.config import SceneOptions
-from harness.traffic.tokens.scene import SceneTokens, tokenise_scene
+from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneTokens, tokenise_scene
 from harness.traffic.tokens.vocabulary import Vocabulary
 from scenarios.scenario import CURRENT_STEP, MapFeature, Scenario, ScenarioSource
 
@@ -71,6 +71,11 @@ def usable(scenario: Scenario) -> str | None:
     if abs(scenario.dt - 0.1) > 5e-3:
         return f"dt is {scenario.dt} s; tokens need 0.1 s"
     return None
+
+
+def teaches(scene: SceneTokens) -> bool:
+    """Whether any trained agent has a token after the current step: the mean loss of a scene without is undefined."""
+    return bool(scene.token_valid[scene.trained, CURRENT_TOKEN:].any())
 
 
 def fingerprint(vocabulary: Vocabulary, options: SceneOptions) -> str:
@@ -131,13 +136,16 @@ class TokenisedScenes:
                 self.rejected.append((self.source.ids[index], str(error)))
                 return
             reason = usable(scenario)
+            if reason is None:
+                seen = [mirrored(scenario) if flag else scenario for flag in missing]
+                tokens = [tokenise_scene(scene, vocabulary, options, training=True) for scene in seen]
+                reason = None if all(map(teaches, tokens)) else "nobody to learn from is there after the current step"
             if reason is not None:
                 self.rejected.append((scenario.id, reason))
                 log.warning("scene %s is left out: %s", scenario.id, reason)
                 return
-            for flag in missing:
-                seen = mirrored(scenario) if flag else scenario
-                tokenise_scene(seen, vocabulary, options, training=True).save(self._path(index, flag))
+            for flag, made in zip(missing, tokens, strict=True):
+                made.save(self._path(index, flag))
         self.entries += [(index, flag) for flag in wanted]
 
     def digest(self) -> str:

@@ -267,6 +267,12 @@ def test_scenes_are_tokenised_once(tmp_path):
     slow = dataclasses.replace(traffic(), id="slow", dt=0.5)
     mixed = TokenisedScenes(Scenes(slow, traffic()), model.vocabulary, OPTIONS, tmp_path)
     assert mixed.rejected[0][0] == "slow"
+    valid = traffic().valid & (np.arange(91) <= 10)
+    gone = dataclasses.replace(traffic(), id="gone", valid=valid)
+    for _ in range(2):  # Nothing of it is kept, so that it is refused again.
+        mixed = TokenisedScenes(Scenes(gone, traffic()), model.vocabulary, OPTIONS, tmp_path, mirror=True)
+        assert mixed.rejected == [("gone", "nobody to learn from is there after the current step")]
+        assert len(mixed) == 2
     with pytest.raises(RunError, match="none of"):
         TokenisedScenes(Scenes(slow), model.vocabulary, OPTIONS, tmp_path)
 
