@@ -118,7 +118,7 @@ class SampledSageAdversary(SteeredAdversary):
         made = self.backbone.distribution([case])
         tokens = made.sample(self.num, context.rng)[0]
         states, valid = self.backbone.futures(context.scenario, context.opponent, context.step, case, tokens)
-        log_prob = made.log_prob([tokens])[0].double().numpy()
+        log_prob = made.log_prob([tokens])[0].double().cpu().numpy()
         size = context.scenario.box(context.opponent)
         return Drawn(states=only_seen(context, states), valid=valid, log_prob=np.asarray(log_prob), size=size)
 

@@ -140,6 +140,7 @@ class SmartBackbone:
         agents: Agents of a world at most.
         k: Tokens that a future may choose from at every step; 0 for all.
         temperature: Divides the logits when futures are drawn.
+        device: Where weights from a file compute; a model stays where it is.
 
     Raises:
         WeightsError: The file cannot be used.
@@ -155,8 +156,9 @@ class SmartBackbone:
         agents: int = AGENTS,
         k: int = TOP_K,
         temperature: float = 1.0,
+        device: str = "cpu",
     ) -> None:
-        self.model = weights if isinstance(weights, SmartModel) else SmartModel.load(weights)
+        self.model = weights if isinstance(weights, SmartModel) else SmartModel.load(weights, device=device)
         if self.model.network.mixture is not None:
             raise ConfigError("backbone 'smart': these weights are of an ego policy (GMM head); give a token model.")
         if agents < 2:

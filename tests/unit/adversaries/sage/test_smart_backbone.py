@@ -10,8 +10,9 @@ from adversaries.sage.bank import build_bank
 from adversaries.sage.config import RECIPES, HgpoConfig
 from adversaries.sage.experts import save_expert
 from adversaries.sage.hgpo import group_loss
-from adversaries.sage.sampled import SampledSageAdversary, load_sampled
+from adversaries.sage.sampled import SampledExperts, SampledSageAdversary, load_sampled
 from adversaries.sage.smart_backbone import SmartBackbone, _world
+from adversaries.sage.steering import preference_vectors
 from harness import registry
 from harness.errors import AdversaryError, ConfigError, WeightsError
 from harness.traffic.model.rollout import Rollout
@@ -200,7 +201,9 @@ def test_futures_are_drawn_and_scored_on_any_device(backbone) -> None:
         result = group_loss(policy, [entry], RECIPES["real"], HgpoConfig(group=4), np.random.default_rng(5))
         assert result.pairs
         result.loss.backward()
-        return [tokens, states, drawn.tolist(), parts[1].tolist(), result.loss.item()]
+        same = preference_vectors(policy.module, policy.module, policy.module)
+        plan = SampledSageAdversary(SampledExperts(policy, same, {}), candidates=2).plan(context(scene))
+        return [tokens, states, drawn.tolist(), parts[1].tolist(), result.loss.item(), plan.candidates]
 
     other = backbone.clone()
     here = answers(backbone.clone())
