@@ -16,6 +16,7 @@ from harness.traffic.training.objective import encode, score
 from harness.traffic.training.policy_losses import METHODS, Sample, k3
 from harness.traffic.training.reinforcement import Reinforcement
 from harness.traffic.training.rewards import RolloutRewards
+from tests.elsewhere import DEVICE, Elsewhere, move
 from tests.scenes import crossing, lasting
 from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
 from tests.unit.traffic.test_training import step_of
@@ -237,6 +238,32 @@ def test_stages_learn_from_8_s_of_scenes_of_any_length(method):
     assert gradient.isfinite().all()
     assert gradient.abs().max() > 0
     assert math.isfinite(objective.validate(model.network, step))
+
+
+@pytest.mark.parametrize(("method", "baseline"), [("ppo", "critic"), ("dpo", "others"), ("mpo", "expected")])
+def test_stages_run_on_any_device(method, baseline):
+    """No tensor is made on the CPU where the network is elsewhere; the results are the same."""
+
+    def result(device: torch.device) -> tuple[float, float]:
+        torch.manual_seed(0)
+        model = small_model(vocabulary=tiny_vocabulary())
+        objective = Reinforcement(method, ReinforcementOptions(rollouts=2, top_k=3, baseline=baseline))
+        if device == DEVICE:
+            move(model.network)
+        objective.begin(model.network)
+        if device == DEVICE:
+            move(objective.memory)
+        made = step_of(model, lasting(traffic(), 41))
+        step = replace(made, maps=made.maps.to(device), agents=made.agents.to(device), log=made.log.to(device))
+        with torch.no_grad():
+            data = objective.prepare(model.network, step)
+        total = objective.loss(model.network, step, data).total
+        total.backward()
+        return float(total.detach()), objective.validate(model.network, step)
+
+    wanted = result(torch.device("cpu"))
+    with Elsewhere():
+        assert result(DEVICE) == wanted
 
 
 def test_options_that_cannot_work_are_refused():
