@@ -11,7 +11,7 @@ from harness.files import Json
 from harness.metrics.compliance import without_edges_note
 from harness.metrics.intervals import Interval
 from harness.metrics.wosac import FEATURES
-from harness.report.tables import Column, Table, TableRow
+from harness.report.tables import Column, Table, Value
 from harness.traffic.evaluation import RATES, SUMMARY
 
 _TITLES: Final = {
@@ -34,6 +34,10 @@ _PAIRED: Final = (
     Column("pair", "paired difference"),
     *(Column(key, kind="mean", digits=4, signed=True) for key in SUMMARY[:4]),
 )
+_SHIELD: Final = (
+    Column.percent("changed", "decisions changed", group="shield"),
+    Column.percent("no_way_out", "no way out", group="shield"),
+)
 _ROLLOUTS: Final = (
     Column("scene"),
     Column("agents", kind="number"),
@@ -43,6 +47,16 @@ _ROLLOUTS: Final = (
     Column("distance", "all drive, m", "number", digits=0),
     Column("seconds", "s", "number", digits=1),
 )
+
+
+def _shield(rows: Sequence[dict[str, Value]], done: Sequence[Json | None]) -> tuple[Column, ...]:
+    """Columns of what shields have done, if there were any; their values go into `rows`."""
+    for row, counts in zip(rows, done, strict=True):
+        if counts is not None:
+            # Choices are not independent of one another, so there is no interval.
+            total = max(counts["decisions"], 1)
+            row.update({column.key: counts[column.key] / total for column in _SHIELD})
+    return _SHIELD if any(counts is not None for counts in done) else ()
 
 
 def comparison_tables(result: Json, count: int) -> Iterator[rich.table.Table | str]:
@@ -84,7 +98,7 @@ def realism_table(models: Json, title: str) -> Table:
         models: `models` of `harness.traffic.evaluation.summarise`.
         title: What was measured on what.
     """
-    rows: list[TableRow] = [
+    rows: list[dict[str, Value]] = [
         {
             "model": name,
             "seconds": float(sum(numbers["seconds"].values())),
@@ -92,7 +106,8 @@ def realism_table(models: Json, title: str) -> Table:
         }
         for name, numbers in models.items()
     ]
-    return Table(_REALISM, rows, title)
+    shield = _shield(rows, [numbers["interventions"] for numbers in models.values()])
+    return Table((*_REALISM, *shield), rows, title)
 
 
 def paired_table(pairs: Json) -> Table:
@@ -101,7 +116,7 @@ def paired_table(pairs: Json) -> Table:
     Args:
         pairs: `paired` of `harness.traffic.evaluation.summarise`.
     """
-    rows: list[TableRow] = [
+    rows: list[dict[str, Value]] = [
         {"pair": name, **{key: Interval(gap["mean"], gap["low"], gap["high"]) for key, gap in metrics.items()}}
         for name, metrics in pairs.items()
     ]
@@ -124,8 +139,11 @@ def reactivity_table(rates: Json, title: str) -> Table:
         Column("speed_lost", "speed lost by followers", "number", digits=1, unit="m/s"),
         Column("p_against_first", f"p against {next(iter(rates))}", "number"),
     )
-    rows = [{**row, "traffic": name, "share": Interval(row["rate"], *row["interval"])} for name, row in rates.items()]
-    return Table(columns, rows, title)
+    rows: list[dict[str, Value]] = [
+        {**row, "traffic": name, "share": Interval(row["rate"], *row["interval"])} for name, row in rates.items()
+    ]
+    shield = _shield(rows, [row["interventions"] for row in rates.values()])
+    return Table((*columns, *shield), rows, title)
 
 
 def causes_table(rows: Json, title: str) -> Table:
@@ -153,7 +171,7 @@ def rollouts_table(results: Sequence[Json], title: str) -> Table:
         results: As `simulate` writes them to `summary.json`.
         title: What was simulated how often.
     """
-    rows = []
+    rows: list[dict[str, Value]] = []
     for result in results:
         rollouts = result["rollouts"]
         hits = sum(row["ego_contact_step"] is not None for row in rollouts)
@@ -169,4 +187,5 @@ def rollouts_table(results: Sequence[Json], title: str) -> Table:
                 "seconds": result["seconds"],
             }
         )
-    return Table(_ROLLOUTS, rows, title)
+    shield = _shield(rows, [result.get("interventions") for result in results])
+    return Table((*_ROLLOUTS, *shield), rows, title)

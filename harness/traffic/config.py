@@ -21,7 +21,7 @@ class SimulateConfig(RunOptions, AllDataOptions):
     traffic: str = "smart"
     """The model that moves everybody: `smart`, `smart:FILE`, `log`, `constant_velocity`, `idm-lane`, `idm-path` or
     `module:Class`. Options follow a question mark, as in `smart:FILE?temperature=0.9` (smart: temperature, top_k,
-    method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, device)."""
+    method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, shield=true, device)."""
     rollouts: int = 16
     """Independent roll-outs of each scene."""
     seed: int = 0
@@ -49,7 +49,8 @@ class EvaluateTrafficConfig(AllDataOptions):
 
     traffic: tuple[str, ...] = ("log", "constant_velocity", "idm-lane")
     """The models: `log`, `constant_velocity`, `idm-lane`, `idm-path`, `smart`, `smart:FILE` or `module:Class`. Options
-    follow a question mark, as in `smart:FILE?temperature=0.9`."""
+    follow a question mark, as in `smart:FILE?temperature=0.9` or `smart?shield=true` (beside `smart`: what a shield
+    changes)."""
     rollouts: int = 32
     """Roll-outs per scene and model; the challenge has 32."""
     config: Literal["2025", "2024"] = "2025"

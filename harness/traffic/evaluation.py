@@ -17,7 +17,7 @@ from harness.errors import ScenarioError
 from harness.metrics.intervals import bootstrap_mean
 from harness.metrics.paired import paired_difference
 from harness.metrics.wosac import FEATURES, Scorer, evaluated_agents
-from harness.traffic.rollouts import SceneSimulator
+from harness.traffic.rollouts import Interventions, SceneSimulator, total_interventions
 from scenarios.map_index import has_road_edges
 from scenarios.scenario import Scenario
 
@@ -35,6 +35,7 @@ class RealismTable:
         scenes: Names of the scenes that every model was scored on.
         scores: Model → metric → one number per scene.
         seconds: Model → seconds spent in simulating and in scoring, over all scenes.
+        interventions: Model → what its shield has done over all scenes; models without one are left out.
         rules: How the evaluated agents were chosen (`evaluated_agents`) → number of scenes.
         left_out: Scene → why it could not be scored.
         without_edges: Scenes without road edges: `meta`, `map` and what else rests on them is NaN there.
@@ -43,6 +44,7 @@ class RealismTable:
     scenes: list[str] = field(default_factory=list)
     scores: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     seconds: dict[str, dict[str, float]] = field(default_factory=dict)
+    interventions: dict[str, Interventions] = field(default_factory=dict)
     rules: Counter[str] = field(default_factory=Counter)
     left_out: dict[str, str] = field(default_factory=dict)
     without_edges: list[str] = field(default_factory=list)
@@ -72,7 +74,7 @@ def evaluate(
     )
     for scenario in scenes:
         try:
-            rows = _scene(simulators, scenario, rollouts, seed, config, parity, table.seconds)
+            rows = _scene(simulators, scenario, rollouts, seed, config, parity, table)
         except ScenarioError as error:
             table.left_out[scenario.id] = str(error)
             continue
@@ -93,7 +95,7 @@ def _scene(
     seed: int,
     config: str,
     parity: bool,
-    seconds: dict[str, dict[str, float]],
+    table: RealismTable,
 ) -> dict[str, dict[str, float]]:
     with _one_thread():
         scorer = Scorer(scenario, config, parity, partial=True)
@@ -104,8 +106,11 @@ def _scene(
         middle = time.perf_counter()
         with _one_thread():
             rows[name] = scorer.score(simulated).as_dict()
-        seconds[name]["simulate"] += middle - begin
-        seconds[name]["score"] += time.perf_counter() - middle
+        table.seconds[name]["simulate"] += middle - begin
+        table.seconds[name]["score"] += time.perf_counter() - middle
+        if simulated.interventions is not None:
+            before = table.interventions.get(name, Interventions())
+            table.interventions[name] = before.plus(simulated.interventions)
     return rows
 
 
@@ -124,8 +129,9 @@ def summarise(table: RealismTable, seed: int = 0) -> dict[str, object]:
     """Means over scenes with bootstrap intervals, and paired differences of every two models.
 
     Returns:
-        `models`: model → every metric (mean over scenes), `N` (scenes), `intervals` (metric → [low, high]) and
-        `seconds` per scene; `paired`: `a - b` → metric → mean, low, high, p value and scenes.
+        `models`: model → every metric (mean over scenes), `N` (scenes), `intervals` (metric → [low, high]),
+        `seconds` per scene, and `interventions` of its shield (None without one); `paired`: `a - b` → metric → mean,
+        low, high, p value and scenes.
     """
     models: dict[str, object] = {}
     for name, scores in table.scores.items():
@@ -136,6 +142,7 @@ def summarise(table: RealismTable, seed: int = 0) -> dict[str, object]:
             "N": len(table.scenes),
             "intervals": {metric: [interval.low, interval.high] for metric, interval in intervals.items()},
             "seconds": {part: spent / count for part, spent in table.seconds[name].items()},
+            "interventions": total_interventions([table.interventions.get(name)]),
         }
     return {"models": models, "paired": _paired(table, seed)}
 

@@ -22,9 +22,11 @@ from harness.geometry import wrap_angle
 from harness.interfaces import HEADING, VX, VY
 from harness.traffic.model.batch import AgentBatch, join_maps
 from harness.traffic.model.network import MapFeatures
+from harness.traffic.model.shielded import Shield
 from harness.traffic.model.simulator import SmartSimulator
 from harness.traffic.model.smart import to_frame
-from harness.traffic.rollouts import simulated_agents
+from harness.traffic.road_sides import RoadSides
+from harness.traffic.rollouts import Interventions, simulated_agents
 from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
 from harness.traffic.tokens.tokeniser import apply
 from scenarios.scenario import CURRENT_STEP, Kind, MapFeature, Scenario
@@ -49,12 +51,14 @@ class _Map:
         frame: [3] world pose of the frame that the model works in.
         encoded: The encoded map.
         near: Map pieces, for distances; None where there are none.
+        road: Road edges for the shield; None without one.
     """
 
     features: tuple[MapFeature, ...]
     frame: Floats
     encoded: MapFeatures
     near: cKDTree | None
+    road: RoadSides | None
 
 
 class SmartTraffic:
@@ -68,7 +72,7 @@ class SmartTraffic:
     Args:
         weights: File of `train_traffic`; None for the shipped model.
         device: Where it computes.
-        options: Options of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity.
+        options: Options of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity, shield.
 
     Raises:
         WeightsError: The file cannot be used.
@@ -86,6 +90,12 @@ class SmartTraffic:
         if self.model.network.mixture is not None:
             raise ConfigError("traffic 'smart': these weights are of an ego policy (GMM head); give a token model.")
         self._maps: Lru[str, _Map] = Lru(_MAPS)
+        self._shield: Shield | None = None
+
+    @property
+    def interventions(self) -> Interventions | None:
+        """What the shield has done in the present episode; None without one."""
+        return self._shield.interventions if self._shield is not None else None
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
         """Begin an episode.
@@ -103,6 +113,7 @@ class SmartTraffic:
         self._kinds = token_kinds(scenario.kinds)
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
         self._map = self._encoded(scenario)
+        self._shield = Shield(self._map.road) if self.model.shielded else None
         self._rollout = self.model.start_encoded(self._map.encoded, self._nobody(scenario), 1)
         agents = scenario.num_agents
         self._paths = np.zeros((agents, TOKEN_STEPS, 3))
@@ -134,7 +145,8 @@ class SmartTraffic:
             with torch.no_grad():
                 encoded = self.model.network.encode_map(batch)
             near = cKDTree(scene.map_pose[:, :2]) if len(scene.map_pose) else None
-            return _Map(scenario.features, scene.frame, encoded, near)
+            road = RoadSides.of(scenario, scene.frame, self.model.device) if self.model.shielded else None
+            return _Map(scenario.features, scene.frame, encoded, near, road)
 
         return self._maps.get(scenario.id, encode, lambda found: found.features is scenario.features)
 
@@ -186,7 +198,8 @@ class SmartTraffic:
         left = self._moved & (off > self._limit)
         self._gone |= left
         self._moved &= ~left
-        token = self.model.choose(self._rollout, self._generator)[0].cpu().numpy()
+        deciding = torch.as_tensor(self._moved, device=self.model.device)[None]
+        token = self.model.choose(self._rollout, self._generator, self._shield, deciding)[0].cpu().numpy()
         motions = self.model.vocabulary.motions[self._kinds, token, 1:].astype(np.float64)
         self._paths = apply(states[:, None, : HEADING + 1], motions)
         self._paths[..., 2] = wrap_angle(self._paths[..., 2])

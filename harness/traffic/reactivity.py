@@ -22,6 +22,7 @@ from harness.interfaces import HEADING, STATE, VX, VY, TrafficPolicy
 from harness.metrics.collision import first_overlap
 from harness.metrics.intervals import wilson
 from harness.metrics.paired import mcnemar
+from harness.traffic.rollouts import Interventions, total_interventions
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 Floats = NDArray[np.float64]
@@ -56,12 +57,14 @@ class Reaction:
         step: Absolute step of the first such contact, or -1.
         closing: Follower's speed minus the ego's then, m/s; NaN without contact.
         slowed: Largest speed that a follower lost, m/s.
+        interventions: What the traffic's shield has done; None without one.
     """
 
     hit: bool
     step: int
     closing: float
     slowed: float
+    interventions: Interventions | None = None
 
 
 def find_case(scenario: Scenario, deceleration: float) -> Braking | None:
@@ -171,6 +174,7 @@ def react(case: Braking, traffic: TrafficPolicy, seed: int) -> Reaction:
     """Let traffic meet a braking ego."""
     scenario = case.scenario
     states, valid = play(scenario, traffic, case.states, seed)
+    done = getattr(traffic, "interventions", None)
     ego, followers = scenario.ego, case.followers
     sizes = np.array([scenario.box(agent) for agent in range(scenario.num_agents)])
     steps = first_overlap(
@@ -180,11 +184,11 @@ def react(case: Braking, traffic: TrafficPolicy, seed: int) -> Reaction:
     seen = np.where(valid[followers], pace, np.inf)[:, CURRENT_STEP:]
     slowed = float((pace[:, CURRENT_STEP] - seen.min(1)).max())
     if not (steps >= 0).any():
-        return Reaction(False, -1, float("nan"), slowed)
+        return Reaction(False, -1, float("nan"), slowed, done)
     row = int(np.where(steps >= 0, steps, states.shape[1]).argmin())
     step = int(steps[row])
     own = float(np.hypot(*states[ego, step, VX : VY + 1]))
-    return Reaction(True, step, float(pace[row, step]) - own, slowed)
+    return Reaction(True, step, float(pace[row, step]) - own, slowed, done)
 
 
 def summarise(found: Mapping[str, Sequence[Reaction]]) -> JsonDict:
@@ -210,5 +214,6 @@ def summarise(found: Mapping[str, Sequence[Reaction]]) -> JsonDict:
             "closing_speed": float(np.mean(closing)) if closing else float("nan"),
             "speed_lost": float(np.mean([item.slowed for item in reactions])),
             "p_against_first": mcnemar(baseline, hits).p_value,
+            "interventions": total_interventions(item.interventions for item in reactions),
         }
     return rows

@@ -6,19 +6,46 @@ is simulated for the 8 s that follow, many times over.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, runtime_checkable
+from functools import reduce
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ConfigError, ScenarioError
+from harness.files import JsonDict
 from harness.interfaces import HEADING, VX, TrafficPolicy
 from harness.traffic.heights import follow_ground
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
 POSE: Final = 4
 """Columns of a simulated pose: x, y, z (m), heading (rad)."""
+
+
+class Interventions(NamedTuple):
+    """What a shield (see `harness.traffic.shield`) has done.
+
+    Attributes:
+        decisions: Choices made, one per agent and half second.
+        changed: Choices among them that are others than without the shield.
+        no_way_out: Choices among them that keep clear of others and of road edges no more than any other would.
+    """
+
+    decisions: int = 0
+    changed: int = 0
+    no_way_out: int = 0
+
+    def plus(self, other: Interventions) -> Interventions:
+        """Both together."""
+        return Interventions(*(mine + more for mine, more in zip(self, other, strict=True)))
+
+
+def total_interventions(parts: Iterable[Interventions | None]) -> JsonDict | None:
+    """Counts of several shields together, by name, as in JSON; None where there was no shield."""
+    known = [part for part in parts if part is not None]
+    return reduce(Interventions.plus, known)._asdict() if known else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,10 +56,12 @@ class SimulatedScene:
         states: [R, A, S, 4] float64: x, y, z (m), heading (rad) in the scene's world frame; row k is absolute step
             `CURRENT_STEP + 1 + k`. Every agent is present throughout.
         agents: [A] indices of the agents in the scenario; all that are valid at step 10, ascending.
+        interventions: What the shield has done in all roll-outs, those that were not kept included; None without one.
     """
 
     states: NDArray[np.float64]
     agents: NDArray[np.intp]
+    interventions: Interventions | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes.

@@ -54,11 +54,16 @@ def draw(logits: Tensor, temperature: float, generator: torch.Generator) -> Tens
     By the Gumbel trick: the noise depends on the generator and the shape alone, so that two models (or two methods)
     with the same seed differ only where their logits do.
     """
+    return perturbed(logits, temperature, generator).argmax(-1)
+
+
+def perturbed(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """Logits [..., V] with the noise of `draw`: in their descending order tokens are drawn without replacement."""
     if temperature == 0:
-        return logits.argmax(-1)
+        return logits
     uniform = torch.rand(logits.shape, generator=generator).to(logits.device)
     gumbel = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
-    return (logits / temperature + gumbel).argmax(-1)
+    return logits / temperature + gumbel
 
 
 def cat_k(logits: Tensor, distance: Tensor, known: Tensor, k: int, generator: torch.Generator) -> Tensor:
@@ -80,10 +85,8 @@ def cat_k(logits: Tensor, distance: Tensor, known: Tensor, k: int, generator: to
     return torch.where(known, nearest, draw(kept, 1.0, generator))
 
 
-def warm_k(
-    logits: Tensor, continuity: Tensor, k: int, temperature: float, weight: float, generator: torch.Generator
-) -> Tensor:
-    """Warm-K: top-k around the warm start that the motion before gives.
+def warm_k(logits: Tensor, continuity: Tensor, k: int, weight: float) -> Tensor:
+    """Warm-K: logits [..., V] of top-k around the warm start that the motion before gives, else minus infinity.
 
     Paper: 'Post-Training and Test-Time Scaling of Generative Agent Behavior Models' (Seong et al. 2025); only its
     abstract is public ('a warm-started Top-K sampling strategy that balances consistency and diversity in motion
@@ -95,16 +98,13 @@ def warm_k(
         logits: [..., V].
         continuity: [..., V] contour distance (m) of each token from the previous motion.
         k: Candidates.
-        temperature: See `draw`.
         weight: Nats per 0.1 m of that distance; 0 leaves the choice among candidates to the policy.
-        generator: Source of randomness.
     """
     fresh = top_k(logits, max(k // 2, 1))
     near = min(4 * max(k, 1), logits.shape[-1])
     bound = continuity.kthvalue(near, -1, keepdim=True).values
     warm = top_k(logits.masked_fill(continuity > bound, -torch.inf), max(k - k // 2, 1))
-    scored = torch.maximum(fresh, warm) - weight * continuity / 0.1
-    return draw(scored, temperature, generator)
+    return torch.maximum(fresh, warm) - weight * continuity / 0.1
 
 
 def keep_best(scores: Tensor, groups: int) -> Tensor:

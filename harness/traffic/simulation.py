@@ -18,6 +18,7 @@ from harness.files import Json, file_name, read_json, write_json
 from harness.traffic.config import SimulateConfig
 from harness.traffic.make import make_simulator
 from harness.traffic.recording import save_rollouts, summary
+from harness.traffic.rollouts import Interventions, total_interventions
 from scenarios.scenario import Scenario
 
 _LARGEST: Final = 1e15
@@ -42,6 +43,9 @@ def _done(file: Path) -> Json | None:
                 values = [row[name] for name in _NUMBERS] + [row[name] for name in _OR_NONE if row[name] is not None]
                 if not all(abs(float(value)) < _LARGEST for value in (*values, result["agents"], result["seconds"])):
                     raise ValueError("a number is none, or larger than any that a simulation gives")
+            done = result.get("interventions") or {}
+            if not all(0 <= int(done.get(name, 0)) < _LARGEST for name in Interventions._fields):
+                raise ValueError("a count of interventions is none")
             if not result["rollouts"] or not isinstance(result["scene"], str):
                 raise ValueError("it has no roll-outs of a scene")
         return result
@@ -87,6 +91,7 @@ def simulate(config: SimulateConfig, scenes: Iterable[Scenario], folder: Path) -
             "scene": scenario.id,
             "agents": len(simulated.agents),
             "seconds": seconds,
+            "interventions": total_interventions([simulated.interventions]),
             "rollouts": summary(scenario, simulated),
         }
         write_json(place / SUMMARY, result)

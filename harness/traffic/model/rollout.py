@@ -11,7 +11,7 @@ from harness.traffic.model.attention import gather
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.heads import Mixture
 from harness.traffic.model.network import MapFeatures, SmartNetwork
-from harness.traffic.tokens.shapes import box_corners_torch, compose, half_diagonals, relative
+from harness.traffic.tokens.shapes import TOKEN_STEPS, box_corners_torch, compose, half_diagonals, relative
 
 
 class Rollout:
@@ -107,6 +107,16 @@ class Rollout:
         """Contour distance [W, A, V] (m) of each token from the motion before."""
         corners = box_corners_torch(self.motion, half_diagonals(self.kinds))
         return contour_distance(self._corners[self.kinds], corners)
+
+    def slowing(self) -> Tensor:
+        """How much speed [W, A] (m/s²) agents have lost over the last second; 0 where less of it is known."""
+        count, past = self._known.shape
+        if past < 3:
+            return self.motion.new_zeros(self.worlds, self.agents)
+        before = (self._poses[:, 1, :2] - self._poses[:, 2, :2]).square().sum(-1).sqrt()
+        now = self.motion.reshape(count, 3)[:, :2].square().sum(-1).sqrt()
+        lost = (before - now).clamp(min=0) / (TOKEN_STEPS * 0.1) ** 2
+        return (lost * self._known[:, :3].all(-1)).view(self.worlds, self.agents)
 
     def trajectory(self, token: Tensor) -> Tensor:
         """World poses [W, A, 5, 3] of the next five 0.1 s if agents follow `token` [W, A]."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.traffic.tokens.scene import SceneTokens
-from harness.traffic.tokens.shapes import TOKEN_STEPS
+from harness.traffic.tokens.shapes import TOKEN_STEPS, separation
 
 Rule = Callable[[Tensor, SceneTokens], Tensor]
 """Scores roll-outs: states [R, A, S, 3] (x, y in m, heading in rad, frame of the scene) → [R], higher is better."""
@@ -31,20 +31,7 @@ def fewest_overlaps(states: Tensor, scene: SceneTokens) -> Tensor:
 
 def overlaps(poses: Tensor, half: Tensor) -> Tensor:
     """Which pairs of boxes overlap, by separating axes: [..., A, A] for poses [..., A, 3] and half sizes [A, 2]."""
-    offset = poses[..., None, :, :2] - poses[..., :, None, :2]
-    turn = poses[..., None, :, 2] - poses[..., :, None, 2]
-    cos, sin = turn.cos().abs(), turn.sin().abs()
-
-    def apart(heading: Tensor, own: Tensor, other: Tensor) -> Tensor:
-        c, s = heading.cos(), heading.sin()
-        along = (c * offset[..., 0] + s * offset[..., 1]).abs()
-        across = (c * offset[..., 1] - s * offset[..., 0]).abs()
-        gap_along = along - own[..., 0] - (other[..., 0] * cos + other[..., 1] * sin)
-        gap_across = across - own[..., 1] - (other[..., 0] * sin + other[..., 1] * cos)
-        return torch.maximum(gap_along, gap_across)
-
-    first, second = half[:, None], half[None]
-    gap = torch.maximum(apart(poses[..., :, None, 2], first, second), apart(poses[..., None, :, 2], second, first))
+    gap = separation(poses[..., :, None, :], half[:, None], poses[..., None, :, :], half[None])
     itself = torch.eye(half.shape[0], dtype=torch.bool, device=poses.device)
     return (gap <= 0.0) & ~itself
 

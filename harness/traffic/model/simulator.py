@@ -22,11 +22,13 @@ class SmartSimulator:
         device: Where it computes.
         top_k: See `k` of `Sampling`.
         rule: Which of `choices` roll-outs is kept: `likelihood` or `overlaps` (see `harness.traffic.model.rules`).
+        shield: Whether tokens that lead into others or off the road are taken out before one is drawn; see
+            `harness.traffic.shield`.
         sampling: Other fields of `Sampling`: method, temperature, continuity, choices.
 
     Raises:
         WeightsError: The file cannot be used.
-        ConfigError: Unknown or bad sampling options, or Warm-K with weights whose head makes no tokens.
+        ConfigError: Unknown or bad sampling options, or Warm-K or a shield with weights whose head makes no tokens.
     """
 
     name = "smart"
@@ -38,6 +40,7 @@ class SmartSimulator:
         device: str = "cpu",
         top_k: int | None = None,
         rule: str = "likelihood",
+        shield: bool = False,
         **sampling: Any,
     ) -> None:
         if top_k is not None:
@@ -45,15 +48,15 @@ class SmartSimulator:
         known = [item.name for item in fields(Sampling)]
         if not set(sampling) <= set(known) or rule not in RULES:
             raise ConfigError(
-                f"smart: options are {', '.join(known)}, top_k, device and rule ({', '.join(RULES)}); found "
+                f"smart: options are {', '.join(known)}, top_k, device, shield and rule ({', '.join(RULES)}); found "
                 f"{', '.join([*sampling, rule])}."
             )
         self.model = SmartModel.load(weights, sampling=Sampling(**sampling), device=device)
-        self.model.rule = RULES[rule]
-        if self.model.network.mixture is not None and self.model.sampling.method != "top_k":
+        self.model.rule, self.model.shielded = RULES[rule], shield
+        if self.model.network.mixture is not None and (shield or self.model.sampling.method != "top_k"):
             raise ConfigError(
-                f"smart: method={self.model.sampling.method} chooses among tokens, and these weights are of an ego "
-                "policy (GMM head); give method=top_k."
+                f"smart: method={self.model.sampling.method}, shield={shield} choose among tokens, and these weights "
+                "are of an ego policy (GMM head); give method=top_k and no shield."
             )
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:

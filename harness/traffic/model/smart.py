@@ -22,6 +22,8 @@ from harness.traffic.model.config import ARCHITECTURE, SmartConfig
 from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.model.rollout import Rollout
 from harness.traffic.model.rules import Rule
+from harness.traffic.model.shielded import Shield
+from harness.traffic.road_sides import RoadSides
 from harness.traffic.rollouts import SimulatedScene
 from harness.traffic.sampling import Sampling, draw, keep_best, top_k, warm_k
 from harness.traffic.tokens.config import SceneOptions
@@ -66,6 +68,8 @@ class SmartModel:
         self.info = info or {}
         self.sampling = sampling or Sampling()
         self.rule = rule
+        self.shielded = False
+        """Whether `simulate` chooses tokens behind a shield."""
         self.vocabulary = Vocabulary(network.motions.cpu().numpy().copy(), network.pieces.cpu().numpy().copy())
 
     @property
@@ -137,9 +141,19 @@ class SmartModel:
         """As `start`, with the map encoded already (of a batch of one or more scenes)."""
         return Rollout(self.network, maps, batch.first(CURRENT_TOKEN).repeat(worlds))
 
-    def choose(self, rollout: Rollout, generator: torch.Generator) -> Tensor:
-        """Sampled next tokens [W, A]."""
-        return choose(rollout, rollout.logits(), self.sampling, generator)
+    def choose(
+        self,
+        rollout: Rollout,
+        generator: torch.Generator,
+        shield: Shield | None = None,
+        decides: Tensor | None = None,
+    ) -> Tensor:
+        """Sampled next tokens [W, A]; behind a shield those of agents [W, A] that it is to decide for."""
+        return choose(rollout, rollout.logits(), self.sampling, generator, shield, decides)
+
+    def shield(self, scenario: Scenario, frame: NDArray[np.float64]) -> Shield | None:
+        """A shield for roll-outs of a scene in a frame [3]; None where the model goes without."""
+        return Shield(RoadSides.of(scenario, frame, self.device)) if self.shielded else None
 
     # ---- whole roll-outs
 
@@ -151,7 +165,8 @@ class SmartModel:
         """
         scene = self.tokens(scenario)
         generator = torch.Generator().manual_seed(seed)
-        states, scores = self.unroll(scene, rollouts * self.sampling.choices, generator)
+        shield = self.shield(scenario, scene.frame)
+        states, scores = self.unroll(scene, rollouts * self.sampling.choices, generator, shield=shield)
         if self.sampling.choices > 1:
             if self.rule is not None:
                 scores = self.rule(states, scene)
@@ -160,13 +175,18 @@ class SmartModel:
         height = scenario.position[scene.agents, CURRENT_STEP, 2]
         z = np.broadcast_to(height[None, :, None, None], (*world.shape[:3], 1))
         out = np.concatenate([world[..., :2], z, world[..., 2:]], -1)
-        return SimulatedScene(states=out, agents=scene.agents.astype(np.intp))
+        return SimulatedScene(out, scene.agents.astype(np.intp), shield.interventions if shield else None)
 
     @torch.no_grad()
     def unroll(
-        self, scene: SceneTokens, rollouts: int, generator: torch.Generator, steps: int = FUTURE_STEPS
+        self,
+        scene: SceneTokens,
+        rollouts: int,
+        generator: torch.Generator,
+        steps: int = FUTURE_STEPS,
+        shield: Shield | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Roll-outs in the frame of the scene.
+        """Roll-outs in the frame of the scene, with or without a shield.
 
         Returns:
             [R, A, steps, 3] x, y, heading every 0.1 s, and the mean log-likelihood [R] of the sampled tokens, or of the
@@ -179,10 +199,12 @@ class SmartModel:
         parts = []
         for begin in range(0, rollouts, at_once):
             count = min(at_once, rollouts - begin)
-            parts.append(self._unroll(self.start_encoded(maps, batch, count), steps, generator))
+            parts.append(self._unroll(self.start_encoded(maps, batch, count), steps, generator, shield))
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
-    def _unroll(self, rollout: Rollout, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _unroll(
+        self, rollout: Rollout, steps: int, generator: torch.Generator, shield: Shield | None
+    ) -> tuple[Tensor, Tensor]:
         states, likelihood = [], torch.zeros(rollout.worlds, device=self.device)
         decisions = -(-steps // TOKEN_STEPS)
         for _ in range(decisions):
@@ -193,7 +215,7 @@ class SmartModel:
                 rollout.observe(compose(rollout.pose, motion), rollout.valid)
                 continue
             logits = rollout.logits()
-            token = choose(rollout, logits, self.sampling, generator)
+            token = choose(rollout, logits, self.sampling, generator, shield)
             likelihood += logits.log_softmax(-1).gather(-1, token[..., None])[..., 0].mean(-1)
             states.append(rollout.trajectory(token))
             rollout.advance(token)
@@ -212,12 +234,22 @@ class SmartModel:
         return motion, path, mixture.logits.log_softmax(-1).gather(-1, component)[..., 0]
 
 
-def choose(rollout: Rollout, logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
-    """Tokens [W, A] by a sampling method, from logits [W, A, V]."""
+def choose(
+    rollout: Rollout,
+    logits: Tensor,
+    sampling: Sampling,
+    generator: torch.Generator,
+    shield: Shield | None = None,
+    decides: Tensor | None = None,
+) -> Tensor:
+    """Tokens [W, A] by a sampling method, from logits [W, A, V]; see `Shield.choose` for the last two arguments."""
     if sampling.method == "warm_k":
-        options = sampling.k, sampling.temperature, sampling.continuity
-        return warm_k(logits, rollout.continuity(), *options, generator)
-    return draw(top_k(logits, sampling.k), sampling.temperature, generator)
+        wanted = warm_k(logits, rollout.continuity(), sampling.k, sampling.continuity)
+    else:
+        wanted = top_k(logits, sampling.k)
+    if shield is not None:
+        return shield.choose(rollout, logits, wanted, sampling.temperature, generator, decides)
+    return draw(wanted, sampling.temperature, generator)
 
 
 def build_network(config: SmartConfig, tensors: dict[str, Tensor], where: str) -> SmartNetwork:

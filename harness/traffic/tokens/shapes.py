@@ -68,3 +68,27 @@ def relative(pose: Tensor, base: Tensor) -> Tensor:
     dx, dy = pose[..., 0] - base[..., 0], pose[..., 1] - base[..., 1]
     turn = torch.remainder(pose[..., 2] - base[..., 2] + torch.pi, 2 * torch.pi) - torch.pi
     return torch.stack([cos * dx + sin * dy, cos * dy - sin * dx, turn], -1)
+
+
+def separation(one: Tensor, half: Tensor, two: Tensor, other: Tensor) -> Tensor:
+    """Largest gap [...] (m) between boxes at `one` and `two` [..., 3] along any of their axes; 0 or less: they overlap.
+
+    Args:
+        one: Poses; the arguments broadcast.
+        half: Half lengths and widths [..., 2] of the first boxes.
+        two: Poses.
+        other: Half sizes of the second boxes.
+    """
+    offset = two[..., :2] - one[..., :2]
+    turn = two[..., 2] - one[..., 2]
+    cos, sin = turn.cos().abs(), turn.sin().abs()
+
+    def apart(heading: Tensor, own: Tensor, far: Tensor) -> Tensor:
+        c, s = heading.cos(), heading.sin()
+        along = (c * offset[..., 0] + s * offset[..., 1]).abs()
+        across = (c * offset[..., 1] - s * offset[..., 0]).abs()
+        gap_along = along - own[..., 0] - (far[..., 0] * cos + far[..., 1] * sin)
+        gap_across = across - own[..., 1] - (far[..., 0] * sin + far[..., 1] * cos)
+        return torch.maximum(gap_along, gap_across)
+
+    return torch.maximum(apart(one[..., 2], half, other), apart(two[..., 2], other, half))

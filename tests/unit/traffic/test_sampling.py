@@ -51,17 +51,17 @@ def test_warm_k_prefers_going_on():
     continuity = torch.arange(40.0).expand(2000, 40) * 0.1
     # All tokens are about equally probable; the slope only decides ties.
     logits = -1e-4 * continuity
-    free = warm_k(logits, continuity, 8, 1.0, 0.0, seeded())
-    warm = warm_k(logits, continuity, 8, 1.0, 1.0, seeded())
+    free = draw(warm_k(logits, continuity, 8, 0.0), 1.0, seeded())
+    warm = draw(warm_k(logits, continuity, 8, 1.0), 1.0, seeded())
     assert warm.float().mean() < free.float().mean() - 0.5
-    assert warm_k(logits, continuity, 8, 0.0, 1.0, seeded()).unique().tolist() == [0]
+    assert warm_k(logits, continuity, 8, 1.0).argmax(-1).unique().tolist() == [0]
 
 
 def test_warm_k_still_allows_what_the_policy_wants():
     logits = torch.zeros(1, 40)
     logits[0, 39] = 20.0
     continuity = torch.arange(40.0)[None] * 0.1
-    assert warm_k(logits, continuity, 8, 1.0, 0.1, seeded()).tolist() == [39]
+    assert draw(warm_k(logits, continuity, 8, 0.1), 1.0, seeded()).tolist() == [39]
 
 
 def test_keep_best_of_each_group():
