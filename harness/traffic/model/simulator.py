@@ -54,9 +54,10 @@ class SmartSimulator:
         self.model = SmartModel.load(weights, sampling=Sampling(**sampling), device=device)
         self.model.rule, self.model.shielded = RULES[rule], shield
         if self.model.network.mixture is not None and (shield or self.model.sampling.method != "top_k"):
+            what = "shield=true" if shield else f"method={self.model.sampling.method}"
             raise ConfigError(
-                f"smart: method={self.model.sampling.method}, shield={shield} choose among tokens, and these weights "
-                "are of an ego policy (GMM head); give method=top_k and no shield."
+                f"smart: {what} chooses among tokens, and these weights are of an ego policy (GMM head); give "
+                "method=top_k and no shield."
             )
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
