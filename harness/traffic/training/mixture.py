@@ -16,7 +16,7 @@ from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.model.rollout import Rollout, append
 from harness.traffic.tokens.scene import CURRENT_TOKEN
 from harness.traffic.tokens.shapes import compose, relative
-from harness.traffic.training.closed_loop import Strategy, Unrolled, future_targets, pick_tokens
+from harness.traffic.training.closed_loop import ClosedLoop, Strategy, Unrolled, future_targets, pick_tokens
 from harness.traffic.training.imitation import log_targets
 from harness.traffic.training.objective import StageLoss, Step, Targets, encode
 
@@ -99,22 +99,12 @@ def unroll_mixture(network: SmartNetwork, maps: MapFeatures, step: Step, strateg
     return Unrolled(found, own), torch.stack(motions, 2)
 
 
-@dataclass
-class ClosedLoopMixture:
+class ClosedLoopMixture(ClosedLoop):
     """Fine-tuning on the mixture's own roll-outs: CAT-K's, or a rival's.
 
     Paper: CAT-K (Zhang et al. 2025) §10.3: of the K most probable components the one whose mean is nearest to the log
     is followed, and the logged pose, seen from where the roll-out is, is what the mixture has to predict.
     """
-
-    name: str
-    strategy: Strategy
-    frozen: bool = True
-    updates: int = 1
-    module: nn.Module | None = None
-
-    def begin(self, network: SmartNetwork) -> None:
-        """Nothing to remember."""
 
     def prepare(self, network: SmartNetwork, step: Step) -> Targets:
         """Roll out, and find what should have been predicted."""
