@@ -64,6 +64,7 @@ class Shield:
             half=rollout.sizes[..., :2] / 2,
             present=rollout.valid,
             decides=rollout.valid if decides is None else decides,
+            sees=rollout.valid if rollout.drivers is None else rollout.drivers.sees,
             drives=rollout.kinds == 0,
         )
         motions = rollout.network.motions[rollout.kinds[..., None], order, 1:]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.traffic.conditions import Conditions
 from harness.traffic.model.rules import RULES
 from harness.traffic.model.smart import SmartModel
 from harness.traffic.rollouts import SimulatedScene
@@ -24,11 +25,12 @@ class SmartSimulator:
         rule: Which of `choices` roll-outs is kept: `likelihood` or `overlaps` (see `harness.traffic.model.rules`).
         shield: Whether tokens that lead into others or off the road are taken out before one is drawn; see
             `harness.traffic.shield`.
-        sampling: Other fields of `Sampling`: method, temperature, continuity, choices.
+        options: Other fields of `Sampling` (method, temperature, continuity, choices), and those of `Conditions` (pace,
+            gap, attention, spread, gap_spread): how drivers drive.
 
     Raises:
         WeightsError: The file cannot be used.
-        ConfigError: Unknown or bad sampling options, or Warm-K or a shield with weights whose head makes no tokens.
+        ConfigError: Unknown or bad options, or Warm-K, a shield or conditions with weights whose head makes no tokens.
     """
 
     name = "smart"
@@ -41,23 +43,26 @@ class SmartSimulator:
         top_k: int | None = None,
         rule: str = "likelihood",
         shield: bool = False,
-        **sampling: Any,
+        **options: Any,
     ) -> None:
         if top_k is not None:
-            sampling["k"] = top_k
-        known = [item.name for item in fields(Sampling)]
-        if not set(sampling) <= set(known) or rule not in RULES:
+            options["k"] = top_k
+        chosen, driven = ([item.name for item in fields(kind)] for kind in (Sampling, Conditions))
+        if not set(options) <= {*chosen, *driven} or rule not in RULES:
             raise ConfigError(
-                f"smart: options are {', '.join(known)}, top_k, device, shield and rule ({', '.join(RULES)}); found "
-                f"{', '.join([*sampling, rule])}."
+                f"smart: options are {', '.join([*chosen, *driven])}, top_k, device, shield and rule "
+                f"({', '.join(RULES)}); found {', '.join([*options, rule])}."
             )
-        self.model = SmartModel.load(weights, sampling=Sampling(**sampling), device=device)
-        self.model.rule, self.model.shielded = RULES[rule], shield
-        if self.model.network.mixture is not None and (shield or self.model.sampling.method != "top_k"):
-            what = "shield=true" if shield else f"method={self.model.sampling.method}"
+        sampling = Sampling(**{name: options.pop(name) for name in chosen if name in options})
+        conditions = Conditions(**options)
+        self.model = SmartModel.load(weights, sampling=sampling, device=device)
+        self.model.rule, self.model.shielded, self.model.conditions = RULES[rule], shield, conditions
+        if self.model.network.mixture is not None and (shield or not conditions.neutral or sampling.method != "top_k"):
+            what = "shield=true" if shield else f"method={sampling.method}"
+            what = what if conditions.neutral else ", ".join(options)
             raise ConfigError(
                 f"smart: {what} chooses among tokens, and these weights are of an ego policy (GMM head); give "
-                "method=top_k and no shield."
+                "method=top_k, no shield and no conditions of drivers."
             )
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
