@@ -95,8 +95,7 @@ def flow_events(distance: Floats, valid: Bools, *, radius: float = RADIUS, every
             f"than {every} steps."
         )
     away = np.where(valid, distance, np.inf)[:, ::every]
-    # The boundary of an infinite radius does not let in those who are not valid.
-    there = valid[:, ::every] & (away < radius)
+    there = away < radius
     before, after = there[:, :-1], there[:, 1:]
     entered, left = after & ~before, before & ~after
     return FlowEvents(
