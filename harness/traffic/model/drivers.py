@@ -57,37 +57,36 @@ class Motorists:
     """
 
     def __init__(
-        self, population: DriverPool, shape: tuple[int, int], rng: np.random.Generator, device: torch.device | str
+        self, pool: DriverPool, shape: tuple[int, int], rng: np.random.Generator, device: torch.device | str
     ) -> None:
-        self._population, self._shape, self._rng, self._device = population, shape, rng, device
-        self.desires = draw_desires(population.conditions, shape, rng)
+        self._pool, self._shape, self._rng, self._device = pool, shape, rng, device
+        self.desires = draw_desires(pool.conditions, shape, rng)
         self.look()
 
     def look(self) -> Tensor:
         """Draw who sees the others [W, A] at the next decision: everybody with the probability of its attention."""
-        seen = self._rng.random(self._shape) < self._population.conditions.attention
+        seen = self._rng.random(self._shape) < self._pool.conditions.attention
         self.sees = torch.as_tensor(seen, device=self._device)
         return self.sees
 
-    def prefer(self, rollout: Rollout, logits: Tensor) -> Tensor:
-        """Logits [W, A, V] by what drivers desire, from what the model says.
+    def prefer(self, rollout: Rollout, logits: Tensor, ends: Tensor) -> Tensor:
+        """Logits [W, A, V] by what drivers desire, from what the model says of motions that lead to `ends` [W, A, V, 3].
 
-        The mean speed of each driver's next token is shifted by what `harness.traffic.conditions.shift` says, with the
+        The mean speed of each driver's next motion is shifted by what `harness.traffic.conditions.shift` says, with the
         least change of the distribution that does so: by a preference that is proportional to speed (exponential
         tilting; Csiszár, Annals of Probability 3 (1975) 146). Only vehicles that are there are drivers.
         """
-        world = self._population.frame
+        world = self._pool.frame
         pose = apply(world, rollout.pose.double().cpu().numpy())
         speed = rollout.motion[..., 0].double().cpu().numpy() / _TOKEN
         half, present = (part.cpu().numpy() for part in (rollout.sizes[..., :2].double() / 2, rollout.valid))
         ahead = vehicle_ahead(pose, speed, half, present)
         # Whom it does not see, it does not follow.
         ahead = ahead._replace(gap=np.where(self.sees.cpu().numpy(), ahead.gap, np.inf))
-        change = shift(speed, self._population.speeds.at(pose), ahead, self.desires)
+        change = shift(speed, self._pool.speeds.at(pose), ahead, self.desires)
         change = np.where(present & (rollout.kinds.cpu().numpy() == 0), change, 0.0)
         wanted = torch.as_tensor(change * _TOKEN, dtype=logits.dtype, device=logits.device)
-        speeds = rollout.network.motions[:, :, -1, 0] / _TOKEN
-        return prefer_speed(logits, speeds[rollout.kinds], wanted)
+        return prefer_speed(logits, ends[..., 0] / _TOKEN, wanted)
 
 
 def prefer_speed(logits: Tensor, speeds: Tensor, wanted: Tensor) -> Tensor:

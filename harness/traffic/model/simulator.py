@@ -23,14 +23,14 @@ class SmartSimulator:
         device: Where it computes.
         top_k: See `k` of `Sampling`.
         rule: Which of `choices` roll-outs is kept: `likelihood` or `overlaps` (see `harness.traffic.model.rules`).
-        shield: Whether tokens that lead into others or off the road are taken out before one is drawn; see
-            `harness.traffic.shield`.
+        shield: Whether tokens (or components of a mixture) that lead into others or off the road are taken out before
+            one is drawn; see `harness.traffic.shield`.
         options: Other fields of `Sampling` (method, temperature, continuity, choices), and those of `Conditions` (pace,
             gap, attention, spread, gap_spread): how drivers drive.
 
     Raises:
         WeightsError: The file cannot be used.
-        ConfigError: Unknown or bad options, or Warm-K, a shield or conditions with weights whose head makes no tokens.
+        ConfigError: Unknown or bad options, or Warm-K with weights whose head makes no tokens.
     """
 
     name = "smart"
@@ -54,15 +54,12 @@ class SmartSimulator:
                 f"({', '.join(RULES)}); found {', '.join([*options, rule])}."
             )
         sampling = Sampling(**{name: options.pop(name) for name in chosen if name in options})
-        conditions = Conditions(**options)
         self.model = SmartModel.load(weights, sampling=sampling, device=device)
-        self.model.rule, self.model.shielded, self.model.conditions = RULES[rule], shield, conditions
-        if self.model.network.mixture is not None and (shield or not conditions.neutral or sampling.method != "top_k"):
-            what = "shield=true" if shield else f"method={sampling.method}"
-            what = what if conditions.neutral else ", ".join(options)
+        self.model.rule, self.model.shielded, self.model.conditions = RULES[rule], shield, Conditions(**options)
+        if self.model.network.mixture is not None and sampling.method != "top_k":
             raise ConfigError(
-                f"smart: {what} chooses among tokens, and these weights are of an ego policy (GMM head); give "
-                "method=top_k, no shield and no conditions of drivers."
+                f"smart: method={sampling.method} chooses among tokens, and these weights are of an ego policy (GMM "
+                "head); give method=top_k."
             )
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:

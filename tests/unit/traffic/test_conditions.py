@@ -128,15 +128,14 @@ def test_neutral_conditions_change_nothing_and_others_are_repeated(weights, tmp_
     plain = make_simulator(f"smart:{weights}?shield=true").simulate(scene, 2, 0).states
     neutral = make_simulator(f"smart:{weights}?shield=true&pace=1&gap=1.5&attention=1").simulate(scene, 2, 0).states
     assert np.array_equal(plain, neutral)
-    # The noise of tokens is not touched either: who looks in vain at those that never are in the way drives as before.
     text = f"smart:{weights}?shield=true&pace=1.2&attention=.5&spread=.2&gap_spread=.3"
     first, second = (make_simulator(text).simulate(scene, 2, 0).states for _ in range(2))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, plain)
     check_traffic(make_traffic(text), scene)
     small_model(head="gmm").save(tmp_path / "gmm.safetensors")
-    with pytest.raises(ConfigError, match="pace chooses among tokens"):
-        SmartSimulator(tmp_path / "gmm.safetensors", pace=1.2)
+    slow, fast = (SmartSimulator(tmp_path / "gmm.safetensors", pace=pace).simulate(scene, 2, 0) for pace in (0.5, 2))
+    assert movement(scene, slow)["speed"] < movement(scene, fast)["speed"]
     with pytest.raises(ConfigError, match="attention"):
         SmartSimulator(weights, attention=2)
     with pytest.raises(ConfigError, match="pace, gap, attention"):
