@@ -79,8 +79,8 @@ def turn(
         names: What moves the traffic.
         dial: What is turned.
         scenes: Loaded one at a time.
-        rollouts: Of each scene at each level.
-        seed: Of all levels.
+        rollouts: How often each scene is rolled out at each level.
+        seed: Seed of the roll-outs and of the bootstrap, the same at all levels.
         deceleration: How hard an ego brakes, m/s².
 
     Returns:
@@ -145,7 +145,7 @@ def movement(scenario: Scenario, simulated: SimulatedScene) -> dict[str, float]:
 
 
 def _summarise(dial: Turning, tables: Sequence[Floats], seed: int) -> JsonDict:
-    """Of one kind of traffic: tables [levels, measures], one per scene."""
+    """Means and trends of one kind of traffic from tables [levels, measures], one per scene."""
     if not tables:
         raise ConfigError("dial: there is no scene to look at; take some.")
     numbers = np.stack(tables, -1)

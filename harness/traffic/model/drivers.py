@@ -70,7 +70,7 @@ class Motorists:
         return self.sees
 
     def prefer(self, rollout: Rollout, logits: Tensor, ends: Tensor) -> Tensor:
-        """Logits [W, A, V] by what drivers desire, from what the model says of motions that lead to `ends` [W, A, V, 3].
+        """Logits [W, A, V] by what drivers desire, from the model's for motions that end at `ends` [W, A, V, 3].
 
         The mean speed of each driver's next motion is shifted by what `harness.traffic.conditions.shift` says, with the
         least change of the distribution that does so: by a preference that is proportional to speed (exponential
