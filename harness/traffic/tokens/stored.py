@@ -29,7 +29,7 @@ _LAYOUT: Final = {
 }  # fmt: skip
 """Type and shape of every array of a scene; a letter is the same number wherever it stands."""
 _SHARED: Final = ("frame", "map_pose", "map_token", "map_kind", "map_around", "table", "grid")
-"""Arrays that all phases of a scene have in common; of the others each has its own, as `0.token`, `1.token`, …"""
+"""Arrays that all phases of a scene have in common; of the others each has its own, such as `0.token`."""
 _OWN: Final = re.compile(r"([0-9])\.([a-z_]+)")
 
 

@@ -96,7 +96,7 @@ def fingerprint(vocabulary: Vocabulary, options: SceneOptions, examples: Example
 class TokenTask(NamedTuple):
     """A scene to tokenise: how, and the files to write, without their ending, of the scene and of the mirrored one."""
 
-    index: int
+    number: int
     scenario: Scenario
     vocabulary: Vocabulary
     options: SceneOptions
@@ -218,7 +218,7 @@ class TokenisedScenes:
             done += 1
             progress(done, count)
             if reason:
-                self._reject(task.index, reason)
+                self._reject(task.number, reason)
 
     @property
     def rejected(self) -> list[tuple[str, str]]:

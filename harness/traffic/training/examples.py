@@ -113,8 +113,10 @@ def everybody(scenario: Scenario, limit: int) -> tuple[NDArray[np.intp], NDArray
     place = scenario.position[scenario.ego, CURRENT_STEP, :2]
     gap = np.where(tracks.valid, np.hypot(*np.moveaxis(tracks.poses[..., :2] - place, -1, 0)), np.inf).min(1)
     order = np.lexsort((gap, ~roles(scenario)))
-    kept = np.sort(order[moves.any(1)[order]][:limit])
-    return kept, (moves[kept, :-1] & moves[kept, 1:]).any(1), Tracks(tracks.poses[kept], tracks.valid[kept])
+    somewhere = np.asarray(moves.any(1), dtype=np.bool_)
+    kept = np.sort(order[somewhere[order]][:limit])
+    trained = np.asarray(np.logical_and(moves[kept, :-1], moves[kept, 1:]).any(1), dtype=np.bool_)
+    return kept, trained, Tracks(tracks.poses[kept], tracks.valid[kept])
 
 
 def simulated(tokens: SceneTokens) -> SceneTokens:
