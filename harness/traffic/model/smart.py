@@ -149,7 +149,8 @@ class SmartModel:
     ) -> Rollout:
         """As `start`, with the map encoded already (of a batch of one or more scenes), by drivers of a pool."""
         first = batch.first(CURRENT_TOKEN).repeat(worlds)
-        drivers = pool.drivers(*first.kinds.shape, self.device) if pool is not None else None
+        count, agents = first.kinds.shape
+        drivers = pool.drivers(count, agents, self.device) if pool is not None else None
         return Rollout(self.network, maps, first, drivers)
 
     def choose(
