@@ -89,7 +89,7 @@ def check_same_traffic(made: Certificate, traffic: TrafficIdentity, path: Path) 
         )
 
 
-def _differs(mine: Json, theirs: Json) -> str | None:
+def _differs(mine: object, theirs: object) -> str | None:
     """Where two JSON values differ, as in `.checks[0].verdict`; None where they agree."""
     if isinstance(mine, dict) and isinstance(theirs, dict) and mine.keys() == theirs.keys():
         return next((f".{key}{found}" for key in mine if (found := _differs(mine[key], theirs[key])) is not None), None)

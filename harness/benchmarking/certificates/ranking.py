@@ -89,7 +89,7 @@ def table_of(ranking: RankingScores, traffics: Sequence[str]) -> Floats:
         dtype=np.float64,
     )
     table *= np.array([BETTER[score] for _, score in ranking.criteria])[:, None, None]
-    known = np.isfinite(table).all((0, 2))
+    known = np.asarray(np.isfinite(table).all((0, 2)))
     return np.where(known[None, :, None], table, np.nan)
 
 
