@@ -162,12 +162,12 @@ def _assembled(
     traffic: TrafficIdentity,
     records: Sequence[Json],
     rows: Sequence[JsonDict],
-) -> Json:
+) -> JsonDict:
     """A certificate in plain values."""
     about = provenance()
     labels = [traffic.label, *compared_with(traffic.label)]
     reacting = [traffic.label, *references_of(traffic.label)]
-    made = {
+    made: JsonDict = {
         "format": FORMAT,
         "traffic": {"name": traffic.name, "options": traffic.options, "digest": traffic.digest},
         "setting": {
@@ -204,7 +204,7 @@ def _assembled(
             "rows": rows,
         },
     }
-    return plain(made)
+    return {key: plain(value) for key, value in made.items()}
 
 
 def _metric(record: Json, label: str, metric: str) -> Json:

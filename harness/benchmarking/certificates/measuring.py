@@ -65,8 +65,9 @@ class Measurement:
 def _is_whole(record: Json) -> bool:
     """Whether a record has the parts of one; their numbers are checked with the certificate."""
     realism, hits = record.get("realism"), record.get("hits")
-    parts = isinstance(realism, dict) and isinstance(hits, dict) and isinstance(record.get("reason"), str)
-    return parts and all(isinstance(row, dict) for row in realism.values())
+    if not isinstance(realism, dict) or not isinstance(hits, dict) or not isinstance(record.get("reason"), str):
+        return False
+    return all(isinstance(row, dict) for row in realism.values())
 
 
 def build(measurement: Measurement) -> MeasuringWorker:
