@@ -56,7 +56,7 @@ def check_finite(values: Mapping[str, object], where: str = "") -> None:
             raise ConfigError(f"{option(where + name)} {value}: expected a finite number.")
 
 
-class Stored(NamedTuple):
+class StoredValues(NamedTuple):
     """Where plain values come from, for messages.
 
     Attributes:
@@ -74,7 +74,7 @@ class Stored(NamedTuple):
     unknown: str
 
 
-CONFIGURATION: Final = Stored(
+CONFIGURATION: Final = StoredValues(
     "the run's configuration",
     "option",
     option,
@@ -84,7 +84,7 @@ CONFIGURATION: Final = Stored(
 
 
 def rebuild(
-    kind: type[Config], stored: Mapping[str, object], where: str = "", source: Stored = CONFIGURATION
+    kind: type[Config], stored: Mapping[str, object], where: str = "", source: StoredValues = CONFIGURATION
 ) -> Config:
     """A configuration, or other dataclass, from the plain values of a JSON file; fields that it lacks keep defaults.
 
@@ -114,7 +114,7 @@ def rebuild(
     return kind(**{name: _value(hints[name], value, f"{where}{name}", source) for name, value in stored.items()})
 
 
-def _value(hint: object, value: object, where: str, source: Stored) -> object:
+def _value(hint: object, value: object, where: str, source: StoredValues) -> object:
     """One value as its type hint wants it."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):

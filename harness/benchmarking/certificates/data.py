@@ -45,11 +45,11 @@ class Setting:
     Attributes:
         data: `procedural`, or the name of the data's folder or file.
         split: Split of the data.
-        protocol: Of the benchmark.
-        seeds: Of the benchmark; the first one is that of roll-outs as well.
+        protocol: Protocol of the benchmark.
+        seeds: Seeds of the benchmark; the first one is that of roll-outs as well.
         horizon: Steps after which episodes were cut off, or None.
         made: When, as ISO 8601.
-        commit: Of the source tree, or None.
+        commit: Commit of the source tree, or None.
         versions: `package version`.
     """
 
@@ -83,7 +83,7 @@ class ModelScores:
 
 
 @dataclass(frozen=True, slots=True)
-class RealismScores:
+class RealismNumbers:
     """Realism of all kinds.
 
     Attributes:
@@ -180,7 +180,7 @@ class Certificate:
     traffic: TrafficIdentity
     setting: Setting
     scenes: tuple[str, ...]
-    realism: RealismScores
+    realism: RealismNumbers
     reaction: ReactionHits
     ranking: RankingScores
 

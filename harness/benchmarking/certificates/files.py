@@ -14,7 +14,7 @@ from typing import Final
 from harness.benchmarking.certificates.data import FORMAT, Certificate
 from harness.benchmarking.certificates.judging import Findings, judge
 from harness.benchmarking.identity import TrafficIdentity
-from harness.commands.configs import Stored, rebuild
+from harness.commands.configs import StoredValues, rebuild
 from harness.errors import ConfigError, reading
 from harness.files import MEGABYTE, Json, plain, read_json, write_json
 
@@ -23,7 +23,7 @@ FILE: Final = "certificate.json"
 MAX_FILE: Final = 50 * MEGABYTE
 _REMEDY: Final = "Get the file again, or make one with `benchmark --certify`."
 _CLOSE: Final = 1e-6
-"""Stored and recomputed numbers may differ by this much: other versions of numpy add in another order."""
+"""StoredValues and recomputed numbers may differ by this much: other versions of numpy add in another order."""
 
 
 def write_certificate(path: Path, made: Certificate, findings: Findings) -> None:
@@ -68,7 +68,7 @@ def from_plain(stored: Json, where: str) -> Certificate:
     """
     if isinstance(stored, dict) and stored.get("format") != FORMAT:
         raise ConfigError(f"{where} is no certificate of format {FORMAT}, which this version reads. {_REMEDY}")
-    source = Stored(where, "field", str, _REMEDY, _REMEDY)
+    source = StoredValues(where, "field", str, _REMEDY, _REMEDY)
     try:
         return rebuild(Certificate, stored, "", source)
     except ConfigError as error:

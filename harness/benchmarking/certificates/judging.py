@@ -79,8 +79,8 @@ class Findings:
         checks: Verdicts.
         realism, reaction: One row per kind of traffic, the certified one first.
         means: What systems are ranked by.
-        agreements: Of the rankings.
-        orders: Of every two systems.
+        agreements: Tau of every two rankings.
+        orders: Who of every two systems is ahead.
     """
 
     checks: tuple[Check, ...]

@@ -21,7 +21,7 @@ from harness.traffic.reactivity import find_case, react
 FOLDER: Final = "scenes"
 """In the folder of the certificate."""
 DECELERATION: Final = 6.0
-"""Of the ego that brakes, m/s²: hard, on a dry road; the default of `evaluate_traffic --reactivity`."""
+"""Deceleration of the ego that brakes, m/s²: hard, on a dry road; the default of `evaluate_traffic --reactivity`."""
 WEIGHTS: Final = "2025"
 """Year of the sim agents challenge whose weights count."""
 RATES: Final = {"collided": "simulated_collision_rate", "off_road": "simulated_offroad_rate"}

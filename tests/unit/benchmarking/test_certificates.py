@@ -16,7 +16,7 @@ from harness.benchmarking.certificates.data import (
     RankedSystem,
     RankingScores,
     ReactionHits,
-    RealismScores,
+    RealismNumbers,
     Setting,
     SystemScores,
 )
@@ -60,7 +60,7 @@ def a_certificate(**changes):
         "traffic": SMART,
         "setting": Setting("procedural", "test", "corrected", (0,), None, "2026-01-01T00:00:00+00:00", None, ()),
         "scenes": SCENES,
-        "realism": RealismScores("2025", 8, (scores("smart", 0.8), scores("log", 0.9), scores("idm-lane", 0.7))),
+        "realism": RealismNumbers("2025", 8, (scores("smart", 0.8), scores("log", 0.9), scores("idm-lane", 0.7))),
         "reaction": ReactionHits(
             6.0, tuple(ModelHits(name, tuple(number < n for number in range(20))) for name, n in hits.items())
         ),
@@ -138,7 +138,7 @@ def test_verdicts_by_their_thresholds():
         "ranking against idm-lane": "fails",
     }
     models = (scores("smart", 0.6), scores("log", 0.9), scores("idm-lane", 0.7))
-    assert verdicts(a_certificate(realism=RealismScores("2025", 8, models)))["realism"] == "fails"
+    assert verdicts(a_certificate(realism=RealismNumbers("2025", 8, models)))["realism"] == "fails"
     # A third of 15 in 20 scenes is 5; two are fewer, but with 20 scenes that may be chance.
     for hits, verdict in ((15, "fails"), (2, "undecided")):
         rows = (ModelHits("smart", tuple(number < hits for number in range(20))), *a_certificate().reaction.models[1:])
@@ -158,7 +158,7 @@ def test_few_scenes_decide_nothing():
     hits = tuple(replace(item, hits=item.hits[:9]) for item in few.reaction.models)
     few = a_certificate(
         scenes=SCENES[:9],
-        realism=RealismScores("2025", 8, models),
+        realism=RealismNumbers("2025", 8, models),
         reaction=ReactionHits(6.0, hits),
         ranking=replace(few.ranking, rows=rows),
     )
@@ -168,7 +168,7 @@ def test_few_scenes_decide_nothing():
 def test_lane_followers_are_compared_with_constant_velocity():
     made = a_certificate(
         traffic=TrafficIdentity("idm-lane"),
-        realism=RealismScores(
+        realism=RealismNumbers(
             "2025", 8, (scores("idm-lane", 0.7), scores("log", 0.9), scores("constant_velocity", 0.6))
         ),
         reaction=ReactionHits(6.0, a_certificate().reaction.models[1:]),
