@@ -20,6 +20,7 @@ from harness.metrics.longterm.flow import FLOW_FEATURES, flow_reference, window_
 from harness.metrics.longterm.retrieval import nearest_windows
 from harness.metrics.longterm.scores import behaviour_buckets, flow_realism, rmm_f1, stability
 from harness.metrics.longterm.trajectories import set_distances
+from harness.metrics.wosac.config import BERNOULLI_PSEUDOCOUNT, ESTIMATORS, HISTOGRAM_PSEUDOCOUNT
 from harness.traffic.longterm.config import EvaluateLongtermConfig
 from harness.traffic.longterm.scene import LongScene, WindowRecord
 from scenarios.scenario import Scenario
@@ -143,8 +144,9 @@ def score_long(run: LongRun, config: EvaluateLongtermConfig) -> dict[str, object
 
     Returns:
         Model → every metric of `SCENE_METRICS` and `RATES` (means over scenes), `rmm_f1` (the
-        paper's: of the means over scenes), `pooled_…` (the flow of all scenes together; `pooled_flow` in bins of one),
-        `rmm_f1_pooled` (of behaviour and `pooled_flow`), `intervals` (metric → [low, high]), `N`,
+        paper's: of the means over scenes), `pooled_…` (flow and behaviour of all scenes together, by the divergence
+        of distributions; `pooled_flow` in bins of one), `rmm_f1_pooled` (of `pooled_behaviour` and `pooled_flow`: the
+        log scores exactly 1), `intervals` (metric → [low, high]), `N`,
         `seconds` per scene, `windows` (by windows: flow, the flow against retrieved windows, behaviour, stability), and
         `scenes` (metric → one number per scene).
 
@@ -161,7 +163,8 @@ def score_long(run: LongRun, config: EvaluateLongtermConfig) -> dict[str, object
 def _model(run: LongRun, base: _Base, name: str, config: EvaluateLongtermConfig) -> dict[str, object]:
     per_scene: dict[str, list[float]] = {metric: [] for metric in (*SCENE_METRICS, *RATES)}
     by_window: dict[str, list[Floats]] = {"flow": [], "flow_by_retrieval": [], "behaviour": []}
-    pooled: list[dict[str, Counts]] = []
+    flows: list[dict[str, Counts]] = []
+    behaviours: list[dict[str, Counts]] = []
     for row, rollouts in enumerate(run.models[name]):
         parts = [_windows(record, base, row, run.judged[row], config) for record in rollouts]
         means = {metric: _mean([part[metric] for part in parts]) for metric in (*LONG_TERM_FEATURES, *FLOW_FEATURES)}
@@ -175,13 +178,11 @@ def _model(run: LongRun, base: _Base, name: str, config: EvaluateLongtermConfig)
             values.append(means[metric])
         for metric, windows in by_window.items():
             windows.append(np.mean([part[metric] for part in parts], 0))
-        histograms = [record.events.histograms() for record in rollouts]
-        pooled.append({metric: np.sum([part[metric].sum(0) for part in histograms], 0) for metric in FLOW_FEATURES})
+        flows.append(_summed([record.events.histograms() for record in rollouts]))
+        behaviours.append(_summed([_judged(record.counts, run.judged[row]) for record in rollouts]))
     scores = {metric: np.asarray(values) for metric, values in per_scene.items()}
     intervals = {metric: bootstrap_mean(values, config.seed) for metric, values in scores.items()}
-    counts = {metric: np.stack([part[metric] for part in pooled]) for metric in FLOW_FEATURES}
-    together = {metric: _together(count, base.reference[metric]) for metric, count in counts.items()}
-    together["flow"] = lambda picks: flow_realism(together["enter_by_ones"](picks), together["exit_by_ones"](picks))
+    together = _pooled(flows, behaviours, base)
     for metric, statistic in together.items():
         intervals[f"pooled_{metric}"] = _interval(statistic, len(run.scenes), config.seed)
     behaviour, flow = scores["behaviour"], scores["flow"]
@@ -189,7 +190,7 @@ def _model(run: LongRun, base: _Base, name: str, config: EvaluateLongtermConfig)
         lambda picks: rmm_f1(_nan_mean(behaviour[picks]), _nan_mean(flow[picks])), len(run.scenes), config.seed
     )
     intervals["rmm_f1_pooled"] = _interval(
-        lambda picks: rmm_f1(_nan_mean(behaviour[picks]), together["flow"](picks)), len(run.scenes), config.seed
+        lambda picks: rmm_f1(together["behaviour"](picks), together["flow"](picks)), len(run.scenes), config.seed
     )
     return {
         **{metric: interval.mean for metric, interval in intervals.items()},
@@ -247,12 +248,45 @@ def _nan_mean(values: Floats) -> Floats:
     return np.asarray(np.divide(total, known.sum(-1), out=np.full_like(total, np.nan), where=known.any(-1)))
 
 
-def _together(counts: Counts, reference: Floats) -> Statistic:
-    """Score of all picked scenes together, from counts [S, bins]; NaN where nothing was counted."""
+def _judged(counts: Mapping[str, Counts], windows: NDArray[np.bool_]) -> dict[str, Counts]:
+    """Counts of the windows that have a map."""
+    return {metric: count[windows] for metric, count in counts.items()}
+
+
+def _summed(rollouts: Sequence[Mapping[str, Counts]]) -> dict[str, Counts]:
+    """Counts [bins] of all windows, or half seconds, of all roll-outs of a scene."""
+    return {metric: np.sum([part[metric].sum(0) for part in rollouts], 0) for metric in rollouts[0]}
+
+
+def _pooled(
+    flows: Sequence[Mapping[str, Counts]], behaviours: Sequence[Mapping[str, Counts]], base: _Base
+) -> dict[str, Statistic]:
+    """How alike all scenes together are to all recordings together: each number by the divergence of distributions.
+
+    Of flow every score, and `flow` in bins of one; of behaviour the buckets. The recordings score 1.
+    """
+    found = {name: _together([part[name] for part in flows], base.reference[name]) for name in FLOW_FEATURES}
+    features = {}
+    for name in LONG_TERM_FEATURES:
+        smoothing = HISTOGRAM_PSEUDOCOUNT if ESTIMATORS[name] is not None else BERNOULLI_PSEUDOCOUNT
+        recorded = base.everything[name]
+        reference = masses(recorded, smoothing) if recorded.any() else np.full(recorded.shape, np.nan)
+        features[name] = _together([part[name] for part in behaviours], reference, smoothing)
+
+    def bucket(key: str) -> Statistic:
+        return lambda picks: behaviour_buckets({name: score(picks) for name, score in features.items()})[key]
+
+    found["flow"] = lambda picks: flow_realism(found["enter_by_ones"](picks), found["exit_by_ones"](picks))
+    return found | {key: bucket(key) for key in BUCKETS}
+
+
+def _together(scenes: Sequence[Counts], reference: Floats, smoothing: float = HISTOGRAM_PSEUDOCOUNT) -> Statistic:
+    """Score of all picked scenes together, from counts [bins] of each; NaN where nothing was counted."""
+    counts = np.stack(scenes)
 
     def score(picks: Picks) -> Floats:
         total = counts[picks].sum(1)
-        return np.where(total.any(-1), js_score(masses(total), reference), np.nan)
+        return np.where(total.any(-1), js_score(masses(total, smoothing), reference), np.nan)
 
     return score
 

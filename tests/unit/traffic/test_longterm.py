@@ -14,7 +14,7 @@ from harness.report.longterm_tables import longterm_report
 from harness.traffic.log_policies import ConstantVelocityTraffic
 from harness.traffic.longterm.comparison import compare_long
 from harness.traffic.longterm.config import EvaluateLongtermConfig
-from harness.traffic.longterm.evaluation import SCENE_METRICS, run_long, score_long
+from harness.traffic.longterm.evaluation import BUCKETS, SCENE_METRICS, run_long, score_long
 from harness.traffic.longterm.scene import LongScene
 from scenarios.export import write_folder
 from scenarios.scenario import Scenario
@@ -117,7 +117,10 @@ def test_scores_of_models():
         low, high = numbers["intervals"]["rmm_f1"]
         assert low <= numbers["rmm_f1"] <= high
     # The recording is the ceiling, exactly, where all of it is compared with itself.
-    assert all(log[f"pooled_{name}"] == 1.0 for name in FLOW_FEATURES)
+    assert all(log[f"pooled_{name}"] == 1.0 for name in (*FLOW_FEATURES, "flow"))
+    assert [log[f"pooled_{name}"] for name in BUCKETS] == pytest.approx([1.0] * 4)
+    assert log["rmm_f1_pooled"] == pytest.approx(1.0)
+    assert gone["pooled_behaviour"] < 1.0
     assert steady["pooled_enter_by_ones"] < 1.0
     assert steady["pooled_exit_by_ones"] == 1.0
     assert np.isnan(steady["pooled_enter_distance"])
