@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -72,8 +72,21 @@ class SceneTokens:
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file, all or nothing."""
-        data = save({item.name: np.ascontiguousarray(getattr(self, item.name)) for item in fields(self)})
-        write_bytes(path, data)
+        write_bytes(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that `save` writes."""
+        return save({item.name: np.ascontiguousarray(getattr(self, item.name)) for item in fields(self)})
+
+    def without_table(self) -> SceneTokens:
+        """The same with an empty table, which is most of a scene's size; `with_table` makes it again."""
+        return replace(self, table=np.full((1, self.table.shape[1]), -1, dtype=np.int32), grid=np.zeros(4))
+
+    def with_table(self, options: SceneOptions) -> SceneTokens:
+        """The same with the table of its pieces."""
+        pieces = Pieces(self.map_pose.astype(np.float64), self.map_token, self.map_kind, self.map_light)
+        table, grid = _grid_table(pieces, options)
+        return replace(self, table=table, grid=grid)
 
     @classmethod
     def load(cls, path: Path, vocabulary: Vocabulary) -> SceneTokens:

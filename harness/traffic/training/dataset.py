@@ -122,6 +122,10 @@ class TokenisedScenes:
         if not self.entries:
             raise RunError(f"none of the {len(source)} scenes can be trained on: {self.rejected[:3]}.")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is in memory: a worker reads the scenes that it needs."""
+        return {**self.__dict__, "_memory": {}}
+
     def _path(self, index: int, mirror: bool) -> Path:
         name = hashlib.sha256(self.source.ids[index].encode()).hexdigest()[:20]
         return self.folder / f"{name}{'-m' if mirror else ''}.safetensors"
