@@ -112,16 +112,16 @@ def trained(config: Train) -> dict[str, Any]:
             for part, file in (("train", config.train), ("val", config.val))
         )
         note(scenes=len(train), held_out=len(val), unpacked_s=time.monotonic() - began)
-        measure = replace(loop_of(max(config.updates, 1), config.seed, len(train)), workers=1)
+        measure = replace(loop_of(max(config.updates, 1), config.seed, train.per_epoch), workers=1)
         for size in dict.fromkeys(("nano", config.size)) if config.updates else ():
-            for stage in ("bc", "catk"):
-                result["rates"][f"{size} {stage}"] = rates(size, stage, train, options, measure)
+            for stage, scenes in (("bc", train), ("catk", train.of_those_there())):
+                result["rates"][f"{size} {stage}"] = rates(size, stage, scenes, options, measure)
                 note()
         torch.manual_seed(config.seed)
         model = SmartModel(SmartNetwork(SIZES[config.size], vocabulary), options)
         for stage, minutes in (("bc", config.cloning), ("catk", config.tuning)):
             known = result["rates"].get(f"{config.size} {stage}", {"scenes_per_s": 1.0})
-            epochs = max(1, int(60.0 * minutes * known["scenes_per_s"] / len(train)))
+            epochs = max(1, int(60.0 * minutes * known["scenes_per_s"] / train.per_epoch))
             loop = LoopConfig(
                 epochs=epochs,
                 batch=config.batch or BATCH.get(device.type, 8),
@@ -134,6 +134,8 @@ def trained(config: Train) -> dict[str, Any]:
             )
             part = Path(folder) / stage
             part.mkdir()
+            if stage == "catk":
+                train, val = train.of_those_there(), val.of_those_there()
             task = TrafficTask(loop, make_objective(stage, StageOptions()), model.network, options, train, val, part)
             model, rows = train_stage(task, {}, part=stage)
             model.save(config.out / f"{stage}.safetensors", half=True)

@@ -131,10 +131,14 @@ def measure_traffic_training(scenes: Sequence[Scenario], config: PerfConfig) -> 
     found: dict[str, float] = {}
     options = SceneOptions()
     with tempfile.TemporaryDirectory() as folder:
-        tokens = TokenisedScenes(LoadedScenes(scenes), Vocabulary.load(None), options, Path(folder), mirror=True)
-        loop = loop_of(config.traffic_updates, config.seed, len(tokens))
+        source, vocabulary = LoadedScenes(scenes), Vocabulary.load(None)
+        cloned, rolled = (
+            TokenisedScenes(source, vocabulary, options, Path(folder), mirror=True, simulated=flag)
+            for flag in (False, True)
+        )
+        loop = loop_of(config.traffic_updates, config.seed, cloned.per_epoch)
         for size in MEASURED:
-            for stage, name in (("bc", size), ("catk", f"{size}_catk")):
+            for stage, name, tokens in (("bc", size, cloned), ("catk", f"{size}_catk", rolled)):
                 measured = rates(size, stage, tokens, options, loop)
                 found |= {f"traffic_{name}_{key}": value for key, value in measured.items()}
     return found

@@ -134,7 +134,7 @@ class TrafficTask(Task[Made | Asked]):
         self.memory = objective.module if objective.module is None else objective.module.to(self.device)
         self.settings = settings_of(config, objective)
         self.optimiser = adamw(self.parameters(), self.settings.rate, config.weight_decay)
-        self.count = min(config.scenes_per_epoch or len(train), len(train))
+        self.count = min(config.scenes_per_epoch or train.per_epoch, train.per_epoch)
         self.updates = -(-self.count // config.batch) * objective.updates
 
     def __getstate__(self) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class TrafficTask(Task[Made | Asked]):
 
     def batches(self, epoch: int) -> Iterator[Made | Asked]:
         """Scenes in random order; every batch as often as the objective updates on it."""
-        order = seeded(self.config.seed, epoch).permutation(len(self.train_scenes))[: self.count]
+        order = self.train_scenes.order(seeded(self.config.seed, epoch), epoch)[: self.count]
         groups = self.train_scenes.batches(order, self.config.batch)
         if self.hands is not None:
             yield from (Asked(entries, (self.config.seed, epoch, k)) for k, entries in enumerate(groups))

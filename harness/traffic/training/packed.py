@@ -6,19 +6,22 @@ out, and made again by worker processes when the file is opened.
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import tarfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from harness.errors import RunError
 from harness.executors import WorkerSetup, run_jobs
 from harness.files import write_atomically
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.scene import SceneTokens
+from harness.traffic.tokens.stored import load_phases, phases_as_bytes, save_phases
 from harness.traffic.tokens.vocabulary import Vocabulary
-from harness.traffic.training.dataset import TokenisedScenes
+from harness.traffic.training.dataset import Entry, TokenisedScenes
+from harness.traffic.training.examples import simulated
 from scenarios.scenario import Scenario
 
 _HEAD: Final = "head.json"
@@ -37,9 +40,9 @@ def pack(scenes: TokenisedScenes, file: Path) -> None:
 
     def write(beside: Path) -> None:
         with tarfile.open(beside, "w:xz") as archive:
-            _add(archive, _HEAD, json.dumps({"scenes": len(scenes), "digest": scenes.digest()}).encode())
+            _add(archive, _HEAD, json.dumps({"entries": scenes.entries, "digest": scenes.digest()}).encode())
             for entry in range(len(scenes)):
-                _add(archive, f"{entry}.safetensors", scenes[entry].without_table().to_bytes())
+                _add(archive, f"{entry}.safetensors", phases_as_bytes([scenes[entry].without_table()]))
 
     write_atomically(file, write)
 
@@ -65,7 +68,8 @@ class Tables:
     def __call__(self, entry: int) -> None:
         """Complete a scene."""
         path = self._folder / f"{entry}.safetensors"
-        SceneTokens.load(path, self._vocabulary).with_table(self._options).save(path)
+        (scene,) = load_phases(path, self._vocabulary)
+        save_phases(path, [scene.with_table(self._options)])
 
 
 class UnpackedScenes(TokenisedScenes):
@@ -85,22 +89,23 @@ class UnpackedScenes(TokenisedScenes):
     def __init__(
         self, file: Path, vocabulary: Vocabulary, options: SceneOptions, folder: Path, workers: int | None = None
     ) -> None:
-        self.vocabulary, self.folder = vocabulary, folder
-        self._memory = {}
+        self.vocabulary, self.folder, self._simulated = vocabulary, folder, False
+        self._kept: dict[int, SceneTokens] = {}
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(file, "r:xz") as archive:
                 head = json.loads(_read(archive, _HEAD))
-                self._count, self._digest = int(head["scenes"]), str(head["digest"])
-                if not 0 < self._count < _MOST:
-                    raise ValueError(f"it has {self._count} scenes")
-                for entry in range(self._count):
+                self._digest = str(head["digest"])
+                self.entries = [Entry(int(scene), bool(flag), int(phase)) for scene, flag, phase in head["entries"]]
+                if not 0 < len(self) < _MOST:
+                    raise ValueError(f"it has {len(self)} scenes")
+                for entry in range(len(self)):
                     self._path_of(entry).write_bytes(_read(archive, f"{entry}.safetensors"))
         except (tarfile.TarError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
             raise RunError(f"{file} holds no packed scenes ({error}).") from error
         setup = WorkerSetup(f"{__name__}:Tables", {"folder": folder, "vocabulary": vocabulary, "options": options})
         executor = "serial" if workers == 0 else "process"
-        for result in run_jobs(range(self._count), setup, executor, workers or None):
+        for result in run_jobs(range(len(self)), setup, executor, workers or None):
             if result.error:
                 raise RunError(f"scene {result.job} of {file}: {result.error}")
 
@@ -111,15 +116,22 @@ class UnpackedScenes(TokenisedScenes):
         """That of the scenes when they were packed."""
         return self._digest
 
-    def __len__(self) -> int:
-        """Number of scenes."""
-        return self._count
+    def of_those_there(self) -> UnpackedScenes:
+        """The same for stages that roll out: with the agents alone that are there at the current step."""
+        again = copy.copy(self)
+        again._simulated, again._kept = True, {}
+        return again
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is in memory."""
+        return {**self.__dict__, "_kept": {}}
 
     def __getitem__(self, entry: int) -> SceneTokens:
         """Tokens of a scene."""
-        if entry not in self._memory:
-            self._memory[entry] = SceneTokens.load(self._path_of(entry), self.vocabulary)
-        return self._memory[entry]
+        if entry not in self._kept:
+            (scene,) = load_phases(self._path_of(entry), self.vocabulary)
+            self._kept[entry] = simulated(scene) if self._simulated else scene
+        return self._kept[entry]
 
     def scenario(self, entry: int) -> Scenario:
         """There is none.

@@ -21,7 +21,7 @@ from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.scene import tokenise_scene
 from harness.traffic.tokens.vocabulary import shipped
 from harness.traffic.training import hands, rewards
-from harness.traffic.training.config import LoopConfig, StageOptions
+from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.feed import ResidentScenes, SceneFeed, joined
 from harness.traffic.training.hands import Hand, Hands, helped, split
@@ -42,7 +42,8 @@ def recorded() -> LoadedScenes:
 
 
 def tokenised(folder, vocabulary=None, options=OPTIONS) -> TokenisedScenes:
-    return TokenisedScenes(recorded(), vocabulary or tiny_vocabulary(), options, folder)
+    once = ExampleOptions(phases=1)
+    return TokenisedScenes(recorded(), vocabulary or tiny_vocabulary(), options, folder, examples=once)
 
 
 def task_in(folder, stage="bc", **loop) -> TrafficTask:
