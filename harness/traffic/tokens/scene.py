@@ -71,7 +71,10 @@ class SceneTokens:
 
     def with_table(self, options: SceneOptions) -> SceneTokens:
         """The same with the table of its pieces."""
-        pieces = Pieces(self.map_pose.astype(np.float64), self.map_token, self.map_kind, self.map_light)
+        of_nothing = np.zeros_like(self.map_kind)
+        pieces = Pieces(
+            self.map_pose.astype(np.float64), self.map_token, self.map_kind, self.map_light, feature=of_nothing
+        )
         table, grid = _grid_table(pieces, options)
         return replace(self, table=table, grid=grid)
 

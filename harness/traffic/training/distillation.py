@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.caching import Lru
+from harness.fitting.task import Numbers
 from harness.traffic.model.batch import join_worlds
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.rollout import Rollout
@@ -136,7 +137,7 @@ class Distillation:
         nll = F.cross_entropy(scored.logits[learnt], token[learnt], reduction="none")
         kl = divergence(reference, scored.logits[~learnt])
         share = data.extra["learnt"].sum() / data.extra["decided"].sum().clamp(min=1)
-        numbers = {"changed": share, "nll": mean(nll).detach(), "kl": mean(kl).detach()}
+        numbers: Numbers = {"changed": share, "nll": mean(nll).detach(), "kl": mean(kl).detach()}
         return StageLoss(mean(torch.cat([nll, kl])), numbers)
 
     def validate(self, network: SmartNetwork, step: Step) -> float:

@@ -28,7 +28,7 @@ _TARGET: Final = "harness.traffic.training.hands:Hand"
 
 
 @runtime_checkable
-class Judged(Protocol):
+class JudgesRollouts(Protocol):
     """An objective that judges roll-outs, and may have that done by other processes."""
 
     def judges(self, count: int) -> AbstractContextManager[None]:
@@ -42,7 +42,7 @@ class Share(NamedTuple):
     Attributes:
         place: Which share of how many it is, also the row of its gradient.
         entries: Numbers of the scenes.
-        seed: Of everything random.
+        seed: Seed of everything random.
         held_out: Whether they are held out.
     """
 
@@ -189,7 +189,7 @@ def helped(task: TrafficTask) -> AbstractContextManager[object]:
     count = task.config.workers
     if count == 1:
         return contextlib.nullcontext()
-    if isinstance(task.objective, Judged):
+    if isinstance(task.objective, JudgesRollouts):
         return task.objective.judges(count)
     if task.device.type != "cpu":
         raise ConfigError(f"--loop.workers {count}: batches are shared by processors, not by GPUs; give 1.")

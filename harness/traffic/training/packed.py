@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import RunError
-from harness.executors import WorkerSetup, run_jobs
+from harness.executors import Executor, WorkerSetup, run_jobs
 from harness.files import write_atomically
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.scene import SceneTokens
@@ -104,7 +104,7 @@ class UnpackedScenes(TokenisedScenes):
         except (tarfile.TarError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
             raise RunError(f"{file} holds no packed scenes ({error}).") from error
         setup = WorkerSetup(f"{__name__}:Tables", {"folder": folder, "vocabulary": vocabulary, "options": options})
-        executor = "serial" if workers == 0 else "process"
+        executor: Executor = "serial" if workers == 0 else "process"
         for result in run_jobs(range(len(self)), setup, executor, workers or None):
             if result.error:
                 raise RunError(f"scene {result.job} of {file}: {result.error}")
