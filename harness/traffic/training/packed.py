@@ -20,7 +20,7 @@ from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.scene import SceneTokens
 from harness.traffic.tokens.stored import load_phases, phases_as_bytes, save_phases
 from harness.traffic.tokens.vocabulary import Vocabulary
-from harness.traffic.training.dataset import Entry, TokenisedScenes
+from harness.traffic.training.dataset import ExampleEntry, TokenisedScenes
 from harness.traffic.training.examples import simulated
 from scenarios.scenario import Scenario
 
@@ -96,7 +96,9 @@ class UnpackedScenes(TokenisedScenes):
             with tarfile.open(file, "r:xz") as archive:
                 head = json.loads(_read(archive, _HEAD))
                 self._digest = str(head["digest"])
-                self.entries = [Entry(int(scene), bool(flag), int(phase)) for scene, flag, phase in head["entries"]]
+                self.entries = [
+                    ExampleEntry(int(scene), bool(flag), int(phase)) for scene, flag, phase in head["entries"]
+                ]
                 if not 0 < len(self) < _MOST:
                     raise ValueError(f"it has {len(self)} scenes")
                 for entry in range(len(self)):
