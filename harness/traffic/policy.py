@@ -24,7 +24,7 @@ from harness.traffic.model.batch import AgentBatch, join_maps
 from harness.traffic.model.network import MapFeatures
 from harness.traffic.model.shielded import Shield
 from harness.traffic.model.simulator import SmartSimulator
-from harness.traffic.model.smart import to_frame
+from harness.traffic.model.smart import SHIPPED, to_frame
 from harness.traffic.road_sides import RoadSides
 from harness.traffic.rollouts import Interventions, simulated_agents
 from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
@@ -72,7 +72,11 @@ class SmartTraffic:
     Args:
         weights: File of `train_traffic`; None for the shipped model.
         device: Where it computes.
-        options: Options of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity, shield.
+        options: Options of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity, shield;
+            and how drivers drive: pace, gap, attention, spread, gap_spread (see `harness.traffic.conditions`).
+
+    Attributes:
+        path: File of the weights.
 
     Raises:
         WeightsError: The file cannot be used.
@@ -86,6 +90,7 @@ class SmartTraffic:
     def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
         if "choices" in options or "rule" in options:
             raise ConfigError("traffic 'smart': choices and rule compare whole roll-outs; an environment has only one.")
+        self.path = SHIPPED if weights is None else Path(weights)
         self.model = SmartSimulator(weights, device=device, **options).model
         if self.model.network.mixture is not None:
             raise ConfigError("traffic 'smart': these weights are of an ego policy (GMM head); give a token model.")
@@ -111,10 +116,12 @@ class SmartTraffic:
         self._movable = np.isin(scenario.kinds, (Kind.VEHICLE, Kind.PEDESTRIAN, Kind.CYCLIST))
         self._movable[[agent for agent in (scenario.ego, scenario.opponent) if agent is not None]] = False
         self._kinds = token_kinds(scenario.kinds)
-        self._generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        seed = int(rng.integers(2**63 - 1))
+        self._generator = torch.Generator().manual_seed(seed)
         self._map = self._encoded(scenario)
         self._shield = Shield(self._map.road) if self.model.shielded else None
-        self._rollout = self.model.start_encoded(self._map.encoded, self._nobody(scenario), 1)
+        pool = self.model.driver_pool(scenario, self._map.frame, seed)
+        self._rollout = self.model.start_encoded(self._map.encoded, self._nobody(scenario), 1, pool)
         agents = scenario.num_agents
         self._paths = np.zeros((agents, TOKEN_STEPS, 3))
         self._moved, self._gone = np.zeros(agents, bool), np.zeros(agents, bool)
