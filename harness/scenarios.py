@@ -42,6 +42,8 @@ def import_(config: ImportConfig, session: Session) -> int:
         strict=config.strict,
         not_in=config.not_in,
         join=config.join,
+        hold_out=config.hold_out,
+        hold_out_last=config.hold_out_last,
         watch=partial(session.track, description="importing"),
     )
     for line in grouped(left_out, "scenes"):
