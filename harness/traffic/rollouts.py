@@ -116,7 +116,7 @@ class PolicySimulator:
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
         """Roll out from step 10; see `SceneSimulator`."""
-        agents, scene = simulated_agents(scenario), _with_absent_ego(scenario)
+        agents, scene = simulated_agents(scenario), with_absent_ego(scenario)
         states = np.zeros((rollouts, len(agents), FUTURE_STEPS, POSE))
         for number in range(rollouts):
             states[number, ..., [0, 1, 3]] = self._roll(scene, agents, np.random.default_rng([seed, number]))
@@ -142,7 +142,7 @@ class PolicySimulator:
         return np.moveaxis(np.array(rows), -1, 0).swapaxes(1, 2)
 
 
-def _with_absent_ego(scenario: Scenario) -> Scenario:
+def with_absent_ego(scenario: Scenario) -> Scenario:
     """The scene with no opponent and one agent more, never there, as its ego: a policy moves all the others."""
 
     def again(values: NDArray[Any]) -> NDArray[Any]:

@@ -253,8 +253,10 @@ class SmartNetwork(nn.Module):
         x = self.embed(nodes.take(batch.token), motion, kinds, sizes, table)
         past = self.past_edges(nodes, pose)
         place = self.place_edges(pose, motion, batch.scene[nodes.world], maps.batch)
-        by_time = (part.transpose(1, 2).flatten(0, 1) for part in (batch.pose, batch.motion, batch.valid))
-        others = self.agent_edges(*by_time, nodes.row.flatten(0, 1))
+        pose_then, motion_then, valid_then = (
+            part.transpose(1, 2).flatten(0, 1) for part in (batch.pose, batch.motion, batch.valid)
+        )
+        others = self.agent_edges(pose_then, motion_then, valid_then, nodes.row.flatten(0, 1))
         for layer, keys in zip(self.decoder, maps.keys, strict=True):
             x = layer.past(x, gather(layer.past.keys(x), past.rows), past.mask, past.relation)
             x = layer.map(x, gather(keys, place.rows), place.mask, place.relation)

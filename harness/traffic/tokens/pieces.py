@@ -71,7 +71,7 @@ class Pieces(NamedTuple):
 
     def take(self, rows: NDArray[np.intp]) -> Pieces:
         """Some of the pieces."""
-        return Pieces(*(values[rows] for values in self))
+        return Pieces(self.pose[rows], self.token[rows], self.kind[rows], self.light[rows], self.feature[rows])
 
 
 def piece_kind(feature: MapFeature) -> PieceKind:
