@@ -110,8 +110,14 @@ class SmartModel:
         network = build_network(config, tensors, str(file))
         return cls(network.to(device), options, header.get("info"), sampling)
 
-    def save(self, path: str | os.PathLike[str], info: JsonDict | None = None) -> None:
-        """Write weights, vocabulary and configuration to a safetensors file, all or nothing."""
+    def save(self, path: str | os.PathLike[str], info: JsonDict | None = None, *, half: bool = False) -> None:
+        """Write weights, vocabulary and configuration to a safetensors file, all or nothing.
+
+        Args:
+            path: Where.
+            info: What to say of the making, instead of the model's own.
+            half: Whether weights are written in float16, for half the size; the vocabulary is not.
+        """
         header = {
             "architecture": ARCHITECTURE,
             "config": json.dumps(self.network.config.to_dict()),
@@ -119,6 +125,9 @@ class SmartModel:
             "info": json.dumps(info if info is not None else self.info),
         }
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        if half:
+            exact = {name for name, _ in self.network.named_buffers()}
+            tensors = {name: value if name in exact else value.half() for name, value in tensors.items()}
         data = save(tensors, header)
         write_bytes(Path(path), data)
 

@@ -186,6 +186,10 @@ class TokenisedScenes:
         if not self.entries:
             raise RunError(f"none of the {len(source)} scenes can be trained on: {self.rejected[:3]}.")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is in memory: a worker reads the scenes that it needs."""
+        return {**self.__dict__, "_memory": Lru(_KEPT)}
+
     def _file(self, index: int, mirror: bool) -> Path:
         return self.folder / f"{self._names[index]}{'-m' if mirror else ''}"
 
