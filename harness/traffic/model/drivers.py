@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.traffic.conditions import Conditions, LaneSpeeds, draw_desires, shift, vehicle_ahead
+from harness.traffic.model.batch import AgentBatch
 from harness.traffic.tokens.shapes import TOKEN_STEPS
 from harness.traffic.tokens.tokeniser import apply
 from scenarios.scenario import Scenario
-
-if TYPE_CHECKING:
-    from harness.traffic.model.rollout import Rollout
 
 _TOKEN: Final = TOKEN_STEPS * 0.1
 """Length of a token, s."""
@@ -69,22 +67,24 @@ class Motorists:
         self.sees = torch.as_tensor(seen, device=self._device)
         return self.sees
 
-    def prefer(self, rollout: Rollout, logits: Tensor, ends: Tensor) -> Tensor:
+    def prefer(self, now: AgentBatch, logits: Tensor, ends: Tensor) -> Tensor:
         """Logits [W, A, V] by what drivers desire, from the model's for motions that end at `ends` [W, A, V, 3].
+
+        `now` is where everybody is: a batch of one token.
 
         The mean speed of each driver's next motion is shifted by what `harness.traffic.conditions.shift` says, with the
         least change of the distribution that does so: by a preference that is proportional to speed (exponential
         tilting; Csiszár, Annals of Probability 3 (1975) 146). Only vehicles that are there are drivers.
         """
         world = self._pool.frame
-        pose = apply(world, rollout.pose.double().cpu().numpy())
-        speed = rollout.motion[..., 0].double().cpu().numpy() / _TOKEN
-        half, present = (part.cpu().numpy() for part in (rollout.sizes[..., :2].double() / 2, rollout.valid))
+        pose = apply(world, now.pose[:, :, 0].double().cpu().numpy())
+        speed = now.motion[:, :, 0, 0].double().cpu().numpy() / _TOKEN
+        half, present = (part.cpu().numpy() for part in (now.sizes[..., :2].double() / 2, now.valid[:, :, 0]))
         ahead = vehicle_ahead(pose, speed, half, present)
         # Whom it does not see, it does not follow.
         ahead = ahead._replace(gap=np.where(self.sees.cpu().numpy(), ahead.gap, np.inf))
         change = shift(speed, self._pool.speeds.at(pose), ahead, self.desires)
-        change = np.where(present & (rollout.kinds.cpu().numpy() == 0), change, 0.0)
+        change = np.where(present & (now.kinds.cpu().numpy() == 0), change, 0.0)
         wanted = torch.as_tensor(change * _TOKEN, dtype=logits.dtype, device=logits.device)
         return prefer_speed(logits, ends[..., 0] / _TOKEN, wanted)
 

@@ -260,7 +260,7 @@ class SmartModel:
         mixture = rollout.mixture()
         means, logits, temperature = mixture.poses(), mixture.logits, self.sampling.temperature
         if rollout.drivers is not None:
-            logits = rollout.drivers.prefer(rollout, logits, means)
+            logits = rollout.drivers.prefer(rollout.batch(), logits, means)
         wanted = top_k(logits, self.sampling.k)
         share = torch.arange(1, TOKEN_STEPS + 1, device=wanted.device) / TOKEN_STEPS
         if shield is None:
@@ -293,7 +293,7 @@ def choose(
     `Shield.choose`.
     """
     if rollout.drivers is not None:
-        logits = rollout.drivers.prefer(rollout, logits, rollout.network.motions[rollout.kinds, :, -1])
+        logits = rollout.drivers.prefer(rollout.batch(), logits, rollout.network.motions[rollout.kinds, :, -1])
     if sampling.method == "warm_k":
         wanted = warm_k(logits, rollout.continuity(), sampling.k, sampling.continuity)
     else:
