@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.engine.ego import EgoVehicle
-from harness.engine.scene import Scene
+from harness.engine.scene import IS_VEHICLE, Scene
 from harness.engine.traffic import TrafficManager
 from harness.fast import fleet as columns
 from harness.fast import traffic as others
@@ -53,6 +53,11 @@ class RouteSensors:
         """Observation [SIZE] after absolute step `step`; to be asked for once a step."""
         assert self._scene is not None, "an episode has begun"
         packed, fleet = self._prepare(self._scene)
+        if self._scene.reserve:
+            # Who is in a slot changes from step to step.
+            agents = traffic.present.agents
+            packed.sizes[self._rows[agents]] = traffic.sizes[agents]
+            packed.vehicle[self._rows[agents]] = IS_VEHICLE[traffic.present.body]
         drive, progress = fleet.drive[0], ego.navigation
         if not self._begun:
             fleet.past[0, :, columns.PAST_STEP], self._begun = -1.0, True

@@ -40,6 +40,11 @@ def make_traffic(spec: str) -> TrafficPolicy:
     return made
 
 
+def make_background(spec: str) -> TrafficPolicy | None:
+    """As `make_traffic`; None for the log, which an engine follows by itself."""
+    return None if spec == "log" else make_traffic(spec)
+
+
 def make_simulator(spec: str, *, parity: bool = False) -> SceneSimulator:
     """Build what simulates whole scenes.
 
