@@ -156,7 +156,7 @@ def _lane_way(
 
 
 def first_red(line: Floats, stops: Floats, after: float = 0.0) -> float:
-    """Distance along a line [N, 2] to the first of the stop points [L, 2] on it beyond `after`, m; `FREE` if none is."""
+    """Distance along a line [N, 2] to the first of the stop points [L, 2] on it beyond `after`, m; `FREE` without."""
     if not len(stops):
         return FREE
     where, side, _ = project_to_polyline(stops, line)

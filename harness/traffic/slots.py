@@ -76,13 +76,13 @@ class Slots:
             slot, size = int(who.slot), np.asarray(who.size, np.float64)
             if not self.first <= slot < len(here) or here[slot] or not present[slot] or named.count(slot) > 1:
                 raise ConformanceError(
-                    f"step {step}: agent {slot} cannot enter. Expected a slot ({self.first} … {len(here) - 1}) that was "
-                    "empty in the last step, named once, and valid in the states returned with it."
+                    f"step {step}: agent {slot} cannot enter. Expected a slot ({self.first} … {len(here) - 1}) that "
+                    "was empty in the last step, named once, and valid in the states returned with it."
                 )
             if who.kind not in ENTERING or size.shape != (3,) or not (np.isfinite(size).all() and (size > 0).all()):
                 raise ConformanceError(
-                    f"step {step}: who enters slot {slot} is {who.kind!r} of {who.size}; expected a vehicle, pedestrian "
-                    "or cyclist with positive length, width and height in metres."
+                    f"step {step}: who enters slot {slot} is {who.kind!r} of {who.size}; expected a vehicle, "
+                    "pedestrian or cyclist with positive length, width and height in metres."
                 )
             length, width, height = size.tolist()
             self.kinds[slot], self.sizes[slot] = who.kind, (length, width)
