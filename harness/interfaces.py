@@ -175,7 +175,7 @@ class EgoView:
         dt: Seconds per step.
         ego: [STATE].
         ego_size: Length and width, m.
-        route: [N, 2] polyline of the logged ego path, m.
+        route: [N, 2] polyline of the logged ego path, and of the way beyond it where it goes on, m.
         agents: [M, STATE] every other present agent.
         agent_sizes: [M, 2] length and width, m.
         speed_limit: m/s, where known.
@@ -346,6 +346,8 @@ class Episode:
         engine_force, brake_force: Forces of the ego's car, N per wheel at action 1 and -1, or NaN.
         error: Why the episode failed (then the other numbers are meaningless), or empty.
         newcomers: Who entered, in this order: the last rows of `agents`, one each, beside the scene's own.
+        route: [N, 2] the ego's route where it went on beyond the log, m; else None.
+        end_of_map: Whether the episode ended because that route did.
     """
 
     scenario_id: str
@@ -374,6 +376,8 @@ class Episode:
     brake_force: float = float("nan")
     error: str = ""
     newcomers: tuple[Newcomer, ...] = ()
+    route: Floats | None = None
+    end_of_map: bool = False
 
     @property
     def crashed(self) -> bool:

@@ -22,7 +22,7 @@ from harness.engine.headless import ensure_free, start_engine, stock_config
 from harness.engine.lines import LINE_FLAGS
 from harness.engine.recording import Recorder, Recording
 from harness.engine.requests import RequestReader, check_request
-from harness.engine.scene import Scene, parse_scene
+from harness.engine.scene import Scene, parse_scene, with_long_route
 from harness.engine.sensing import make_sensors
 from harness.engine.settling import Settler
 from harness.engine.traffic import TrafficManager
@@ -53,6 +53,10 @@ class GauntletEnv(ScenarioEnv):
 
     Actions: [steering, throttle/brake] in [-1, 1], left and accelerate positive. Observations: see `Sensors`.
     One environment step is 0.1 s.
+
+    Where agents enter and leave (`SpawningTraffic`) and the horizon is beyond the log, the ego's route goes on along
+    the lanes: it then never arrives, and where the map ends the episode is truncated with `end_of_map` in its info. A
+    replayed ego stands where its log ends.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
@@ -141,12 +145,14 @@ class GauntletEnv(ScenarioEnv):
         self._ego_box = self.options.ego_box_in(scene.scenario, replay=replay)
         self._first = self._step = request.start
         self._episode_reward = 0.0
-        ego = self._place_ego(scene)
         whole = self.options.horizon_in(scene.scenario)
         self._horizon = whole if request.until is None else min(whole, request.until)
+        seed = int(self._rng.integers(2**31))
+        if scene.reserve and self._horizon >= scene.steps:
+            scene = self._scene = with_long_route(scene, self._horizon, np.random.default_rng([seed, 1]))
+        ego = self._place_ego(scene)
         rows = max(scene.steps, self._horizon + 1)
         self._recorder.begin(rows, ego.forces, self._first)
-        seed = int(self._rng.integers(2**31))
         self._traffic.reset(
             scene, ego, plan, replay=replay, ego_box=self._ego_box, seed=seed, first=self._first, steps=rows - 1
         )
@@ -234,8 +240,8 @@ class GauntletEnv(ScenarioEnv):
         verdict = rewards.judge(ego, self.options, self._rewards, (self._horizon - self._step) * DT)
         self._episode_reward += verdict.reward
         info = {**verdict.info, **self._facts(ego)}
-        truncated = self._step >= self._horizon
-        info["max_step"] = truncated
+        info["max_step"] = self._step >= self._horizon
+        truncated = bool(info["max_step"] or info["end_of_map"])
         observation = self._sensors.observe(ego, self._traffic, self._step)
         return observation, verdict.reward, verdict.terminated, truncated, info
 
@@ -338,7 +344,8 @@ class GauntletEnv(ScenarioEnv):
         logged = np.concatenate([scenario.position[..., :2], scenario.heading[..., None], scenario.velocity], axis=-1)
         present, off_log, newcomers = traffic.recorded()
         record = self._recorder.finish(scenario.id, scenario.ego, scenario.opponent, logged, present, off_log)
-        return replace(record, newcomers=newcomers)
+        route = scene.route.points + scene.origin if scene.route.goes_on else None
+        return replace(record, newcomers=newcomers, route=route)
 
     def render(self, *args: object, **kwargs: Any) -> NDArray[np.uint8]:  # type: ignore[override]
         """The present moment from above, RGB [H, W, 3] uint8; needs no 3D assets."""

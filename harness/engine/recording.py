@@ -30,6 +30,7 @@ class Recording:
         engine_force, brake_force: Forces of the ego's car, N per wheel at action 1 and -1.
         start: Step at which the episode began.
         newcomers: Who entered: the last of the A agents.
+        route: [N, 2] the ego's route where it goes on beyond the log, m; else None.
     """
 
     scenario_id: str
@@ -45,6 +46,7 @@ class Recording:
     brake_force: float = float("nan")
     start: int = 0
     newcomers: tuple[Newcomer, ...] = ()
+    route: Floats | None = None
 
     @staticmethod
     def first(flags: Bools) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.engine.lines import LineWorld
 from harness.engine.route import Route
+from harness.episodes.long_routes import MARGIN, TOP_SPEED, beyond_the_log
 from harness.errors import ScenarioError
 from scenarios.scenario import DT, Kind, Scenario
 
@@ -182,6 +183,18 @@ def parse_scene(scenario: Scenario, *, static_vehicles: bool, reserve: int = 0) 
         tilt=base[body],
         reserve=reserve,
     )
+
+
+def with_long_route(scene: Scene, horizon: int, rng: np.random.Generator) -> Scene:
+    """The scene for an episode of `horizon` steps beyond the log: the ego's route goes on along lanes that `rng` draws.
+
+    Everything else is shared with the scene, whose bodies it lives by.
+    """
+    metres = (horizon - scene.steps + 1) * DT * TOP_SPEED + MARGIN
+    beyond = beyond_the_log(scene.scenario, metres, rng) - scene.origin
+    ego, scenario = scene.scenario.ego, scene.scenario
+    logged = source_precision(scenario.position[ego, scenario.valid[ego], :2]) - scene.origin
+    return replace(scene, route=Route(logged, beyond))
 
 
 def source_precision(values: Floats) -> NDArray[np.floating]:

@@ -161,3 +161,27 @@ def test_traffic_that_comes_and_goes_lasts_longer_than_the_log():
     left = [row for row in range(2, len(late)) if first.agents_valid[row].any() and not late[row].any()]
     assert left, "nobody has left"
     assert all(first.agents[row, np.flatnonzero(first.agents_valid[row])[-1], 0] > 280 for row in left)
+
+
+@pytest.mark.parametrize("observation", ["cat", "route"])
+def test_the_route_goes_on_until_the_map_ends(observation):
+    source = ListSource([lasting(straight_road(with_opponent=False, ego_speed=14.0), 60)])
+    options = EngineConfig(traffic="idm-flow?inflow=0", horizon=400, observation=observation)
+    env = GauntletEnv(source, options)
+    try:
+        env.reset(seed=1, options={"scenario": 0})
+        ends, infos = [], []
+        while not (ends and ends[-1][1]):
+            *_, terminated, truncated, info = env.step(np.array([0.0, 0.05]))
+            ends.append((terminated, truncated))
+            infos.append(info)
+        record = env.recording()
+    finally:
+        env.close()
+    assert not any(terminated for terminated, _ in ends)
+    assert infos[-1]["end_of_map"]
+    assert not infos[-1]["max_step"]
+    assert record.ego.states[record.steps, 0] == pytest.approx(295.0, abs=3.0)
+    assert record.route[-1] == pytest.approx((300.0, 0.0), abs=1e-3)
+    # Metres, not an arrival, are what the last steps bring.
+    assert infos[-1]["route_completion"] > 3
