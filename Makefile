@@ -29,8 +29,8 @@ test: $(STAMP)   ## Lint, check types, run the default suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	# One thread each: more of them only wait for one another.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	# One thread each: more of them only wait for one another. In the order of the files, in which short ones come last.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)  ## Everything, slow tests included (real scenes: set GAUNTLET_WOMD to a folder of WOMD scenes)
 	$(BIN)/python -m pytest -m ''

@@ -160,6 +160,17 @@ RATE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
 )
 """Map compliance as plain rates."""
 
+
+def _share(key: str, title: str, about: str) -> ScoreColumn:
+    return ScoreColumn(key, title, "mean", about, group="Shield", factor=100.0, digits=2, unit="%")
+
+
+SHIELD_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
+    _share("shield_changed", "changed", "decisions of the traffic that its shield changed"),
+    _share("shield_no_way_out", "no way out", "decisions of the traffic for which its shield found no good candidate"),
+)
+"""What the shield of learned traffic did."""
+
 COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     *SAGE_COLUMNS,
     *SUCCESS_COLUMNS,
@@ -167,6 +178,7 @@ COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     *ENCOUNTER_COLUMNS,
     *VERDICT_COLUMNS,
     *DRIVE_COLUMNS,
+    *SHIELD_COLUMNS,
 )
 """Every column, as in JSON and CSV."""
 
@@ -176,5 +188,6 @@ TABLES: Final[tuple[tuple[str, tuple[ScoreColumn, ...]], ...]] = (
     ("encounter", ENCOUNTER_COLUMNS),
     ("contacts: avoidable, preventable, whose fault", VERDICT_COLUMNS),
     ("system under test", DRIVE_COLUMNS),
+    ("shield of the traffic", SHIELD_COLUMNS),
 )
 """What is printed for every system under test: a title and its columns."""

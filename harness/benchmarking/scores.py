@@ -26,6 +26,7 @@ from harness.metrics.distribution import kinematic_samples
 from harness.metrics.encounter import impact, minimum_distance, time_to_collision
 from harness.metrics.realism import behavioural_penalty, kinematic_penalty
 from harness.metrics.verdicts import judge_contact
+from harness.traffic.rollouts import Interventions
 from scenarios.map_index import MapIndex
 from scenarios.scenario import CURRENT_STEP, Scenario
 
@@ -123,6 +124,16 @@ def score(case: Case) -> dict[str, Score]:
         numbers |= {**_success(case), **_quality(case), **_encounter(case)}
     numbers |= _verdict(case)
     return {key: _plain(value) for key, value in numbers.items()}
+
+
+def shield_scores(done: Interventions | None) -> dict[str, Score]:
+    """Shares of the decisions of an episode's traffic that its shield changed; nothing without a shield."""
+    if done is None or not done.decisions:
+        return {}
+    return {
+        "shield_changed": done.changed / done.decisions,
+        "shield_no_way_out": done.no_way_out / done.decisions,
+    }
 
 
 def profiles(case: Case) -> dict[str, NDArray[np.generic]]:

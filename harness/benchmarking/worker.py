@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from harness.attacks.attackers import Attacker
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import Unit, episode_seed
-from harness.benchmarking.scores import Case, profiles, score
+from harness.benchmarking.scores import Case, profiles, score, shield_scores
 from harness.engine.config import EngineConfig, ObservationName
 from harness.episodes.policies import load_policy
 from harness.episodes.protocol import protocol_of
@@ -154,7 +154,7 @@ class BenchmarkWorker:
             protocol=self._protocol,
             reactive_traffic=self._config.traffic != "log",
         )
-        numbers: dict[str, Score] = score(case)
+        numbers: dict[str, Score] = score(case) | shield_scores(self._environment(policy).interventions)
         timings: dict[str, Score] = {
             "seconds_episode": seconds,
             "seconds_planning": played.attack.seconds,

@@ -30,6 +30,7 @@ from harness.errors import ConfigError, EngineError, PolicyError
 from harness.geometry import boxes_overlap
 from harness.interfaces import EgoView, TrafficPolicy
 from harness.traffic.make import make_background
+from harness.traffic.rollouts import Interventions
 from harness.traffic.slots import reserve_of
 from scenarios.scenario import DT, Scenario, ScenarioSource
 
@@ -293,7 +294,9 @@ class GauntletEnv(ScenarioEnv):
         planned = traffic.planned_state()
         if planned is not None:
             recorder.note_plan(row, *planned)
+        done = traffic.interventions
         return {
+            **({f"shield_{name}": count for name, count in done._asdict().items()} if done is not None else {}),
             "crash_contact": bool(ego.crash_vehicle),
             "crash_geometry": hit,
             "crash_opponent": hit_opponent,
@@ -336,6 +339,11 @@ class GauntletEnv(ScenarioEnv):
             agent_sizes=self._traffic.sizes[present.agents],
             futures=self._traffic.futures(self._step) if futures else None,
         )
+
+    @property
+    def interventions(self) -> Interventions | None:
+        """What the shield of learned traffic has done so far in the episode; None without one."""
+        return self._traffic.interventions
 
     def recording(self) -> Recording:
         """The episode so far (or the finished one, until the next reset)."""

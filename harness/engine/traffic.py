@@ -20,6 +20,7 @@ from harness.engine.takeover import Takeover
 from harness.errors import EngineError, foreign
 from harness.geometry import box_separation, wrap_angle
 from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, Newcomer, SpawningTraffic, TrafficPolicy
+from harness.traffic.rollouts import Interventions
 from harness.traffic.slots import Slots
 from scenarios.scenario import Kind
 
@@ -65,6 +66,12 @@ class TrafficManager:
         self.present = Present(*(np.zeros(shape) for shape in ((0,), (0, 2), (0,), (0, 2), (0,), (0,))))  # type: ignore[arg-type]
         self.spawn_blocked = 0
         self._takeover: Takeover | None = None
+
+    @property
+    def interventions(self) -> Interventions | None:
+        """What a shield of the traffic policy has done so far in the episode; None without one."""
+        done: Interventions | None = getattr(self._policy, "interventions", None)
+        return done
 
     def reset(
         self,

@@ -23,19 +23,29 @@ def scenes():
     ]
 
 
+# Whose plans do not depend on the intensity, as their classes say.
+UNDIALLED = {"none", "rule", "cat", "seal", "king", "adv_traj_opt"}
+# Every candidate of a roll-out is made alike; the number that is usual is drawn in scenes of any length, below.
+FEW = {"sage_smart": {"candidates": 6}}
+
+
 @pytest.mark.parametrize("name", registry.names("adversary"))
 def test_registered_adversary(name):
-    check_adversary(registry.make("adversary", name), scenes())
+    made = registry.make("adversary", name, **FEW.get(name, {}))
+    check_adversary(made, scenes(), intensities=(1.0,) if name in UNDIALLED else (0.0, 0.5, 1.0))
 
 
 @pytest.mark.parametrize("steps", [21, 111])
 @pytest.mark.parametrize("name", registry.names("adversary"))
 def test_scenes_of_any_length_can_be_attacked(name, steps):
-    scene = lasting(crossing(), steps)
-    plan = registry.make("adversary", name).plan(attack_context(scene, np.random.default_rng(0)))
+    scene, made = lasting(crossing(), steps), registry.make("adversary", name)
+    plan = made.plan(attack_context(scene, np.random.default_rng(0)))
     if plan is None:
         assert name == "none"
         return
+    if name in UNDIALLED:
+        other = made.plan(attack_context(scene, np.random.default_rng(0), intensity=0.0))
+        assert np.array_equal(other.states, plan.states), "its class says that it has no dial"
     assert plan.states.shape == (steps, 5)
     last = np.flatnonzero(plan.valid)[-1]
     # What plans by a motion model plans 8 s at most.

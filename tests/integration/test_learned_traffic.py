@@ -59,3 +59,19 @@ def test_an_attack_drives_the_opponent_and_the_model_sees_it(env):
     rollout = env._traffic._policy._rollout
     # At step 25 the opponent has moved 2 m in its last half second; its log says 5 m.
     assert rollout.motion[0, 1, 0] == pytest.approx(2.0, abs=0.05)
+
+
+def test_what_a_shield_does_is_told(env, monkeypatch):
+    policy = env._traffic._policy
+    env.reset(seed=0, options={"scenario": 0, "ego": "policy"})
+    assert env.interventions is None
+    assert not any(name.startswith("shield_") for name in env.step(np.zeros(2))[-1])
+    monkeypatch.setattr(policy.model, "shielded", True)
+    policy._maps.clear()
+    play(env)
+    info = env.step(np.zeros(2))[-1]
+    done = policy.interventions
+    assert env.interventions == done
+    assert (info["shield_decisions"], info["shield_changed"]) == (done.decisions, done.changed)
+    assert done.decisions >= 6  # every half second from step 10 to 40, one or two agents
+    policy._maps.clear()

@@ -15,7 +15,7 @@ from harness.metrics.wosac.interaction import nearest_distance, time_to_collisio
 from harness.metrics.wosac.kinematics import central_and, kinematics, speeds
 from harness.metrics.wosac.lights import RedLights
 from harness.metrics.wosac.logged import STEP, read_log, to_local
-from harness.metrics.wosac.road_edges import RoadEdges
+from harness.metrics.wosac.road_edges import RoadEdges, distance_off_road
 from scenarios.map_index import has_road_edges
 from scenarios.scenario import CURRENT_STEP, Scenario
 
@@ -201,19 +201,9 @@ class SceneFeatures:
 
     def _edge_distance(self, poses: Tensor) -> Tensor:
         """Signed distance [R, E, S] of the corner that is farthest off the road, m; NaN without road edges."""
-        size = self.logged.sizes[self.logged.evaluated]
-        half = (size / 2)[:, None]
-        cos, sin = poses[..., 3].cos(), poses[..., 3].sin()
-        ahead = torch.stack([cos, sin], -1) * half[..., :1]
-        left = torch.stack([-sin, cos], -1) * half[..., 1:2]
-        centre = poses[..., :2]
-        corners = torch.stack(
-            [centre + ahead + left, centre - ahead + left, centre - ahead - left, centre + ahead - left], -2
-        )
         if not self.has_edges:
             return torch.full(poses.shape[:-1], torch.nan, dtype=poses.dtype, device=poses.device)
-        bottom = (poses[..., 2] - half[..., 2])[..., None, None].expand(*corners.shape[:-1], 1)
-        return self._edges.signed_distance(torch.cat([corners, bottom], -1)).amax(-1)
+        return distance_off_road(self._edges, poses, self.logged.sizes[self.logged.evaluated])
 
     def _red_light(self, own: Tensor, own_valid: Tensor) -> Tensor:
         if not self._lights.count:

@@ -156,6 +156,29 @@ class RoadEdges:
         self._candidates = torch.cat([self._candidates, *members])
 
 
+def distance_off_road(edges: RoadEdges, poses: Tensor, sizes: Tensor) -> Tensor:
+    """Signed distance to the road edge of the corner of a box that is farthest off the road, m; positive: off it.
+
+    Args:
+        edges: The road's.
+        poses: [..., E, S, 4] x, y, z (m), heading (rad).
+        sizes: [E, 3] length, width, height, m.
+
+    Returns:
+        [..., E, S].
+    """
+    half = (sizes / 2)[:, None]
+    cos, sin = poses[..., 3].cos(), poses[..., 3].sin()
+    ahead = torch.stack([cos, sin], -1) * half[..., :1]
+    left = torch.stack([-sin, cos], -1) * half[..., 1:2]
+    centre = poses[..., :2]
+    corners = torch.stack(
+        [centre + ahead + left, centre - ahead + left, centre - ahead - left, centre + ahead - left], -2
+    )
+    bottom = (poses[..., 2] - half[..., 2])[..., None, None].expand(*corners.shape[:-1], 1)
+    return edges.signed_distance(torch.cat([corners, bottom], -1)).amax(-1)
+
+
 def _cross(one: Tensor, two: Tensor) -> Tensor:
     return one[..., 0] * two[..., 1] - one[..., 1] * two[..., 0]
 

@@ -114,6 +114,10 @@ class AgentBatch:
         """Every world `times` times, one after another."""
         return AgentBatch(*(getattr(self, f.name).repeat_interleave(times, 0) for f in fields(self)))
 
+    def worlds(self, rows: slice) -> AgentBatch:
+        """Only some worlds."""
+        return AgentBatch(*(getattr(self, f.name)[rows] for f in fields(self)))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LogBatch:
@@ -168,3 +172,8 @@ def join_agents(scenes: Sequence[SceneTokens]) -> tuple[AgentBatch, LogBatch]:
         trained=_padded([s.trained for s in scenes], agents),
     )
     return batch, log
+
+
+def join_worlds(parts: Sequence[AgentBatch]) -> AgentBatch:
+    """Worlds of several batches of the same scenes, one after another; as many agents and tokens in each."""
+    return AgentBatch(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(AgentBatch)))

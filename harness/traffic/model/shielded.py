@@ -38,6 +38,7 @@ class Shield:
         temperature: float,
         generator: torch.Generator,
         decides: Tensor | None = None,
+        motions: Tensor | None = None,
     ) -> Tensor:
         """Tokens [W, A]: those that would be drawn without a shield, wherever nothing speaks against them.
 
@@ -51,6 +52,11 @@ class Shield:
             temperature: See `draw`.
             generator: Source of randomness; the same noise as without a shield.
             decides: [W, A] whose tokens count; by default everybody's who is present.
+            motions: [W, A, n·V, TOKEN_STEPS, 3] what may be done instead of tokens, in each agent's frame: n lists of
+                V. The later lists come after all of the earlier ones, in the same order.
+
+        Returns:
+            [W, A] numbers of tokens, or of motions.
         """
         liked = perturbed(wanted, temperature, generator)
         left_out = liked == -torch.inf
@@ -66,7 +72,12 @@ class Shield:
             decides=rollout.valid if decides is None else decides,
             drives=rollout.kinds == 0,
         )
-        motions = rollout.network.motions[rollout.kinds[..., None], order, 1:]
+        if motions is None:
+            motions = rollout.network.motions[rollout.kinds[..., None], order, 1:]
+        else:
+            size = logits.shape[-1]
+            order = torch.cat([order + size * number for number in range(motions.shape[2] // size)], -1)
+            motions = motions.gather(2, order[..., None, None].expand(*order.shape, *motions.shape[-2:]))
         choice, done = choose_safely(crowd, motions, self.road, self.config)
         self.interventions = self.interventions.plus(done)
         return order.gather(-1, choice[..., None])[..., 0]

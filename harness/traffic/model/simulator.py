@@ -22,13 +22,13 @@ class SmartSimulator:
         device: Where it computes.
         top_k: See `k` of `Sampling`.
         rule: Which of `choices` roll-outs is kept: `likelihood` or `overlaps` (see `harness.traffic.model.rules`).
-        shield: Whether tokens that lead into others or off the road are taken out before one is drawn; see
-            `harness.traffic.shield`.
+        shield: Whether tokens (or components of a mixture) that lead into others or off the road are taken out before
+            one is drawn; see `harness.traffic.shield`.
         sampling: Other fields of `Sampling`: method, temperature, continuity, choices.
 
     Raises:
         WeightsError: The file cannot be used.
-        ConfigError: Unknown or bad sampling options, or Warm-K or a shield with weights whose head makes no tokens.
+        ConfigError: Unknown or bad sampling options, or Warm-K with weights whose head makes no tokens.
     """
 
     name = "smart"
@@ -53,11 +53,10 @@ class SmartSimulator:
             )
         self.model = SmartModel.load(weights, sampling=Sampling(**sampling), device=device)
         self.model.rule, self.model.shielded = RULES[rule], shield
-        if self.model.network.mixture is not None and (shield or self.model.sampling.method != "top_k"):
-            what = "shield=true" if shield else f"method={self.model.sampling.method}"
+        if self.model.network.mixture is not None and self.model.sampling.method != "top_k":
             raise ConfigError(
-                f"smart: {what} chooses among tokens, and these weights are of an ego policy (GMM head); give "
-                "method=top_k and no shield."
+                f"smart: method={self.model.sampling.method} chooses among tokens, and these weights are of an ego "
+                "policy (GMM head); give method=top_k."
             )
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:

@@ -36,6 +36,9 @@ SHIPPED: Final = Path(__file__).parent / "weights" / "smart_nano.safetensors"
 """Nano weights trained on procedural scenes, part of the package."""
 _SCENE_LIMITS: Final = {"map_limit": 100_000.0, "lanes": 256.0, "edges": 256.0, "around": 256.0}
 """Largest options of a stranger's file: each is the width or the length of a table of every scene."""
+_BRAKING_WAYS: Final = (0.425, 0.85)
+"""What braking takes off the way of half a second, m: at 3.4 m/s² (the shield's) and at twice that, hard on a dry road.
+"""
 _WORLDS: Final = 1024
 """Agents times roll-outs that are decided at once, to bound memory."""
 
@@ -209,7 +212,7 @@ class SmartModel:
         decisions = -(-steps // TOKEN_STEPS)
         for _ in range(decisions):
             if self.network.mixture is not None:
-                motion, path, score = self._mixture_motion(rollout, generator)
+                motion, path, score = self._mixture_motion(rollout, generator, shield)
                 states.append(path)
                 likelihood += score.mean(-1)
                 rollout.observe(compose(rollout.pose, motion), rollout.valid)
@@ -221,17 +224,34 @@ class SmartModel:
             rollout.advance(token)
         return torch.cat(states, 2)[:, :, :steps], likelihood / decisions
 
-    def _mixture_motion(self, rollout: Rollout, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """A sampled component's mean (CAT-K §10.3), the path to it and its log-probability.
+    def _mixture_motion(
+        self, rollout: Rollout, generator: torch.Generator, shield: Shield | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A sampled component's mean (CAT-K §10.3), the path to it and the component's log-probability.
 
-        The path is straight in time, in the agent's frame.
+        The path is straight in time, in the agent's frame. Behind a shield the candidates are the means of all
+        components, then the same ways braking: a mixture has no vocabulary to fall back on.
         """
         mixture = rollout.mixture()
-        component = draw(top_k(mixture.logits, self.sampling.k), self.sampling.temperature, generator)[..., None]
-        motion = mixture.poses().gather(2, component[..., None].expand(-1, -1, 1, 3))[:, :, 0]
-        share = torch.arange(1, TOKEN_STEPS + 1, device=motion.device) / TOKEN_STEPS
+        wanted, temperature = top_k(mixture.logits, self.sampling.k), self.sampling.temperature
+        share = torch.arange(1, TOKEN_STEPS + 1, device=wanted.device) / TOKEN_STEPS
+        means = mixture.poses()
+        if shield is None:
+            chosen = draw(wanted, temperature, generator)
+        else:
+            means = torch.cat([means, *(_shortened(means, way) for way in _BRAKING_WAYS)], 2)
+            paths = means[..., None, :] * share[:, None]
+            chosen = shield.choose(rollout, mixture.logits, wanted, temperature, generator, motions=paths)
+        motion = means.gather(2, chosen[..., None, None].expand(-1, -1, 1, 3))[:, :, 0]
         path = compose(rollout.pose[:, :, None], motion[:, :, None] * share[:, None])
+        component = chosen[..., None] % wanted.shape[-1]
         return motion, path, mixture.logits.log_softmax(-1).gather(-1, component)[..., 0]
+
+
+def _shortened(motions: Tensor, way: float) -> Tensor:
+    """Motions [..., 3] that stop some way (m) earlier, but do not go back."""
+    length = motions[..., :2].square().sum(-1, keepdim=True).sqrt()
+    return motions * (1 - way / length.clamp(min=1e-6)).clamp(min=0)
 
 
 def choose(

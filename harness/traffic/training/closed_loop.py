@@ -98,8 +98,8 @@ class Unrolled(NamedTuple):
 Picker = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
 """(logits, distance, known, generator) → tokens."""
 
-Sampler = Callable[[Tensor, torch.Generator], Tensor]
-"""(logits, generator) → tokens: a choice that knows nothing of the log."""
+Sampler = Callable[[Rollout, Tensor, torch.Generator], Tensor]
+"""(roll-out, logits, generator) → tokens: a choice that knows nothing of the log."""
 
 
 @torch.no_grad()
@@ -131,7 +131,7 @@ def unroll(
     for step in range(CURRENT_TOKEN, agents.token.shape[2] if tokens is None else CURRENT_TOKEN + tokens):
         logits = rollout.logits()
         if pick is None:
-            token = draw(logits, 1.0, generator) if sample is None else sample(logits, generator)
+            token = draw(logits, 1.0, generator) if sample is None else sample(rollout, logits, generator)
             nearest.append(token)
         else:
             distance = rollout.log_distance(log.goal[:, :, step + 1])

@@ -116,6 +116,25 @@ PUBLISHED: Final = ReinforcementOptions(top_k=0, agents="official", credit="scen
 
 
 @dataclass(frozen=True)
+class DistillationOptions:
+    """Options of the stage distil."""
+
+    rollouts: int = 2
+    """Number of roll-outs behind the shield per scene and update."""
+    share: float = 0.1
+    """Share of the decisions that the shield leaves alone which are kept as the starting weights have them, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: Out of range.
+        """
+        if self.rollouts < 1 or not 0 <= self.share <= 1:
+            raise ConfigError(f"distil: rollouts must be >= 1, share in [0, 1]; found {self}.")
+
+
+@dataclass(frozen=True)
 class StageOptions:
     """Options of the objectives."""
 
@@ -128,6 +147,9 @@ class StageOptions:
     """Train only the agents' attention and the head when fine-tuning, as CAT-K does: the map encoder and all embeddings
     (of the map, of agents, of tokens, of relative poses) stay as they are. Without it everything is trained."""
     k: int = 0
-    """Number of candidates in closed-loop stages; 0 for the number that did best in CAT-K's tables 5 and 6."""
+    """Number of candidates in closed-loop stages; 0 for the number that did best in CAT-K's tables 5 and 6, and in the
+    stage distil for the five that the model draws from when it is used."""
     rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
     """Options of the reinforcement stages."""
+    distil: DistillationOptions = field(default_factory=DistillationOptions)
+    """Options of the stage distil."""

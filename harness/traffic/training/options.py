@@ -37,8 +37,8 @@ class TrainTrafficConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
     """More folders (or GPUDrive, WOMD files) to train on: all of their scenes, save those that are windows of a
     held-out drive of `--data`."""
     stage: str = "bc"
-    """What to do: bc, catk and its rivals, mpo, ppo, dpo, grpo, grbo, or the recipe sft-rft-sft; for an ego policy with
-    a mixture head gmm, then gmm_catk and its rivals."""
+    """What to do: bc, catk and its rivals, mpo, ppo, dpo, grpo, grbo, distil, or the recipe sft-rft-sft; for an ego
+    policy with a mixture head gmm, then gmm_catk and its rivals."""
     size: Literal["nano", "mini", "tiny"] = "nano"
     """Size of a new model; later stages keep that of the weights which they start from."""
     init: Path | None = None

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from harness.errors import ConfigError
 from harness.traffic.model.network import SmartNetwork
+from harness.traffic.model.rollout import Rollout
 from harness.traffic.sampling import draw, top_k
 from harness.traffic.tokens.scene import CURRENT_TOKEN
 from harness.traffic.tokens.shapes import TOKEN_STEPS
@@ -40,8 +41,8 @@ class SampledTokens:
         self._k, self._temperature = options.top_k, options.temperature
         self.found: list[Tensor] = []
 
-    def __call__(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """Tokens [W, A] from logits [W, A, V]."""
+    def __call__(self, rollout: Rollout, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """Tokens [W, A] from logits [W, A, V] of a roll-out."""
         if 0 < self._k < logits.shape[-1]:
             self.found.append(logits.topk(self._k, -1).indices)
         return draw(top_k(logits, self._k), self._temperature, generator)

@@ -15,9 +15,8 @@ from harness.files import write_json
 from harness.report.training_tables import tokens_table
 from harness.traffic.tokens.build import build_vocabulary, measure
 from harness.traffic.training.options import TrainTrafficConfig, VocabularyCommand
-from harness.traffic.training.policy_losses import METHODS
 from harness.traffic.training.recipe import StagePlan, run_stages
-from harness.traffic.training.stages import FROM_SCRATCH, stages_of
+from harness.traffic.training.stages import FROM_SCRATCH, JUDGED, stages_of
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import edged_scenes, open_scenes
 from scenarios.splits import Concat
@@ -48,7 +47,7 @@ def train(config: TrainTrafficConfig, session: Session) -> Path:
     if config.init is None and names[0] not in FROM_SCRATCH:
         raise ConfigError(f"--stage {config.stage} starts from trained weights: give --init FILE (of --stage bc).")
     scenes = sources(config, session)
-    if judged := [name for name in names if name in METHODS]:
+    if judged := [name for name in names if name in JUDGED]:
         train_on, val = (edged_scenes(source, f"stage {judged[0]}") for source in scenes)
         scenes = train_on, val
     with session.open_run(config, *scenes) as record:

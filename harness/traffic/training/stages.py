@@ -10,6 +10,7 @@ from harness.errors import ConfigError, UnknownNameError
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop
 from harness.traffic.training.config import StageOptions
+from harness.traffic.training.distillation import DISTIL, Distillation
 from harness.traffic.training.imitation import BehaviourCloning
 from harness.traffic.training.mixture import MIXTURE_STRATEGIES, ClosedLoopMixture, MixtureCloning
 from harness.traffic.training.objective import Objective
@@ -22,8 +23,11 @@ RECIPES: Final[dict[str, tuple[str, ...]]] = {"sft-rft-sft": ("catk", "mpo", "ca
 FROM_SCRATCH: Final = ("bc", "gmm")
 """Stages that need no starting weights."""
 
-STAGES: Final = (*FROM_SCRATCH, *STRATEGIES, *MIXTURE_STRATEGIES, *METHODS)
+STAGES: Final = (*FROM_SCRATCH, *STRATEGIES, *MIXTURE_STRATEGIES, *METHODS, DISTIL)
 """Every single stage."""
+
+JUDGED: Final = (*METHODS, DISTIL)
+"""Stages whose roll-outs are scored, which takes road edges."""
 
 
 def stages_of(name: str) -> tuple[str, ...]:
@@ -86,6 +90,8 @@ def make_objective(name: str, options: StageOptions) -> Objective:
         if options.k:
             strategy = replace(strategy, k=options.k)
         return ClosedLoopMixture(name, strategy, options.frozen)
+    if name == DISTIL:
+        return Distillation(options)
     for method in METHODS:
         if name == method:
             objective = Reinforcement(method, options.rl)

@@ -18,6 +18,7 @@ from harness.benchmarking.jobs import episode_seed, seed_store, units
 from harness.benchmarking.lineup import Lineup, SystemInfo
 from harness.benchmarking.published import SAGE_TABLES, published_row
 from harness.benchmarking.runner import anchored, give_up, prepare
+from harness.benchmarking.scores import shield_scores
 from harness.benchmarking.summary import Cell, summarise
 from harness.commands.configs import differences, rebuild
 from harness.episodes.records import CellKey
@@ -33,6 +34,7 @@ from harness.report.benchmark_tables import (
     terminal,
     write_all,
 )
+from harness.traffic.rollouts import Interventions
 from tests.unit.benchmarking.examples import an_episode
 
 SCENES = tuple(f"s{number}" for number in range(6))
@@ -120,6 +122,22 @@ def test_where_no_scene_has_road_edges_crossings_are_a_dash(tmp_path: Path) -> N
     for name in ("crosses_edge", "map_edges"):
         column = next(item for item in COLUMNS if item.key == name)
         assert column.show(found.columns[name]) == "–"
+
+
+def test_what_the_shield_of_the_traffic_did_has_a_table_where_there_was_one(tmp_path: Path) -> None:
+    fill(tmp_path)
+    assert "shield of the traffic" not in markdown(summarise(tmp_path, CONFIG, LINEUP), [], CONFIG)
+    store = seed_store(tmp_path, 0, True)
+    for number, scene in enumerate(SCENES):
+        key = CellKey(scene, "rule_expert", "sage@0.5")
+        record = store.read(key)
+        done = Interventions(decisions=100, changed=number, no_way_out=1) if number else Interventions()
+        store.write(key, record.episode, {**record.scores, **shield_scores(done)})
+    cells = summarise(tmp_path, CONFIG, LINEUP)
+    found = cell(cells, "sage@0.5").columns
+    assert (found["shield_changed"].scenes, found["shield_changed"].interval.mean) == (5, pytest.approx(0.03))
+    assert "shield of the traffic" in markdown(cells, [], CONFIG)
+    assert shield_scores(None) == {}
 
 
 def test_columns_know_where_they_are_defined(cells: list[Cell]) -> None:

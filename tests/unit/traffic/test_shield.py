@@ -17,6 +17,8 @@ from harness.traffic.model.simulator import SmartSimulator
 from harness.traffic.road_sides import RoadSides
 from harness.traffic.rollouts import total_interventions
 from harness.traffic.shield import Crowd, choose_safely
+from scenarios.scenario import Kind
+from tests.scenes import Agent, make_scene, straight_road
 from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
 
 SIZE = (4.0, 2.0)
@@ -129,7 +131,7 @@ def weights(tmp_path):
     return path
 
 
-def test_simulator_and_policy_have_it_as_an_option(weights, tmp_path):
+def test_simulator_and_policy_have_it_as_an_option(weights):
     scene = traffic()
     plain, shielded = make_simulator(f"smart:{weights}"), make_simulator(f"smart:{weights}?shield=true")
     free, kept = plain.simulate(scene, 2, 0), shielded.simulate(scene, 2, 0)
@@ -154,14 +156,14 @@ def test_simulator_and_policy_have_it_as_an_option(weights, tmp_path):
     assert table.rows[1]["changed"] == kept.interventions.changed / kept.interventions.decisions
     del numbers["smart?shield=true"]
     assert [column.key for column in realism_table(numbers, "").columns][-1] == "seconds"
-    small_model(head="gmm").save(tmp_path / "gmm.safetensors")
-    with pytest.raises(ConfigError, match="GMM"):
-        SmartSimulator(tmp_path / "gmm.safetensors", shield=True)
 
 
-@pytest.mark.parametrize("options", ["", "&method=warm_k", "&temperature=0"])
-def test_where_nothing_is_in_the_way_nothing_changes(weights, options, monkeypatch):
-    scene = traffic()
+@pytest.mark.parametrize(
+    ("head", "options"), [("tokens", ""), ("tokens", "&method=warm_k"), ("tokens", "&temperature=0"), ("gmm", "")]
+)
+def test_where_nothing_is_in_the_way_nothing_changes(tmp_path, head, options, monkeypatch):
+    scene, weights = traffic(), tmp_path / "small.safetensors"
+    small_model(vocabulary=tiny_vocabulary(), head=head).save(weights)
     nobody = "harness.traffic.shield._Deciding._conflicts"
     monkeypatch.setattr(nobody, lambda self: torch.zeros_like(self.pairs.who, dtype=torch.bool))
     monkeypatch.setattr("harness.traffic.road_sides.RoadSides.__len__", lambda self: 0)
@@ -169,3 +171,25 @@ def test_where_nothing_is_in_the_way_nothing_changes(weights, options, monkeypat
     kept = make_simulator(f"smart:{weights}?shield=true{options}").simulate(scene, 2, 0)
     assert np.array_equal(plain.states, kept.states)
     assert kept.interventions.changed == 0
+
+
+def test_a_mixture_has_its_ways_and_the_same_ones_braking(tmp_path):
+    """Everybody would go on as before: a car that comes up to a cyclist that stands has to brake, and can."""
+    weights = tmp_path / "gmm.safetensors"
+    model = small_model(vocabulary=tiny_vocabulary(), head="gmm")
+    with torch.no_grad():
+        model.network.mixture.net[-1].weight.zero_()
+        model.network.mixture.net[-1].bias.zero_()
+    model.save(weights)
+    agents = (Agent("cyclist", 45.0, 0.0, 0.0, 0.0, Kind.CYCLIST, (1.8, 0.6, 1.7)), Agent("car", 0.0, 0.0, 0.0, 10.0))
+    scene = make_scene(agents, straight_road().features, opponent=None)
+    plain, kept = (SmartSimulator(weights, shield=shield).simulate(scene, 2, 0) for shield in (False, True))
+    assert np.allclose(plain.states[:, 1, -1, 0], 90.0, atol=0.1)
+    room = 45.0 - (1.8 + 4.5) / 2
+    assert (kept.states[:, 1, :, 0] < room - 0.05).all()
+    assert (kept.states[:, 1, -1, 0] > room - 5.0).all()
+    steps = np.diff(kept.states[:, 1, ::5, 0], axis=1)
+    assert np.diff(steps).min() > -0.851  # braking, at no more than it can
+    assert kept.interventions.changed > 0 == kept.interventions.no_way_out
+    with pytest.raises(ConfigError, match=r"warm_k chooses among tokens.*GMM"):
+        SmartSimulator(weights, method="warm_k")

@@ -166,7 +166,7 @@ def task_in(folder, epochs, stage="bc", model=None, of_stage=None, **options):
     return TrafficTask(config, objective, model.network, OPTIONS, scenes, scenes, folder)
 
 
-@pytest.mark.parametrize("stage", ["bc", "mpo"])
+@pytest.mark.parametrize("stage", ["bc", "mpo", "distil"])
 def test_resuming_equals_going_on(tmp_path, stage):
     straight, rows = train_stage(task_in(tmp_path / "a", 2, stage), {}, part=stage)
     _, first = train_stage(task_in(tmp_path / "b", 2, stage, minutes=1e-9), {}, part=stage)
