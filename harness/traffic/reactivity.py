@@ -23,6 +23,7 @@ from harness.metrics.collision import first_overlap
 from harness.metrics.intervals import wilson
 from harness.metrics.paired import mcnemar
 from harness.traffic.rollouts import Interventions, total_interventions
+from harness.traffic.slots import reserve_of
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 Floats = NDArray[np.float64]
@@ -143,6 +144,8 @@ def play(
 ) -> tuple[Floats, Bools]:
     """Everybody's states [A, T, STATE] and validity [A, T] around an ego that does as it is told.
 
+    Who enters meanwhile is seen by the traffic alone.
+
     Args:
         scenario: The scene.
         traffic: What moves everybody but the ego.
@@ -151,8 +154,8 @@ def play(
         drivers: Who drives instead of single agents, the ego included; the traffic sees them.
         last: Last step that is played, of which nothing is valid beyond; by default the scene's.
     """
-    scenario = scenario.with_opponent(None)
-    steps = scenario.num_steps
+    known, steps = scenario.num_agents, scenario.num_steps
+    scenario = scenario.with_opponent(None).with_reserve(reserve_of(traffic))
     states = np.zeros((scenario.num_agents, steps, STATE))
     valid = np.zeros((scenario.num_agents, steps), bool)
     states[:, 0] = [scenario.states(agent)[0] for agent in range(scenario.num_agents)]
@@ -164,10 +167,10 @@ def play(
         for agent, driver in drivers.items():
             if step >= driver.since:
                 states[agent, step + 1], valid[agent, step + 1] = (
-                    driver.step(step, states[:, step], valid[:, step]),
+                    driver.step(step, states[:known, step], valid[:known, step]),
                     True,
                 )
-    return states, valid
+    return states[:known], valid[:known]
 
 
 def react(case: Braking, traffic: TrafficPolicy, seed: int) -> Reaction:
