@@ -34,7 +34,8 @@ class Visitors(LogTraffic):
         following, present = super().step(step, states, valid)
         self._new = []
         for first, last, kind, size in STAYS:
-            if first <= step + 1 < last:
+            # Whom the engine has not let in has not entered.
+            if first <= step + 1 < last and (step + 1 == first or valid[self._slot]):
                 following[self._slot] = [*self.place, 0.0, 0.0, 0.0]
                 present[self._slot] = True
                 if step + 1 == first:
@@ -140,12 +141,12 @@ def test_who_is_not_named_does_not_enter(make):
 
 def test_traffic_that_comes_and_goes_lasts_longer_than_the_log():
     source = ListSource([lasting(straight_road(), 40)])
-    env = GauntletEnv(source, EngineConfig(traffic="idm-flow?inflow=900", horizon=160, observation="none"))
+    env = GauntletEnv(source, EngineConfig(traffic="idm-flow?inflow=1800&speed=30", horizon=220, observation="none"))
     try:
         runs = []
         for _ in range(2):
             env.reset(seed=3, options={"scenario": 0, "ego": "replay"})
-            for _ in range(160):
+            for _ in range(220):
                 env.step(None)
             runs.append(env.recording())
     finally:
@@ -156,7 +157,7 @@ def test_traffic_that_comes_and_goes_lasts_longer_than_the_log():
     assert np.array_equal(first.agents_valid, second.agents_valid)
     # The opponent is gone with its last row.
     assert np.flatnonzero(first.agents_valid[1]).max() == 39
-    late = first.agents_valid[:, 130:161]
+    late = first.agents_valid[:, 200:221]
     assert late.any(0).all()
     left = [row for row in range(2, len(late)) if first.agents_valid[row].any() and not late[row].any()]
     assert left, "nobody has left"

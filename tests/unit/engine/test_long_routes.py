@@ -80,6 +80,7 @@ def test_on_a_loop_the_ego_stays_on_its_own_lap():
 @pytest.mark.parametrize("name", ["cat", "metadrive", "drive"])
 def test_nobody_arrives_on_a_route_that_goes_on_and_the_end_of_the_map_has_its_own_word(name):
     ego = FakeEgo(straight())
+    ego.last_action_taken = ego.action
     ego.navigation.begin(long_route())
     for x in np.arange(0.0, 157.0, 12.0):
         ego.move_to(x, 0.0)

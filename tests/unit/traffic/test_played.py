@@ -46,7 +46,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def simulated(scene):
-    return PolicySimulator(LaneFlowTraffic(inflow=1500.0), steps=200, comings=True).simulate(scene, 2, 4)
+    return PolicySimulator(LaneFlowTraffic(inflow=1500.0, speed=22.0), steps=200, comings=True).simulate(scene, 2, 4)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_whole_states_have_everybody_and_their_own_speed(scene, simulated):
         steps = np.flatnonzero(valid[row])
         assert np.array_equal(steps, np.arange(steps[0], steps[-1] + 1))
         # Nobody jumps in from the origin.
-        assert np.hypot(*states[row, steps, 3:].T).max() < 25.0
+        assert np.hypot(*states[row, steps, 3:].T).max() < 40.0
     for row in summary(scene, simulated):
         assert row["entered"] == len(simulated.newcomers_in(row["rollout"]))
         assert 0 < row["left"] < row["entered"] + 2
