@@ -123,7 +123,7 @@ class Route:
             x, y: Where, m.
             last: Longitude a step ago, m, near which a route that goes on is searched.
         """
-        part = slice(None)
+        part: slice = slice(None)
         if self.goes_on:
             low, high = np.searchsorted(self._befores, (last - _NEAR, last + _NEAR))
             part = slice(max(int(low) - 1, 0), int(high) + 1)

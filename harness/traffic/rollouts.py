@@ -148,13 +148,11 @@ class PolicySimulator:
             slots.stays = [stay._replace(who=stay.who._replace(slot=stay.who.slot - 1)) for stay in slots.stays]
             rolls.append(slots.apart(valid[known], states[known]))
         if self._comings:
-            return self._with_comings(scenario, rolls)
+            return self._with_comings(rolls)
         kept = np.stack([states[agents] for _, states, _ in rolls])[..., : HEADING + 1]
         return SimulatedScene(_with_heights(scenario, agents, kept), agents)
 
-    def _with_comings(
-        self, scenario: Scenario, rolls: list[tuple[Bools, Floats, tuple[Newcomer, ...]]]
-    ) -> SimulatedScene:
+    def _with_comings(self, rolls: list[tuple[Bools, Floats, tuple[Newcomer, ...]]]) -> SimulatedScene:
         """Roll-outs with all agents of the scene and everybody who entered; roll-outs of fewer have empty rows."""
         rows = max(len(valid) for valid, _, _ in rolls)
         poses = np.zeros((len(rolls), rows, self._steps, HEADING + 1))
