@@ -60,16 +60,18 @@ class Pieces(NamedTuple):
         token: [M] shape token.
         kind: [M] `PieceKind`.
         light: [M] `Light` at the step asked for.
+        feature: [M] index of the map feature in the scenario.
     """
 
     pose: Floats
     token: Ints
     kind: Ints
     light: Ints
+    feature: Ints
 
     def take(self, rows: NDArray[np.intp]) -> Pieces:
         """Some of the pieces."""
-        return Pieces(self.pose[rows], self.token[rows], self.kind[rows], self.light[rows])
+        return Pieces(*(values[rows] for values in self))
 
 
 def piece_kind(feature: MapFeature) -> PieceKind:
@@ -156,26 +158,32 @@ def map_pieces(scenario: Scenario, vocabulary: Vocabulary, step: int, *, lines: 
         step: Whose traffic lights.
         lines: Whether lane markings are pieces too; the lanes' centre lines say nearly the same, at half the cost.
     """
-    features = [f for f in scenario.features if len(f.points) > 1]
-    kinds = [piece_kind(f) for f in features]
+    rows = [row for row, feature in enumerate(scenario.features) if len(feature.points) > 1]
+    kinds = {row: piece_kind(scenario.features[row]) for row in rows}
     if not lines:
-        keep = [k not in (PieceKind.BROKEN_LINE, PieceKind.SOLID_LINE) for k in kinds]
-        features = [f for f, k in zip(features, keep, strict=True) if k]
-        kinds = [k for k, used in zip(kinds, keep, strict=True) if used]
-    signs, lights = _stop_sign_lanes(scenario.features), lane_lights(scenario, step)
-    for row, feature in enumerate(features):
-        if kinds[row] == PieceKind.STREET and feature.id in signs:
+        rows = [row for row in rows if kinds[row] not in (PieceKind.BROKEN_LINE, PieceKind.SOLID_LINE)]
+    signs = _stop_sign_lanes(scenario.features)
+    for row in rows:
+        if kinds[row] == PieceKind.STREET and scenario.features[row].id in signs:
             kinds[row] = PieceKind.STOP_SIGN_LANE
-    shapes, counts = shapes_of(features)
-    light = [lights.get(f.id, Light.NONE) if f.is_lane else Light.NONE for f in features]
+    shapes, counts = shapes_of([scenario.features[row] for row in rows])
     chord = shapes[:, 2] - shapes[:, 0]
     pose = np.concatenate([shapes[:, 1], np.arctan2(chord[:, 1], chord[:, 0])[:, None]], -1)
+    feature = np.repeat(np.array(rows, dtype=np.int64), counts)
     return Pieces(
         pose,
         nearest_pieces(centred(shapes), vocabulary),
-        np.repeat(np.array(kinds, dtype=np.int64), counts),
-        np.repeat(np.array(light, dtype=np.int64), counts),
+        np.repeat(np.array([kinds[row] for row in rows], dtype=np.int64), counts),
+        piece_lights(scenario, feature, step),
+        feature,
     )
+
+
+def piece_lights(scenario: Scenario, feature: Ints, step: int) -> Ints:
+    """`Light` [M] at a step of pieces that belong to map features [M]."""
+    lights = lane_lights(scenario, step)
+    own = [lights.get(item.id, Light.NONE) if item.is_lane else Light.NONE for item in scenario.features]
+    return np.array(own, dtype=np.int64)[feature]
 
 
 def thin(pieces: Pieces) -> Pieces:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 from scipy.spatial import cKDTree
 
-from harness.errors import WeightsError
-from harness.files import write_bytes
-from harness.fitting.stored import check_layout
-from harness.fitting.weights import read_tensors
 from harness.traffic.tokens.config import SceneOptions
-from harness.traffic.tokens.pieces import EDGES, Light, PieceKind, Pieces, map_pieces, thin
-from harness.traffic.tokens.shapes import TOKEN_KINDS, TOKEN_STEPS, token_kinds
+from harness.traffic.tokens.pieces import EDGES, PieceKind, Pieces, map_pieces, thin
+from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
 from harness.traffic.tokens.tokeniser import relative_poses, tokenise
-from harness.traffic.tokens.tracks import clean_tracks
+from harness.traffic.tokens.tracks import Tracks, clean_tracks
 from harness.traffic.tokens.vocabulary import Vocabulary
 from scenarios.scenario import CURRENT_STEP, Scenario
 
@@ -36,7 +30,8 @@ class SceneTokens:
     """A tokenised scene. A agents, N tokens, M map pieces, C grid cells; metres and radians in the scene's frame.
 
     Attributes:
-        frame: [3] float64 world pose of the ego at the current step: origin and +x of the frame.
+        frame: [3] float64 world pose of the ego at the current step, of the first of several phases: origin and +x of
+            the frame.
         agents: [A] int64 index in the scenario.
         kinds: [A] int64 token kinds.
         sizes: [A, 3] length, width, height at the current step.
@@ -69,63 +64,6 @@ class SceneTokens:
     map_around: NDArray[np.int32]
     table: NDArray[np.int32]
     grid: NDArray[np.float64]
-
-    def save(self, path: Path) -> None:
-        """Write to a safetensors file, all or nothing."""
-        data = save({item.name: np.ascontiguousarray(getattr(self, item.name)) for item in fields(self)})
-        write_bytes(path, data)
-
-    @classmethod
-    def load(cls, path: Path, vocabulary: Vocabulary) -> SceneTokens:
-        """Read what `save` has written.
-
-        Args:
-            path: Where.
-            vocabulary: Whose tokens they are.
-
-        Raises:
-            WeightsError: The file is damaged, of another version, or of another vocabulary.
-        """
-        try:
-            arrays, _ = read_tensors(path, None, "there is no {file}", "np")
-            tokens = _checked(cls(**arrays))
-            _check_places(tokens, vocabulary)
-            return tokens
-        except (WeightsError, TypeError, ValueError) as error:
-            raise WeightsError(f"{path} holds no tokens of a scene ({error}). Delete it: it is made anew.") from error
-
-
-_LAYOUT: Final = {
-    "frame": "f8 3", "agents": "i8 A", "kinds": "i8 A", "sizes": "f4 A 3", "token": "i8 A N", "token_valid": "b1 A N",
-    "poses": "f4 A S 3", "goal": "f4 A S 3", "goal_valid": "b1 A S", "trained": "b1 A", "map_pose": "f4 M 3",
-    "map_token": "i8 M", "map_kind": "i8 M", "map_light": "i8 M", "map_around": "i4 M K", "table": "i4 C L",
-    "grid": "f8 4",
-}  # fmt: skip
-"""Type and shape of every array of a scene; a letter is the same number wherever it stands."""
-
-
-def _checked(tokens: SceneTokens) -> SceneTokens:
-    """The tokens, if all arrays have the types and shapes that belong together; ValueError otherwise."""
-    sizes = check_layout({name: getattr(tokens, name) for name in _LAYOUT}, _LAYOUT)
-    if sizes["S"] != sizes["N"] + 1:
-        raise ValueError(f"{sizes['S']} poses of {sizes['N']} tokens")
-    return tokens
-
-
-def _check_places(tokens: SceneTokens, vocabulary: Vocabulary) -> None:
-    """Refuse numbers of tokens, kinds, agents and pieces that there are none of, with a ValueError."""
-    pieces = len(tokens.map_pose)
-    limits = {
-        "agents": (0, 2**31), "kinds": (0, TOKEN_KINDS), "token": (0, vocabulary.size),
-        "map_token": (0, len(vocabulary.pieces)), "map_kind": (0, len(PieceKind)), "map_light": (0, len(Light)),
-        "map_around": (-1, pieces), "table": (-1, pieces),
-    }  # fmt: skip
-    for name, (least, end) in limits.items():
-        values = getattr(tokens, name)
-        if values.size and not (least <= values.min() and values.max() < end):
-            raise ValueError(f"{name} has numbers from {values.min()} to {values.max()}, expected {least} to {end - 1}")
-    if tokens.grid[2] * tokens.grid[3] + 1 != len(tokens.table):
-        raise ValueError(f"a grid of {tokens.grid[2]:g} times {tokens.grid[3]:g} cells has {len(tokens.table)} rows")
 
 
 def _nearest(
@@ -243,18 +181,60 @@ def tokenise_scene(
     else:
         agents = np.flatnonzero(scenario.valid[:, CURRENT_STEP]) if agents is None else agents
         trained, until = np.zeros(len(agents), dtype=bool), None if whole else CURRENT_STEP
+    frame, tracks = ego_frame(scenario), clean_tracks(scenario, agents, until)
+    seen = tracks.poses[tracks.valid] if training else tracks.poses[tracks.valid[:, CURRENT_STEP], CURRENT_STEP]
+    margin = options.map_margin if training else options.map_reach
+    pieces = nearby_pieces(scenario, vocabulary, options, frame, relative_poses(seen, frame)[:, :2], margin)
+    return joined_tokens(scenario, vocabulary, frame, pieces, map_tables(pieces, options), agents, trained, tracks)
+
+
+def ego_frame(scenario: Scenario) -> NDArray[np.float64]:
+    """World pose [3] of the ego at the current step."""
     ego = scenario.ego
-    frame = np.array([*scenario.position[ego, CURRENT_STEP, :2], scenario.heading[ego, CURRENT_STEP]])
-    tracks = clean_tracks(scenario, agents, until)
+    return np.array([*scenario.position[ego, CURRENT_STEP, :2], scenario.heading[ego, CURRENT_STEP]])
+
+
+def nearby_pieces(
+    scenario: Scenario,
+    vocabulary: Vocabulary,
+    options: SceneOptions,
+    frame: NDArray[np.float64],
+    places: NDArray[np.float64],
+    margin: float,
+) -> Pieces:
+    """The map within `margin` (m) of `places` [n, 2], as pieces in a frame, with the lights of the current step."""
+    pieces = map_pieces(scenario, vocabulary, CURRENT_STEP, lines=options.lines)
+    return _crop(thin(pieces._replace(pose=relative_poses(pieces.pose, frame))), places, margin, options.map_limit)
+
+
+class MapTables(NamedTuple):
+    """Which pieces are near: `map_around`, `table` and `grid` of `SceneTokens`."""
+
+    around: NDArray[np.int32]
+    table: NDArray[np.int32]
+    grid: NDArray[np.float64]
+
+
+def map_tables(pieces: Pieces, options: SceneOptions) -> MapTables:
+    """Which pieces are near pieces and places."""
+    return MapTables(_neighbours(pieces, options), *_grid_table(pieces, options))
+
+
+def joined_tokens(
+    scenario: Scenario,
+    vocabulary: Vocabulary,
+    frame: NDArray[np.float64],
+    pieces: Pieces,
+    tables: MapTables,
+    agents: NDArray[np.intp],
+    trained: NDArray[np.bool_],
+    tracks: Tracks,
+) -> SceneTokens:
+    """Tokens of a scene out of a map in a frame, and of cleaned tracks [A] in the world."""
     tracks = tracks._replace(poses=relative_poses(tracks.poses, frame))
     tracks = tracks._replace(poses=_unwrapped(tracks.poses, tracks.valid))
     kinds = token_kinds(scenario.kinds[agents])
     motion = tokenise(tracks, kinds, vocabulary)
-    pieces = map_pieces(scenario, vocabulary, CURRENT_STEP, lines=options.lines)
-    pieces = thin(pieces._replace(pose=relative_poses(pieces.pose, frame)))
-    seen = tracks.poses[tracks.valid] if training else tracks.poses[tracks.valid[:, CURRENT_STEP], CURRENT_STEP]
-    pieces = _crop(pieces, seen[:, :2], options.map_margin if training else options.map_reach, options.map_limit)
-    table, grid = _grid_table(pieces, options)
     return SceneTokens(
         frame=frame,
         agents=agents.astype(np.int64),
@@ -270,9 +250,9 @@ def tokenise_scene(
         map_token=pieces.token,
         map_kind=pieces.kind,
         map_light=pieces.light,
-        map_around=_neighbours(pieces, options),
-        table=table,
-        grid=grid,
+        map_around=tables.around,
+        table=tables.table,
+        grid=tables.grid,
     )
 
 

@@ -5,10 +5,11 @@ Sequential: each token starts where the tokens before have led, not where the lo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from harness.geometry import box_corners, wrap_angle
 from harness.traffic.tokens.shapes import KIND_SIZES, TOKEN_KINDS, TOKEN_STEPS, corner_distance
@@ -16,6 +17,9 @@ from harness.traffic.tokens.tracks import Tracks
 from harness.traffic.tokens.vocabulary import Vocabulary
 
 Floats = NDArray[np.float64]
+
+_CENTRES: Final = 24
+"""So many tokens with the nearest centres are compared by their corners; seldom are more needed."""
 
 
 class MotionTokens(NamedTuple):
@@ -47,16 +51,47 @@ def apply(base: Floats, motion: Floats) -> Floats:
     return np.stack([x, y, base[..., 2] + motion[..., 2]], -1)
 
 
-def nearest_tokens(motions: Floats, kinds: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """Token [A] whose final contour is nearest to that of `motions` [A, 3] (final poses in the start frame)."""
-    found = np.zeros(len(motions), dtype=np.int64)
-    for kind in range(TOKEN_KINDS):
-        rows = np.flatnonzero(kinds == kind)
-        if len(rows):
-            ends = box_corners(vocabulary.ends[kind].astype(np.float64), KIND_SIZES[kind])
-            gap = box_corners(motions[rows], KIND_SIZES[kind])[:, None] - ends
-            found[rows] = np.hypot(gap[..., 0], gap[..., 1]).sum(-1).argmin(1)
-    return found
+class TokenFinder:
+    """Finds the tokens whose final contours are nearest to given ones.
+
+    The summed distance of the corners is at least four times that of the centres. So the nearest among a few tokens
+    with the nearest centres is the nearest of all, unless one with its centre farther away could still be nearer.
+
+    Args:
+        vocabulary: Motion tokens.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        ends = vocabulary.ends.astype(np.float64)
+        self._corners = [box_corners(own, size) for own, size in zip(ends, KIND_SIZES, strict=True)]
+        self._centres = [cKDTree(own[:, :2]) for own in ends]
+        self._count = min(_CENTRES, ends.shape[1])
+
+    def __call__(self, motions: Floats, kinds: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Token [A] of `motions` [A, 3] (final poses in the start frame) of agents of `kinds` [A]."""
+        found = np.zeros(len(motions), dtype=np.int64)
+        for kind in range(TOKEN_KINDS):
+            rows = np.flatnonzero(kinds == kind)
+            if len(rows):
+                found[rows] = self._nearest(motions[rows], kind)
+        return found
+
+    def _nearest(self, motions: Floats, kind: int) -> NDArray[np.int64]:
+        corners, wanted = self._corners[kind], box_corners(motions, KIND_SIZES[kind])[:, None]
+        far, near = self._centres[kind].query(motions[:, :2], k=self._count)
+        far, near = far.reshape(len(motions), -1), near.reshape(len(motions), -1)
+        # In the order of the tokens: of equally near ones the first counts, as among all of them.
+        near.sort(1)
+        distance = _summed(wanted - corners[near])
+        found = np.take_along_axis(near, distance.argmin(1)[:, None], 1)[:, 0]
+        unsure = np.flatnonzero(distance.min(1) >= 4.0 * far[:, -1])
+        found[unsure] = _summed(wanted[unsure] - corners).argmin(1)
+        return np.asarray(found, dtype=np.int64)
+
+
+def _summed(gap: Floats) -> Floats:
+    """Summed length [...] of four vectors [..., 4, 2]."""
+    return np.asarray(np.hypot(gap[..., 0], gap[..., 1]).sum(-1))
 
 
 def tokenise(tracks: Tracks, kinds: NDArray[np.int64], vocabulary: Vocabulary) -> MotionTokens:
@@ -72,13 +107,14 @@ def tokenise(tracks: Tracks, kinds: NDArray[np.int64], vocabulary: Vocabulary) -
     index = np.zeros((len(goal), count), dtype=np.int64)
     valid = known[:, :-1] & known[:, 1:]
     poses = goal.copy()
+    nearest = TokenFinder(vocabulary)
     for step in range(count):
         # A reset to the log where the track has just begun; `poses` holds the log there.
         rows = np.flatnonzero(valid[:, step])
         if len(rows) == 0:
             continue
         base = poses[rows, step]
-        chosen = nearest_tokens(relative_poses(goal[rows, step + 1], base), kinds[rows], vocabulary)
+        chosen = nearest(relative_poses(goal[rows, step + 1], base), kinds[rows])
         index[rows, step] = chosen
         poses[rows, step + 1] = apply(base, vocabulary.ends[kinds[rows], chosen].astype(np.float64))
     return MotionTokens(index, valid, poses)

@@ -63,6 +63,30 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
+class ExampleOptions:
+    """What of the logs becomes examples."""
+
+    trained: Literal["all", "near"] = "all"
+    """Who has a loss. `all`: everybody with two tokens in a row, whenever and wherever they are there (stages that roll
+    out: whoever is there at the current step and later). `near`: as CAT-K has it, the `--scene.trained` best of those
+    that are there at the current step within `--scene.train-radius` of the ego; others around them are seen only."""
+    agents: int = 256
+    """Largest number of agents of a scene with `--examples.trained all`; those nearest to the ego are kept."""
+    phases: Literal[1, 2, 3, 4, 5] = 5
+    """Number of offsets of the token grid. A token lasts five steps, so the grid begins at step 0, 1, 2, 3 or 4;
+    a scene comes with another one in every epoch."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: Out of range.
+        """
+        if self.agents < 1:
+            raise ConfigError(f"--examples.agents {self.agents}: expected at least 1.")
+
+
+@dataclass(frozen=True)
 class ReinforcementOptions:
     """Options of reinforcement stages; all of them hold for every method."""
 

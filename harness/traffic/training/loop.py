@@ -102,7 +102,7 @@ class TrafficTask(Task[tuple[Step, Any]]):
         self.memory = objective.module if objective.module is None else objective.module.to(self.device)
         self.settings = settings_of(config, objective)
         self.optimiser = adamw(self.parameters(), self.settings.rate, config.weight_decay)
-        self.count = min(config.scenes_per_epoch or len(train), len(train))
+        self.count = min(config.scenes_per_epoch or train.per_epoch, train.per_epoch)
         self.updates = -(-self.count // config.batch) * objective.updates
 
     def step_of(self, scenes: TokenisedScenes, entries: list[int], seed: tuple[int, ...]) -> Step:
@@ -124,7 +124,7 @@ class TrafficTask(Task[tuple[Step, Any]]):
 
     def batches(self, epoch: int) -> Iterator[tuple[Step, Any]]:
         """Scenes in random order; every batch as often as the objective updates on it."""
-        order = seeded(self.config.seed, epoch).permutation(len(self.train_scenes))[: self.count]
+        order = self.train_scenes.order(seeded(self.config.seed, epoch), epoch)[: self.count]
         for number, entries in enumerate(self.train_scenes.batches(order, self.config.batch)):
             step = self.step_of(self.train_scenes, entries, (self.config.seed, epoch, number))
             self.network.eval()

@@ -18,7 +18,7 @@ from harness.commands.options import (
     ValScenes,
 )
 from harness.traffic.tokens.config import SceneOptions, VocabularyConfig
-from harness.traffic.training.config import FREE, LoopConfig, StageOptions
+from harness.traffic.training.config import FREE, ExampleOptions, LoopConfig, StageOptions
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import open_scenes
 from scenarios.sources import PROCEDURAL
@@ -49,6 +49,8 @@ class TrainTrafficConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
     """Vocabulary of a new model (safetensors); the shipped one by default."""
     mirror: bool = True
     """Train on mirrored scenes too."""
+    examples: ExampleOptions = field(default_factory=ExampleOptions)
+    """Whom of the logs to learn from, and how often."""
     cache: Path | None = None
     """Folder for tokenised scenes, so that runs can share them; inside the run folder by default."""
     loop: LoopConfig = field(default_factory=LoopConfig)

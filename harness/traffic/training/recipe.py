@@ -16,10 +16,10 @@ from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.vocabulary import Vocabulary
-from harness.traffic.training.config import LoopConfig, StageOptions
+from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.loop import WEIGHTS, TrafficTask, train_stage
-from harness.traffic.training.stages import check_head, make_objective
+from harness.traffic.training.stages import FROM_SCRATCH, check_head, make_objective
 from scenarios.scenario import ScenarioSource
 
 _DONE: Final = "stage.json"
@@ -36,6 +36,7 @@ class StagePlan:
         init: Weights to start from, or None for a new model.
         vocabulary: Vocabulary of a new model; None for the shipped one.
         mirror: Whether scenes are trained on mirrored too.
+        examples: Whom to learn from, and at which offsets of the token grid. Held-out scenes have one.
         scene: What a new model sees of a scene.
         dropout: Overrides the model's; None leaves it.
         loop: Optimisation of each stage.
@@ -49,6 +50,7 @@ class StagePlan:
     init: Path | None
     vocabulary: Path | None
     mirror: bool
+    examples: ExampleOptions
     scene: SceneOptions
     dropout: float | None
     loop: LoopConfig
@@ -94,13 +96,22 @@ def run_stages(
     model = starting_model(plan)
     check_head(plan.stages, model.network, str(plan.init))
     sets: dict[str, TokenisedScenes] = {}
-    for split, source, mirror in (("train", train, plan.mirror), ("val", val, False)):
+    rolls_out = plan.stages[0] not in FROM_SCRATCH
+    once = replace(plan.examples, phases=1)
+    for split, source, mirror, examples in (("train", train, plan.mirror, plan.examples), ("val", val, False, once)):
 
         def progress(done: int, total: int, split: str = split) -> None:
             report(Advanced(f"tokens ({split})", done, total))
 
         sets[split] = TokenisedScenes(
-            source, model.vocabulary, model.options, plan.cache, mirror=mirror, progress=progress
+            source,
+            model.vocabulary,
+            model.options,
+            plan.cache,
+            examples=examples,
+            mirror=mirror,
+            simulated=rolls_out,
+            progress=progress,
         )
     rows: dict[str, list[Row]] = {}
     single = len(plan.stages) == 1

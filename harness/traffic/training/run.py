@@ -67,6 +67,7 @@ def _plan(config: TrainTrafficConfig, stages: tuple[str, ...], folder: Path) -> 
         init=config.init,
         vocabulary=config.vocabulary,
         mirror=config.mirror,
+        examples=config.examples,
         scene=config.scene,
         dropout=config.dropout,
         loop=config.loop,

@@ -15,6 +15,7 @@ from harness.traffic.tokens.config import SceneOptions, VocabularyConfig
 from harness.traffic.tokens.kdisks import fitted_disks, k_disks
 from harness.traffic.tokens.pieces import Light, PieceKind, cut, map_pieces, thin
 from harness.traffic.tokens.scene import CELL, SceneTokens, tokenise_scene
+from harness.traffic.tokens.stored import load_phases, save_phases
 from harness.traffic.tokens.tokeniser import apply, reconstruction_errors, relative_poses, tokenise
 from harness.traffic.tokens.tracks import Tracks, clean_tracks
 from harness.traffic.tokens.vocabulary import Vocabulary, shipped
@@ -238,7 +239,7 @@ def test_tokens_that_are_damaged_are_one_clear_error(tmp_path):
     for content in (b"", b"nonsense", b"\x02\0\0\0\0\0\0\0{}", flat, b"\xff" * 7 + b"\0{}"):
         (tmp_path / "t.safetensors").write_bytes(content)
         with pytest.raises(WeightsError, match="Delete it"):
-            SceneTokens.load(tmp_path / "t.safetensors", shipped())
+            load_phases(tmp_path / "t.safetensors", shipped())
 
 
 @pytest.mark.parametrize(
@@ -250,10 +251,10 @@ def test_tokens_that_are_damaged_are_one_clear_error(tmp_path):
 )
 def test_tokens_that_name_what_there_is_not_are_refused(tmp_path, name, value):
     whole = tokenise_scene(straight_road(steps=91), shipped(), training=True)
-    whole.save(tmp_path / "t.safetensors")
-    SceneTokens.load(tmp_path / "t.safetensors", shipped())
+    save_phases(tmp_path / "t.safetensors", [whole])
+    load_phases(tmp_path / "t.safetensors", shipped())
     spoilt = getattr(whole, name).copy()
     spoilt.flat[-1] = value
-    dataclasses.replace(whole, **{name: spoilt}).save(tmp_path / "t.safetensors")
+    save_phases(tmp_path / "t.safetensors", [dataclasses.replace(whole, **{name: spoilt})])
     with pytest.raises(WeightsError, match="Delete it"):
-        SceneTokens.load(tmp_path / "t.safetensors", shipped())
+        load_phases(tmp_path / "t.safetensors", shipped())

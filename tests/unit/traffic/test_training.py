@@ -258,12 +258,13 @@ def test_mirrored_polygons_neighbours_and_lights():
 def test_scenes_are_tokenised_once(tmp_path):
     model = small_model()
     scenes = TokenisedScenes(two_scenes(), model.vocabulary, OPTIONS, tmp_path, mirror=True)
-    assert len(scenes) == 4
+    assert len(scenes) == 20
+    assert scenes.per_epoch == 4
     files = sorted(path.name for path in scenes.folder.iterdir())
     assert len(files) == 4
     again = TokenisedScenes(two_scenes(), model.vocabulary, OPTIONS, tmp_path, mirror=True)
     assert np.array_equal(again[1].poses, scenes[1].poses)
-    assert again.scenario(1).id.endswith("-mirrored")
+    assert again.scenario(5).id.endswith("-mirrored")
     slow = dataclasses.replace(traffic(), id="slow", dt=0.5)
     mixed = TokenisedScenes(Scenes(slow, traffic()), model.vocabulary, OPTIONS, tmp_path)
     assert mixed.rejected[0][0] == "slow"
@@ -272,7 +273,7 @@ def test_scenes_are_tokenised_once(tmp_path):
     for _ in range(2):  # Nothing of it is kept, so that it is refused again.
         mixed = TokenisedScenes(Scenes(gone, traffic()), model.vocabulary, OPTIONS, tmp_path, mirror=True)
         assert mixed.rejected == [("gone", "nobody to learn from is there after the current step")]
-        assert len(mixed) == 2
+        assert mixed.per_epoch == 2
     with pytest.raises(RunError, match="none of"):
         TokenisedScenes(Scenes(slow), model.vocabulary, OPTIONS, tmp_path)
 

@@ -1,0 +1,164 @@
+"""Whom to learn from, and the phases of the token grid."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from harness.geometry import box_corners
+from harness.traffic.tokens.shapes import KIND_SIZES
+from harness.traffic.tokens.tokeniser import TokenFinder
+from harness.traffic.tokens.vocabulary import shipped
+from harness.traffic.training.config import ExampleOptions
+from harness.traffic.training.dataset import TokenisedScenes
+from harness.traffic.training.examples import everybody, examples_of, simulated, starting_later
+from scenarios.scenario import LoadedScenes, Scenario
+from tests.scenes import Agent, straight_road
+from tests.unit.traffic.scenes import OPTIONS, traffic
+
+ONE = ExampleOptions(phases=1)
+
+
+def coming_and_going() -> Scenario:
+    """Four agents beside the ego: one leaves before the current step, one comes after it, two are there too briefly."""
+    extra = (
+        Agent("gone", -30.0, 3.5, 0.0, 8.0),
+        Agent("coming", -60.0, 3.5, 0.0, 8.0, first=40),
+        Agent("glimpse", -40.0, 3.5, 0.0, 8.0, first=80),
+        Agent("blink", 400.0, 3.5, 0.0, 8.0, first=80),
+    )
+    scene = straight_road(extra=extra)
+    valid = scene.valid.copy()
+    valid[scene.index_of("gone"), 10:] = False
+    valid[scene.index_of("gone"), 9] = False
+    valid[scene.index_of("gone"), :6] = True
+    valid[scene.index_of("glimpse"), 86:] = False
+    valid[scene.index_of("blink"), 83:] = False
+    light = {"lane": "x", "state": {"object_state": [f"S{step}" for step in range(91)]}}
+    return dataclasses.replace(scene, valid=valid, lights={"x": light})
+
+
+def test_everybody_with_two_tokens_is_trained():
+    scene = coming_and_going()
+    kept, trained, tracks = everybody(scene, 256)
+    names = {scene.agent_ids[row]: bool(flag) for row, flag in zip(kept, trained, strict=True)}
+    assert names["coming"]
+    assert names["gone"] is False  # Steps 0 to 8: one token.
+    assert names["glimpse"] is False
+    assert "blink" not in names
+    assert tracks.poses.shape == (len(kept), 91, 3)
+    fewer, _, _ = everybody(scene, 2)
+    assert len(fewer) == 2
+    assert scene.ego in fewer
+
+
+def test_stages_that_roll_out_learn_from_those_who_are_there():
+    scene = coming_and_going()
+    (tokens,) = examples_of(scene, shipped(), OPTIONS, ONE)
+    there = simulated(tokens)
+    names = [scene.agent_ids[row] for row in there.agents]
+    assert "coming" not in names
+    assert "gone" not in names
+    assert scene.agent_ids[scene.ego] in names
+    assert there.token.shape[0] == len(there.trained) == len(names)
+    assert there.map_pose is tokens.map_pose
+    (near,) = examples_of(scene, shipped(), OPTIONS, ExampleOptions(trained="near", phases=1))
+    assert set(near.agents) <= set(there.agents)
+
+
+def test_a_scene_that_starts_later_is_the_same_scene():
+    scene = coming_and_going()
+    later = starting_later(scene, 3)
+    assert starting_later(scene, 0) is scene
+    assert later.num_steps == 88
+    assert np.array_equal(later.position[:, 7], scene.position[:, 10])
+    assert later.lights["x"]["state"]["object_state"][0] == "S3"
+    assert scene.lights["x"]["state"]["object_state"][0] == "S0"
+    assert later.id != scene.id
+
+
+def test_phases_are_the_scene_at_another_offset():
+    scene = coming_and_going()
+    phases = examples_of(scene, shipped(), OPTIONS, ExampleOptions())
+    assert len(phases) == 5
+    assert [tokens.token.shape[1] for tokens in phases] == [18, 17, 17, 17, 17]
+    for number, tokens in enumerate(phases):
+        assert tokens.table is phases[0].table
+        assert np.array_equal(tokens.frame, phases[0].frame)
+        (alone,) = examples_of(starting_later(scene, number), shipped(), OPTIONS, ONE)
+        assert np.array_equal(tokens.agents, alone.agents)
+        assert np.array_equal(tokens.token_valid, alone.token_valid)
+        assert np.array_equal(tokens.token[tokens.token_valid], alone.token[alone.token_valid])
+    ego = int(np.flatnonzero(phases[0].agents == scene.ego)[0])
+    speed = np.hypot(*scene.velocity[scene.ego, 0])
+    moved = phases[2].goal[ego, 0, 0] - phases[0].goal[ego, 0, 0]
+    assert moved == pytest.approx(0.2 * speed, abs=1e-3)
+
+
+def test_phases_end_with_the_ego():
+    scene = coming_and_going()
+    valid = scene.valid.copy()
+    valid[scene.ego, 12:] = False
+    assert len(examples_of(dataclasses.replace(scene, valid=valid), shipped(), OPTIONS, ExampleOptions())) == 2
+
+
+class Dated(LoadedScenes):
+    """Scenes that know when their files were written."""
+
+    when = "monday"
+
+    def states(self, indices):
+        return iter([self.when for _ in indices])
+
+
+def test_every_phase_has_its_turn(tmp_path):
+    source = LoadedScenes([dataclasses.replace(traffic(), id=name) for name in "abc"])
+    scenes = TokenisedScenes(source, shipped(), OPTIONS, tmp_path, mirror=True)
+    epochs = [scenes.order(np.random.default_rng(epoch), epoch) for epoch in range(5)]
+    assert sorted(np.concatenate(epochs)) == list(range(len(scenes)))
+    for order in epochs:
+        assert sorted((scenes.entries[entry].scene, scenes.entries[entry].mirrored) for entry in order) == [
+            (scene, flag) for scene in range(3) for flag in (False, True)
+        ]
+        assert len({scenes.entries[entry].phase for entry in order}) == 5
+    chosen = scenes.entries.index((1, True, 2))
+    assert scenes.scenario(chosen).id == "b+2-mirrored"
+    moved = scenes[chosen].goal[0, 0, 0] - scenes[chosen - 2].goal[0, 0, 0]
+    assert moved == pytest.approx(0.2 * source[1].velocity[0, 0, 0], abs=1e-3)
+
+
+def test_scenes_whose_files_have_changed_are_tokenised_anew(tmp_path):
+    source = Dated([traffic()])
+    TokenisedScenes(source, shipped(), OPTIONS, tmp_path, examples=ONE)
+    scenes = TokenisedScenes(source, shipped(), OPTIONS, tmp_path, examples=ONE)
+    assert len(list(scenes.folder.iterdir())) == 1
+    source.when = "tuesday"
+    scenes = TokenisedScenes(source, shipped(), OPTIONS, tmp_path, examples=ONE)
+    assert len(list(scenes.folder.iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_other_processes_tokenise_the_same(tmp_path):
+    source = LoadedScenes([dataclasses.replace(traffic(), id=name) for name in "ab"])
+    here, there = (
+        TokenisedScenes(source, shipped(), OPTIONS, tmp_path / str(workers), workers=workers) for workers in (1, 2)
+    )
+    assert here.entries == there.entries
+    for path in here.folder.iterdir():
+        assert path.read_bytes() == (there.folder / path.name).read_bytes()
+
+
+def test_the_nearest_token_is_found_among_few():
+    vocabulary, rng = shipped(), np.random.default_rng(0)
+    find = TokenFinder(vocabulary)
+    for spread in (0.0, 0.1, 1.0, 8.0):
+        kinds = rng.integers(0, 3, 40)
+        tokens = vocabulary.ends[kinds, rng.integers(0, vocabulary.size, 40)].astype(np.float64)
+        motions = tokens + rng.normal(0.0, spread, (40, 3)) * (1.0, 1.0, 0.3)
+        found = find(motions, kinds)
+        for motion, kind, token in zip(motions, kinds, found, strict=True):
+            ends = box_corners(vocabulary.ends[kind].astype(np.float64), KIND_SIZES[kind])
+            gap = box_corners(motion[None], KIND_SIZES[kind]) - ends
+            assert token == np.hypot(gap[..., 0], gap[..., 1]).sum(-1).argmin()
