@@ -21,6 +21,7 @@ VERBS: Final = (
     "train_traffic",
     "simulate",
     "evaluate_traffic",
+    "evaluate_longterm",
     "train_experts",
     "train_seal",
     "sage_analysis",

@@ -61,7 +61,7 @@ def _family(label: str, cells: Sequence[Cell], score: str) -> list[Comparison]:
     raw = []
     for first, second in combinations(cells, 2):
         # Seeds are averaged within a scene: scenes are what varies independently.
-        a, b = _per_scene(first.outcomes[score]), _per_scene(second.outcomes[score])
+        a, b = per_scene(first.outcomes[score]), per_scene(second.outcomes[score])
         gap = paired_difference(a, b)
         test, p_value = "bootstrap", gap.p_value
         if score == "success" and first.outcomes[score].shape[1] == 1:
@@ -74,7 +74,8 @@ def _family(label: str, cells: Sequence[Cell], score: str) -> list[Comparison]:
     ]
 
 
-def _per_scene(values: Floats) -> Floats:
+def per_scene(values: Floats) -> Floats:
+    """[S] means over seeds of a score [S, R], NaN where no seed has it."""
     known = np.isfinite(values)
     total = np.where(known, values, 0.0).sum(-1)
     return np.where(known.any(-1), total / np.maximum(known.sum(-1), 1), np.nan)

@@ -15,8 +15,13 @@ from harness.episodes.records import UNDISTURBED
 from harness.errors import ConfigError
 from harness.specs import labelled
 
-MAY_DIFFER: Final = ("executor", "workers", "timeout", "json", "retry_failures", "playback")
+MAY_DIFFER: Final = (
+    *("executor", "workers", "timeout", "json", "retry_failures", "playback"),
+    *("certify", "certify_rollouts", "certificate"),
+)
 """Options that do not change a result, so that a resumed run may have others."""
+RECORDED: Final = "log"
+"""Traffic that follows its recording."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,14 @@ class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
     traffic: str = "log"
     """Who moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
     `smart:FILE?temperature=0.9`, or `module:Class`."""
+    certify: bool = False
+    """Make a fidelity certificate of the traffic on these scenes, `certificate.json` in the run folder: how lifelike it
+    is, how it reacts to a braking ego, and whether the systems rank the same with `log` and `idm-lane` traffic. All
+    episodes are run with those two as well: three times the work."""
+    certify_rollouts: int = 16
+    """Roll-outs per scene and kind of traffic that realism is measured on."""
+    certificate: Path | None = None
+    """A certificate of this traffic (`certificate.json` of another run), which the report then carries."""
     horizon: int | None = None
     """Steps of 0.1 s after which an episode is cut off; by default where the scene's recording ends (90 in WOMD).
     Adversaries plan the 8 s after the first second; in longer scenes an opponent whose plan has ended is gone."""
@@ -58,7 +71,14 @@ class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
         """Reject what cannot work before anything is loaded."""
         if not self.sut or not self.adversary:
             raise ConfigError("benchmark: name at least one system (--sut idm) and one adversary (--adversary cat).")
-        at_least(1, playback=self.playback)
+        at_least(1, playback=self.playback, certify_rollouts=self.certify_rollouts)
+        if self.certify and self.certificate is not None:
+            raise ConfigError("--certify makes a certificate, --certificate names one. Leave one out.")
+        if self.traffic == RECORDED and (self.certify or self.certificate is not None):
+            raise ConfigError(
+                f"--traffic {RECORDED} is the recording, which other traffic is certified against. Name the traffic to "
+                "certify, as in --traffic smart."
+            )
         if self.horizon is not None:
             at_least(1, horizon=self.horizon)
         if self.workers is not None and self.workers < 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import chdir
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.benchmarking.config import BenchmarkConfig, System
+from harness.benchmarking.identity import digest_of, identify, joint_digest
 from harness.commands.left_out import scene_lines
 from harness.episodes.policies import load_policy
 from harness.episodes.protocol import protocol_of
@@ -17,7 +17,6 @@ from harness.errors import ConfigError, RunError
 from harness.files import Json, JsonDict
 from harness.registry import targets
 from harness.specs import parse
-from harness.traffic.make import make_traffic
 from scenarios.selection import LeftOut, left_out
 
 FILE: Final = "lineup.json"
@@ -62,6 +61,7 @@ class Lineup:
         systems: By label.
         adversaries: Labels, in order, without `none`.
         digests: SHA-256 of weights given by path.
+        traffic_digest: SHA-256 of the weights (or of the user's own code) that move the background, or empty.
         left_out: Scenes that `--fit-only` left out, with the reason.
         notes: What else there is to say of the scenes, in lines.
     """
@@ -70,6 +70,7 @@ class Lineup:
     systems: tuple[SystemInfo, ...]
     adversaries: tuple[str, ...]
     digests: Mapping[str, str]
+    traffic_digest: str = ""
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -99,6 +100,8 @@ class Lineup:
                 raise RunError(f"run {folder}: the file of system {item['label']!r} has changed since. Start anew.")
         if dict(self.digests) != stored.get("digests"):
             raise RunError(f"run {folder}: the weights of an adversary have changed since. Start anew.")
+        if stored.get("traffic_digest", self.traffic_digest) != self.traffic_digest:
+            raise RunError(f"run {folder}: the weights of the traffic have changed since. Start anew.")
 
 
 def assemble(config: BenchmarkConfig) -> Lineup:
@@ -114,7 +117,7 @@ def assemble(config: BenchmarkConfig) -> Lineup:
         raise ConfigError(
             f"benchmark: two systems are called {twice[0]!r}. Give one a name: --sut mine={config.sut[-1]}."
         )
-    make_traffic(config.traffic)
+    traffic = identify(config.traffic)
     for attacker in config.attackers:
         attacker.build(protocol=config.protocol, prior=config.prior)
     source = config.open()
@@ -122,9 +125,17 @@ def assemble(config: BenchmarkConfig) -> Lineup:
         raise ConfigError(f"benchmark: {config.data} has no scene in split {config.split!r}. Try --split all.")
     paths = [Path(item.spec.file) for item in config.attackers if item.spec.name in targets("adversary")]
     given = [path for path in paths if path.exists() and path != Path()]
-    digests = {str(path): _digest(path) for path in (*([] if config.prior is None else [config.prior]), *given)}
+    digests = {str(path): digest_of(path) for path in (*([] if config.prior is None else [config.prior]), *given)}
     names = tuple(item.label for item in config.attackers)
-    return Lineup(tuple(source.ids), systems, names, digests, tuple(left_out(source)), tuple(scene_lines([source])))
+    return Lineup(
+        scenes=tuple(source.ids),
+        systems=systems,
+        adversaries=names,
+        digests=digests,
+        traffic_digest=traffic.digest,
+        left_out=tuple(left_out(source)),
+        notes=tuple(scene_lines([source])),
+    )
 
 
 def _system(text: str) -> SystemInfo:
@@ -136,27 +147,12 @@ def _system(text: str) -> SystemInfo:
     named = [system.spec] if whole else [spec.file, *map(str, spec.options.values())]
     # A policy whose file was left out names the one that comes with the package.
     named = named if any(named) else [str(getattr(policy, "path", ""))]
-    digests = [_digest(Path(name)) for name in named if Path(name).is_file()]
+    digests = [digest_of(Path(name)) for name in named if Path(name).is_file()]
     return SystemInfo(
         label=system.label or policy.name,
         spec=system.spec,
         privileged=bool(policy.privileged),
         sees_futures=bool(getattr(policy, "sees_futures", False)),
         control=policy.control,
-        digest=_of_all(digests) if len(digests) > 1 else "".join(digests),
+        digest=joint_digest(digests) if len(digests) > 1 else "".join(digests),
     )
-
-
-def _of_all(parts: list[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder."""
-    try:
-        if path.is_dir():
-            parts = [f"{item.name} {_digest(item)}" for item in sorted(path.iterdir()) if item.is_file()]
-            return _of_all(parts)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}. Give an existing file.") from error

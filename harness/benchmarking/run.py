@@ -7,6 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from harness.benchmarking.certificates.files import FILE as CERTIFICATE
+from harness.benchmarking.certificates.making import carried, certify, check_can_be_made, kept
+from harness.benchmarking.certificates.statements import statement
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.lineup import FILE, Lineup, assemble
@@ -31,6 +34,7 @@ FILES: Final = {
     "summary.json": "everything as JSON",
     "episodes": "a record of every episode",
     "left_out.json": "scenes that were left out, and why",
+    CERTIFICATE: "fidelity certificate of the traffic, to be named by `--certificate` of other runs with it",
 }
 """What a benchmark leaves in its run folder."""
 
@@ -42,7 +46,8 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
         GauntletError: Unknown names, unusable data or weights, a folder that cannot be written, another run's folder.
     """
     _check_writable(config.json)
-    lineup = assemble(config)
+    lineup, known = assemble(config), carried(config)
+    check_can_be_made(config, lineup)
     with session.open_run(config) as directory:
         folder = directory.path
         _take_up(folder, config, lineup)
@@ -55,9 +60,13 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
             run_all(config, lineup, folder, lambda done, total: progress.update(task, completed=done, total=total))
         episodes = len(lineup.scenes) * len(lineup.systems) * (1 + len(config.attackers))
         cells = summarise(folder, config, lineup, partial(session.track, description="summarising", total=episodes))
-        write_all(folder, cells, compare(cells), config)
+        known = certify(config, lineup, folder, cells, session) if config.certify else kept(config, folder, known)
+        stated = statement(config, lineup, known)
+        if stated["line"]:
+            session.say(stated["line"])
+        write_all(folder, cells, compare(cells), config, stated)
         if config.json is not None:
-            write_json(config.json, [as_object(cell, config) for cell in cells])
+            write_json(config.json, [as_object(cell, config) | {"certificate": stated["checks"]} for cell in cells])
         # The page looks scenes up by their ids: none need be filtered again.
         scenes = config.open_all(cache_scenes=0)
         shown = choose(cells, lineup.scenes, config.playback)

@@ -42,7 +42,7 @@ def run_all(
     """
     folder = folder.resolve()
     systems = {item.label: anchored(item.spec) for item in lineup.systems}
-    spec = WorkerSpec(_anchored_config(config), folder, systems)
+    spec = WorkerSpec(anchored_config(config), folder, systems)
     setup = WorkerSetup("harness.benchmarking.worker:build", {"spec": spec})
     work = units(lineup.scenes, tuple(systems), lineup.adversaries, config.seed)
     missing = {unit: len(unit.missing(folder)) for unit in work}
@@ -77,7 +77,8 @@ def anchored(text: str) -> str:
     return f"{head}:{Path(tail).resolve()}" if colon and tail and Path(tail).exists() else text
 
 
-def _anchored_config(config: BenchmarkConfig) -> BenchmarkConfig:
+def anchored_config(config: BenchmarkConfig) -> BenchmarkConfig:
+    """The configuration with absolute paths, for workers that may run in another folder."""
     prior = None if config.prior is None else config.prior.resolve()
     head, mark, options = config.traffic.partition("?")
     traffic = (anchored(head) if ":" in head else head) + mark + options

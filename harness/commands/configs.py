@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import types
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.errors import ConfigError
+from scenarios.values import brief
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -55,47 +56,82 @@ def check_finite(values: Mapping[str, object], where: str = "") -> None:
             raise ConfigError(f"{option(where + name)} {value}: expected a finite number.")
 
 
-def rebuild(kind: type[Config], stored: Mapping[str, object], where: str = "") -> Config:
-    """A configuration from the plain values of `run.json`; fields that it lacks keep their defaults.
+class StoredValues(NamedTuple):
+    """Where plain values come from, for messages.
+
+    Attributes:
+        what: The whole.
+        part: One of it.
+        spelled: How a field is written.
+        remedy: What to do where a value is of another type.
+        unknown: What to do about a field that is not known.
+    """
+
+    what: str
+    part: str
+    spelled: Callable[[str], str]
+    remedy: str
+    unknown: str
+
+
+CONFIGURATION: Final = StoredValues(
+    "the run's configuration",
+    "option",
+    option,
+    "Its run.json is damaged, or another version wrote it: start anew.",
+    "Start anew, or go on with the version that its run.json names.",
+)
+
+
+def rebuild(
+    kind: type[Config], stored: Mapping[str, object], where: str = "", source: StoredValues = CONFIGURATION
+) -> Config:
+    """A configuration, or other dataclass, from the plain values of a JSON file; fields that it lacks keep defaults.
 
     Args:
-        kind: The configuration's class, of nested dataclasses, paths, tuples, numbers, text and None.
+        kind: The class, of nested dataclasses, paths, tuples of one type, numbers, text and None.
         stored: Values by field name.
         where: Name of the field that holds this one, for messages.
+        source: Where they come from, for messages.
 
     Raises:
-        ConfigError: A field is unknown, or its value is of another type: another version wrote it, or it is damaged.
+        ConfigError: A field is unknown, or missing without a default, or its value is of another type: another version
+            wrote it, or it is damaged.
     """
     if not isinstance(stored, Mapping):
-        raise ConfigError(f"the run's configuration is {repr(stored)[:60]}, expected options by name. Start anew.")
+        raise ConfigError(f"{source.what} is {brief(stored)}, expected {source.part}s by name. {source.remedy}")
     hints = get_type_hints(kind)
-    known = {item.name for item in fields(kind)}
-    if unknown := sorted(set(stored) - known):
+    if unknown := sorted(set(stored) - {item.name for item in fields(kind)}):
         raise ConfigError(
-            f"the run's configuration has the unknown option {option(where + unknown[0])}: another version made it. "
-            "Start anew, or go on with the version that its run.json names."
+            f"{source.what} has the unknown {source.part} {source.spelled(where + unknown[0])}: another version made "
+            f"it. {source.unknown}"
         )
-    return kind(**{name: _value(hints[name], value, f"{where}{name}") for name, value in stored.items()})
+    needed = {item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING}
+    if missing := sorted(needed - set(stored)):
+        raise ConfigError(
+            f"{source.what} lacks the {source.part} {source.spelled(where + missing[0])}. {source.remedy}"
+        )
+    return kind(**{name: _value(hints[name], value, f"{where}{name}", source) for name, value in stored.items()})
 
 
-def _value(hint: object, value: object, where: str) -> object:
+def _value(hint: object, value: object, where: str, source: StoredValues) -> object:
     """One value as its type hint wants it."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         if value is None and types.NoneType in get_args(hint):
             return None
-        return _value(next(item for item in get_args(hint) if item is not types.NoneType), value, where)
+        return _value(next(item for item in get_args(hint) if item is not types.NoneType), value, where, source)
     if isinstance(hint, type) and is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"the run's configuration: {option(where)}: expected options, found {repr(value)[:60]}.")
-        return rebuild(hint, value, f"{where}.")
+            found = f"expected {source.part}s, found {brief(value)}"
+            raise ConfigError(f"{source.what}: {source.spelled(where)}: {found}.")
+        return rebuild(hint, value, f"{where}.", source)
     if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_value(get_args(hint)[0], item, where) for item in value)
+        return tuple(_value(get_args(hint)[0], item, where, source) for item in value)
     if not _fits(hint, value):
         expected = ", ".join(map(repr, get_args(hint))) or getattr(hint, "__name__", str(hint))
         raise ConfigError(
-            f"the run's configuration: {option(where)}: expected {expected}, found {repr(value)[:60]}. "
-            "Its run.json is damaged, or another version wrote it: start anew."
+            f"{source.what}: {source.spelled(where)}: expected {expected}, found {brief(value)}. {source.remedy}"
         )
     return Path(str(value)) if hint is Path else value
 

@@ -137,6 +137,24 @@ def wilson(successes: int, total: int, *, confidence: float = CONFIDENCE) -> Int
     return Interval(rate, float(max(centre - margin, 0.0)), float(min(centre + margin, 1.0)))
 
 
+def rate_beside_share(counts: tuple[int, int], others: tuple[int, int], share: float) -> Interval:
+    """A rate minus a share of another one, with an interval of 95 %: below 0 it is less than that share.
+
+    Wilson's ends of both rates are put together by MOVER (Newcombe 1998, method 10; Zou and Donner 2008), which is
+    sound for small counts and for 0 or 100 %. The two are taken as independent; where both were counted on the same
+    scenes and go together, the interval is somewhat too wide.
+
+    Args:
+        counts, others: Successes and total of either rate.
+        share: What the other rate is multiplied with.
+    """
+    one, two = wilson(*counts), wilson(*others)
+    low = np.hypot(one.mean - one.low, share * (two.high - two.mean))
+    high = np.hypot(one.high - one.mean, share * (two.mean - two.low))
+    value = one.mean - share * two.mean
+    return Interval(float(value), float(value - low), float(value + high))
+
+
 def _check(confidence: float) -> None:
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence: expected a probability strictly between 0 and 1, got {confidence}.")

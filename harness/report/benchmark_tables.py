@@ -14,9 +14,10 @@ from harness.benchmarking.lineup import SystemInfo
 from harness.benchmarking.published import SAGE_TABLES, published_row
 from harness.benchmarking.summary import Cell, as_object
 from harness.episodes.protocol import NOT_REPEATED, protocol_of
-from harness.files import write_json, write_text
+from harness.files import Json, write_json, write_text
 from harness.metrics.compliance import JUDGED_BY_EDGES, without_edges_note
 from harness.metrics.intervals import Interval
+from harness.report.certificate_tables import certificate_lines
 from harness.report.tables import Column, Table, TableRow, csv_text, tex
 
 SHORT_HEADS: Final = ("rew.", "beh.", "kin.", "obj.", "line", "acc.", "vel.", "yaw")
@@ -61,21 +62,34 @@ COMPARISON_COLUMNS: Final = (
 )
 
 
-def write_all(folder: Path, cells: Sequence[Cell], comparisons: Sequence[Comparison], config: BenchmarkConfig) -> None:
+def write_all(
+    folder: Path,
+    cells: Sequence[Cell],
+    comparisons: Sequence[Comparison],
+    config: BenchmarkConfig,
+    stated: Json | None = None,
+) -> None:
     """Write `benchmark.md`, `benchmark.csv`, `comparisons.csv`, `benchmark.tex` and `summary.json`.
+
+    Args:
+        folder: Run folder.
+        cells, comparisons, config: What was found.
+        stated: What there is to say of the traffic, by `harness.benchmarking.certificates.statements`.
 
     Raises:
         RunError: The folder cannot be written.
     """
-    write_text(folder / "benchmark.md", markdown(cells, comparisons, config))
+    write_text(folder / "benchmark.md", markdown(cells, comparisons, config, stated))
     write_text(folder / "benchmark.csv", csv_table(cells, config))
     write_text(folder / "comparisons.csv", csv_text(asdict(item) for item in comparisons))
     write_text(folder / "benchmark.tex", latex(cells, config))
-    write_json(folder / "summary.json", summary(cells, comparisons, config))
+    write_json(folder / "summary.json", summary(cells, comparisons, config, stated))
 
 
-def summary(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: BenchmarkConfig) -> dict[str, object]:
-    """Everything as one JSON object: `about`, `cells` (one per adversary and system), `comparisons`."""
+def summary(
+    cells: Sequence[Cell], comparisons: Sequence[Comparison], config: BenchmarkConfig, stated: Json | None = None
+) -> dict[str, object]:
+    """Everything as one JSON object: `about`, `cells` (one per adversary and system), `comparisons`, `certificate`."""
     return {
         "about": {
             "config": asdict(config),
@@ -95,6 +109,7 @@ def summary(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: Be
         },
         "cells": [as_object(cell, config) for cell in cells],
         "comparisons": [asdict(item) for item in comparisons],
+        "certificate": stated,
     }
 
 
@@ -106,9 +121,11 @@ def terminal(cells: Sequence[Cell], config: BenchmarkConfig) -> list[Table]:
     ]
 
 
-def markdown(cells: Sequence[Cell], comparisons: Sequence[Comparison], config: BenchmarkConfig) -> str:
+def markdown(
+    cells: Sequence[Cell], comparisons: Sequence[Comparison], config: BenchmarkConfig, stated: Json | None = None
+) -> str:
     """Every table of every system, the paired tests, failures, and what the protocol repeats."""
-    lines = [f"# Benchmark, protocol `{config.protocol}`", "", *_preamble(config)]
+    lines = [f"# Benchmark, protocol `{config.protocol}`", "", *_preamble(config), *certificate_lines(stated)]
     failed = Column("failures", "failed", "number")
     for system, own in by_system(cells):
         lines += [f"## Against {system.title}", ""]

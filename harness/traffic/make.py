@@ -32,7 +32,7 @@ def make_traffic(spec: str) -> TrafficPolicy:
         ConfigError: It cannot be imported or built, takes no file, has no such option, or moves only whole scenes.
         WeightsError: The file cannot be used.
     """
-    made = specs.build("traffic", _present_name(spec, "idm-path"))
+    made = specs.build("traffic", present_name(spec, "idm-path"))
     if not isinstance(made, TrafficPolicy):
         raise ConfigError(
             f"traffic {spec!r}: {type(made).__name__} has no `reset` and `step`, so it cannot move the background of "
@@ -58,7 +58,7 @@ def make_simulator(spec: str, *, parity: bool = False) -> SceneSimulator:
         ConfigError: It cannot be imported or built, takes no file, has no such option, or moves no traffic.
         WeightsError: The file cannot be used.
     """
-    parsed = _present_name(spec, "idm-lane")
+    parsed = present_name(spec, "idm-lane")
     target = specs.resolve("traffic", parsed)
     made = specs.construct("traffic", parsed, getattr(target, "simulator", target), as_recorded=parity)
     if isinstance(made, SceneSimulator):
@@ -91,8 +91,8 @@ def make_roller(spec: str, steps: int) -> SceneSimulator:
     return PolicySimulator(make_traffic(spec), steps=steps, comings=True)
 
 
-def _present_name(text: str, driver: str) -> specs.Spec:
-    """The specification, `idm` replaced by the driver that it has been in the command at hand, with a warning."""
+def present_name(text: str, driver: str) -> specs.Spec:
+    """The parts of a specification, `idm` replaced by the driver that it was in the command at hand, with a warning."""
     spec = specs.parse(text)
     if spec.name != OLD_NAME or spec.name in registry.targets("traffic"):
         return spec

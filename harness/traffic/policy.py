@@ -24,7 +24,7 @@ from harness.traffic.model.batch import AgentBatch, join_maps
 from harness.traffic.model.network import MapFeatures
 from harness.traffic.model.shielded import Shield
 from harness.traffic.model.simulator import SmartSimulator
-from harness.traffic.model.smart import to_frame
+from harness.traffic.model.smart import SHIPPED, to_frame
 from harness.traffic.road_sides import RoadSides
 from harness.traffic.rollouts import Interventions, simulated_agents
 from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
@@ -74,6 +74,9 @@ class SmartTraffic:
         device: Where it computes.
         options: Options of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity, shield.
 
+    Attributes:
+        path: File of the weights.
+
     Raises:
         WeightsError: The file cannot be used.
         ConfigError: Bad options, or weights whose head makes no tokens.
@@ -86,6 +89,7 @@ class SmartTraffic:
     def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
         if "choices" in options or "rule" in options:
             raise ConfigError("traffic 'smart': choices and rule compare whole roll-outs; an environment has only one.")
+        self.path = SHIPPED if weights is None else Path(weights)
         self.model = SmartSimulator(weights, device=device, **options).model
         if self.model.network.mixture is not None:
             raise ConfigError("traffic 'smart': these weights are of an ego policy (GMM head); give a token model.")

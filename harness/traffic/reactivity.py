@@ -136,7 +136,7 @@ class Driver(Protocol):
 def play(
     scenario: Scenario,
     traffic: TrafficPolicy,
-    ego: Floats,
+    ego: Floats | None,
     seed: int,
     *,
     drivers: Mapping[int, Driver] = MappingProxyType({}),
@@ -149,7 +149,7 @@ def play(
     Args:
         scenario: The scene.
         traffic: What moves everybody but the ego.
-        ego: [T, STATE] states of the ego.
+        ego: [T, STATE] states of the ego; None where nobody is there to react to (`with_absent_ego`).
         seed: The traffic's.
         drivers: Who drives instead of single agents, the ego included; the traffic sees them.
         last: Last step that is played, of which nothing is valid beyond; by default the scene's.
@@ -163,7 +163,9 @@ def play(
     traffic.reset(scenario, np.random.default_rng(seed))
     for step in range(min(steps - 1, steps if last is None else last)):
         states[:, step + 1], valid[:, step + 1] = traffic.step(step, states[:, step].copy(), valid[:, step].copy())
-        states[scenario.ego, step + 1], valid[scenario.ego, step + 1] = ego[step + 1], True
+        valid[scenario.ego, step + 1] = ego is not None
+        if ego is not None:
+            states[scenario.ego, step + 1] = ego[step + 1]
         for agent, driver in drivers.items():
             if step >= driver.since:
                 states[agent, step + 1], valid[agent, step + 1] = (

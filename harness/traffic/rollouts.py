@@ -135,7 +135,7 @@ class PolicySimulator:
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
         """Roll out from step 10; see `SceneSimulator`."""
-        agents, alone = simulated_agents(scenario), _with_absent_ego(scenario)
+        agents, alone = simulated_agents(scenario), with_absent_ego(scenario)
         reserve = reserve_of(self.policy)
         scene = alone.with_reserve(reserve)
         known = np.append(np.arange(scenario.num_agents), np.arange(alone.num_agents, scene.num_agents))
@@ -196,7 +196,7 @@ def _with_heights(scenario: Scenario, agents: NDArray[np.intp], poses: Floats) -
     return states
 
 
-def _with_absent_ego(scenario: Scenario) -> Scenario:
+def with_absent_ego(scenario: Scenario) -> Scenario:
     """The scene with no opponent and one agent more, never there, as its ego: a policy moves all the others."""
 
     def again(values: NDArray[Any]) -> NDArray[Any]:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from stable_baselines3 import TD3
 
+from harness import train_ego, train_matrix
 from scenarios.description import to_description
 from tests.scenes import LANE_WIDTH, Agent, crossing, straight_road
 
@@ -24,6 +25,12 @@ OPTIONS = [
     "--adversary", "rule", "--eval-adversary", "rule", "--curriculum", "constant", "--steps", str(STEPS),
     "--eval-every", "250", "--checkpoint-every", "250", "--td3.warmup", "150", "--td3.batch-size", "64",
     "--td3.precision", "float32", "--train-scenes", "None", "--test-scenes", "None",
+]  # fmt: skip
+MATRIX_OPTIONS = [
+    "--train.eval-adversary", "rule", "--train.steps", "200", "--train.eval-every", "100",
+    "--train.checkpoint-every", "200", "--train.td3.warmup", "100", "--train.td3.batch-size", "64",
+    "--train.td3.precision", "float32", "--train.train-scenes", "None", "--train.test-scenes", "None",
+    "--train.no-pictures", "--train.no-tensorboard",
 ]  # fmt: skip
 
 
@@ -60,11 +67,9 @@ def records(path: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory) -> Path:
-    """A run that nobody disturbed."""
+    """A run that nobody disturbed, in this process."""
     run = tmp_path_factory.mktemp("runs") / "whole"
-    subprocess.run(
-        command("quick", "--data", str(data), "--out", str(run), *OPTIONS), cwd=ROOT, check=True, capture_output=True
-    )
+    train_ego.main(["quick", "--data", str(data), "--out", str(run), *OPTIONS])
     return run
 
 
@@ -86,7 +91,7 @@ def test_a_run_leaves_everything_that_it_promises(whole: Path) -> None:
     assert model.action_space.shape == (2,)
 
 
-def test_a_killed_run_resumes_on_the_same_curve(data: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_on_the_same_curve(data: Path, whole: Path, tmp_path: Path, capsys) -> None:
     run = tmp_path / "killed"
     process = subprocess.Popen(
         command("quick", "--data", str(data), "--out", str(run), *OPTIONS),
@@ -94,15 +99,17 @@ def test_a_killed_run_resumes_on_the_same_curve(data: Path, whole: Path, tmp_pat
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 120
-    while not (run / "checkpoint" / "manifest.json").exists():
-        assert process.poll() is None, "it ended before its first checkpoint"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done = subprocess.run(command("--resume", str(run)), cwd=ROOT, check=True, capture_output=True, text=True)
-    assert "everything lies in" in done.stdout
+    deadline = time.monotonic() + 600
+    try:
+        while not (run / "checkpoint" / "manifest.json").exists():
+            assert process.poll() is None, "it ended before its first checkpoint"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    train_ego.main(["--resume", str(run)])
+    assert "everything lies in" in capsys.readouterr().out
     for name in ("evaluation.jsonl", "episodes.jsonl"):
         assert records(run / name) == records(whole / name)
     assert len(json.loads((run / "run.json").read_text())["resumed"]) == 1
@@ -155,40 +162,31 @@ def test_runs_with_workers_are_equal_whoever_is_stopped(data: Path, tmp_path: Pa
     ],
     ids=["data", "name", "resume", "unwritable"],
 )
-def test_bad_input_is_one_clear_error(arguments: list[str], says: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(*arguments), cwd=tmp_path, capture_output=True, text=True, check=False, env=environment()
-    )
-    assert done.returncode == 2
-    assert "error:" in done.stderr
-    assert says in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+def test_bad_input_is_one_clear_error(arguments: list[str], says: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        train_ego.main(arguments)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "error:" in told
+    assert says in " ".join(told.split())
+    assert "Traceback" not in told
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-def test_a_matrix_trains_evaluates_and_repeats_nothing(data, tmp_path) -> None:
-    shared = [f"--train.{option.removeprefix('--')}" if option.startswith("--") else option for option in OPTIONS]
-    for name in ("--train.adversary", "--train.curriculum"):
-        place = shared.index(name)
-        del shared[place : place + 2]
-    command = [
-        sys.executable, "-m", "harness.train_matrix", "quick", "--out", str(tmp_path / "matrix"), "--workers", "2",
-        "--adversary", "none", "rule", "--ablate", "--evaluate-against", "rule", "--train.data", str(data), *shared,
-    ]  # fmt: skip
-    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert first.returncode == 0, first.stdout + first.stderr
-    tables = json.loads((tmp_path / "matrix" / "tables.json").read_text())
+def test_a_matrix_trains_evaluates_and_repeats_nothing(data, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    out = tmp_path / "matrix"
+    train_matrix.main([
+        "quick", "--out", str(out), "--workers", "1", "--adversary", "none", "rule", "--ablate",
+        "--evaluate-against", "rule", "--train.data", str(data), *MATRIX_OPTIONS,
+    ])  # fmt: skip
+    tables = json.loads((out / "tables.json").read_text())
     assert [(row["row"], row["stage"]) for row in tables] == [
         ("none", "normal"), ("rule", "normal"), ("none", "adversarial"), ("rule", "adversarial"),
     ]  # fmt: skip
     assert all(row["scenes"] == 2 and 0 <= row["columns"]["completion"]["mean"] <= 1 for row in tables)
-    text = (tmp_path / "matrix" / "tables.md").read_text()
-    made = (tmp_path / "matrix" / "none-seed0" / "policy.zip").stat().st_mtime_ns
-    resumed = [*command[:3], "--resume", str(tmp_path / "matrix")]
-    again = subprocess.run(resumed, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert (tmp_path / "matrix" / "none-seed0" / "policy.zip").stat().st_mtime_ns == made
-    assert (tmp_path / "matrix" / "tables.md").read_text() == text
+    text = (out / "tables.md").read_text()
+    made = (out / "none-seed0" / "policy.zip").stat().st_mtime_ns
+    train_matrix.main(["--resume", str(out)])
+    assert (out / "none-seed0" / "policy.zip").stat().st_mtime_ns == made
+    assert (out / "tables.md").read_text() == text

@@ -64,6 +64,8 @@ class TrafficTrack:
 def traffic_features(track: TrafficTrack, dt: float = 0.1) -> dict[str, Floats]:
     """Features of the challenge for everybody at every step, NaN where undefined: [A, T] each.
 
+    Distances to the road edge are those of agents that are judged; all else is computed for everybody.
+
     Speeds and accelerations need the neighbours in time, so that nothing is said of an agent's first and last steps,
     and who has no speed leads nobody (the corrected reading of the challenge). The yes/no features are their
     quantities here: the distance to the nearest object, overlap being negative, and that to the road edge.
@@ -80,22 +82,25 @@ def traffic_features(track: TrafficTrack, dt: float = 0.1) -> dict[str, Floats]:
         there, sizes, (valid & ~speed.isnan())[None], speed.float()[None], everybody, unwrapped=False
     )[0]
     follows = ~speed.isnan() & torch.tensor(track.vehicle)[:, None]
-    edge = _off_road(track.edges, there[0], sizes)
+    edge = _off_road(track.edges, poses, sizes, valid & torch.tensor(track.counted))
     found: dict[str, Tensor] = {
         **motion,
         "distance_to_nearest_object": nearest.masked_fill(~valid, torch.nan),
         "collision_indication": nearest.masked_fill(~valid, torch.nan),
         "time_to_collision": ahead.masked_fill(~follows, torch.nan),
-        "distance_to_road_edge": edge.masked_fill(~valid, torch.nan),
-        "offroad_indication": edge.masked_fill(~valid, torch.nan),
+        "distance_to_road_edge": edge,
+        "offroad_indication": edge,
     }
     return {name: found[name].double().numpy() for name in LONG_TERM_FEATURES}
 
 
-def _off_road(edges: RoadEdges | None, poses: Tensor, sizes: Tensor) -> Tensor:
-    if edges is None or len(edges) == 0:
-        return torch.full(poses.shape[:-1], torch.nan)
-    return distance_off_road(edges, poses, sizes)
+def _off_road(edges: RoadEdges | None, poses: Tensor, sizes: Tensor, asked: Tensor) -> Tensor:
+    """Distance off the road [A, T], m; NaN but where it is asked for: looking up places far off the map takes long."""
+    found = torch.full(asked.shape, torch.nan)
+    if edges is not None and len(edges) > 0:
+        row, _ = asked.nonzero(as_tuple=True)
+        found[asked] = distance_off_road(edges, poses[asked].float()[:, None], sizes[row])[:, 0]
+    return found
 
 
 def window_counts(

@@ -137,7 +137,11 @@ def flow_scores(
     Raises:
         ConfigError: A window begins or ends between two decisions.
     """
-    counts = flow_counts(events, starts, length)
+    return window_flow_scores(flow_counts(events, starts, length), reference)
+
+
+def window_flow_scores(counts: Mapping[str, Counts], reference: Mapping[str, Floats]) -> dict[str, Floats]:
+    """As `flow_scores`, from `flow_counts` [W, bins]."""
     scores = {}
     for name, count in counts.items():
         if name.endswith("distance"):

@@ -13,6 +13,7 @@ from harness.episodes.records import UNDISTURBED
 from harness.errors import RunError
 from harness.files import Json, JsonDict, read_json
 from harness.metrics.compliance import JUDGED_BY_EDGES, without_edges_note
+from harness.report.certificate_tables import certificate_block
 from harness.report.tables import DASH, Column, grouped
 
 SUMMARY: Final = "summary.json"
@@ -77,6 +78,7 @@ def context(run: Json, lineup: Json, summary: Json) -> JsonDict:
             if cell["failures"] and (examples := cell.get("failure_examples", [])) is not None
         ],
         "comparisons": summary.get("comparisons", []),
+        "certificate": certificate_block(summary.get("certificate")),
         "columns": [{"heading": column.heading(), "about": column.about} for column in COLUMNS],
     }
 

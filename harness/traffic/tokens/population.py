@@ -193,20 +193,33 @@ def median_sizes(sizes: Floats, kinds: Ints) -> Floats:
     return result
 
 
-def _inside(log: ObservedTraffic) -> tuple[Bools, Floats]:
-    """Who is there [A, T], and how far it is from the border of what is observed, m; NaN where invalid."""
-    places = np.where(log.valid[..., None], log.poses[..., :2], np.nan)
-    border = GRID_RADIUS - np.hypot(*np.moveaxis(places - log.observer[:, :2], -1, 0))
-    if log.area is not None:
-        polygon = shapely.Polygon(log.area)
-        flat = shapely.points(np.nan_to_num(places))
+def border_distances(places: Floats, valid: Bools, observer: Floats, area: Floats | None = None) -> Floats:
+    """How far agents are from the border of what is observed, m: negative beyond it, NaN where invalid. [A, T].
+
+    Args:
+        places: [A, T, 2] world, m; anything where invalid.
+        valid: [A, T].
+        observer: [T, 2+] world, m: what is farther than the grid's radius is not observed.
+        area: [P, 2] polygon of what is observed, world, m; None for no other limit.
+    """
+    known = np.where(valid[..., None], places, np.nan)
+    border = GRID_RADIUS - np.hypot(*np.moveaxis(known - observer[:, :2], -1, 0))
+    if area is not None:
+        polygon = shapely.Polygon(area)
+        flat = shapely.points(np.nan_to_num(known))
         away = shapely.distance(polygon.exterior, flat)
         away = np.where(shapely.contains_properly(polygon, flat), away, -away)
-        border = np.minimum(border, np.where(log.valid, away, np.nan))
+        border = np.minimum(border, np.where(valid, away, np.nan))
+    return np.asarray(border)
+
+
+def _inside(log: ObservedTraffic) -> tuple[Bools, Floats]:
+    """Who is there [A, T], and `border_distances`."""
+    border = border_distances(log.poses[..., :2], log.valid, log.observer, log.area)
     there = log.valid & (border > 0)
     if log.own is not None:
         there[log.own] = False
-    return there, np.asarray(border)
+    return there, border
 
 
 def _labels(log: ObservedTraffic, there: Bools, agent: Ints, decision: Ints, *, backwards: bool) -> PopulationLabels:

@@ -68,11 +68,20 @@ def test_nothing_is_said_of_the_steps_next_to_a_gap():
 def test_who_is_not_there_is_met_by_nobody():
     track = drive((0.0, 0.0, 10.0), (3.0, 0.0, 10.0))
     assert counts(track)["collision_indication"].tolist() == [[0, 2]]
-    gone = drive((0.0, 0.0, 10.0), (3.0, 0.0, 10.0))
+    # It passes the origin, where rows of zeros lie.
+    gone = drive((-40.0, 0.0, 10.0), (3.0, 0.0, 10.0))
     gone.valid[1] = gone.counted[1] = False
     found = counts(gone)
     assert found["collision_indication"].tolist() == [[1, 0]]
     assert found["linear_speed"].sum() == 79  # The last step has no speed.
+
+
+def test_who_has_just_appeared_has_no_speed_and_leads_nobody():
+    track = drive((0.0, 0.0, 10.0), (15.0, 0.0, 10.0), (75.0, 0.0, 0.0))
+    track.valid[1, :40] = track.counted[1, :40] = False
+    found = traffic_features(track)["time_to_collision"][0]
+    # At step 40 it is 40 m on, and the car that stands 35 m ahead of it is 30.5 m away; then the new one leads.
+    assert found[39:42] == pytest.approx([3.15, 3.05, 5.0], abs=1e-5)
 
 
 def test_who_is_not_judged_can_be_met():

@@ -96,6 +96,7 @@ def test_the_log_against_itself_is_the_ceiling():
         assert score["enter_by_ones"] < 1.0
     quiet, crowded, alike = (pooled_flow(other, reference)["enter_by_ones"] for other in others)
     assert alike > 0.98
+    assert np.isnan(pooled_flow(others[0], reference)["enter_distance"])
     assert quiet < 0.6
     assert crowded < 0.9
 

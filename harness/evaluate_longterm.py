@@ -1,0 +1,33 @@
+"""Score traffic over minutes, in which agents enter and leave: flow, behaviour, and both in one number (RMM-F1).
+
+Every model is compared with the recordings: how many enter and leave, and how they drive in windows of 8 s against the
+recorded windows that are most alike. Stands beside `evaluate_traffic`, which judges 8 s by the same agents' logs.
+"""
+
+from __future__ import annotations
+
+from harness.commands.scaffold import Session, command
+from harness.traffic.longterm.config import EvaluateLongtermConfig
+
+
+@command(EvaluateLongtermConfig, __doc__)
+def main(config: EvaluateLongtermConfig, session: Session) -> None:
+    """Compare the models, print the table, and write the numbers."""
+    from harness.commands.left_out import note_left_out
+    from harness.files import write_json
+    from harness.report.longterm_tables import longterm_report
+    from harness.traffic.longterm.comparison import compare_long
+
+    source = config.open(cache_scenes=0)
+    note_left_out(session.say, [source], None)
+    scenes = session.track((source[index] for index in range(len(source))), "rolling out", len(source))
+    result = compare_long(config, scenes)
+    for part in longterm_report(result):
+        session.say(part) if isinstance(part, str) else session.console.print(part)
+    if config.json is not None:
+        write_json(config.json, result)
+        session.say(f"numbers: {config.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What `evaluate_longterm` compares, on which scenes, and by what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from harness.commands.configs import at_least
+from harness.commands.options import AllDataOptions
+from harness.errors import ConfigError
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS
+
+Observer = Literal["ego", "middle"]
+
+
+@dataclass(frozen=True)
+class EvaluateLongtermConfig(AllDataOptions):
+    """Which models are compared, on which scenes, and by what."""
+
+    traffic: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("--models",))] = ("log", "idm-lane", "smart")
+    """The models: `log`, `idm-lane`, `constant_velocity`, `smart`, `smart:FILE` or `module:Class`, whatever moves the
+    background of an environment. Whoever is not there at step 10 does not enter unless the model lets it; `log` is the
+    recording itself, the ceiling."""
+    horizon: int = 311
+    """Steps of 0.1 s that are looked at, of scenes that have so many; shorter ones are judged over their own length."""
+    rollouts: int = 1
+    """Roll-outs per scene and model."""
+    observer: Observer = "ego"
+    """Around whom 75 m are observed: the `ego`, which drives as recorded, or somebody in the `middle` of the scene, who
+    sees the area in which anybody was recorded; the ego is one among others then."""
+    references: int = 5
+    """Recorded windows that each simulated one is compared with (K of the retrieval)."""
+    foreign: bool = False
+    """Retrieve windows of other scenes only."""
+    seed: int = 0
+    """Seed of the roll-outs and of the bootstrap."""
+    threads: int | None = None
+    """Threads of Torch; by default as many as Torch chooses."""
+    json: Path | None = None
+    """File for means, intervals, scores by windows and the numbers of every scene."""
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work.
+
+        Raises:
+            ConfigError: A number is too small, or no model is named, or one twice.
+        """
+        at_least(1, rollouts=self.rollouts, references=self.references)
+        at_least(0, seed=self.seed)
+        at_least(CURRENT_STEP + FUTURE_STEPS + 1, horizon=self.horizon)
+        if self.threads is not None:
+            at_least(1, threads=self.threads)
+        if not self.traffic or len(set(self.traffic)) != len(self.traffic):
+            raise ConfigError(f"--traffic {' '.join(self.traffic)}: expected at least one model, and each only once.")

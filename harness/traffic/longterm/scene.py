@@ -1,0 +1,197 @@
+"""A scene that long roll-outs are judged in: who watches, whose motion counts, and what of it is counted by windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from harness.errors import ScenarioError
+from harness.interfaces import HEADING, TrafficPolicy
+from harness.metrics.longterm.distributions import Counts
+from harness.metrics.longterm.features import TrafficTrack, traffic_features, window_counts
+from harness.metrics.longterm.flow import FlowEvents, flow_counts, flow_events
+from harness.metrics.longterm.trajectories import traffic_paths
+from harness.metrics.longterm.windows import WINDOW, Starts, window_starts, windows_with_map
+from harness.metrics.wosac.road_edges import RoadEdges
+from harness.traffic.heights import follow_ground
+from harness.traffic.longterm.config import Observer
+from harness.traffic.reactivity import play
+from harness.traffic.rollouts import simulated_agents, with_absent_ego
+from harness.traffic.tokens.population import border_distances, ego_path
+from harness.traffic.tokens.tracks import clean_tracks
+from scenarios.map_index import has_road_edges
+from scenarios.scenario import CURRENT_STEP, Kind, Scenario
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+BEYOND: Final = 1.0
+"""How much farther than the outermost recorded places a fixed observer sees, m: who is seen there first is inside."""
+
+
+class WindowRecord(NamedTuple):
+    """What is kept of a log or a roll-out. W windows.
+
+    Attributes:
+        counts: Features of behaviour, [W, bins] each.
+        flow: The traffic flow, [W, bins] each.
+        events: The same by half seconds.
+        paths: Everybody's way in each window, for retrieval.
+    """
+
+    counts: dict[str, Counts]
+    flow: dict[str, Counts]
+    events: FlowEvents
+    paths: list[Floats]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LongScene:
+    """A scene with an observer. A agents, T steps, W windows; arrays are in the world frame.
+
+    Attributes:
+        scenario: The scene, cut to the horizon.
+        observer: [T, 3] where the observer is and looks.
+        area: [P, 2] what a fixed observer sees, m; None for the ego.
+        fixed: Whether the observer is fixed, and the ego one among others.
+        starts: [W] first steps of the windows: the last known one of each, as roll-outs begin at step 10.
+        judged: [W] which windows have a map.
+        sizes: [A, 3] m.
+        edges: Road edges about the origin; None where the map has none.
+        origin: [2] world, m.
+    """
+
+    scenario: Scenario
+    observer: Floats
+    area: Floats | None
+    fixed: bool
+    starts: Starts
+    judged: Bools
+    sizes: Floats
+    edges: RoadEdges | None
+    origin: Floats
+
+    @classmethod
+    def of(cls, scenario: Scenario, horizon: int, observer: Observer) -> LongScene:
+        """Look at the first `horizon` steps of a scene.
+
+        Raises:
+            ScenarioError: It is too short for one window, nobody is there at step 10, or it has no map anywhere.
+        """
+        where = scenario.source or scenario.id
+        scenario = _cut(scenario, horizon)
+        if scenario.num_steps <= CURRENT_STEP + WINDOW:
+            raise ScenarioError(f"{where}: {scenario.num_steps} steps; one window needs {CURRENT_STEP + WINDOW + 1}.")
+        if len(simulated_agents(scenario)) == 0:
+            raise ScenarioError(f"{where}: nobody is there at step {CURRENT_STEP}.")
+        places = scenario.position[scenario.valid][:, :2]
+        fixed = observer == "middle"
+        path, area = ego_path(scenario), None
+        if fixed:
+            middle = (places.min(0) + places.max(0)) / 2
+            path = np.broadcast_to([*middle, 0.0], path.shape)
+            area = shapely.get_coordinates(shapely.convex_hull(shapely.multipoints(places)).buffer(BEYOND))
+        # A window's features are those of the 80 steps after its start, its flow that of the half seconds between.
+        starts = window_starts(scenario.num_steps - 1, CURRENT_STEP)
+        points = np.concatenate([np.zeros((0, 2)), *(feature.points[:, :2] for feature in scenario.features)])
+        judged = windows_with_map(path, points, starts, WINDOW)
+        if not judged.any():
+            raise ScenarioError(f"{where}: no map around the observer at any time.")
+        agents = range(scenario.num_agents)
+        first = np.where(scenario.valid.any(1), scenario.valid.argmax(1), 0)
+        heights = scenario.size[np.arange(len(first)), first, 2]
+        origin = path[0, :2].copy()
+        return cls(
+            scenario=scenario,
+            observer=np.asarray(path),
+            area=area,
+            fixed=fixed,
+            starts=starts,
+            judged=judged,
+            sizes=np.column_stack([[scenario.box(agent) for agent in agents], heights]),
+            edges=_edges(scenario, origin),
+            origin=origin,
+        )
+
+    def log(self) -> WindowRecord:
+        """The recording: gaps filled, tracks begun at half seconds, as for tokens."""
+        scenario = self.scenario
+        tracks = clean_tracks(scenario, np.arange(scenario.num_agents))
+        heights = _held(scenario.position[..., 2], scenario.valid)
+        poses = np.stack([tracks.poses[..., 0], tracks.poses[..., 1], heights, tracks.poses[..., 2]], -1)
+        return self.record(poses, tracks.valid)
+
+    def roll_out(self, policy: TrafficPolicy, seed: int) -> WindowRecord:
+        """What a policy makes of the scene from step 10 on; nobody enters but whom it lets in itself."""
+        scenario = _closed(self.scenario)
+        ego = None if self.fixed else np.concatenate([self.observer, self.scenario.velocity[self.scenario.ego]], -1)
+        played = with_absent_ego(scenario) if self.fixed else scenario
+        states, valid = play(played, policy, ego, seed)
+        agents = scenario.num_agents
+        states, valid = states[:agents], valid[:agents]
+        flat = np.where(valid[..., None], states[..., : HEADING + 1], 0.0)
+        heights = follow_ground(scenario, np.arange(agents), flat[None])[0]
+        return self.record(np.stack([flat[..., 0], flat[..., 1], heights, flat[..., 2]], -1), valid)
+
+    def record(self, poses: Floats, valid: Bools) -> WindowRecord:
+        """Count by windows what everybody does.
+
+        Args:
+            poses: [A, T, 4] x, y, z (m), heading (rad).
+            valid: [A, T].
+        """
+        kinds = self.scenario.kinds
+        there = valid & (border_distances(poses[..., :2], valid, self.observer, self.area) > 0)
+        there &= (kinds <= Kind.CYCLIST)[:, None]
+        if not self.fixed:
+            there[self.scenario.ego] = False
+        distance = np.hypot(*np.moveaxis(poses[..., :2] - self.observer[:, :2], -1, 0))
+        events = flow_events(distance, there, radius=np.inf)
+        local = poses - np.array([*self.origin, 0.0, 0.0])
+        track = TrafficTrack(local, valid, self.sizes, kinds == Kind.VEHICLE, there, self.edges)
+        return WindowRecord(
+            counts=window_counts(traffic_features(track), there, self.starts + 1),
+            flow=flow_counts(events, self.starts),
+            events=events,
+            paths=traffic_paths(poses, there, self.observer, self.starts, WINDOW),
+        )
+
+
+def _cut(scenario: Scenario, steps: int) -> Scenario:
+    """The first so many steps."""
+    if scenario.num_steps <= steps:
+        return scenario
+    names = ("position", "heading", "velocity", "size", "valid")
+    return replace(scenario, **{name: getattr(scenario, name)[:, :steps].copy() for name in names})
+
+
+def _closed(scenario: Scenario) -> Scenario:
+    """The scene to which nobody comes after step 10, or comes back."""
+    valid = scenario.valid.copy()
+    valid[:, CURRENT_STEP:] = np.logical_and.accumulate(valid[:, CURRENT_STEP:], axis=1)
+    valid[scenario.ego] = scenario.valid[scenario.ego]
+    return replace(scenario, valid=valid)
+
+
+def _held(values: Floats, valid: Bools) -> Floats:
+    """Values [A, T], where invalid those of the valid step before, or of the first one."""
+    steps = np.where(valid, np.arange(valid.shape[1]), -1)
+    before = np.maximum.accumulate(steps, axis=1)
+    return np.take_along_axis(values, np.where(before < 0, valid.argmax(1)[:, None], before), 1)
+
+
+def _edges(scenario: Scenario, origin: Floats) -> RoadEdges | None:
+    if not has_road_edges(scenario):
+        return None
+    lines = []
+    for feature in scenario.features:
+        if feature.is_road_edge:
+            line = np.zeros((len(feature.points), 3))
+            line[:, : feature.points.shape[1]] = feature.points
+            line[:, :2] -= origin
+            lines.append(line)
+    return RoadEdges(lines)

@@ -1,0 +1,171 @@
+"""Long roll-outs: who watches, what counts, and the command that compares models with the recordings."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError, ScenarioError
+from harness.evaluate_longterm import main
+from harness.metrics.longterm.features import LONG_TERM_FEATURES
+from harness.metrics.longterm.flow import FLOW_FEATURES
+from harness.report.longterm_tables import longterm_report
+from harness.traffic.log_policies import ConstantVelocityTraffic
+from harness.traffic.longterm.comparison import compare_long
+from harness.traffic.longterm.config import EvaluateLongtermConfig
+from harness.traffic.longterm.evaluation import BUCKETS, SCENE_METRICS, run_long, score_long
+from harness.traffic.longterm.scene import LongScene
+from scenarios.export import write_folder
+from scenarios.scenario import Scenario
+from tests.scenes import Agent, lasting
+from tests.unit.metrics.test_wosac import road
+
+STEPS = 121
+WINDOWS = 7
+
+
+class Vanishing(ConstantVelocityTraffic):
+    """Lets everybody disappear after 5 s."""
+
+    name = "vanishing"
+
+    def step(self, step, states, valid):
+        following, present = super().step(step, states, valid)
+        return following, present & (step < 50)
+
+
+def scene(name: str = "scene", speed: float = 9.0) -> Scenario:
+    """A car that stays ahead of the ego; one that leaves its 75 m; one that appears in the midst of the scene."""
+    long = lasting(
+        road(
+            Agent("ahead", 20, 0, speed=10.0),
+            Agent("away", 50, 0.5, speed=10.0 + speed),
+            Agent("late", -30, 1.0, speed=10.0, first=42),
+        ),
+        STEPS,
+    )
+    return replace(long, id=name)
+
+
+def config(*models: str, **options) -> EvaluateLongtermConfig:
+    return EvaluateLongtermConfig(traffic=models, references=2, **options)
+
+
+def test_the_log_around_the_ego():
+    found = LongScene.of(scene(), 311, "ego")
+    log = found.log()
+    assert found.starts.tolist() == [10 + 5 * n for n in range(WINDOWS)]
+    assert found.judged.all()
+    # "away" is 75 m away at 2.8 s; "late" appears at step 42, and has come from step 40.
+    assert np.flatnonzero(log.events.exit).tolist() == [5]
+    assert np.flatnonzero(log.events.enter).tolist() == [7]
+    assert log.events.present.tolist() == [2] * 5 + [1] * 2 + [2] * 17
+    # The ego drives as recorded and is not judged; a window's features are those of the 80 steps after its start.
+    assert log.counts["collision_indication"].sum(1).tolist()[:5] == [3] * 4 + [2]
+    assert log.counts["distance_to_road_edge"][-1].sum() == 2 * 80
+    assert [len(way) for way in log.paths] == [3, 3, 3, 3, 2, 2, 2]
+
+
+def test_nobody_enters_a_scene_that_is_rolled_out():
+    found = LongScene.of(scene(), 311, "ego").roll_out(ConstantVelocityTraffic(), 0)
+    assert found.events.enter.sum() == 0
+    assert np.flatnonzero(found.events.exit).tolist() == [5]
+    gone = LongScene.of(scene(), 311, "ego").roll_out(Vanishing(), 0)
+    assert gone.events.present[-1] == 0
+    assert gone.counts["linear_speed"][-1].sum() == 9  # "ahead", at steps 41 to 49.
+
+
+def test_a_fixed_observer_sees_the_ego_as_one_of_many():
+    found = LongScene.of(scene(), 311, "middle")
+    log, rolled = found.log(), found.roll_out(ConstantVelocityTraffic(), 0)
+    assert np.ptp(found.observer, axis=0) == pytest.approx([0, 0, 0])
+    x = found.scenario.position[..., 0]
+    near = found.scenario.valid & (np.abs(x - found.observer[0, 0]) < 74.9)
+    assert log.events.present[10:].tolist() == near[:, 55::5].sum(0).tolist()
+    assert log.events.present.max() == 3
+    # The ego is moved by the policy, at the same constant velocity.
+    assert np.array_equal(log.events.present[:7], rolled.events.present[:7])
+    assert rolled.counts["collision_indication"][0].sum() == log.counts["collision_indication"][0].sum()
+
+
+def test_what_cannot_be_looked_at_is_refused():
+    with pytest.raises(ScenarioError, match="one window needs 91"):
+        LongScene.of(lasting(scene(), 90), 311, "ego")
+    far = scene()
+    with pytest.raises(ScenarioError, match="no map"):
+        LongScene.of(replace(far, features=()), 311, "ego")
+    with pytest.raises(ConfigError, match="horizon"):
+        config("log", horizon=90)
+    with pytest.raises(ConfigError, match="only once"):
+        config("log", "log")
+
+
+def test_the_horizon_cuts():
+    assert len(LongScene.of(scene(), 96, "ego").starts) == 2
+
+
+def test_scores_of_models():
+    options = config("log", "constant_velocity", f"{__name__}:Vanishing", rollouts=1)
+    result = compare_long(options, [scene("one"), scene("two", 8.0), lasting(scene("short"), 60)])
+    assert list(result["left_out"]) == ["short"]
+    assert result["windows"] == [WINDOWS, WINDOWS]
+    log, steady, gone = (result["models"][name] for name in options.traffic)
+    for numbers in (log, steady, gone):
+        assert {"rmm_f1", "rmm_f1_pooled", "N", *SCENE_METRICS, *LONG_TERM_FEATURES} <= set(numbers)
+        assert numbers["N"] == 2
+        low, high = numbers["intervals"]["rmm_f1"]
+        assert low <= numbers["rmm_f1"] <= high
+    # The recording is the ceiling, exactly, where all of it is compared with itself.
+    assert all(log[f"pooled_{name}"] == 1.0 for name in (*FLOW_FEATURES, "flow"))
+    assert [log[f"pooled_{name}"] for name in BUCKETS] == pytest.approx([1.0] * 4)
+    assert log["rmm_f1_pooled"] == pytest.approx(1.0)
+    assert gone["pooled_behaviour"] < 1.0
+    assert steady["pooled_enter_by_ones"] < 1.0
+    assert steady["pooled_exit_by_ones"] == 1.0
+    assert np.isnan(steady["pooled_enter_distance"])
+    assert log["behaviour"] > 0.99 * steady["behaviour"]
+    assert steady["rmm_f1_pooled"] < log["rmm_f1_pooled"]
+    assert (log["entries_per_s"], steady["entries_per_s"]) == (pytest.approx(2 / 22), 0.0)
+    assert gone["present"] < steady["present"]
+    assert len(log["windows"]["flow"]) == WINDOWS
+    assert log["windows"]["behaviour_stability"][0] == 0.0
+    assert gone["pooled_flow"] < steady["pooled_flow"] < log["pooled_flow"] == 1.0
+
+
+def test_windows_of_other_scenes_only():
+    options = config("log", foreign=True)
+    run = run_long({}, [scene("one"), scene("two", 5.0)], options)
+    own, foreign = (score_long(run, option)["log"] for option in (config("log"), options))
+    assert own["linear_speed"] > foreign["linear_speed"]
+    alone = run_long({}, [scene("one")], options)
+    with pytest.raises(ConfigError, match="only 0 windows"):
+        score_long(alone, options)
+    with pytest.raises(ConfigError, match="none of the scenes"):
+        score_long(run_long({}, [], options), options)
+
+
+def test_without_road_edges_the_rest_is_judged():
+    bare = scene("bare")
+    bare = replace(bare, features=tuple(feature for feature in bare.features if feature.is_lane))
+    result = compare_long(config("log"), [bare])
+    assert result["without_edges"] == ["bare"]
+    log = result["models"]["log"]
+    assert np.isnan([log["map"], log["behaviour"], log["rmm_f1"]]).all()
+    assert log["kinematic"] > 0.9
+    assert any("no road edges" in part for part in longterm_report(result) if isinstance(part, str))
+
+
+def test_the_command(tmp_path, capsys):
+    write_folder([scene("one"), scene("two", 8.0)], tmp_path / "d")
+    out = tmp_path / "out.json"
+    main(["--data", str(tmp_path / "d"), "--models", "log", "constant_velocity", "--json", str(out)])
+    found = json.loads(out.read_text())
+    assert found["models"]["constant_velocity"]["rmm_f1"] > 0
+    assert found["settings"]["traffic"] == ["log", "constant_velocity"]
+    said = capsys.readouterr().out
+    assert "traffic around the ego: 2 scenes, 14 windows" in said
+    assert "rmm_f1" in said
+    with pytest.raises(SystemExit):
+        main(["--data", str(tmp_path / "d"), "--traffic", "log", "--horizon", "20"])
+    assert "horizon" in capsys.readouterr().err
