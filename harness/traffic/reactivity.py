@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from harness.errors import ConfigError
 from harness.files import JsonDict
 from harness.geometry import arc_lengths, to_frame, wrap_angle
-from harness.interfaces import HEADING, STATE, VX, VY, TrafficPolicy
+from harness.interfaces import HEADING, STATE, VX, VY, SpawningTraffic, TrafficPolicy
 from harness.metrics.collision import first_overlap
 from harness.metrics.intervals import wilson
 from harness.metrics.paired import mcnemar
 from harness.traffic.rollouts import Interventions, total_interventions
-from harness.traffic.slots import reserve_of
+from harness.traffic.slots import Slots, reserve_of
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 Floats = NDArray[np.float64]
@@ -141,10 +141,11 @@ def play(
     *,
     drivers: Mapping[int, Driver] = MappingProxyType({}),
     last: int | None = None,
+    comings: Slots | None = None,
 ) -> tuple[Floats, Bools]:
     """Everybody's states [A, T, STATE] and validity [A, T] around an ego that does as it is told.
 
-    Who enters meanwhile is seen by the traffic alone.
+    Where the traffic lets agents enter, those that do are returned with `comings` alone, in the scene's slots.
 
     Args:
         scenario: The scene.
@@ -153,6 +154,7 @@ def play(
         seed: The traffic's.
         drivers: Who drives instead of single agents, the ego included; the traffic sees them.
         last: Last step that is played, of which nothing is valid beyond; by default the scene's.
+        comings: Slots of the scene of this episode, which are told of everybody who enters.
     """
     known, steps = scenario.num_agents, scenario.num_steps
     scenario = scenario.with_opponent(None).with_reserve(reserve_of(traffic))
@@ -163,6 +165,8 @@ def play(
     traffic.reset(scenario, np.random.default_rng(seed))
     for step in range(min(steps - 1, steps if last is None else last)):
         states[:, step + 1], valid[:, step + 1] = traffic.step(step, states[:, step].copy(), valid[:, step].copy())
+        if comings is not None and isinstance(traffic, SpawningTraffic):
+            comings.enter(traffic.spawned(), step + 1, valid[:, step + 1], valid[:, step])
         valid[scenario.ego, step + 1] = ego is not None
         if ego is not None:
             states[scenario.ego, step + 1] = ego[step + 1]
@@ -172,7 +176,7 @@ def play(
                     driver.step(step, states[:known, step], valid[:known, step]),
                     True,
                 )
-    return states[:known], valid[:known]
+    return (states, valid) if comings is not None else (states[:known], valid[:known])
 
 
 def react(case: Braking, traffic: TrafficPolicy, seed: int) -> Reaction:
