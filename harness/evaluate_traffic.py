@@ -1,7 +1,7 @@
 """Score the realism of traffic models by the sim-agents metrics (WOSAC), with intervals.
 
 With `--reactivity` it measures instead how often followers hit an ego that brakes hard in its lane, with `--causes` who
-causes the contacts.
+causes the contacts, with `--dial` how traffic answers to one of its options.
 """
 
 from __future__ import annotations

@@ -97,6 +97,17 @@ def labelled(text: str) -> tuple[str | None, str]:
     return (label, rest) if equals and _LABEL.fullmatch(label) else (None, text)
 
 
+def with_option(text: str, name: str, value: str) -> str:
+    """A specification without intensity, with one option more.
+
+    Raises:
+        ConfigError: It has that option already.
+    """
+    if name in parse(text).options:
+        raise ConfigError(f"{text!r}: {name!r} is an option that is to be set here; leave it out.")
+    return f"{text}{'' if text.endswith('?') else '&' if '?' in text else '?'}{name}={value}"
+
+
 def build(kind: registry.RegistryKind, spec: str | Spec, **offered: Any) -> Any:
     """Build the component that a specification names.
 

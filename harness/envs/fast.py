@@ -72,7 +72,7 @@ class FastEnv(FastVectorEnv):
     - `total_steps` (default 1,000,000): budget of the curriculum, steps of all environments together. The steps of an
       episode count when it has ended.
     - `buffer_size` (default 5): ego trajectories remembered per scene.
-    - `traffic` (default `"log"`): what moves the background; `"idm-lane"` (with options: `"idm-lane?headway=1.2"`) lets
+    - `traffic` (default `"log"`): what moves the background; `"idm-lane"` (with options: `"idm-lane?gap=1.2"`) lets
       vehicles leave their logs after a second and drive along the lanes, braking for the ego.
     - `threads` (default 1): kernels side by side. The results do not depend on it.
 

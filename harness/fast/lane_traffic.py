@@ -91,11 +91,12 @@ _desired_gap: Final = inner(desired_gap)
 class Habits(NamedTuple):
     """How everybody drives, see `LaneIDMConfig`."""
 
-    headway: float
+    gap: float
     standstill: float
     acceleration: float
     braking: float
     hardest: float
+    pace: float
     spread: float
     margin: float
 
@@ -264,7 +265,7 @@ def _join(scenes: Scenes, fleet: Fleet, traffic: LaneTraffic, e: int, now: int) 
     for agent in range(agents):
         if way[agent] >= 0 and motion[agent, FACTOR] == _UNDRAWN:
             at, place = row + agent, lanes.joins[row + agent]
-            factor = min(max(1 + traffic.habits.spread * normal_number(words), 0.5), 1.5)
+            factor = min(max(1 + traffic.habits.spread * normal_number(words), 0.5), 1.5) * traffic.habits.pace
             theta = tracks[at, AT_HEADING]
             forward = math.cos(theta) * tracks[at, AT_VX] + math.sin(theta) * tracks[at, AT_VY]
             motion[agent, ALONG], motion[agent, CHANGE] = 0.0, 0.0
@@ -293,7 +294,7 @@ def _decide(scenes: Scenes, fleet: Fleet, traffic: LaneTraffic, e: int, now: int
         if -1.0 < stop < gap:
             gap, leader = stop, 0.0
         desired = max(allowed_speed(ways, way, along, habits.braking) * factor, 0.5)
-        wanted = _desired_gap(speed, leader, habits.headway, habits.standstill, top, habits.braking)
+        wanted = _desired_gap(speed, leader, habits.gap, habits.standstill, top, habits.braking)
         change = _acceleration(speed, max(gap, 0.1), wanted, desired, top)
         least = -habits.braking if wanted < gap else -habits.hardest
         motion[agent, CHANGE] = min(max(change, least), top)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -19,12 +20,17 @@ from harness.fitting.checkpoint import read_state, write_state
 from harness.fitting.events import Advanced, Epoch, Report, Row, Started, unheard
 from harness.fitting.identity import Identity
 from harness.fitting.settings import FitSettings
-from harness.fitting.task import Batch, EpochOutcome, Task
+from harness.fitting.task import Batch, EpochOutcome, Numbers, Task, read
 from harness.fitting.weights import check_fit
 
 log = logging.getLogger(__name__)
 
 Weights = dict[str, Tensor]
+_READ: Final = 32
+"""Updates between looks at what they found: a look waits until the device has done all of them."""
+_LOSS: Final = "_loss"
+_GRADIENT: Final = "_gradient"
+"""Names of what the loop itself notes of an update."""
 _ADAM: Final = {"step", "exp_avg", "exp_avg_sq"}
 """What Adam and AdamW, which all fits use, know of a parameter."""
 
@@ -111,11 +117,15 @@ class Fit(Generic[Batch]):
 
     def _run_epoch(self) -> Row:
         task, began = self.task, time.monotonic()
-        losses: list[dict[str, float]] = []
-        gradients: list[float] = []
+        found: list[dict[str, float]] = []
+        fresh: list[Numbers] = []
         for batch in task.batches(self.epoch):
-            losses.append(self._update(batch, gradients))
-            self.report(Advanced(f"{self.part}: batches", len(losses), task.updates))
+            fresh.append(self._update(batch))
+            if len(fresh) == _READ:
+                found += self._look(fresh)
+            self.report(Advanced(f"{self.part}: batches", len(found) + len(fresh), task.updates))
+        found += self._look(fresh)
+        gradients = [numbers.pop(_GRADIENT) for numbers in found if _GRADIENT in numbers]
         took = time.monotonic() - began
         with self._averaged(), torch.no_grad():
             evaluation = task.evaluate(self.epoch)
@@ -124,30 +134,52 @@ class Fit(Generic[Batch]):
             self.best_weights = {name: value.clone() for name, value in self._kept().items()}
             task.improved(self.best_weights, self.epoch, self.best)
         self.seconds += time.monotonic() - began
-        return task.row(EpochOutcome(self.epoch, losses, gradients, evaluation, self.best, took, self.seconds))
+        return task.row(EpochOutcome(self.epoch, found, gradients, evaluation, self.best, took, self.seconds))
 
-    def _update(self, batch: Batch, gradients: list[float]) -> dict[str, float]:
-        """Follow the gradient of one batch; its numbers."""
+    def _look(self, fresh: list[Numbers]) -> list[dict[str, float]]:
+        """The numbers of the updates since the last look, which are then forgotten.
+
+        Raises:
+            RunError: A loss among them is not finite.
+        """
+        found = read(fresh)
+        fresh.clear()
+        for numbers in found:
+            if not math.isfinite(loss := numbers.pop(_LOSS, 0.0)):
+                raise RunError(f"the loss became {loss} in epoch {self.epoch}; lower the learning rate.")
+        return found
+
+    def _update(self, batch: Batch) -> Numbers:
+        """Follow the gradient of one batch; its numbers, not waited for."""
         task, settings = self.task, self.settings
-        total, numbers = task.loss(batch)
+        task.optimiser.zero_grad(set_to_none=True)
+        total, numbers = task.differentiate(batch)
         if total is None:
             return numbers
-        if not bool(torch.isfinite(total.detach())):
-            raise RunError(f"the loss became {total.item()} in epoch {self.epoch}; lower the learning rate.")
         for group in task.optimiser.param_groups:
             group["lr"] = settings.rate_at(self.updates, task.updates * settings.epochs)
-        task.optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        kept: Numbers = {**numbers, _LOSS: total}
         if settings.clip:
-            gradients.append(float(nn.utils.clip_grad_norm_(task.parameters(), settings.clip)))
+            kept[_GRADIENT] = nn.utils.clip_grad_norm_(self._learning, settings.clip)
         task.optimiser.step()
         self.updates += 1
         if settings.average:
             decay = min(settings.average, self.updates / (self.updates + 10.0))
-            for name, value in task.network.state_dict().items():
-                if value.is_floating_point():
-                    self.average[name].lerp_(value, 1.0 - decay)
-        return numbers
+            own, average = self._averages
+            with torch.no_grad():
+                torch._foreach_lerp_(average, own, 1.0 - decay)
+        return kept
+
+    @functools.cached_property
+    def _learning(self) -> list[nn.Parameter]:
+        """What learns: it is the same all the time."""
+        return self.task.parameters()
+
+    @functools.cached_property
+    def _averages(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The weights, and their averages in the same order."""
+        own = {name: value for name, value in self.task.network.state_dict().items() if value.is_floating_point()}
+        return list(own.values()), [self.average[name] for name in own]
 
     def _kept(self) -> Weights:
         """The weights that are evaluated and kept."""

@@ -43,8 +43,9 @@ class FitSettings:
 
 
 def adamw(parameters: Sequence[nn.Parameter], rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW that decays matrices and leaves biases and gains alone."""
+    """AdamW that decays matrices and leaves biases and gains alone; one fused step where the device has one."""
     matrices = [value for value in parameters if value.ndim > 1]
     vectors = [value for value in parameters if value.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=rate)
+    fused = {value.device.type for value in parameters} <= {"cpu", "cuda"}
+    return torch.optim.AdamW(groups, lr=rate, fused=fused or None)

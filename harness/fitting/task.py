@@ -16,11 +16,15 @@ from harness.fitting.events import Row
 Batch = TypeVar("Batch")
 
 
+Numbers = dict[str, float | Tensor]
+"""Numbers to show by name; tensors of one element stay on their device until they are read, many at a time."""
+
+
 class Loss(NamedTuple):
     """A loss to minimise, or None where a batch teaches nothing; and numbers to show."""
 
     total: Tensor | None
-    numbers: dict[str, float]
+    numbers: Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,14 @@ class Task(ABC, Generic[Batch]):
     def loss(self, batch: Batch) -> Loss:
         """The loss of the present weights."""
 
+    def differentiate(self, batch: Batch) -> Loss:
+        """The loss, and its gradient in `grad` of the parameters, which had none."""
+        found = self.loss(batch)
+        if found.total is not None:
+            found.total.backward()
+            return Loss(found.total.detach(), found.numbers)
+        return found
+
     @abstractmethod
     def evaluate(self, epoch: int) -> Mapping[str, float]:
         """Numbers of the weights that would be kept, without gradients; the network holds those weights meanwhile."""
@@ -95,6 +107,15 @@ class Task(ABC, Generic[Batch]):
     def improved(self, weights: dict[str, Tensor], epoch: int, value: float) -> None:
         """Called with every new best: copies of its weights, its epoch and its value."""
         return
+
+
+def read(numbers: Sequence[Mapping[str, float | Tensor]]) -> list[dict[str, float]]:
+    """Numbers as floats, fetched from their device all at once: each fetch waits for everything that it has to do."""
+    kept = [value.detach().reshape(()) for one in numbers for value in one.values() if isinstance(value, Tensor)]
+    values = iter(torch.stack([value.float() for value in kept]).tolist() if kept else ())
+    return [
+        {name: next(values) if isinstance(value, Tensor) else value for name, value in one.items()} for one in numbers
+    ]
 
 
 def means(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:

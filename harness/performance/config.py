@@ -41,6 +41,8 @@ class PerfConfig(AllDataOptions):
     """Environment steps (one TD3 update each) for the training rate; 0 skips it."""
     worker_steps: int = 3_000
     """Environment steps of the same training by one worker and by two, for the ratio of their rates; 0 skips it."""
+    traffic_updates: int = 20
+    """Updates of learned traffic, by cloning and by fine-tuning, for its training rates; 0 skips them."""
     attack_sample: int = 20
     """Number of scenes to attack per adversary; 0 skips the attacks."""
     episodes: int = 2_000
@@ -60,6 +62,6 @@ class PerfConfig(AllDataOptions):
         """
         at_least(1, sample=self.sample, blocks=self.blocks, horizon=self.horizon, episode_steps=self.episode_steps)
         at_least(0, fast_sample=self.fast_sample, fast_blocks=self.fast_blocks, worker_steps=self.worker_steps)
-        at_least(0, fast_train_steps=self.fast_train_steps)
+        at_least(0, fast_train_steps=self.fast_train_steps, traffic_updates=self.traffic_updates)
         at_least(0, exact_sample=self.exact_sample, train_steps=self.train_steps, attack_sample=self.attack_sample)
         at_least(0, episodes=self.episodes, seed=self.seed)

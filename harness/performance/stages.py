@@ -15,6 +15,7 @@ from harness.performance.config import PerfConfig
 from harness.performance.fast_rates import measure_fast_speed, measure_fast_training
 from harness.performance.memory import measure_memory
 from harness.performance.sample import spread
+from harness.performance.traffic_training import measure_traffic_training
 from harness.performance.training import measure_training
 from harness.performance.workers import measure_workers
 
@@ -54,6 +55,7 @@ def measure(config: PerfConfig, tell: Callable[[str], None]) -> Measured:
         ("training on the fast engine", config.fast_train_steps, lambda: measure_fast_training(scenes, config)),
         ("training", config.train_steps, lambda: measure_training(scenes, config)),
         ("training with workers", config.worker_steps, lambda: measure_workers(scenes, config)),
+        ("training of traffic", config.traffic_updates, lambda: measure_traffic_training(scenes, config)),
         ("attacks", config.attack_sample, lambda: measure_attacks(source, config)),
         ("memory", config.episodes, lambda: measure_memory(scenes, config)),
     ]

@@ -26,6 +26,8 @@ GOALS: Final = {
     "fast_train_steps_per_s": "≥ 16,700",
     "train_steps_per_s": "≥ 250",
     "workers_train_ratio": "≥ 1.4",
+    "traffic_nano_scenes_per_s": "≥ 1,000 (GPU)",
+    "traffic_tiny_scenes_per_s": "≥ 350 (GPU)",
     "attack_ms cat": "≤ 40",
     "attack_ms cat, cached": "≤ 1",
     "attack_ms sage, cached": "≤ 1",

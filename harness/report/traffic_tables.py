@@ -74,6 +74,12 @@ def comparison_tables(result: Json, count: int) -> Iterator[rich.table.Table | s
         yield reactivity_table(result["traffic"], title).rich()
         yield "95 % Wilson intervals over scenes; exact McNemar tests on the same scenes"
         return
+    if settings["dial"]:
+        yield dial_table(
+            result["traffic"], settings["dial"], f"{count} scenes × {settings['rollouts']} roll-outs"
+        ).rich()
+        yield "95 % bootstrap intervals over scenes; ρ: Spearman's rank correlation with the level, mean over scenes"
+        return
     if settings["causes"]:
         yield causes_table(result["traffic"], f"who causes contacts: {count} scenes, the recorded ego").rich()
         yield "could prevent a contact: whoever does so by being careful from 4 s before, all else drawing the same"
@@ -146,6 +152,31 @@ def reactivity_table(rates: Json, title: str) -> Table:
     ]
     shield = _shield(rows, [row["interventions"] for row in rates.values()])
     return Table((*columns, *shield), rows, title)
+
+
+def dial_table(found: Json, dial: str, title: str) -> Table:
+    """One row per kind of traffic and level, and one for the trend over levels.
+
+    Args:
+        found: Result of `harness.traffic.dials.turn`.
+        dial: What was turned.
+        title: What was measured on what.
+    """
+    option = dial.partition("=")[0]
+    columns = (
+        Column("traffic"),
+        Column("level", option),
+        Column("speed", "mean speed", "mean", digits=2, unit="m/s"),
+        Column("time_gap", "mean time gap", "mean", digits=2, unit="s"),
+        Column("contacts", "agents in contact", "mean", digits=3),
+        Column("hits", "followers hit a braking ego", "mean", digits=3),
+    )
+    rows: list[dict[str, Value]] = []
+    for name, numbers in found.items():
+        for level, measured in [*numbers["levels"].items(), ("ρ", numbers["trend"])]:
+            shown = {key: Interval(*(part[end] for end in Interval._fields)) for key, part in measured.items()}
+            rows.append({"traffic": name, "level": level, **shown})
+    return Table(columns, rows, title)
 
 
 def causes_table(rows: Json, title: str) -> Table:

@@ -1,4 +1,4 @@
-"""Traffic models on the same scenes: their realism, or how they react to an ego that brakes hard."""
+"""Traffic models on the same scenes: their realism, how they react to an ego that brakes hard, or to a dial."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.errors import ConfigError
 from harness.traffic.causes import Cause, causes
 from harness.traffic.causes import summarise as summarise_causes
 from harness.traffic.config import EvaluateTrafficConfig
+from harness.traffic.dials import parse_dial, turn
 from harness.traffic.evaluation import evaluate, summarise
 from harness.traffic.make import make_simulator, make_traffic
 from harness.traffic.reactivity import Reaction, find_case, react
@@ -35,7 +36,7 @@ def compare(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[s
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    measure = _reactions if config.reactivity else _causes if config.causes else _realism
+    measure = _reactions if config.reactivity else _causes if config.causes else _dial if config.dial else _realism
     measured = measure(config, scenes)
     return {"settings": asdict(config), "provenance": provenance(), **measured}
 
@@ -56,6 +57,14 @@ def _realism(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[
         **summarise(found, config.seed),
         "scenes": {"ids": found.scenes, "scores": found.scores},
     }
+
+
+def _dial(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[str, object]:
+    """How traffic answers to one of its options."""
+    dial = parse_dial(config.dial or "")
+    deceleration = config.deceleration
+    found = turn(config.traffic, dial, scenes, rollouts=config.rollouts, seed=config.seed, deceleration=deceleration)
+    return {"traffic": found, "dial": dial._asdict()}
 
 
 def _causes(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[str, object]:

@@ -23,7 +23,8 @@ class SimulateConfig(RunOptions, AllDataOptions):
     traffic: str = "smart"
     """The model that moves everybody: `smart`, `smart:FILE`, `log`, `constant_velocity`, `idm-lane`, `idm-flow`,
     `idm-path` or `module:Class`. Options follow a question mark, as in `smart:FILE?temperature=0.9` (smart:
-    temperature, top_k, method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, shield=true, device)."""
+    temperature, top_k, method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, shield=true, device, and how drivers drive:
+    pace=1.2 times as fast as the lane allows, gap=2 s to the vehicle ahead, attention=0.5, spread, gap_spread)."""
     rollouts: int = 16
     """Independent roll-outs of each scene."""
     seconds: float = FUTURE_STEPS * DT
@@ -79,8 +80,12 @@ class EvaluateTrafficConfig(AllDataOptions):
     causes: bool = False
     """Measure, instead of realism, who causes the contacts of one roll-out a scene: everything is rolled out again
     with one of the two replaced by a careful driver; whose care prevents the contact could have prevented it."""
+    dial: str | None = None
+    """Measure, instead of realism, how traffic answers to one of its options, at some levels of it: `pace=0.8,1,1.2`
+    (drivers' conditions are pace, gap and attention). Mean speed, mean time gap, contacts, and hits of an ego that
+    brakes hard."""
     deceleration: float = 6.0
-    """Deceleration of the ego of `--reactivity`, m/s² (6: hard, on a dry road)."""
+    """Deceleration of the ego of `--reactivity` and `--dial`, m/s² (6: hard, on a dry road)."""
     seed: int = 0
     """Seed of the simulators and of the bootstrap."""
     threads: int | None = None
@@ -98,8 +103,8 @@ class EvaluateTrafficConfig(AllDataOptions):
         at_least(0, seed=self.seed)
         if self.threads is not None:
             at_least(1, threads=self.threads)
-        if self.causes and self.reactivity:
-            raise ConfigError("--causes and --reactivity measure different things. Leave one out.")
+        if self.causes + self.reactivity + (self.dial is not None) > 1:
+            raise ConfigError("--causes, --reactivity and --dial measure different things. Give one of them.")
         if not self.deceleration > 0:
             raise ConfigError(f"--deceleration {self.deceleration}: expected more than 0 m/s².")
         if not self.traffic or len(set(self.traffic)) != len(self.traffic):

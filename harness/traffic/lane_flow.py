@@ -274,7 +274,7 @@ class LaneFlowTraffic:
         reach = np.hypot(*run.half[others].T)
         ahead = (across < _ASIDE + run.half[others, 1]) & (along > -reach - size[0] / 2)
         gap = float((along - reach)[ahead].min(initial=np.inf)) - float(size[0]) / 2
-        return min(entrance.speed, (gap - config.standstill) / config.headway)
+        return min(entrance.speed, (gap - config.standstill) / config.gap)
 
 
 def _entrances(scenario: Scenario, config: LaneIDMConfig) -> list[Entrance]:

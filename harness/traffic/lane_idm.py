@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from harness.geometry import box_reach, wrap_angle
 from harness.interfaces import HEADING, VX, VY
 from harness.traffic.heights import follow_ground
-from harness.traffic.lane_paths import AT_REST, FREE, POINTS, SPACING, LaneIDMConfig, first_red, prepare_paths
+from harness.traffic.lane_paths import AT_REST, FREE, POINTS, SPACING, LaneIDMConfig, first_red, prepare_paths, varied
 from harness.traffic.rollouts import SimulatedScene, simulated_agents
 from scenarios.idm import acceleration, desired_gap
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Kind, Scenario
@@ -220,7 +220,7 @@ class LaneRun:
         rollouts, vehicles = len(self._poses), np.arange(len(agents))
         # [R, V] the way on that each roll-out takes.
         branch = (self._rng.random((rollouts, len(agents))) * paths.count).astype(int)
-        factor = np.clip(1 + self._config.spread * self._rng.standard_normal(branch.shape), 0.5, 1.5)
+        factor = varied(self._config.pace, self._config.spread, self._rng.standard_normal(branch.shape))
         forward = np.cos(pose[:, 2]) * velocity[:, 0] + np.sin(pose[:, 2]) * velocity[:, 1]
         parked = np.hypot(*velocity.T) < AT_REST
         parked &= ~np.isfinite(paths.limit[:, 0, 0]) | (paths.limit[:, 0, 0] <= 0)
@@ -300,16 +300,14 @@ class LaneRun:
         wanted = desired_gap(
             speed,
             leader,
-            headway=config.headway,
+            headway=config.gap,
             standstill=config.standstill,
             top=config.acceleration,
             braking=config.braking,
         )
         # Boxes may meet: the gap is never nought.
         change = acceleration(speed, np.maximum(gap, 0.1), wanted, desired, top=config.acceleration)
-        # Above the desired speed the free-road term alone would brake harder than anyone does.
-        floor = np.where(wanted < gap, -config.braking, -config.hardest)
-        return np.clip(change, floor, config.acceleration)
+        return config.limited(change, wanted, gap)
 
     def ahead(self) -> tuple[Floats, Floats, Ints]:
         """The first obstacle on each vehicle's path, [R, V] each.

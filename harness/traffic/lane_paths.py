@@ -36,26 +36,28 @@ class LaneIDMConfig:
     """Drivers.
 
     Attributes:
-        headway: Time gap, s.
+        gap: Desired time gap to whoever is ahead, s.
         standstill: Gap at rest, m.
         acceleration: Strongest acceleration, m/s².
         braking: Comfortable deceleration, m/s².
         hardest: Hardest braking, m/s².
         speed: Desired speed where the map gives no limit, m/s (50 km/h).
         lateral: Largest lateral acceleration in bends, m/s².
-        spread: Standard deviation of the drivers' desired speeds, as a share.
+        pace: Desired speed, as a factor on what bends and limits allow.
+        spread: Standard deviation of the drivers' paces, as a share of `pace`.
         margin: Lateral clearance, m.
         branches: Most ways on that are considered per vehicle.
         return_length: Distance over which a vehicle comes back to the centre of its lane, m.
     """
 
-    headway: float = 1.5
+    gap: float = 1.5
     standstill: float = 2.0
     acceleration: float = 2.0
     braking: float = 3.0
     hardest: float = 8.0
     speed: float = 13.9
     lateral: float = 2.5
+    pace: float = 1.0
     spread: float = 0.1
     margin: float = 0.2
     branches: int = 6
@@ -63,8 +65,22 @@ class LaneIDMConfig:
 
     def __post_init__(self) -> None:
         """Reject what cannot drive."""
-        if min(self.headway, self.acceleration, self.braking, self.hardest, self.speed) <= 0 or self.branches < 1:
-            raise ConfigError(f"idm-lane: {self}: expected positive headway, accelerations and speed, branches >= 1.")
+        positive = (self.gap, self.acceleration, self.braking, self.hardest, self.speed, self.pace)
+        if min(positive) <= 0 or self.branches < 1:
+            raise ConfigError(f"idm-lane: {self}: expected positive gap, accelerations, speed and pace, branches >= 1.")
+
+    def limited(self, change: Floats, wanted: Floats, gap: Floats) -> Floats:
+        """Accelerations (m/s²) within what the vehicle can do, and what the driver does to keep a wanted gap (m).
+
+        Above the desired speed the free-road term of the model alone would brake harder than anyone does.
+        """
+        floor = np.where(wanted < gap, -self.braking, -self.hardest)
+        return np.clip(change, floor, self.acceleration)
+
+
+def varied(mean: float, spread: float, noise: Floats) -> Floats:
+    """A desire of many drivers: its mean, times one plus `spread` times standard normal noise, within .5 and 1.5."""
+    return mean * np.clip(1 + spread * noise, 0.5, 1.5)
 
 
 @dataclass(frozen=True, slots=True)

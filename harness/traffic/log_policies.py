@@ -90,7 +90,7 @@ class PathIDMTraffic:
     def __init__(
         self,
         *,
-        headway: float = 1.5,
+        gap: float = 1.5,
         standstill: float = 2.0,
         acceleration: float = 2.0,
         braking: float = 3.0,
@@ -99,13 +99,13 @@ class PathIDMTraffic:
         """Set the driver.
 
         Args:
-            headway: Time gap to the obstacle, s.
+            gap: Desired time gap to the obstacle, s.
             standstill: Gap at rest, m.
             acceleration: Strongest acceleration, m/s².
             braking: Comfortable deceleration, m/s².
             hardest: Hardest braking, m/s².
         """
-        self._headway, self._standstill = headway, standstill
+        self._gap, self._standstill = gap, standstill
         self._acceleration, self._braking, self._hardest = acceleration, braking, hardest
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
@@ -184,7 +184,7 @@ class PathIDMTraffic:
         wanted = desired_gap(
             speed,
             leader,
-            headway=self._headway,
+            headway=self._gap,
             standstill=self._standstill,
             top=self._acceleration,
             braking=self._braking,

@@ -72,7 +72,8 @@ class SmartTraffic:
     Args:
         weights: File of `train_traffic`; None for the shipped model.
         device: Where it computes.
-        options: Options of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity, shield.
+        options: Options of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity, shield;
+            and how drivers drive: pace, gap, attention, spread, gap_spread (see `harness.traffic.conditions`).
 
     Attributes:
         path: File of the weights.
@@ -115,10 +116,12 @@ class SmartTraffic:
         self._movable = np.isin(scenario.kinds, (Kind.VEHICLE, Kind.PEDESTRIAN, Kind.CYCLIST))
         self._movable[[agent for agent in (scenario.ego, scenario.opponent) if agent is not None]] = False
         self._kinds = token_kinds(scenario.kinds)
-        self._generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        seed = int(rng.integers(2**63 - 1))
+        self._generator = torch.Generator().manual_seed(seed)
         self._map = self._encoded(scenario)
         self._shield = Shield(self._map.road) if self.model.shielded else None
-        self._rollout = self.model.start_encoded(self._map.encoded, self._nobody(scenario), 1)
+        pool = self.model.driver_pool(scenario, self._map.frame, seed)
+        self._rollout = self.model.start_encoded(self._map.encoded, self._nobody(scenario), 1, pool)
         agents = scenario.num_agents
         self._paths = np.zeros((agents, TOKEN_STEPS, 3))
         self._moved, self._gone = np.zeros(agents, bool), np.zeros(agents, bool)

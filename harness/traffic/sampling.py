@@ -5,6 +5,7 @@ Every function takes and returns tensors, and draws from the generator it is giv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,11 +58,16 @@ def draw(logits: Tensor, temperature: float, generator: torch.Generator) -> Tens
     return perturbed(logits, temperature, generator).argmax(-1)
 
 
+def drawn(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
+    """Even numbers from 0 to 1 on a device, drawn where the generator is."""
+    return torch.rand(tuple(shape), generator=generator, device=generator.device).to(device)
+
+
 def perturbed(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
     """Logits [..., V] with the noise of `draw`: in their descending order tokens are drawn without replacement."""
     if temperature == 0:
         return logits
-    uniform = torch.rand(logits.shape, generator=generator).to(logits.device)
+    uniform = drawn(logits.shape, generator, logits.device)
     gumbel = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
     return logits / temperature + gumbel
 

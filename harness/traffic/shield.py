@@ -74,6 +74,7 @@ class Crowd(NamedTuple):
         half: [W, A, 2] half length and half width, m.
         present: [W, A] who is there.
         decides: [W, A] whose tokens are chosen; the others go on as they do.
+        sees: [W, A] who minds others; the others' decisions are made without looking at anybody.
         drives: [W, A] who minds road edges.
     """
 
@@ -83,6 +84,7 @@ class Crowd(NamedTuple):
     half: Tensor
     present: Tensor
     decides: Tensor
+    sees: Tensor
     drives: Tensor
 
 
@@ -103,10 +105,10 @@ def choose_safely(
     """The first candidate of everybody that leads neither into others nor off the road.
 
     Of two agents, the one that approaches the other faster (by its last motion) minds the other; at equal speeds the
-    later one. Who does not decide is minded by all. Everybody begins with the first candidate. Those that are in
-    somebody's way, followed by braking, choose again, against what the others have chosen, carried on at constant
-    speed: first those whose others stay with their choice. Whoever finds no way out leaves it to the other of the
-    two. Agents that are too close already, or beyond an edge with a part of their box, must not make it worse; who
+    later one. Who does not decide, or sees nobody, is minded by all. Everybody begins with the first candidate. Those
+    that are in somebody's way, followed by braking, choose again, against what the others have chosen, carried on at
+    constant speed: first those whose others stay with their choice. Whoever finds no way out leaves it to the other of
+    the two. Agents that are too close already, or beyond an edge with a part of their box, must not make it worse; who
     drives with the centre off the road is free of edges.
 
     Args:
@@ -130,6 +132,7 @@ class _Deciding:
         self.pose, self.motion = crowd.pose.flatten(0, 1), crowd.motion.flatten(0, 1)
         self.half, self.candidates = crowd.half.flatten(0, 1), candidates.flatten(0, 1)
         self.decides = (crowd.decides & crowd.present).flatten()
+        self.sees = self.decides & crowd.sees.flatten()
         self.choice = torch.zeros(len(self.pose), dtype=torch.long, device=self.pose.device)
         self.pairs = self._find_pairs(crowd.present)
         first = self.candidates[:, 0]
@@ -159,7 +162,7 @@ class _Deciding:
             free = busy & ~blocked
             self._choose((free if free.any() else busy).nonzero()[:, 0], self.pairs)
             hit = self._conflicts()
-        helped = hit & self.decides[self.pairs.whom]
+        helped = hit & self.sees[self.pairs.whom]
         if helped.any():
             # The other of the two may have a way out.
             left = self.pairs.take(helped)
@@ -208,9 +211,9 @@ class _Deciding:
         mine = (speed[:, :, None] * offset).sum(-1)
         theirs = -(speed[:, None] * offset).sum(-1)
         index = torch.arange(agents, device=pose.device)
-        decides = self.decides.view(worlds, agents)
-        minds = (mine > theirs) | ((mine == theirs) & (index[:, None] > index)) | ~decides[:, None]
-        near &= minds & decides[:, :, None] & present[:, None] & (index[:, None] != index)
+        sees = self.sees.view(worlds, agents)
+        minds = (mine > theirs) | ((mine == theirs) & (index[:, None] > index)) | ~sees[:, None]
+        near &= minds & sees[:, :, None] & present[:, None] & (index[:, None] != index)
         world, one, two = near.nonzero(as_tuple=True)
         who, whom = world * agents + one, world * agents + two
         gap = separation(self.pose[who], self.half[who], self.pose[whom], self.half[whom])

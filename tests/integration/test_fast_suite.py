@@ -22,7 +22,7 @@ VARIANTS = {
     "recorded": {},
     "attacked": {"adversary": "rule", "probability": 0.5, "intensity": 0.7},
     "curriculum": {"adversary": "rule", "curriculum": "dual_axis", "total_steps": 300},
-    "lanes": {"adversary": "rule", "probability": 0.5, "traffic": "idm-lane?headway=1.2"},
+    "lanes": {"adversary": "rule", "probability": 0.5, "traffic": "idm-lane?gap=1.2"},
 }
 
 

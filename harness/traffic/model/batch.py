@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.traffic.tokens.scene import CELL, SceneTokens
@@ -20,9 +21,10 @@ class MapBatch:
     Attributes:
         pose: [M, 3]; token, kind, light: [M].
         around: [M, K] neighbouring pieces, -1 for none.
-        table: [C, L+E] pieces listed per cell, -1 for none.
+        table: [C, L+E] pieces listed per cell, numbered within their scene; -1 for none.
         grid: [S, 4] corner x, y (m), cells in x, in y.
         first: [S] first cell of each scene; the last one before the next scene's is "off the grid".
+        start: [S] first piece of each scene.
         lanes: Columns of the table that are lanes.
     """
 
@@ -34,6 +36,7 @@ class MapBatch:
     table: Tensor
     grid: Tensor
     first: Tensor
+    start: Tensor
     lanes: int
 
     def to(self, device: torch.device | str) -> MapBatch:
@@ -49,6 +52,44 @@ class MapBatch:
         nx, ny = grid[..., 2].long(), grid[..., 3].long()
         inside = (x >= 0) & (y >= 0) & (x < nx) & (y < ny)
         return self.first[scene] + torch.where(inside, x * ny + y, nx * ny)
+
+    def listed(self, cells: Tensor, scene: Tensor) -> Tensor:
+        """Pieces [..., L+E] that are listed in cells [...] of the maps of `scene` [...], -1 for none."""
+        found = self.table[cells]
+        return torch.where(found >= 0, found + self.start[scene][..., None], -1)
+
+    def select(self, scenes: NDArray[np.int64], begin: NDArray[np.int64]) -> MapBatch:
+        """Maps of some of the scenes, in the given order, made on the device; cells are shared, not copied.
+
+        Args:
+            scenes: [n] their numbers.
+            begin: [S + 1] first piece of every scene and the number of all pieces, on the host.
+        """
+        counts = begin[scenes + 1] - begin[scenes]
+        start = np.cumsum(counts) - counts
+        shift = np.repeat(start - begin[scenes], counts)
+        # All indices in one go: every transfer has a price of its own.
+        sent = np.concatenate([np.arange(len(shift)) - shift, shift, start, scenes])
+        rows, back, first, chosen = _sent(sent, self.pose.device).split([len(shift)] * 2 + [len(scenes)] * 2)
+        around = self.around[rows]
+        return MapBatch(
+            pose=self.pose[rows],
+            token=self.token[rows],
+            kind=self.kind[rows],
+            light=self.light[rows],
+            around=torch.where(around >= 0, around + back[:, None], -1),
+            table=self.table,
+            grid=self.grid[chosen],
+            first=self.first[chosen],
+            start=first,
+            lanes=self.lanes,
+        )
+
+
+def _sent(values: NDArray[np.int64], device: torch.device) -> Tensor:
+    """Numbers on a device, without waiting for what it is doing."""
+    tensor = torch.as_tensor(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def join_maps(scenes: Sequence[SceneTokens], lanes: int) -> MapBatch:
@@ -67,9 +108,10 @@ def join_maps(scenes: Sequence[SceneTokens], lanes: int) -> MapBatch:
         around=torch.as_tensor(
             np.concatenate([shifted(s.map_around, int(n)) for s, n in zip(scenes, pieces, strict=False)])
         ),
-        table=torch.as_tensor(np.concatenate([shifted(s.table, int(n)) for s, n in zip(scenes, pieces, strict=False)])),
+        table=torch.as_tensor(np.concatenate([s.table for s in scenes])),
         grid=torch.as_tensor(np.stack([s.grid for s in scenes]), dtype=torch.float32),
         first=torch.as_tensor(cells[:-1]),
+        start=torch.as_tensor(pieces[:-1]),
         lanes=lanes,
     )
 

@@ -28,10 +28,19 @@ _TOKEN_SECONDS = TOKEN_STEPS * 0.1
 
 
 class MapFeatures(NamedTuple):
-    """Encoded maps: keys and values [M, 2·hidden] for each agent layer."""
+    """Encoded maps, and what else one pass over many agents needs once.
+
+    Attributes:
+        batch: The maps.
+        keys: [R, 2·hidden] keys and values of the encoded pieces for each agent layer.
+        row: [M] row of each piece among the encoded ones, -1 for none; None where all are encoded.
+        table: [3, V, hidden] embeddings of tokens; None to make them where they are used.
+    """
 
     batch: MapBatch
     keys: tuple[Tensor, ...]
+    row: Tensor | None = None
+    table: Tensor | None = None
 
 
 class Edges(NamedTuple):
@@ -126,33 +135,63 @@ class SmartNetwork(nn.Module):
 
     # ---- the map
 
-    def encode_map(self, batch: MapBatch, *, frozen: bool = False) -> MapFeatures:
+    def encode_map(self, batch: MapBatch, *, frozen: bool = False, agents: AgentBatch | None = None) -> MapFeatures:
         """Attention among map pieces; done once per scene.
 
         Args:
             batch: The maps.
             frozen: Without gradients, and without dropout: the encoder does not learn, the agent layers' keys may.
+            agents: All that will look at the maps: what none of them sees, a half to three quarters, is left out.
         """
         training = self.training
         if frozen:
             for layer in self.map_layers:
                 layer.eval()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            x = self._map_features(batch)
+            needed = torch.ones_like(batch.kind, dtype=torch.bool) if agents is None else self._seen(batch, agents)
+            x = self._map_features(batch, needed)
         self.map_layers.train(training)
-        return MapFeatures(batch, tuple(layer.map.keys(x) for layer in self.decoder))
+        keys = tuple(layer.map.keys(x) for layer in self.decoder)
+        if agents is None:
+            return MapFeatures(batch, keys)
+        row = torch.where(needed, needed.cumsum(0) - 1, -1)
+        return MapFeatures(batch, keys, row if len(row) else None, self.token_head.table(self.motions))
 
-    def _map_features(self, batch: MapBatch) -> Tensor:
+    def _seen(self, batch: MapBatch, agents: AgentBatch) -> Tensor:
+        """Which pieces [M] are listed where any of the agents is, or is about to be."""
+        nodes = index_nodes(agents.valid)
+        index = self._listed(nodes.take(agents.pose), nodes.take(agents.motion), agents.scene[nodes.world], batch)
+        seen = torch.zeros(len(batch.kind) + 1, dtype=torch.bool, device=index.device)
+        # Those that are none mark one place more than there are pieces.
+        seen[index.flatten()] = True
+        return seen[:-1]
+
+    def _map_features(self, batch: MapBatch, needed: Tensor) -> Tensor:
+        """Features [R, hidden] of the needed pieces [M]."""
         x = self.piece_shape(self.pieces[batch.token].flatten(1)) + self.piece_kind(batch.kind)
         x = x + self.piece_light(batch.light)
         if len(x) == 0:
             # Indices of absent pieces have to point somewhere.
             return x.new_zeros(1, self.config.hidden)
-        mask = batch.around >= 0
-        relation = self.map_relation(gather(batch.pose, batch.around), batch.pose[:, None])
-        for layer in cast(Iterable[RelativeAttention], self.map_layers):
-            x = layer(x, gather(layer.keys(x), batch.around), mask, relation)
-        return x
+        layers = list(cast(Iterable[RelativeAttention], self.map_layers))
+        wanted = [needed]
+        for _ in layers[1:]:
+            # What a layer has to know is what the next one wants, and what that looks at.
+            around = batch.around[wanted[0]]
+            grown = wanted[0].clone()
+            grown[around[around >= 0]] = True
+            wanted.insert(0, grown)
+        rows = wanted[0].nonzero()[:, 0]
+        relation = self.map_relation(gather(batch.pose, batch.around[rows]), batch.pose[rows, None])
+        for number, layer in enumerate(layers):
+            if number:
+                relation = relation[wanted[number][rows]]
+                rows = wanted[number].nonzero()[:, 0]
+            around = batch.around[rows]
+            new = layer(x[rows], gather(layer.keys(x), around), around >= 0, relation)
+            x = new if layer is layers[-1] else x.index_copy(0, rows, new.to(x.dtype))
+        # Indices of absent pieces have to point somewhere.
+        return x if len(x) else x.new_zeros(1, self.config.hidden)
 
     # ---- inputs of agents
 
@@ -193,19 +232,24 @@ class SmartNetwork(nn.Module):
     def place_edges(self, pose: Tensor, motion: Tensor, scene: Tensor, maps: MapBatch) -> Edges:
         """Map pieces around agents [N] and around the place that they reach soon."""
         config = self.config
-        heading = torch.stack([pose[:, 2].cos(), pose[:, 2].sin()], -1)
-        ahead = motion[:, :1] / _TOKEN_SECONDS * config.lookahead
-        here = maps.cells(pose[:, :2], scene)
-        there = maps.cells(pose[:, :2] + heading * ahead, scene)
-        far = maps.table[there]
-        far = torch.cat([far[:, : config.lanes], far[:, maps.lanes : maps.lanes + config.edges]], -1)
-        # The same cell twice would only count the same pieces twice.
-        far = far.masked_fill((here == there)[:, None], -1)
-        index = torch.cat([maps.table[here], far], -1)
+        index = self._listed(pose, motion, scene, maps)
         source = gather(maps.pose, index) if len(maps.pose) else pose[:, None].expand(-1, index.shape[1], -1)
         gap = (source[..., :2] - pose[:, None, :2]).square().sum(-1)
         mask = (index >= 0) & (gap < config.map_radius**2)
         return Edges(index, mask, self.place_relation(source, pose[:, None]))
+
+    def _listed(self, pose: Tensor, motion: Tensor, scene: Tensor, maps: MapBatch) -> Tensor:
+        """Pieces [N, K] that are listed around agents and around the place that they reach soon, -1 for none."""
+        config = self.config
+        heading = torch.stack([pose[:, 2].cos(), pose[:, 2].sin()], -1)
+        ahead = motion[:, :1] / _TOKEN_SECONDS * config.lookahead
+        here = maps.cells(pose[:, :2], scene)
+        there = maps.cells(pose[:, :2] + heading * ahead, scene)
+        far = maps.listed(there, scene)
+        far = torch.cat([far[:, : config.lanes], far[:, maps.lanes : maps.lanes + config.edges]], -1)
+        # The same cell twice would only count the same pieces twice.
+        far = far.masked_fill((here == there)[:, None], -1)
+        return torch.cat([maps.listed(here, scene), far], -1)
 
     def agent_edges(self, pose: Tensor, valid: Tensor, row: Tensor, *, every: bool = False) -> Edges:
         """The nearest other agents of the same world at the same moment.
@@ -242,19 +286,20 @@ class SmartNetwork(nn.Module):
         nodes = index_nodes(batch.valid)
         pose, motion = nodes.take(batch.pose), nodes.take(batch.motion)
         kinds, sizes = batch.kinds.flatten()[nodes.agent], batch.sizes.flatten(0, 1)[nodes.agent]
-        table = self.token_head.table(self.motions)
+        table = self.token_head.table(self.motions) if maps.table is None else maps.table
         x = self.embed(nodes.take(batch.token), motion, kinds, sizes, table)
         past = self.past_edges(nodes, pose)
         place = self.place_edges(pose, motion, batch.scene[nodes.world], maps.batch)
         by_time = batch.pose.transpose(1, 2).flatten(0, 1), batch.valid.transpose(1, 2).flatten(0, 1)
         others = self.agent_edges(*by_time, nodes.row.flatten(0, 1))
+        pieces = place.rows if maps.row is None else maps.row[place.rows.clamp(min=0)]
         for layer, keys in zip(self.decoder, maps.keys, strict=True):
             x = layer.past(x, gather(layer.past.keys(x), past.rows), past.mask, past.relation)
-            x = layer.map(x, gather(keys, place.rows), place.mask, place.relation)
+            x = layer.map(x, gather(keys, pieces), place.mask, place.relation)
             x = layer.agents(x, gather(layer.agents.keys(x), others.rows), others.mask, others.relation)
         return x, nodes
 
-    def logits(self, x: Tensor, kinds: Tensor, motion: Tensor) -> Tensor:
+    def logits(self, x: Tensor, kinds: Tensor, motion: Tensor, table: Tensor | None = None) -> Tensor:
         """Next-token logits [N, V] of features [N, hidden] of agents of `kinds` [N], last moved by `motion` [N, 3]."""
-        table = self.token_head.table(self.motions)
+        table = self.token_head.table(self.motions) if table is None else table
         return self.token_head(x, kinds, motion, table, self.motions[:, :, -1])

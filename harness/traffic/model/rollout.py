@@ -9,6 +9,7 @@ from torch import Tensor
 
 from harness.traffic.model.attention import gather
 from harness.traffic.model.batch import AgentBatch
+from harness.traffic.model.drivers import Motorists
 from harness.traffic.model.heads import Mixture
 from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.tokens.shapes import TOKEN_STEPS, box_corners_torch, compose, half_diagonals, relative
@@ -25,10 +26,13 @@ class Rollout:
         network: In evaluation mode.
         maps: Encoded maps.
         start: Agents with at least one token of history; its last pose is the present.
+        drivers: How they drive, where not just as the model says.
     """
 
-    def __init__(self, network: SmartNetwork, maps: MapFeatures, start: AgentBatch) -> None:
-        self.network, self.maps = network, maps
+    def __init__(
+        self, network: SmartNetwork, maps: MapFeatures, start: AgentBatch, drivers: Motorists | None = None
+    ) -> None:
+        self.network, self.maps, self.drivers = network, maps, drivers
         self.scene, self.kinds, self.sizes = start.scene, start.kinds, start.sizes
         self.worlds, self.agents = start.kinds.shape
         past, hidden, count = network.config.past, network.config.hidden, self.worlds * self.agents
@@ -66,6 +70,8 @@ class Rollout:
         row = torch.arange(count, device=pose.device).view(self.worlds, self.agents)
         # Every agent gets edges, so that rows stay aligned; absent ones are nobody's neighbours.
         others = network.agent_edges(self.pose, self.valid, row, every=True)
+        if self.drivers is not None:
+            others = others._replace(mask=others.mask & self.drivers.look().reshape(count, 1))
         for number, (layer, keys) in enumerate(zip(network.decoder, self.maps.keys, strict=True)):
             mine = layer.past.keys(x)
             x = layer.past(x, self._keys[number], self._known, past)

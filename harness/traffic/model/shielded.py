@@ -70,6 +70,7 @@ class Shield:
             half=rollout.sizes[..., :2] / 2,
             present=rollout.valid,
             decides=rollout.valid if decides is None else decides,
+            sees=rollout.valid if rollout.drivers is None else rollout.drivers.sees,
             drives=rollout.kinds == 0,
         )
         if motions is None:

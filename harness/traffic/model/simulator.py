@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.traffic.conditions import Conditions
 from harness.traffic.model.rules import RULES
 from harness.traffic.model.smart import SmartModel
 from harness.traffic.rollouts import SimulatedScene
@@ -24,11 +25,12 @@ class SmartSimulator:
         rule: Which of `choices` roll-outs is kept: `likelihood` or `overlaps` (see `harness.traffic.model.rules`).
         shield: Whether tokens (or components of a mixture) that lead into others or off the road are taken out before
             one is drawn; see `harness.traffic.shield`.
-        sampling: Other fields of `Sampling`: method, temperature, continuity, choices.
+        options: Other fields of `Sampling` (method, temperature, continuity, choices), and those of `Conditions` (pace,
+            gap, attention, spread, gap_spread): how drivers drive.
 
     Raises:
         WeightsError: The file cannot be used.
-        ConfigError: Unknown or bad sampling options, or Warm-K with weights whose head makes no tokens.
+        ConfigError: Unknown or bad options, or Warm-K with weights whose head makes no tokens.
     """
 
     name = "smart"
@@ -41,22 +43,23 @@ class SmartSimulator:
         top_k: int | None = None,
         rule: str = "likelihood",
         shield: bool = False,
-        **sampling: Any,
+        **options: Any,
     ) -> None:
         if top_k is not None:
-            sampling["k"] = top_k
-        known = [item.name for item in fields(Sampling)]
-        if not set(sampling) <= set(known) or rule not in RULES:
+            options["k"] = top_k
+        chosen, driven = ([item.name for item in fields(kind)] for kind in (Sampling, Conditions))
+        if not set(options) <= {*chosen, *driven} or rule not in RULES:
             raise ConfigError(
-                f"smart: options are {', '.join(known)}, top_k, device, shield and rule ({', '.join(RULES)}); found "
-                f"{', '.join([*sampling, rule])}."
+                f"smart: options are {', '.join([*chosen, *driven])}, top_k, device, shield and rule "
+                f"({', '.join(RULES)}); found {', '.join([*options, rule])}."
             )
-        self.model = SmartModel.load(weights, sampling=Sampling(**sampling), device=device)
-        self.model.rule, self.model.shielded = RULES[rule], shield
-        if self.model.network.mixture is not None and self.model.sampling.method != "top_k":
+        sampling = Sampling(**{name: options.pop(name) for name in chosen if name in options})
+        self.model = SmartModel.load(weights, sampling=sampling, device=device)
+        self.model.rule, self.model.shielded, self.model.conditions = RULES[rule], shield, Conditions(**options)
+        if self.model.network.mixture is not None and sampling.method != "top_k":
             raise ConfigError(
-                f"smart: method={self.model.sampling.method} chooses among tokens, and these weights are of an ego "
-                "policy (GMM head); give method=top_k."
+                f"smart: method={sampling.method} chooses among tokens, and these weights are of an ego policy (GMM "
+                "head); give method=top_k."
             )
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:

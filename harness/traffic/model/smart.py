@@ -17,8 +17,10 @@ from harness.errors import WeightsError
 from harness.files import JsonDict, write_bytes
 from harness.fitting.stored import settings_from_json
 from harness.fitting.weights import check_layers, fill, read_tensors
+from harness.traffic.conditions import Conditions
 from harness.traffic.model.batch import AgentBatch, join_agents, join_maps
 from harness.traffic.model.config import ARCHITECTURE, SmartConfig
+from harness.traffic.model.drivers import DriverPool
 from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.model.rollout import Rollout
 from harness.traffic.model.rules import Rule
@@ -73,6 +75,8 @@ class SmartModel:
         self.rule = rule
         self.shielded = False
         """Whether `simulate` chooses tokens behind a shield."""
+        self.conditions = Conditions()
+        """How drivers drive in `simulate`."""
         self.vocabulary = Vocabulary(network.motions.cpu().numpy().copy(), network.pieces.cpu().numpy().copy())
 
     @property
@@ -106,8 +110,14 @@ class SmartModel:
         network = build_network(config, tensors, str(file))
         return cls(network.to(device), options, header.get("info"), sampling)
 
-    def save(self, path: str | os.PathLike[str], info: JsonDict | None = None) -> None:
-        """Write weights, vocabulary and configuration to a safetensors file, all or nothing."""
+    def save(self, path: str | os.PathLike[str], info: JsonDict | None = None, *, half: bool = False) -> None:
+        """Write weights, vocabulary and configuration to a safetensors file, all or nothing.
+
+        Args:
+            path: Where.
+            info: What to say of the making, instead of the model's own.
+            half: Whether weights are written in float16, for half the size; the vocabulary is not.
+        """
         header = {
             "architecture": ARCHITECTURE,
             "config": json.dumps(self.network.config.to_dict()),
@@ -115,6 +125,9 @@ class SmartModel:
             "info": json.dumps(info if info is not None else self.info),
         }
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        if half:
+            exact = {name for name, _ in self.network.named_buffers()}
+            tensors = {name: value if name in exact else value.half() for name, value in tensors.items()}
         data = save(tensors, header)
         write_bytes(Path(path), data)
 
@@ -140,9 +153,14 @@ class SmartModel:
         batch, _ = join_agents([scene])
         return self.start_encoded(maps, batch.to(self.device), worlds)
 
-    def start_encoded(self, maps: MapFeatures, batch: AgentBatch, worlds: int) -> Rollout:
-        """As `start`, with the map encoded already (of a batch of one or more scenes)."""
-        return Rollout(self.network, maps, batch.first(CURRENT_TOKEN).repeat(worlds))
+    def start_encoded(
+        self, maps: MapFeatures, batch: AgentBatch, worlds: int, pool: DriverPool | None = None
+    ) -> Rollout:
+        """As `start`, with the map encoded already (of a batch of one or more scenes), by drivers of a pool."""
+        first = batch.first(CURRENT_TOKEN).repeat(worlds)
+        count, agents = first.kinds.shape
+        drivers = pool.drivers(count, agents, self.device) if pool is not None else None
+        return Rollout(self.network, maps, first, drivers)
 
     def choose(
         self,
@@ -158,6 +176,10 @@ class SmartModel:
         """A shield for roll-outs of a scene in a frame [3]; None where the model goes without."""
         return Shield(RoadSides.of(scenario, frame, self.device)) if self.shielded else None
 
+    def driver_pool(self, scenario: Scenario, frame: NDArray[np.float64], seed: int) -> DriverPool | None:
+        """Drivers for roll-outs of a scene in a frame [3]; None where they drive just as the model says."""
+        return None if self.conditions.neutral else DriverPool(self.conditions, scenario, frame, seed)
+
     # ---- whole roll-outs
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
@@ -169,7 +191,9 @@ class SmartModel:
         scene = self.tokens(scenario)
         generator = torch.Generator().manual_seed(seed)
         shield = self.shield(scenario, scene.frame)
-        states, scores = self.unroll(scene, rollouts * self.sampling.choices, generator, shield=shield)
+        pool = self.driver_pool(scenario, scene.frame, seed)
+        count = rollouts * self.sampling.choices
+        states, scores = self.unroll(scene, count, generator, shield=shield, pool=pool)
         if self.sampling.choices > 1:
             if self.rule is not None:
                 scores = self.rule(states, scene)
@@ -188,8 +212,9 @@ class SmartModel:
         generator: torch.Generator,
         steps: int = FUTURE_STEPS,
         shield: Shield | None = None,
+        pool: DriverPool | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Roll-outs in the frame of the scene, with or without a shield.
+        """Roll-outs in the frame of the scene, with or without a shield, by drivers of a pool or as the model is.
 
         Returns:
             [R, A, steps, 3] x, y, heading every 0.1 s, and the mean log-likelihood [R] of the sampled tokens, or of the
@@ -202,7 +227,7 @@ class SmartModel:
         parts = []
         for begin in range(0, rollouts, at_once):
             count = min(at_once, rollouts - begin)
-            parts.append(self._unroll(self.start_encoded(maps, batch, count), steps, generator, shield))
+            parts.append(self._unroll(self.start_encoded(maps, batch, count, pool), steps, generator, shield))
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
     def _unroll(
@@ -233,15 +258,17 @@ class SmartModel:
         components, then the same ways braking: a mixture has no vocabulary to fall back on.
         """
         mixture = rollout.mixture()
-        wanted, temperature = top_k(mixture.logits, self.sampling.k), self.sampling.temperature
+        means, logits, temperature = mixture.poses(), mixture.logits, self.sampling.temperature
+        if rollout.drivers is not None:
+            logits = rollout.drivers.prefer(rollout, logits, means)
+        wanted = top_k(logits, self.sampling.k)
         share = torch.arange(1, TOKEN_STEPS + 1, device=wanted.device) / TOKEN_STEPS
-        means = mixture.poses()
         if shield is None:
             chosen = draw(wanted, temperature, generator)
         else:
             means = torch.cat([means, *(_shortened(means, way) for way in _BRAKING_WAYS)], 2)
             paths = means[..., None, :] * share[:, None]
-            chosen = shield.choose(rollout, mixture.logits, wanted, temperature, generator, motions=paths)
+            chosen = shield.choose(rollout, logits, wanted, temperature, generator, motions=paths)
         motion = means.gather(2, chosen[..., None, None].expand(-1, -1, 1, 3))[:, :, 0]
         path = compose(rollout.pose[:, :, None], motion[:, :, None] * share[:, None])
         component = chosen[..., None] % wanted.shape[-1]
@@ -262,7 +289,11 @@ def choose(
     shield: Shield | None = None,
     decides: Tensor | None = None,
 ) -> Tensor:
-    """Tokens [W, A] by a sampling method, from logits [W, A, V]; see `Shield.choose` for the last two arguments."""
+    """Tokens [W, A] by a sampling method and what drivers desire, from logits [W, A, V]; for the last two arguments see
+    `Shield.choose`.
+    """
+    if rollout.drivers is not None:
+        logits = rollout.drivers.prefer(rollout, logits, rollout.network.motions[rollout.kinds, :, -1])
     if sampling.method == "warm_k":
         wanted = warm_k(logits, rollout.continuity(), sampling.k, sampling.continuity)
     else:

@@ -71,7 +71,8 @@ class Pieces(NamedTuple):
 
     def take(self, rows: NDArray[np.intp]) -> Pieces:
         """Some of the pieces."""
-        return Pieces(*(values[rows] for values in self))
+        kept = {name: values[rows] for name, values in self._asdict().items()}
+        return Pieces(**kept)
 
 
 def piece_kind(feature: MapFeature) -> PieceKind:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -64,6 +64,19 @@ class SceneTokens:
     map_around: NDArray[np.int32]
     table: NDArray[np.int32]
     grid: NDArray[np.float64]
+
+    def without_table(self) -> SceneTokens:
+        """The same with an empty table, which is most of a scene's size; `with_table` makes it again."""
+        return replace(self, table=np.full((1, self.table.shape[1]), -1, dtype=np.int32), grid=np.zeros(4))
+
+    def with_table(self, options: SceneOptions) -> SceneTokens:
+        """The same with the table of its pieces."""
+        of_nothing = np.zeros_like(self.map_kind)
+        pieces = Pieces(
+            self.map_pose.astype(np.float64), self.map_token, self.map_kind, self.map_light, feature=of_nothing
+        )
+        table, grid = _grid_table(pieces, options)
+        return replace(self, table=table, grid=grid)
 
 
 def _nearest(

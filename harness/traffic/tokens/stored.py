@@ -34,17 +34,21 @@ _OWN: Final = re.compile(r"([0-9])\.([a-z_]+)")
 
 
 def save_phases(path: Path, phases: Sequence[SceneTokens]) -> None:
-    """Write a scene in some phases, nine at most, to a safetensors file, all or nothing.
+    """Write a scene in some phases, nine at most, to a safetensors file, all or nothing; see `phases_as_bytes`."""
+    write_bytes(path, phases_as_bytes(phases))
+
+
+def phases_as_bytes(phases: Sequence[SceneTokens]) -> bytes:
+    """What `save_phases` writes.
 
     Args:
-        path: Where.
         phases: Tokens of the scene; they share their map.
     """
     arrays: dict[str, NDArray[Any]] = {name: getattr(phases[0], name) for name in _SHARED}
     for number, tokens in enumerate(phases):
         own = [item.name for item in fields(tokens) if item.name not in _SHARED]
         arrays |= {f"{number}.{name}": getattr(tokens, name) for name in own}
-    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def load_phases(path: Path, vocabulary: Vocabulary) -> list[SceneTokens]:

@@ -191,15 +191,15 @@ class ClosedLoop:
 
     def loss(self, network: SmartNetwork, step: Step, data: Targets) -> StageLoss:
         """Cross-entropy without smoothing (CAT-K)."""
-        scored = score(network, encode(network, step.maps, self.frozen), data)
+        scored = score(network, encode(network, step.maps, self.frozen, data.agents), data)
         token = taken(scored, data.token)
         total = F.cross_entropy(scored.logits, token)
         right = (scored.logits.argmax(-1) == token).float().mean()
-        return StageLoss(total, {"nll": float(total.detach()), "top1": float(right)})
+        return StageLoss(total, {"nll": total.detach(), "top1": right})
 
     def validate(self, network: SmartNetwork, step: Step) -> float:
         """The same loss on held-out scenes, rolled out by CAT-32 whatever the strategy, so that rivals compare."""
         reference = ClosedLoop(self.name, STRATEGIES["catk"])
         data = reference.prepare(network, step)
-        scored = score(network, encode(network, step.maps, True), data)
+        scored = score(network, encode(network, step.maps, True, data.agents), data)
         return float(F.cross_entropy(scored.logits, taken(scored, data.token)))

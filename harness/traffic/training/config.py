@@ -44,8 +44,11 @@ class LoopConfig:
     """Seed of everything random."""
     threads: int = 1
     """Threads of PyTorch; with one the result is the same on every run."""
+    workers: int = 1
+    """Processes that share the work: every batch of cloning and of fine-tuning towards the log, or the judging of
+    roll-outs in reinforcement."""
     amp: bool = False
-    """Compute in bfloat16 where PyTorch's autocast allows it."""
+    """Compute in bfloat16 where PyTorch's autocast allows it and the processor multiplies such numbers itself."""
     device: str = "auto"
     """Device of PyTorch (`cpu`, `cuda`, …); `auto` takes a GPU where there is one."""
 
@@ -55,7 +58,7 @@ class LoopConfig:
         Raises:
             ConfigError: Out of range.
         """
-        for name in ("epochs", "batch", "patience", "threads"):
+        for name in ("epochs", "batch", "patience", "threads", "workers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--loop.{name} {getattr(self, name)}: expected at least 1.")
         if self.learning_rate < 0 or not 0 <= self.average < 1 or not 0 <= self.final_rate <= 1 or self.clip <= 0:

@@ -125,7 +125,7 @@ def _numbered(file: Path, phases: int) -> Path:
     return file.with_name(f"{file.name}.{phases}.safetensors")
 
 
-class Entry(NamedTuple):
+class ExampleEntry(NamedTuple):
     """One example: a scene of the source, whether it is mirrored, and the phase of the token grid."""
 
     scene: int
@@ -181,10 +181,14 @@ class TokenisedScenes:
         self._fill(workers, progress)
         known, pairs = self._known(), [(index, flag) for index in range(len(source)) for flag in self._wanted]
         self._phases = {pair: known.get(self._file(*pair).name, 0) for pair in pairs}
-        self.entries = [Entry(*pair, phase) for pair in pairs for phase in range(self._phases[pair])]
+        self.entries = [ExampleEntry(*pair, phase) for pair in pairs for phase in range(self._phases[pair])]
         self._memory: Lru[tuple[int, bool], list[SceneTokens]] = Lru(_KEPT)
         if not self.entries:
             raise RunError(f"none of the {len(source)} scenes can be trained on: {self.rejected[:3]}.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is in memory: a worker reads the scenes that it needs."""
+        return {**self.__dict__, "_memory": Lru(_KEPT)}
 
     def _file(self, index: int, mirror: bool) -> Path:
         return self.folder / f"{self._names[index]}{'-m' if mirror else ''}"

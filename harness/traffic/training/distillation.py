@@ -13,6 +13,7 @@ of the weights that the stage started from, so that the model forgets nothing.
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager
 from typing import Final
 
 import torch
@@ -20,12 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.caching import Lru
+from harness.fitting.task import Numbers
 from harness.traffic.model.batch import join_worlds
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.rollout import Rollout
 from harness.traffic.model.shielded import Shield
 from harness.traffic.road_sides import RoadSides
-from harness.traffic.sampling import Sampling, draw, top_k
+from harness.traffic.sampling import Sampling, draw, drawn, top_k
 from harness.traffic.tokens.scene import CURRENT_TOKEN
 from harness.traffic.tokens.shapes import TOKEN_STEPS
 from harness.traffic.training.closed_loop import Unrolled, future_targets, unroll
@@ -56,7 +58,7 @@ class ShieldedTokens:
     def __call__(self, rollout: Rollout, logits: Tensor, generator: torch.Generator) -> Tensor:
         """Tokens [W, A] from logits [W, A, V]."""
         wanted, temperature = top_k(logits, self._k), Sampling().temperature
-        same = torch.Generator().set_state(generator.get_state())
+        same = torch.Generator(generator.device).set_state(generator.get_state())
         token = self._shield.choose(rollout, logits, wanted, temperature, generator)
         self.changed.append(token != draw(wanted, temperature, same))
         return token
@@ -82,6 +84,10 @@ class Distillation:
         """Keep the starting weights as what the model should not forget."""
         self.reference = copy.deepcopy(network).eval().requires_grad_(False)
 
+    def judges(self, count: int) -> AbstractContextManager[None]:
+        """Have roll-outs of held-out scenes judged by so many processes."""
+        return self._plain.judges(count)
+
     def shield(self, step: Step, position: int) -> Shield:
         """The shield of a scene of the batch."""
         scenario, frame = step.scenario(position), step.scenes[position].frame
@@ -106,7 +112,7 @@ class Distillation:
         future = slice(CURRENT_TOKEN, None)
         trained = step.log.trained.repeat_interleave(count, 0)[..., None]
         decided = rolled.valid[:, :, future] & trained
-        held = torch.rand(changed.shape, generator=step.generator).to(changed.device) < self.options.share
+        held = drawn(changed.shape, step.generator, changed.device) < self.options.share
         learnt = decided & changed
         return future_targets(
             Unrolled(rolled, rolled.token[:, :, future]),
@@ -122,14 +128,16 @@ class Distillation:
         Dropout is off, so that the divergence starts at 0.
         """
         network.eval()
-        scored = score(network, encode(network, step.maps, self.frozen), data)
+        scored = score(network, encode(network, step.maps, self.frozen, data.agents), data)
         learnt, token = taken(scored, data.extra["learnt"]), taken(scored, data.token)
         with torch.no_grad():
-            reference = score(self.reference, encode(self.reference, step.maps, True), data).logits[~learnt]
+            reference = score(self.reference, encode(self.reference, step.maps, True, data.agents), data).logits[
+                ~learnt
+            ]
         nll = F.cross_entropy(scored.logits[learnt], token[learnt], reduction="none")
         kl = divergence(reference, scored.logits[~learnt])
         share = data.extra["learnt"].sum() / data.extra["decided"].sum().clamp(min=1)
-        numbers = {"changed": float(share), "nll": float(mean(nll).detach()), "kl": float(mean(kl).detach())}
+        numbers: Numbers = {"changed": share, "nll": mean(nll).detach(), "kl": mean(kl).detach()}
         return StageLoss(mean(torch.cat([nll, kl])), numbers)
 
     def validate(self, network: SmartNetwork, step: Step) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +20,16 @@ from harness.fitting.identity import Identity, fingerprint
 from harness.fitting.loop import Fit
 from harness.fitting.settings import FitSettings, adamw
 from harness.fitting.task import EpochOutcome, Loss, Task, seeded
-from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel, build_network
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.training.config import FREE, LoopConfig
 from harness.traffic.training.dataset import TokenisedScenes
+from harness.traffic.training.feed import SceneBatch, SceneFeed
+from harness.traffic.training.hands import Hands, helped
 from harness.traffic.training.objective import Objective, Step
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 WEIGHTS: Final = "smart.safetensors"
@@ -49,6 +54,14 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
+def multiplies_halves(device: torch.device) -> bool:
+    """Whether a device has instructions for products of bfloat16 numbers; elsewhere they are slower than float32's."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    cpu = torch.cpu
+    return device.type == "cpu" and (cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
+
+
 def settings_of(config: LoopConfig, objective: Objective) -> FitSettings:
     """What the loop has to know; a learning rate of 0 is the stage's own."""
     return FitSettings(
@@ -63,7 +76,18 @@ def settings_of(config: LoopConfig, objective: Objective) -> FitSettings:
     )
 
 
-class TrafficTask(Task[tuple[Step, Any]]):
+Made = tuple[Step, Any]
+"""A batch of scenes with what the objective prepared of it."""
+
+
+class Asked(NamedTuple):
+    """A batch that workers make for themselves: numbers of scenes, and a seed."""
+
+    entries: list[int]
+    seed: tuple[int, ...]
+
+
+class TrafficTask(Task[Made | Asked]):
     """A network that learns one objective; a batch is scenes with what the objective prepared of them.
 
     Args:
@@ -74,9 +98,13 @@ class TrafficTask(Task[tuple[Step, Any]]):
         train, held_out: Scenes.
         folder: The best weights go here.
         info: Stored with the weights.
+
+    Attributes:
+        hands: Workers that share every batch; None where this process does everything.
     """
 
     best_by = "val"
+    hands: Hands | None = None
 
     def __init__(
         self,
@@ -92,6 +120,10 @@ class TrafficTask(Task[tuple[Step, Any]]):
         self.config, self.objective, self.options = config, objective, options
         self.train_scenes, self.held_out, self.folder, self.info = train, held_out, folder, info or {}
         self.device = device_of(config.device)
+        self._feed, self._held_feed = (SceneFeed(scenes, options.lanes, self.device) for scenes in (train, held_out))
+        self._half = config.amp and multiplies_halves(self.device)
+        if config.amp and not self._half:
+            log.warning("this processor does not multiply bfloat16 numbers itself: --loop.amp is left aside")
         self.start = fingerprint(network)
         self.network: SmartNetwork = network.to(self.device)
         # Rewards and references belong to the weights that the stage starts from, also after resuming.
@@ -105,51 +137,72 @@ class TrafficTask(Task[tuple[Step, Any]]):
         self.count = min(config.scenes_per_epoch or train.per_epoch, train.per_epoch)
         self.updates = -(-self.count // config.batch) * objective.updates
 
-    def step_of(self, scenes: TokenisedScenes, entries: list[int], seed: tuple[int, ...]) -> Step:
-        """A batch of scenes with its own random generator."""
-        tokens = [scenes[entry] for entry in entries]
-        agents, log = join_agents(tokens)
-        generator = torch.Generator().manual_seed(int(np.random.default_rng(list(seed)).integers(2**62)))
-        return Step(
-            maps=join_maps(tokens, self.options.lanes).to(self.device),
-            agents=agents.to(self.device),
-            log=log.to(self.device),
-            scenes=tokens,
-            scenario=lambda position: scenes.scenario(entries[position]),
-            generator=generator,
-        )
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker needs to take a share; its network is its own."""
+        return {**self.__dict__, "network": copy.deepcopy(self.network), "optimiser": None, "hands": None}
+
+    def step_of(self, feed: SceneFeed, entries: list[int], batch: SceneBatch, seed: tuple[int, ...]) -> Step:
+        """A batch of scenes with its own random generator, on the device."""
+        generator = torch.Generator(self.device).manual_seed(int(np.random.default_rng(list(seed)).integers(2**62)))
+        return Step(*batch, lambda position: feed.scenes.scenario(entries[position]), generator)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.amp)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)
 
-    def batches(self, epoch: int) -> Iterator[tuple[Step, Any]]:
+    def taught(self, entries: list[int], seed: tuple[int, ...]) -> Made:
+        """A batch of scenes with what the objective prepared of it, ready for the loss."""
+        return self._prepared(entries, self._feed.batch(entries), seed)
+
+    def _prepared(self, entries: list[int], batch: SceneBatch, seed: tuple[int, ...]) -> Made:
+        step = self.step_of(self._feed, entries, batch, seed)
+        self.network.eval()
+        with torch.no_grad(), self._autocast():
+            data = self.objective.prepare(self.network, step)
+        self.network.train()
+        return step, data
+
+    def batches(self, epoch: int) -> Iterator[Made | Asked]:
         """Scenes in random order; every batch as often as the objective updates on it."""
         order = self.train_scenes.order(seeded(self.config.seed, epoch), epoch)[: self.count]
-        for number, entries in enumerate(self.train_scenes.batches(order, self.config.batch)):
-            step = self.step_of(self.train_scenes, entries, (self.config.seed, epoch, number))
-            self.network.eval()
-            with torch.no_grad(), self._autocast():
-                data = self.objective.prepare(self.network, step)
-            self.network.train()
+        groups = self.train_scenes.batches(order, self.config.batch)
+        if self.hands is not None:
+            yield from (Asked(entries, (self.config.seed, epoch, k)) for k, entries in enumerate(groups))
+            return
+        for number, (entries, batch) in enumerate(self._feed.batches(groups)):
+            made = self._prepared(entries, batch, (self.config.seed, epoch, number))
             for _ in range(self.objective.updates):
-                yield step, data
+                yield made
 
-    def loss(self, batch: tuple[Step, Any]) -> Loss:
+    def loss(self, batch: Made | Asked) -> Loss:
         """The objective's loss."""
+        assert not isinstance(batch, Asked)
         with self._autocast():
             found = self.objective.loss(self.network, *batch)
-        return Loss(found.total, {"loss": float(found.total.detach()), **found.numbers})
+        return Loss(found.total, {"loss": found.total.detach(), **found.numbers})
+
+    def differentiate(self, batch: Made | Asked) -> Loss:
+        """The loss and its gradient, computed here or by all hands."""
+        if isinstance(batch, Asked):
+            assert self.hands is not None
+            return self.hands.differentiate(batch.entries, batch.seed)
+        return super().differentiate(batch)
 
     @torch.no_grad()
+    def judged(self, entries: list[int], seed: tuple[int, ...], batch: SceneBatch | None = None) -> float:
+        """The objective's value of held-out scenes, of which a batch may be at hand."""
+        self.network.eval()
+        batch = batch or self._held_feed.batch(entries)
+        return self.objective.validate(self.network, self.step_of(self._held_feed, entries, batch, seed))
+
     def evaluate(self, epoch: int) -> dict[str, float]:
         """The objective's value of held-out scenes."""
-        self.network.eval()
-        values, weights = [], []
-        for number, entries in enumerate(self.held_out.batches(np.arange(len(self.held_out)), self.config.batch)):
-            step = self.step_of(self.held_out, entries, (_VALIDATION_SEED, number))
-            values.append(self.objective.validate(self.network, step))
-            weights.append(len(entries))
-        return {"val": float(np.average(values, weights=weights))}
+        groups = list(self.held_out.batches(np.arange(len(self.held_out)), self.config.batch))
+        if self.hands is not None:
+            values = self.hands.judge(groups, _VALIDATION_SEED)
+        else:
+            made = enumerate(self._held_feed.batches(groups))
+            values = [self.judged(entries, (_VALIDATION_SEED, k), batch) for k, (entries, batch) in made]
+        return {"val": float(np.average(values, weights=[len(group) for group in groups]))}
 
     def row(self, outcome: EpochOutcome) -> Row:
         """The usual numbers, and the mean gradient norm."""
@@ -196,7 +249,7 @@ def train_stage(
         RunError: The checkpoint is unreadable, or was made with other settings, scenes or starting weights.
     """
     torch.set_num_threads(task.config.threads)
-    fit: Fit[tuple[Step, Any]] = Fit(
+    fit: Fit[Made | Asked] = Fit(
         task,
         task.settings,
         part=part,
@@ -205,7 +258,8 @@ def train_stage(
         checkpoint=task.folder / CHECKPOINT,
         identity=task.identity(options),
     )
-    rows = fit.run()
+    with helped(task):
+        rows = fit.run()
     best = task.model(fit.best_weights, fit.best_epoch, fit.best)
     best.save(task.folder / WEIGHTS)
     return best, rows

@@ -60,12 +60,13 @@ class MixtureCloning:
 
     def loss(self, network: SmartNetwork, step: Step, data: Targets) -> StageLoss:
         """Negative log-likelihood of the mixture."""
-        total = mixture_loss(network, encode(network, step.maps, self.frozen), data)
-        return StageLoss(total, {"nll": float(total.detach())})
+        total = mixture_loss(network, encode(network, step.maps, self.frozen, data.agents), data)
+        return StageLoss(total, {"nll": total.detach()})
 
     def validate(self, network: SmartNetwork, step: Step) -> float:
         """The same, held out."""
-        return float(mixture_loss(network, encode(network, step.maps, True), self.prepare(network, step)))
+        data = self.prepare(network, step)
+        return float(mixture_loss(network, encode(network, step.maps, True, data.agents), data))
 
 
 @torch.no_grad()
@@ -115,10 +116,10 @@ class ClosedLoopMixture(ClosedLoop):
 
     def loss(self, network: SmartNetwork, step: Step, data: Targets) -> StageLoss:
         """Negative log-likelihood of the mixture."""
-        total = mixture_loss(network, encode(network, step.maps, self.frozen), data)
-        return StageLoss(total, {"nll": float(total.detach())})
+        total = mixture_loss(network, encode(network, step.maps, self.frozen, data.agents), data)
+        return StageLoss(total, {"nll": total.detach()})
 
     def validate(self, network: SmartNetwork, step: Step) -> float:
         """The same on held-out scenes, rolled out by CAT-3 whatever the strategy, so that rivals compare."""
         data = ClosedLoopMixture(self.name, MIXTURE_STRATEGIES["gmm_catk"]).prepare(network, step)
-        return float(mixture_loss(network, encode(network, step.maps, True), data))
+        return float(mixture_loss(network, encode(network, step.maps, True, data.agents), data))

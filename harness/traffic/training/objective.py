@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from harness.fitting.task import Numbers
 from harness.traffic.model.batch import AgentBatch, LogBatch, MapBatch
 from harness.traffic.model.network import MapFeatures, Nodes, SmartNetwork
 from harness.traffic.tokens.scene import SceneTokens
@@ -55,7 +56,7 @@ class StageLoss(NamedTuple):
     """A loss to minimise, and numbers to show."""
 
     total: Tensor
-    numbers: dict[str, float]
+    numbers: Numbers
 
 
 class Objective(Protocol):
@@ -99,9 +100,12 @@ class ScoredNodes(NamedTuple):
     rows: Tensor
 
 
-def encode(network: SmartNetwork, maps: MapBatch, frozen: bool) -> MapFeatures:
-    """The encoded map; without gradients where the map encoder is frozen (its keys in agent layers do learn)."""
-    return network.encode_map(maps, frozen=frozen)
+def encode(network: SmartNetwork, maps: MapBatch, frozen: bool, agents: AgentBatch | None = None) -> MapFeatures:
+    """The encoded map, or what some agents see of it, which is enough where nobody else looks at it.
+
+    Without gradients where the map encoder is frozen (its keys in agent layers do learn).
+    """
+    return network.encode_map(maps, frozen=frozen, agents=agents)
 
 
 def score(network: SmartNetwork, maps: MapFeatures, targets: Targets) -> ScoredNodes:
@@ -111,7 +115,7 @@ def score(network: SmartNetwork, maps: MapFeatures, targets: Targets) -> ScoredN
     kinds = targets.agents.kinds.flatten()[nodes.agent]
     kept = features.index_select(0, rows)
     motion = nodes.take(targets.agents.motion)[rows]
-    return ScoredNodes(kept, network.logits(kept, kinds[rows], motion), nodes, rows)
+    return ScoredNodes(kept, network.logits(kept, kinds[rows], motion, maps.table), nodes, rows)
 
 
 def taken(scored: ScoredNodes, values: Tensor) -> Tensor:

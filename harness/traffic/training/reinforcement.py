@@ -8,13 +8,16 @@ per scene are ours; `config.PUBLISHED` is SMART-R1's own reading.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import ConfigError
+from harness.fitting.task import Numbers
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.rollout import Rollout
 from harness.traffic.sampling import draw, top_k
@@ -26,7 +29,7 @@ from harness.traffic.training.config import ReinforcementOptions
 from harness.traffic.training.imitation import log_targets
 from harness.traffic.training.objective import ScoredNodes, StageLoss, Step, Targets, encode, score, taken
 from harness.traffic.training.policy_losses import METHODS, MethodName, Sample, k3, mean
-from harness.traffic.training.rewards import Judge, RolloutRewards, dense_poses
+from harness.traffic.training.rewards import Judge, Judges, Judging, RolloutRewards, dense_poses
 from scenarios.scenario import FUTURE_STEPS
 
 
@@ -79,13 +82,22 @@ class Reinforcement:
                 f"stage {method} compares roll-outs of a scene, but --options.rl.baseline expected scores them "
                 "together: give others, group or critic."
             )
-        self._judge = Judge(everyone=options.agents == "trained")
+        self._everyone = options.agents == "trained"
+        self._judge = Judge(self._everyone)
 
     def begin(self, network: SmartNetwork) -> None:
         """Keep the starting weights as the reference."""
         self.reference = copy.deepcopy(network).eval().requires_grad_(False)
         self.memory = Memory(network.config.hidden, self.options.baseline == "critic")
         self.module = self.memory
+
+    @contextlib.contextmanager
+    def judges(self, count: int) -> Iterator[None]:
+        """Have roll-outs judged by so many processes."""
+        alone = self._judge
+        with Judges(self._everyone, count) as self._judge:
+            yield
+        self._judge = alone
 
     # ---- sampling
 
@@ -100,11 +112,11 @@ class Reinforcement:
         sampler, tokens = SampledTokens(self.options), FUTURE_STEPS // TOKEN_STEPS
         unrolled = unroll(network, maps, agents, log, None, step.generator, tokens, sampler)
         poses = dense_poses(network, unrolled.agents)
-        outcomes = []
+        judgings = []
         for position, scene in enumerate(step.scenes):
             own = poses[position * count : (position + 1) * count, : len(scene.agents)]
-            outcomes.append(self._judge(step.scenario(position), scene, own, 1 if pooled else count))
-        return unrolled, sampler.table(), outcomes
+            judgings.append(Judging(step.scenario(position), scene, own, 1 if pooled else count))
+        return unrolled, sampler.table(), self._judge.every(judgings)
 
     def _rewards(self, step: Step, outcomes: list[RolloutRewards]) -> Tensor:
         """Rewards [S, G, A] of S scenes with G roll-outs, NaN where nobody is judged; see `credit`, `baseline`.
@@ -162,10 +174,12 @@ class Reinforcement:
         if candidates is not None:
             data.extra["candidates"] = candidates
         data.extra["reward"] = reward.to(device)
-        scored = score(self.reference, encode(self.reference, step.maps, True), data)
+        scored = score(self.reference, encode(self.reference, step.maps, True, data.agents), data)
         data.extra["reference"] = self._log_prob(scored, data)
         if self.method.repeats:
-            data.extra["old"] = self._log_prob(score(network, encode(network, step.maps, True), data), data)
+            data.extra["old"] = self._log_prob(
+                score(network, encode(network, step.maps, True, data.agents), data), data
+            )
         return data
 
     # ---- learning
@@ -181,7 +195,7 @@ class Reinforcement:
     def loss(self, network: SmartNetwork, step: Step, data: Targets) -> StageLoss:
         """The method's loss on sampled tokens; dropout is off, so that ratios and divergences start at 1 and 0."""
         network.eval()
-        scored = score(network, encode(network, step.maps, self.frozen), data)
+        scored = score(network, encode(network, step.maps, self.frozen, data.agents), data)
         log_prob, extra = self._log_prob(scored, data), data.extra
         sample = Sample(
             log_prob,
@@ -191,20 +205,20 @@ class Reinforcement:
         )
         total, reward = self.method.loss(sample, self.options), extra["reward"]
         agents = data.mask.any(-1).sum() / (len(step.scenes) * self.options.rollouts)
-        numbers = {
-            "reward": float(reward.nanmean()),
-            "kl": float(mean(k3(log_prob, sample.reference)).detach()),
-            "credited": float(agents),
+        numbers: Numbers = {
+            "reward": reward.nanmean(),
+            "kl": mean(k3(log_prob, sample.reference)).detach(),
+            "credited": agents,
         }
         if self.options.baseline == "critic":
             gap = self._values(network, step) - reward
             total = total + 0.5 * mean(gap[reward.isfinite()].square())
         if self.method.human and self.options.human > 0:
             logged = log_targets(step)
-            human = score(network, encode(network, step.maps, self.frozen), logged)
+            human = score(network, encode(network, step.maps, self.frozen, logged.agents), logged)
             nll = F.cross_entropy(human.logits, taken(human, logged.token))
             total = total + self.options.human * nll
-            numbers["human_nll"] = float(nll.detach())
+            numbers["human_nll"] = nll.detach()
         return StageLoss(total, numbers)
 
     def validate(self, network: SmartNetwork, step: Step) -> float:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.caching import Lru
+from harness.errors import RunError
+from harness.executors import JobStream, WorkerSetup, open_stream
 from harness.metrics.wosac import Scorer
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.network import SmartNetwork
@@ -78,6 +83,15 @@ def _weighted(weight: float, realism: Tensor) -> Tensor:
     return weight * realism if weight else torch.zeros_like(realism)
 
 
+class Judging(NamedTuple):
+    """What is to be judged: roll-outs of a scene; see `Judge.__call__`."""
+
+    scenario: Scenario
+    scene: SceneTokens
+    poses: Tensor
+    groups: int
+
+
 class Judge:
     """Scores roll-outs of scenes; keeps what depends on the scene alone.
 
@@ -121,3 +135,68 @@ class Judge:
             scores.off_road[:, known],
             rows_evaluated[known],
         )
+
+    def every(self, judgings: Sequence[Judging]) -> list[RolloutRewards]:
+        """What is said of each."""
+        return [self(*judging) for judging in judgings]
+
+
+class _Sent(NamedTuple):
+    """A judging on its way to a worker, its poses as an array, and its place among the others."""
+
+    place: int
+    judging: Judging
+    poses: NDArray[np.float32]
+
+
+class JudgeAtWork:
+    """What a worker does: see `Judge`."""
+
+    def __init__(self, everyone: bool) -> None:
+        torch.set_num_threads(1)
+        self._judge = Judge(everyone)
+
+    def __call__(self, sent: _Sent) -> tuple[NDArray[np.generic], ...]:
+        """The rewards as arrays."""
+        found = self._judge(*sent.judging._replace(poses=torch.as_tensor(sent.poses)))
+        return tuple(value.cpu().numpy() for value in found)
+
+
+class Judges(Judge):
+    """Judges in processes: the same rewards, made side by side. Use it as a context manager.
+
+    Args:
+        everyone: As for `Judge`.
+        count: How many.
+    """
+
+    def __init__(self, everyone: bool, count: int) -> None:
+        super().__init__(everyone)
+        setup = WorkerSetup(f"{__name__}:{JudgeAtWork.__name__}", {"everyone": everyone})
+        self._stream: JobStream[_Sent] = open_stream(setup, workers=count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+
+    def every(self, judgings: Sequence[Judging]) -> list[RolloutRewards]:
+        """What is said of each.
+
+        Raises:
+            RunError: A judge failed, also when it was asked again.
+        """
+        for place, judging in enumerate(judgings):
+            # Tables and tensors would only be carried back and forth.
+            light = judging._replace(scene=judging.scene.without_table(), poses=torch.zeros(0))
+            self._stream.give(_Sent(place, light, judging.poses.cpu().numpy()))
+        found: dict[int, RolloutRewards] = {}
+        while self._stream.unfinished:
+            for result in self._stream.results():
+                if result.error or not isinstance(result.value, tuple):
+                    raise RunError(f"roll-outs of {result.job.judging.scenario.id} cannot be judged: {result.error}")
+                found[result.job.place] = RolloutRewards(*map(torch.as_tensor, result.value))
+        return [found[place] for place in range(len(judgings))]

@@ -8,6 +8,9 @@ import numpy as np
 
 from harness.interfaces import AttackContext, AttackPlan
 
+PAUSE = "GAUNTLET_TEST_PAUSE"
+"""Environment variable: seconds that `Jitter` takes for a plan."""
+
 
 class Hit:
     """From step 30 on the opponent is 2 m ahead of where the ego was; deterministic."""
@@ -31,6 +34,7 @@ class Jitter(Hit):
     name = "jitter"
 
     def plan(self, context: AttackContext) -> AttackPlan:
+        time.sleep(float(os.environ.get(PAUSE, "0")))
         plan = super().plan(context)
         plan.states[30:, :2] += context.rng.normal(scale=0.5, size=2)
         return plan

@@ -109,6 +109,11 @@ def test_which_pairs_change_places():
     assert crashed.p_value == pytest.approx(7 * 2 / 2**12)
     assert crashed.place == "swapped"
     assert found["log", "crashed", "a", "c"].place == "kept"
+    # More is better in completion, and two are ahead beyond noise in one kind of traffic alone.
+    assert found["idm-lane", "completion", "a", "c"].gap.mean == pytest.approx(0.3)
+    log = found["log", "crashed", "b", "c"]
+    assert (log.p_value, log.reference_p) == pytest.approx((6 * 2 / 2**8, 6 * 2 / 2**7))
+    assert log.place == "undecided"
     # Four scenes: p is 1 / 8, which is nothing.
     assert found["idm-lane", "crashed", "a", "b"].place == "undecided"
     assert found["log", "success", "a", "b"].p_value == 1.0

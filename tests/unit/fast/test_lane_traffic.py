@@ -97,7 +97,7 @@ def reference(made, scene, steps, config, plan, stands):
 
 CASES = {
     "all": (91, {}, True, False, False),
-    "past the log's end": (LONG, {"spread": 0.4, "headway": 0.8, "speed": 60.0}, True, False, False),
+    "past the log's end": (LONG, {"spread": 0.4, "gap": 0.8, "pace": 1.1, "speed": 60.0}, True, False, False),
     "attacked": (91, {}, True, True, False),
     "an opponent that never moves": (91, {}, False, False, False),
     "an ego that keeps others waiting": (91, {}, True, False, True),
@@ -195,7 +195,7 @@ def test_kernels_are_given_no_way_out_of_bounds():
 
 def test_other_traffic_is_refused():
     assert drivers_of("log") is None
-    assert drivers_of("idm-lane?headway=1.2") == LaneIDMConfig(headway=1.2)
+    assert drivers_of("idm-lane?gap=1.2") == LaneIDMConfig(gap=1.2)
     for name, words in (("smart", "plays log and idm-lane"), ("idm-lane?wings=2", "wings")):
         with pytest.raises(ConfigError, match=words):
             drivers_of(name)

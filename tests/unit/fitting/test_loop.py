@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 
 import pytest
 import torch
 from torch import nn
 
 from harness.errors import RunError
+from harness.fitting.ahead import ahead
 from harness.fitting.checkpoint import read_state, write_state
 from harness.fitting.events import Advanced, Epoch, Started
 from harness.fitting.identity import Identity, digest, fingerprint
 from harness.fitting.loop import Fit
 from harness.fitting.settings import FitSettings, adamw
-from harness.fitting.task import Loss, Task, means, seeded
+from harness.fitting.task import Loss, Task, means, read, seeded
 
 X = torch.linspace(-1.0, 1.0, 12)[:, None]
 Y = 3.0 * X + 1.0
@@ -276,3 +278,28 @@ def test_decay_is_for_matrices() -> None:
 
 def test_means_over_batches() -> None:
     assert means([{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 4.0}]) == {"a": 2.0, "b": 3.0}
+
+
+def test_batches_are_made_ahead_in_order_and_errors_come_in_their_turn() -> None:
+    made = []
+
+    def items():
+        for number in range(4):
+            made.append(number)
+            yield number
+        raise ValueError("the fifth")
+
+    found = ahead(items(), 2)
+    assert next(found) == 0
+    assert [next(found) for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(ValueError, match="the fifth"):
+        next(found)
+    endless = ahead(iter(int, 1), 1)
+    assert next(endless) == 0
+    endless.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
+
+
+def test_numbers_are_read_together_and_keep_their_places() -> None:
+    found = read([{"a": torch.tensor(1.5), "b": 2.0}, {}, {"c": torch.tensor([3], dtype=torch.int64)}])
+    assert found == [{"a": 1.5, "b": 2.0}, {}, {"c": 3.0}]

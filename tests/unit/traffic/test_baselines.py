@@ -129,7 +129,7 @@ def test_ways_on_along_a_lane_with_its_red_light():
     assert paths.limit[1, 0, 0] == pytest.approx(4.0)
     assert paths.red[1, 0] == FREE
     with pytest.raises(ConfigError, match="idm-lane"):
-        LaneIDMConfig(headway=0.0)
+        LaneIDMConfig(gap=0.0)
 
 
 def test_heights_follow_the_road():

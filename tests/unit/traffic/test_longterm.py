@@ -37,16 +37,19 @@ class Vanishing(ConstantVelocityTraffic):
 
 
 class Visited(ConstantVelocityTraffic):
-    """Lets a van come at step 30, 60 m down the road, and go at step 60."""
+    """Lets a van come at step 30, somewhere on the road, and go at step 60."""
 
     name = "visited"
     reserve = 1
+
+    def __init__(self, x):
+        self.x = x
 
     def step(self, step, states, valid):
         following, present = super().step(step, states, valid)
         self.now, slot = step + 1, len(valid) - 1
         present[slot] = 30 <= self.now < 60
-        following[slot] = [60.0, 0.5, 0.0, 0.0, 0.0]
+        following[slot] = [self.x, 0.5, 0.0, 0.0, 0.0]
         self.slot = slot
         return following, present
 
@@ -98,11 +101,12 @@ def test_nobody_enters_a_scene_that_is_rolled_out():
 @pytest.mark.parametrize("observer", ["ego", "middle"])
 def test_who_enters_a_scene_that_is_rolled_out_counts(observer):
     found = LongScene.of(scene(), 311, observer)
-    without, rolled = (found.roll_out(policy, 0) for policy in (ConstantVelocityTraffic(), Visited()))
+    visited = Visited(60.0 if observer == "ego" else found.observer[0, 0])
+    without, rolled = (found.roll_out(policy, 0) for policy in (ConstantVelocityTraffic(), visited))
     assert rolled.events.enter.sum() == without.events.enter.sum() + 1
     assert rolled.events.exit.sum() == without.events.exit.sum() + 1
     more = rolled.events.present - without.events.present
-    assert more.tolist() == [int(30 <= step < 60) for step in range(10, 10 + 5 * len(more), 5)]
+    assert more.tolist() == [int(30 <= step < 60) for step in range(5, 5 + 5 * len(more), 5)]
 
 
 def test_a_fixed_observer_sees_the_ego_as_one_of_many():

@@ -154,9 +154,9 @@ def test_specs(weights):
     assert policy.model.sampling.k == 7
     simulator = make_simulator(f"smart:{weights}?temperature=0.5&choices=4&rule=overlaps")
     assert (type(simulator), simulator.model.sampling.choices) == (SmartSimulator, 4)
-    assert make_traffic("idm-path?headway=2.5")._headway == 2.5
+    assert make_traffic("idm-path?gap=2.5")._gap == 2.5
     with pytest.warns(FutureWarning, match="idm-path"):
-        assert make_traffic("idm?headway=2.5").name == "idm-path"
+        assert make_traffic("idm?gap=2.5").name == "idm-path"
     with pytest.raises(UnknownNameError):
         make_traffic("smrt")
     with pytest.raises(ConfigError, match="idm-path:file"):

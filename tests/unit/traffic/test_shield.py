@@ -40,7 +40,7 @@ def decide(agents, candidates, road=None, slowing=0.0):
     present = torch.ones(1, len(agents), dtype=torch.bool)
     decides = torch.tensor([[agent[4] for agent in agents]])
     half = torch.tensor(SIZE).expand(1, len(agents), 2) / 2
-    crowd = Crowd(pose, motion, torch.full((1, len(agents)), slowing), half, present, decides, present)
+    crowd = Crowd(pose, motion, torch.full((1, len(agents)), slowing), half, present, decides, present, present)
     choice, done = choose_safely(crowd, torch.stack(candidates)[None], road)
     return choice[0].tolist(), tuple(done)
 
