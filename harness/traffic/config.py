@@ -23,8 +23,9 @@ class SimulateConfig(RunOptions, AllDataOptions):
     traffic: str = "smart"
     """The model that moves everybody: `smart`, `smart:FILE`, `log`, `constant_velocity`, `idm-lane`, `idm-flow`,
     `idm-path` or `module:Class`. Options follow a question mark, as in `smart:FILE?temperature=0.9` (smart:
-    temperature, top_k, method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, shield=true, device, and how drivers drive:
-    pace=1.2 times as fast as the lane allows, gap=2 s to the vehicle ahead, attention=0.5, spread, gap_spread)."""
+    temperature, top_k, method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, shield=true, device,
+    and how drivers drive: pace=1.2 times as fast as the lane allows, gap=2 s to the vehicle ahead, attention=0.5,
+    spread, gap_spread)."""
     rollouts: int = 16
     """Independent roll-outs of each scene."""
     seconds: float = FUTURE_STEPS * DT
