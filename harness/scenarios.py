@@ -35,15 +35,9 @@ def import_(config: ImportConfig, session: Session) -> int:
     """Copy good scenes and report the others; 1 if there is none."""
     from scenarios.importing import import_folder
 
-    written, left_out, count, resampled = import_folder(
-        config.source,
-        config.out,
-        fit_only=config.fit_only,
-        strict=config.strict,
-        not_in=config.not_in,
-        join=config.join,
-        watch=partial(session.track, description="importing"),
-    )
+    options = {name: value for name, value in vars(config).items() if name not in ("source", "out")}
+    watch = partial(session.track, description="importing")
+    written, left_out, count, resampled = import_folder(config.source, config.out, **options, watch=watch)
     for line in grouped(left_out, "scenes"):
         session.say(f"left out {line}")
     session.say(f"{len(written)} scenes in {config.out}, {len(left_out)} left out of {count}.{resampled}")

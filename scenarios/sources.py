@@ -79,6 +79,12 @@ def open_source(
     return SplitPart(store, split_indices(store, split, split_file=split_file, ratios=ratios), split)
 
 
+def open_part(text: str) -> ScenarioSource:
+    """Open `DATA@SPLIT`, or all of `DATA`; errors as of `open_source`."""
+    data, _, split = text.partition("@")
+    return open_source(data, split or None, cache_scenes=0)
+
+
 class _Options(TypedDict):
     """What `ScenarioStore` takes besides the folder."""
 

@@ -243,6 +243,39 @@ def by_hash(names: Sequence[str], groups: Sequence[int], ratios: Ratios) -> tupl
     return tuple(result)
 
 
+def some_held_out(names: Sequence[str], groups: Sequence[int], count: int) -> dict[str, str]:
+    """Split of each scene by name: `test` for so many, `train` for the others; groups stay together.
+
+    Groups come in the order of `by_hash`; one that would make it too many is passed over.
+
+    Raises:
+        ConfigError: There are not more scenes than that, or the groups do not add up to it.
+    """
+    members: dict[int, list[str]] = {}
+    for name, group in zip(names, groups, strict=True):
+        members.setdefault(group, []).append(name)
+    held_out: set[str] = set()
+    for own in sorted(members.values(), key=lambda own: hashlib.sha256(min(own).encode()).digest()):
+        if len(held_out) + len(own) <= count:
+            held_out.update(own)
+    if len(held_out) != count or count == len(names):
+        raise ConfigError(
+            f"{count} of {len(names)} scenes cannot be held out: those that share a map stay together, and that gives "
+            f"{len(held_out)}. Choose another number."
+        )
+    return {name: "test" if name in held_out else "train" for name in names}
+
+
+def write_splits(splits: Mapping[str, str | None], path: Path) -> None:
+    """Write a split file; scenes of split None are in no split.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    table = {split: [name for name, own in splits.items() if own == split] for split in SPLITS}
+    write_text(path, json.dumps(table, indent=1) + "\n")
+
+
 def write_split_file(source: ScenarioSource, path: str | Path, ratios: Ratios | None = None) -> None:
     """Freeze the split of a source in a file.
 
@@ -250,8 +283,7 @@ def write_split_file(source: ScenarioSource, path: str | Path, ratios: Ratios | 
         RunError: It cannot be written.
     """
     chosen = assign(source, ratios=ratios)
-    table = {split: [name for name, own in zip(source.ids, chosen, strict=True) if own == split] for split in SPLITS}
-    write_text(Path(path), json.dumps(table, indent=1) + "\n")
+    write_splits(dict(zip(source.ids, chosen, strict=True)), Path(path))
 
 
 def _from_file(source: ScenarioSource, path: Path) -> tuple[str | None, ...]:

@@ -36,6 +36,12 @@ class ImportConfig:
     join: float | None = None
     """CommonRoad alone: join windows that follow one another to logs, and cut these into scenes of so many seconds. A
     part of a log in which no vehicle is there throughout has no ego and is left out."""
+    hold_out: int = 0
+    """Write a split file in which so many scenes are `test` and the others `train`; those that share a map stay
+    together."""
+    hold_out_last: float = 0.0
+    """With `--join`: write a split file in which the scenes of the last so many seconds of each log are `test`, and
+    those before `train`; a scene that has a moving agent in common with one of the former is in no split."""
     fit_only: FitOnly = False
     strict: bool = False
     """Stop at the first bad file instead of leaving it out and reporting it."""

@@ -49,6 +49,8 @@ def longterm_report(result: Json) -> Iterator[rich.table.Table | str]:
         "flow and behaviour by windows are the paper's: there the log itself does not score 1, and a model that lets "
         "nobody enter can score more. Pooled, all windows together and flow in bins of one, the log is the ceiling."
     )
+    if result["references"] < settings["references"]:
+        yield f"compared with {result['references']} recorded windows each: there are no more. Give more scenes."
     yield "95 % bootstrap intervals over scenes"
 
 

@@ -29,12 +29,34 @@ from scenarios.scenario import Scenario, SceneList
 
 SLACK: Final = 3.0
 """How much farther than its speed explains an obstacle may get across a border, m."""
+MOVES: Final = 2.0
+"""An agent that stays within a square of this side is parked: that it is known from another scene tells nothing, m."""
 SHORTEST: Final = 2.0
 """Shortest scene that logs are cut into, s: the second of history, and one after it."""
 _NAME: Final = re.compile(r"^(?P<log>.*)_(?P<digits>[0-9]{1,12})_T-(?P<last>[0-9]{1,9})$")
 
+_SPAN: Final = re.compile(r"(?P<log>.+)_(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9})")
+
 Watch = Callable[[Iterable[Path]], Iterable[Path]]
 """Passes files on, and may count them for whoever waits."""
+
+
+class LogSpan(NamedTuple):
+    """Where in which log a scene lies: first and last time step of the recording."""
+
+    log: str
+    first: int
+    last: int
+
+    def overlaps(self, other: LogSpan) -> bool:
+        """Whether both lie in one log and have a step in common."""
+        return self.log == other.log and self.first <= other.last and other.first <= self.last
+
+
+def span_of(scene_id: str) -> LogSpan | None:
+    """Which part of which log a scene is by its id, as `cut` names them; None for a scene that was not cut from one."""
+    found = _SPAN.fullmatch(scene_id)
+    return None if found is None else LogSpan(found["log"], int(found["first"]), int(found["last"]))
 
 
 @dataclass
@@ -65,15 +87,19 @@ class LogPart(NamedTuple):
 
 
 class LogScenes(SceneList):
-    """The scenes that logs are cut into; a `ScenarioSource`. One without an ego raises when it is asked for."""
+    """The scenes that logs are cut into; a `ScenarioSource`. One without an ego raises when it is asked for.
+
+    Attributes:
+        parts: Where they lie in which log.
+    """
 
     def __init__(self, cuts: Sequence[LogPart]) -> None:
         """Take the scenes of `cut`."""
-        self._cuts = tuple(cuts)
+        self.parts = tuple(cuts)
         self._ids = tuple(part.name for part in cuts)
 
     def _load(self, index: int) -> Scenario:
-        name, log, first, last = self._cuts[index]
+        name, log, first, last = self.parts[index]
         try:
             description = to_description(log.window, (first, last))
         except ScenarioError as error:
@@ -139,6 +165,38 @@ def cut(logs: Sequence[Log], seconds: float) -> list[LogPart]:
         longest = max(((log.last - log.first) * log.window.dt for log in logs), default=0.0)
         raise ConfigError(f"join: no log has {seconds} s; the longest has {longest:.1f} s.")
     return cuts
+
+
+def held_out_by_time(parts: Sequence[LogPart], seconds: float) -> dict[str, str | None]:
+    """Split of scenes by time: `test` for those in the last seconds of their log, `train` for those before.
+
+    A scene before that has a moving agent in common with one of the `test` scenes, or lies on both sides, is in no
+    split: None.
+
+    Args:
+        parts: Scenes of `cut`.
+        seconds: How much of the end of each log is held out.
+    """
+    splits: dict[str, str | None] = {}
+    for part in parts:
+        begin = part.log.last + 1 - round(seconds / part.log.window.dt)
+        tests = [other.first for other in parts if other.log is part.log and other.first >= begin]
+        if part.first >= begin:
+            splits[part.name] = "test"
+        else:
+            known = part.last < begin and not (tests and _seen_by_both(part.log, part.first, part.last, min(tests)))
+            splits[part.name] = "train" if known else None
+    return splits
+
+
+def _seen_by_both(log: Log, first: int, last: int, begin: int) -> bool:
+    """Whether a moving agent is there between two steps and from a later step on."""
+    both = (
+        track
+        for track in log.window.tracks
+        if not track.static and track.steps[0] <= last and track.steps[-1] >= max(first, begin)
+    )
+    return any(np.ptp(track.rows[:, :2], axis=0).max() > MOVES for track in both)
 
 
 def _placed(path: Path) -> tuple[str, int, int, Window]:

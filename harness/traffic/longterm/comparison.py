@@ -9,7 +9,7 @@ import torch
 
 from harness.commands.runs import provenance
 from harness.traffic.longterm.config import EvaluateLongtermConfig
-from harness.traffic.longterm.evaluation import LOG, run_long, score_long
+from harness.traffic.longterm.evaluation import LOG, references_used, run_long, score_long
 from harness.traffic.make import make_traffic
 from scenarios.scenario import Scenario
 
@@ -30,6 +30,7 @@ def compare_long(config: EvaluateLongtermConfig, scenes: Iterable[Scenario]) -> 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     run = run_long({name: make_traffic(name) for name in config.traffic if name != LOG}, scenes, config)
+    scores = score_long(run, config)
     return {
         "settings": asdict(config),
         "provenance": provenance(),
@@ -37,5 +38,6 @@ def compare_long(config: EvaluateLongtermConfig, scenes: Iterable[Scenario]) -> 
         "windows": [int(judged.sum()) for judged in run.judged],
         "left_out": run.left_out,
         "without_edges": run.without_edges,
-        "models": score_long(run, config),
+        "references": references_used(run, config),
+        "models": scores,
     }

@@ -33,6 +33,9 @@ class EvaluateLongtermConfig(AllDataOptions):
     sees the area in which anybody was recorded; the ego is one among others then."""
     references: int = 5
     """Recorded windows that each simulated one is compared with (K of the retrieval)."""
+    every: int = 4
+    """Which recorded windows can be retrieved: every so many-th of each scene, which begin every .5 s. Neighbours are
+    nearly the same, and comparing takes its time."""
     foreign: bool = False
     """Retrieve windows of other scenes only."""
     seed: int = 0
@@ -48,7 +51,7 @@ class EvaluateLongtermConfig(AllDataOptions):
         Raises:
             ConfigError: A number is too small, or no model is named, or one twice.
         """
-        at_least(1, rollouts=self.rollouts, references=self.references)
+        at_least(1, rollouts=self.rollouts, references=self.references, every=self.every)
         at_least(0, seed=self.seed)
         at_least(CURRENT_STEP + FUTURE_STEPS + 1, horizon=self.horizon)
         if self.threads is not None:

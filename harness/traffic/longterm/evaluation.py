@@ -116,27 +116,31 @@ class _Base(NamedTuple):
     everything: dict[str, Counts]
 
     @classmethod
-    def of(cls, run: LongRun) -> _Base:
+    def of(cls, run: LongRun, every: int) -> _Base:
+        """Every so many-th window with a map of each recording."""
+        rows = [np.flatnonzero(keep)[::every] for keep in run.judged]
+
         def joined(parts: Sequence[Mapping[str, Counts]]) -> dict[str, Counts]:
             return {
-                name: np.concatenate([part[name][keep] for part, keep in zip(parts, run.judged, strict=True)])
+                name: np.concatenate([part[name][picked] for part, picked in zip(parts, rows, strict=True)])
                 for name in parts[0]
             }
 
-        counts = joined([record.counts for record in run.log])
+        everything = [_summed([_judged(log.counts, keep)]) for log, keep in zip(run.log, run.judged, strict=True)]
         return cls(
-            counts=counts,
+            counts=joined([record.counts for record in run.log]),
             flow=joined([record.flow for record in run.log]),
-            paths=[
-                way
-                for record, keep in zip(run.log, run.judged, strict=True)
-                for way, kept in zip(record.paths, keep, strict=True)
-                if kept
-            ],
-            scene=np.repeat(np.arange(len(run.log)), [int(keep.sum()) for keep in run.judged]),
+            paths=[record.paths[row] for record, picked in zip(run.log, rows, strict=True) for row in picked],
+            scene=np.repeat(np.arange(len(run.log)), [len(picked) for picked in rows]),
             reference=flow_reference([record.events for record in run.log]),
-            everything={name: count.sum(0) for name, count in counts.items()},
+            everything={name: np.sum([part[name] for part in everything], 0) for name in everything[0]},
         )
+
+
+def references_used(run: LongRun, config: EvaluateLongtermConfig) -> int:
+    """With how many recorded windows every window is compared: fewer than asked for where there are no more."""
+    scene = np.repeat(np.arange(len(run.judged)), [len(np.flatnonzero(keep)[:: config.every]) for keep in run.judged])
+    return int(min(config.references, _available(scene, config.foreign).min()))
 
 
 def score_long(run: LongRun, config: EvaluateLongtermConfig) -> dict[str, object]:
@@ -151,12 +155,12 @@ def score_long(run: LongRun, config: EvaluateLongtermConfig) -> dict[str, object
         `scenes` (metric → one number per scene).
 
     Raises:
-        ConfigError: No scene could be used, or there are fewer windows than are to be retrieved.
+        ConfigError: No scene could be used, or there is no window of another scene to be retrieved.
     """
     if not run.scenes:
         reason = next(iter(run.left_out.values()), "there are none")
         raise ConfigError(f"none of the scenes of {config.data} can be used: {reason}")
-    base = _Base.of(run)
+    base = _Base.of(run, config.every)
     return {name: _model(run, base, name, config) for name in run.models}
 
 
@@ -208,7 +212,8 @@ def _windows(
     """Scores [W] of one roll-out; NaN in windows without a map."""
     distances = set_distances(record.paths, base.paths)
     allowed = np.broadcast_to(base.scene != scene, distances.shape) if config.foreign else None
-    chosen = nearest_windows(distances, config.references, allowed=allowed)
+    count = max(1, min(config.references, int(_available(base.scene, config.foreign)[scene])))
+    chosen = nearest_windows(distances, count, allowed=allowed)
     found = behaviour_scores(record.counts, pooled_references(base.counts, chosen))
     against = behaviour_scores(record.counts, base.everything)
     flow = window_flow_scores(record.flow, base.reference)
@@ -223,6 +228,12 @@ def _windows(
         "flow_by_retrieval": flow_realism(by_retrieval["enter"], by_retrieval["exit"]),
     }
     return {metric: np.where(judged, score, np.nan) for metric, score in scores.items()}
+
+
+def _available(scene: NDArray[np.intp], foreign: bool) -> NDArray[np.intp]:
+    """How many of N windows, of scenes [N], can be retrieved for each scene [S]."""
+    own = np.bincount(scene)
+    return len(scene) - own if foreign else np.full(len(own), len(scene))
 
 
 def _rates(rollouts: Sequence[WindowRecord]) -> dict[str, float]:

@@ -9,6 +9,8 @@ from harness.errors import ConfigError, WeightsError
 from harness.fitting.stored import settings_from_json
 
 ARCHITECTURE: Final = "gauntlet-smart-1"
+_ABSENT: Final = {"moving_first": False}
+"""What models are whose files say nothing of it: those of before there was the choice."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class SmartConfig:
     """Frequencies per relative coordinate (wavelengths from 1 m up, doubling)."""
     past: int = 6
     """Earlier tokens that temporal attention sees (SMART: 30 steps)."""
-    neighbours: int = 16
-    """Nearest agents that an agent sees."""
+    neighbours: int = 32
+    """Other agents that an agent sees."""
+    moving_first: bool = True
+    """Which ones: moving ones, the nearest first, then standing ones; otherwise the nearest, whatever they do."""
     agent_radius: float = 60.0
     """Agents farther than this are not seen, m (SMART: 60)."""
     lanes: int = 8
@@ -74,6 +78,7 @@ class SmartConfig:
         Raises:
             WeightsError: A field is unknown, missing, of the wrong type or out of bounds.
         """
+        values = {**_ABSENT, **values}
         names = {item.name for item in fields(cls)}
         if set(values) != names:
             differing = sorted(set(values) ^ names)[:5]
@@ -83,7 +88,7 @@ class SmartConfig:
 
 SIZES: Final[dict[str, SmartConfig]] = {
     "nano": SmartConfig(),
-    "mini": SmartConfig(hidden=96, heads=6, map_layers=2, agent_layers=3, neighbours=24),
-    "tiny": SmartConfig(hidden=128, heads=8, map_layers=3, agent_layers=6, neighbours=32),
+    "mini": SmartConfig(hidden=96, heads=6, map_layers=2, agent_layers=3),
+    "tiny": SmartConfig(hidden=128, heads=8, map_layers=3, agent_layers=6),
 }
 """Architectures by name. Depth and width of tiny follow SMART's 7M model; nano and mini are sized for one CPU core."""

@@ -1,9 +1,10 @@
 """SMART: next-token prediction for all agents of a scene.
 
 Paper: 'SMART: Scalable Multi-agent Real-time Motion Generation via Next-token Prediction' (Wu et al. 2024), in the form
-that CAT-K (Zhang et al. 2025) fine-tunes. Differences, made for one CPU core: neighbours are limited to the k nearest
-and gathered densely; map neighbours come from a grid, around the agent and around the place it is about to reach; the
-token head is tied to an embedding of the tokens' geometry, so that similar motions share what is learnt.
+that CAT-K (Zhang et al. 2025) fine-tunes. Differences, made for one CPU core: neighbours are limited to the k nearest,
+moving ones first, and gathered densely; map neighbours come from a grid, around the agent and around the place it is
+about to reach; the token head is tied to an embedding of the tokens' geometry, so that similar motions share what is
+learnt.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from harness.traffic.tokens.shapes import TOKEN_KINDS, TOKEN_STEPS
 from harness.traffic.tokens.vocabulary import Vocabulary
 
 _TOKEN_SECONDS = TOKEN_STEPS * 0.1
+_MOVES = 0.5
+"""Slower agents count as standing where moving neighbours come first, m/s: trackers let parked cars creep."""
 
 
 class MapFeatures(NamedTuple):
@@ -251,11 +254,12 @@ class SmartNetwork(nn.Module):
         far = far.masked_fill((here == there)[:, None], -1)
         return torch.cat([maps.listed(here, scene), far], -1)
 
-    def agent_edges(self, pose: Tensor, valid: Tensor, row: Tensor, *, every: bool = False) -> Edges:
-        """The nearest other agents of the same world at the same moment.
+    def agent_edges(self, pose: Tensor, motion: Tensor, valid: Tensor, row: Tensor, *, every: bool = False) -> Edges:
+        """Other agents of the same world at the same moment: the nearest ones, or the nearest moving ones first.
 
         Args:
             pose: [G, A, 3] with G groups (worlds times moments).
+            motion: [G, A, 3] latest motion.
             valid: [G, A].
             row: [G, A] row of each valid agent.
             every: Edges of all agents, not only of the valid ones.
@@ -263,15 +267,18 @@ class SmartNetwork(nn.Module):
         Returns:
             Edges of the N agents, group by group.
         """
-        count = pose.shape[1]
+        count, radius = pose.shape[1], self.config.agent_radius
         gap = torch.cdist(pose[..., :2], pose[..., :2], compute_mode="donot_use_mm_for_euclid_dist")
-        self_or_absent = torch.eye(count, dtype=torch.bool, device=pose.device) | ~valid[:, None, :]
-        gap = gap.masked_fill(self_or_absent, torch.inf)
+        unseen = torch.eye(count, dtype=torch.bool, device=pose.device) | ~valid[:, None, :] | (gap >= radius)
+        if self.config.moving_first:
+            stands = torch.linalg.vector_norm(motion[..., :2], dim=-1) < _MOVES * _TOKEN_SECONDS
+            gap = gap + radius * stands[:, None, :]
+        gap = gap.masked_fill(unseen, torch.inf)
         live = (torch.ones_like(valid) if every else valid).nonzero(as_tuple=True)
         near = min(self.config.neighbours, count)
-        distance, index = gap[live].topk(near, dim=-1, largest=False)
+        order, index = gap[live].topk(near, dim=-1, largest=False)
         source = pose[live[0][:, None], index]
-        mask = distance < self.config.agent_radius
+        mask = order.isfinite()
         rows = row[live[0][:, None], index].masked_fill(~mask, -1)
         return Edges(rows, mask, self.agent_relation(source, pose[live][:, None]))
 
@@ -290,8 +297,10 @@ class SmartNetwork(nn.Module):
         x = self.embed(nodes.take(batch.token), motion, kinds, sizes, table)
         past = self.past_edges(nodes, pose)
         place = self.place_edges(pose, motion, batch.scene[nodes.world], maps.batch)
-        by_time = batch.pose.transpose(1, 2).flatten(0, 1), batch.valid.transpose(1, 2).flatten(0, 1)
-        others = self.agent_edges(*by_time, nodes.row.flatten(0, 1))
+        pose_then, motion_then, valid_then = (
+            part.transpose(1, 2).flatten(0, 1) for part in (batch.pose, batch.motion, batch.valid)
+        )
+        others = self.agent_edges(pose_then, motion_then, valid_then, nodes.row.flatten(0, 1))
         pieces = place.rows if maps.row is None else maps.row[place.rows.clamp(min=0)]
         for layer, keys in zip(self.decoder, maps.keys, strict=True):
             x = layer.past(x, gather(layer.past.keys(x), past.rows), past.mask, past.relation)

@@ -69,7 +69,7 @@ class Rollout:
         place = network.place_edges(pose, motion, self.scene.repeat_interleave(self.agents), self.maps.batch)
         row = torch.arange(count, device=pose.device).view(self.worlds, self.agents)
         # Every agent gets edges, so that rows stay aligned; absent ones are nobody's neighbours.
-        others = network.agent_edges(self.pose, self.valid, row, every=True)
+        others = network.agent_edges(self.pose, self.motion, self.valid, row, every=True)
         if self.drivers is not None:
             others = others._replace(mask=others.mask & self.drivers.look().reshape(count, 1))
         for number, (layer, keys) in enumerate(zip(network.decoder, self.maps.keys, strict=True)):

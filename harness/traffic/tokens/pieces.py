@@ -71,8 +71,7 @@ class Pieces(NamedTuple):
 
     def take(self, rows: NDArray[np.intp]) -> Pieces:
         """Some of the pieces."""
-        kept = {name: values[rows] for name, values in self._asdict().items()}
-        return Pieces(**kept)
+        return Pieces(self.pose[rows], self.token[rows], self.kind[rows], self.light[rows], self.feature[rows])
 
 
 def piece_kind(feature: MapFeature) -> PieceKind:

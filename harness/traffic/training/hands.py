@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from harness.errors import ConfigError, RunError
 from harness.executors import JobResult, JobStream, WorkerSetup, open_stream
 from harness.fitting.task import Loss, read
-
-if TYPE_CHECKING:
-    from harness.traffic.training.loop import TrafficTask
+from harness.traffic.model.network import SmartNetwork
+from harness.traffic.training.config import LoopConfig
+from harness.traffic.training.objective import Objective
 
 _TARGET: Final = "harness.traffic.training.hands:Hand"
 
@@ -33,6 +33,32 @@ class JudgesRollouts(Protocol):
 
     def judges(self, count: int) -> AbstractContextManager[None]:
         """Have it done by so many."""
+        ...
+
+
+class Divisible(Protocol):
+    """What of a task workers need: see `TrafficTask`."""
+
+    network: SmartNetwork
+    objective: Objective
+    config: LoopConfig
+    device: torch.device
+    hands: Hands | None
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What learns."""
+        ...
+
+    def taught(self, entries: list[int], seed: tuple[int, ...]) -> Any:
+        """A batch of scenes, ready for the loss."""
+        ...
+
+    def differentiate(self, batch: Any) -> Loss:
+        """The loss of a batch, and its gradient."""
+        ...
+
+    def judged(self, entries: list[int], seed: tuple[int, ...]) -> float:
+        """The value of held-out scenes."""
         ...
 
 
@@ -86,7 +112,7 @@ class Hand:
         gradients: [shares, P] where gradients go, in shared memory.
     """
 
-    def __init__(self, task: TrafficTask, weights: Tensor, gradients: Tensor) -> None:
+    def __init__(self, task: Divisible, weights: Tensor, gradients: Tensor) -> None:
         self._task, self._weights, self._gradients = task, weights, gradients
         self._all = list(task.network.parameters())
         self._learning = task.parameters()
@@ -119,7 +145,7 @@ class Hands:
         count: How many workers.
     """
 
-    def __init__(self, task: TrafficTask, count: int) -> None:
+    def __init__(self, task: Divisible, count: int) -> None:
         self._task, self._count = task, count
         self._all, self._learning = list(task.network.parameters()), task.parameters()
         size = sum(value.numel() for value in self._all)
@@ -180,7 +206,7 @@ class Hands:
         return [result.value for result in self._done(shares) if isinstance(result.value, float)]
 
 
-def helped(task: TrafficTask) -> AbstractContextManager[object]:
+def helped(task: Divisible) -> AbstractContextManager[object]:
     """Workers for a task, as many as its options say: for its batches or, where roll-outs are judged, for that.
 
     Raises:

@@ -34,8 +34,11 @@ class TrainTrafficConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
     test_split: str = "test"
     """Split that is never trained on, or `none`; it only leaves scenes of `--extra` out."""
     extra: tuple[str, ...] = ()
-    """More folders (or GPUDrive, WOMD files) to train on: all of their scenes, save those that are windows of a
-    held-out drive of `--data`."""
+    """More folders (or GPUDrive, WOMD files) to train on, with `@train` for one split of a folder: all of their scenes,
+    save those that are windows of a held-out drive."""
+    held_out: tuple[str, ...] = ()
+    """More scenes that are never trained on, as folders or files, with `@test` for one split of a folder: of no drive
+    among them is there a window in training. Those of `--data` that are held out need not be named."""
     stage: str = "bc"
     """What to do: bc, catk and its rivals, mpo, ppo, dpo, grpo, grbo, distil, or the recipe sft-rft-sft; for an ego
     policy with a mixture head gmm, then gmm_catk and its rivals."""

@@ -19,17 +19,20 @@ from harness.traffic.training.recipe import StagePlan, run_stages
 from harness.traffic.training.stages import FROM_SCRATCH, JUDGED, stages_of
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import edged_scenes, open_scenes
+from scenarios.sources import open_part
 from scenarios.splits import Concat
 from scenarios.training_pool import training_pool
 
 
 def sources(config: TrainTrafficConfig, session: Session) -> tuple[ScenarioSource, ScenarioSource]:
-    """Scenes to train on and those to validate on; what is left out of `--extra` is printed."""
+    """Scenes to train on and those to validate on; what is left out for the sake of others is printed."""
     train, val = config.open_train(), config.open_val()
-    if not config.extra:
+    if not (config.extra or config.held_out):
         return train, val
-    extra = [open_scenes(folder, fit_only=config.fit_only) for folder in config.extra]
+    parts = [text.partition("@") for text in config.extra]
+    extra = [open_scenes(folder, split or None, fit_only=config.fit_only) for folder, _, split in parts]
     held_out = [source for source in (val, config.open_test()) if source is not None]
+    held_out += [open_part(text) for text in config.held_out]
     pool = training_pool(Concat([train, *extra]), held_out)
     session.say(f"{len(pool)} scenes to train on; {len(pool.dropped)} left out:")
     for dropped in pool.dropped:

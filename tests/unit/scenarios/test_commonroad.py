@@ -9,11 +9,13 @@ from harness.errors import ConfigError, ScenarioError
 from scenarios import bounds, open_source
 from scenarios.importers import commonroad, commonroad_xml
 from scenarios.importers.commonroad_agents import read_obstacle
-from scenarios.importers.commonroad_logs import LogScenes, cut, read_logs
+from scenarios.importers.commonroad_logs import LogScenes, cut, read_logs, span_of
 from scenarios.importers.commonroad_roads import LaneletMap
 from scenarios.importers.outlines import road_outlines
 from scenarios.importing import import_folder
 from scenarios.scenario import Kind
+from scenarios.sources import open_part
+from scenarios.training_pool import training_pool
 from tests.unit.scenarios.commonroad import RECTANGLE, ROAD, SIGNS, lanelet, obstacle, problem, scenario, state
 
 
@@ -309,6 +311,46 @@ def test_import_joins(write, tmp_path):
     done = import_folder(tmp_path / "logs", tmp_path / "out2", join=40.0)
     assert not done.written
     assert "no vehicle is there throughout" in done.left_out[0].reason
+
+
+def test_the_end_of_a_log_is_held_out(write, tmp_path):
+    """Scenes before it that share a moving agent with it are in no split, and the map that all share drops none."""
+    windows(write)
+    (first,) = (tmp_path / "logs").glob("*_T-79.xml")
+    first.write_text(first.read_text().replace('id="7"', 'id="77"'))  # So that 7 is there from step 80 to step 239.
+    out = tmp_path / "out"
+    done = import_folder(tmp_path / "logs", out, join=5.0, hold_out_last=16.0)
+    train, test = (open_part(f"{out}@{split}") for split in ("train", "test"))
+    assert 0 < len(train) < len(done.written) - len(test)
+    begins = [span_of(scene.metadata["scenario_id"]).first for scene in test]
+    assert min(begins) >= 160
+    # From step 320 on there is another log, all of which is its end.
+    late = {agent for scene, begin in zip(test, begins, strict=True) for agent in moving(scene) if begin < 320}
+    assert "7" in late
+    assert not late & {agent for scene in train for agent in moving(scene)}
+    assert training_pool(train, [test]).ids == train.ids
+    pool = training_pool(open_source(out), [test])
+    assert {drop.reason for drop in pool.dropped} == {"the same scene id"}
+    with pytest.raises(ConfigError, match="hold-out-last goes with --join"):
+        import_folder(tmp_path / "logs", out, hold_out_last=16.0)
+
+
+def moving(scene):
+    """Ids of the agents that get 2 m from where they begin."""
+    way = scene.position[..., :2] - scene.position[:, :1, :2]
+    return {
+        name for name, far in zip(scene.agent_ids, (np.hypot(*way.T).T * scene.valid).max(1), strict=True) if far > 2
+    }
+
+
+def test_parts_of_a_log_are_known_by_their_names():
+    one, other = span_of("C-DEU_MONAEast-2_160-205"), span_of("C-DEU_MONAEast-2_205-250")
+    assert (one.log, one.first, one.last) == ("C-DEU_MONAEast-2", 160, 205)
+    assert one.overlaps(other)
+    assert not one.overlaps(span_of("C-DEU_MONAEast-2_206-251"))
+    assert not one.overlaps(span_of("C-DEU_MONAWest-2_160-205"))
+    for name in ("pg-train-000002-0", "0a0af725-fbc3-41de-b969-3be718f694e2", "8a346109094cd5aa", "scene-0061"):
+        assert span_of(name) is None
 
 
 def test_a_bad_window_costs_itself_alone(write, tmp_path):

@@ -14,7 +14,7 @@ from scenarios.filters import opponent_violates_map, reject_reason
 from scenarios.opponents import conflict, select_opponent
 from scenarios.same_map import map_groups
 from scenarios.scenario import Kind
-from scenarios.splits import Ratios, assign, by_hash, cat_splits, split_indices, write_split_file
+from scenarios.splits import Ratios, assign, by_hash, cat_splits, some_held_out, split_indices, write_split_file
 from scenarios.store import ScenarioStore
 from tests.scenes import Agent, crossing, straight_road
 
@@ -289,3 +289,16 @@ def test_real_splits_and_drives(womd):
     groups = map_groups(Subset(store, chosen))
     assert [groups[k] == groups[k + 1] for k in range(0, 8, 2)] == [True] * 4
     assert len(set(groups)) == 4
+
+
+def test_so_many_scenes_are_held_out_and_maps_stay_whole():
+    names, groups = [f"s{number}" for number in range(20)], [number // 3 for number in range(20)]
+    splits = some_held_out(names, groups, 6)
+    held_out = {name for name, split in splits.items() if split == "test"}
+    assert len(held_out) == 6
+    by_group = {group: {splits[n] for n, g in zip(names, groups, strict=True) if g == group} for group in set(groups)}
+    assert all(len(own) == 1 for own in by_group.values())
+    assert some_held_out(names, groups, 6) == splits
+    for count in (1, 20):
+        with pytest.raises(ConfigError, match="cannot be held out"):
+            some_held_out(names, groups, count)

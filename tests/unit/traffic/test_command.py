@@ -135,11 +135,18 @@ def test_old_spellings_of_scenes():
 
 def test_held_out_scenes_are_left_out_of_more_folders(base, monkeypatch):
     pools = []
-    monkeypatch.setattr("harness.traffic.training.run.open_scenes", lambda folder, **_: two_scenes())
+    asked = []
+    monkeypatch.setattr(
+        "harness.traffic.training.run.open_scenes", lambda *names, **_: asked.append(names) or two_scenes()
+    )
+    monkeypatch.setattr("harness.traffic.training.run.open_part", lambda name: two_scenes())
     opened = {"train": Scenes(), "val": Scenes(), "test": two_scenes()}
     monkeypatch.setattr("harness.commands.options.open_scenes", lambda data, split, scenes, **_: opened[split])
     shown = quiet(train_traffic.train)
     for test_split in ("test", "none"):
-        pools.append(sources(TrainTrafficConfig(extra=("more",), test_split=test_split, **base), shown)[0])
-    assert [len(pool) for pool in pools] == [0, 2]
+        pools.append(sources(TrainTrafficConfig(extra=("more@train",), test_split=test_split, **base), shown)[0])
+    options = {"extra": ("more",), "held_out": ("other@test",), "test_split": "none"}
+    pools.append(sources(TrainTrafficConfig(**options, **base), shown)[0])
+    assert asked == [("more", "train"), ("more", "train"), ("more", None)]
+    assert [len(pool) for pool in pools] == [0, 2, 0]
     assert "0 scenes to train on; 2 left out:" in shown.console.file.getvalue()

@@ -15,7 +15,7 @@ from harness.report.longterm_tables import longterm_report
 from harness.traffic.log_policies import ConstantVelocityTraffic
 from harness.traffic.longterm.comparison import compare_long
 from harness.traffic.longterm.config import EvaluateLongtermConfig
-from harness.traffic.longterm.evaluation import BUCKETS, SCENE_METRICS, run_long, score_long
+from harness.traffic.longterm.evaluation import BUCKETS, SCENE_METRICS, references_used, run_long, score_long
 from harness.traffic.longterm.scene import LongScene
 from scenarios.export import write_folder
 from scenarios.scenario import Kind, Scenario
@@ -171,6 +171,14 @@ def test_windows_of_other_scenes_only():
     run = run_long({}, [scene("one"), scene("two", 5.0)], options)
     own, foreign = (score_long(run, option)["log"] for option in (config("log"), options))
     assert own["linear_speed"] > foreign["linear_speed"]
+    # Seven windows of a scene, of which every fourth can be retrieved: four of two scenes, two of the other one.
+    few = replace(config("log"), references=5)
+    assert [references_used(run, part) for part in (few, replace(few, foreign=True), replace(few, every=7))] == [
+        4,
+        2,
+        2,
+    ]
+    assert score_long(run, few)["log"]["N"] == 2
     alone = run_long({}, [scene("one")], options)
     with pytest.raises(ConfigError, match="only 0 windows"):
         score_long(alone, options)
@@ -199,6 +207,7 @@ def test_the_command(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "traffic around the ego: 2 scenes, 14 windows" in said
     assert "rmm_f1" in said
+    assert "compared with 4 recorded windows each" in said
     with pytest.raises(SystemExit):
         main(["--data", str(tmp_path / "d"), "--traffic", "log", "--horizon", "20"])
     assert "horizon" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from harness.errors import ConfigError, WeightsError
 from harness.traffic.model import Rollout, SmartModel
 from harness.traffic.model.attention import RelativeAttention
 from harness.traffic.model.batch import join_agents, join_maps
+from harness.traffic.model.config import SmartConfig
 from harness.traffic.model.heads import Mixture
 from harness.traffic.model.rules import fewest_overlaps
 from harness.traffic.model.simulator import SmartSimulator
@@ -52,6 +53,27 @@ def test_neighbours_and_map_matter():
     lanes = tuple(f for f in scene.features if f.is_lane)
     assert (logits_of(model, dataclasses.replace(scene, features=lanes)) - base).abs().max() > 1e-3
     assert torch.isfinite(logits_of(model, dataclasses.replace(scene, features=()))).all()
+
+
+@pytest.mark.parametrize(("moving_first", "seen"), [(True, [2, 1]), (False, [1, 2])])
+def test_moving_neighbours_come_first(moving_first, seen):
+    """Beside agent 0 a standing one at 5 m, a moving one at 20 m, and another moving one out of sight."""
+    pose = torch.tensor([[[0.0, 0, 0], [5.0, 0, 0], [20.0, 0, 0], [70.0, 0, 0]]])
+    motion = torch.tensor([[[5.0, 0, 0], [0.1, 0, 0], [4.0, 0, 0], [9.0, 0, 0]]])
+    valid, row = torch.ones(1, 4, dtype=torch.bool), torch.arange(4)[None]
+    for count in (1, 2, 4):
+        network = small_model(moving_first=moving_first, neighbours=count).network
+        edges = network.agent_edges(pose, motion, valid, row)
+        assert edges.rows[0][edges.mask[0]].tolist() == seen[:count]
+
+
+def test_models_of_before_see_the_nearest():
+    values = SmartConfig().to_dict()
+    assert SmartConfig.from_dict(values, "here").moving_first
+    del values["moving_first"]
+    assert not SmartConfig.from_dict(values, "here").moving_first
+    shipped = SmartModel.load().network.config
+    assert (shipped.moving_first, shipped.neighbours) == (False, 16)
 
 
 def test_the_past_does_not_see_the_future():
