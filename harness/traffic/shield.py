@@ -136,10 +136,9 @@ class _Deciding:
         self.choice = torch.zeros(len(self.pose), dtype=torch.long, device=self.pose.device)
         self.pairs = self._find_pairs(crowd.present)
         first = self.candidates[:, 0]
-        self.go = torch.where(
-            self.decides[:, None, None], self._path(self.pose, first), self._carried_on(crowd.slowing.flatten())
-        )
         self.stop = self._path(self.pose, first, config.braking)
+        going = self._even(first, self.stop)
+        self.go = torch.where(self.decides[:, None, None], going, self._carried_on(crowd.slowing.flatten()))
         self._look_at_road(crowd.drives.flatten() & self.decides)
 
     def run(self) -> tuple[Tensor, Interventions]:
@@ -178,13 +177,23 @@ class _Deciding:
 
     # ---- paths
 
-    def _path(self, pose: Tensor, motions: Tensor, braking: float = 0.0) -> Tensor:
-        """World poses [..., T, 3] of tokens [..., TOKEN_STEPS, 3] from `pose` [..., 3], then carried on."""
+    def _path(self, pose: Tensor, motions: Tensor, braking: float) -> Tensor:
+        """World poses [..., T, 3] of tokens [..., TOKEN_STEPS, 3] from `pose` [..., 3], then braking."""
+        token = compose(pose[..., None, :], motions)
+        return torch.cat([token, self._after(motions, token, braking)], -2)
+
+    def _even(self, motions: Tensor, path: Tensor) -> Tensor:
+        """As `_path`, but at constant speed after the token, from a path of the same tokens."""
+        token = path[..., :TOKEN_STEPS, :]
+        return torch.cat([token, self._after(motions, token, 0.0)], -2)
+
+    def _after(self, motions: Tensor, token: Tensor, braking: float) -> Tensor:
+        """World poses [..., E, 3] after tokens, given in the agent's frame and in the world [..., TOKEN_STEPS, 3]."""
         end, before = motions[..., -1, :], motions[..., -3, :]
         speed = _turned((end - before)[..., :2] / (2 * _STEP), -end[..., 2])
         slowing = torch.full_like(end[..., 2], braking)
         after = _carry(speed, end[..., 2] / _TOKEN, slowing, self.moments)
-        return torch.cat([compose(pose[..., None, :], motions), compose(compose(pose, end)[..., None, :], after)], -2)
+        return compose(token[..., -1:, :], after)
 
     def _carried_on(self, slowing: Tensor) -> Tensor:
         """World poses [N, T, 3] of everybody who goes on as in the last half second."""
@@ -241,24 +250,39 @@ class _Deciding:
 
     def _look_at_road(self, drives: Tensor) -> None:
         """Find who minds the edges, and how far each may go."""
-        self.limit = self.pose.new_zeros(len(self.pose))
+        self.limit, self.inside = self.pose.new_zeros(len(self.pose)), self.pose.new_zeros(len(self.pose))
         rows = drives.nonzero()[:, 0]
         self.minds = rows[:0]
         if self.road is not None and len(self.road) and len(rows):
             distance = self.road.distance(self.pose[rows, :2])
             # Who is too far from any edge to reach it need not look.
-            pace = self.motion[rows, :2].square().sum(-1).sqrt() / _TOKEN
-            way = pace * (_TOKEN + self.config.road_ahead) + self.half[rows].square().sum(-1).sqrt()
-            self.minds = rows = rows[(distance <= 0) & (distance > -way - _FASTER)]
-            self.limit[rows] = self.road.beyond(self.pose[rows], self.half[rows]).clamp(min=-self.config.edge) + _SLACK
+            pace, size = self.motion[rows, :2].square().sum(-1).sqrt() / _TOKEN, self._size(rows)
+            way = pace * (_TOKEN + self.config.road_ahead) + size
+            self.inside[rows] = -distance - size
+            self.limit[rows] = _SLACK - self.config.edge
+            near = (distance <= 0) & (distance > -way - _FASTER)
+            close = rows[near & (self.inside[rows] < self.config.edge)]
+            self.minds = rows[near]
+            self.limit[close] += (self.road.beyond(self.pose[close], self.half[close]) + self.config.edge).clamp(min=0)
 
     def _off_road(self, rows: Tensor, paths: Tensor) -> Tensor:
         """By how much [n, ..., R] (m) paths [n, ..., T, 3] of some rows go beyond what they may."""
         paths = paths[..., : self.config.road_moments, :]
         assert self.road is not None
         shape = (len(rows), *[1] * (paths.ndim - 2))
-        beyond = self.road.beyond(paths, self.half[rows].view(*shape, 2))
-        return (beyond - self.limit[rows].view(shape)).clamp(min=0)
+        start, limit = self.pose[rows, :2].view(*shape, 2), self.limit[rows].view(shape)
+        # No corner is farther out than the centre has come since it was inside by so much.
+        moved = (paths[..., :2] - start).square().sum(-1).sqrt()
+        near = (moved - self.inside[rows].view(shape) > limit).nonzero(as_tuple=True)
+        beyond = paths.new_zeros(paths.shape[:-1])
+        if len(near[0]):
+            out = self.road.beyond(paths[near], self.half[rows[near[0]]])
+            beyond[near] = (out - self.limit[rows[near[0]]]).clamp(min=0)
+        return beyond
+
+    def _size(self, rows: Tensor) -> Tensor:
+        """Half diagonals [n] of some rows, m."""
+        return self.half[rows].square().sum(-1).sqrt()
 
     # ---- choosing
 
@@ -284,9 +308,8 @@ class _Deciding:
         self.choice[rows] = chosen
         number = torch.arange(len(rows), device=rows.device)
         self.off[rows] = off[number, chosen] > 0
-        taken = motions[number, chosen]
-        self.go[rows] = self._path(self.pose[rows], taken)
-        self.stop[rows] = self._path(self.pose[rows], taken, self.config.braking)
+        self.stop[rows] = paths[number, chosen]
+        self.go[rows] = self._even(motions[number, chosen], self.stop[rows])
 
     @staticmethod
     def _cost(lacking: Tensor) -> Tensor:
