@@ -6,14 +6,14 @@ frame. Row k of a trajectory is the state at *absolute* step k of the scene (ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 X: Final = 0
 Y: Final = 1
@@ -175,7 +175,7 @@ class EgoView:
         dt: Seconds per step.
         ego: [STATE].
         ego_size: Length and width, m.
-        route: [N, 2] polyline of the logged ego path, m.
+        route: [N, 2] polyline of the logged ego path, and of the way beyond it where it goes on, m.
         agents: [M, STATE] every other present agent.
         agent_sizes: [M, 2] length and width, m.
         speed_limit: m/s, where known.
@@ -288,6 +288,40 @@ class TrafficPolicy(Protocol):
         ...
 
 
+class Newcomer(NamedTuple):
+    """Somebody who enters an episode.
+
+    Attributes:
+        slot: Row that it takes among the agents.
+        kind: Vehicle, pedestrian or cyclist.
+        size: Length, width and height, m.
+    """
+
+    slot: int
+    kind: Kind
+    size: tuple[float, float, float]
+
+
+@runtime_checkable
+class SpawningTraffic(TrafficPolicy, Protocol):
+    """A `TrafficPolicy` whose agents enter and leave, optional beside it.
+
+    Its scenes have `reserve` slots as their last rows (`Scenario.with_reserve`). Whoever is valid in a slot has been
+    there before, or is named by `spawned`. Who is no longer valid has left, and its slot is empty for one step at
+    least before somebody else takes it. Where the ego is in the way nobody enters: the slot is then not valid in the
+    next call of `step`, and free.
+
+    Attributes:
+        reserve: Number of slots: the most newcomers at once.
+    """
+
+    reserve: int
+
+    def spawned(self) -> Sequence[Newcomer]:
+        """Who enters with the states that `step` has just returned."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Episode:
     """The record of one finished episode: enough to compute every metric and draw it again.
@@ -311,6 +345,9 @@ class Episode:
         mean_jerk: m/s³, mean absolute longitudinal jerk over the episode.
         engine_force, brake_force: Forces of the ego's car, N per wheel at action 1 and -1, or NaN.
         error: Why the episode failed (then the other numbers are meaningless), or empty.
+        newcomers: Who entered, in this order: the last rows of `agents`, one each, beside the scene's own.
+        route: [N, 2] the ego's route where it went on beyond the log, m; else None.
+        end_of_map: Whether the episode ended because that route did.
     """
 
     scenario_id: str
@@ -338,6 +375,9 @@ class Episode:
     engine_force: float = float("nan")
     brake_force: float = float("nan")
     error: str = ""
+    newcomers: tuple[Newcomer, ...] = ()
+    route: Floats | None = None
+    end_of_map: bool = False
 
     @property
     def crashed(self) -> bool:

@@ -53,6 +53,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "constant_velocity": "harness.traffic.log_policies:ConstantVelocityTraffic",
         "idm-path": "harness.traffic.log_policies:PathIDMTraffic",
         "idm-lane": "harness.traffic.lane_idm:LaneIDMTraffic",
+        "idm-flow": "harness.traffic.lane_flow:LaneFlowTraffic",
         "smart": "harness.traffic.policy:SmartTraffic",
     },
     "backbone": {

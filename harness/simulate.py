@@ -1,7 +1,7 @@
 """Roll scenes out with a traffic model: files, a picture of all roll-outs, and moving pictures.
 
-Everybody, the ego too, is moved by the model, from the scene's first second (step 10) for 8 s. Every scene gets a
-folder.
+Everybody, the ego too, is moved by the model, from the scene's first second (step 10) for 8 s, or for
+`--seconds`. Every scene gets a folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(config: SimulateConfig, session: Session) -> None:
     with session.open_run(config, source) as run:
         scenes = session.track((source[index] for index in range(len(source))), "simulating", len(source))
         results = list(simulate(config, scenes, run.path))
-    title = f"{config.traffic}: {config.rollouts} roll-outs of 8 s, seed {config.seed}"
+    title = f"{config.traffic}: {config.rollouts} roll-outs of {config.seconds:g} s, seed {config.seed}"
     session.console.print(rollouts_table(results, title).rich())
 
 

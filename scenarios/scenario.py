@@ -172,6 +172,37 @@ class Scenario:
         """The same scene with another opponent."""
         return replace(self, opponent=opponent)
 
+    def with_agents(self, kinds: Sequence[int], sizes: Sequence[Sequence[float]], name: str = "entered") -> Scenario:
+        """The same scene with more agents at the end, none of which is ever there: their rows are invalid.
+
+        Args:
+            kinds: `Kind` of each.
+            sizes: Length, width and height of each, m.
+            name: What their ids begin with.
+        """
+        count, steps = len(kinds), self.num_steps
+        while any(known.startswith(name) for known in self.agent_ids):
+            name += "+"
+        boxes = np.repeat(np.array(sizes, np.float64).reshape(count, 1, 3), steps, axis=1)
+
+        def longer(values: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate([values, np.zeros((count, *values.shape[1:]), values.dtype)])
+
+        return replace(
+            self,
+            agent_ids=(*self.agent_ids, *(f"{name} {number}" for number in range(count))),
+            kinds=np.concatenate([self.kinds, np.array(kinds, np.int8)]),
+            position=longer(self.position),
+            heading=longer(self.heading),
+            velocity=longer(self.velocity),
+            size=np.concatenate([self.size, boxes]),
+            valid=longer(self.valid),
+        )
+
+    def with_reserve(self, count: int) -> Scenario:
+        """The same scene with `count` slots at the end: rows in which nobody is recorded, and agents may enter."""
+        return self if count == 0 else self.with_agents([Kind.VEHICLE] * count, [(0.0, 0.0, 0.0)] * count, "slot")
+
 
 class ScenarioSource(Protocol):
     """Random access to scenes: a folder store, a procedural cache, or a list in memory."""

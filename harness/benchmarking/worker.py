@@ -22,6 +22,7 @@ from harness.episodes.two_stage import play_stage
 from harness.errors import AdversaryError, GauntletError, PolicyError, RunError, ScenarioError
 from harness.interfaces import Adversary, EgoPolicy, Episode
 from harness.specs import parse
+from harness.traffic.slots import as_played
 
 if TYPE_CHECKING:
     from harness.engine.env import GauntletEnv
@@ -142,7 +143,8 @@ class BenchmarkWorker:
             store.write(key, episode, {})
             return
         began = time.perf_counter()
-        scenario, policy = self._source[self._places[unit.scenario_id]], self._policy(unit.system)
+        policy = self._policy(unit.system)
+        scenario = as_played(self._source[self._places[unit.scenario_id]], episode.newcomers)
         case = Case(
             scenario=scenario,
             episode=episode,

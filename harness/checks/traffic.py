@@ -6,13 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.checks.base import Checker, require_name
-from harness.interfaces import STATE, TrafficPolicy
+from harness.interfaces import STATE, SpawningTraffic, TrafficPolicy
+from harness.traffic.slots import Slots, reserve_of
 from scenarios.scenario import Scenario
 from scenarios.validate import MAX_SPEED
 
 
 def check_traffic(traffic: TrafficPolicy, scenario: Scenario, *, start: int = 0, seed: int = 0) -> None:
     """Check a traffic policy over a whole scene; ego and opponent follow their logs.
+
+    Where agents enter (`SpawningTraffic`), the scene gets the slots that it asks for.
 
     Args:
         traffic: The policy.
@@ -36,6 +39,9 @@ def _roll(
     checker: Checker, traffic: TrafficPolicy, scenario: Scenario, start: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """States [N, A, 5] and validity [N, A] of the whole roll-out, each step checked."""
+    reserve = reserve_of(traffic)
+    scenario = scenario.with_reserve(reserve)
+    slots = Slots(scenario, reserve)
     logs = np.stack([scenario.states(agent) for agent in range(scenario.num_agents)])
     given = [agent for agent in (scenario.ego, scenario.opponent) if agent is not None]
     states, valid = logs[:, start].copy(), scenario.valid[:, start].copy()
@@ -48,6 +54,8 @@ def _roll(
                 new_states, new_valid = traffic.step(step, states, valid)
             checker.array(new_states, (scenario.num_agents, STATE), np.floating, "states")
             checker.array(new_valid, (scenario.num_agents,), np.bool_, "valid")
+            newcomers = traffic.spawned() if isinstance(traffic, SpawningTraffic) else ()
+            slots.enter(newcomers, step + 1, new_valid, valid)
             checker.require(np.isfinite(new_states[new_valid]).all(), "states of valid agents must be finite")
             both = valid & new_valid
             both[given] = False

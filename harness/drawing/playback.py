@@ -17,6 +17,7 @@ from harness.drawing.canvas import Extent, PixelCanvas, colour_of, draw_box, dra
 from harness.drawing.palette import LIGHT, rgb
 from harness.files import write_atomically
 from harness.interfaces import Episode
+from harness.traffic.slots import as_played
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 CANDIDATE_ALPHA: Final = 0.5
@@ -33,6 +34,7 @@ class View:
         smooth: Drawn so many times larger, then scaled down (no jagged edges).
         fps: Frames per second; one frame is one step, so 10 is real time.
         caption: Words beside the scene's name; by default who attacks and how far the ego has come.
+        whole: Whether it goes on after the ego has left, for as long as anybody is there.
     """
 
     pixels: int = 440
@@ -40,6 +42,7 @@ class View:
     smooth: int = 2
     fps: int = 10
     caption: str = ""
+    whole: bool = False
 
     @property
     def scale(self) -> float:
@@ -50,10 +53,10 @@ class View:
 def frames(
     scenario: Scenario, episode: Episode, ego_size: tuple[float, float], view: View | None = None
 ) -> Iterator[Image.Image]:
-    """One picture per step of an episode.
+    """One picture per step of an episode, those who entered it included.
 
     Args:
-        scenario: The scene, for map and sizes.
+        scenario: The scene as recorded, for map and sizes.
         episode: The record.
         ego_size: Length and width of the simulated ego, m.
         view: How it looks.
@@ -62,22 +65,31 @@ def frames(
     present = np.flatnonzero(episode.ego.valid)
     if len(present) == 0:
         return
+    scenario = as_played(scenario, episode.newcomers)
+    shown = present
+    if view.whole:
+        shown = np.arange(present[0], int(np.flatnonzero(episode.agents_valid.any(0))[-1]) + 1)
     ego, half = episode.ego.states, np.full(2, view.metres / 2)
     low, high = ego[present, :2].min(0), ego[present, :2].max(0)
     # A metre more than needed: a crop never leaves the canvas by rounding.
     canvas = PixelCanvas(Extent((low + high) / 2, (high - low) / 2 + half + 1.0), view.scale)
     draw_map(canvas, scenario)
     canvas.lines(pieces(scenario.position[scenario.ego], scenario.valid[scenario.ego]), LIGHT.ego, 0.4, alpha=0.4)
+    if episode.route is not None:
+        canvas.lines([episode.route], LIGHT.ego, 0.25, alpha=0.3)
     _draw_plan(canvas, episode)
     sizes = np.array([scenario.box(agent) for agent in range(scenario.num_agents)])
-    for step in present.tolist():
-        part = canvas.part(Extent(ego[step, :2], half))
+    for step in shown.tolist():
+        # Where the ego was last, once it has left.
+        seen = int(present[np.searchsorted(present, step, side="right") - 1])
+        part = canvas.part(Extent(ego[seen, :2], half))
         for agent in np.flatnonzero(episode.agents_valid[:, step]).tolist():
             if agent != scenario.ego:
                 draw_box(part, episode.agents[agent, step], sizes[agent], colour_of(scenario, agent))
-        draw_box(part, ego[step], ego_size, LIGHT.ego)
+        if episode.ego.valid[step]:
+            draw_box(part, ego[step], ego_size, LIGHT.ego)
         picture = part.image.resize((view.pixels, view.pixels), Image.Resampling.BILINEAR)
-        _write(picture, scenario, episode, step, view.caption, ended=step == present[-1])
+        _write(picture, scenario, episode, step, view.caption, ended=step == shown[-1])
         yield picture
 
 
@@ -102,6 +114,7 @@ def _write(picture: Image.Image, scenario: Scenario, episode: Episode, step: int
     end = f"   completed {done:.0%}" if ended and not caption and np.isfinite(done) else ""
     if ended and not caption and (episode.off_road or episode.arrived):
         end += "   LEFT THE ROAD" if episode.off_road else "   arrived"
+    end += "   end of the map" if ended and episode.end_of_map else ""
     pen.text((8, 6), f"{scenario.id}  {caption or attack}", fill=LIGHT.ink, font=font)
     pen.text((8, 20), f"{step * scenario.dt:4.1f} s{end}", fill=LIGHT.ink, font=font)
     hits = [hit for hit in (episode.crash_contact, episode.crash_geometry) if hit is not None]

@@ -13,6 +13,7 @@ from harness.drawing.canvas import Extent, colour_of, draw_box, pieces
 from harness.drawing.figure import save_figure
 from harness.drawing.palette import LIGHT
 from harness.traffic.rollouts import SimulatedScene
+from harness.traffic.slots import as_played
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 SIDE: Final = 120.0
@@ -36,8 +37,12 @@ def draw_fan(scenario: Scenario, simulated: SimulatedScene, path: Path | None = 
     whole_title = title or f"{scenario.id}: {simulated.rollouts} roll-outs"
     figure, canvas = scene_figure(scenario, _window(scenario, simulated), whole_title)
     agents = simulated.agents.tolist()
+    if simulated.valid is not None:
+        _draw_comings(canvas, scenario, simulated, simulated.valid)
+        agents = np.flatnonzero(scenario.valid[:, CURRENT_STEP]).tolist()
     # The ego's fan lies over the others'.
-    for row in sorted(range(len(agents)), key=lambda row: agents[row] == scenario.ego):
+    rows = range(len(agents)) if simulated.valid is None else range(0)
+    for row in sorted(rows, key=lambda row: agents[row] == scenario.ego):
         _draw_paths(canvas, scenario, agents[row], simulated.states[:, row, :, :2])
     for agent in agents:
         logged, valid = scenario.position[agent, CURRENT_STEP:, :2], scenario.valid[agent, CURRENT_STEP:]
@@ -66,8 +71,23 @@ def _draw_paths(canvas: AxesCanvas, scenario: Scenario, agent: int, paths: np.nd
     canvas.dots(paths[:, -1], colour_of(scenario, agent), 2.6, alpha=min(1.0, 2 * alpha))
 
 
+def _draw_comings(canvas: AxesCanvas, scenario: Scenario, simulated: SimulatedScene, valid: np.ndarray) -> None:
+    """Everybody's path as long as they were there, the ego's over the others'; those who entered in lighter lines."""
+    alpha = max(0.08, min(0.8, 3.0 / simulated.rollouts))
+    for rollout in range(simulated.rollouts):
+        played = as_played(scenario, simulated.newcomers_in(rollout))
+        rows = np.flatnonzero(valid[rollout].any(1))
+        for row in sorted(rows.tolist(), key=lambda row: row == scenario.ego):
+            faint = 1.0 if row < scenario.num_agents else 0.6
+            line = pieces(simulated.states[rollout, row, :, :2], valid[rollout, row])
+            canvas.lines(line, colour_of(played, row), 0.3, alpha=alpha * faint)
+
+
 def _window(scenario: Scenario, simulated: SimulatedScene) -> Extent:
     """The ego's whole fan is in the picture."""
     start = scenario.position[scenario.ego, CURRENT_STEP, :2]
-    fan = simulated.states[:, simulated.agents == scenario.ego, :, :2].reshape(-1, 2)
+    ego = simulated.agents == scenario.ego
+    fan = simulated.states[:, ego, :, :2].reshape(-1, 2)
+    if simulated.valid is not None:
+        fan = fan[simulated.valid[:, ego].reshape(-1)]
     return Extent.around(np.concatenate([start[None], fan]), SIDE)

@@ -31,5 +31,5 @@ def draw_simulated(
     draw_fan(scenario, simulated, folder / "fan.png", title=title)
     for number in range(min(gifs, simulated.rollouts)):
         episode = as_episode(scenario, simulated, number, model, seed)
-        view = View(caption=f"{model}, roll-out {number}")
+        view = View(caption=f"{model}, roll-out {number}", whole=simulated.valid is not None)
         save_playback(scenario, episode, scenario.box(scenario.ego), folder / f"rollout_{number}.gif", view)

@@ -9,6 +9,7 @@ log says. (Static bodies would do for reporting a contact, but a car that touche
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -35,6 +36,27 @@ Bound = tuple[list[float], list[float], list[float]]
 """Pose, velocity and angular velocity of a body in the last physics tick."""
 Bounds = dict[int, Bound]
 """`Bound` per agent."""
+
+
+@dataclass(slots=True)
+class Present:
+    """Agents that exist right now, as parallel arrays.
+
+    Attributes:
+        agents: [M] indices.
+        xy: [M, 2] m, relative to the scene's origin.
+        theta: [M] rad.
+        velocity: [M, 2] m/s.
+        body: [M] `Body`.
+        distance: [M] from the ego, m.
+    """
+
+    agents: NDArray[np.intp]
+    xy: Floats
+    theta: Floats
+    velocity: Floats
+    body: NDArray[np.int8]
+    distance: Floats
 
 
 def make_node(body: Body, *, dynamic: bool) -> BulletRigidBodyNode:

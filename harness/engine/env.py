@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import gymnasium as gym
@@ -17,19 +18,20 @@ from harness.drawing.live import draw_view
 from harness.engine import rewards
 from harness.engine.config import REWARDS, SENSORS, SUBSTEPS, TICK, EngineConfig
 from harness.engine.ego import EgoVehicle
-from harness.engine.headless import ensure_free, start_engine
+from harness.engine.headless import ensure_free, start_engine, stock_config
 from harness.engine.lines import LINE_FLAGS
 from harness.engine.recording import Recorder, Recording
 from harness.engine.requests import RequestReader, check_request
-from harness.engine.scene import Scene, parse_scene
+from harness.engine.scene import Scene, parse_scene, with_long_route
 from harness.engine.sensing import make_sensors
 from harness.engine.settling import Settler
 from harness.engine.traffic import TrafficManager
 from harness.errors import ConfigError, EngineError, PolicyError
 from harness.geometry import boxes_overlap
-from harness.interfaces import EgoView
-from harness.traffic.make import make_traffic
+from harness.interfaces import EgoView, TrafficPolicy
+from harness.traffic.make import make_background
 from harness.traffic.rollouts import Interventions
+from harness.traffic.slots import reserve_of
 from scenarios.scenario import DT, Scenario, ScenarioSource
 
 Floats = NDArray[np.float64]
@@ -52,6 +54,10 @@ class GauntletEnv(ScenarioEnv):
 
     Actions: [steering, throttle/brake] in [-1, 1], left and accelerate positive. Observations: see `Sensors`.
     One environment step is 0.1 s.
+
+    Where agents enter and leave (`SpawningTraffic`) and the horizon is beyond the log, the ego's route goes on along
+    the lanes: it then never arrives, and where the map ends the episode is truncated with `end_of_map` in its info. A
+    replayed ego stands where its log ends.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
@@ -69,7 +75,7 @@ class GauntletEnv(ScenarioEnv):
         ensure_free()
         self.options = config or EngineConfig()
         self.source = source
-        super().__init__(_stock_config(self.options))
+        super().__init__(stock_config(self.options))
         preset = SENSORS[self.options.observation]
         self._observation_space = gym.spaces.Box(preset.low, 1.0, (preset.size,), np.float32)
         self._action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -80,6 +86,7 @@ class GauntletEnv(ScenarioEnv):
         self._recorder = Recorder()
         self._rng = np.random.default_rng(self.options.seed)
         self._requests = RequestReader(source)
+        self._policy: TrafficPolicy | None = None
         self._ego: EgoVehicle | None = None
         self._scene: Scene | None = None
         self._live = False
@@ -130,6 +137,8 @@ class GauntletEnv(ScenarioEnv):
         if index is None:
             index = int(self._rng.integers(len(self.source)))
         chosen = index
+        # Before the engine: a name or a weights file that cannot be used leaves no engine behind.
+        self._policy = self._policy or make_background(self.options.traffic)
         scene = self._cache.get(chosen, lambda: self._parse(chosen))
         check_request(scene, request, self.options)
         self._start()
@@ -137,12 +146,14 @@ class GauntletEnv(ScenarioEnv):
         self._ego_box = self.options.ego_box_in(scene.scenario, replay=replay)
         self._first = self._step = request.start
         self._episode_reward = 0.0
-        ego = self._place_ego(scene)
         whole = self.options.horizon_in(scene.scenario)
         self._horizon = whole if request.until is None else min(whole, request.until)
+        seed = int(self._rng.integers(2**31))
+        if scene.reserve and self._horizon >= scene.steps:
+            scene = self._scene = with_long_route(scene, self._horizon, np.random.default_rng([seed, 1]))
+        ego = self._place_ego(scene)
         rows = max(scene.steps, self._horizon + 1)
         self._recorder.begin(rows, ego.forces, self._first)
-        seed = int(self._rng.integers(2**31))
         self._traffic.reset(
             scene, ego, plan, replay=replay, ego_box=self._ego_box, seed=seed, first=self._first, steps=rows - 1
         )
@@ -156,7 +167,8 @@ class GauntletEnv(ScenarioEnv):
         return self._sensors.observe(ego, self._traffic, self._step), info
 
     def _parse(self, index: int) -> Scene:
-        scene = parse_scene(self.source[index], static_vehicles=self.options.static_vehicles)
+        reserve = reserve_of(self._policy)
+        scene = parse_scene(self.source[index], static_vehicles=self.options.static_vehicles, reserve=reserve)
         if self._settler is not None:
             self._settler.settle_scene(scene)
         return scene
@@ -166,14 +178,12 @@ class GauntletEnv(ScenarioEnv):
         if self._ego is not None:
             return
         options = self.options
-        # Before the engine: a name or a weights file that cannot be used leaves no engine behind.
-        policy = None if options.traffic == "log" else make_traffic(options.traffic)
         engine = start_engine(self.config, self)
         engine.terrain.reset([0, 0])
         self._traffic = TrafficManager(
             engine.physics_world.dynamic_world,
             sight=SENSORS[options.observation].distance,
-            policy=policy,
+            policy=self._policy,
             filter_overlapping=options.filter_overlapping,
             settler=self._settler,
         )
@@ -231,8 +241,8 @@ class GauntletEnv(ScenarioEnv):
         verdict = rewards.judge(ego, self.options, self._rewards, (self._horizon - self._step) * DT)
         self._episode_reward += verdict.reward
         info = {**verdict.info, **self._facts(ego)}
-        truncated = self._step >= self._horizon
-        info["max_step"] = truncated
+        info["max_step"] = self._step >= self._horizon
+        truncated = bool(info["max_step"] or info["end_of_map"])
         observation = self._sensors.observe(ego, self._traffic, self._step)
         return observation, verdict.reward, verdict.terminated, truncated, info
 
@@ -310,7 +320,7 @@ class GauntletEnv(ScenarioEnv):
             np.array([ego.x, ego.y, ego.theta]),
             np.array(self._ego_box),
             poses,
-            scene.sizes[present.agents[rows]],
+            self._traffic.sizes[present.agents[rows]],
         )
         return bool(met.any()), bool(met[present.agents[rows] == scene.scenario.opponent].any())
 
@@ -326,7 +336,7 @@ class GauntletEnv(ScenarioEnv):
             ego_size=self._ego_box if self._replay else (float(ego.LENGTH), float(ego.WIDTH)),
             route=scene.route.points + scene.origin,
             agents=np.column_stack([present.xy + scene.origin, present.theta, present.velocity]),
-            agent_sizes=scene.sizes[present.agents],
+            agent_sizes=self._traffic.sizes[present.agents],
             futures=self._traffic.futures(self._step) if futures else None,
         )
 
@@ -340,8 +350,10 @@ class GauntletEnv(ScenarioEnv):
         scene, traffic = self._need_scene(), self._traffic
         scenario = scene.scenario
         logged = np.concatenate([scenario.position[..., :2], scenario.heading[..., None], scenario.velocity], axis=-1)
-        off_log = traffic.states if traffic.states.size else None
-        return self._recorder.finish(scenario.id, scenario.ego, scenario.opponent, logged, traffic.present_log, off_log)
+        present, off_log, newcomers = traffic.recorded()
+        record = self._recorder.finish(scenario.id, scenario.ego, scenario.opponent, logged, present, off_log)
+        route = scene.route.points + scene.origin if scene.route.goes_on else None
+        return replace(record, newcomers=newcomers, route=route)
 
     def render(self, *args: object, **kwargs: Any) -> NDArray[np.uint8]:  # type: ignore[override]
         """The present moment from above, RGB [H, W, 3] uint8; needs no 3D assets."""
@@ -374,20 +386,3 @@ def _read_action(actions: ArrayLike | None) -> tuple[float, float]:
             f"an action is two finite numbers in [-1, 1] (steering, throttle); found shape {values.shape}: {actions!r}"
         )
     return min(max(float(values[0]), -1.0), 1.0), min(max(float(values[1]), -1.0), 1.0)
-
-
-def _stock_config(options: EngineConfig) -> dict[str, object]:
-    """Stock options that matter: quiet, headless, and the sensors' sizes."""
-    preset = SENSORS[options.observation]
-    return {
-        "log_level": 40,
-        "use_render": False,
-        "no_light": True,
-        "data_directory": "",
-        "vehicle_config": {
-            "lidar": {"num_lasers": preset.lidar, "distance": preset.distance, "num_others": preset.others},
-            "side_detector": {"num_lasers": preset.side, "distance": preset.distance},
-            "lane_line_detector": {"num_lasers": preset.lane_line, "distance": preset.distance},
-            "show_navi_mark": False,
-        },
-    }

@@ -16,6 +16,7 @@ from metadrive.engine.base_engine import BaseEngine
 from metadrive.engine.engine_utils import close_engine
 from panda3d.core import PythonCallbackObject
 
+from harness.engine.config import SENSORS, EngineConfig
 from harness.errors import EngineError
 
 logger = logging.getLogger(__name__)
@@ -116,3 +117,20 @@ def ensure_free() -> None:
             "Close the other environment first (env.close()), reset it with other options instead, or run this one in "
             "a process of its own: isolated='auto' in the suite, workers in commands."
         )
+
+
+def stock_config(options: EngineConfig) -> dict[str, object]:
+    """Stock options that matter: quiet, headless, and the sensors' sizes."""
+    preset = SENSORS[options.observation]
+    return {
+        "log_level": 40,
+        "use_render": False,
+        "no_light": True,
+        "data_directory": "",
+        "vehicle_config": {
+            "lidar": {"num_lasers": preset.lidar, "distance": preset.distance, "num_others": preset.others},
+            "side_detector": {"num_lasers": preset.side, "distance": preset.distance},
+            "lane_line_detector": {"num_lasers": preset.lane_line, "distance": preset.distance},
+            "show_navi_mark": False,
+        },
+    }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.interfaces import STATE, Trajectory
+from harness.interfaces import STATE, Newcomer, Trajectory
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -29,6 +29,8 @@ class Recording:
         geometry_opponent: [S] whether it met the opponent's.
         engine_force, brake_force: Forces of the ego's car, N per wheel at action 1 and -1.
         start: Step at which the episode began.
+        newcomers: Who entered: the last of the A agents.
+        route: [N, 2] the ego's route where it goes on beyond the log, m; else None.
     """
 
     scenario_id: str
@@ -43,6 +45,8 @@ class Recording:
     engine_force: float = float("nan")
     brake_force: float = float("nan")
     start: int = 0
+    newcomers: tuple[Newcomer, ...] = ()
+    route: Floats | None = None
 
     @staticmethod
     def first(flags: Bools) -> int | None:

@@ -23,7 +23,8 @@ class Verdict:
     Attributes:
         reward, cost: Reward and cost of this step.
         terminated: Whether the episode is over for a reason of its own (not the horizon).
-        info: Stock's info keys, and the terms of the reward.
+        info: Stock's info keys, `end_of_map` (the route goes on beyond the log, and the map ends here), and the terms
+            of the reward.
     """
 
     reward: float
@@ -33,8 +34,9 @@ class Verdict:
 
 
 def arrived(ego: EgoVehicle) -> bool:
-    """Whether the ego has driven its route; never where the route leads nowhere (its completion is NaN)."""
-    return ego.navigation.route_completion > ARRIVED
+    """Whether the ego has driven its route; never where that goes on, or leads nowhere (its completion is NaN)."""
+    progress = ego.navigation
+    return progress.route_completion > ARRIVED and not progress.reference_trajectory.goes_on
 
 
 def off_road(ego: EgoVehicle, preset: RewardPreset) -> bool:
@@ -63,6 +65,7 @@ def judge(ego: EgoVehicle, config: EngineConfig, preset: RewardPreset, seconds_l
     info = {
         "arrive_dest": success,
         "out_of_road": lost,
+        "end_of_map": ego.navigation.reference_trajectory.ends_at(ego.navigation.current_longitude),
         "crash": bool(crashed),
         "crash_vehicle": ego.crash_vehicle,
         "crash_object": ego.crash_object,
@@ -86,11 +89,11 @@ def judge(ego: EgoVehicle, config: EngineConfig, preset: RewardPreset, seconds_l
 
 
 def _driven(ego: EgoVehicle, arrived: bool, strayed: bool, seconds_left: float) -> Driven:
-    progress = ego.navigation
-    metres, length = progress.current_longitude - progress.last_longitude, progress.reference_trajectory.length
+    progress, route = ego.navigation, ego.navigation.reference_trajectory
+    metres = progress.current_longitude - progress.last_longitude
     return Driven(
         metres=metres,
-        share=metres / length if progress.reference_trajectory.leads_somewhere else 0.0,
+        share=metres / route.logged if route.leads_somewhere else 0.0,
         arrived=arrived,
         strayed=strayed,
         crashed=ego.crash_vehicle,
@@ -99,7 +102,7 @@ def _driven(ego: EgoVehicle, arrived: bool, strayed: bool, seconds_left: float) 
         before=ego.last_action_taken,
         offset=float(progress.current_lateral),
         speed=ego.speed_m_s,
-        needed=needed_speed(length - progress.current_longitude, seconds_left, SUBSTEPS * TICK),
+        needed=needed_speed(route.left(progress.current_longitude, seconds_left), seconds_left, SUBSTEPS * TICK),
     )
 
 

@@ -13,6 +13,9 @@ import numpy as np
 from metadrive.utils.interpolating_line import InterpolatingLine
 from numpy.typing import NDArray
 
+from harness.geometry import interpolate_polyline
+from scenarios.scenario import DT
+
 Floats = NDArray[np.float64]
 
 SPACING: Final = 2
@@ -27,21 +30,41 @@ _JUMP: Final = 100.0
 """A logged path ends where it jumps this far, m (`parse_full_trajectory`)."""
 _SHORTEST: Final = 2.0
 """A shorter route leads nowhere, m: stock MetaDrive takes such an ego for parked, and it is less than half a car."""
+_NEAR: Final = 30.0
+"""How far along the route an ego may get in a step, and how far its position is looked for on one that goes on, m."""
+_END: Final = 5.0
+"""The map ends for an ego this far from the end of its way, m: its bumper is about there."""
 
 
 class Route:
     """Geometry of one scene's route, relative to the scene's origin.
 
+    A route may go on beyond the log. What is completed or paced is then still the logged part, and the ego does not
+    arrive. Such a route may cross or repeat itself: a position is looked for near the last one alone.
+
     Attributes:
         length: m.
+        logged: Length of the logged path, m: all of it, unless the route goes on beyond it.
+        goes_on: Whether it goes on beyond the log.
         points: [N, 2] start points of the segments and the last end point, m.
     """
 
-    def __init__(self, path: NDArray[np.floating]) -> None:
-        """Take the ego's positions [T, 2], m, in the file's own precision."""
+    def __init__(self, path: NDArray[np.floating], beyond: NDArray[np.floating] | None = None) -> None:
+        """Take the ego's positions.
+
+        Args:
+            path: [T, 2] the logged ones, m, in the file's own precision, 0.1 s apart.
+            beyond: [N, 2] where the route goes on, m; None: it ends with the log.
+        """
+        self.goes_on = beyond is not None
         gaps = np.hypot(*np.diff(path, axis=0).T)
         jumps = np.flatnonzero(gaps > _JUMP)
-        line = InterpolatingLine(path[: jumps[0]] if len(jumps) and jumps[0] > 0 else path)
+        path = path[: jumps[0]] if len(jumps) and jumps[0] > 0 else path
+        line = InterpolatingLine(path)
+        self.logged: float = line.length
+        self._pace = self.logged / ((len(path) - 1) * DT) if len(path) > 1 else 0.0
+        if beyond is not None:
+            line = InterpolatingLine(np.concatenate([path, beyond]))
         properties = line.segment_property
         self.length: float = line.length
         self._start = line._start_points
@@ -53,11 +76,16 @@ class Route:
         self._heading = [float(segment["heading"]) for segment in properties]
         ends = np.cumsum([segment["length"] for segment in properties])
         self._before = [0.0, *ends[:-1].tolist()]
+        self._befores = np.array(self._before)
         self._ends = ends.astype(self._start.dtype)
         self._ends_slack = (ends + _SLACK).astype(self._start.dtype)
         self.points: Floats = np.vstack([self._start, self._end[-1:]]).astype(np.float64)
         count = int(self.length / SPACING)
-        marks = [line.position(index * SPACING, 0) for index in range(count)] + [line.position(self.length, 0)]
+        if self.goes_on:
+            # Way points out of stock's line take time with the square of its length.
+            marks = list(interpolate_polyline(self.points, np.append(np.arange(count) * SPACING, self.length))[0])
+        else:
+            marks = [line.position(index * SPACING, 0) for index in range(count)] + [line.position(self.length, 0)]
         # Repeating the last one lets every look-ahead be a plain slice.
         self._marks: Floats = np.asarray(marks + marks[-1:] * POINTS, dtype=np.float64)
         self._last_mark = len(marks) - 1
@@ -78,17 +106,34 @@ class Route:
     @property
     def leads_somewhere(self) -> bool:
         """Whether there is a way to drive: a parked ego's log has none, so nothing of it can be completed."""
-        return self.length >= _SHORTEST
+        return self.logged >= _SHORTEST
 
-    def project(self, x: float, y: float) -> tuple[float, float]:
-        """Longitude along the route and lateral offset (right positive, MetaDrive's sign), m."""
+    def left(self, longitude: float, seconds: float) -> float:
+        """What is to be driven in the time left, m: the rest of the way, or beyond the log at the log's mean speed."""
+        return self._pace * seconds if self.goes_on else self.length - longitude
+
+    def ends_at(self, longitude: float) -> bool:
+        """Whether the map ends here: a route that goes on is longer than anybody drives, unless there is no more."""
+        return self.goes_on and longitude > self.length - _END
+
+    def project(self, x: float, y: float, last: float = 0.0) -> tuple[float, float]:
+        """Longitude along the route and lateral offset (right positive, MetaDrive's sign), m.
+
+        Args:
+            x, y: Where, m.
+            last: Longitude a step ago, m, near which a route that goes on is searched.
+        """
+        part: slice = slice(None)
+        if self.goes_on:
+            low, high = np.searchsorted(self._befores, (last - _NEAR, last + _NEAR))
+            part = slice(max(int(low) - 1, 0), int(high) + 1)
         point = np.array([x, y])
-        ahead = ((self._start - point) * self._unit).sum(axis=1)
-        behind = ((point - self._end) * self._unit).sum(axis=1)
+        ahead = ((self._start[part] - point) * self._unit[part]).sum(axis=1)
+        behind = ((point - self._end[part]) * self._unit[part]).sum(axis=1)
         along = np.maximum(np.maximum(ahead, behind), 0.0)
-        offset = point - self._start
-        across = offset[:, 0] * self._unit[:, 1] - offset[:, 1] * self._unit[:, 0]
-        nearest = int(np.argmin(np.hypot(along, across)))
+        offset = point - self._start[part]
+        across = offset[:, 0] * self._unit[part, 1] - offset[:, 1] * self._unit[part, 0]
+        nearest = int(np.argmin(np.hypot(along, across))) + (part.start or 0)
         start, direction, lateral = self._start[nearest], self._direction[nearest], self._lateral[nearest]
         dx, dy = x - start[0], y - start[1]
         longitude = self._before[nearest] + (dx * direction[0] + dy * direction[1])
@@ -134,7 +179,7 @@ class Progress:
         """Project the ego's position (m, relative to the scene's origin)."""
         assert self.route is not None, "begin() gives the route"
         self.last_longitude, self.last_lateral = self.current_longitude, self.current_lateral
-        self.current_longitude, self.current_lateral = self.route.project(x, y)
+        self.current_longitude, self.current_lateral = self.route.project(x, y, self.last_longitude)
         self.current_heading_theta_at_long = self.route.heading_at(self.current_longitude)
 
     @property
@@ -145,9 +190,9 @@ class Progress:
 
     @property
     def route_completion(self) -> float:
-        """Longitude over length; may pass 1 or be negative. NaN where the route leads nowhere."""
+        """Longitude over the log's length; may pass 1 or be negative. NaN where the route leads nowhere."""
         route = self.reference_trajectory
-        return float(self.current_longitude / route.length) if route.leads_somewhere else math.nan
+        return float(self.current_longitude / route.logged) if route.leads_somewhere else math.nan
 
     def heading_error(self, heading: tuple[float, float]) -> float:
         """Cosine between the ego's heading and the route's right-hand side, mapped to [0, 1]."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.engine.ego import EgoVehicle
-from harness.engine.scene import Scene
+from harness.engine.scene import IS_VEHICLE, Scene
 from harness.engine.traffic import TrafficManager
 from harness.fast import fleet as columns
 from harness.fast import traffic as others
@@ -14,8 +14,9 @@ from harness.fast.compiled import Floats, kernel
 from harness.fast.fleet import Fleet, make_fleet
 from harness.fast.packing import pack_one, packed_agents
 from harness.fast.route_view import SIZE, observe_route
-from harness.fast.scenes import Scenes
+from harness.fast.scenes import LENGTH_M, Scenes
 from harness.fast.vehicle import OZ, VX, VY
+from scenarios.scenario import DT
 
 
 @kernel
@@ -53,6 +54,11 @@ class RouteSensors:
         """Observation [SIZE] after absolute step `step`; to be asked for once a step."""
         assert self._scene is not None, "an episode has begun"
         packed, fleet = self._prepare(self._scene)
+        if self._scene.reserve:
+            # Who is in a slot changes from step to step.
+            agents = traffic.present.agents
+            packed.sizes[self._rows[agents]] = traffic.sizes[agents]
+            packed.vehicle[self._rows[agents]] = IS_VEHICLE[traffic.present.body]
         drive, progress = fleet.drive[0], ego.navigation
         if not self._begun:
             fleet.past[0, :, columns.PAST_STEP], self._begun = -1.0, True
@@ -62,6 +68,12 @@ class RouteSensors:
         drive[columns.LAST_STEERING] = ego.last_action_taken[0]
         drive[columns.STEERING], drive[columns.THROTTLE] = ego.action
         drive[columns.LONGITUDE], drive[columns.LATERAL] = progress.current_longitude, progress.current_lateral
+        if progress.reference_trajectory.goes_on:
+            # The way that is left is what can be driven in time, not the whole map.
+            seconds = (self._horizon - step) * DT
+            packed.facts[0, LENGTH_M] = progress.current_longitude + progress.reference_trajectory.left(
+                progress.current_longitude, seconds
+            )
         drive[columns.ROUTE_HEADING] = progress.current_heading_theta_at_long
         drive[columns.COMPLETION] = progress.route_completion
         body = fleet.body[0]

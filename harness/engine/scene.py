@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.engine.lines import LineWorld
 from harness.engine.route import Route
+from harness.episodes.long_routes import MARGIN, TOP_SPEED, beyond_the_log
 from harness.errors import ScenarioError
 from scenarios.scenario import DT, Kind, Scenario
 
@@ -73,6 +74,12 @@ BODIES: Final[dict[Body, BodySpec]] = {
     Body.BARRIER: BodySpec(2.0, 0.3, 2.0, 10, 1.0, 0, 0, MetaDriveType.TRAFFIC_BARRIER),
 }
 IS_VEHICLE: Final = np.array([body <= Body.TRUCK for body in Body])
+_FIXED: Final = {
+    Kind.PEDESTRIAN: Body.PEDESTRIAN,
+    Kind.CYCLIST: Body.CYCLIST,
+    Kind.CONE: Body.CONE,
+    Kind.BARRIER: Body.BARRIER,
+}
 HALF_SPAN: Final = np.array([np.hypot(BODIES[body].length, BODIES[body].width) / 2 for body in Body])
 
 
@@ -97,6 +104,7 @@ class Scene:
         sizes: [A, 2] logged length and width, m.
         is_vehicle: [A].
         tilt: [A, T, 3] height (m), pitch and roll (degrees) of the agents' bodies.
+        reserve: Number of slots: so many of the last agents are rows in which nobody is recorded.
         bounds: Per (agent, step): pose, velocity and angular velocity in the last physics tick, for bodies that the
             log then moves out of the bounds that rays search.
     """
@@ -116,6 +124,7 @@ class Scene:
     sizes: Floats
     is_vehicle: NDArray[np.bool_]
     tilt: Floats
+    reserve: int = 0
     bounds: dict[tuple[int, int], tuple[list[float], list[float], list[float]]] = field(default_factory=dict)
 
     @property
@@ -128,8 +137,8 @@ class Scene:
         self.lines.close()
 
 
-def parse_scene(scenario: Scenario, *, static_vehicles: bool) -> Scene:
-    """Compute a scene's arrays and line bodies.
+def parse_scene(scenario: Scenario, *, static_vehicles: bool, reserve: int = 0) -> Scene:
+    """Compute a scene's arrays and line bodies, with `reserve` slots for agents that may enter.
 
     Raises:
         ScenarioError: Its steps are not 0.1 s, or the ego is missing at step 0, or has no path.
@@ -143,6 +152,7 @@ def parse_scene(scenario: Scenario, *, static_vehicles: bool) -> Scene:
         )
     if scenario.num_steps < 2:
         raise ScenarioError(f"{scenario.source or scenario.id}: {scenario.num_steps} step; an episode needs at least 2")
+    scenario = scenario.with_reserve(reserve)
     position = source_precision(scenario.position[..., :2])
     origin = position[scenario.ego, 0].copy()
     if abs(np.sum(origin)) < 1e-3:
@@ -171,7 +181,20 @@ def parse_scene(scenario: Scenario, *, static_vehicles: bool) -> Scene:
         sizes=np.array([scenario.box(agent) for agent in range(scenario.num_agents)]).reshape(-1, 2),
         is_vehicle=scenario.kinds == Kind.VEHICLE,
         tilt=base[body],
+        reserve=reserve,
     )
+
+
+def with_long_route(scene: Scene, horizon: int, rng: np.random.Generator) -> Scene:
+    """The scene for an episode of `horizon` steps beyond the log: the ego's route goes on along lanes that `rng` draws.
+
+    Everything else is shared with the scene, whose bodies it lives by.
+    """
+    metres = (horizon - scene.steps + 1) * DT * TOP_SPEED + MARGIN
+    beyond = beyond_the_log(scene.scenario, metres, rng) - scene.origin
+    ego, scenario = scene.scenario.ego, scene.scenario
+    logged = source_precision(scenario.position[ego, scenario.valid[ego], :2]) - scene.origin
+    return replace(scene, route=Route(logged, beyond))
 
 
 def source_precision(values: Floats) -> NDArray[np.floating]:
@@ -181,18 +204,16 @@ def source_precision(values: Floats) -> NDArray[np.floating]:
 
 
 def _bodies(scenario: Scenario) -> NDArray[np.int8]:
-    fixed = {
-        Kind.PEDESTRIAN: Body.PEDESTRIAN,
-        Kind.CYCLIST: Body.CYCLIST,
-        Kind.CONE: Body.CONE,
-        Kind.BARRIER: Body.BARRIER,
-    }
     usual = np.array([scenario.box(agent)[0] for agent in range(scenario.num_agents)])
     # Rows that the log does not have may still be driven by a plan.
-    length = np.where(scenario.valid, scenario.size[..., 0], usual[:, None])
+    return body_of(scenario.kinds[:, None], np.where(scenario.valid, scenario.size[..., 0], usual[:, None]))
+
+
+def body_of(kinds: NDArray[np.int8], length: Floats) -> NDArray[np.int8]:
+    """`Body` of agents by kind and length (m); both broadcast."""
     body = np.select([length <= 4, length <= 5.2, length <= 6.2], [Body.SMALL, Body.MEDIUM, Body.LARGE], Body.TRUCK)
-    for kind, replacement in fixed.items():
-        body[scenario.kinds == kind] = replacement
+    for kind, replacement in _FIXED.items():
+        body = np.where(kinds == kind, replacement, body)
     return body.astype(np.int8)
 
 

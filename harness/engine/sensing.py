@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from panda3d.bullet import BulletWorld
 from panda3d.core import LPoint3
 
-from harness.engine.bodies import ALL_RAYS
+from harness.engine.bodies import ALL_RAYS, Present
 from harness.engine.config import SensorPreset
 from harness.engine.ego import EgoVehicle
 from harness.engine.route import REACH
 from harness.engine.scene import BODIES, IS_VEHICLE, Body, Scene
-from harness.engine.traffic import Present, TrafficManager
+from harness.engine.traffic import TrafficManager
 
 Floats = NDArray[np.float64]
 

@@ -5,23 +5,23 @@ Steps are absolute: after environment step k everybody is at row k of its log, i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from panda3d.bullet import BulletWorld
 
-from harness.engine.bodies import ContactBodies, LidarWorld
+from harness.engine.bodies import ContactBodies, LidarWorld, Present
 from harness.engine.ego import EgoVehicle
 from harness.engine.futures import foresee
-from harness.engine.scene import BODIES, HALF_SPAN, Body, Scene
+from harness.engine.scene import BODIES, HALF_SPAN, Body, Scene, body_of
 from harness.engine.settling import Settler
 from harness.engine.takeover import Takeover
 from harness.errors import EngineError, foreign
 from harness.geometry import box_separation, wrap_angle
-from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, TrafficPolicy
+from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, Newcomer, SpawningTraffic, TrafficPolicy
 from harness.traffic.rollouts import Interventions
+from harness.traffic.slots import Slots
 from scenarios.scenario import Kind
 
 Floats = NDArray[np.float64]
@@ -32,27 +32,6 @@ ASIDE: Final = 2.0
 """No logged vehicle appears this close to the driven ego, m (`GENERATION_FORWARD/SIDE_CONSTRAINT`)."""
 TOUCH_RANGE: Final = 15.0
 """Bodies closer than this (centres, m) can be touched within a step: 0.1 s at 80 m/s plus two half diagonals."""
-
-
-@dataclass(slots=True)
-class Present:
-    """Agents that exist right now, as parallel arrays.
-
-    Attributes:
-        agents: [M] indices.
-        xy: [M, 2] m, relative to the scene's origin.
-        theta: [M] rad.
-        velocity: [M, 2] m/s.
-        body: [M] `Body`.
-        distance: [M] from the ego, m.
-    """
-
-    agents: NDArray[np.intp]
-    xy: Floats
-    theta: Floats
-    velocity: Floats
-    body: NDArray[np.int8]
-    distance: Floats
 
 
 class TrafficManager:
@@ -124,6 +103,11 @@ class TrafficManager:
         self._first = first
         self._opponent = scene.scenario.opponent
         agents = scene.scenario.num_agents
+        self._slots = Slots(scene.scenario, scene.reserve) if scene.reserve else None
+        self.sizes = scene.sizes if self._slots is None else self._slots.sizes
+        self._kinds = scene.scenario.kinds if self._slots is None else self._slots.kinds
+        # Who may be there at all where a policy drives; the slots are for whoever enters.
+        self._may = scene.may_appear.any(axis=1) | (np.arange(agents) >= agents - scene.reserve)
         self._tilt, self._motion = scene.tilt, scene.motion
         self._here = np.zeros(agents, bool)
         self._born = np.zeros(agents, np.int8)
@@ -176,10 +160,10 @@ class TrafficManager:
         now = min(step, scene.steps - 1)
         states = self._next_states(step) if self._policy is not None and step > self._first else None
         if states is not None:
-            allowed = self._policy_valid & scene.may_appear.any(axis=1)
+            allowed = self._policy_valid & self._may
         else:
             allowed = scene.may_appear[:, now].copy() if step < scene.steps else self._objects_only()
-        self._apply_presence(step, now, allowed, ego)
+        self._apply_presence(step, now, allowed, ego, states)
         agents = np.flatnonzero(self._here)
         self.present_log[:, step] = self._here
         if states is None:
@@ -225,15 +209,20 @@ class TrafficManager:
         with foreign(f"{self._driver()} failed at step {step - 1}", EngineError):
             states, present = self._policy.step(step - 1, current, valid)
             states, self._policy_valid = np.array(states, np.float64), np.array(present, bool)
+            newcomers = self._policy.spawned() if isinstance(self._policy, SpawningTraffic) else ()
         if (*states.shape, *self._policy_valid.shape) != expected or not np.isfinite(states[self._policy_valid]).all():
             raise EngineError(
                 f"{self._driver()} at step {step - 1}: expected finite states {before.shape} and who is present "
                 f"{valid.shape}, got {states.shape} and {self._policy_valid.shape}, or NaN."
             )
+        if self._slots is not None:
+            self._slots.enter(newcomers, step, self._policy_valid, self._here)
         if self._opponent is not None:
             # The opponent belongs to the adversary; without a plan it follows its log.
             row, scenario = min(step, scene.steps - 1), scene.scenario
             states[self._opponent] = scenario.states(self._opponent)[row]
+            if self._slots is not None and step >= scene.steps:
+                self._policy_valid[self._opponent] = False
         return states
 
     def _driver(self) -> str:
@@ -245,7 +234,7 @@ class TrafficManager:
         rows, valid, _, _ = self._plan_rows
         return rows[step] if step < len(rows) and valid[step] else None
 
-    def _apply_presence(self, step: int, now: int, allowed: Bools, ego: EgoVehicle) -> None:
+    def _apply_presence(self, step: int, now: int, allowed: Bools, ego: EgoVehicle, states: Floats | None) -> None:
         """Who appears and who goes."""
         # Without a plan the opponent is one of many, and stock's rules hold for it as well.
         scene, opponent = self._scene, self._opponent if self._plan_rows is not None else None
@@ -256,13 +245,14 @@ class TrafficManager:
         if not len(new):
             return
         if self._filter and not self._replay:
-            new = new[~self._too_close(new, now, ego)]
+            new = self._with_room(new, step, now, ego, states)
         if opponent is not None and opponent in new and self._overlaps_ego(step, now, ego):
             # Appearing inside the ego would be a crash that nobody caused.
             self.spawn_blocked += 1
             new = new[new != opponent]
         self._here[new] = True
-        self._born[new] = scene.body[new, now]
+        slots = new >= len(self._here) - scene.reserve
+        self._born[new] = np.where(slots, body_of(self._kinds[new], self.sizes[new, 0]), scene.body[new, now])
         if step > self._first and self._settler is not None:
             self._settle_late([int(agent) for agent in new if scene.may_appear[agent, now - 1]], now)
 
@@ -283,11 +273,21 @@ class TrafficManager:
             return logged
         return step < len(valid) and bool(valid[step])
 
-    def _too_close(self, new: NDArray[np.intp], now: int, ego: EgoVehicle) -> Bools:
+    def _with_room(
+        self, new: NDArray[np.intp], step: int, now: int, ego: EgoVehicle, states: Floats | None
+    ) -> NDArray[np.intp]:
+        """Those of the new agents whom the driven ego leaves room; of slots the others do not enter at all."""
         scene = self._scene
-        ahead, aside = ego.local(scene.xy[new, now] - (ego.x, ego.y))
-        close = (np.abs(ahead) < AHEAD) & (np.abs(aside) < ASIDE) & scene.is_vehicle[new]
-        return close if self._plan_rows is None else close & (new != self._opponent)
+        xy = scene.xy[new, now]
+        if self._slots is not None and states is not None:
+            xy = np.where((new >= self._slots.first)[:, None], states[new, :2] - scene.origin, xy)
+        ahead, aside = ego.local(xy - (ego.x, ego.y))
+        close = (np.abs(ahead) < AHEAD) & (np.abs(aside) < ASIDE) & (self._kinds[new] == Kind.VEHICLE)
+        if self._plan_rows is not None:
+            close &= new != self._opponent
+        if self._slots is not None:
+            self._slots.refuse(new[close], step)
+        return new[~close]
 
     def _overlaps_ego(self, step: int, now: int, ego: EgoVehicle) -> bool:
         scene, opponent = self._scene, self._opponent
@@ -365,9 +365,18 @@ class TrafficManager:
     def close_vehicles(self, ego_span: float) -> NDArray[np.intp]:
         """Rows of `present` of the vehicles whose boxes may meet the ego's, half of whose diagonal is `ego_span` m."""
         present = self.present
-        sizes = self._scene.sizes[present.agents]
+        sizes = self.sizes[present.agents]
         reach = np.hypot(sizes[:, 0], sizes[:, 1]) / 2 + ego_span
-        return np.flatnonzero((present.distance <= reach) & self._scene.is_vehicle[present.agents])
+        return np.flatnonzero((present.distance <= reach) & (self._kinds[present.agents] == Kind.VEHICLE))
+
+    def recorded(self) -> tuple[Bools, Floats | None, tuple[Newcomer, ...]]:
+        """Who was there [A, S], where a policy drove everybody's states [A, S, STATE], and who has entered.
+
+        Those who have are the last of the A agents, each in a row of its own whatever slot it had.
+        """
+        if self._slots is not None:
+            return self._slots.apart(self.present_log, self.states)
+        return self.present_log, self.states if self.states.size else None, ()
 
     def close(self) -> None:
         """Release every body."""

@@ -17,6 +17,7 @@ IDS: Final = {
     "Gauntlet/Adversary-v0": "harness.envs.suite:AdversaryEnv",
     "Gauntlet/Curriculum-v0": "harness.envs.suite:CurriculumEnv",
     "Gauntlet/Reactive-v0": "harness.envs.suite:ReactiveEnv",
+    "Gauntlet/LongTerm-v0": "harness.envs.long_term:LongTermEnv",
 }
 """Registered ids and their entry points, imported only when an environment is made."""
 VECTOR_IDS: Final = {"Gauntlet/Fast-v0": "harness.envs.fast:FastEnv"}

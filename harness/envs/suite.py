@@ -170,7 +170,7 @@ def documented(cls: _Env) -> _Env:
 
 
 class Options(TypedDict, total=False):
-    """What every id takes by keyword; `_ARGUMENTS` documents the defaults, which `_SuiteEnv` holds."""
+    """What every id takes by keyword; `_ARGUMENTS` documents the defaults, which `SuiteEnv` holds."""
 
     observation: ObservationPreset
     reward: RewardPreset
@@ -183,7 +183,7 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class _Others:
+class Others:
     """Who drives beside the ego: the background policy, and who attacks when."""
 
     traffic: str = "log"
@@ -192,14 +192,14 @@ class _Others:
     buffer: EgoBuffer | None = None
 
 
-class _SuiteEnv(AttackingEnv):
+class SuiteEnv(AttackingEnv):
     """Opens data and engine; subclasses say who attacks and when."""
 
     def __init__(
         self,
         data: Data,
         split: str | None,
-        others: _Others,
+        others: Others,
         *,
         observation: ObservationPreset = "cat",
         reward: RewardPreset = "cat",
@@ -225,7 +225,7 @@ class _SuiteEnv(AttackingEnv):
 
 
 @documented
-class LogReplayEnv(_SuiteEnv):
+class LogReplayEnv(SuiteEnv):
     """Gymnasium environment.
 
     ## Description
@@ -250,11 +250,11 @@ class LogReplayEnv(_SuiteEnv):
         **options: Unpack[Options],
     ) -> None:
         """Open data and engine (arguments: see the class)."""
-        super().__init__(data, split, _Others(), **options)
+        super().__init__(data, split, Others(), **options)
 
 
 @documented
-class ReactiveEnv(_SuiteEnv):
+class ReactiveEnv(SuiteEnv):
     """Gymnasium environment.
 
     ## Description
@@ -284,11 +284,11 @@ class ReactiveEnv(_SuiteEnv):
         **options: Unpack[Options],
     ) -> None:
         """Open data and engine (arguments: see the class)."""
-        super().__init__(data, split, _Others(traffic), **options)
+        super().__init__(data, split, Others(traffic), **options)
 
 
 @documented
-class AdversaryEnv(_SuiteEnv):
+class AdversaryEnv(SuiteEnv):
     """Gymnasium environment.
 
     ## Description
@@ -332,11 +332,11 @@ class AdversaryEnv(_SuiteEnv):
         """Open data, engine and adversary (arguments: see the class)."""
         attacker, own = make_adversary(adversary, adversary_options)
         schedule = FixedSchedule(probability, intensity if own is None else own)
-        super().__init__(data, split, _Others(traffic, attacker, schedule, EgoBuffer(buffer_size)), **options)
+        super().__init__(data, split, Others(traffic, attacker, schedule, EgoBuffer(buffer_size)), **options)
 
 
 @documented
-class CurriculumEnv(_SuiteEnv):
+class CurriculumEnv(SuiteEnv):
     """Gymnasium environment.
 
     ## Description
@@ -386,4 +386,4 @@ class CurriculumEnv(_SuiteEnv):
         attacker, own = make_adversary(adversary, adversary_options)
         if own is not None:
             raise ConfigError(f"adversary {adversary!r}: the curriculum sets the intensity. Leave out what follows @.")
-        super().__init__(data, split, _Others(traffic, attacker, schedule, EgoBuffer(buffer_size)), **options)
+        super().__init__(data, split, Others(traffic, attacker, schedule, EgoBuffer(buffer_size)), **options)

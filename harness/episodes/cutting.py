@@ -91,6 +91,7 @@ def cut_off(episode: Episode, steps: int, mark: Mark | None, dt: float) -> Episo
         # Arriving and leaving the road end an episode: who went on has done neither.
         arrived=False,
         off_road=False,
+        end_of_map=False,
         truncated=True,
         crash_contact=until(episode.crash_contact),
         crash_geometry=until(episode.crash_geometry),

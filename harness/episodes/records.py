@@ -28,7 +28,8 @@ from harness.files import (
     read_arrays,
     write_arrays,
 )
-from harness.interfaces import STATE, AttackPlan, Episode, Trajectory
+from harness.interfaces import STATE, AttackPlan, Episode, Newcomer, Trajectory
+from scenarios.scenario import Kind
 
 FOLDER: Final = "episodes"
 META: Final = "meta"
@@ -49,7 +50,7 @@ Score = float | bool | str | None
 
 Content = TypeVar("Content")
 
-_ARRAY_FIELDS: Final = ("ego", "opponent", "agents", "agents_valid", "plan")
+_ARRAY_FIELDS: Final = ("ego", "opponent", "agents", "agents_valid", "plan", "newcomers", "route")
 _NUMBERS: Final = ("reward", "cost", "route_completion", "mean_speed", "mean_jerk", "engine_force", "brake_force")
 _TYPES: Final = {"str": str, "int": int, "bool": bool, "float": int | float, "int | None": int | None}
 _SCALAR_FIELDS: Final = tuple(item.name for item in fields(Episode) if item.name not in _ARRAY_FIELDS)
@@ -216,6 +217,10 @@ def _pack(
         packed |= {"opponent_states": episode.opponent.states, "opponent_valid": episode.opponent.valid}
     if episode.plan is not None:
         meta["plan"] = _pack_plan(episode.plan, packed)
+    if episode.newcomers:
+        packed["newcomers"] = np.array([[who.slot, who.kind, *who.size] for who in episode.newcomers], np.float64)
+    if episode.route is not None:
+        packed["route"] = episode.route
     packed |= {f"{ARRAY}{name}": np.asarray(value) for name, value in arrays.items()}
     text = json.dumps(plain(meta), allow_nan=False)
     return {META: np.frombuffer(text.encode(), dtype=np.uint8), **packed}
@@ -258,6 +263,8 @@ def _unpack(found: Mapping[str, NDArray[Any]], meta: Meta) -> Record:
         agents=agents,
         agents_valid=valid,
         plan=_unpack_plan(found, meta["plan"]) if "plan" in meta else None,
+        newcomers=_newcomers(found["newcomers"], len(valid)) if "newcomers" in found else (),
+        route=_route(found["route"]) if "route" in found else None,
         **scalars,
     )
     return Record(CellKey(*meta["key"]), episode, _scores(meta), _arrays(found))
@@ -270,6 +277,21 @@ def _trajectory(found: Mapping[str, NDArray[Any]], name: str) -> Trajectory:
     if not np.isfinite(states[valid]).all():
         raise ValueError(f"{name}: a state is NaN or infinite")
     return Trajectory(states, valid)
+
+
+def _newcomers(rows: NDArray[Any], agents: int) -> tuple[Newcomer, ...]:
+    """Out of [N, 5]: row, kind, length, width, height; they are the last of the agents."""
+    if rows.ndim != 2 or rows.shape[1] != 5 or not (rows[:, 0] == np.arange(agents - len(rows), agents)).all():
+        raise ValueError(f"newcomers {rows.shape} are not the last of {agents} agents")
+    if not (np.isfinite(rows).all() and (rows[:, 2:] > 0).all()):
+        raise ValueError("the size of a newcomer is no length")
+    return tuple(Newcomer(int(row), Kind(int(kind)), (x, y, z)) for row, kind, x, y, z in rows.tolist())
+
+
+def _route(points: NDArray[Any]) -> NDArray[np.float64]:
+    if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind != "f" or not np.isfinite(points).all():
+        raise ValueError(f"the route is {points.dtype} {points.shape}, or NaN")
+    return points
 
 
 def _unpack_scores(found: Mapping[str, NDArray[Any]], meta: Meta) -> Scored:

@@ -101,8 +101,9 @@ def pack(scenes: Iterable[Scene], drivers: LaneIDMConfig | None = None) -> Packe
 
 
 def packed_agents(scene: Scene) -> NDArray[np.intp]:
-    """The agents that are packed: all who may ever appear, and the opponent."""
+    """The agents that are packed: all who may ever appear, the opponent, and slots for those who enter."""
     wanted = np.asarray(scene.may_appear.any(axis=1))
+    wanted[len(wanted) - scene.reserve :] = True
     if scene.scenario.opponent is not None:
         wanted[scene.scenario.opponent] = True
     return np.flatnonzero(wanted)

@@ -47,6 +47,8 @@ _ROLLOUTS: Final = (
     Column("distance", "all drive, m", "number", digits=0),
     Column("seconds", "s", "number", digits=1),
 )
+_COMINGS: Final = (Column("entered", kind="number", digits=1), Column("left", kind="number", digits=1))
+"""Columns of traffic that agents enter and leave."""
 
 
 def _shield(rows: Sequence[dict[str, Value]], done: Sequence[Json | None]) -> tuple[Column, ...]:
@@ -216,7 +218,16 @@ def rollouts_table(results: Sequence[Json], title: str) -> Table:
                 "ego_distance": f"{min(ego):.0f} … {max(ego):.0f}" if ego else "",
                 "distance": sum(row["mean_distance_m"] for row in rollouts) / len(rollouts),
                 "seconds": result["seconds"],
+                "entered": _mean(rollouts, "entered"),
+                "left": _mean(rollouts, "left"),
             }
         )
     shield = _shield(rows, [result.get("interventions") for result in results])
-    return Table((*_ROLLOUTS, *shield), rows, title)
+    comings = _COMINGS if any(row["entered"] is not None for row in rows) else ()
+    return Table((*_ROLLOUTS, *comings, *shield), rows, title)
+
+
+def _mean(rollouts: Sequence[Json], name: str) -> float | None:
+    """Mean of a number over roll-outs; None where they do not have it."""
+    values = [row[name] for row in rollouts if name in row]
+    return sum(values) / len(values) if values else None

@@ -8,7 +8,9 @@ from typing import Literal
 
 from harness.commands.configs import at_least
 from harness.commands.options import AllDataOptions, RunOptions
+from harness.engine.config import MAX_HORIZON
 from harness.errors import ConfigError
+from scenarios.scenario import DT, FUTURE_STEPS
 
 
 @dataclass(frozen=True)
@@ -19,16 +21,24 @@ class SimulateConfig(RunOptions, AllDataOptions):
     """Scenes of the split: `20` for the first 20, `10:20` for a range, `#3` for one, a scene's id, or several with
     commas."""
     traffic: str = "smart"
-    """The model that moves everybody: `smart`, `smart:FILE`, `log`, `constant_velocity`, `idm-lane`, `idm-path` or
-    `module:Class`. Options follow a question mark, as in `smart:FILE?temperature=0.9` (smart: temperature, top_k,
-    method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, shield=true, device, and how drivers drive:
-    pace=1.2 times as fast as the lane allows, gap=2 s to the vehicle ahead, attention=0.5, spread, gap_spread)."""
+    """The model that moves everybody: `smart`, `smart:FILE`, `log`, `constant_velocity`, `idm-lane`, `idm-flow`,
+    `idm-path` or `module:Class`. Options follow a question mark, as in `smart:FILE?temperature=0.9` (smart:
+    temperature, top_k, method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, shield=true, device,
+    and how drivers drive: pace=1.2 times as fast as the lane allows, gap=2 s to the vehicle ahead, attention=0.5,
+    spread, gap_spread)."""
     rollouts: int = 16
     """Independent roll-outs of each scene."""
+    seconds: float = FUTURE_STEPS * DT
+    """Length of the roll-outs, s. Beyond 8 s, and with traffic that enters and leaves (`idm-flow`), who leaves is gone;
+    in 8 s of any other model everybody of the first second stays, as in the sim agents challenge."""
     seed: int = 0
     """Seed of the roll-outs: the same seed gives the same ones."""
     gifs: int = 1
     """Moving pictures of the first so many roll-outs of each scene (10 frames per second: real time); 0 for none."""
+    export: bool = False
+    """Write every roll-out as a scene of ScenarioNet, too (`scenes` in each scene's folder)."""
+    export_openscenario: bool = False
+    """The same as OpenSCENARIO 1.2 on OpenDRIVE roads (`openscenario`); needs the extra `openscenario`."""
     threads: int | None = None
     """Threads of Torch; by default as many as Torch chooses."""
 
@@ -40,8 +50,15 @@ class SimulateConfig(RunOptions, AllDataOptions):
         """
         at_least(1, rollouts=self.rollouts)
         at_least(0, gifs=self.gifs, seed=self.seed)
+        if not DT <= self.seconds <= MAX_HORIZON * DT:
+            raise ConfigError(f"--seconds {self.seconds:g}: expected {DT} to {MAX_HORIZON * DT:g} s.")
         if self.threads is not None:
             at_least(1, threads=self.threads)
+
+    @property
+    def steps(self) -> int:
+        """Simulated steps."""
+        return round(self.seconds / DT)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from harness.geometry import box_reach, wrap_angle
 from harness.interfaces import HEADING, VX, VY
 from harness.traffic.heights import follow_ground
-from harness.traffic.lane_paths import AT_REST, FREE, POINTS, SPACING, LaneIDMConfig, prepare_paths, varied
+from harness.traffic.lane_paths import AT_REST, FREE, POINTS, SPACING, LaneIDMConfig, first_red, prepare_paths, varied
 from harness.traffic.rollouts import SimulatedScene, simulated_agents
 from scenarios.idm import acceleration, desired_gap
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Kind, Scenario
@@ -32,6 +32,8 @@ LOOKS_FOR_LIMITS: Final = 15
 """At how many of these it looks for lower speed limits."""
 EVERY: Final = 2
 """Steps between two looks ahead (0.2 s)."""
+_AHEAD: Final = 100.0
+"""With less of its path left than this (m) a vehicle that stays for long needs another one."""
 
 
 class LaneIDMSimulator:
@@ -57,7 +59,7 @@ class LaneIDMSimulator:
         )
         velocity = scenario.velocity[agents, CURRENT_STEP]
         half = scenario.size[agents, CURRENT_STEP, :2] / 2
-        run = _Run(self.config, pose, velocity, half, rollouts, rng, scenario.dt)
+        run = LaneRun(self.config, pose, velocity, half, rollouts, rng, scenario.dt)
         run.join(scenario, np.flatnonzero(scenario.kinds[agents] == Kind.VEHICLE))
         states = np.zeros((rollouts, len(agents), FUTURE_STEPS, 4))
         for step in range(FUTURE_STEPS):
@@ -96,7 +98,7 @@ class LaneIDMTraffic:
         self._movable[[agent for agent in (scenario.ego, scenario.opponent) if agent is not None]] = False
         self._gone = np.zeros(len(agents), bool)
         half = np.array([scenario.box(agent) for agent in agents]) / 2
-        self._run = _Run(self.config, self._log[:, 0, :3], self._log[:, 0, VX:], half, 1, rng, scenario.dt)
+        self._run = LaneRun(self.config, self._log[:, 0, :3], self._log[:, 0, VX:], half, 1, rng, scenario.dt)
 
     def step(self, step: int, states: Floats, valid: Bools) -> tuple[Floats, Bools]:
         """Everybody at `step + 1`; see `TrafficPolicy`."""
@@ -118,8 +120,8 @@ class LaneIDMTraffic:
         return following, present & ~self._gone
 
 
-class _Run:
-    """R roll-outs of one scene of A agents, stepped together; V of the agents drive.
+class LaneRun:
+    """R roll-outs of one scene of A agents, stepped together; V of the agents drive along the lanes.
 
     Attributes:
         driving: [V] agents that drive, in the order in which they have joined.
@@ -136,12 +138,24 @@ class _Run:
         rng: np.random.Generator,
         dt: float,
     ) -> None:
-        self._config, self._half, self._dt, self._rng = config, half, dt, rng
+        """Begin.
+
+        Args:
+            config: Drivers.
+            pose: [A, 3] x, y, heading.
+            velocity: [A, 2], m/s.
+            half: [A, 2] half of the lengths and widths, m.
+            rollouts: R.
+            rng: Draws branches and drivers.
+            dt: Length of a step, s.
+        """
+        self._config, self._half, self._dt, self._rng = config, half.copy(), dt, rng
         self._velocity, self._present = velocity.copy(), np.ones(len(pose), bool)
         self._poses = np.repeat(pose[None], rollouts, 0)
         none = np.zeros((rollouts, 0))
         self.driving: Ints = np.zeros(0, np.intp)
         self.speed, self._along, self._change, self._red, self._factor = none, none, none, none, none
+        self._end = none
         self._points, self._limit = np.zeros((rollouts, 0, POINTS, 3)), np.zeros((rollouts, 0, POINTS))
         self._parked = np.zeros(0, bool)
 
@@ -151,12 +165,58 @@ class _Run:
         ended: Bools = self._along[0] >= (POINTS - 1) * SPACING
         return ended
 
-    def join(self, scenario: Scenario, agents: Ints) -> None:
-        """Let `agents` drive from where they are."""
+    @property
+    def off_the_map(self) -> Bools:
+        """[V] who has come to where its lanes end, in the first roll-out."""
+        ended: Bools = self._along[0] >= self._end[0]
+        return ended
+
+    @property
+    def short_of_way(self) -> Bools:
+        """[V] who moves and needs a new path soon: its lanes go on, its path not for long, in the first roll-out."""
+        short: Bools = (self._end[0] >= FREE) & (self._along[0] > (POINTS - 1) * SPACING - _AHEAD) & (self.speed[0] > 1)
+        return short
+
+    @property
+    def parked(self) -> Bools:
+        """[V] who stands beside the road for good."""
+        return self._parked
+
+    @property
+    def half(self) -> Floats:
+        """[A, 2] half of everybody's length and width, m."""
+        return self._half
+
+    @property
+    def poses(self) -> Floats:
+        """[A, 3] where everybody is, in the first roll-out."""
+        poses: Floats = self._poses[0]
+        return poses
+
+    def place(self, agent: int, pose: Floats, velocity: Floats, half: Floats) -> None:
+        """Put an agent that does not drive yet somewhere: pose [3], velocity [2] (m/s), half its length and width."""
+        self._poses[:, agent], self._velocity[agent], self._half[agent] = pose, velocity, half
+        self._present = self._present.copy()
+        self._present[agent] = True
+
+    def leave(self, gone: Bools) -> None:
+        """Forget some [V] of those who drive."""
+        kept = ~gone
+        self.driving, self._parked = self.driving[kept], self._parked[kept]
+        for name in ("speed", "_along", "_change", "_red", "_factor", "_end", "_points", "_limit"):
+            setattr(self, name, getattr(self, name)[:, kept])
+
+    def look_at_lights(self, stops: Floats) -> None:
+        """Heed the stop points [L, 2] of the lights that are red now, in all roll-outs."""
+        for roll, row in np.ndindex(self._red.shape):
+            self._red[roll, row] = first_red(self._points[roll, row, :, :2], stops, float(self._along[roll, row]))
+
+    def join(self, scenario: Scenario, agents: Ints, step: int = CURRENT_STEP) -> None:
+        """Let `agents` drive from where they are, with the lights of absolute step `step`."""
         if not len(agents):
             return
         pose, velocity = self._poses[0, agents], self._velocity[agents]
-        paths = prepare_paths(scenario, pose, velocity, self._config)
+        paths = prepare_paths(scenario, pose, velocity, self._config, step)
         rollouts, vehicles = len(self._poses), np.arange(len(agents))
         # [R, V] the way on that each roll-out takes.
         branch = (self._rng.random((rollouts, len(agents))) * paths.count).astype(int)
@@ -173,10 +233,21 @@ class _Run:
         self._points = put(self._points, paths.points[vehicles, branch])
         self._limit = put(self._limit, paths.limit[vehicles, branch])
         self._red = put(self._red, paths.red[vehicles, branch])
+        self._end = put(self._end, paths.end[vehicles, branch])
         self._factor = put(self._factor, factor)
         self.speed = put(self.speed, np.repeat(np.maximum(forward, 0.0)[None], rollouts, 0))
         self._along = put(self._along, np.zeros(branch.shape))
         self._change = put(self._change, np.zeros(branch.shape))
+
+    def go_on(self, scenario: Scenario, again: Bools, step: int) -> None:
+        """Draw new ways on for some [V] of those who drive, before their paths end; they keep speed and driver."""
+        agents, speed, factor = self.driving[again], self.speed[:, again], self._factor[:, again]
+        heading = self._poses[0, agents, 2]
+        self._velocity[agents] = speed[0, :, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
+        self.leave(again)
+        self.join(scenario, agents, step)
+        self.speed[:, len(self.driving) - len(agents) :] = speed
+        self._factor[:, len(self.driving) - len(agents) :] = factor
 
     def observe(self, states: Floats, valid: Bools) -> None:
         """Take note of where everybody else truly is: states [A, STATE], present [A]."""
@@ -214,7 +285,7 @@ class _Run:
     def _accelerations(self) -> Floats:
         """Acceleration of each vehicle [R, V], m/s²."""
         config = self._config
-        gap, leader = self._ahead()
+        gap, leader, _ = self.ahead()
         stop = self._red - self._along - self._half[self.driving, 0]
         red = (stop > -1.0) & (stop < gap)
         gap, leader = np.where(red, stop, gap), np.where(red, 0.0, leader)
@@ -238,8 +309,12 @@ class _Run:
         change = acceleration(speed, np.maximum(gap, 0.1), wanted, desired, top=config.acceleration)
         return config.limited(change, wanted, gap)
 
-    def _ahead(self) -> tuple[Floats, Floats]:
-        """Free way (m) along each vehicle's path to the first obstacle, and that obstacle's speed along the path."""
+    def ahead(self) -> tuple[Floats, Floats, Ints]:
+        """The first obstacle on each vehicle's path, [R, V] each.
+
+        Returns:
+            Free way to it (m), its speed along the path (m/s), and which agent it is (-1: there is none).
+        """
         look = self._at(self._along[..., None] + LOOK).astype(np.float32)
         others = self._poses.astype(np.float32)
         half = self._half.astype(np.float32)
@@ -249,8 +324,9 @@ class _Run:
         speed[:, self.driving] = self.speed[..., None] * np.stack([np.cos(driven), np.sin(driven)], -1)
         gap = np.full(self._along.shape, FREE)
         leader = np.zeros(self._along.shape)
+        first = np.full(self._along.shape, -1, np.intp)
         for vehicle, agent in enumerate(self.driving):
-            near = self._near(agent, others)
+            near = self.near(agent, others)
             if len(near) == 0:
                 continue
             offset = others[:, None, near, :2] - look[:, vehicle, :, None, :2]  # [R, K, M, 2]
@@ -268,12 +344,13 @@ class _Run:
             roll = np.arange(len(free))
             who, where = near[best % len(near)], best // len(near)
             gap[:, vehicle] = flat[roll, best]
+            first[:, vehicle] = np.where(gap[:, vehicle] < FREE, who, -1)
             direction = look[roll, vehicle, where, 2]
             leader[:, vehicle] = np.cos(direction) * speed[roll, who, 0] + np.sin(direction) * speed[roll, who, 1]
-        return gap, np.maximum(leader, 0.0)
+        return gap, np.maximum(leader, 0.0), first
 
-    def _near(self, agent: int, others: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Agents that are within reach of the look-ahead in any roll-out."""
+    def near(self, agent: int, others: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Agents that are within reach of the look-ahead in any roll-out, and that `agent` heeds."""
         distance = np.square(others[..., :2] - others[:, agent, None, :2]).sum(-1).min(0)
         near = distance < (LOOK[-1] + 10.0) ** 2
         near[agent] = False

@@ -92,28 +92,33 @@ class LanePaths:
         count: [V] branches.
         limit: [V, B, N] speed allowed by bends and limits, m/s.
         red: [V, B] distance to the first red light, m (`FREE`: none).
+        end: [V, B] distance to where the lanes end, or where a path without lanes does, m (`FREE`: they go on).
     """
 
     points: Floats
     count: NDArray[np.intp]
     limit: Floats
     red: Floats
+    end: Floats
 
 
-def prepare_paths(scenario: Scenario, poses: Floats, velocity: Floats, config: LaneIDMConfig) -> LanePaths:
+def prepare_paths(
+    scenario: Scenario, poses: Floats, velocity: Floats, config: LaneIDMConfig, step: int = CURRENT_STEP
+) -> LanePaths:
     """Every way on of every vehicle, from its present pose.
 
     Args:
-        scenario: Map and lights, as they are at step 10.
+        scenario: Map and lights.
         poses: [V, 3] x, y, heading.
         velocity: [V, 2], m/s.
         config: Drivers.
+        step: Absolute step whose lights are heeded.
     """
     index = MapIndex.of(scenario)
     place = index.locate(poses[:, :2], poses[:, 2], max_distance=4.0)
     limits = speed_limits(scenario, index, config.speed)
-    stops = _red_stops(scenario)
-    ways: list[list[tuple[Floats, Floats, float]]] = []
+    stops = red_stops(scenario, step)
+    ways: list[list[tuple[Floats, Floats, float, float]]] = []
     for row, pose in enumerate(poses):
         lane = int(place.lane[row])
         moving = float(np.hypot(*velocity[row]))
@@ -128,7 +133,7 @@ def prepare_paths(scenario: Scenario, poses: Floats, velocity: Floats, config: L
             straight = pose[:2] + np.arange(POINTS)[:, None] * SPACING * np.array([np.cos(pose[2]), np.sin(pose[2])])
             points = np.concatenate([straight, np.full((POINTS, 1), pose[2])], -1)
             # Off the lanes nobody accelerates; who stands there is parked.
-            made = [(points, np.full(POINTS, moving if moving >= AT_REST else 0.0), FREE)]
+            made = [(points, np.full(POINTS, moving if moving >= AT_REST else 0.0), FREE, _PATH)]
         ways.append(made)
     most = max((len(way) for way in ways), default=1)
     filled = [way + way[:1] * (most - len(way)) for way in ways]
@@ -138,13 +143,14 @@ def prepare_paths(scenario: Scenario, poses: Floats, velocity: Floats, config: L
         np.array([len(way) for way in ways], dtype=np.intp),
         np.array([[branch[1] for branch in way] for way in filled]).reshape(shape),
         np.array([[branch[2] for branch in way] for way in filled]).reshape(shape[:2]),
+        np.array([[branch[3] for branch in way] for way in filled]).reshape(shape[:2]),
     )
 
 
 def _lane_way(
     line: Floats, pose: Floats, limit: float, stops: Floats, config: LaneIDMConfig
-) -> tuple[Floats, Floats, float]:
-    """Poses, speed limits and distance to the first red light along one lane line, from a vehicle's own pose."""
+) -> tuple[Floats, Floats, float, float]:
+    """Poses, speed limits and distances to the first red light and to the end, along one lane line from a pose."""
     along = np.arange(POINTS) * SPACING
     length = arc_lengths(line)[-1]
     points, heading = interpolate_polyline(line, np.asarray(along, dtype=np.float64))
@@ -161,12 +167,17 @@ def _lane_way(
     bend = np.abs(wrap_angle(np.diff(smooth, append=smooth[-1:]))) / SPACING
     bend = np.convolve(bend, np.full(5, 0.2), mode="same")
     allowed = np.minimum(limit, np.sqrt(config.lateral / np.maximum(bend, 1e-4)))
-    red = FREE
-    if len(stops):
-        where, side, _ = project_to_polyline(stops, line)
-        near = (np.abs(side) < 1.0) & (where > 0.5)
-        red = float(where[near].min()) if near.any() else FREE
-    return np.concatenate([centre, (smooth + turned)[:, None]], -1), allowed, red
+    end = float(length) if length < _PATH - SPACING else FREE
+    return np.concatenate([centre, (smooth + turned)[:, None]], -1), allowed, first_red(line, stops), end
+
+
+def first_red(line: Floats, stops: Floats, after: float = 0.0) -> float:
+    """Distance along a line [N, 2] to the first of the stop points [L, 2] on it beyond `after`, m; `FREE` without."""
+    if not len(stops):
+        return FREE
+    where, side, _ = project_to_polyline(stops, line)
+    near = (np.abs(side) < 1.0) & (where > after + 0.5)
+    return float(where[near].min()) if near.any() else FREE
 
 
 def speed_limits(scenario: Scenario, index: MapIndex, default: float) -> Floats:
@@ -176,13 +187,13 @@ def speed_limits(scenario: Scenario, index: MapIndex, default: float) -> Floats:
     return np.array([float(v) / 3.6 if isinstance(v, int | float) and v > 1 else default for v in values])
 
 
-def _red_stops(scenario: Scenario) -> Floats:
-    """Stop points [L, 2] of the lights that are red at the current step."""
+def red_stops(scenario: Scenario, step: int = CURRENT_STEP) -> Floats:
+    """Stop points [L, 2] of the lights that are red at a step; after their last row they stay as they are then."""
     found = []
     for light in scenario.lights.values():
         state = light.get("state", {})
         states: Sequence[str] = state.get("object_state", ()) if isinstance(state, dict) else ()
         point = light.get("stop_point")
-        if point is not None and len(states) > CURRENT_STEP and states[CURRENT_STEP] in _RED:
+        if point is not None and len(states) > CURRENT_STEP and states[min(step, len(states) - 1)] in _RED:
             found.append(np.asarray(point, dtype=np.float64).flatten()[:2])
     return np.array(found, dtype=np.float64).reshape(-1, 2)

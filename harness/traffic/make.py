@@ -14,6 +14,7 @@ from harness import registry, specs
 from harness.errors import ConfigError
 from harness.interfaces import TrafficPolicy
 from harness.traffic.rollouts import PolicySimulator, SceneSimulator
+from scenarios.scenario import FUTURE_STEPS
 
 OLD_NAME: Final = "idm"
 """Was two drivers; goes with 0.3.0."""
@@ -40,6 +41,11 @@ def make_traffic(spec: str) -> TrafficPolicy:
     return made
 
 
+def make_background(spec: str) -> TrafficPolicy | None:
+    """As `make_traffic`; None for the log, which an engine follows by itself."""
+    return None if spec == "log" else make_traffic(spec)
+
+
 def make_simulator(spec: str, *, parity: bool = False) -> SceneSimulator:
     """Build what simulates whole scenes.
 
@@ -63,6 +69,26 @@ def make_simulator(spec: str, *, parity: bool = False) -> SceneSimulator:
         f"traffic {spec!r}: {type(made).__name__} is neither a TrafficPolicy (`reset` and `step`) nor a SceneSimulator "
         "(`simulate`); both have a `name`."
     )
+
+
+def make_roller(spec: str, steps: int) -> SceneSimulator:
+    """Build what rolls whole scenes out for any number of steps.
+
+    Traffic that agents enter and leave does so here. So does every other model where it is not asked for the usual 8 s:
+    it is rolled out step by step, and whom it lets go is gone.
+
+    Args:
+        spec: See `make_traffic`.
+        steps: Simulated steps.
+
+    Raises:
+        ConfigError: As of `make_simulator`; or a class that moves whole scenes only is asked for another length.
+    """
+    name = specs.parse(spec).name
+    target = None if name == OLD_NAME else specs.resolve("traffic", specs.parse(spec))
+    if steps == FUTURE_STEPS and not hasattr(target, "spawned"):
+        return make_simulator(spec)
+    return PolicySimulator(make_traffic(spec), steps=steps, comings=True)
 
 
 def present_name(text: str, driver: str) -> specs.Spec:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from harness.errors import ConfigError
 from harness.files import JsonDict
 from harness.geometry import arc_lengths, to_frame, wrap_angle
-from harness.interfaces import HEADING, STATE, VX, VY, TrafficPolicy
+from harness.interfaces import HEADING, STATE, VX, VY, SpawningTraffic, TrafficPolicy
 from harness.metrics.collision import first_overlap
 from harness.metrics.intervals import wilson
 from harness.metrics.paired import mcnemar
 from harness.traffic.rollouts import Interventions, total_interventions
+from harness.traffic.slots import Slots, reserve_of
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 Floats = NDArray[np.float64]
@@ -140,8 +141,11 @@ def play(
     *,
     drivers: Mapping[int, Driver] = MappingProxyType({}),
     last: int | None = None,
+    comings: Slots | None = None,
 ) -> tuple[Floats, Bools]:
     """Everybody's states [A, T, STATE] and validity [A, T] around an ego that does as it is told.
+
+    Where the traffic lets agents enter, those that do are returned with `comings` alone, in the scene's slots.
 
     Args:
         scenario: The scene.
@@ -150,9 +154,10 @@ def play(
         seed: The traffic's.
         drivers: Who drives instead of single agents, the ego included; the traffic sees them.
         last: Last step that is played, of which nothing is valid beyond; by default the scene's.
+        comings: Slots of the scene of this episode, which are told of everybody who enters.
     """
-    scenario = scenario.with_opponent(None)
-    steps = scenario.num_steps
+    known, steps = scenario.num_agents, scenario.num_steps
+    scenario = scenario.with_opponent(None).with_reserve(reserve_of(traffic))
     states = np.zeros((scenario.num_agents, steps, STATE))
     valid = np.zeros((scenario.num_agents, steps), bool)
     states[:, 0] = [scenario.states(agent)[0] for agent in range(scenario.num_agents)]
@@ -160,16 +165,18 @@ def play(
     traffic.reset(scenario, np.random.default_rng(seed))
     for step in range(min(steps - 1, steps if last is None else last)):
         states[:, step + 1], valid[:, step + 1] = traffic.step(step, states[:, step].copy(), valid[:, step].copy())
+        if comings is not None and isinstance(traffic, SpawningTraffic):
+            comings.enter(traffic.spawned(), step + 1, valid[:, step + 1], valid[:, step])
         valid[scenario.ego, step + 1] = ego is not None
         if ego is not None:
             states[scenario.ego, step + 1] = ego[step + 1]
         for agent, driver in drivers.items():
             if step >= driver.since:
                 states[agent, step + 1], valid[agent, step + 1] = (
-                    driver.step(step, states[:, step], valid[:, step]),
+                    driver.step(step, states[:known, step], valid[:known, step]),
                     True,
                 )
-    return states, valid
+    return (states, valid) if comings is not None else (states[:known], valid[:known])
 
 
 def react(case: Braking, traffic: TrafficPolicy, seed: int) -> Reaction:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from harness.errors import ConfigError, ScenarioError
 from harness.files import JsonDict
-from harness.interfaces import HEADING, VX, TrafficPolicy
+from harness.interfaces import HEADING, VX, Bools, Floats, Newcomer, SpawningTraffic, TrafficPolicy
 from harness.traffic.heights import follow_ground
+from harness.traffic.slots import Slots, reserve_of
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
 POSE: Final = 4
@@ -54,14 +55,20 @@ class SimulatedScene:
 
     Attributes:
         states: [R, A, S, 4] float64: x, y, z (m), heading (rad) in the scene's world frame; row k is absolute step
-            `CURRENT_STEP + 1 + k`. Every agent is present throughout.
+            `CURRENT_STEP + 1 + k`. Every agent is present throughout, unless `valid` says
+            otherwise.
         agents: [A] indices of the agents in the scenario; all that are valid at step 10, ascending.
         interventions: What the shield has done in all roll-outs, those that were not kept included; None without one.
+        valid: [R, A, S] who is there, where agents enter and leave; None: everybody always is. Their rows are all
+            agents of the scene, then those who entered; z is 0.
+        newcomers: Who entered, per roll-out: the rows behind the scene's own agents.
     """
 
     states: NDArray[np.float64]
     agents: NDArray[np.intp]
     interventions: Interventions | None = None
+    valid: NDArray[np.bool_] | None = None
+    newcomers: tuple[tuple[Newcomer, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Check the shapes.
@@ -75,6 +82,10 @@ class SimulatedScene:
                 f"SimulatedScene: states {shape} for {len(self.agents)} agents; expected [rollouts, agents, steps, "
                 f"{POSE}]: x, y, z, heading."
             )
+
+    def newcomers_in(self, rollout: int) -> tuple[Newcomer, ...]:
+        """Who entered in one roll-out."""
+        return self.newcomers[rollout] if self.newcomers else ()
 
     @property
     def rollouts(self) -> int:
@@ -107,39 +118,82 @@ class SceneSimulator(Protocol):
 class PolicySimulator:
     """A `TrafficPolicy` as a `SceneSimulator`: it moves everybody in the scene, and no ego is there to react to.
 
-    Whom the policy removes goes on at constant velocity, because a simulated scene keeps everybody.
+    By default a simulated scene keeps everybody who is there at step 10, and nobody else: whom the policy removes goes
+    on at constant velocity, and newcomers are not returned. With `comings` agents enter and leave as the policy says.
     """
 
-    def __init__(self, policy: TrafficPolicy) -> None:
-        """Take the policy."""
+    def __init__(self, policy: TrafficPolicy, *, steps: int = FUTURE_STEPS, comings: bool = False) -> None:
+        """Take the policy.
+
+        Args:
+            policy: Who drives.
+            steps: Simulated steps of every roll-out.
+            comings: Whether agents enter and leave.
+        """
         self.policy, self.name = policy, policy.name
+        self._steps, self._comings = steps, comings
 
     def simulate(self, scenario: Scenario, rollouts: int, seed: int) -> SimulatedScene:
         """Roll out from step 10; see `SceneSimulator`."""
-        agents, scene = simulated_agents(scenario), with_absent_ego(scenario)
-        states = np.zeros((rollouts, len(agents), FUTURE_STEPS, POSE))
+        agents, alone = simulated_agents(scenario), with_absent_ego(scenario)
+        reserve = reserve_of(self.policy)
+        scene = alone.with_reserve(reserve)
+        known = np.append(np.arange(scenario.num_agents), np.arange(alone.num_agents, scene.num_agents))
+        rolls = []
         for number in range(rollouts):
-            states[number, ..., [0, 1, 3]] = self._roll(scene, agents, np.random.default_rng([seed, number]))
-        states[..., 2] = follow_ground(scenario, agents, states)
-        return SimulatedScene(states, agents)
+            slots = Slots(scene, reserve)
+            states, valid = self._roll(scene, agents, slots, np.random.default_rng([seed, number]))
+            # The ego that is never there has no row in what is returned.
+            slots.first -= 1
+            slots.stays = [stay._replace(who=stay.who._replace(slot=stay.who.slot - 1)) for stay in slots.stays]
+            rolls.append(slots.apart(valid[known], states[known]))
+        if self._comings:
+            return self._with_comings(rolls)
+        kept = np.stack([states[agents] for _, states, _ in rolls])[..., : HEADING + 1]
+        return SimulatedScene(_with_heights(scenario, agents, kept), agents)
 
-    def _roll(self, scene: Scenario, agents: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Poses [3, A, S] of one roll-out."""
+    def _with_comings(self, rolls: list[tuple[Bools, Floats, tuple[Newcomer, ...]]]) -> SimulatedScene:
+        """Roll-outs with all agents of the scene and everybody who entered; roll-outs of fewer have empty rows."""
+        rows = max(len(valid) for valid, _, _ in rolls)
+        poses = np.zeros((len(rolls), rows, self._steps, HEADING + 1))
+        present = np.zeros(poses.shape[:-1], bool)
+        for number, (valid, states, _) in enumerate(rolls):
+            poses[number, : len(states)], present[number, : len(valid)] = states[..., : HEADING + 1], valid
+        heights = np.zeros((*poses.shape[:-1], POSE))
+        heights[..., [0, 1, 3]] = poses
+        return SimulatedScene(heights, np.arange(rows), valid=present, newcomers=tuple(who for _, _, who in rolls))
+
+    def _roll(
+        self, scene: Scenario, agents: NDArray[np.intp], slots: Slots, rng: np.random.Generator
+    ) -> tuple[Floats, Bools]:
+        """States [A, S, STATE] and validity [A, S] of one roll-out; step 11 is the first."""
         log = np.stack([scene.states(agent) for agent in range(scene.num_agents)])
         states, valid = log[:, 0], scene.valid[:, 0]
-        rows = []
+        rows, there = [], []
         self.policy.reset(scene, rng)
-        for step in range(CURRENT_STEP + FUTURE_STEPS):
+        for step in range(CURRENT_STEP + self._steps):
             following, present = self.policy.step(step, states.copy(), valid.copy())
             if step < CURRENT_STEP:
                 following, present = log[:, step + 1], scene.valid[:, step + 1]
             else:
-                gone = agents[~present[agents]]
-                following[gone] = states[gone]
-                following[gone, :2] += states[gone, VX:] * scene.dt
-                rows.append(following[agents, : HEADING + 1])
+                if isinstance(self.policy, SpawningTraffic):
+                    slots.enter(self.policy.spawned(), step - CURRENT_STEP, present, valid)
+                if not self._comings:
+                    gone = agents[~present[agents]]
+                    following[gone] = states[gone]
+                    following[gone, :2] += states[gone, VX:] * scene.dt
+                rows.append(following)
+                there.append(present)
             states, valid = following, present
-        return np.moveaxis(np.array(rows), -1, 0).swapaxes(1, 2)
+        return np.stack(rows, axis=1), np.stack(there, axis=1)
+
+
+def _with_heights(scenario: Scenario, agents: NDArray[np.intp], poses: Floats) -> Floats:
+    """Poses [R, A, S, 4] on the ground out of x, y and heading [R, A, S, 3]."""
+    states = np.zeros((*poses.shape[:-1], POSE))
+    states[..., [0, 1, 3]] = poses
+    states[..., 2] = follow_ground(scenario, agents, states)
+    return states
 
 
 def with_absent_ego(scenario: Scenario) -> Scenario:

@@ -14,12 +14,16 @@ import torch
 from harness.commands.runs import provenance
 from harness.drawing.simulated import draw_simulated
 from harness.errors import RunError, reading
+from harness.exports.library import library
+from harness.exports.openscenario import write_openscenario
+from harness.exports.played import played_scene
 from harness.files import Json, file_name, read_json, write_json
 from harness.traffic.config import SimulateConfig
-from harness.traffic.make import make_simulator
-from harness.traffic.recording import save_rollouts, summary
-from harness.traffic.rollouts import Interventions, total_interventions
-from scenarios.scenario import Scenario
+from harness.traffic.make import make_roller
+from harness.traffic.recording import as_episode, save_rollouts, summary
+from harness.traffic.rollouts import Interventions, SimulatedScene, total_interventions
+from scenarios.export import write_folder
+from scenarios.scenario import CURRENT_STEP, Scenario
 
 _LARGEST: Final = 1e15
 _LOG = logging.getLogger(__name__)
@@ -54,14 +58,25 @@ def _done(file: Path) -> Json | None:
         return None
 
 
+def _export(config: SimulateConfig, scenario: Scenario, simulated: SimulatedScene, place: Path, model: str) -> None:
+    """Every roll-out as a scene, where that is wanted."""
+    for number in range(simulated.rollouts if config.export or config.export_openscenario else 0):
+        episode = as_episode(scenario, simulated, number, model, config.seed)
+        played = played_scene(scenario, episode, f"{scenario.id}-{model}-{number}")
+        if config.export:
+            write_folder([played], place / "scenes")
+        if config.export_openscenario:
+            write_openscenario(played, place / "openscenario", file_name(played.id))
+
+
 def simulate(config: SimulateConfig, scenes: Iterable[Scenario], folder: Path) -> Iterator[Mapping[str, object]]:
-    """Roll scenes out from their first second (step 10) for 8 s.
+    """Roll scenes out from their first second (step 10).
 
     Args:
         config: What to do with the scenes; `scenes` are those that it names.
         scenes: Loaded one at a time.
-        folder: Gets one folder per scene: `rollouts.npz`, `fan.png`, `rollout_N.gif` and `summary.json`. A scene that
-            is there already is not simulated again.
+        folder: Gets one folder per scene: `rollouts.npz`, `fan.png`, `rollout_N.gif`, exports and `summary.json`. A
+            scene that is there already is not simulated again.
 
     Yields:
         What `summary.json` of each scene holds.
@@ -73,7 +88,9 @@ def simulate(config: SimulateConfig, scenes: Iterable[Scenario], folder: Path) -
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    simulator = make_simulator(config.traffic)
+    if config.export_openscenario:
+        library()
+    simulator = make_roller(config.traffic, config.steps)
     for scenario in scenes:
         place = folder / file_name(scenario.id, "-_.")
         if (done := _done(place / SUMMARY)) is not None:
@@ -85,11 +102,12 @@ def simulate(config: SimulateConfig, scenes: Iterable[Scenario], folder: Path) -
         place.mkdir(parents=True, exist_ok=True)
         save_rollouts(scenario, simulated, place / "rollouts.npz")
         draw_simulated(scenario, simulated, place, model=simulator.name, seed=config.seed, gifs=config.gifs)
+        _export(config, scenario, simulated, place, simulator.name)
         result = {
             "settings": asdict(config),
             "provenance": provenance(),
             "scene": scenario.id,
-            "agents": len(simulated.agents),
+            "agents": int(scenario.valid[:, CURRENT_STEP].sum()),
             "seconds": seconds,
             "interventions": total_interventions([simulated.interventions]),
             "rollouts": summary(scenario, simulated),

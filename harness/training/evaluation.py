@@ -19,6 +19,7 @@ from harness.interfaces import Adversary, EgoPolicy, Episode
 from harness.metrics.intervals import Interval, bootstrap_mean
 from harness.metrics.verdicts import beyond_care, judge_contact
 from harness.report.tables import Column
+from harness.traffic.slots import as_played
 from scenarios.scenario import Scenario
 
 logger = logging.getLogger(__name__)
@@ -268,7 +269,7 @@ class Evaluator:
         if episode.error or episode.crash_geometry is None:
             return 0.0
         box = self.env.options.ego_box_in(scene, replay=self._policy.control == "replay")
-        return float(beyond_care(judge_contact(scene, episode, box)))
+        return float(beyond_care(judge_contact(as_played(scene, episode.newcomers), episode, box)))
 
     def _stages(
         self, index: int, env: Any, horizon: int = 0, first: Played | None = None

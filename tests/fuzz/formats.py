@@ -62,7 +62,7 @@ def use(scene: Scenario) -> None:
     """What commands do with a scene that was read, without the engine: look at the map, list, attack, write."""
     from adversaries.prior.features import extract
     from adversaries.prior.roads import build_roads, light_states
-    from harness.traffic.lane_paths import _red_stops
+    from harness.traffic.lane_paths import red_stops
     from harness.traffic.tokens.pieces import lane_lights, shapes_of
     from scenarios.description import from_description, to_description
     from scenarios.filters import reject_reason
@@ -74,7 +74,7 @@ def use(scene: Scenario) -> None:
     MapIndex.of(scene).locate(scene.position[:, 0, :2], scene.heading[:, 0])
     light_states(scene, build_roads(scene.features), 10)
     lane_lights(scene, 10)
-    _red_stops(scene)
+    red_stops(scene)
     shapes_of(scene.features)
     if scene.opponent is not None and scene.num_steps > 11:
         extract(scene, scene.opponent)

@@ -21,6 +21,7 @@ VARIANTS = {
     "Gauntlet/Adversary-v0": {"adversary": "rule"},
     "Gauntlet/Curriculum-v0": {"adversary": "rule", "curriculum": "dual_axis", "total_steps": 500},
     "Gauntlet/Reactive-v0": {},
+    "Gauntlet/LongTerm-v0": {},
 }
 STRAIGHT = np.array([0.0, 0.3], np.float32)
 

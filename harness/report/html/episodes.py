@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from harness.episodes.records import UNDISTURBED, Record, Score
 from harness.geometry import box_corners, box_separation
-from harness.interfaces import Episode
+from harness.interfaces import STATE, Episode
 from harness.report.html.encoding import pack, pack_track
 from harness.report.html.scenes import Frame
+from harness.traffic.slots import as_played
 from scenarios.scenario import CURRENT_STEP, Scenario
 
 Floats = NDArray[np.float64]
@@ -55,7 +56,8 @@ def episode_block(scenario: Scenario, record: Record, ego_size: tuple[float, flo
     Returns:
         `end`: last step; `ego`, `opponent`, `plan`: as `pack_track`; `candidates`: `k` lines of `n` points, or None;
         `chosen`: one of them, or None; `takeover`: step or None; `moved`: pairs of agent and track for everybody else
-        who left the log; `gone`: agents of the log that are absent; `contact`: as `contact` has it; `size`: the ego's.
+        who left the log; `gone`: agents of the log that are absent; `entered`: kind, size and track of everybody else
+        who came; `contact`: as `contact` has it; `size`: the ego's.
     """
     episode = record.episode
     last = int(np.flatnonzero(episode.ego.valid)[-1]) if episode.ego.valid.any() else 0
@@ -71,6 +73,7 @@ def episode_block(scenario: Scenario, record: Record, ego_size: tuple[float, flo
         "takeover": None if episode.plan is None else episode.plan.takeover_step,
         "moved": moved,
         "gone": gone,
+        "entered": _entered(episode, frame),
         "contact": contact(scenario, episode, ego_size, record.scores.get("contact_step"), frame),
         "size": [round(value, 2) for value in ego_size],
     }
@@ -98,6 +101,7 @@ def contact(
     if len(rows) == 0:
         return None
     ego = episode.ego.states[when, :3]
+    scenario = as_played(scenario, episode.newcomers)
     sizes = np.array([scenario.box(int(row)) for row in rows])
     gaps = box_separation(episode.agents[rows, when, :3], sizes, ego, np.array(ego_size))
     nearest = int(gaps.argmin())
@@ -133,13 +137,15 @@ def _others(
     scenario: Scenario, episode: Episode, frame: Frame, last: int
 ) -> tuple[list[tuple[int, dict[str, object]]], list[int]]:
     """Those that did not do as logged: their tracks; and those that are missing."""
-    steps = min(last + 1, scenario.num_steps, episode.agents.shape[1])
+    steps = min(last + 1, episode.agents.shape[1])
+    common = min(steps, scenario.num_steps)
     moved, gone = [], []
     for agent in range(min(scenario.num_agents, len(episode.agents))):
         if agent in (scenario.ego, scenario.opponent):
             continue
-        valid, logged = episode.agents_valid[agent, :steps], scenario.valid[agent, :steps]
-        track, log = episode.agents[agent, :steps], scenario.states(agent)[:steps]
+        valid, logged = episode.agents_valid[agent, :steps], np.zeros(steps, bool)
+        track, log = episode.agents[agent, :steps], np.zeros((steps, STATE))
+        logged[:common], log[:common] = scenario.valid[agent, :common], scenario.states(agent)[:common]
         if not valid.any():
             if logged.any():
                 gone.append(agent)
@@ -153,6 +159,17 @@ def _others(
             else:
                 moved.append((agent, packed))
     return moved, gone
+
+
+def _entered(episode: Episode, frame: Frame) -> list[dict[str, object]]:
+    """Those who came into the episode, as far as they were in the frame."""
+    found: list[dict[str, object]] = []
+    for number, (row, kind, size) in enumerate(episode.newcomers):
+        track, valid = episode.agents[row], episode.agents_valid[row]
+        packed = pack_track(track, valid & frame.contains(track), frame.origin)
+        box = [round(size[0], 2), round(size[1], 2)]
+        found.append({"id": f"entered {number}", "kind": kind.name.lower(), "size": box, "log": packed})
+    return found
 
 
 def _candidates(episode: Episode, frame: Frame) -> dict[str, object] | None:

@@ -141,7 +141,8 @@ class Part(NamedTuple):
 
 def fitting(record: Record, scenario: Scenario) -> Record:
     """The record, as a failed episode where it was made of another scene of the same name."""
-    found, expected = len(record.episode.agents_valid), scenario.num_agents
+    found = len(record.episode.agents_valid) - len(record.episode.newcomers)
+    expected = scenario.num_agents
     if record.episode.error or found == expected:
         return record
     error = f"recorded with {found} agents, but the scene has {expected}: it is another one now"

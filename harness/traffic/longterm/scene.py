@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -10,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
-from harness.interfaces import HEADING, TrafficPolicy
+from harness.interfaces import HEADING, Newcomer, TrafficPolicy
 from harness.metrics.longterm.distributions import Counts
 from harness.metrics.longterm.features import TrafficTrack, traffic_features, window_counts
 from harness.metrics.longterm.flow import FlowEvents, flow_counts, flow_events
@@ -21,6 +22,7 @@ from harness.traffic.heights import follow_ground
 from harness.traffic.longterm.config import Observer
 from harness.traffic.reactivity import play
 from harness.traffic.rollouts import simulated_agents, with_absent_ego
+from harness.traffic.slots import Slots, as_played, reserve_of
 from harness.traffic.tokens.population import border_distances, ego_path
 from harness.traffic.tokens.tracks import clean_tracks
 from scenarios.map_index import has_road_edges
@@ -130,21 +132,30 @@ class LongScene:
         scenario = _closed(self.scenario)
         ego = None if self.fixed else np.concatenate([self.observer, self.scenario.velocity[self.scenario.ego]], -1)
         played = with_absent_ego(scenario) if self.fixed else scenario
-        states, valid = play(played, policy, ego, seed)
+        reserve = reserve_of(policy)
+        slots = Slots(played.with_reserve(reserve), reserve)
+        states, valid = play(played, policy, ego, seed, comings=slots)
+        valid, states, newcomers = slots.apart(valid, states)
         agents = scenario.num_agents
-        states, valid = states[:agents], valid[:agents]
+        # The observer that is never there has no row.
+        rows = np.append(np.arange(agents), np.arange(played.num_agents, len(valid)))
+        states, valid = states[rows], valid[rows]
         flat = np.where(valid[..., None], states[..., : HEADING + 1], 0.0)
-        heights = follow_ground(scenario, np.arange(agents), flat[None])[0]
-        return self.record(np.stack([flat[..., 0], flat[..., 1], heights, flat[..., 2]], -1), valid)
+        heights = np.full(valid.shape, scenario.position[scenario.ego, CURRENT_STEP, 2])
+        heights[:agents] = follow_ground(scenario, np.arange(agents), flat[None, :agents])[0]
+        poses = np.stack([flat[..., 0], flat[..., 1], heights, flat[..., 2]], -1)
+        return self.record(poses, valid, newcomers)
 
-    def record(self, poses: Floats, valid: Bools) -> WindowRecord:
+    def record(self, poses: Floats, valid: Bools, newcomers: Sequence[Newcomer] = ()) -> WindowRecord:
         """Count by windows what everybody does.
 
         Args:
             poses: [A, T, 4] x, y, z (m), heading (rad).
             valid: [A, T].
+            newcomers: Who entered: the last of the A agents, as high as the ego was.
         """
-        kinds = self.scenario.kinds
+        kinds = as_played(self.scenario, newcomers).kinds
+        sizes = np.concatenate([self.sizes, np.array([who.size for who in newcomers]).reshape(-1, 3)])
         there = valid & (border_distances(poses[..., :2], valid, self.observer, self.area) > 0)
         there &= (kinds <= Kind.CYCLIST)[:, None]
         if not self.fixed:
@@ -152,7 +163,7 @@ class LongScene:
         distance = np.hypot(*np.moveaxis(poses[..., :2] - self.observer[:, :2], -1, 0))
         events = flow_events(distance, there, radius=np.inf)
         local = poses - np.array([*self.origin, 0.0, 0.0])
-        track = TrafficTrack(local, valid, self.sizes, kinds == Kind.VEHICLE, there, self.edges)
+        track = TrafficTrack(local, valid, sizes, kinds == Kind.VEHICLE, there, self.edges)
         return WindowRecord(
             counts=window_counts(traffic_features(track), there, self.starts + 1),
             flow=flow_counts(events, self.starts),

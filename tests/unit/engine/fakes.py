@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from harness.engine.bodies import Present
 from harness.engine.ego import EgoVehicle
 from harness.engine.route import Progress, Route
-from harness.engine.traffic import Present
 
 
 class FakeEgo:

@@ -7,6 +7,7 @@ import pytest
 
 from curricula.constant import ConstantCurriculum
 from harness.envs.attacking import AttackingEnv
+from harness.envs.long_term import LONG_TERM, LongTermEnv
 from harness.envs.suite import AdversaryEnv, CurriculumEnv
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.schedules import CurriculumSchedule
@@ -134,3 +135,10 @@ def test_the_trainer_plays_what_the_suite_plays(tmp_path):
         assert trainer.env.scenario_index == own.scenario_index
         assert trainer.env.attack.intensity == own.attack.intensity
         assert trainer.env.rng.random() == own.rng.random()
+
+
+def test_long_term_is_half_a_minute_of_traffic_that_comes_and_goes():
+    made = LongTermEnv(tiny_source())
+    assert (made.core.options.horizon, made.core.options.traffic) == (LONG_TERM, "idm-flow") == (311, "idm-flow")
+    shorter = LongTermEnv(tiny_source(), traffic="idm-flow?inflow=9", horizon=100)
+    assert (shorter.core.options.horizon, shorter.core.options.traffic) == (100, "idm-flow?inflow=9")

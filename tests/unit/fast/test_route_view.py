@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from harness.engine.bodies import Present
 from harness.engine.config import EngineConfig
 from harness.engine.route_sensing import RouteSensors
 from harness.engine.scene import parse_scene
-from harness.engine.traffic import Present
 from harness.fast import route_view
 from harness.fast.vector import FastVectorEnv
 from tests.scenes import Agent, straight_road

@@ -8,6 +8,7 @@ import pytest
 
 from harness.errors import ConfigError, ScenarioError
 from harness.evaluate_longterm import main
+from harness.interfaces import Newcomer
 from harness.metrics.longterm.features import LONG_TERM_FEATURES
 from harness.metrics.longterm.flow import FLOW_FEATURES
 from harness.report.longterm_tables import longterm_report
@@ -17,7 +18,7 @@ from harness.traffic.longterm.config import EvaluateLongtermConfig
 from harness.traffic.longterm.evaluation import BUCKETS, SCENE_METRICS, references_used, run_long, score_long
 from harness.traffic.longterm.scene import LongScene
 from scenarios.export import write_folder
-from scenarios.scenario import Scenario
+from scenarios.scenario import Kind, Scenario
 from tests.scenes import Agent, lasting
 from tests.unit.metrics.test_wosac import road
 
@@ -33,6 +34,27 @@ class Vanishing(ConstantVelocityTraffic):
     def step(self, step, states, valid):
         following, present = super().step(step, states, valid)
         return following, present & (step < 50)
+
+
+class Visited(ConstantVelocityTraffic):
+    """Lets a van come at step 30, somewhere on the road, and go at step 60."""
+
+    name = "visited"
+    reserve = 1
+
+    def __init__(self, x):
+        self.x = x
+
+    def step(self, step, states, valid):
+        following, present = super().step(step, states, valid)
+        self.now, slot = step + 1, len(valid) - 1
+        present[slot] = 30 <= self.now < 60
+        following[slot] = [self.x, 0.5, 0.0, 0.0, 0.0]
+        self.slot = slot
+        return following, present
+
+    def spawned(self):
+        return [Newcomer(self.slot, Kind.VEHICLE, (6.0, 2.2, 2.5))] if self.now == 30 else []
 
 
 def scene(name: str = "scene", speed: float = 9.0) -> Scenario:
@@ -74,6 +96,17 @@ def test_nobody_enters_a_scene_that_is_rolled_out():
     gone = LongScene.of(scene(), 311, "ego").roll_out(Vanishing(), 0)
     assert gone.events.present[-1] == 0
     assert gone.counts["linear_speed"][-1].sum() == 9  # "ahead", at steps 41 to 49.
+
+
+@pytest.mark.parametrize("observer", ["ego", "middle"])
+def test_who_enters_a_scene_that_is_rolled_out_counts(observer):
+    found = LongScene.of(scene(), 311, observer)
+    visited = Visited(60.0 if observer == "ego" else found.observer[0, 0])
+    without, rolled = (found.roll_out(policy, 0) for policy in (ConstantVelocityTraffic(), visited))
+    assert rolled.events.enter.sum() == without.events.enter.sum() + 1
+    assert rolled.events.exit.sum() == without.events.exit.sum() + 1
+    more = rolled.events.present - without.events.present
+    assert more.tolist() == [int(30 <= step < 60) for step in range(5, 5 + 5 * len(more), 5)]
 
 
 def test_a_fixed_observer_sees_the_ego_as_one_of_many():

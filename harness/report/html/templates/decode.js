@@ -119,6 +119,7 @@ function episode(row) {
     candidates: raw.candidates ? candidateLines(raw.candidates) : [],
     moved: new Map(raw.moved.map(([agent, packed]) => [agent, track(packed)])),
     gone: new Set(raw.gone),
+    entered: raw.entered.map((agent) => ({ ...agent, track: track(agent.log) })),
   };
   const quiet = undisturbedRow(row);
   const other = quiet === null ? null : place.episodes[quiet];

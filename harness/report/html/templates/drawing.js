@@ -149,6 +149,10 @@ function drawOthers(now, time, pixel) {
     const pose = own && own.pose(time);
     if (pose) box(pose, agent.size, COLOURS[agent.kind] || COLOURS.object, COLOURS.halo, 0.5 * pixel);
   });
+  now.entered.forEach((agent) => {
+    const pose = agent.track && agent.track.pose(time);
+    if (pose) box(pose, agent.size, COLOURS[agent.kind] || COLOURS.object, COLOURS.halo, 0.5 * pixel);
+  });
 }
 
 function drawMain(now, time, layers, pixel) {

@@ -101,7 +101,8 @@ function showNumbers(row) {
     make(list, "div", { class: "item", title: about }, make(null, "span", {}, name), make(null, "span", {}, value));
   const now = player.now;
   if (now.contact) {
-    const other = now.scene.agents[now.contact.agent];
+    const known = now.scene.agents;
+    const other = known[now.contact.agent] || now.entered[now.contact.agent - known.length];
     const who = now.contact.agent === now.scene.opponent ? "the opponent" : `${other.kind} ${other.id}`;
     item("first contact", `${fixed(now.contact.step * now.scene.dt, 1)} s, with ${who}`);
   }

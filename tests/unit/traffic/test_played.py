@@ -1,0 +1,144 @@
+"""Episodes that agents enter and leave: their records, pictures, pages and exports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.drawing.playback import View, frames
+from harness.episodes.records import CellKey, EpisodeStore, Record
+from harness.errors import ConfigError, RunError
+from harness.exports.openscenario import bodies
+from harness.exports.played import played_scene
+from harness.files import read_json
+from harness.report.html.episodes import episode_block
+from harness.report.html.page import fitting
+from harness.report.html.scenes import frame_of
+from harness.simulate import main
+from harness.traffic.config import SimulateConfig
+from harness.traffic.lane_flow import LaneFlowTraffic
+from harness.traffic.make import make_roller
+from harness.traffic.recording import as_episode, summary, whole_states
+from harness.traffic.rollouts import PolicySimulator
+from scenarios.description import from_description, to_description
+from scenarios.export import write_folder
+from scenarios.scenario import Kind
+from scenarios.store import ScenarioStore
+from tests.scenes import lasting, straight_road
+from tests.sources import ListSource
+
+CROSSING = "LANE_STATE_GO"
+
+
+@pytest.fixture(scope="module")
+def scene():
+    light = {
+        "type": "TRAFFIC_LIGHT",
+        "lane": "right",
+        "stop_point": np.array([200.0, 0.0, 0.0]),
+        "state": {"object_state": [CROSSING] * 40},
+        "metadata": {},
+    }
+    return replace(lasting(straight_road(), 40), lights={"right": light})
+
+
+@pytest.fixture(scope="module")
+def simulated(scene):
+    return PolicySimulator(LaneFlowTraffic(inflow=1500.0, speed=22.0), steps=200, comings=True).simulate(scene, 2, 4)
+
+
+@pytest.fixture(scope="module")
+def episode(scene, simulated):
+    return replace(as_episode(scene, simulated, 0, "idm-flow", 4), route=np.array([[0.0, 0.0], [300.0, 0.0]]))
+
+
+def test_whole_states_have_everybody_and_their_own_speed(scene, simulated):
+    states, valid = whole_states(scene, simulated, 1)
+    assert len(states) == 2 + len(simulated.newcomers_in(1)) > 6
+    for row in range(2, len(states)):
+        steps = np.flatnonzero(valid[row])
+        assert np.array_equal(steps, np.arange(steps[0], steps[-1] + 1))
+        # Nobody jumps in from the origin.
+        assert np.hypot(*states[row, steps, 3:].T).max() < 40.0
+    for row in summary(scene, simulated):
+        assert row["entered"] == len(simulated.newcomers_in(row["rollout"]))
+        assert 0 < row["left"] < row["entered"] + 2
+
+
+def test_a_record_keeps_who_entered_and_the_route(tmp_path, episode):
+    store, key = EpisodeStore(tmp_path), CellKey(episode.scenario_id, "idm", "none")
+    store.write(key, episode, {})
+    found = store.read(key).episode
+    assert found.newcomers == episode.newcomers
+    assert np.array_equal(found.route, episode.route)
+    assert np.array_equal(found.agents, np.where(episode.agents_valid[..., None], episode.agents, 0.0))
+    store.write(key, replace(episode, newcomers=episode.newcomers[1:] + episode.newcomers[:1]), {})
+    with pytest.raises(RunError, match="newcomers"):
+        store.read(key)
+
+
+def test_playback_goes_on_after_the_ego_and_shows_who_entered(scene, episode):
+    view = View(pixels=60, smooth=1, whole=True)
+    shown = list(frames(scene, episode, (4.5, 2.0), view))
+    assert len(shown) == 211
+    assert len(list(frames(scene, episode, (4.5, 2.0), replace(view, whole=False)))) == episode.ego.valid.sum() < 211
+    alone = replace(episode, agents=episode.agents[:2], agents_valid=episode.agents_valid[:2], newcomers=(), route=None)
+    # Somebody who entered is in sight of where the ego was at some step.
+    without = list(frames(scene, alone, (4.5, 2.0), view))
+    assert any(not np.array_equal(one, other) for one, other in zip(shown, without, strict=False))
+
+
+def test_a_page_has_a_track_for_everybody_who_entered(scene, episode):
+    record = Record(CellKey(scene.id, "idm", "none"), episode, {})
+    assert not fitting(record, scene).episode.error
+    assert fitting(record, straight_road(with_opponent=False)).episode.error
+    block = episode_block(scene, record, (4.5, 2.0), frame_of(np.array([[0.0, 0.0], [100.0, 0.0]])))
+    assert len(block["entered"]) == len(episode.newcomers)
+    first = block["entered"][0]
+    assert (first["kind"], first["size"]) == ("vehicle", [4.5, 2.0])
+    came = np.flatnonzero(episode.agents_valid[2])[0]
+    assert first["log"]["s"] >= came
+
+
+def test_an_episode_is_a_scene_that_can_be_written(tmp_path, scene, episode):
+    played = played_scene(scene, episode, "played")
+    assert (played.num_agents, played.num_steps) == (2 + len(episode.newcomers), 211)
+    last = len(played.agent_ids) - 1
+    steps = np.flatnonzero(episode.agents_valid[last])
+    assert np.array_equal(played.position[last, steps, :2], episode.agents[last, steps, :2])
+    assert played.size[last, steps[0]].tolist() == [4.5, 2.0, 1.5]
+    assert played.lights["right"]["state"]["object_state"] == [CROSSING] * 211
+    again = from_description(to_description(played))
+    assert np.array_equal(again.valid, played.valid)
+    assert again.kinds.tolist() == [Kind.VEHICLE] * played.num_agents
+    write_folder([played], tmp_path)
+    assert ScenarioStore(tmp_path)[0].num_steps == 211
+    assert len(bodies(played)) == played.num_agents
+
+
+def test_roll_outs_of_any_length():
+    scene = straight_road()
+    assert make_roller("constant_velocity", 80).simulate(scene, 1, 0).valid is None
+    assert make_roller("idm-flow", 80).simulate(scene, 1, 0).valid is not None
+    longer = make_roller("idm-lane", 150).simulate(scene, 1, 0)
+    assert longer.states.shape == (1, 2, 150, 4)
+    assert longer.valid[0, :, :70].all()
+    assert not make_roller("log", 100).simulate(scene, 1, 0).valid[0, :, 80:].any()
+    with pytest.raises(ConfigError, match="--seconds 0"):
+        SimulateConfig(seconds=0.0)
+
+
+def test_the_command_simulates_half_a_minute(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(SimulateConfig, "open", lambda *_, **__: ListSource([straight_road()]))
+    run = tmp_path / "run"
+    options = ["--traffic", "idm-flow?inflow=600", "--seconds", "31", "--rollouts", "2", "--gifs", "0", "--export"]
+    main([*options, "--out", str(run)])
+    assert "roll-outs of 31 s" in capsys.readouterr().out
+    row = read_json(run / "straight_road" / "summary.json")["rollouts"][0]
+    assert row["entered"] > 0
+    with np.load(run / "straight_road" / "rollouts.npz", allow_pickle=False) as found:
+        assert found["states"].shape[2] == 310
+        assert found["kinds"].shape == found["valid"].shape[:2] == found["sizes"].shape[:2]
+    assert len(ScenarioStore(run / "straight_road" / "scenes")) == 2
