@@ -8,6 +8,7 @@ hundreds of operations of less than a millisecond.
 from __future__ import annotations
 
 import contextlib
+import pickle
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -107,15 +108,17 @@ class Hand:
     """What runs in a worker.
 
     Args:
-        task: The whole task; the worker has a copy.
+        task: The whole task, pickled: unlike what goes to a process by itself, its tensors are then copied, not put
+            into shared memory one by one, with an open file each.
         weights: [P] the weights, in shared memory.
         gradients: [shares, P] where gradients go, in shared memory.
     """
 
-    def __init__(self, task: Divisible, weights: Tensor, gradients: Tensor) -> None:
-        self._task, self._weights, self._gradients = task, weights, gradients
-        self._all = list(task.network.parameters())
-        self._learning = task.parameters()
+    def __init__(self, task: bytes, weights: Tensor, gradients: Tensor) -> None:
+        self._task: Divisible = pickle.loads(task)
+        self._weights, self._gradients = weights, gradients
+        self._all = list(self._task.network.parameters())
+        self._learning = self._task.parameters()
 
     def __call__(self, share: Share) -> Taught | float:
         """Take a share."""
@@ -154,7 +157,7 @@ class Hands:
         self._stream: JobStream[Share] | None = None
 
     def __enter__(self) -> Self:
-        kwargs = {"task": self._task, "weights": self._weights, "gradients": self._gradients}
+        kwargs = {"task": pickle.dumps(self._task), "weights": self._weights, "gradients": self._gradients}
         self._stream = open_stream(WorkerSetup(_TARGET, kwargs), workers=self._count)
         self._task.hands = self
         return self

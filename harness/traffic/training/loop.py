@@ -253,7 +253,7 @@ def train_stage(
         task,
         task.settings,
         part=part,
-        note=f"{len(task.train_scenes)} scenes, {len(task.held_out)} held out",
+        note=f"{task.train_scenes.per_epoch} scenes, {len(task.held_out)} held out",
         report=report,
         checkpoint=task.folder / CHECKPOINT,
         identity=task.identity(options),

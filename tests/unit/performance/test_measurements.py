@@ -71,6 +71,7 @@ def test_the_command_writes_the_numbers_after_every_measurement(monkeypatch, tmp
     monkeypatch.setattr(stages, "measure_differences", lambda scenes, config: {"contacts": len(scenes)})
     skipped = ["--fast-sample", "0", "--fast-blocks", "0", "--fast-train-steps", "0", "--worker-steps", "0"]
     skipped += ["--train-steps", "0", "--attack-scenes", "0", "--episodes", "0"]
+    skipped += ["--traffic-updates", "0"]
     path = tmp_path / "perf.json"
     perf.main(["--json", str(path), "--sample", "3", "--exact-sample", "2", *skipped])
     found = json.loads(path.read_text())

@@ -101,7 +101,7 @@ def test_counts_and_the_command(tmp_path, monkeypatch, capsys):
     assert (cause["scene"], cause["agents"], cause["prevented_by"]) == ("a", ["ego", "parked"], ["ego"])
     with pytest.raises(ConfigError, match="no scene"):
         summarise({"log": []})
-    with pytest.raises(ConfigError, match="Leave one out"):
+    with pytest.raises(ConfigError, match="Give one of them"):
         EvaluateTrafficConfig(causes=True, reactivity=True)
     assert compare(EvaluateTrafficConfig(causes=True, traffic=("log",)), scenes)["traffic"]["log"]["contacts"] == 1
 

@@ -10,7 +10,7 @@ import torch
 from adversaries.sage.steered import only_seen
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.scene import CURRENT_TOKEN
-from harness.traffic.training.config import LoopConfig, StageOptions
+from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.recipe import StagePlan, starting_model
 from harness.traffic.training.rewards import dense_poses
 from tests.scenes import straight_road
@@ -43,6 +43,7 @@ def plan(**options) -> StagePlan:
         "vocabulary": None,
         "mirror": False,
         "scene": SceneOptions(),
+        "examples": ExampleOptions(),
         "dropout": None,
         "loop": LoopConfig(seed=3),
         "options": StageOptions(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -110,7 +111,7 @@ def judged(options, method="mpo"):
     quiet = torch.zeros_like(collided)
     outcome = RolloutRewards(torch.tensor([0.5, 0.7]), torch.tensor([[0.4, 0.6], [0.8, 0.6]]), collided, quiet,
                              torch.tensor([0, 1]))  # fmt: skip
-    objective._judge = lambda *_: outcome
+    objective._judge = SimpleNamespace(every=lambda judgings: [outcome for _ in judgings])
     with torch.no_grad():
         return objective.prepare(model.network, step)
 
