@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -62,10 +63,25 @@ def _compiler(options: dict[str, Any]) -> Callable[..., Any]:
         before = _SETTINGS.CACHE_DIR
         _SETTINGS.CACHE_DIR = str(kernel_cache())
         try:
-            return njit(**options)(function)
+            return _kept_apart(njit(**options)(function))
         finally:
             _SETTINGS.CACHE_DIR = before
 
+    return compiled
+
+
+def _kept_apart(compiled: Any) -> Any:
+    """The same function, whose code every process keeps in files of its own.
+
+    Numba numbers the files of a function in the order in which its signatures are compiled, and writes the list of them
+    first. Two processes that compile it at the same time for different types take the same number, so that one finds
+    the other's code in the file that the list names: it would read arrays of 8 bytes an element as if they had 4. With
+    names of their own the worst is that an entry of the list is lost, and a signature compiled again.
+    """
+    # A folder that cannot be written to has no such file.
+    if (file := getattr(compiled._cache, "_cache_file", None)) is not None:
+        pattern = file._data_name_pattern
+        file._data_name = lambda number: pattern.replace("{number:d}", f"{number}-{uuid.uuid4().hex[:16]}")
     return compiled
 
 

@@ -1,10 +1,13 @@
 """Kernels are compiled anew when anything that they are made of changes, not only their own file."""
 
+import runpy
 import subprocess
 import sys
 
 import numba
+import numpy as np
 
+from harness.fast import compiled
 from harness.fast.compiled import kernel, kernel_cache
 
 PROGRAM = """
@@ -51,3 +54,36 @@ def test_other_peoples_functions_keep_their_cache():
     assert kernel(lambda: 1)() == 1
     assert before == numba.config.CACHE_DIR
     assert kernel_cache() == kernel_cache()
+
+
+TWICE = """
+from harness.fast.compiled import kernel
+
+@kernel
+def total(values):
+    sum = 0.0
+    for k in range(len(values)):
+        sum += values[k]
+    return sum
+"""
+
+
+def test_two_processes_that_compile_at_once_do_not_take_each_others_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiled, "kernel_cache", lambda: tmp_path / "cache")
+    (tmp_path / "twice.py").write_text(TWICE)
+    of_doubles, of_singles, later = (runpy.run_path(str(tmp_path / "twice.py"))["total"] for _ in range(3))
+    doubles, singles = np.full(8, 3.0), np.full(8, 3.0, dtype=np.float32)
+    slow, quick = of_doubles._cache._cache_file, of_singles._cache._cache_file
+    write = slow._save_data
+
+    def write_late(name, data):
+        assert of_singles(singles) == 24
+        write(name, data)
+
+    # Both look at the list before either has written, and the first to write the list writes its code last.
+    monkeypatch.setattr(quick, "_load_index", lambda: {})
+    monkeypatch.setattr(slow, "_save_data", write_late)
+    assert of_doubles(doubles) == 24
+    assert (later(singles), later(doubles)) == (24, 24)
+    assert later.stats.cache_hits
