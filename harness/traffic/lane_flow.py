@@ -19,6 +19,7 @@ from harness.geometry import interpolate_polyline, wrap_angle
 from harness.interfaces import HEADING, VX, VY, Newcomer
 from harness.traffic.lane_idm import LaneRun
 from harness.traffic.lane_paths import AT_REST, LaneIDMConfig, red_stops, speed_limits
+from harness.traffic.log_policies import logged_at
 from harness.traffic.rollouts import simulated_agents
 from scenarios.map_index import MapIndex
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
@@ -189,9 +190,7 @@ class LaneFlowTraffic:
     def step(self, step: int, states: Floats, valid: Bools) -> tuple[Floats, Bools]:
         """Everybody at `step + 1`; see `TrafficPolicy`."""
         self._new = []
-        row = min(step + 1, self._log.shape[1] - 1)
-        following = self._log[:, row].copy()
-        present = self._scenario.valid[:, row] & (step + 1 < self._log.shape[1])
+        following, present = logged_at(self._log, self._scenario.valid, step + 1)
         if step < CURRENT_STEP:
             return following, present
         run = self._run

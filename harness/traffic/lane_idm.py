@@ -18,6 +18,7 @@ from harness.geometry import box_reach, wrap_angle
 from harness.interfaces import HEADING, VX, VY
 from harness.traffic.heights import follow_ground
 from harness.traffic.lane_paths import AT_REST, FREE, POINTS, SPACING, LaneIDMConfig, first_red, prepare_paths, varied
+from harness.traffic.log_policies import logged_at
 from harness.traffic.rollouts import SimulatedScene, simulated_agents
 from scenarios.idm import acceleration, desired_gap
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Kind, Scenario
@@ -102,9 +103,7 @@ class LaneIDMTraffic:
 
     def step(self, step: int, states: Floats, valid: Bools) -> tuple[Floats, Bools]:
         """Everybody at `step + 1`; see `TrafficPolicy`."""
-        row = min(step + 1, self._log.shape[1] - 1)
-        following = self._log[:, row].copy()
-        present = self._scenario.valid[:, row] & (step + 1 < self._log.shape[1])
+        following, present = logged_at(self._log, self._scenario.valid, step + 1)
         if step < CURRENT_STEP:
             return following, present
         run = self._run

@@ -30,6 +30,21 @@ def _logged(scenario: Scenario) -> Floats:
     return np.concatenate([scenario.position[..., :2], scenario.heading[..., None], scenario.velocity], axis=-1)
 
 
+def logged_at(log: Floats, valid: Bools, step: int) -> tuple[Floats, Bools]:
+    """Where everybody is at a step as recorded, and who is there.
+
+    Args:
+        log: [A, T, STATE] the log.
+        valid: [A, T] who is there.
+        step: Step of the log; beyond its end nobody is there, and states are those of its last step.
+
+    Returns:
+        [A, STATE], a copy, and [A].
+    """
+    row = min(step, log.shape[1] - 1)
+    return log[:, row].copy(), valid[:, row] & (step < log.shape[1])
+
+
 class LogTraffic:
     """Everybody follows the log. The engine knows this one and does it without calling it."""
 

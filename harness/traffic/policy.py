@@ -20,6 +20,7 @@ from harness.caching import Lru
 from harness.errors import ConfigError
 from harness.geometry import wrap_angle
 from harness.interfaces import HEADING, VX, VY
+from harness.traffic.log_policies import logged_at
 from harness.traffic.model.batch import AgentBatch, join_maps
 from harness.traffic.model.network import MapFeatures
 from harness.traffic.model.shielded import Shield
@@ -135,9 +136,8 @@ class SmartTraffic:
             self._look(step, states, valid)
             if step >= CURRENT_STEP:
                 self._decide(states, valid)
-        row = min(step + 1, self._log.shape[1] - 1)
-        following = self._log[:, row].copy()
-        present = self._log_valid[:, row] & (step + 1 < self._log.shape[1]) & ~self._gone
+        following, present = logged_at(self._log, self._log_valid, step + 1)
+        present &= ~self._gone
         moved = self._moved
         following[moved, : HEADING + 1] = self._paths[moved, step % TOKEN_STEPS]
         following[moved, VX : VY + 1] = (following[moved, :2] - states[moved, :2]) / self._dt
