@@ -14,7 +14,7 @@ from harness.traffic.longterm.config import EvaluateLongtermConfig
 def main(config: EvaluateLongtermConfig, session: Session) -> None:
     """Compare the models, print the table, and write the numbers."""
     from harness.commands.left_out import note_left_out
-    from harness.files import write_json
+    from harness.commands.results import tell
     from harness.report.longterm_tables import longterm_report
     from harness.traffic.longterm.comparison import compare_long
 
@@ -22,11 +22,7 @@ def main(config: EvaluateLongtermConfig, session: Session) -> None:
     note_left_out(session.say, [source], None)
     scenes = session.track((source[index] for index in range(len(source))), "rolling out", len(source))
     result = compare_long(config, scenes)
-    for part in longterm_report(result):
-        session.say(part) if isinstance(part, str) else session.console.print(part)
-    if config.json is not None:
-        write_json(config.json, result)
-        session.say(f"numbers: {config.json}")
+    tell(session, longterm_report(result), result, config.json)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ RENAMED: Final = {"--models": "--traffic", "--reactivity": now_flag("--reactivit
 def main(config: EvaluateTrafficConfig, session: Session) -> None:
     """Compare the models, print the tables, and write the numbers."""
     from harness.commands.left_out import note_left_out
-    from harness.files import write_json
+    from harness.commands.results import tell
     from harness.report.traffic_tables import comparison_tables
     from harness.traffic.comparison import compare
 
@@ -26,11 +26,7 @@ def main(config: EvaluateTrafficConfig, session: Session) -> None:
     note_left_out(session.say, [source], None)
     scenes = session.track((source[index] for index in range(len(source))), "simulating", len(source))
     result = compare(config, scenes)
-    for part in comparison_tables(result, len(source)):
-        session.say(part) if isinstance(part, str) else session.console.print(part)
-    if config.json is not None:
-        write_json(config.json, result)
-        session.say(f"numbers: {config.json}")
+    tell(session, comparison_tables(result, len(source)), result, config.json)
 
 
 if __name__ == "__main__":
