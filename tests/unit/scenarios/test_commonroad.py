@@ -333,6 +333,10 @@ def test_the_end_of_a_log_is_held_out(write, tmp_path):
     assert {drop.reason for drop in pool.dropped} == {"the same scene id"}
     with pytest.raises(ConfigError, match="hold-out-last goes with --join"):
         import_folder(tmp_path / "logs", out, hold_out_last=16.0)
+    for seconds, what in ((4.0, "nothing would be held out"), (float("nan"), "positive time")):
+        with pytest.raises(ConfigError, match=what):
+            import_folder(tmp_path / "logs", tmp_path / "none", join=5.0, hold_out_last=seconds)
+    assert not (tmp_path / "none").exists()
 
 
 def moving(scene):
@@ -349,7 +353,13 @@ def test_parts_of_a_log_are_known_by_their_names():
     assert one.overlaps(other)
     assert not one.overlaps(span_of("C-DEU_MONAEast-2_206-251"))
     assert not one.overlaps(span_of("C-DEU_MONAWest-2_160-205"))
-    for name in ("pg-train-000002-0", "0a0af725-fbc3-41de-b969-3be718f694e2", "8a346109094cd5aa", "scene-0061"):
+    for name in (
+        "drive_2018-05",
+        "pg-train-000002-0",
+        "0a0af725-fbc3-41de-b969-3be718f694e2",
+        "8a346109094cd5aa",
+        "scene-0061",
+    ):
         assert span_of(name) is None
 
 
