@@ -1,5 +1,6 @@
 """CommonRoad: lanelets, signs, lights, obstacles, the ego, hostile XML, and windows that are one log."""
 
+from types import SimpleNamespace
 from xml.etree.ElementTree import fromstring
 
 import numpy as np
@@ -9,7 +10,7 @@ from harness.errors import ConfigError, ScenarioError
 from scenarios import bounds, open_source
 from scenarios.importers import commonroad, commonroad_xml
 from scenarios.importers.commonroad_agents import read_obstacle
-from scenarios.importers.commonroad_logs import LogScenes, cut, read_logs, span_of
+from scenarios.importers.commonroad_logs import LogPart, LogScenes, cut, held_out_by_time, read_logs, span_of
 from scenarios.importers.commonroad_roads import LaneletMap
 from scenarios.importers.outlines import road_outlines
 from scenarios.importing import import_folder
@@ -337,6 +338,23 @@ def test_the_end_of_a_log_is_held_out(write, tmp_path):
         with pytest.raises(ConfigError, match=what):
             import_folder(tmp_path / "logs", tmp_path / "none", join=5.0, hold_out_last=seconds)
     assert not (tmp_path / "none").exists()
+
+
+def test_what_is_held_out_by_time_by_hand():
+    def track(first: int, last: int, speed: float = 10.0, *, static: bool = False) -> SimpleNamespace:
+        steps = np.arange(first, last + 1)
+        return SimpleNamespace(steps=steps, rows=np.outer(0.1 * speed * steps, [1.0, 0.0]), static=static)
+
+    def split(seconds: float, *tracks: SimpleNamespace) -> list[str | None]:
+        log = SimpleNamespace(last=399, window=SimpleNamespace(dt=0.1, tracks=tracks))
+        parts = [LogPart(str(first), log, first, first + 99) for first in range(0, 400, 100)]
+        return list(held_out_by_time(parts, seconds).values())
+
+    assert split(10.0) == ["train", "train", "train", "test"]
+    assert split(12.0) == ["train", "train", None, "test"]
+    assert split(10.0, track(150, 300)) == ["train", None, None, "test"]
+    assert split(10.0, track(150, 299)) == ["train", "train", "train", "test"]
+    assert split(10.0, track(20, 350, 0.0), track(0, 399, static=True)) == ["train", "train", "train", "test"]
 
 
 def moving(scene):
