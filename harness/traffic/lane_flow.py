@@ -20,7 +20,7 @@ from harness.interfaces import HEADING, VX, VY, Newcomer
 from harness.traffic.lane_idm import LOOK, LaneRun
 from harness.traffic.lane_paths import AT_REST, FREE, LaneIDMConfig, red_stops, speed_limits
 from harness.traffic.log_policies import logged_at
-from harness.traffic.right_of_way import Movers, waits
+from harness.traffic.right_of_way import Movers, circling, waits
 from harness.traffic.rollouts import simulated_agents
 from scenarios.map_index import MapIndex
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
@@ -45,6 +45,8 @@ _CROSSING: Final = np.deg2rad(15)
 """Vehicles whose headings differ by more do not stand in one queue, rad."""
 _PRECEDENCE: Final = 40.0
 """How far ahead drivers look for others who are to go first, m."""
+_ROUND: Final = 250.0
+"""Lanes that lead back to themselves within this are a roundabout, m: 40 m in radius."""
 _CLEAR: Final = 12.0
 """Who has been let by counts again from this distance on (centres), m."""
 
@@ -94,10 +96,12 @@ class FlowRun(LaneRun):
     leader were not there.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, scenario: Scenario, *args: Any, **kwargs: Any) -> None:
         """Begin; see `LaneRun`."""
         super().__init__(*args, **kwargs)
         self._ignored: dict[int, int] = {}
+        self._index = MapIndex.of(scenario)
+        self._circling = circling(self._index.successors, self._index.lane_lengths, _ROUND)
 
     def ahead(self) -> tuple[Floats, Floats, Ints]:
         """The first obstacle on each vehicle's path; see `LaneRun`."""
@@ -126,6 +130,7 @@ class FlowRun(LaneRun):
         direction = self._velocity[others] / velocity[others, None]
         straight[..., :2] += look[:, None] * direction[:, None]
         rows = np.concatenate([self.driving, others])
+        place = self._index.locate(self.poses[rows, :2], self.poses[rows, 2], max_distance=4.0)
         stop = self._red[0] - self._along[0] - self._half[self.driving, 0]
         free = np.minimum(gap, np.where(stop > -1.0, stop, FREE))
         found = waits(
@@ -135,6 +140,7 @@ class FlowRun(LaneRun):
                 speed=np.concatenate([self.speed[0], velocity[others]]),
                 free=np.concatenate([np.where(self.parked, -FREE, free), np.full(len(others), FREE)]),
                 gives=np.arange(len(rows)) < len(self.driving),
+                ahead=np.append(self._circling, False)[place.lane],
             ),
             look,
             margin=config.margin,
@@ -212,7 +218,8 @@ class LaneFlowTraffic:
         self._movable &= ~self._given
         self._gone = np.zeros(agents, bool)
         self._stood = np.zeros(agents)
-        self._run = FlowRun(self.config, self._log[:, 0, :3], self._log[:, 0, VX:], boxes / 2, 1, rng, scenario.dt)
+        pose, velocity = self._log[:, 0, :3], self._log[:, 0, VX:]
+        self._run = FlowRun(scenario, self.config, pose, velocity, boxes / 2, 1, rng, scenario.dt)
         self._entrances = _entrances(scenario, self.config)
         self._mean_wait = HOUR / scenario.dt / self.config.inflow if self.config.inflow else np.inf
         # [E] absolute step at which somebody wants to enter next.

@@ -1,7 +1,12 @@
-"""Who goes first where ways cross or join: whoever is there first, unless the other can no longer stop."""
+"""Who goes first where ways cross or join.
+
+Who can no longer stop goes first; else who is in a roundabout before who is not; else who is there first.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -32,6 +37,7 @@ class Movers(NamedTuple):
         speed: [M] m/s.
         free: [M] how far they can go in any case, front bumper to what stands in their way, m.
         gives: [M] who gives way to others; the others do as they like.
+        ahead: [M] who has the right of way over those who have not: who is in a roundabout.
     """
 
     ways: Floats
@@ -39,6 +45,7 @@ class Movers(NamedTuple):
     speed: Floats
     free: Floats
     gives: Bools
+    ahead: Bools
 
 
 class Waits(NamedTuple):
@@ -80,19 +87,45 @@ def waits(movers: Movers, look: Floats, *, margin: float, hardest: float) -> Wai
         hardest: Hardest braking, m/s²: who would need more to stop goes first.
     """
     one, two, hits = _meetings(movers, look, margin)
-    sides = [_side(movers, look, row, hits.any(axis), hardest) for row, axis in ((one, 2), (two, 1))]
-    first, second = sides
+    first = _side(movers, look, one, np.asarray(hits.any(2)), hardest)
+    second = _side(movers, look, two, np.asarray(hits.any(1)), hardest)
     outside = ~hits[:, 0].any(-1) & ~hits[:, :, 0].any(-1)
+    ranks = movers.ahead[one], movers.ahead[two]
     # Of equally early ones the first row goes first.
-    earlier = np.where(first.late == second.late, first.time <= second.time, first.late)
+    earlier = np.where(ranks[0] == ranks[1], first.time <= second.time, ranks[0])
+    earlier = np.where(first.late == second.late, earlier, first.late)
     angle = wrap_angle(first.heading - second.heading)
     found = []
     for waiting, other, yields in ((second, first, earlier), (first, second, ~earlier)):
-        rows = yields & outside & movers.gives[waiting.row]
-        rows &= (movers.free[other.row] >= other.enter) & (waiting.time < other.gone + SPARE)
+        rows = yields & outside & movers.gives[waiting.row] & (waiting.time < other.gone + SPARE)
+        # Who stands in a queue does not come, but a roundabout that all drive into comes to a halt.
+        rows &= (movers.free[other.row] >= other.enter) | (movers.ahead[other.row] & ~movers.ahead[waiting.row])
         along = movers.speed[other.row] * np.maximum(np.cos(angle), 0.0)
         found.append(Waits(waiting.row[rows], other.row[rows], np.maximum(waiting.enter[rows], 0.0), along[rows]))
     return Waits(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def circling(successors: Sequence[Sequence[int]], lengths: Floats, longest: float) -> Bools:
+    """[L] which lanes are part of a roundabout: a way along the lanes comes back to them within `longest`, m.
+
+    Args:
+        successors: [L] which lanes each leads into.
+        lengths: [L] m.
+        longest: Length of the longest roundabout, m.
+    """
+    found = np.zeros(len(lengths), bool)
+    for lane in range(len(lengths)):
+        queue = [(float(lengths[lane]), after) for after in successors[lane]]
+        heapify(queue)
+        seen: set[int] = set()
+        while queue and not found[lane]:
+            way, now = heappop(queue)
+            found[lane] = now == lane and way <= longest
+            if now not in seen and way <= longest:
+                seen.add(now)
+                for after in successors[now]:
+                    heappush(queue, (way + float(lengths[now]), after))
+    return found
 
 
 def _meetings(movers: Movers, look: Floats, margin: float) -> tuple[Ints, Ints, Bools]:

@@ -5,7 +5,7 @@ import pytest
 
 from harness.geometry import boxes_overlap
 from harness.traffic.lane_flow import LaneFlowTraffic
-from harness.traffic.right_of_way import Movers, waits
+from harness.traffic.right_of_way import Movers, circling, waits
 from harness.traffic.rollouts import PolicySimulator
 from tests.scenes import Agent, crossing, straight_road
 from tests.unit.traffic.test_slots import play
@@ -16,12 +16,13 @@ Car = tuple[float, float, float, float]
 """x, y (m), heading (rad), speed (m/s)."""
 
 
-def movers(*cars: Car, free: float = 1e6, gives: bool = True) -> Movers:
+def movers(*cars: Car, free: float = 1e6, gives: bool = True, ahead: tuple[int, ...] = ()) -> Movers:
     """Cars of 4.5 by 2 m that go straight on."""
     x, y, heading, speed = np.array(cars).T[:, :, None]
     ways = np.stack([x + LOOK * np.cos(heading), y + LOOK * np.sin(heading), heading + 0 * LOOK], -1)
     count = len(cars)
-    return Movers(ways, np.tile([2.25, 1.0], (count, 1)), speed[:, 0], np.full(count, free), np.full(count, gives))
+    half, first = np.tile([2.25, 1.0], (count, 1)), np.isin(np.arange(count), ahead)
+    return Movers(ways, half, speed[:, 0], np.full(count, free), np.full(count, gives), first)
 
 
 def found(cars: Movers) -> list[tuple[int, int, float, float]]:
@@ -82,6 +83,24 @@ def test_nobody_waits_for_who_cannot_come():
     cars = (-20.0, 0.0, EAST, 10.0), (0.0, -30.0, NORTH, 10.0)
     assert found(movers(*cars, free=10.0)) == []
     assert found(movers(*cars, gives=False)) == []
+
+
+def test_who_is_in_a_roundabout_goes_first():
+    enters, circles = (-20.0, 0.0, EAST, 10.0), (0.0, -24.0, NORTH, 10.0)
+    assert found(movers(enters, circles)) == [(1, 0, 19.75, 0.0)]
+    assert found(movers(enters, circles, ahead=(1,))) == [(0, 1, 15.75, 0.0)]
+    # Nobody drives in before who stands in a queue there; who can no longer stop does.
+    assert found(movers(enters, circles, ahead=(1,), free=10.0)) == [(0, 1, 15.75, 0.0)]
+    assert found(movers((-6.0, 0.0, EAST, 10.0), circles, ahead=(1,))) == [(1, 0, 19.75, 0.0)]
+
+
+def test_lanes_of_a_roundabout():
+    # 0 leads into the ring 1, 2, 3 and 4 out of it; 5 and 6 are a block that is too long.
+    successors = [[1], [2], [3, 4], [1], [], [6], [5]]
+    lengths = np.array([100.0, 20.0, 20.0, 20.0, 100.0, 150.0, 150.0])
+    assert circling(successors, lengths, 250.0).tolist() == [False, True, True, True, False, False, False]
+    assert circling(successors, lengths, 60.0).tolist() == [False, True, True, True, False, False, False]
+    assert not circling(successors, lengths, 59.0).any()
 
 
 def contacts(scene, policy, steps: int) -> int:
