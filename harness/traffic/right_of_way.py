@@ -19,9 +19,9 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
 AHEAD: Final = 4.0
-"""Ways are looked at over what is driven in so many seconds …"""
+"""Ways are looked at over what is driven in so many seconds, and `NEAREST`."""
 NEAREST: Final = 8.0
-"""… and this much more, m."""
+"""So much of its way is looked at of who stands, m."""
 SPARE: Final = 1.0
 """Who comes this much later than the other has gone need not wait, s."""
 _CRAWL: Final = 1.0
