@@ -24,7 +24,7 @@ from harness.traffic.scene_vae.elbo import elbo_terms
 from harness.traffic.scene_vae.model import SceneVae
 from harness.traffic.scene_vae.moments import LaneTable, Moment, MomentBatch, MovingTraffic, join_moments, moments_of
 from harness.traffic.scene_vae.network import SceneVaeNetwork
-from harness.traffic.tokens.population import ego_path
+from harness.traffic.tokens.population import ego_states
 from harness.traffic.tokens.tracks import clean_tracks
 from scenarios.scenario import Scenario, ScenarioSource
 
@@ -55,7 +55,9 @@ def logged_moments(scenario: Scenario, config: SceneVaeConfig, count: int) -> li
     if len(there) == 0:
         return []
     steps = np.unique(there[np.linspace(0, len(there) - 1, count + 2).round().astype(int)[1:-1]])
-    found = moments_of(LaneTable(scenario, config), logged_traffic(scenario), ego_path(scenario), steps.tolist())
+    found = moments_of(
+        LaneTable(scenario, config), logged_traffic(scenario), ego_states(scenario)[:, :3], steps.tolist()
+    )
     return [moment for moment in found if len(moment.lanes)]
 
 
