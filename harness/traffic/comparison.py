@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 
-import numpy as np
 import torch
 
 from harness.commands.runs import provenance
@@ -15,6 +14,7 @@ from harness.traffic.causes import summarise as summarise_causes
 from harness.traffic.config import EvaluateTrafficConfig
 from harness.traffic.dials import parse_dial, turn
 from harness.traffic.evaluation import evaluate, summarise
+from harness.traffic.log_policies import recorded_ego
 from harness.traffic.make import make_simulator, make_traffic
 from harness.traffic.reactivity import Reaction, find_case, react
 from harness.traffic.reactivity import summarise as summarise_reactions
@@ -72,11 +72,9 @@ def _causes(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[s
     traffics = {name: make_traffic(name) for name in config.traffic}
     found: dict[str, list[list[Cause]]] = {name: [] for name in traffics}
     for scenario in scenes:
-        ego, valid = scenario.states(scenario.ego), scenario.valid[scenario.ego]
-        # Where the recorded ego was not seen, it is where it was seen last.
-        seen = np.maximum.accumulate(np.where(valid, np.arange(len(valid)), 0))
+        ego = recorded_ego(scenario)
         for name, traffic in traffics.items():
-            found[name].append(causes(scenario, traffic, ego[seen], config.seed))
+            found[name].append(causes(scenario, traffic, ego, config.seed))
     return {"traffic": summarise_causes(found)}
 
 
