@@ -122,8 +122,14 @@ def test_who_does_not_look_knows_nothing_of_others(weights):
 
     assert torch.equal(logits(scene, 0.0), logits(moved, 0.0))
     assert not torch.equal(logits(scene, 1.0), logits(moved, 1.0))
-    people = DriverPool(Conditions(attention=0.3), scene, np.zeros(3), 0).drivers(100, 50)
-    assert people.look().float().mean() == pytest.approx(0.3, abs=0.02)
+    pool = DriverPool(Conditions(attention=0.3), scene, np.zeros(3), 0)
+    assert pool.drivers(100, 50).look().float().mean() == pytest.approx(0.3, abs=0.02)
+    # Whoever decides again has looked anew.
+    start = model.start(model.tokens(scene))
+    rollout = model.start_encoded(start.maps, start.batch(), 20, pool)
+    before = rollout.drivers.sees
+    rollout.advance(torch.zeros_like(rollout.kinds))
+    assert not torch.equal(before, rollout.drivers.sees)
 
 
 def test_vehicles_that_see_somebody_ahead_keep_their_gap(weights):
