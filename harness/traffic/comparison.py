@@ -14,10 +14,10 @@ from harness.traffic.causes import summarise as summarise_causes
 from harness.traffic.config import EvaluateTrafficConfig
 from harness.traffic.dials import parse_dial, turn
 from harness.traffic.evaluation import evaluate, summarise
-from harness.traffic.log_policies import recorded_ego
 from harness.traffic.make import make_simulator, make_traffic
 from harness.traffic.reactivity import Reaction, find_case, react
 from harness.traffic.reactivity import summarise as summarise_reactions
+from harness.traffic.tokens.population import ego_states
 from scenarios.scenario import Scenario
 
 
@@ -72,7 +72,7 @@ def _causes(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[s
     traffics = {name: make_traffic(name) for name in config.traffic}
     found: dict[str, list[list[Cause]]] = {name: [] for name in traffics}
     for scenario in scenes:
-        ego = recorded_ego(scenario)
+        ego = ego_states(scenario)
         for name, traffic in traffics.items():
             found[name].append(causes(scenario, traffic, ego, config.seed))
     return {"traffic": summarise_causes(found)}

@@ -45,13 +45,6 @@ def logged_at(log: Floats, valid: Bools, step: int) -> tuple[Floats, Bools]:
     return log[:, row].copy(), valid[:, row] & (step < log.shape[1])
 
 
-def recorded_ego(scenario: Scenario) -> Floats:
-    """States [T, STATE] of the recorded ego; while it is not there, it is where it was seen last (or will be first)."""
-    valid = scenario.valid[scenario.ego]
-    seen = np.maximum.accumulate(np.where(valid, np.arange(len(valid)), int(valid.argmax())))
-    return scenario.states(scenario.ego)[seen]
-
-
 class LogTraffic:
     """Everybody follows the log. The engine knows this one and does it without calling it."""
 
