@@ -21,11 +21,11 @@ from harness.benchmarking.certificates.data import (
     SystemScores,
 )
 from harness.benchmarking.certificates.files import check_same_traffic, read_certificate, write_certificate
-from harness.benchmarking.certificates.judging import judge
+from harness.benchmarking.certificates.judging import _signed, judge
 from harness.benchmarking.certificates.ranking import agreements, kendall, orders
 from harness.benchmarking.identity import TrafficIdentity, identify
 from harness.errors import ConfigError, GauntletError
-from harness.metrics.intervals import rate_beside_share, wilson
+from harness.metrics.intervals import Interval, rate_beside_share, wilson
 
 SCENES = tuple(f"s{number}" for number in range(20))
 TRAFFICS = ["smart", "log", "idm-lane"]
@@ -131,8 +131,11 @@ def test_scenes_that_failed_anywhere_are_compared_nowhere():
     assert means["smart", "crashed", "c"] == pytest.approx(13 / 19)
     # A criterion of which nothing is known says nothing, and does not speak for the others.
     nothing = [replace(row, values=(None,) * 20) if row.score == "success" else row for row in rows]
-    whole = judge(a_certificate(ranking=replace(ranking(), rows=tuple(nothing)))).agreements[0]
+    findings = judge(a_certificate(ranking=replace(ranking(), rows=tuple(nothing))))
+    whole = findings.agreements[0]
     assert (whole.scenes, whole.tau.mean) == (19, 1.0)
+    assert {row.place for row in findings.orders if row.score == "success"} == {"undecided"}
+    assert findings.checks[2].verdict == "passes"
 
 
 def test_verdicts_by_their_thresholds():
@@ -273,6 +276,22 @@ def test_a_missing_field_is_named(file):
 def test_numbers_are_bounded():
     with pytest.raises(ConfigError, match="2,000,000 numbers"):
         a_certificate(scenes=tuple(map(str, range(100_000))))
+    # What it says is worked out at every reading: pairs go with the square of the systems.
+    many = tuple(f"system {number}" for number in range(60))
+    with pytest.raises(ConfigError, match="60 systems are too many: 15,930 comparisons of two in 20 scenes"):
+        a_certificate(ranking=ranking({kind: range(60) for kind in TRAFFICS}, many))
+
+
+def test_reactions_are_of_the_same_scenes():
+    rows = list(a_certificate().reaction.models)
+    rows[1] = replace(rows[1], hits=(None, *rows[1].hits[1:]))
+    with pytest.raises(ConfigError, match="not of the same scenes"):
+        a_certificate(reaction=ReactionHits(6.0, tuple(rows)))
+
+
+def test_what_it_says_does_not_hang_on_the_order_in_which_numbers_were_added():
+    for value in (0.0625, 0.06250000000000001, 0.06249999999999999):
+        assert _signed(Interval(value, value, value)) == "+0.062 [+0.062, +0.062]"
 
 
 def test_which_traffic_it_is(tmp_path):
