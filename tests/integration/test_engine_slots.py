@@ -114,6 +114,9 @@ def test_who_enters_is_sensed(make, observation):
         now, *_ = env.step(np.zeros(2))
         lidar = now[-30:] if observation == "cat" else now
         changes.append(float(np.abs(lidar - before).max()) if before is not None else 0.0)
+        if observation == "route" and len(changes) == 14:
+            # The first vehicle's length and width, of 10 and of 4 m: the van's.
+            assert now[131:133] == pytest.approx([0.6, 0.55])
         before = lidar
     # A jump where the van comes and where it goes.
     assert min(changes[11], changes[19]) > 4 * max(changes[5:10])
