@@ -30,7 +30,8 @@ test: $(STAMP)   ## Lint, check types, run the default suite
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	# One thread each: more of them only wait for one another. In the order of the files, in which short ones come last.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	# A process that dies ends the run: with another in its place the run may wait for ever for what was lost.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-all: $(STAMP)  ## Everything, slow tests included (real scenes: set GAUNTLET_WOMD to a folder of WOMD scenes)
 	$(BIN)/python -m pytest -m ''

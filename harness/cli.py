@@ -22,6 +22,7 @@ VERBS: Final = (
     "simulate",
     "evaluate_traffic",
     "evaluate_longterm",
+    "traffic_tables",
     "train_experts",
     "train_seal",
     "sage_analysis",

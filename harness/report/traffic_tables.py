@@ -21,15 +21,13 @@ _TITLES: Final = {
     "min_ade": "min_ade, m",
     "ade": "ade, m",
 }
-_REALISM: Final = (
-    Column("model", ""),
-    *(
-        Column(key, _TITLES.get(key), "mean", digits=4, group=group)
-        for group, keys in (("summary", SUMMARY), ("features", FEATURES), ("rates", RATES))
-        for key in keys
-    ),
-    Column("seconds", "s / scene", "number", digits=2),
+REALISM: Final = tuple(
+    Column(key, _TITLES.get(key), "mean", digits=4, group=group)
+    for group, keys in (("summary", SUMMARY), ("features", FEATURES), ("rates", RATES))
+    for key in keys
 )
+"""Every number of the sim-agents metrics."""
+_REALISM: Final = (Column("model", ""), *REALISM, Column("seconds", "s / scene", "number", digits=2))
 _PAIRED: Final = (
     Column("pair", "paired difference"),
     *(Column(key, kind="mean", digits=4, signed=True) for key in SUMMARY[:4]),

@@ -107,13 +107,22 @@ class Mixture(NamedTuple):
     logits: Tensor
     means: Tensor
 
-    def negative_log_likelihood(self, motion: Tensor) -> Tensor:
-        """Negative log-likelihood [N] of motions [N, 3]: diagonal, with fixed scales (CAT-K §10.3)."""
+    def negative_log_likelihood(self, motion: Tensor, *, hard: bool = False) -> Tensor:
+        """Negative log-likelihood [N] of motions [N, 3]: diagonal, with fixed scales (CAT-K §10.3).
+
+        Args:
+            motion: x, y (m), heading (rad) in the agent's frame.
+            hard: Take the component whose mean is nearest to the motion, and its probability, for the whole mixture:
+                "we train only the Gaussian mixture component that is closest" (CAT-K §10.3).
+        """
         scale = torch.tensor([SCALE_POSITION] * 2 + [SCALE_DIRECTION] * 2, device=motion.device, dtype=self.means.dtype)
         target = torch.cat([motion[:, :2], motion[:, 2:].cos(), motion[:, 2:].sin()], -1)
         normal = ((target[:, None] - self.means) / scale).square().sum(-1) / 2 + scale.log().sum()
         normal = normal + 2.0 * math.log(2 * math.pi)
-        return -torch.logsumexp(self.logits.log_softmax(-1) - normal, -1)
+        joint = self.logits.log_softmax(-1) - normal
+        if hard:
+            return -joint.gather(-1, normal.argmin(-1, keepdim=True))[..., 0]
+        return -torch.logsumexp(joint, -1)
 
     def poses(self) -> Tensor:
         """Mean motions [..., K, 3]: x, y, heading."""

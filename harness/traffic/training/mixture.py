@@ -31,13 +31,24 @@ MIXTURE_STRATEGIES: Final[dict[str, Strategy]] = {
 """Rows of table 6 by name; candidates are means of components. CAT-3 did best there."""
 
 
-def mixture_loss(network: SmartNetwork, maps: MapFeatures, data: Targets) -> Tensor:
-    """Mean negative log-likelihood of the motions `data.extra["motion"]` [W, A, N, 3] where the mask holds."""
+HARD: Final = "gmm_hard"
+"""Cloning in which only the component nearest to the log learns ("hard assignment")."""
+
+
+def mixture_loss(network: SmartNetwork, maps: MapFeatures, data: Targets, *, hard: bool = False) -> Tensor:
+    """Mean negative log-likelihood of the motions `data.extra["motion"]` [W, A, N, 3] where the mask holds.
+
+    Args:
+        network: With a mixture head.
+        maps: Encoded maps.
+        data: Agents, mask and motions.
+        hard: See `Mixture.negative_log_likelihood`.
+    """
     assert network.mixture is not None
     features, nodes = network(maps, data.agents)
     rows = nodes.take(data.mask).nonzero()[:, 0]
     mixture = network.mixture(features[rows], nodes.take(data.agents.motion)[rows])
-    return mixture.negative_log_likelihood(nodes.take(data.extra["motion"])[rows]).mean()
+    return mixture.negative_log_likelihood(nodes.take(data.extra["motion"])[rows], hard=hard).mean()
 
 
 @dataclass
@@ -48,6 +59,7 @@ class MixtureCloning:
     updates: int = 1
     frozen: bool = False
     module: nn.Module | None = None
+    hard: bool = False
 
     def begin(self, network: SmartNetwork) -> None:
         """Nothing to remember."""
@@ -59,12 +71,12 @@ class MixtureCloning:
         return Targets(targets.agents, targets.token, targets.mask, {"motion": motion})
 
     def loss(self, network: SmartNetwork, step: Step, data: Targets) -> StageLoss:
-        """Negative log-likelihood of the mixture."""
-        total = mixture_loss(network, encode(network, step.maps, self.frozen, data.agents), data)
+        """Negative log-likelihood of the mixture, or of its nearest component."""
+        total = mixture_loss(network, encode(network, step.maps, self.frozen, data.agents), data, hard=self.hard)
         return StageLoss(total, {"nll": total.detach()})
 
     def validate(self, network: SmartNetwork, step: Step) -> float:
-        """The same, held out."""
+        """Negative log-likelihood of the whole mixture, held out."""
         data = self.prepare(network, step)
         return float(mixture_loss(network, encode(network, step.maps, True, data.agents), data))
 

@@ -41,7 +41,7 @@ class TrainTrafficConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
     among them is there a window in training. Those of `--data` that are held out need not be named."""
     stage: str = "bc"
     """What to do: bc, catk and its rivals, mpo, ppo, dpo, grpo, grbo, distil, or the recipe sft-rft-sft; for an ego
-    policy with a mixture head gmm, then gmm_catk and its rivals."""
+    policy with a mixture head gmm, then gmm_catk and its rivals, gmm_hard among them."""
     size: Literal["nano", "mini", "tiny"] = "nano"
     """Size of a new model; later stages keep that of the weights which they start from."""
     init: Path | None = None

@@ -12,7 +12,7 @@ from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop
 from harness.traffic.training.config import StageOptions
 from harness.traffic.training.distillation import DISTIL, Distillation
 from harness.traffic.training.imitation import BehaviourCloning
-from harness.traffic.training.mixture import MIXTURE_STRATEGIES, ClosedLoopMixture, MixtureCloning
+from harness.traffic.training.mixture import HARD, MIXTURE_STRATEGIES, ClosedLoopMixture, MixtureCloning
 from harness.traffic.training.objective import Objective
 from harness.traffic.training.policy_losses import METHODS
 from harness.traffic.training.reinforcement import Reinforcement
@@ -23,7 +23,10 @@ RECIPES: Final[dict[str, tuple[str, ...]]] = {"sft-rft-sft": ("catk", "mpo", "ca
 FROM_SCRATCH: Final = ("bc", "gmm")
 """Stages that need no starting weights."""
 
-STAGES: Final = (*FROM_SCRATCH, *STRATEGIES, *MIXTURE_STRATEGIES, *METHODS, DISTIL)
+OF_MIXTURES: Final = ("gmm", HARD, *MIXTURE_STRATEGIES)
+"""Stages that train a mixture head."""
+
+STAGES: Final = (*FROM_SCRATCH, *STRATEGIES, HARD, *MIXTURE_STRATEGIES, *METHODS, DISTIL)
 """Every single stage."""
 
 JUDGED: Final = (*METHODS, DISTIL)
@@ -56,7 +59,7 @@ def check_head(stages: Sequence[str], network: SmartNetwork, where: str) -> None
     """
     has = network.mixture is not None
     for name in stages:
-        if (name == "gmm" or name in MIXTURE_STRATEGIES) == has:
+        if (name in OF_MIXTURES) == has:
             continue
         if has:
             raise ConfigError(
@@ -80,6 +83,8 @@ def make_objective(name: str, options: StageOptions) -> Objective:
         return BehaviourCloning(options.smoothing, options.width)
     if name == "gmm":
         return MixtureCloning()
+    if name == HARD:
+        return MixtureCloning(HARD, frozen=options.frozen, hard=True)
     if name in STRATEGIES:
         strategy = STRATEGIES[name]
         if options.k:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from harness.errors import ConfigError
+from harness.traffic.model.heads import Mixture
 from harness.traffic.tokens.shapes import compose
 from harness.traffic.training.config import StageOptions
-from harness.traffic.training.mixture import MIXTURE_STRATEGIES
+from harness.traffic.training.mixture import HARD, MIXTURE_STRATEGIES
 from harness.traffic.training.stages import STAGES, check_head, make_objective
 from tests.elsewhere import DEVICE, Elsewhere, move
 from tests.scenes import crossing, lasting
@@ -20,7 +21,7 @@ from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
 from tests.unit.traffic.test_training import step_of, task_in
 
 
-@pytest.mark.parametrize("name", ["gmm", *MIXTURE_STRATEGIES])
+@pytest.mark.parametrize("name", ["gmm", HARD, *MIXTURE_STRATEGIES])
 def test_mixture_stages_learn_scenes_of_any_length(name):
     model = small_model(head="gmm", vocabulary=tiny_vocabulary())
     step = step_of(model, lasting(traffic(), 41), crossing())
@@ -37,6 +38,19 @@ def test_mixture_stages_learn_scenes_of_any_length(name):
     with torch.no_grad():
         assert math.isfinite(objective.validate(model.network, step))
     assert model.network.piece_kind.weight.grad is None or name == "gmm"
+
+
+def test_hard_assignment_trains_the_nearest_component_alone():
+    """CAT-K §10.3; the others' means learn nothing, and all probabilities do."""
+    means = torch.tensor([[[0.0, 0.0, 1.0, 0.0], [2.0, 0.0, 1.0, 0.0]]], requires_grad=True)
+    logits = torch.zeros(1, 2, requires_grad=True)
+    motion = torch.tensor([[1.5, 0.0, 0.0]])
+    Mixture(logits, means).negative_log_likelihood(motion, hard=True).sum().backward()
+    # (2 - 1.5) / scale² with a scale of 1 m.
+    assert means.grad[0].tolist() == [[0.0] * 4, [0.5, 0.0, 0.0, 0.0]]
+    assert logits.grad[0].tolist() == [0.5, -0.5]
+    whole, one = (Mixture(logits, means).negative_log_likelihood(motion, hard=hard) for hard in (False, True))
+    assert (one - whole).item() == pytest.approx(math.log(1 + math.exp((0.5**2 - 1.5**2) / 2)), abs=1e-5)
 
 
 def test_mixture_targets_lead_back_to_the_log():

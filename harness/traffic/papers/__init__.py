@@ -1,0 +1,1 @@
+"""The comparisons of the traffic papers: which rows their tables have, and what trains and scores them."""

@@ -1,0 +1,76 @@
+"""Options of `traffic_tables`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from harness.commands.configs import at_least
+from harness.commands.options import RunOptions, TestScenes, TrainScenes, ValScenes, WorkerOptions
+from harness.errors import ConfigError, UnknownNameError
+from harness.traffic.papers.rows import TABLES
+from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
+
+TABLES_MAY_DIFFER: Final = ("table", "seed", "score_on", "beside", "decoding", "executor", "workers")
+"""Options in which a resumed run may differ: only what is missing is trained and scored."""
+
+
+@dataclass(frozen=True)
+class TrafficTablesConfig(RunOptions, WorkerOptions, TestScenes, ValScenes, TrainScenes):
+    """Train and score the rows of the papers' tables from one base; a row that several tables have is trained once."""
+
+    table: tuple[str, ...] = ("r1",)
+    """Tables: catk (CAT-K, table 5), ego (its table 6), r1, policies, alpha, beta (SMART-R1, tables 2 to 6), grbo (GRBO
+    and Warm-K), shield (distillation)."""
+    init: Path | None = None
+    """Weights that all rows start from (of `train_traffic --stage bc`); the shipped model by default."""
+    ego_init: Path | None = None
+    """Weights of a mixture policy (of `train_traffic --stage gmm`) that the rows of `--table ego` start from."""
+    seed: tuple[int, ...] = (0,)
+    """Seeds: every row is trained once with each. Seeds that are added later only train what is missing."""
+    score_on: tuple[str, ...] = ("val",)
+    """What rows are scored on: `val` or `test` of `--data`, or other scenes as `DATA@SPLIT`. What is chosen is chosen
+    on val; look at test once."""
+    beside: tuple[str, ...] = ("log", "idm-lane")
+    """Other traffic that is scored on the same scenes, as for `evaluate_traffic --traffic`."""
+    decoding: tuple[str, ...] = ("",)
+    """Options with which every row is rolled out, beside its own: `"" shield=true` scores all rows without and with the
+    shield."""
+    rollouts: int = 16
+    """Roll-outs per scene; the challenge has 32."""
+    mirror: bool = True
+    """Train on mirrored scenes too."""
+    examples: ExampleOptions = field(default_factory=ExampleOptions)
+    """Whom of the logs to learn from, and how often."""
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(epochs=5))
+    """Optimisation of stages that learn from logs, the same for all rows (CAT-K, tables 5 and 6: 5 epochs)."""
+    reinforced: LoopConfig = field(default_factory=lambda: LoopConfig(epochs=5))
+    """Optimisation of stages that learn from judged roll-outs."""
+    options: StageOptions = field(default_factory=StageOptions)
+    """Options of the objectives, where a row does not set its own."""
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work.
+
+        Raises:
+            UnknownNameError: There is no such table.
+            ConfigError: Names the option.
+        """
+        for name in self.table:
+            if name not in TABLES:
+                raise UnknownNameError("table", name, TABLES)
+        if not self.table or not self.seed or not self.score_on or not self.decoding:
+            raise ConfigError("--table, --seed, --score-on and --decoding: expected at least one each.")
+        at_least(1, rollouts=self.rollouts)
+        for seed in self.seed:
+            at_least(0, seed=seed)
+        if self.workers is not None:
+            at_least(1, workers=self.workers)
+        for place in self.score_on:
+            if place not in ("val", "test") and "@" not in place:
+                raise ConfigError(f"--score-on {place}: expected val, test or DATA@SPLIT.")
+        if self.ego_init is None and any(TABLES[name].head == "gmm" for name in self.table):
+            raise ConfigError(
+                "--table ego: its rows start from a mixture policy. Give --ego-init FILE (of --stage gmm)."
+            )

@@ -1,0 +1,179 @@
+"""The papers' tables of traffic: their rows exist, are trained once, and are compared with the first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness import traffic_tables
+from harness.errors import ConfigError, RunError, UnknownNameError
+from harness.files import read_json
+from harness.report.paper_tables import gaps_table
+from harness.specs import parse
+from harness.traffic.evaluation import METRICS
+from harness.traffic.papers.config import TrafficTablesConfig
+from harness.traffic.papers.rows import TABLES, PaperRow, PaperStep, PaperTable
+from harness.traffic.papers.run import run_tables
+from harness.traffic.papers.scored import ScoredRow, gaps_of, models_of
+from harness.traffic.papers.trained import changed, nodes_of
+from harness.traffic.training.config import PUBLISHED, LoopConfig, ReinforcementOptions, StageOptions
+from harness.traffic.training.stages import OF_MIXTURES, make_objective
+from scenarios.splits import Subset
+from tests.sessions import quiet
+from tests.unit.traffic.scenes import small_model, tiny_vocabulary
+from tests.unit.traffic.test_training import Scenes, two_scenes
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_can_be_trained_and_decoded(name: str) -> None:
+    table = TABLES[name]
+    for row in table.rows:
+        for step in row.steps:
+            objective = make_objective(step.stage, changed(StageOptions(), dict(step.changes)))
+            assert objective.name == step.stage
+            assert (step.stage in OF_MIXTURES) == (table.head == "gmm")
+        parse(f"smart:FILE?{row.decoding}" if row.decoding else "smart:FILE")
+    labels = [row.label for row in table.rows]
+    assert len(set(labels)) == len(labels)
+    assert len({(row.steps, row.decoding) for row in table.rows}) == len(labels), "two rows are the same"
+
+
+def test_published_rows_differ_in_one_number() -> None:
+    """SMART-R1, tables 5 and 6: α and β around 0.77 and 0.04, all else as published."""
+
+    def read(table: str) -> list[ReinforcementOptions]:
+        steps = [row.steps[-1] for row in TABLES[table].rows[1:]]
+        return [changed(StageOptions(), dict(step.changes)).rl for step in steps]
+
+    assert read("alpha") == [replace(PUBLISHED, threshold=value) for value in (0.76, 0.77, 0.78, 0.0)]
+    assert read("beta") == [replace(PUBLISHED, beta=value) for value in (0.004, 0.04, 0.4)]
+    assert [row.label for row in TABLES["catk"].rows[1:3]] == ["CAT-5", "CAT-32"]
+
+
+def test_what_tables_share_is_trained_once(tmp_path) -> None:
+    config = TrafficTablesConfig(table=("r1", "policies", "alpha"), seed=(0, 1))
+    nodes = nodes_of(config, tmp_path)
+    assert len({node.folder for node in nodes}) == len(nodes)
+    chains = [node.steps for node in nodes if node.seed == 1]
+    sft, rft = PaperStep("catk"), PaperStep("mpo")
+    assert chains.count((sft,)) == 1
+    assert chains.count((sft, rft)) == 1
+    # What others start from comes before them.
+    assert all(node.before in nodes[:number] for number, node in enumerate(nodes) if len(node.steps) > 1)
+    # The base is the same for every seed.
+    shown = [model.label for model in models_of(config, "r1", "val", tmp_path)]
+    assert shown.count("base") == 1
+    assert shown.count("SFT") == 2
+    assert shown[-2:] == ["log", "idm-lane"]
+
+
+def table_of(*rows: list[list[float]]) -> list[ScoredRow]:
+    return [
+        ScoredRow(f"row {number}", {metric: np.array(values) for metric in METRICS}, 1.0)
+        for number, values in enumerate(rows)
+    ]
+
+
+def test_rows_are_compared_with_the_first_one() -> None:
+    first, same, better = [[0.5, 0.7, 0.6]], [[0.5, 0.7, 0.6]], [[0.6, 0.81, 0.71], [0.6, 0.79, 0.69]]
+    rows = table_of(first, same, better)
+    gaps = gaps_of(rows)
+    assert [gap.label for gap in gaps] == ["row 1", "row 2"]
+    assert gaps[0].differences["meta"].difference.mean == 0.0
+    assert gaps[1].differences["meta"].difference.mean == pytest.approx(0.1)
+    assert gaps[1].adjusted["meta"] == pytest.approx(2 * gaps[1].differences["meta"].p_value)
+    estimate = rows[2].estimate("meta")
+    assert (estimate.interval.mean, estimate.scenes) == (pytest.approx(0.7), 3)
+    assert estimate.spread == pytest.approx(np.std([2.12 / 3, 2.08 / 3], ddof=1))
+    assert gaps_of(rows[:1]) == []
+    shown = gaps_table(gaps).markdown()
+    assert "| row 2 | +0.1000 [" in shown[-1]
+
+
+def test_options_that_cannot_work_are_named() -> None:
+    with pytest.raises(UnknownNameError, match="table 'r2'"):
+        TrafficTablesConfig(table=("r2",))
+    with pytest.raises(ConfigError, match="--ego-init"):
+        TrafficTablesConfig(table=("ego",))
+    with pytest.raises(ConfigError, match="--score-on train"):
+        TrafficTablesConfig(score_on=("train",))
+    with pytest.raises(ConfigError, match="--seed"):
+        TrafficTablesConfig(seed=())
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A table of three rows over two scenes."""
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: two_scenes())
+    sft = PaperStep("catk")
+    rows = (
+        PaperRow("base"),
+        PaperRow("SFT", (sft,)),
+        PaperRow("SFT, half", (PaperStep("catk", share=0.5),), "top_k=2"),
+        PaperRow("SFT-SFT", (sft, sft)),
+    )
+    monkeypatch.setitem(TABLES, "r1", PaperTable("Small", "ours", rows))
+    small_model(vocabulary=tiny_vocabulary()).save(tmp_path / "base.safetensors")
+    loop = LoopConfig(epochs=1, batch=2, device="cpu")
+    return {
+        "init": tmp_path / "base.safetensors",
+        "beside": ("constant_velocity",),
+        "rollouts": 2,
+        "mirror": False,
+        "loop": loop,
+        "reinforced": loop,
+        "executor": "serial",
+    }
+
+
+def test_a_table_is_trained_scored_and_gone_on_with(tmp_path, small, monkeypatch) -> None:
+    out = tmp_path / "run"
+    shown = quiet(traffic_tables.main)
+    run_tables(TrafficTablesConfig(out=out, **small), shown)
+    text = (out / "tables.md").read_text()
+    assert "Small (ours): val, 2 scenes × 2 roll-outs" in text
+    for label in ("base", "SFT", "SFT, half", "SFT-SFT", "constant_velocity"):
+        assert f"| {label} |" in text.replace("\\_", "_")
+    numbers = json.loads((out / "tables.json").read_text())
+    assert [row["row"] for row in numbers[0]["differences"]] == ["SFT", "SFT, half", "SFT-SFT", "constant_velocity"]
+    # A share of a half learns from every second scene, in twice as many epochs.
+    folders = {folder.name: folder for folder in (out / "trained").iterdir()}
+    epochs = {
+        name: [row["epoch"] for row in read_json(folder / "history.json")["catk"]] for name, folder in folders.items()
+    }
+    assert epochs["catk--seed0"] == [0]
+    assert epochs["catk-share_0.5--seed0"] == [0, 1]
+    # Another seed trains and scores what it lacks, and nothing else.
+    stamps = {file: file.stat().st_mtime_ns for file in [*out.glob("trained/*/*.safetensors"), *out.glob("scores/*")]}
+    run_tables(TrafficTablesConfig(resume=out, seed=(0, 1), **small), quiet(traffic_tables.main))
+    assert all(file.stat().st_mtime_ns == stamp for file, stamp in stamps.items())
+    assert len(list((out / "trained").iterdir())) == 6
+    numbers = json.loads((out / "tables.json").read_text())
+    assert {row["row"]: row["seeds"] for row in numbers[0]["rows"]}["SFT-SFT"] == 2
+    # A damaged file of scores is named.
+    next(out.glob("scores/*")).write_text("{}")
+    with pytest.raises(RunError, match="holds no scores"):
+        run_tables(TrafficTablesConfig(resume=out, seed=(0, 1), **small), quiet(traffic_tables.main))
+
+
+def test_what_fails_is_told_and_left_out(tmp_path, small, monkeypatch) -> None:
+    one, _ = two_scenes().scenes
+    calls = []
+
+    def break_first(plan, *rest):
+        calls.append(plan.stages)
+        raise RunError("the loss is not finite")
+
+    monkeypatch.setattr("harness.traffic.papers.trained.run_stages", break_first)
+    shown = quiet(traffic_tables.main)
+    run_tables(TrafficTablesConfig(out=tmp_path / "run", **small), shown)
+    told = shown.news.file.getvalue()
+    assert "catk, seed 0: " in told
+    assert "the loss is not finite" in told
+    assert "catk > catk, seed 0: what it starts from could not be trained" in told
+    numbers = json.loads((tmp_path / "run" / "tables.json").read_text())
+    assert [row["row"] for row in numbers[0]["rows"]] == ["base", "constant_velocity"]
+    assert Subset(Scenes(one), [0]).ids == ("a",)
