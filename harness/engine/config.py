@@ -58,6 +58,16 @@ class SensorPreset:
         return -1.0 if self.route else 0.0
 
     @property
+    def knows_time(self) -> bool:
+        """Whether the observation tells how much time is left, so that nothing can follow when it is up.
+
+        Then time-outs are true ends for whoever learns values (Pardo et al. 2018, 'Time Limits in Reinforcement
+        Learning'). States with no time left are never learnt from: a learner that goes on valuing what would follow
+        asks its networks about states that nothing ties down, and their values drift without bound.
+        """
+        return self.route
+
+    @property
     def blind(self) -> bool:
         """Whether nothing is observed at all."""
         return self.distance == 0

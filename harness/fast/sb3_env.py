@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from harness.engine.config import SENSORS
 from harness.errors import ConfigError
 from harness.fast.vector import FastVectorEnv
 
@@ -22,6 +23,9 @@ class FastVecEnv(VecEnv):
     `info["terminal_observation"]`, `info["TimeLimit.truncated"]` says that only its time was up, and the next episode
     has begun. `info["is_success"]` says of an ended one whether the ego arrived. The other entries are those of
     `FastVectorEnv`.
+
+    With an observation that knows how much time is left, nothing can follow when it is up (`SensorPreset.knows_time`),
+    and `TimeLimit.truncated` is never true: algorithms would value states that they never learn from.
 
     All environments are one object: attributes are read from and written to it for all of them at once, and its methods
     are called once, not N times. Nothing is rendered.
@@ -40,6 +44,7 @@ class FastVecEnv(VecEnv):
             )
         self.env = env
         self._actions: NDArray[np.float32] | None = None
+        self._followed = not SENSORS[env.options.observation].knows_time
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> NDArray[np.float32]:
@@ -73,7 +78,7 @@ class FastVecEnv(VecEnv):
         assert self._actions is not None, "step_async comes first"
         observations, rewards, terminated, truncated, info = self.env.step(self._actions)
         final = info.pop("final_obs")
-        info["TimeLimit.truncated"] = truncated & ~terminated
+        info["TimeLimit.truncated"] = truncated & ~terminated & self._followed
         infos = _rows({name: values for name, values in info.items() if name not in ("final", "_final_obs")})
         ended = terminated | truncated
         for environment in np.flatnonzero(ended).tolist():

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ConfigError
-from harness.geometry import interpolate_polyline, wrap_angle
+from harness.geometry import boxes_overlap, interpolate_polyline, wrap_angle
 from harness.interfaces import HEADING, VX, VY, Newcomer
-from harness.traffic.lane_idm import LaneRun
-from harness.traffic.lane_paths import AT_REST, LaneIDMConfig, red_stops, speed_limits
+from harness.traffic.lane_idm import LOOK, LaneRun
+from harness.traffic.lane_paths import AT_REST, FREE, LaneIDMConfig, red_stops, speed_limits
 from harness.traffic.log_policies import logged_at
+from harness.traffic.right_of_way import Movers, circling, waits
 from harness.traffic.rollouts import simulated_agents
 from scenarios.map_index import MapIndex
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
@@ -42,6 +43,10 @@ _CLOSE: Final = 4.0
 """Who is slower (m/s) with less free way (m) waits for whoever is there."""
 _CROSSING: Final = np.deg2rad(15)
 """Vehicles whose headings differ by more do not stand in one queue, rad."""
+_PRECEDENCE: Final = 40.0
+"""How far ahead drivers look for others who are to go first, m."""
+_ROUND: Final = 250.0
+"""Lanes that lead back to themselves within this are a roundabout, m: 40 m in radius."""
 _CLEAR: Final = 12.0
 """Who has been let by counts again from this distance on (centres), m."""
 
@@ -53,8 +58,8 @@ class LaneFlowConfig(LaneIDMConfig):
     Attributes:
         inflow: Vehicles an hour that want to enter by every lane that begins at the edge of the map.
         reserve: Most newcomers at once.
-        patience: Who has stood for so long is taken out of the map, s. Drivers know no right of way, so that some block
-            one another for good; SUMO's `time-to-teleport` ends that after 300 s.
+        patience: Who has stood for so long is taken out of the map, s: some block one another for good. SUMO's
+            `time-to-teleport` ends that after 300 s.
     """
 
     inflow: float = 120.0
@@ -84,16 +89,19 @@ class Counts(NamedTuple):
 
 
 class FlowRun(LaneRun):
-    """One roll-out whose drivers do not block one another for good where their ways cross.
+    """One roll-out whose drivers give way where ways cross or join, and do not block one another for good.
 
-    Drivers brake for whoever is on their path and know no right of way. Where that closes a circle of standing
-    vehicles, one of those whose leader points another way drives on as if that leader were not there.
+    Drivers brake for whoever is on their path, and wait for whoever is to go first (`harness.traffic.right_of_way`).
+    Where that closes a circle of standing vehicles, one of those whose leader points another way drives on as if that
+    leader were not there.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, scenario: Scenario, *args: Any, **kwargs: Any) -> None:
         """Begin; see `LaneRun`."""
         super().__init__(*args, **kwargs)
         self._ignored: dict[int, int] = {}
+        self._index = MapIndex.of(scenario)
+        self._circling = circling(self._index.successors, self._index.lane_lengths, _ROUND)
 
     def ahead(self) -> tuple[Floats, Floats, Ints]:
         """The first obstacle on each vehicle's path; see `LaneRun`."""
@@ -102,8 +110,9 @@ class FlowRun(LaneRun):
             if np.hypot(*(poses[agent, :2] - poses[other, :2])) > _CLEAR or agent not in self.driving:
                 del self._ignored[agent]
         gap, speed, first = super().ahead()
-        waits = (self.speed[0] < _STANDING) & (gap[0] < _CLOSE)
-        blocked = {int(agent): int(other) for agent, other in zip(self.driving[waits], first[0, waits], strict=True)}
+        self._give_way(gap[0], speed[0], first[0])
+        stuck = (self.speed[0] < _STANDING) & (gap[0] < _CLOSE)
+        blocked = {int(agent): int(other) for agent, other in zip(self.driving[stuck], first[0, stuck], strict=True)}
         for circle in _circles(blocked):
             able = [
                 agent for agent in circle if abs(wrap_angle(poses[agent, 2] - poses[blocked[agent], 2])) > _CROSSING
@@ -111,6 +120,36 @@ class FlowRun(LaneRun):
             if able:
                 self._ignored[min(able)] = blocked[min(able)]
         return gap, speed, first
+
+    def _give_way(self, gap: Floats, speed: Floats, first: Ints) -> None:
+        """Take those who go first for obstacles, in place, [V] each; see `ahead`."""
+        look, config = LOOK[LOOK <= _PRECEDENCE], self._config
+        velocity = np.hypot(*self._velocity.T)
+        others = np.setdiff1d(np.flatnonzero(self._present & (velocity > AT_REST)), self.driving)
+        straight = np.repeat(self.poses[others, None], len(look), 1)
+        direction = self._velocity[others] / velocity[others, None]
+        straight[..., :2] += look[:, None] * direction[:, None]
+        rows = np.concatenate([self.driving, others])
+        place = self._index.locate(self.poses[rows, :2], self.poses[rows, 2], max_distance=4.0)
+        stop = self._red[0] - self._along[0] - self._half[self.driving, 0]
+        free = np.minimum(gap, np.where(stop > -1.0, stop, FREE))
+        found = waits(
+            Movers(
+                ways=np.concatenate([self._at(self._along[..., None] + look)[0], straight]),
+                half=self._half[rows],
+                speed=np.concatenate([self.speed[0], velocity[others]]),
+                free=np.concatenate([np.where(self.parked, -FREE, free), np.full(len(others), FREE)]),
+                gives=np.arange(len(rows)) < len(self.driving),
+                ahead=np.append(self._circling, False)[place.lane],
+            ),
+            look,
+            margin=config.margin,
+            hardest=config.hardest,
+        )
+        for who, other, left, pace in zip(*(part.tolist() for part in found), strict=True):
+            heeded = self._ignored.get(int(rows[who]), -1) != rows[other]
+            if heeded and left < gap[who]:
+                gap[who], speed[who], first[who] = left, pace, rows[other]
 
     def near(self, agent: int, others: NDArray[np.float32]) -> NDArray[np.intp]:
         """Agents within reach that `agent` heeds; see `LaneRun`."""
@@ -135,8 +174,9 @@ def _circles(follows: dict[int, int]) -> Iterator[list[int]]:
 class LaneFlowTraffic:
     """`SpawningTraffic`: vehicles enter at lane starts and leave at lane ends; who is there drives along the lanes.
 
-    Who is moved: every vehicle but ego and opponent, from step 10 or its first step after it, and newcomers. People,
-    cyclists, objects and the opponent follow the log, and are gone where it ends. Sizes of newcomers are drawn from
+    Who is moved: every vehicle but ego and opponent, from step 10 or its first step after it, and newcomers. Who would
+    appear after step 10 where somebody is by then does not. People, cyclists, objects and the opponent follow the log,
+    and are gone where it ends. Sizes of newcomers are drawn from
     those of the vehicles that the scene has at step 10.
     """
 
@@ -178,7 +218,8 @@ class LaneFlowTraffic:
         self._movable &= ~self._given
         self._gone = np.zeros(agents, bool)
         self._stood = np.zeros(agents)
-        self._run = FlowRun(self.config, self._log[:, 0, :3], self._log[:, 0, VX:], boxes / 2, 1, rng, scenario.dt)
+        pose, velocity = self._log[:, 0, :3], self._log[:, 0, VX:]
+        self._run = FlowRun(scenario, self.config, pose, velocity, boxes / 2, 1, rng, scenario.dt)
         self._entrances = _entrances(scenario, self.config)
         self._mean_wait = HOUR / scenario.dt / self.config.inflow if self.config.inflow else np.inf
         # [E] absolute step at which somebody wants to enter next.
@@ -210,6 +251,7 @@ class LaneFlowTraffic:
         present[run.driving] = True
         # Who left the map may be in the log for longer.
         present &= ~self._gone
+        self._turn_away(following, present, valid)
         self._let_in(step, present, valid)
         driving, speed = run.driving, run.speed[0]
         following[driving, : HEADING + 1] = poses[driving]
@@ -240,6 +282,16 @@ class LaneFlowTraffic:
         self._stood[gone] = 0.0
         run.leave(going)
 
+    def _turn_away(self, following: Floats, present: Bools, valid: Bools) -> None:
+        """Leave vehicles out that the log brings where somebody is by now; `present` is brought up to date."""
+        run = self._run
+        there = np.flatnonzero(present & valid)
+        room = np.array([2 * self.config.standstill, 0.0])
+        for agent in np.flatnonzero(present & ~valid & self._movable):
+            pose, size = following[agent, : HEADING + 1], 2 * run.half[agent] + room
+            if boxes_overlap(pose, size, run.poses[there], 2 * run.half[there]).any():
+                self._gone[agent], present[agent] = True, False
+
     def _wait(self, count: int) -> Floats:
         """Steps [count] until somebody wants to enter."""
         return self._rng.standard_exponential(count) * self._mean_wait
@@ -265,13 +317,20 @@ class LaneFlowTraffic:
         self.counts = self.counts._replace(entered=self.counts.entered + len(self._new))
 
     def _entering_speed(self, entrance: Entrance, size: Floats, there: Bools) -> float:
-        """Speed at which a vehicle of `size` enters behind those who are `there`, m/s; low where it is not clear."""
+        """Speed at which a vehicle of `size` enters among those who are `there`, m/s; low where it is not clear.
+
+        It is not where somebody comes from behind who would have less than its time gap.
+        """
         run, config, others = self._run, self.config, np.flatnonzero(there)
         offset = run.poses[others, :2] - entrance.pose[:2]
         cos, sin = np.cos(entrance.pose[2]), np.sin(entrance.pose[2])
         along, across = offset @ (cos, sin), np.abs(offset @ (-sin, cos))
         reach = np.hypot(*run.half[others].T)
-        ahead = (across < _ASIDE + run.half[others, 1]) & (along > -reach - size[0] / 2)
+        near = across < _ASIDE + run.half[others, 1]
+        ahead = near & (along > -reach - size[0] / 2)
+        pace = run.velocity_of(others) @ (cos, sin)
+        if (near & ~ahead & (-along - reach - size[0] / 2 < config.standstill + config.gap * pace) & (pace > 0)).any():
+            return 0.0
         gap = float((along - reach)[ahead].min(initial=np.inf)) - float(size[0]) / 2
         return min(entrance.speed, (gap - config.standstill) / config.gap)
 

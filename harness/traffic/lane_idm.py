@@ -192,6 +192,13 @@ class LaneRun:
         poses: Floats = self._poses[0]
         return poses
 
+    def velocity_of(self, agents: Ints) -> Floats:
+        """[N, 2] velocities of some agents in the first roll-out, m/s."""
+        velocity = self._velocity.copy()
+        heading = self._poses[0, self.driving, 2]
+        velocity[self.driving] = self.speed[0, :, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
+        return velocity[agents]
+
     def place(self, agent: int, pose: Floats, velocity: Floats, half: Floats) -> None:
         """Put an agent that does not drive yet somewhere: pose [3], velocity [2] (m/s), half its length and width."""
         self._poses[:, agent], self._velocity[agent], self._half[agent] = pose, velocity, half

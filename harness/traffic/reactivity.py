@@ -150,7 +150,8 @@ def play(
     Args:
         scenario: The scene.
         traffic: What moves everybody but the ego.
-        ego: [T, STATE] states of the ego; None where nobody is there to react to (`with_absent_ego`).
+        ego: [T, STATE] states of the ego, NaN at steps at which it is not there; None where nobody is there to react to
+            (`with_absent_ego`).
         seed: The traffic's.
         drivers: Who drives instead of single agents, the ego included; the traffic sees them.
         last: Last step that is played, of which nothing is valid beyond; by default the scene's.
@@ -167,9 +168,9 @@ def play(
         states[:, step + 1], valid[:, step + 1] = traffic.step(step, states[:, step].copy(), valid[:, step].copy())
         if comings is not None and isinstance(traffic, SpawningTraffic):
             comings.enter(traffic.spawned(), step + 1, valid[:, step + 1], valid[:, step])
-        valid[scenario.ego, step + 1] = ego is not None
-        if ego is not None:
-            states[scenario.ego, step + 1] = ego[step + 1]
+        own = np.full(STATE, np.nan) if ego is None else ego[step + 1]
+        valid[scenario.ego, step + 1] = np.isfinite(own).all()
+        states[scenario.ego, step + 1] = np.where(valid[scenario.ego, step + 1], own, 0.0)
         for agent, driver in drivers.items():
             if step >= driver.since:
                 states[agent, step + 1], valid[agent, step + 1] = (

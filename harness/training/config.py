@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from harness.commands.options import Data, FitOnly, RunOptions
+from harness.engine.config import SENSORS
 from harness.episodes.ego_buffer import Remembered
 from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
@@ -46,7 +47,8 @@ class TD3Config:
     target_clip: float = 0.5
     """Bound of the noise on target actions (CAT)."""
     timeouts_terminal: bool = False
-    """Store time-outs as true ends of the episode, as CAT's code does. Biased: the value of going on is lost."""
+    """Store time-outs as true ends of the episode whatever the observation, as CAT's code does. Biased: the value of
+    going on is lost. With the observation `route`, which knows how much time is left, they always are."""
     precision: Precision = "auto"
     """Number type of the hidden layers' matrix products: `float32` equals Stable-Baselines3 to rounding; `bfloat16`
     halves the cost on processors that multiply it natively; `auto` picks bfloat16 there and float32 elsewhere."""
@@ -100,8 +102,8 @@ class PPOConfig:
     throttle_spread: tuple[float, float] = (0.4, 0.15)
     """Standard deviation of the throttle's noise at the start and at the end, in a straight line."""
     timeouts_terminal: bool = True
-    """Whether an episode whose time is up has ended, instead of being worth what going on would be. The observation
-    `route` knows the time that is left; with one that does not, this biases values (Pardo et al. 2018)."""
+    """Whether an episode whose time is up has ended, instead of being worth what going on would be. It always has with
+    the observation `route`, which knows how much time is left; with others this biases values (Pardo et al. 2018)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks live and learn: `auto` takes CUDA where it is."""
     averaging: float = 0.8
@@ -254,6 +256,11 @@ class TrainConfig(RunOptions):
                 raise ConfigError(
                     f"--eval-also-at {steps}: expected at least 1, and less than --eval-horizon where that is given."
                 )
+        if not self.ppo.timeouts_terminal and SENSORS[self.observation].knows_time and self.algorithm == "ppo":
+            raise ConfigError(
+                f"--ppo.no-timeouts-terminal: the observation {self.observation} knows how much time is left, so that "
+                "nothing can follow. Leave it out, or choose another observation."
+            )
         if self.start_steps < 0:
             raise ConfigError(f"--start-steps {self.start_steps}: expected 0 or a later step of the log.")
         if not 0 <= self.seed < 2**32:
@@ -269,6 +276,11 @@ class TrainConfig(RunOptions):
                 f"--td3.warmup {self.td3.warmup} is below --td3.batch-size {self.td3.batch_size}: the first update "
                 "needs a batch."
             )
+
+    @property
+    def timeouts_end(self) -> bool:
+        """Whether TD3 on MetaDrive learns that nothing follows when the time is up."""
+        return self.td3.timeouts_terminal or SENSORS[self.observation].knows_time
 
     def _check_engine(self) -> None:
         """Reject what the engine cannot do, and splits that are one.

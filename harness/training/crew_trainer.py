@@ -155,7 +155,7 @@ class CrewTrainer(Trainer):
         for step in range(steps):
             if progress.step > config.td3.warmup:
                 learner.update(rng)
-            ended = step == steps - 1 and (played.terminated or config.td3.timeouts_terminal)
+            ended = step == steps - 1 and (played.terminated or config.timeouts_end)
             learner.memory.add(played.actions[step], played.rewards[step], ended, played.observations[step + 1])
             self.scheduler.advance(1)
             self._count()

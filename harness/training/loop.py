@@ -231,7 +231,7 @@ class Trainer(TrainingLoop):
             if progress.step > self.config.td3.warmup:
                 learner.update(rng)
             observation, step_reward, terminated, truncated, info = env.step(action)
-            ended = terminated or (truncated and self.config.td3.timeouts_terminal)
+            ended = terminated or (truncated and self.config.timeouts_end)
             learner.memory.add(action, step_reward, ended, observation)
             self._count()
             reward += step_reward

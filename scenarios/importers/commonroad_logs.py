@@ -56,7 +56,8 @@ class LogSpan(NamedTuple):
 def span_of(scene_id: str) -> LogSpan | None:
     """Which part of which log a scene is by its id, as `cut` names them; None for a scene that was not cut from one."""
     found = _SPAN.fullmatch(scene_id)
-    return None if found is None else LogSpan(found["log"], int(found["first"]), int(found["last"]))
+    span = None if found is None else LogSpan(found["log"], int(found["first"]), int(found["last"]))
+    return None if span is None or span.last <= span.first else span
 
 
 @dataclass
@@ -176,7 +177,12 @@ def held_out_by_time(parts: Sequence[LogPart], seconds: float) -> dict[str, str 
     Args:
         parts: Scenes of `cut`.
         seconds: How much of the end of each log is held out.
+
+    Raises:
+        ConfigError: No scene lies within so many seconds of the end of its log.
     """
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"hold-out-last: {seconds} s. Expected a positive time.")
     splits: dict[str, str | None] = {}
     for part in parts:
         begin = part.log.last + 1 - round(seconds / part.log.window.dt)
@@ -186,6 +192,11 @@ def held_out_by_time(parts: Sequence[LogPart], seconds: float) -> dict[str, str 
         else:
             known = part.last < begin and not (tests and _seen_by_both(part.log, part.first, part.last, min(tests)))
             splits[part.name] = "train" if known else None
+    if "test" not in splits.values():
+        raise ConfigError(
+            f"hold-out-last: no scene lies within the last {seconds} s of its log, so that nothing would be held out. "
+            "Hold out more, or cut shorter scenes."
+        )
     return splits
 
 

@@ -1,5 +1,7 @@
 """Numbers that RosettaSim prints, from other numbers that it prints: tables 7 and 9, appendices H.2 and H.3.
 
+Source: Xiao, Feng and Yan, "Long-term Traffic Simulation via Structured Autoregressive Modeling".
+
 Not tested against, because they are wrong: the entropy of H.2 (.993; it is .874), "D_enter .3371" of SMART in H.3
 (table 7: .2291), and table 10, which ranks InfGen above RosettaSim, against table 7.
 """

@@ -64,12 +64,13 @@ def likelihood(counts: Counts, reference: Floats) -> Floats:
 
     Args:
         counts: [..., bins].
-        reference: Masses [..., bins], all of them positive where something was counted.
+        reference: Masses [..., bins].
 
     Returns:
-        exp(mean of ln p), NaN where nothing was counted.
+        exp(mean of ln p), NaN where nothing was counted, 0 where something was to which the reference gives no mass.
     """
     total = np.asarray(counts.sum(-1), dtype=np.float64)
     logs = np.log(reference, out=np.zeros_like(reference), where=reference > 0)
     summed = np.asarray((counts * logs).sum(-1))
-    return np.exp(np.divide(summed, total, out=np.full_like(summed, np.nan), where=total > 0))
+    mean = np.exp(np.divide(summed, total, out=np.full_like(summed, np.nan), where=total > 0))
+    return np.where(((counts > 0) & (reference <= 0)).any(-1), 0.0, mean)

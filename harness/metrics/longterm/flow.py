@@ -64,6 +64,11 @@ class FlowEvents:
     exit_distance: Counts
     present: Counts
 
+    def since(self, decision: int) -> FlowEvents:
+        """What happens after a decision."""
+        parts = (self.enter, self.exit, self.enter_distance, self.exit_distance, self.present)
+        return FlowEvents(*(part[decision:] for part in parts))
+
     def histograms(self) -> dict[str, Counts]:
         """Counts [N, bins] of every score in `FLOW_FEATURES`."""
         return {

@@ -70,7 +70,12 @@ def median_scales(base: WindowLatents) -> tuple[float, float]:
     """Median distance between windows of a data base, of objects and of maps: what λ = 1 weighs equally.
 
     Distances of 0, as between windows of one map, are left out; 1 where there is no other.
+
+    Raises:
+        ConfigError: The data base is empty.
     """
+    if not len(base.object_mean):
+        raise ConfigError("retrieval: the data base has no windows.")
     rows = np.unique(np.linspace(0, len(base.object_mean) - 1, _SAMPLE).astype(int))
     pairs = np.triu_indices(len(rows), 1)
 

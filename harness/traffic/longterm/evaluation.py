@@ -181,7 +181,7 @@ def _model(run: LongRun, base: _Base, name: str, config: EvaluateLongtermConfig)
         for metric, values in per_scene.items():
             values.append(means[metric])
         for metric, windows in by_window.items():
-            windows.append(np.mean([part[metric] for part in parts], 0))
+            windows.append(_nan_mean(np.stack([part[metric] for part in parts], -1)))
         flows.append(_summed([record.events.histograms() for record in rollouts]))
         behaviours.append(_summed([_judged(record.counts, run.judged[row]) for record in rollouts]))
     scores = {metric: np.asarray(values) for metric, values in per_scene.items()}
@@ -237,12 +237,12 @@ def _available(scene: NDArray[np.intp], foreign: bool) -> NDArray[np.intp]:
 
 
 def _rates(rollouts: Sequence[WindowRecord]) -> dict[str, float]:
-    """Entries and exits per second, and agents that are there, after step 10."""
+    """Entries and exits per second, and agents that are there."""
     events = [record.events for record in rollouts]
     return {
-        "entries_per_s": float(np.mean([part.enter[2:].mean() for part in events])) * 2,
-        "exits_per_s": float(np.mean([part.exit[2:].mean() for part in events])) * 2,
-        "present": float(np.mean([part.present[2:].mean() for part in events])),
+        "entries_per_s": float(np.mean([part.enter.mean() for part in events])) * 2,
+        "exits_per_s": float(np.mean([part.exit.mean() for part in events])) * 2,
+        "present": float(np.mean([part.present.mean() for part in events])),
     }
 
 

@@ -14,16 +14,17 @@ from harness.errors import ScenarioError
 from harness.interfaces import HEADING, Newcomer, TrafficPolicy
 from harness.metrics.longterm.distributions import Counts
 from harness.metrics.longterm.features import TrafficTrack, traffic_features, window_counts
-from harness.metrics.longterm.flow import FlowEvents, flow_counts, flow_events
+from harness.metrics.longterm.flow import DECISION, FlowEvents, flow_counts, flow_events
 from harness.metrics.longterm.trajectories import traffic_paths
 from harness.metrics.longterm.windows import WINDOW, Starts, window_starts, windows_with_map
+from harness.metrics.wosac.logged import JITTER, STEP
 from harness.metrics.wosac.road_edges import RoadEdges
 from harness.traffic.heights import follow_ground
 from harness.traffic.longterm.config import Observer
 from harness.traffic.reactivity import play
 from harness.traffic.rollouts import simulated_agents, with_absent_ego
 from harness.traffic.slots import Slots, as_played, reserve_of
-from harness.traffic.tokens.population import border_distances, ego_path
+from harness.traffic.tokens.population import border_distances, ego_states
 from harness.traffic.tokens.tracks import clean_tracks
 from scenarios.map_index import has_road_edges
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
@@ -41,7 +42,7 @@ class WindowRecord(NamedTuple):
     Attributes:
         counts: Features of behaviour, [W, bins] each.
         flow: The traffic flow, [W, bins] each.
-        events: The same by half seconds.
+        events: The same by half seconds, from step 10 on: what was there before is given to every model.
         paths: Everybody's way in each window, for retrieval.
     """
 
@@ -82,9 +83,12 @@ class LongScene:
         """Look at the first `horizon` steps of a scene.
 
         Raises:
-            ScenarioError: It is too short for one window, nobody is there at step 10, or it has no map anywhere.
+            ScenarioError: It has another time step than 0.1 s, is too short for one window, nobody is there at step 10,
+                or it has no map anywhere.
         """
         where = scenario.source or scenario.id
+        if abs(scenario.dt - STEP) > JITTER:
+            raise ScenarioError(f"{where}: steps of {scenario.dt} s; the realism of traffic is defined at {STEP} s.")
         scenario = _cut(scenario, horizon)
         if scenario.num_steps <= CURRENT_STEP + WINDOW:
             raise ScenarioError(f"{where}: {scenario.num_steps} steps; one window needs {CURRENT_STEP + WINDOW + 1}.")
@@ -92,7 +96,7 @@ class LongScene:
             raise ScenarioError(f"{where}: nobody is there at step {CURRENT_STEP}.")
         places = scenario.position[scenario.valid][:, :2]
         fixed = observer == "middle"
-        path, area = ego_path(scenario), None
+        path, area = ego_states(scenario)[:, :3], None
         if fixed:
             middle = (places.min(0) + places.max(0)) / 2
             path = np.broadcast_to([*middle, 0.0], path.shape)
@@ -129,8 +133,8 @@ class LongScene:
 
     def roll_out(self, policy: TrafficPolicy, seed: int) -> WindowRecord:
         """What a policy makes of the scene from step 10 on; nobody enters but whom it lets in itself."""
-        scenario = _closed(self.scenario)
-        ego = None if self.fixed else np.concatenate([self.observer, self.scenario.velocity[self.scenario.ego]], -1)
+        scenario = _closed(self.scenario, None if self.fixed else self.scenario.ego)
+        ego = None if self.fixed else self._ego()
         played = with_absent_ego(scenario) if self.fixed else scenario
         reserve = reserve_of(policy)
         slots = Slots(played.with_reserve(reserve), reserve)
@@ -141,10 +145,18 @@ class LongScene:
         rows = np.append(np.arange(agents), np.arange(played.num_agents, len(valid)))
         states, valid = states[rows], valid[rows]
         flat = np.where(valid[..., None], states[..., : HEADING + 1], 0.0)
-        heights = np.full(valid.shape, scenario.position[scenario.ego, CURRENT_STEP, 2])
-        heights[:agents] = follow_ground(scenario, np.arange(agents), flat[None, :agents])[0]
+        recorded, moved = _held(scenario.position[..., 2], scenario.valid), simulated_agents(scenario)
+        heights = np.full(valid.shape, recorded[scenario.ego, CURRENT_STEP])
+        heights[:agents] = recorded
+        heights[moved] = follow_ground(scenario, moved, flat[None, moved])[0]
         poses = np.stack([flat[..., 0], flat[..., 1], heights, flat[..., 2]], -1)
         return self.record(poses, valid, newcomers)
+
+    def _ego(self) -> Floats:
+        """States [T, STATE] of the ego as recorded, gaps filled; NaN before it comes and after it has gone."""
+        valid = self.scenario.valid[self.scenario.ego]
+        there = np.logical_or.accumulate(valid) & np.logical_or.accumulate(valid[::-1])[::-1]
+        return np.where(there[:, None], ego_states(self.scenario), np.nan)
 
     def record(self, poses: Floats, valid: Bools, newcomers: Sequence[Newcomer] = ()) -> WindowRecord:
         """Count by windows what everybody does.
@@ -167,7 +179,7 @@ class LongScene:
         return WindowRecord(
             counts=window_counts(traffic_features(track), there, self.starts + 1),
             flow=flow_counts(events, self.starts),
-            events=events,
+            events=events.since(CURRENT_STEP // DECISION),
             paths=traffic_paths(poses, there, self.observer, self.starts, WINDOW),
         )
 
@@ -180,11 +192,12 @@ def _cut(scenario: Scenario, steps: int) -> Scenario:
     return replace(scenario, **{name: getattr(scenario, name)[:, :steps].copy() for name in names})
 
 
-def _closed(scenario: Scenario) -> Scenario:
-    """The scene to which nobody comes after step 10, or comes back."""
+def _closed(scenario: Scenario, ego: int | None) -> Scenario:
+    """The scene to which nobody comes after step 10, or comes back, but the ego, which drives as recorded."""
     valid = scenario.valid.copy()
     valid[:, CURRENT_STEP:] = np.logical_and.accumulate(valid[:, CURRENT_STEP:], axis=1)
-    valid[scenario.ego] = scenario.valid[scenario.ego]
+    if ego is not None:
+        valid[ego] = scenario.valid[ego]
     return replace(scenario, valid=valid)
 
 

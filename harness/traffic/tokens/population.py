@@ -144,7 +144,7 @@ def observed_traffic(
     first = np.where(scenario.valid.any(1), scenario.valid.argmax(1), 0)
     steps = np.maximum(np.arange(scenario.num_steps), first[:, None])
     road_users = scenario.kinds <= Kind.CYCLIST
-    where = np.asarray(observer, dtype=np.float64) if observer is not None else ego_path(scenario)
+    where = np.asarray(observer, dtype=np.float64) if observer is not None else ego_states(scenario)[:, :3]
     return ObservedTraffic(
         poses=tracks.poses,
         velocity=np.take_along_axis(scenario.velocity, steps[..., None], 1),
@@ -158,25 +158,27 @@ def observed_traffic(
     )
 
 
-def ego_path(scenario: Scenario) -> Floats:
-    """Poses [T, 3] of the ego: x, y (m), heading (rad), where it was seen last while it is not there."""
+def ego_states(scenario: Scenario) -> Floats:
+    """States [T, STATE] of the ego, world frame; while it is not there those of where it was seen last."""
     valid = scenario.valid[scenario.ego]
     seen = np.maximum.accumulate(np.where(valid, np.arange(len(valid)), int(valid.argmax())))
-    return scenario.states(scenario.ego)[seen, :3]
+    return scenario.states(scenario.ego)[seen]
 
 
 def arrivals(log: ObservedTraffic) -> PopulationLabels:
     """Who enters at every decision."""
-    there = _inside(log)[0][:, ::TOKEN_STEPS]
+    inside, border = _inside(log)
+    there = inside[:, ::TOKEN_STEPS]
     agent, before = np.nonzero(there[:, 1:] & ~there[:, :-1])
-    return _labels(log, there, agent, before, backwards=False)
+    return _labels(log, border, there, agent, before, backwards=False)
 
 
 def departures(log: ObservedTraffic) -> PopulationLabels:
     """Who leaves after every decision; who is there at the last one is not known to leave."""
-    there = _inside(log)[0][:, ::TOKEN_STEPS]
+    inside, border = _inside(log)
+    there = inside[:, ::TOKEN_STEPS]
     agent, last = np.nonzero(there[:, :-1] & ~there[:, 1:])
-    return _labels(log, there, agent, last, backwards=True)
+    return _labels(log, border, there, agent, last, backwards=True)
 
 
 def median_sizes(sizes: Floats, kinds: Ints) -> Floats:
@@ -206,10 +208,10 @@ def border_distances(places: Floats, valid: Bools, observer: Floats, area: Float
     border = GRID_RADIUS - np.hypot(*np.moveaxis(known - observer[:, :2], -1, 0))
     if area is not None:
         polygon = shapely.Polygon(area)
-        flat = shapely.points(np.nan_to_num(known))
-        away = shapely.distance(polygon.exterior, flat)
-        away = np.where(shapely.contains_properly(polygon, flat), away, -away)
-        border = np.minimum(border, np.where(valid, away, np.nan))
+        # Of long logs most agents are there for a short time: the others make no points.
+        points = shapely.points(places[valid])
+        away = shapely.distance(polygon.exterior, points)
+        border[valid] = np.minimum(border[valid], np.where(shapely.contains_properly(polygon, points), away, -away))
     return np.asarray(border)
 
 
@@ -222,13 +224,15 @@ def _inside(log: ObservedTraffic) -> tuple[Bools, Floats]:
     return there, border
 
 
-def _labels(log: ObservedTraffic, there: Bools, agent: Ints, decision: Ints, *, backwards: bool) -> PopulationLabels:
+def _labels(
+    log: ObservedTraffic, border: Floats, there: Bools, agent: Ints, decision: Ints, *, backwards: bool
+) -> PopulationLabels:
     """Labels of agents that are there after (backwards: at) a decision, and not at (after) it."""
     inner = decision if backwards else decision + 1
     step = inner * TOKEN_STEPS
     pose, observer = log.poses[agent, step], log.observer[step]
     tokens = layout_tokens(pose, observer)
-    passage = _passages(log, agent, decision * TOKEN_STEPS, backwards=backwards)
+    passage = _passages(log, border, agent, decision * TOKEN_STEPS, backwards=backwards)
     order = np.lexsort((np.hypot(*(pose - observer)[:, :2].T), inner))
     return PopulationLabels(
         decision=inner[order].astype(np.int64),
@@ -241,9 +245,8 @@ def _labels(log: ObservedTraffic, there: Bools, agent: Ints, decision: Ints, *, 
     )
 
 
-def _passages(log: ObservedTraffic, agents: Ints, starts: Ints, *, backwards: bool) -> Ints:
+def _passages(log: ObservedTraffic, border: Floats, agents: Ints, starts: Ints, *, backwards: bool) -> Ints:
     """`Passage` of each agent between the decision at a step and the next one."""
-    border = _inside(log)[1]
     found = np.full(len(agents), Passage.UNKNOWN, dtype=np.int64)
     for row, (agent, start) in enumerate(zip(agents.tolist(), starts.tolist(), strict=True)):
         outer = start + TOKEN_STEPS if backwards else start

@@ -84,6 +84,13 @@ def test_who_has_just_appeared_has_no_speed_and_leads_nobody():
     assert found[39:42] == pytest.approx([3.15, 3.05, 5.0], abs=1e-5)
 
 
+def test_headings_either_side_of_west_are_alike():
+    track = drive((0.0, 0.0, -10.0), (-20.0, 0.0, -5.0))
+    track.poses[0, :, 3], track.poses[1, :, 3] = np.pi - 0.01, 0.01 - np.pi
+    # 15.5 m between them at first, which shrink by .5 m in each step.
+    assert traffic_features(track)["time_to_collision"][0, 10] == pytest.approx((15.5 - 5.0) / 5.0, abs=0.02)
+
+
 def test_who_is_not_judged_can_be_met():
     track = drive((0.0, 0.0, 10.0), (3.0, 0.0, 10.0))
     track.counted[1] = False

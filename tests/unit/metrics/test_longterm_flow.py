@@ -149,3 +149,5 @@ def test_counts_are_clamped_and_undefined_values_left_out():
     assert counts[6].sum() == 0
     assert likelihood(np.array([1, 1]), np.array([0.25, 1.0])) == pytest.approx(0.5)
     assert np.isnan(likelihood(np.array([0, 0]), np.array([0.5, 0.5])))
+    assert likelihood(np.array([1, 1]), np.array([0.0, 1.0])) == 0.0
+    assert likelihood(np.array([0, 1]), np.array([0.0, 1.0])) == 1.0

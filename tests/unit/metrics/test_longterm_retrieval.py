@@ -53,6 +53,8 @@ def test_medians_of_the_data_base_weigh_both_equally():
     assert scales[0] == pytest.approx(np.median(gaussian_w2(*base[:2], *base[:2])[every]))
     one_map = base._replace(map_mean=np.zeros((60, 24)), map_std=np.ones((60, 24)))
     assert median_scales(one_map)[1] == 1.0
+    with pytest.raises(ConfigError, match="no windows"):
+        median_scales(WindowLatents(*(part[:0] for part in base)))
 
 
 def test_latents_are_averaged_over_the_steps_of_a_window():

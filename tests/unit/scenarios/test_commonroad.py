@@ -1,5 +1,6 @@
 """CommonRoad: lanelets, signs, lights, obstacles, the ego, hostile XML, and windows that are one log."""
 
+from types import SimpleNamespace
 from xml.etree.ElementTree import fromstring
 
 import numpy as np
@@ -9,7 +10,7 @@ from harness.errors import ConfigError, ScenarioError
 from scenarios import bounds, open_source
 from scenarios.importers import commonroad, commonroad_xml
 from scenarios.importers.commonroad_agents import read_obstacle
-from scenarios.importers.commonroad_logs import LogScenes, cut, read_logs, span_of
+from scenarios.importers.commonroad_logs import LogPart, LogScenes, cut, held_out_by_time, read_logs, span_of
 from scenarios.importers.commonroad_roads import LaneletMap
 from scenarios.importers.outlines import road_outlines
 from scenarios.importing import import_folder
@@ -333,6 +334,27 @@ def test_the_end_of_a_log_is_held_out(write, tmp_path):
     assert {drop.reason for drop in pool.dropped} == {"the same scene id"}
     with pytest.raises(ConfigError, match="hold-out-last goes with --join"):
         import_folder(tmp_path / "logs", out, hold_out_last=16.0)
+    for seconds, what in ((4.0, "nothing would be held out"), (float("nan"), "positive time")):
+        with pytest.raises(ConfigError, match=what):
+            import_folder(tmp_path / "logs", tmp_path / "none", join=5.0, hold_out_last=seconds)
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_is_held_out_by_time_by_hand():
+    def track(first: int, last: int, speed: float = 10.0, *, static: bool = False) -> SimpleNamespace:
+        steps = np.arange(first, last + 1)
+        return SimpleNamespace(steps=steps, rows=np.outer(0.1 * speed * steps, [1.0, 0.0]), static=static)
+
+    def split(seconds: float, *tracks: SimpleNamespace) -> list[str | None]:
+        log = SimpleNamespace(last=399, window=SimpleNamespace(dt=0.1, tracks=tracks))
+        parts = [LogPart(str(first), log, first, first + 99) for first in range(0, 400, 100)]
+        return list(held_out_by_time(parts, seconds).values())
+
+    assert split(10.0) == ["train", "train", "train", "test"]
+    assert split(12.0) == ["train", "train", None, "test"]
+    assert split(10.0, track(150, 300)) == ["train", None, None, "test"]
+    assert split(10.0, track(150, 299)) == ["train", "train", "train", "test"]
+    assert split(10.0, track(20, 350, 0.0), track(0, 399, static=True)) == ["train", "train", "train", "test"]
 
 
 def moving(scene):
@@ -349,7 +371,13 @@ def test_parts_of_a_log_are_known_by_their_names():
     assert one.overlaps(other)
     assert not one.overlaps(span_of("C-DEU_MONAEast-2_206-251"))
     assert not one.overlaps(span_of("C-DEU_MONAWest-2_160-205"))
-    for name in ("pg-train-000002-0", "0a0af725-fbc3-41de-b969-3be718f694e2", "8a346109094cd5aa", "scene-0061"):
+    for name in (
+        "drive_2018-05",
+        "pg-train-000002-0",
+        "0a0af725-fbc3-41de-b969-3be718f694e2",
+        "8a346109094cd5aa",
+        "scene-0061",
+    ):
         assert span_of(name) is None
 
 

@@ -11,11 +11,12 @@ from harness.evaluate_longterm import main
 from harness.interfaces import Newcomer
 from harness.metrics.longterm.features import LONG_TERM_FEATURES
 from harness.metrics.longterm.flow import FLOW_FEATURES
+from harness.metrics.longterm.retrieval import nearest_windows
 from harness.report.longterm_tables import longterm_report
 from harness.traffic.log_policies import ConstantVelocityTraffic
 from harness.traffic.longterm.comparison import compare_long
 from harness.traffic.longterm.config import EvaluateLongtermConfig
-from harness.traffic.longterm.evaluation import BUCKETS, SCENE_METRICS, references_used, run_long, score_long
+from harness.traffic.longterm.evaluation import BUCKETS, SCENE_METRICS, _Base, references_used, run_long, score_long
 from harness.traffic.longterm.scene import LongScene
 from scenarios.export import write_folder
 from scenarios.scenario import Kind, Scenario
@@ -34,6 +35,20 @@ class Vanishing(ConstantVelocityTraffic):
     def step(self, step, states, valid):
         following, present = super().step(step, states, valid)
         return following, present & (step < 50)
+
+
+class Leaving(ConstantVelocityTraffic):
+    """Lets everybody disappear at a step that it draws."""
+
+    name = "leaving"
+
+    def reset(self, scenario, rng):
+        super().reset(scenario, rng)
+        self.end = int(rng.integers(20, 100))
+
+    def step(self, step, states, valid):
+        following, present = super().step(step, states, valid)
+        return following, present & (step < self.end)
 
 
 class Visited(ConstantVelocityTraffic):
@@ -80,19 +95,82 @@ def test_the_log_around_the_ego():
     assert found.starts.tolist() == [10 + 5 * n for n in range(WINDOWS)]
     assert found.judged.all()
     # "away" is 75 m away at 2.8 s; "late" appears at step 42, and has come from step 40.
-    assert np.flatnonzero(log.events.exit).tolist() == [5]
-    assert np.flatnonzero(log.events.enter).tolist() == [7]
-    assert log.events.present.tolist() == [2] * 5 + [1] * 2 + [2] * 17
+    assert np.flatnonzero(log.events.exit).tolist() == [3]
+    assert np.flatnonzero(log.events.enter).tolist() == [5]
+    assert log.events.present.tolist() == [2] * 3 + [1] * 2 + [2] * 17
     # The ego drives as recorded and is not judged; a window's features are those of the 80 steps after its start.
     assert log.counts["collision_indication"].sum(1).tolist()[:5] == [3] * 4 + [2]
     assert log.counts["distance_to_road_edge"][-1].sum() == 2 * 80
     assert [len(way) for way in log.paths] == [3, 3, 3, 3, 2, 2, 2]
 
 
+def test_what_the_history_holds_is_no_models_merit():
+    """Who comes before step 10 is in no pooled flow: a model that lets nobody in shares nothing with the log."""
+    agents = (Agent("early", 20, 0, speed=10.0, first=3), Agent("late", 30, 1.0, speed=10.0, first=42))
+    early = lasting(road(*agents), STEPS)
+    found = LongScene.of(early, 311, "ego")
+    for record in (found.log(), found.roll_out(ConstantVelocityTraffic(), 0)):
+        assert len(record.events.enter) == (STEPS - 11) // 5
+        assert record.flow["enter"].sum(-1).tolist() == [16] * WINDOWS
+    assert found.log().events.enter.sum() == 1
+    assert found.roll_out(ConstantVelocityTraffic(), 0).events.enter.sum() == 0
+
+
+def test_an_ego_that_has_gone_is_in_nobodys_way():
+    left = lasting(road(Agent("behind", -30, 0.0)), STEPS)
+    valid = left.valid.copy()
+    valid[left.ego, 30:] = False
+    found = LongScene.of(replace(left, valid=valid), 311, "ego")
+    # It was seen last at 29 m, where the one behind it is at step 59.
+    rolled = found.roll_out(ConstantVelocityTraffic(), 0)
+    assert rolled.counts["collision_indication"].tolist() == [[1, 0]] * WINDOWS
+    assert found.log().counts["collision_indication"].tolist() == [[1, 0]] * WINDOWS
+
+
+def test_people_and_cones():
+    people = Agent("walker", 10, 6, speed=6.0, kind=Kind.PEDESTRIAN), Agent("cone", 12, 3, speed=0.0, kind=Kind.CONE)
+    log = LongScene.of(lasting(road(*people), STEPS), 311, "ego").log()
+    assert set(log.events.present.tolist()) == {1}, "cones are no traffic"
+    assert log.counts["linear_speed"][0].sum() == 80
+    assert log.counts["time_to_collision"].sum() == 0, "only vehicles follow one another"
+
+
+def test_windows_without_a_map_are_not_judged():
+    ending = scene()
+    cut = tuple(replace(one, points=one.points[one.points[:, 0] <= 0]) for one in ending.features)
+    run = run_long({}, [replace(ending, features=cut)], config("log", every=1))
+    # The ego has something of it within 32 m up to step 32.
+    assert run.judged[0].tolist() == [True] * 5 + [False] * 2
+    many = replace(config("log", every=1), references=99)
+    assert references_used(run, many) == 5
+    windows = score_long(run, many)["log"]["windows"]
+    assert np.isnan(windows["behaviour"]).tolist() == np.isnan(windows["flow"]).tolist() == [False] * 5 + [True] * 2
+    with pytest.raises(ConfigError, match="only 5 windows"):
+        nearest_windows(np.zeros((1, len(_Base.of(run, 1).paths))), 6)
+
+
+def test_every_roll_out_has_a_seed_of_its_own():
+    run = run_long({"by chance": Leaving()}, [scene()], config("by chance", rollouts=3))
+    gone = [int((record.events.present > 0).sum()) for record in run.models["by chance"][0]]
+    assert len(set(gone)) > 1
+
+
+def test_what_invalid_rows_hold_does_not_matter():
+    sloped = scene()
+    hill = tuple(
+        replace(one, points=np.column_stack([one.points[:, :2], 0.05 * one.points[:, 0]])) for one in sloped.features
+    )
+    clean = replace(sloped, features=hill)
+    position = np.where(clean.valid[..., None], clean.position, np.nan)
+    holed = replace(clean, position=position)
+    one, other = (LongScene.of(part, 311, "ego").roll_out(ConstantVelocityTraffic(), 0) for part in (clean, holed))
+    assert all(np.array_equal(one.counts[name], other.counts[name]) for name in LONG_TERM_FEATURES)
+
+
 def test_nobody_enters_a_scene_that_is_rolled_out():
     found = LongScene.of(scene(), 311, "ego").roll_out(ConstantVelocityTraffic(), 0)
     assert found.events.enter.sum() == 0
-    assert np.flatnonzero(found.events.exit).tolist() == [5]
+    assert np.flatnonzero(found.events.exit).tolist() == [3]
     gone = LongScene.of(scene(), 311, "ego").roll_out(Vanishing(), 0)
     assert gone.events.present[-1] == 0
     assert gone.counts["linear_speed"][-1].sum() == 9  # "ahead", at steps 41 to 49.
@@ -106,7 +184,7 @@ def test_who_enters_a_scene_that_is_rolled_out_counts(observer):
     assert rolled.events.enter.sum() == without.events.enter.sum() + 1
     assert rolled.events.exit.sum() == without.events.exit.sum() + 1
     more = rolled.events.present - without.events.present
-    assert more.tolist() == [int(30 <= step < 60) for step in range(5, 5 + 5 * len(more), 5)]
+    assert more.tolist() == [int(30 <= step < 60) for step in range(15, 15 + 5 * len(more), 5)]
 
 
 def test_a_fixed_observer_sees_the_ego_as_one_of_many():
@@ -115,10 +193,10 @@ def test_a_fixed_observer_sees_the_ego_as_one_of_many():
     assert np.ptp(found.observer, axis=0) == pytest.approx([0, 0, 0])
     x = found.scenario.position[..., 0]
     near = found.scenario.valid & (np.abs(x - found.observer[0, 0]) < 74.9)
-    assert log.events.present[10:].tolist() == near[:, 55::5].sum(0).tolist()
+    assert log.events.present[8:].tolist() == near[:, 55::5].sum(0).tolist()
     assert log.events.present.max() == 3
     # The ego is moved by the policy, at the same constant velocity.
-    assert np.array_equal(log.events.present[:7], rolled.events.present[:7])
+    assert np.array_equal(log.events.present[:5], rolled.events.present[:5])
     assert rolled.counts["collision_indication"][0].sum() == log.counts["collision_indication"][0].sum()
 
 
@@ -128,6 +206,8 @@ def test_what_cannot_be_looked_at_is_refused():
     far = scene()
     with pytest.raises(ScenarioError, match="no map"):
         LongScene.of(replace(far, features=()), 311, "ego")
+    with pytest.raises(ScenarioError, match=r"steps of 0\.2 s"):
+        LongScene.of(replace(scene(), dt=0.2), 311, "ego")
     with pytest.raises(ConfigError, match="horizon"):
         config("log", horizon=90)
     with pytest.raises(ConfigError, match="only once"):
@@ -135,7 +215,8 @@ def test_what_cannot_be_looked_at_is_refused():
 
 
 def test_the_horizon_cuts():
-    assert len(LongScene.of(scene(), 96, "ego").starts) == 2
+    # The second window looks at steps 16 to 95.
+    assert [len(LongScene.of(scene(), steps, "ego").starts) for steps in (95, 96)] == [1, 2]
 
 
 def test_scores_of_models():

@@ -24,7 +24,7 @@ from harness.traffic.tokens.population import (
     PopulationLabels,
     arrivals,
     departures,
-    ego_path,
+    ego_states,
     median_sizes,
     observed_traffic,
 )
@@ -88,6 +88,7 @@ def test_who_enters_and_how():
             Agent("from nowhere", -30, 5, 0.0, 5.0, first=17),
             Agent("always", 10, 30),
             Agent("cone", 5, 5, kind=Kind.CONE, first=15),
+            Agent("out from behind it", 40, -22, np.pi / 2, 10.0, first=15),  # In sight from 7.4 m aside on.
         )
     )
     found = arrivals(log)
@@ -97,7 +98,8 @@ def test_who_enters_and_how():
     assert born(found, 3) == (2, Passage.STANDING)
     assert born(found, 5) == (3, Passage.HIDDEN)
     assert born(found, 6) == (3, Passage.UNKNOWN)
-    assert sorted(found.agent.tolist()) == [1, 2, 3, 5, 6]
+    assert born(found, 9) == (3, Passage.HIDDEN)
+    assert sorted(found.agent.tolist()) == [1, 2, 3, 5, 6, 9]
     assert departures(log).agent.size == 0
 
 
@@ -121,6 +123,7 @@ def test_who_leaves_and_how():
             Agent("truck", 20, -10, np.pi / 2, 0.0, size=(12.0, 3.0, 3.0)),
             Agent("behind the truck", 40, -27, np.pi / 2, 5.0, last=14),
             Agent("to nowhere", -30, 5, 0.0, 5.0, last=17),
+            Agent("behind it then", 40, 7, -np.pi / 2, 10.0, last=14),
         )
     )
     found = departures(log)
@@ -129,6 +132,7 @@ def test_who_leaves_and_how():
     assert born(found, 3) == (2, Passage.STANDING)
     assert born(found, 5) == (2, Passage.HIDDEN)
     assert born(found, 6) == (3, Passage.UNKNOWN)
+    assert born(found, 7) == (2, Passage.HIDDEN)
     assert arrivals(log).agent.size == 0
 
 
@@ -165,6 +169,7 @@ def test_a_fixed_observer_of_an_area():
     log = observed_traffic(scene(*agents), np.zeros(3), sees=False, area=square)
     found = arrivals(log)
     assert born(found, 1) == (3, Passage.DROVE)  # At -30 m at step 10, on the border; inside at step 15.
+    assert found.there[1].tolist() == [False] * 3 + [True] * 4
     assert born(found, 2) == (1, Passage.UNKNOWN)
     # The ego is one among others here.
     assert found.there[0].all()
@@ -184,8 +189,9 @@ def test_an_ego_that_is_lost_waits():
     lost = scene(ego_speed=10.0)
     valid = lost.valid.copy()
     valid[0, :3] = valid[0, 20:] = False
-    path = ego_path(replace(lost, valid=valid))
+    path = ego_states(replace(lost, valid=valid))
     assert path[[0, 3, 19, 30], 0] == pytest.approx([3.0, 3.0, 19.0, 19.0])
+    assert path[30, 3:] == pytest.approx([10.0, 0.0])
 
 
 def test_sizes_of_newcomers():

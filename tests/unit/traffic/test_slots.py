@@ -175,7 +175,7 @@ def test_circles():
 def test_of_two_who_block_each_other_one_drives_on():
     scene = crossing(opponent_delay=0.0, ego_speed=1.0).with_opponent(None)
     pose = np.array([[-3.0, 0.0, 0.0], [0.0, -3.0, np.pi / 2]])
-    run = FlowRun(LaneFlowTraffic().config, pose, np.zeros((2, 2)), np.full((2, 2), (2.25, 1.0)), 1, None, 0.1)
+    run = FlowRun(scene, LaneFlowTraffic().config, pose, np.zeros((2, 2)), np.full((2, 2), (2.25, 1.0)), 1, None, 0.1)
     run._rng = np.random.default_rng(0)
     run.join(scene, np.array([0, 1]))
     assert set(run.ahead()[2][0]) == {0, 1}

@@ -71,16 +71,19 @@ def test_no_adversary_never_attacks_in_training_but_is_evaluated_under_attack(tm
     assert any(row["attacked"] for row in run.records(EVALUATION))
 
 
-@pytest.mark.parametrize("published", [False, True])
-def test_time_outs_are_terminal_only_as_published(tmp_path, published: bool) -> None:
-    _, trainer = finished(
-        tmp_path / "run", td3={"timeouts_terminal": published}, train_horizon=4, adversary="none", steps=300
-    )
+@pytest.mark.parametrize(
+    ("published", "observation", "terminal"), [(False, "cat", 0.0), (True, "cat", 1.0), (False, "route", 1.0)]
+)
+def test_time_outs_are_ends_as_published_and_where_the_time_is_known(
+    tmp_path, published: bool, observation: str, terminal: float
+) -> None:
+    options = {"td3": {"timeouts_terminal": published}, "observation": observation}
+    _, trainer = finished(tmp_path / "run", train_horizon=4, adversary="none", steps=300, **options)
     memory = trainer.parts.learner.memory
     rows = memory.rows(0, memory.written)
     last = np.flatnonzero(rows["usable"] & ~np.roll(rows["usable"], -1))
     assert len(last) > 50
-    assert rows["terminal"][last].mean() == (1.0 if published else 0.0), "4 steps reach neither goal nor edge"
+    assert rows["terminal"][last].mean() == terminal, "4 steps reach neither goal nor edge"
 
 
 def test_runs_repeat_exactly_whatever_the_number_of_threads(tmp_path) -> None:
