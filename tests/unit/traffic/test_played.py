@@ -108,9 +108,21 @@ def test_a_record_keeps_who_entered_and_the_route(tmp_path, episode):
     assert found.newcomers == episode.newcomers
     assert np.array_equal(found.route, episode.route)
     assert np.array_equal(found.agents, np.where(episode.agents_valid[..., None], episode.agents, 0.0))
-    store.write(key, replace(episode, newcomers=episode.newcomers[1:] + episode.newcomers[:1]), {})
-    with pytest.raises(RunError, match="newcomers"):
-        store.read(key)
+    first, *others = episode.newcomers
+    for newcomers, message in (
+        ((*others, first), "are not the last of"),
+        ([who._replace(slot=who.slot - 99) for who in episode.newcomers * 40], "are not the last of"),
+        ((first._replace(kind=Kind.CONE), *others), "neither vehicle"),
+        ((first._replace(size=(4.5, 0.0, 1.5)), *others), "no length"),
+        ((first._replace(size=(np.inf, 2.0, 1.5)), *others), "no length"),
+    ):
+        store.write(key, replace(episode, newcomers=tuple(newcomers)), {})
+        with pytest.raises(RunError, match=message):
+            store.read(key)
+    for route in (np.zeros((3, 3)), np.full((2, 2), np.nan), np.zeros((2, 2), np.int64)):
+        store.write(key, replace(episode, route=route), {})
+        with pytest.raises(RunError, match="the route is"):
+            store.read(key)
 
 
 def test_playback_goes_on_after_the_ego_and_shows_who_entered(scene, episode):
