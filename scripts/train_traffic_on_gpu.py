@@ -3,7 +3,7 @@
 Where the recordings are, scenes are tokenised and packed, without what follows from the rest:
 
     python scripts/train_traffic_on_gpu.py pack --data DIR --split train --out train.tar.xz
-    python scripts/train_traffic_on_gpu.py pack --data DIR --split val --no-mirror --out val.tar.xz
+    python scripts/train_traffic_on_gpu.py pack --data DIR --split val --no-mirror --phases 1 --out val.tar.xz
 
 Where the GPU is (12 minutes with the defaults; the package must be installed, or its root be in PYTHONPATH):
 
@@ -34,7 +34,7 @@ from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.vocabulary import Vocabulary
-from harness.traffic.training.config import LoopConfig, StageOptions
+from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.loop import TrafficTask, device_of, train_stage
 from harness.traffic.training.packed import UnpackedScenes, pack
@@ -56,6 +56,8 @@ class Pack:
     """Scenes of the split, written as for `train_traffic`; all by default."""
     mirror: bool = True
     """Pack every scene mirrored too."""
+    phases: Literal[1, 2, 3, 4, 5] = 5
+    """Number of offsets of the token grid; one is enough to validate on."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,10 @@ class Train:
 def packed(config: Pack) -> None:
     """Pack, and say how much it is."""
     source = open_scenes(config.data, config.split, config.scenes)
+    examples, mirror = ExampleOptions(phases=config.phases), config.mirror
     with tempfile.TemporaryDirectory() as folder:
-        scenes = TokenisedScenes(source, Vocabulary.load(None), SceneOptions(), Path(folder), mirror=config.mirror)
+        vocabulary, options = Vocabulary.load(None), SceneOptions()
+        scenes = TokenisedScenes(source, vocabulary, options, Path(folder), examples=examples, mirror=mirror)
         pack(scenes, config.out)
     each = config.out.stat().st_size / len(scenes) / 1000
     sys.stdout.write(f"{config.out}: {len(scenes)} scenes, {each:.1f} KB each\n")

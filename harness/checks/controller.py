@@ -21,6 +21,7 @@ from harness.interfaces import (
     ReactiveController,
     VehicleModel,
 )
+from harness.traffic.tokens.population import ego_states
 from scenarios.scenario import Scenario
 
 VEHICLE: Final = VehicleModel(
@@ -68,9 +69,7 @@ def check_controller(checker: Checker, plan: AttackPlan, scenario: Scenario) -> 
 def _egos(scenario: Scenario, plan: AttackPlan) -> tuple[Floats, Floats]:
     """[T, STATE] the logged ego (standing still where it is not seen), and one that brakes from the takeover on."""
     assert plan.takeover_step is not None, "checked before"
-    logged = scenario.states(scenario.ego).copy()
-    seen = np.maximum.accumulate(np.where(scenario.valid[scenario.ego], np.arange(len(logged)), 0))
-    logged = logged[seen]
+    logged = ego_states(scenario)
     braking = logged.copy()
     for step in range(plan.takeover_step, len(logged)):
         before = braking[step - 1]

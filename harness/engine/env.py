@@ -297,6 +297,8 @@ class GauntletEnv(ScenarioEnv):
         done = traffic.interventions
         return {
             **({f"shield_{name}": count for name, count in done._asdict().items()} if done is not None else {}),
+            # A replayed ego stays where its log ends, wherever the map does.
+            **({"end_of_map": False} if self._replay else {}),
             "crash_contact": bool(ego.crash_vehicle),
             "crash_geometry": hit,
             "crash_opponent": hit_opponent,

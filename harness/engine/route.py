@@ -75,6 +75,7 @@ class Route:
         self._lateral = [segment["lateral_direction"] for segment in properties]
         self._heading = [float(segment["heading"]) for segment in properties]
         ends = np.cumsum([segment["length"] for segment in properties])
+        self._of_log = slice(int(np.searchsorted(ends, self.logged - _SLACK)) + 1 if self.goes_on else None)
         self._before = [0.0, *ends[:-1].tolist()]
         self._befores = np.array(self._before)
         self._ends = ends.astype(self._start.dtype)
@@ -116,15 +117,16 @@ class Route:
         """Whether the map ends here: a route that goes on is longer than anybody drives, unless there is no more."""
         return self.goes_on and longitude > self.length - _END
 
-    def project(self, x: float, y: float, last: float = 0.0) -> tuple[float, float]:
+    def project(self, x: float, y: float, last: float | None = None) -> tuple[float, float]:
         """Longitude along the route and lateral offset (right positive, MetaDrive's sign), m.
 
         Args:
             x, y: Where, m.
-            last: Longitude a step ago, m, near which a route that goes on is searched.
+            last: Longitude a step ago, m, near which a route that goes on is searched; None where an episode begins,
+                anywhere on the logged part.
         """
-        part: slice = slice(None)
-        if self.goes_on:
+        part: slice = self._of_log
+        if self.goes_on and last is not None:
             low, high = np.searchsorted(self._befores, (last - _NEAR, last + _NEAR))
             part = slice(max(int(low) - 1, 0), int(high) + 1)
         point = np.array([x, y])
@@ -164,6 +166,7 @@ class Progress:
     def __init__(self) -> None:
         """Start without a route."""
         self.route: Route | None = None
+        self._begun = False
         self.current_longitude = self.last_longitude = 0.0
         self.current_lateral = self.last_lateral = 0.0
         self.current_heading_theta_at_long = 0.0
@@ -171,6 +174,7 @@ class Progress:
     def begin(self, route: Route) -> None:
         """Forget the last episode."""
         self.route = route
+        self._begun = False
         self.current_longitude = self.last_longitude = 0.0
         self.current_lateral = self.last_lateral = 0.0
         self.current_heading_theta_at_long = 0.0
@@ -179,7 +183,9 @@ class Progress:
         """Project the ego's position (m, relative to the scene's origin)."""
         assert self.route is not None, "begin() gives the route"
         self.last_longitude, self.last_lateral = self.current_longitude, self.current_lateral
-        self.current_longitude, self.current_lateral = self.route.project(x, y, self.last_longitude)
+        last = self.last_longitude if self._begun else None
+        self.current_longitude, self.current_lateral = self.route.project(x, y, last)
+        self._begun = True
         self.current_heading_theta_at_long = self.route.heading_at(self.current_longitude)
 
     @property

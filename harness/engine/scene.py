@@ -188,10 +188,13 @@ def parse_scene(scenario: Scenario, *, static_vehicles: bool, reserve: int = 0) 
 def with_long_route(scene: Scene, horizon: int, rng: np.random.Generator) -> Scene:
     """The scene for an episode of `horizon` steps beyond the log: the ego's route goes on along lanes that `rng` draws.
 
-    Everything else is shared with the scene, whose bodies it lives by.
+    Everything else is shared with the scene, whose bodies it lives by. An ego that is parked where no lane is has no
+    way that could end: it gets the scene as it is.
     """
-    metres = (horizon - scene.steps + 1) * DT * TOP_SPEED + MARGIN
-    beyond = beyond_the_log(scene.scenario, metres, rng) - scene.origin
+    # An ego may be far ahead of its log, so that all of the time counts.
+    beyond = beyond_the_log(scene.scenario, horizon * DT * TOP_SPEED + MARGIN, rng) - scene.origin
+    if not len(beyond) and not scene.route.leads_somewhere:
+        return scene
     ego, scenario = scene.scenario.ego, scene.scenario
     logged = source_precision(scenario.position[ego, scenario.valid[ego], :2]) - scene.origin
     return replace(scene, route=Route(logged, beyond))

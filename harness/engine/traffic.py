@@ -70,8 +70,9 @@ class TrafficManager:
     @property
     def interventions(self) -> Interventions | None:
         """What a shield of the traffic policy has done so far in the episode; None without one."""
-        done: Interventions | None = getattr(self._policy, "interventions", None)
-        return done
+        done = getattr(self._policy, "interventions", None)
+        # A user's own class may call anything so.
+        return done if isinstance(done, Interventions) else None
 
     def reset(
         self,

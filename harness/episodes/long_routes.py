@@ -33,7 +33,7 @@ def beyond_the_log(scenario: Scenario, metres: float, rng: np.random.Generator) 
 
     Args:
         scenario: Map, and the ego's log.
-        metres: Length at which it is cut off; shorter where the map ends.
+        metres: Least length, m; the lane on which it is reached is the last one. Shorter where the map ends.
         rng: Draws the branch at every fork.
     """
     last = int(np.flatnonzero(scenario.valid[scenario.ego])[-1])

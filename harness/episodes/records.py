@@ -29,6 +29,7 @@ from harness.files import (
     write_arrays,
 )
 from harness.interfaces import STATE, AttackPlan, Episode, Newcomer, Trajectory
+from harness.traffic.slots import ENTERING
 from scenarios.scenario import Kind
 
 FOLDER: Final = "episodes"
@@ -281,10 +282,13 @@ def _trajectory(found: Mapping[str, NDArray[Any]], name: str) -> Trajectory:
 
 def _newcomers(rows: NDArray[Any], agents: int) -> tuple[Newcomer, ...]:
     """Out of [N, 5]: row, kind, length, width, height; they are the last of the agents."""
-    if rows.ndim != 2 or rows.shape[1] != 5 or not (rows[:, 0] == np.arange(agents - len(rows), agents)).all():
+    known = rows.ndim == 2 and rows.shape[1] == 5 and rows.dtype.kind == "f" and len(rows) <= agents
+    if not known or not (rows[:, 0] == np.arange(agents - len(rows), agents)).all():
         raise ValueError(f"newcomers {rows.shape} are not the last of {agents} agents")
     if not (np.isfinite(rows).all() and (rows[:, 2:] > 0).all()):
         raise ValueError("the size of a newcomer is no length")
+    if not np.isin(rows[:, 1], ENTERING).all():
+        raise ValueError("a newcomer is neither vehicle, pedestrian nor cyclist")
     return tuple(Newcomer(int(row), Kind(int(kind)), (x, y, z)) for row, kind, x, y, z in rows.tolist())
 
 

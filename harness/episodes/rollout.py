@@ -172,6 +172,7 @@ def _drive(
         "reward": reward,
         "cost": cost,
         "truncated": bool(truncated and not terminated),
+        "end_of_map": bool(info.get("end_of_map", False) and not terminated),
         **_observed(env.recording(), info, scenario.dt),
     }
 
@@ -192,7 +193,6 @@ def _observed(recording: Recording, info: Mapping[str, Any], dt: float) -> dict[
         "crash_opponent": recording.crash_opponent,
         "newcomers": recording.newcomers,
         "route": recording.route,
-        "end_of_map": bool(info.get("end_of_map", False)),
         "engine_force": recording.engine_force,
         "brake_force": recording.brake_force,
         "mean_speed": float(mean_speed(states, valid)),

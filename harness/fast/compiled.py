@@ -32,7 +32,10 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 _UNSEEN: Final[dict[str, Any]] = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _ROOT: Final = Path(__file__).parents[1]
-_SOURCES: Final = ("fast/*.py", "engine/*.py", "traffic/lane_*.py", "../scenarios/idm.py")
+_SOURCES: Final = (
+    *("fast/*.py", "engine/*.py", "traffic/lane_*.py", "interfaces.py"),
+    *("../scenarios/idm.py", "../scenarios/scenario.py"),
+)
 """What kernels are made of."""
 _SETTINGS: Final[Any] = numba.config
 

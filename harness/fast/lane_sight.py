@@ -30,8 +30,9 @@ _TURN: Final = 2 * math.pi
 
 @inlined
 def place_at(ways: Floats, way: int, along: float) -> Numbers:
-    """Place and heading at a distance along a way."""
-    place = min(max(along / SPACING, 0.0), LAST - 1e-6)
+    """Place and heading at a distance along a way; before its begin, or nowhere (NaN), those of its begin."""
+    # Compared so that NaN is no index: nobody looks whether that lies within the way.
+    place = min(along / SPACING, LAST - 1e-6) if along > 0.0 else 0.0
     low = int(place)
     ratio = place - low
     turn = ways[way, low + 1, WAY_HEADING] - ways[way, low, WAY_HEADING] + math.pi
@@ -48,7 +49,8 @@ def allowed_speed(ways: Floats, way: int, along: float, braking: float) -> float
     """The speed (m/s) from which a driver can slow down in time for what is allowed further on."""
     least = math.inf
     for look in range(_LIMITS):
-        at = min(int((along + look * _LOOK) / SPACING), LAST)
+        ahead = along + look * _LOOK
+        at = int(min(ahead / SPACING, float(LAST))) if ahead > 0.0 else 0
         limit = ways[way, at, WAY_LIMIT]
         least = min(least, limit * limit + 2 * braking * 0.5 * (look * _LOOK))
     return math.sqrt(least)

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.files import Json, JsonDict
 from harness.metrics.intervals import Interval
-from harness.report.tables import Column, Table, Value
+from harness.report.tables import Column, Table, Value, markdown_text
 
 CHECKS: Final = (Column("item"), Column("verdict"), Column("found"), Column("rule", "passes where"), Column("reason"))
 REALISM: Final = (
@@ -71,8 +71,9 @@ def certificate_lines(stated: Json | None) -> list[str]:
     """
     if not stated or not stated["line"]:
         return []
-    lines = ["## Background traffic", "", stated["line"], ""]
-    lines += [f"- {note}" for note in stated["notes"]]
+    # A certificate is anybody's, and so are the names in it.
+    lines = ["## Background traffic", "", markdown_text(stated["line"]), ""]
+    lines += [f"- {markdown_text(note)}" for note in stated["notes"]]
     lines += [""] * bool(stated["notes"])
     if stated["findings"] is not None:
         for table in certificate_tables(stated["findings"]):

@@ -190,7 +190,7 @@ class Table:
         for row in self.rows:
             values = [row.get(column.key) for column in self.columns]
             texts = [
-                text.translate(_MARKDOWN) if isinstance(value, str) else text
+                markdown_text(text) if isinstance(value, str) else text
                 for text, value in zip(self.cells(row), values, strict=True)
             ]
             lines.append([text + self._rests_on(row, v) for text, v in zip(texts, values, strict=True)])
@@ -285,6 +285,11 @@ def _plain_text(value: object) -> object:
         return value
     text = one_line(value, len(value))
     return f"'{text}" if text.startswith(tuple("=+-@＝＋－＠")) else text
+
+
+def markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is, but for what stands at the begin of a line."""
+    return text.translate(_MARKDOWN)
 
 
 def tex(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 
-import numpy as np
 import torch
 
 from harness.commands.runs import provenance
@@ -18,6 +17,7 @@ from harness.traffic.evaluation import evaluate, summarise
 from harness.traffic.make import make_simulator, make_traffic
 from harness.traffic.reactivity import Reaction, find_case, react
 from harness.traffic.reactivity import summarise as summarise_reactions
+from harness.traffic.tokens.population import ego_states
 from scenarios.scenario import Scenario
 
 
@@ -72,11 +72,9 @@ def _causes(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[s
     traffics = {name: make_traffic(name) for name in config.traffic}
     found: dict[str, list[list[Cause]]] = {name: [] for name in traffics}
     for scenario in scenes:
-        ego, valid = scenario.states(scenario.ego), scenario.valid[scenario.ego]
-        # Where the recorded ego was not seen, it is where it was seen last.
-        seen = np.maximum.accumulate(np.where(valid, np.arange(len(valid)), 0))
+        ego = ego_states(scenario)
         for name, traffic in traffics.items():
-            found[name].append(causes(scenario, traffic, ego[seen], config.seed))
+            found[name].append(causes(scenario, traffic, ego, config.seed))
     return {"traffic": summarise_causes(found)}
 
 

@@ -69,8 +69,8 @@ class LaneFlowConfig(LaneIDMConfig):
     def __post_init__(self) -> None:
         """Reject what cannot drive or enter."""
         super().__post_init__()
-        if self.inflow < 0 or self.reserve < 1 or self.patience <= 0:
-            raise ConfigError(f"idm-flow: {self}: expected inflow >= 0, reserve >= 1 and patience > 0.")
+        if not (0 <= self.inflow < np.inf and self.reserve >= 1 and self.patience > 0):
+            raise ConfigError(f"idm-flow: {self}: expected a finite inflow >= 0, reserve >= 1 and patience > 0.")
 
 
 class Entrance(NamedTuple):

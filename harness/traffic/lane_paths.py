@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -65,9 +66,13 @@ class LaneIDMConfig:
 
     def __post_init__(self) -> None:
         """Reject what cannot drive."""
-        positive = (self.gap, self.acceleration, self.braking, self.hardest, self.speed, self.pace)
-        if min(positive) <= 0 or self.branches < 1:
-            raise ConfigError(f"idm-lane: {self}: expected positive gap, accelerations, speed and pace, branches >= 1.")
+        numbers = {item.name: getattr(self, item.name) for item in fields(LaneIDMConfig)}
+        positive = [value for name, value in numbers.items() if name not in ("standstill", "spread", "margin")]
+        if not all(map(math.isfinite, numbers.values())) or min(positive) <= 0 or self.standstill < 0:
+            raise ConfigError(
+                f"idm-lane: {self}: expected finite numbers, all but standstill, spread and margin positive, and "
+                "standstill not negative."
+            )
 
     def limited(self, change: Floats, wanted: Floats, gap: Floats) -> Floats:
         """Accelerations (m/s²) within what the vehicle can do, and what the driver does to keep a wanted gap (m).

@@ -84,11 +84,10 @@ def make_roller(spec: str, steps: int) -> SceneSimulator:
     Raises:
         ConfigError: As of `make_simulator`; or a class that moves whole scenes only is asked for another length.
     """
-    name = specs.parse(spec).name
-    target = None if name == OLD_NAME else specs.resolve("traffic", specs.parse(spec))
-    if steps == FUTURE_STEPS and not hasattr(target, "spawned"):
-        return make_simulator(spec)
-    return PolicySimulator(make_traffic(spec), steps=steps, comings=True)
+    parsed = present_name(spec, "idm-lane")
+    if steps == FUTURE_STEPS and not hasattr(specs.resolve("traffic", parsed), "spawned"):
+        return make_simulator(parsed.text)
+    return PolicySimulator(make_traffic(parsed.text), steps=steps, comings=True)
 
 
 def present_name(text: str, driver: str) -> specs.Spec:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 from rich.progress import Progress
 
@@ -90,6 +92,11 @@ def _run(trainer: TrainingLoop, watchers: Watchers, run: RunDirectory, session: 
     return CODES[signal.Signals(signals[0])]
 
 
+ONE_S: Final = 3.0
+"""SIGTERMs that come closer together are one, s. When the process that a run was started by is killed, Linux tells the
+run once for every thread of that process: as each ends, the next one becomes the run's parent."""
+
+
 @contextmanager
 def stopping_politely(trainer: TrainingLoop, session: Session) -> Iterator[list[int]]:
     """Let the first Ctrl-C (SIGTERM, SIGHUP) end the run after a checkpoint, and the second end it at once.
@@ -97,14 +104,18 @@ def stopping_politely(trainer: TrainingLoop, session: Session) -> Iterator[list[
     Yields the signals that came.
     """
     came: list[int] = []
+    first = 0.0
 
     def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        if came and number == signal.SIGTERM and time.monotonic() - first < ONE_S:
+            return
         came.append(number)
         if number == signal.SIGHUP:
             leave_terminal()
         if trainer.stop_requested:
             end_at_once(number)
-        trainer.stop_requested = True
+        trainer.stop_requested, first = True, time.monotonic()
         # What cannot be told must not cost the checkpoint: nobody reads any more, or the signal came within a print.
         with suppress(OSError, RuntimeError):
             session.say("stopping after this episode, with a checkpoint (again to stop at once)")

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from harness.engine import EngineConfig, GauntletEnv
+from harness.episodes.policies import load_policy
+from harness.episodes.rollout import run_episode
 from harness.errors import ConformanceError
 from harness.interfaces import Newcomer
 from harness.traffic.log_policies import LogTraffic
 from harness.traffic.slots import as_played
 from scenarios.scenario import Kind
-from tests.scenes import lasting, straight_road
+from tests.scenes import Agent, lasting, make_scene, straight_road
 from tests.sources import ListSource
 
 VAN, WALKER = (6.0, 2.2, 2.5), (0.7, 0.8, 1.8)
@@ -112,6 +114,9 @@ def test_who_enters_is_sensed(make, observation):
         now, *_ = env.step(np.zeros(2))
         lidar = now[-30:] if observation == "cat" else now
         changes.append(float(np.abs(lidar - before).max()) if before is not None else 0.0)
+        if observation == "route" and len(changes) == 14:
+            # The first vehicle's length and width, of 10 and of 4 m: the van's.
+            assert now[131:133] == pytest.approx([0.6, 0.55])
         before = lidar
     # A jump where the van comes and where it goes.
     assert min(changes[11], changes[19]) > 4 * max(changes[5:10])
@@ -186,3 +191,28 @@ def test_the_route_goes_on_until_the_map_ends(observation):
     assert record.route[-1] == pytest.approx((300.0, 0.0), abs=1e-3)
     # Metres, not an arrival, are what the last steps bring.
     assert infos[-1]["route_completion"] > 3
+
+
+def test_where_no_lane_leads_on_the_map_ends_for_who_drives_and_not_for_a_replay():
+    aside = make_scene([Agent("ego", 0.0, 30.0, speed=10.0)], straight_road().features, opponent=None)
+    options = EngineConfig(traffic="idm-flow?inflow=0", horizon=60, observation="none")
+    env = GauntletEnv(ListSource([lasting(aside, 40)]), options)
+    try:
+        # The log ends at 39 m.
+        replayed = run_episode(env, load_policy("replay"), None, 0)
+        driven = run_episode(env, Onwards(), None, 0)
+    finally:
+        env.close()
+    assert (replayed.steps, replayed.end_of_map, replayed.truncated) == (60, False, True)
+    assert 30 < driven.steps < 45
+    assert (driven.end_of_map, driven.truncated) == (True, True)
+
+
+class Onwards:
+    name, observation, control, privileged = "onwards", "none", "action", False
+
+    def reset(self, scenario, rng):
+        pass
+
+    def act(self, observation, view):
+        return np.array([0.0, 0.05])

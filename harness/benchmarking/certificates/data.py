@@ -31,6 +31,11 @@ METRICS: Final = ("meta", "kinematic", "interactive", "map", "collided", "off_ro
 """Numbers of realism, each from 0 to 1."""
 MOST_NUMBERS: Final = 2_000_000
 """Numbers of a certificate, of all scenes together; a thousand scenes of six systems under six attacks have 150,000."""
+MOST_WORK: Final = 2_000_000
+"""Comparisons of two systems, times scenes and `_OVERHEAD`: what a certificate says is worked out at every reading, and
+this takes minutes. Ten systems under six attacks in a thousand scenes have 1,300,000."""
+_OVERHEAD: Final = 200
+"""So many scenes cost as much as a comparison by itself."""
 LARGEST: Final = 2**53
 """Whole numbers beyond this are no seeds or counts."""
 
@@ -203,6 +208,8 @@ class Certificate:
                 raise ConfigError(f"{where} has {len(row)} numbers for {len(self.scenes)} scenes.")
             if not all(value is None or low <= value <= high for value in row):
                 raise ConfigError(f"{where} has a number outside of {low:g} to {high:g}.")
+        if len({tuple(hit is None for hit in item.hits) for item in self.reaction.models}) > 1:
+            raise ConfigError("the reactions are not of the same scenes: somebody follows in all traffic, or in none.")
 
     @property
     def references(self) -> list[str]:
@@ -261,6 +268,12 @@ def _check_counts(made: Certificate) -> None:
     rows = len(METRICS) * len(made.realism.models) + len(made.reaction.models) + len(made.ranking.rows)
     if not made.scenes or rows * len(made.scenes) > MOST_NUMBERS:
         raise ConfigError(f"expected 1 to {MOST_NUMBERS:,} numbers, found {rows * len(made.scenes):,}.")
+    pairs = len(made.ranking.rows) * (len(made.ranking.systems) - 1) // 2
+    if pairs * (len(made.scenes) + _OVERHEAD) > MOST_WORK:
+        raise ConfigError(
+            f"{len(made.ranking.systems)} systems are too many: {pairs:,} comparisons of two in {len(made.scenes):,} "
+            "scenes."
+        )
 
 
 def _check_ranking(made: Certificate) -> None:

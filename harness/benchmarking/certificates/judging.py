@@ -207,5 +207,6 @@ def _check_order(made: Certificate, reference: str, agreed: Sequence[Agreement],
 def _signed(interval: Interval) -> str:
     if not np.isfinite(interval.mean):
         return "an undefined number"
-    ends = f" [{interval.low:+.3f}, {interval.high:+.3f}]" if np.isfinite(interval.low) else ""
-    return f"{interval.mean:+.3f}{ends}"
+    # Other machines sum in another order: what lies in the middle of two texts is the same text everywhere.
+    mean, low, high = (round(end, 9) for end in interval)
+    return f"{mean:+.3f}{f' [{low:+.3f}, {high:+.3f}]' if np.isfinite(low) else ''}"

@@ -29,7 +29,8 @@ class Agreement:
     """Kendall's tau-b of the rankings in two kinds of traffic.
 
     Attributes:
-        traffic, reference: Labels; the same twice for how well a ranking agrees with itself in redrawn scenes.
+        traffic, reference: Labels; the same twice for how well a ranking agrees with itself from one drawing of scenes
+            to another.
         adversary, score: Criterion of the rankings; both empty for all criteria together.
         tau: From -1 to 1, with its bootstrap interval over scenes; NaN where one of the rankings is a tie throughout.
         scenes: Where every system has a number in every kind of traffic; the least of all criteria.
@@ -144,9 +145,9 @@ def agreements(ranking: RankingScores, traffics: Sequence[str], seed: int) -> li
             tau = percentile_interval(value, kendall(drawn[:, one][:, rows], drawn[:, two][:, rows]))
             found.append(Agreement(traffics[one], traffics[two], adversary, score, tau, scenes))
         if not adversary:
-            # A tau of the traffic's below this one's is more than what other scenes would have done.
-            last = traffics.index("log")
-            again = kendall(drawn[:, last], means[last])
+            # Two drawings of scenes: a tau of the traffic's below is more than what other scenes would have done.
+            last = drawn[:, traffics.index("log")]
+            again = kendall(last, np.roll(last, 1, axis=0))
             mean = float(np.nanmean(again)) if np.isfinite(again).any() else float("nan")
             found.append(Agreement("log", "log", "", "", percentile_interval(mean, again), scenes))
     return found
@@ -193,8 +194,9 @@ def orders(ranking: RankingScores, traffics: Sequence[str], seed: int) -> list[P
         for number, (adversary, score, first, second) in enumerate(names):
             (mine, _, scenes), (theirs, _, _) = tests[0][number], tests[other][number]
             p_mine, p_theirs = float(adjusted[0][number]), float(adjusted[other][number])
-            sides = [np.sign(gap.mean) * (p <= LEVEL) for gap, p in ((mine, p_mine), (theirs, p_theirs))]
-            place: Place = "undecided" if not sides[0] * sides[1] else "kept" if sides[0] == sides[1] else "swapped"
+            sides = [np.sign(gap.mean) if p <= LEVEL else 0.0 for gap, p in ((mine, p_mine), (theirs, p_theirs))]
+            # Where nothing is known, p is NaN: nobody is ahead.
+            place: Place = "undecided" if 0.0 in sides else "kept" if sides[0] == sides[1] else "swapped"
             found.append(
                 PairOrder(
                     traffic=traffics[0],

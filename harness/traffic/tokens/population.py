@@ -61,6 +61,7 @@ class ObservedTraffic:
         sizes: [A, 2] length and width, m.
         kinds: [A] token kinds.
         observer: [T, 3] pose of the ego, or of a fixed place.
+        first: [A] step at which each was first seen; before it, tracks are continued back to a decision. 0 for never.
         own: Row of the observer, who neither enters nor leaves nor hides anybody; None where it is no agent.
         sees: Whether the observer is where the sensor is.
         area: [P, 2] polygon of what is observed, world, m; None for everything within the grid's radius.
@@ -72,6 +73,7 @@ class ObservedTraffic:
     sizes: Floats
     kinds: Ints
     observer: Floats
+    first: Ints
     own: int | None = None
     sees: bool = True
     area: Floats | None = None
@@ -89,6 +91,7 @@ class ObservedTraffic:
             "sizes": (agents, 2),
             "kinds": (agents,),
             "observer": (steps, 3),
+            "first": (agents,),
         }
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
@@ -152,6 +155,7 @@ def observed_traffic(
         sizes=np.array([scenario.box(agent) for agent in range(scenario.num_agents)]).reshape(-1, 2),
         kinds=token_kinds(scenario.kinds),
         observer=np.broadcast_to(where, (scenario.num_steps, 3)),
+        first=first,
         own=scenario.ego if observer is None else None,
         sees=sees,
         area=area,
@@ -254,7 +258,8 @@ def _passages(log: ObservedTraffic, border: Floats, agents: Ints, starts: Ints, 
             found[row] = Passage.DROVE
             continue
         seen = start + np.flatnonzero(log.valid[agent, start : start + TOKEN_STEPS + 1])
-        at, unseen = (seen[-1], seen[-1] + 1) if backwards else (seen[0], seen[0] - 1)
+        at = seen[-1] if backwards else max(seen[0], log.first[agent])
+        unseen = at + 1 if backwards else at - 1
         if border[agent, at] < BORDER:
             found[row] = Passage.BORDER
         elif np.hypot(*log.velocity[agent, at]) < STANDING_SPEED:

@@ -34,7 +34,8 @@ class SceneTokens:
             the frame.
         agents: [A] int64 index in the scenario.
         kinds: [A] int64 token kinds.
-        sizes: [A, 3] length, width, height at the current step.
+        present: [A] whether the log has the agent at the current step itself, not before and after it alone.
+        sizes: [A, 3] length, width, height at the current step, or where the agent is first seen.
         token: [A, N] int64 motion tokens; token n leads from step 5n to 5n+5.
         token_valid: [A, N].
         poses: [A, N+1, 3] reconstructed poses at steps 0, 5, ….
@@ -50,6 +51,7 @@ class SceneTokens:
     frame: NDArray[np.float64]
     agents: NDArray[np.int64]
     kinds: NDArray[np.int64]
+    present: NDArray[np.bool_]
     sizes: NDArray[np.float32]
     token: NDArray[np.int64]
     token_valid: NDArray[np.bool_]
@@ -252,6 +254,7 @@ def joined_tokens(
         frame=frame,
         agents=agents.astype(np.int64),
         kinds=kinds,
+        present=scenario.valid[agents, CURRENT_STEP],
         sizes=_sizes(scenario, agents),
         token=motion.token,
         token_valid=motion.valid,

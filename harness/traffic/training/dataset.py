@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import chain, islice
@@ -29,12 +30,14 @@ from scenarios.scenario import CURRENT_STEP, MapFeature, Scenario, ScenarioSourc
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 3
+LAYOUT = 4
 """Raise when `examples_of` changes what it makes."""
 _KEPT: Final = 600
 """Scenes in memory, with all of their phases: about 1 MB each. The others are read again, which takes a millisecond."""
 _FEW: Final = 12
 """So many scenes are tokenised here: other processes take longer to start."""
+_SCENE_FILE: Final = re.compile(r"([0-9a-f]+(?:-m)?)\.([1-9])\.safetensors")
+"""Name of a scene's file: see `_numbered`."""
 _LIMIT_S: Final = 300.0
 """Longest time to tokenise one scene, s; usual ones take half a second, mirrored and in five phases."""
 
@@ -194,9 +197,12 @@ class TokenisedScenes:
         return self.folder / f"{self._names[index]}{'-m' if mirror else ''}"
 
     def _known(self) -> dict[str, int]:
-        """Phases of every scene in the cache by the name of its file, without the ending."""
-        found = (path.name.split(".") for path in self.folder.glob("*.safetensors"))
-        return {name: int(phases) for name, phases, _ in found}
+        """Phases of every scene in the cache by the name of its file, without the ending.
+
+        Others may be writing there: what is not yet a scene has another name.
+        """
+        found = (_SCENE_FILE.fullmatch(path.name) for path in self.folder.iterdir())
+        return {match[1]: int(match[2]) for match in found if match}
 
     def _fill(self, workers: int | None, progress: Callable[[int, int], None]) -> None:
         """Tokenise what is not in the cache."""

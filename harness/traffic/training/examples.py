@@ -28,7 +28,9 @@ from harness.traffic.tokens.vocabulary import Vocabulary
 from harness.traffic.training.config import ExampleOptions
 from scenarios.scenario import CURRENT_STEP, Scenario
 
-_OF_AGENTS: Final = ("agents", "kinds", "sizes", "token", "token_valid", "poses", "goal", "goal_valid", "trained")
+_OF_AGENTS: Final = (
+    *("agents", "kinds", "present", "sizes", "token", "token_valid", "poses", "goal", "goal_valid", "trained"),
+)
 """Arrays of `SceneTokens` with a row per agent."""
 
 
@@ -122,9 +124,10 @@ def everybody(scenario: Scenario, limit: int) -> tuple[NDArray[np.intp], NDArray
 def simulated(tokens: SceneTokens) -> SceneTokens:
     """The tokens of those who are there at the current step, for stages that roll out from it.
 
-    Trained are those of them who have a token after it as well.
+    Whom the log has lost at that very step is left out, as it is wherever scenes are simulated. Trained are those who
+    have a token after it as well.
     """
-    there = tokens.token_valid[:, CURRENT_TOKEN - 1]
+    there = tokens.present & tokens.token_valid[:, CURRENT_TOKEN - 1]
     rows = np.flatnonzero(there)
     taken = {name: getattr(tokens, name)[rows] for name in _OF_AGENTS}
     taken["trained"] = taken["trained"] & taken["token_valid"][:, CURRENT_TOKEN:].any(1)

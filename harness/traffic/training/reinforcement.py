@@ -95,9 +95,12 @@ class Reinforcement:
     def judges(self, count: int) -> Iterator[None]:
         """Have roll-outs judged by so many processes."""
         alone = self._judge
-        with Judges(self._everyone, count) as self._judge:
-            yield
-        self._judge = alone
+        with Judges(self._everyone, count) as many:
+            self._judge = many
+            try:
+                yield
+            finally:
+                self._judge = alone
 
     # ---- sampling
 

@@ -101,11 +101,13 @@ class Judge:
 
     def __init__(self, everyone: bool) -> None:
         self._everyone = everyone
-        self._scorers: Lru[str, Scorer] = Lru(_SCORERS)
+        self._scorers: Lru[tuple[str, bytes], Scorer] = Lru(_SCORERS)
 
     def _scorer(self, scenario: Scenario, scene: SceneTokens) -> Scorer:
         agents = scene.agents[scene.trained].tolist() if self._everyone else None
-        return self._scorers.get(scenario.id, lambda: Scorer(scenario, agents=agents))
+        # The frame tells scenes of the same name apart.
+        key = scenario.id, scene.frame.tobytes()
+        return self._scorers.get(key, lambda: Scorer(scenario, agents=agents))
 
     def __call__(self, scenario: Scenario, scene: SceneTokens, poses: Tensor, groups: int) -> RolloutRewards:
         """Score roll-outs.

@@ -78,6 +78,13 @@ def test_its_tables(known):
     assert [table["title"] for table in block["tables"]] == [line[4:] for line in lines if line.startswith("### ")]
 
 
+def test_names_of_a_strangers_file_are_text(known):
+    made, findings = known
+    made = replace(made, setting=replace(made.setting, data="<img src=x onerror=a()>", split="[here](http://a.b)"))
+    told = "\n".join(certificate_lines(statement(CONFIG, LINEUP, (made, findings))))
+    assert r"scenes of \<img src=x onerror=a()\>, split \[here\](http://a.b)," in told
+
+
 def test_nobody_to_rank():
     made = a_certificate()
     alone = tuple(row for row in made.ranking.rows if row.system == "a")

@@ -6,7 +6,9 @@ import pytest
 from harness.engine.config import REWARDS, EngineConfig
 from harness.engine.rewards import judge
 from harness.engine.route import Progress, Route
-from harness.episodes.long_routes import SPACING, beyond_the_log
+from harness.engine.scene import parse_scene, with_long_route
+from harness.episodes.long_routes import MARGIN, SPACING, TOP_SPEED, beyond_the_log
+from scenarios.scenario import MapFeature
 from tests.scenes import Agent, crossing, lasting, make_scene, straight_road
 from tests.unit.engine.fakes import FakeEgo, straight
 
@@ -36,6 +38,28 @@ def test_the_way_comes_back_to_the_centre_of_the_lane():
     points = way(scene)
     assert points[0, 1] == pytest.approx(np.exp(-SPACING / 15.0), abs=1e-6)
     assert points[-1, 1] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_the_way_is_longer_than_an_ego_can_drive_that_is_ahead_of_its_log():
+    points = [np.stack([np.linspace(x, x + 50.0, 6), np.zeros(6), np.zeros(6)], -1) for x in np.arange(40) * 50.0]
+    lanes = [
+        MapFeature(f"{n}", "LANE_SURFACE_STREET", line, entry=(f"{n - 1}",)[: n > 0], exit=(f"{n + 1}",)[: n < 39])
+        for n, line in enumerate(points)
+    ]
+    scene = parse_scene(make_scene([Agent("ego", 1.0, 0.0, speed=1.0)], lanes), static_vehicles=True, reserve=1)
+    long = with_long_route(scene, 100, np.random.default_rng(0))
+    # Ten seconds at 25 m/s, and a way to look at.
+    assert long.route.length > 10 * TOP_SPEED + MARGIN
+
+
+@pytest.mark.parametrize(("speed", "goes_on"), [(0.0, False), (10.0, True)])
+def test_an_ego_that_is_parked_where_no_lane_is_has_no_way_that_ends(speed, goes_on):
+    away = make_scene([Agent("ego", 0.0, 30.0, speed=speed)], straight_road().features)
+    scene = parse_scene(away, static_vehicles=True, reserve=1)
+    long = with_long_route(scene, 200, np.random.default_rng(0))
+    assert long.route.goes_on == goes_on
+    assert long.route.ends_at(long.route.length) == goes_on
+    assert not long.route.ends_at(0.0)
 
 
 @pytest.mark.parametrize("ego", [Agent("ego", 0.0, 30.0), Agent("ego", 50.0, 0.0, heading=np.pi)])
@@ -70,7 +94,12 @@ def test_what_is_completed_is_the_log_and_the_pace_is_its_own():
 def test_on_a_loop_the_ego_stays_on_its_own_lap():
     angle = np.arange(0.0, 6 * np.pi, 0.1)
     circle = 30.0 * np.stack([np.cos(angle), np.sin(angle)], -1)
-    route, progress = Route(circle[:20], circle[20:]), Progress()
+    route, progress = Route(circle[:40], circle[40:]), Progress()
+    # An episode may begin anywhere on the log, which is 117 m long here.
+    progress.begin(route)
+    progress.update(*circle[38])
+    progress.update(*circle[38])
+    assert progress.current_longitude == pytest.approx(30.0 * angle[38], abs=0.6)
     progress.begin(route)
     for turn in np.arange(0.0, 6 * np.pi - 0.3, 0.05):
         progress.update(30.0 * np.cos(turn), 30.0 * np.sin(turn))

@@ -13,7 +13,7 @@ from harness.fast import chance, lanes, traffic
 from harness.fast import fleet as columns
 from harness.fast.chance import generator_words, normal, uniform
 from harness.fast.fleet import make_fleet
-from harness.fast.lane_sight import LAST
+from harness.fast.lane_sight import LAST, allowed_speed, place_at
 from harness.fast.lane_traffic import ALONG, FACTOR, advance_lanes, make_lane_traffic, places
 from harness.fast.lanes import are_sound, drivers_of
 from harness.fast.packing import pack, packed_agents
@@ -21,7 +21,7 @@ from harness.fast.packing_lanes import pack_lanes
 from harness.fast.vehicle import VX, VY
 from harness.geometry import to_frame
 from harness.traffic.lane_idm import LaneIDMTraffic
-from harness.traffic.lane_paths import LaneIDMConfig
+from harness.traffic.lane_paths import POINTS, LaneIDMConfig
 from scenarios.scenario import CURRENT_STEP, Kind
 from tests.scenes import Agent, crossing, lasting
 
@@ -191,6 +191,16 @@ def test_kernels_are_given_no_way_out_of_bounds():
         array = getattr(found, name).copy()
         array[0] = value
         assert not are_sound(found._replace(**{name: array}), rows), name
+
+
+@pytest.mark.parametrize("along", [np.nan, -1e9, -np.inf, 1e9, np.inf])
+def test_nobody_reads_beyond_a_way(along):
+    ways = np.zeros((2, POINTS, lanes.WAY))
+    ways[1, :, lanes.WAY_X], ways[1, :, lanes.WAY_LIMIT] = np.arange(POINTS), 9.0
+    # As Python runs it: an index beyond the array, or none, is an error there.
+    end = LAST if along > 0 else 0.0
+    assert place_at.py_func(ways, 1, along) == pytest.approx((end, 0.0, 0.0), abs=1e-5)
+    assert allowed_speed.py_func(ways, 1, along, 3.0) == pytest.approx(9.0)
 
 
 def test_other_traffic_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 
 import pytest
 import torch
@@ -92,6 +93,31 @@ def test_a_fit_that_was_killed_goes_on_to_the_same_weights(tmp_path) -> None:
     assert [(row["loss"], row["error"]) for row in rows] == [(row["loss"], row["error"]) for row in again.rows]
 
 
+def test_every_update_of_a_long_epoch_counts() -> None:
+    class Long(Line):
+        def batches(self, epoch):
+            self.updates = 70
+            for _ in range(70):
+                yield torch.arange(12)
+
+        def loss(self, batch):
+            found = super().loss(batch)
+            self.told.append(float(found.total.detach()))
+            return Loss(found.total, {"loss": found.total.detach()})
+
+        def improved(self, weights, epoch, value):
+            return
+
+        def row(self, outcome):
+            assert len(outcome.gradients) == 70
+            return super().row(outcome)
+
+    task, seen = Long(), []
+    (row,) = fitted(task, FitSettings(epochs=1, rate=0.1, clip=1.0), report=seen.append).rows
+    assert row["loss"] == pytest.approx(sum(task.told) / 70)
+    assert [event.done for event in seen if isinstance(event, Advanced)] == list(range(1, 71))
+
+
 def test_the_rate_falls_over_the_epochs_that_are_asked_for() -> None:
     settings = FitSettings(epochs=1, rate=1.0, warmup=10, final_rate=0.1)
     assert settings.rate_at(0, 100) == pytest.approx(0.1)
@@ -168,6 +194,21 @@ def test_a_loss_that_is_not_finite_ends_the_fit() -> None:
 
     with pytest.raises(RunError, match="nan in epoch 0; lower the learning rate"):
         fitted(Broken())
+
+
+def test_an_epoch_that_fails_leaves_no_thread_behind() -> None:
+    class Failing(Line):
+        def batches(self, epoch):
+            yield from ahead(super().batches(epoch), 1)
+
+        def loss(self, batch):
+            raise KilledError
+
+    # The error knows the loop that it comes from.
+    with pytest.raises(KilledError) as caught:
+        fitted(Failing())
+    assert caught.traceback
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
 
 
 def test_little_time_is_one_epoch() -> None:
@@ -281,18 +322,24 @@ def test_means_over_batches() -> None:
 
 
 def test_batches_are_made_ahead_in_order_and_errors_come_in_their_turn() -> None:
-    made = []
+    made, enough = [], threading.Event()
 
     def items():
-        for number in range(4):
+        for number in range(9):
             made.append(number)
+            if number == 3:
+                enough.set()
             yield number
-        raise ValueError("the fifth")
+        raise ValueError("the tenth")
 
     found = ahead(items(), 2)
     assert next(found) == 0
-    assert [next(found) for _ in range(3)] == [1, 2, 3]
-    with pytest.raises(ValueError, match="the fifth"):
+    # Two wait, and one is made that waits for its place.
+    assert enough.wait(10.0)
+    time.sleep(0.05)
+    assert made == [0, 1, 2, 3]
+    assert [next(found) for _ in range(8)] == list(range(1, 9))
+    with pytest.raises(ValueError, match="the tenth"):
         next(found)
     endless = ahead(iter(int, 1), 1)
     assert next(endless) == 0

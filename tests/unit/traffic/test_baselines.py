@@ -128,8 +128,9 @@ def test_ways_on_along_a_lane_with_its_red_light():
     assert paths.points[1, 0, 10] == pytest.approx([10 * np.cos(1.0), 60 + 10 * np.sin(1.0), 1.0])
     assert paths.limit[1, 0, 0] == pytest.approx(4.0)
     assert paths.red[1, 0] == FREE
-    with pytest.raises(ConfigError, match="idm-lane"):
-        LaneIDMConfig(gap=0.0)
+    for name, value in (("gap", 0.0), ("lateral", -1.0), ("return_length", 0.0), ("speed", np.inf), ("spread", np.nan)):
+        with pytest.raises(ConfigError, match="idm-lane"):
+            LaneIDMConfig(**{name: value})
 
 
 def test_heights_follow_the_road():

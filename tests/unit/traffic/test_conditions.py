@@ -16,6 +16,7 @@ from harness.traffic.dials import movement, parse_dial, rank_correlation, turn
 from harness.traffic.make import make_simulator, make_traffic
 from harness.traffic.model.drivers import DriverPool, prefer_speed
 from harness.traffic.model.simulator import SmartSimulator
+from scenarios.scenario import Kind
 from tests.scenes import Agent, straight_road
 from tests.sources import ListSource
 from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
@@ -99,6 +100,8 @@ def test_a_population_has_its_means_and_spreads():
     drawn = draw_desires(conditions, (50, 40), np.random.default_rng(0))
     assert drawn.pace.mean() == pytest.approx(1.2, abs=0.01)
     assert (drawn.pace.std() / 1.2, drawn.gap.std() / 2.0) == pytest.approx((0.1, 0.2), abs=0.01)
+    wide = draw_desires(Conditions(pace=1.2, spread=5.0), (50, 40), np.random.default_rng(0))
+    assert (wide.pace.min(), wide.pace.max()) == pytest.approx((0.6, 1.8))
     same = draw_desires(Conditions(), (2, 3), np.random.default_rng(0))
     assert (np.unique(same.pace).tolist(), np.unique(same.gap).tolist()) == ([1.0], [1.5])
 
@@ -119,8 +122,44 @@ def test_who_does_not_look_knows_nothing_of_others(weights):
 
     assert torch.equal(logits(scene, 0.0), logits(moved, 0.0))
     assert not torch.equal(logits(scene, 1.0), logits(moved, 1.0))
-    people = DriverPool(Conditions(attention=0.3), scene, np.zeros(3), 0).drivers(100, 50)
-    assert people.look().float().mean() == pytest.approx(0.3, abs=0.02)
+    pool = DriverPool(Conditions(attention=0.3), scene, np.zeros(3), 0)
+    assert pool.drivers(100, 50).look().float().mean() == pytest.approx(0.3, abs=0.02)
+    # Whoever decides again has looked anew.
+    start = model.start(model.tokens(scene))
+    rollout = model.start_encoded(start.maps, start.batch(), 20, pool)
+    before = rollout.drivers.sees
+    rollout.advance(torch.zeros_like(rollout.kinds))
+    assert not torch.equal(before, rollout.drivers.sees)
+
+
+def test_vehicles_that_see_somebody_ahead_keep_their_gap(weights):
+    """A car in front, a car behind it, and a cyclist behind that one, all at 10 m/s and 16 m apart."""
+    cyclist = Agent("cyclist", -32.0, 0.0, 0.0, 10.0, Kind.CYCLIST, (1.8, 0.6, 1.7))
+    scene = straight_road(extra=[Agent("car", -16.0, 0.0, 0.0, 10.0), cyclist], with_opponent=False)
+    model = SmartSimulator(weights).model
+    tokens = model.tokens(scene)
+    rollout = model.start(tokens)
+    ends = model.network.motions[rollout.kinds, :, -1]
+    logits = torch.zeros(ends.shape[:3])
+    for attention, changed in ((1.0, [False, True, False]), (0.0, [False] * 3)):
+        people = DriverPool(Conditions(gap=3.0, attention=attention), scene, tokens.frame, 0).drivers(1, 3)
+        found = people.prefer(rollout.batch(), logits, ends)
+        assert (found != logits).any(-1)[0].tolist() == changed
+        # Standing gains, driving on loses.
+        assert (found[0, 1, 0] > 0 > found[0, 1, 4]) == changed[1]
+
+
+def test_speeds_and_time_gaps_by_hand():
+    more = (
+        # 41.5 m behind the last one, it does not follow.
+        Agent("far", -48.0 - 46.0, 0.0, 0.0, 10.0),
+        Agent("walker", 0.0, -6.0, 0.0, 1.5, Kind.PEDESTRIAN, (0.8, 0.8, 1.8)),
+        Agent("parked", 0.0, 9.0, 0.0, 0.0),
+    )
+    extra = [*(Agent(f"behind{k}", -16.0 * k, 0.0, 0.0, 10.0) for k in (1, 2, 3)), *more]
+    scene = straight_road(extra=extra, with_opponent=False)
+    found = movement(scene, make_simulator("constant_velocity").simulate(scene, 1, 0))
+    assert found == pytest.approx({"speed": 10.0, "time_gap": (16.0 - 4.5) / 10.0})
 
 
 def test_neutral_conditions_change_nothing_and_others_are_repeated(weights, tmp_path):

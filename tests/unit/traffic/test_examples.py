@@ -6,14 +6,18 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from harness.geometry import box_corners
+from harness.traffic.rollouts import simulated_agents
+from harness.traffic.tokens.pieces import Light
 from harness.traffic.tokens.shapes import KIND_SIZES
 from harness.traffic.tokens.tokeniser import TokenFinder
 from harness.traffic.tokens.vocabulary import shipped
 from harness.traffic.training.config import ExampleOptions
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.examples import everybody, examples_of, simulated, starting_later
+from harness.traffic.training.rewards import Judge
 from scenarios.scenario import LoadedScenes, Scenario
 from tests.scenes import Agent, straight_road
 from tests.unit.traffic.scenes import OPTIONS, traffic
@@ -52,6 +56,8 @@ def test_everybody_with_two_tokens_is_trained():
     fewer, _, _ = everybody(scene, 2)
     assert len(fewer) == 2
     assert scene.ego in fewer
+    # The ego is 10 m on at the current step; "gone" comes as near as 33 m, "coming" passes there.
+    assert [scene.agent_ids[row] for row in everybody(scene, 3)[0]][-1] == "coming"
 
 
 def test_stages_that_roll_out_learn_from_those_who_are_there():
@@ -66,6 +72,27 @@ def test_stages_that_roll_out_learn_from_those_who_are_there():
     assert there.map_pose is tokens.map_pose
     (near,) = examples_of(scene, shipped(), OPTIONS, ExampleOptions(trained="near", phases=1))
     assert set(near.agents) <= set(there.agents)
+
+
+def test_stages_that_roll_out_learn_from_those_who_go_on():
+    scene = straight_road(extra=[Agent("leaves", -30.0, 3.5, 0.0, 8.0, last=12)])
+    (tokens,) = examples_of(scene, shipped(), OPTIONS, ONE)
+    row = scene.index_of("leaves")
+    assert (tokens.trained[row], simulated(tokens).trained[row]) == (True, False)
+
+
+def test_whom_the_log_loses_at_the_current_step_is_learnt_from_and_not_simulated():
+    scene = traffic()
+    valid = scene.valid.copy()
+    valid[[2, 4], 10] = False
+    scene = dataclasses.replace(scene, valid=valid)
+    (tokens,) = examples_of(scene, shipped(), OPTIONS, ONE)
+    assert tokens.agents[tokens.trained].tolist() == [0, 1, 2, 3, 4]
+    there = simulated(tokens)
+    assert there.agents.tolist() == simulated_agents(scene).tolist() == [0, 1, 3]
+    # Whoever judges roll-outs finds everybody.
+    found = Judge(True)(scene, there, torch.as_tensor(there.goal[:, -1:]).expand(3, 80, 3)[None], 1)
+    assert found.evaluated.tolist() == [0, 1, 2]
 
 
 def test_a_scene_that_starts_later_is_the_same_scene():
@@ -95,6 +122,13 @@ def test_phases_are_the_scene_at_another_offset():
     speed = np.hypot(*scene.velocity[scene.ego, 0])
     moved = phases[2].goal[ego, 0, 0] - phases[0].goal[ego, 0, 0]
     assert moved == pytest.approx(0.2 * speed, abs=1e-3)
+
+
+def test_every_phase_has_the_lights_of_its_own_current_step():
+    states = ["LANE_STATE_GO"] * 12 + ["LANE_STATE_STOP"] * 79
+    scene = dataclasses.replace(traffic(), lights={"1": {"lane": "right", "state": {"object_state": states}}})
+    shown = [set(tokens.map_light.tolist()) for tokens in examples_of(scene, shipped(), OPTIONS, ExampleOptions())]
+    assert shown == [{Light.NONE, Light.GO}] * 2 + [{Light.NONE, Light.STOP}] * 3
 
 
 def test_phases_end_with_the_ego():
@@ -135,8 +169,10 @@ def test_scenes_whose_files_have_changed_are_tokenised_anew(tmp_path):
     scenes = TokenisedScenes(source, shipped(), OPTIONS, tmp_path, examples=ONE)
     assert len(list(scenes.folder.iterdir())) == 1
     source.when = "tuesday"
+    # Another run is about to write a scene.
+    (scenes.folder / ".0a.1.4711.part.safetensors").touch()
     scenes = TokenisedScenes(source, shipped(), OPTIONS, tmp_path, examples=ONE)
-    assert len(list(scenes.folder.iterdir())) == 2
+    assert len(list(scenes.folder.iterdir())) == 3
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ from harness.performance import traffic_training
 from harness.performance.config import PerfConfig
 from harness.traffic.model.config import SIZES
 from harness.traffic.model.smart import SmartModel
-from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.scene import tokenise_scene
 from harness.traffic.tokens.vocabulary import shipped
 from harness.traffic.training import hands, rewards
@@ -29,7 +28,7 @@ from harness.traffic.training.loop import Asked, TrafficTask, train_stage
 from harness.traffic.training.packed import UnpackedScenes, pack
 from harness.traffic.training.stages import make_objective
 from scenarios.scenario import LoadedScenes
-from tests.scenes import crossing, lasting
+from tests.scenes import Agent, crossing, lasting, straight_road
 from tests.unit.traffic.scenes import OPTIONS, SMALL, small_model, tiny_vocabulary, traffic
 
 CPU = torch.device("cpu")
@@ -47,7 +46,8 @@ def tokenised(folder, vocabulary=None, options=OPTIONS) -> TokenisedScenes:
 
 
 def task_in(folder, stage="bc", **loop) -> TrafficTask:
-    model = small_model(vocabulary=tiny_vocabulary(), dropout=0.0, past_dropout=0.0)
+    head = "gmm" if stage == "gmm" else "tokens"
+    model = small_model(vocabulary=tiny_vocabulary(), dropout=0.0, past_dropout=0.0, head=head)
     folder.mkdir(exist_ok=True)
     scenes = tokenised(folder / "tokens")
     config = LoopConfig(epochs=2, batch=3, warmup=1, device="cpu", **loop)
@@ -129,12 +129,14 @@ def test_shares():
     assert split([5], 2) == [(5,)]
 
 
-def test_a_batch_that_is_shared_has_the_gradient_of_the_whole(tmp_path, monkeypatch):
+@pytest.mark.parametrize("stage", ["bc", "gmm"])
+def test_a_batch_that_is_shared_has_the_gradient_of_the_whole(tmp_path, monkeypatch, stage):
     monkeypatch.setattr(hands, "open_stream", lambda setup, workers: Here(setup, workers))
-    task = task_in(tmp_path / "a")
+    task = task_in(tmp_path / "a", stage)
     network = task.network
     whole = task.differentiate(task.taught([0, 1, 2], (0, 0, 0)))
     wanted = [None if value.grad is None else value.grad.clone() for value in network.parameters()]
+    assert any(value is None for value in wanted) == (stage == "gmm"), "a mixture needs no scores of tokens"
     network.zero_grad(set_to_none=True)
     with Hands(task, 2):
         shared = task.differentiate(Asked([0, 1, 2], (0, 0, 0)))
@@ -159,6 +161,9 @@ def test_roll_outs_are_judged_the_same_by_other_processes(tmp_path, monkeypatch)
     with helped(task):
         assert isinstance(task.objective._judge, rewards.Judges)
         shared = task.taught([0, 2], (0, 0, 0))[1]
+    assert not isinstance(task.objective._judge, rewards.Judges)
+    with pytest.raises(RunError), helped(task):
+        raise RunError("the loss became nan")
     assert not isinstance(task.objective._judge, rewards.Judges)
     for name in ("reward", "advantage"):
         assert torch.equal(alone.extra[name], shared.extra[name])
@@ -204,6 +209,17 @@ def test_tables_are_left_out_and_made_again(tmp_path):
         UnpackedScenes(tmp_path / "q.tar.xz", scenes.vocabulary, OPTIONS, tmp_path / "there", workers=0)
 
 
+def test_unpacked_scenes_of_those_who_are_there(tmp_path):
+    late = straight_road(extra=(Agent("late", -60.0, 3.5, 0.0, 8.0, first=40),))
+    once, vocabulary = ExampleOptions(phases=1), tiny_vocabulary()
+    scenes = TokenisedScenes(LoadedScenes([late]), vocabulary, OPTIONS, tmp_path / "tokens", examples=once)
+    pack(scenes, tmp_path / "p.tar.xz")
+    again = UnpackedScenes(tmp_path / "p.tar.xz", vocabulary, OPTIONS, tmp_path / "there", workers=0)
+    assert again[0].agents.tolist() == [0, 1, 2]
+    assert again.of_those_there()[0].agents.tolist() == [0, 1]
+    assert again[0].agents.tolist() == [0, 1, 2]
+
+
 def test_the_script_for_a_gpu_runs_small_on_a_cpu(tmp_path, monkeypatch):
     monkeypatch.setitem(SIZES, "nano", dataclasses.replace(SMALL, dropout=0.1))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -212,12 +228,14 @@ def test_the_script_for_a_gpu_runs_small_on_a_cpu(tmp_path, monkeypatch):
     script = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, script)
     spec.loader.exec_module(script)
-    pack(tokenised(tmp_path / "tokens", shipped(), SceneOptions()), tmp_path / "p.tar.xz")
+    monkeypatch.setattr(script, "open_scenes", lambda *_: recorded())
+    script.packed(script.Pack("here", tmp_path / "p.tar.xz", mirror=False, phases=1))
     config = script.Train(
         *[tmp_path / "p.tar.xz"] * 2, tmp_path / "out", "nano", cloning=1e-6, tuning=1e-6, updates=1, workers=0
     )
     script.trained(config)
     found = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (found["scenes"], found["held_out"]) == (3, 3)
     assert {*found["rates"]} == {"nano bc", "nano catk"}
     assert all(rate["scenes_per_s"] > 0 and 0 <= rate["waiting"] < 1 for rate in found["rates"].values())
     assert len(found["bc"]) == len(found["catk"]) == 1

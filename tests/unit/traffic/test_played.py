@@ -13,6 +13,7 @@ from harness.errors import ConfigError, RunError
 from harness.exports.openscenario import bodies
 from harness.exports.played import played_scene
 from harness.files import read_json
+from harness.interfaces import Newcomer
 from harness.report.html.episodes import episode_block
 from harness.report.html.page import fitting
 from harness.report.html.scenes import frame_of
@@ -20,8 +21,8 @@ from harness.simulate import main
 from harness.traffic.config import SimulateConfig
 from harness.traffic.lane_flow import LaneFlowTraffic
 from harness.traffic.make import make_roller
-from harness.traffic.recording import as_episode, summary, whole_states
-from harness.traffic.rollouts import PolicySimulator
+from harness.traffic.recording import as_episode, save_rollouts, summary, whole_states
+from harness.traffic.rollouts import PolicySimulator, SimulatedScene
 from scenarios.description import from_description, to_description
 from scenarios.export import write_folder
 from scenarios.scenario import Kind
@@ -61,10 +62,43 @@ def test_whole_states_have_everybody_and_their_own_speed(scene, simulated):
         steps = np.flatnonzero(valid[row])
         assert np.array_equal(steps, np.arange(steps[0], steps[-1] + 1))
         # Nobody jumps in from the origin.
-        assert np.hypot(*states[row, steps, 3:].T).max() < 40.0
+        speed = np.hypot(*states[row, steps, 3:].T)
+        assert speed.max() < 40.0
+        assert len(steps) == 1 or speed[0] == speed[1] > 0.0
     for row in summary(scene, simulated):
         assert row["entered"] == len(simulated.newcomers_in(row["rollout"]))
         assert 0 < row["left"] < row["entered"] + 2
+
+
+@pytest.fixture
+def met():
+    """The ego meets a car that entered three steps before; in the other roll-out a cyclist enters far away."""
+    scene = straight_road()
+    states = np.zeros((2, 3, 6, 4))
+    states[:, 0, :, 0], states[:, 1, :, 0] = np.arange(11.0, 17.0), 200.0
+    states[0, 2, :, 0], states[1, 2, :, 0] = 14.0 + np.array([0.0, 30.0, 20.0, 10.0, 0.0, 0.0]), 100.0
+    valid = np.ones((2, 3, 6), bool)
+    valid[0, 2, 0] = valid[0, 1, 4:] = False
+    who = Newcomer(2, Kind.VEHICLE, (4.0, 1.9, 1.5)), Newcomer(2, Kind.CYCLIST, (1.8, 0.6, 1.7))
+    return scene, SimulatedScene(states, np.arange(3), valid=valid, newcomers=((who[0],), (who[1],)))
+
+
+def test_contacts_with_those_who_entered(met):
+    rows = summary(*met)
+    # At the fifth simulated step they are at the same place, in those before 5 m and more apart.
+    assert [row["ego_contact_step"] for row in rows] == [15, None]
+    assert [row["agents_in_contact"] for row in rows] == [2, 0]
+    assert [(row["entered"], row["left"]) for row in rows] == [(1, 1), (1, 0)]
+    assert rows[0]["ego_distance_m"] == pytest.approx(6.0)
+
+
+def test_a_file_of_roll_outs_says_who_entered(tmp_path, met):
+    save_rollouts(*met, tmp_path / "r.npz")
+    with np.load(tmp_path / "r.npz", allow_pickle=False) as found:
+        assert found["kinds"].tolist() == [[Kind.VEHICLE] * 3, [Kind.VEHICLE, Kind.VEHICLE, Kind.CYCLIST]]
+        assert found["sizes"].tolist() == [[[4.5, 2.0], [4.5, 2.0], last] for last in ([4.0, 1.9], [1.8, 0.6])]
+        assert found["valid"].sum((1, 2)).tolist() == [15, 18]
+        assert len(found["agent_ids"]) == 3
 
 
 def test_a_record_keeps_who_entered_and_the_route(tmp_path, episode):
@@ -74,9 +108,21 @@ def test_a_record_keeps_who_entered_and_the_route(tmp_path, episode):
     assert found.newcomers == episode.newcomers
     assert np.array_equal(found.route, episode.route)
     assert np.array_equal(found.agents, np.where(episode.agents_valid[..., None], episode.agents, 0.0))
-    store.write(key, replace(episode, newcomers=episode.newcomers[1:] + episode.newcomers[:1]), {})
-    with pytest.raises(RunError, match="newcomers"):
-        store.read(key)
+    first, *others = episode.newcomers
+    for newcomers, message in (
+        ((*others, first), "are not the last of"),
+        ([who._replace(slot=who.slot - 99) for who in episode.newcomers * 40], "are not the last of"),
+        ((first._replace(kind=Kind.CONE), *others), "neither vehicle"),
+        ((first._replace(size=(4.5, 0.0, 1.5)), *others), "no length"),
+        ((first._replace(size=(np.inf, 2.0, 1.5)), *others), "no length"),
+    ):
+        store.write(key, replace(episode, newcomers=tuple(newcomers)), {})
+        with pytest.raises(RunError, match=message):
+            store.read(key)
+    for route in (np.zeros((3, 3)), np.full((2, 2), np.nan), np.zeros((2, 2), np.int64)):
+        store.write(key, replace(episode, route=route), {})
+        with pytest.raises(RunError, match="the route is"):
+            store.read(key)
 
 
 def test_playback_goes_on_after_the_ego_and_shows_who_entered(scene, episode):
@@ -126,6 +172,8 @@ def test_roll_outs_of_any_length():
     assert longer.states.shape == (1, 2, 150, 4)
     assert longer.valid[0, :, :70].all()
     assert not make_roller("log", 100).simulate(scene, 1, 0).valid[0, :, 80:].any()
+    with pytest.warns(FutureWarning, match="`idm` is `idm-lane` here"):
+        assert make_roller("idm", 150).name == "idm-lane"
     with pytest.raises(ConfigError, match="--seconds 0"):
         SimulateConfig(seconds=0.0)
 

@@ -103,6 +103,13 @@ def test_who_enters_and_how():
     assert departures(log).agent.size == 0
 
 
+def test_who_is_hidden_says_the_step_before_it_was_seen():
+    """At step 17 the truck hides it; at step 14, before the step to which its track is continued back, it did not."""
+    truck = Agent("truck", 20, -10, np.pi / 2, 0.0, size=(12.0, 3.0, 3.0))
+    log = observed_traffic(scene(truck, Agent("emerges", 40, -42.5, np.pi / 2, 5.0, first=18)))
+    assert born(arrivals(log), 2) == (3, Passage.HIDDEN)
+
+
 def test_without_a_sensor_at_the_observer_nobody_is_hidden():
     log = observed_traffic(
         scene(

@@ -16,7 +16,7 @@ from harness.traffic.training.config import PUBLISHED, ReinforcementOptions
 from harness.traffic.training.objective import encode, score
 from harness.traffic.training.policy_losses import METHODS, Sample, k3
 from harness.traffic.training.reinforcement import Reinforcement
-from harness.traffic.training.rewards import RolloutRewards
+from harness.traffic.training.rewards import Judge, RolloutRewards
 from tests.elsewhere import DEVICE, Elsewhere, move
 from tests.scenes import crossing, lasting
 from tests.unit.traffic.scenes import small_model, tiny_vocabulary, traffic
@@ -145,6 +145,18 @@ def test_every_trained_agent_is_credited_for_itself():
         assert data.extra["advantage"].view(2, -1).sum(0).abs().max() < 1e-6
     assert counts["trained"] == int(step.log.trained.sum())
     assert counts["official"] == 2 < counts["trained"]
+
+
+def test_scenes_of_the_same_name_are_judged_by_their_own_logs():
+    model = small_model(vocabulary=tiny_vocabulary())
+    one, other = (replace(scene, id="same") for scene in (traffic(), traffic(origin=(40.0, -9.0), rotation=0.4)))
+    first, second = (step_of(model, scene).scenes[0] for scene in (one, other))
+    poses = model.unroll(second, 2, torch.Generator().manual_seed(0))[0]
+    judge = Judge(True)
+    judge(one, first, poses, 1)
+    assert torch.equal(
+        judge(other, second, poses, 1).meta_of_agents, Judge(True)(other, second, poses, 1).meta_of_agents
+    )
 
 
 # ---- sampling

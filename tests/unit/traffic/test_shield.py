@@ -32,7 +32,7 @@ def ways(*ends):
     return torch.stack([torch.stack([x * share, y * share, 0 * share], -1) for x, y in ends])
 
 
-def decide(agents, candidates, road=None, slowing=0.0):
+def decide(agents, candidates, road=None, slowing=0.0, sees=None):
     """Choices and counts of agents (x, y, heading, speed, decides), all with candidates of the same number."""
     pose = torch.tensor([agent[:3] for agent in agents])[None]
     speed = torch.tensor([agent[3] for agent in agents])
@@ -40,7 +40,8 @@ def decide(agents, candidates, road=None, slowing=0.0):
     present = torch.ones(1, len(agents), dtype=torch.bool)
     decides = torch.tensor([[agent[4] for agent in agents]])
     half = torch.tensor(SIZE).expand(1, len(agents), 2) / 2
-    crowd = Crowd(pose, motion, torch.full((1, len(agents)), slowing), half, present, decides, present, present)
+    seeing = present if sees is None else torch.tensor([sees])
+    crowd = Crowd(pose, motion, torch.full((1, len(agents)), slowing), half, present, decides, seeing, present)
     choice, done = choose_safely(crowd, torch.stack(candidates)[None], road)
     return choice[0].tolist(), tuple(done)
 
@@ -122,6 +123,16 @@ def test_sides_of_edges():
     assert inside.tolist() == pytest.approx([1.0, -2.0, -5.0, -5.0, 1.0, -math.inf])
     assert RoadSides([island[::-1]]).distance(points)[:5].tolist() == pytest.approx([-1.0, 2.0, 5.0, 5.0, -1.0])
     assert RoadSides([]).distance(points).tolist() == [-math.inf] * 6
+
+
+@pytest.mark.parametrize(
+    ("sees", "choice"),
+    [([True, True], [0, 1]), ([True, False], [1, 0]), ([False, True], [0, 1]), ([False] * 2, [0, 0])],
+)
+def test_who_sees_nobody_is_minded_and_minds_nobody(sees, choice):
+    """Head-on, equally fast: the later one minds the earlier one, unless it alone sees nothing."""
+    agents = [(0.0, 0.0, 0.0, 10.0, True), (10.0, 0.0, math.pi, 10.0, True)]
+    assert decide(agents, [ways(ON, (0.0, 3.0))] * 2, sees=sees)[0] == choice
 
 
 @pytest.fixture

@@ -167,6 +167,24 @@ def test_who_stands_for_too_long_is_taken_out():
     assert policy.counts.jammed == 1
 
 
+def test_who_is_parked_stays():
+    scene = straight_road(with_opponent=False, extra=[Agent("parked", 50.0, -1.8, speed=0.0)])
+    policy = LaneFlowTraffic(inflow=0.0, patience=2.0)
+    _, valid = play(policy, scene, 60)
+    assert valid[-1, 1]
+    assert policy.counts.jammed == 0
+
+
+@pytest.mark.parametrize(("first", "then", "passes"), [("GO", "GO", True), ("GO", "STOP", False), ("STOP", "GO", True)])
+def test_drivers_heed_lights_as_they_change(first, then, passes):
+    states = [f"LANE_STATE_{first}"] * 30 + [f"LANE_STATE_{then}"] * 10
+    light = {"lane": "right", "stop_point": np.array([90.0, 0.0, 0.0]), "state": {"object_state": states}}
+    scene = straight_road(with_opponent=False, extra=[Agent("car", 30.0, 0.0, speed=10.0)])
+    where, _ = play(LaneFlowTraffic(inflow=0.0), replace(scene, lights={"1": light}), 150)
+    assert (where[:, 1, 0].max() > 90.0) == passes
+    assert passes or where[-1, 1, 0] > 80.0
+
+
 def test_circles():
     assert sorted(map(sorted, _circles({1: 2, 2: 3, 3: 2, 4: 1, 5: 9, 6: 6}))) == [[2, 3], [6]]
     assert list(_circles({})) == []

@@ -18,7 +18,7 @@ from harness.training.config import TrainConfig
 from harness.training.evaluation import Row
 from harness.training.matrix import MatrixConfig
 from harness.training.matrix_run import run_matrix
-from harness.training.run import BarWatcher, evaluation_line, stopping_politely
+from harness.training.run import ONE_S, BarWatcher, evaluation_line, stopping_politely
 
 
 def row(stage: str, scene: str, completion: float, collision: float, error: str = "") -> Row:
@@ -37,12 +37,18 @@ def test_the_line_of_an_evaluation() -> None:
 
 def test_the_first_signal_asks_and_the_second_stops(capsys, monkeypatch) -> None:
     ended: list[int] = []
+    clock = [100.0]
     monkeypatch.setattr("harness.training.run.end_at_once", ended.append)
+    monkeypatch.setattr("harness.training.run.time", SimpleNamespace(monotonic=lambda: clock[0]))
     trainer = SimpleNamespace(stop_requested=False)
     before = signal.getsignal(signal.SIGTERM)
     with stopping_politely(trainer, Session("train_ego")) as came:
         os.kill(os.getpid(), signal.SIGTERM)
         assert trainer.stop_requested
+        # A killed parent's threads each send one, at the same moment.
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not ended
+        clock[0] += ONE_S
         os.kill(os.getpid(), signal.SIGTERM)
     assert came == ended * 2 == [signal.SIGTERM, signal.SIGTERM]
     assert signal.getsignal(signal.SIGTERM) is before
