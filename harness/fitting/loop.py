@@ -119,11 +119,13 @@ class Fit(Generic[Batch]):
         task, began = self.task, time.monotonic()
         found: list[dict[str, float]] = []
         fresh: list[Numbers] = []
-        for batch in task.batches(self.epoch):
-            fresh.append(self._update(batch))
-            if len(fresh) == _READ:
-                found += self._look(fresh)
-            self.report(Advanced(f"{self.part}: batches", len(found) + len(fresh), task.updates))
+        # Closed whatever happens: a thread may be making the next ones.
+        with contextlib.closing(batch for batch in task.batches(self.epoch)) as batches:
+            for batch in batches:
+                fresh.append(self._update(batch))
+                if len(fresh) == _READ:
+                    found += self._look(fresh)
+                self.report(Advanced(f"{self.part}: batches", len(found) + len(fresh), task.updates))
         found += self._look(fresh)
         gradients = [numbers.pop(_GRADIENT) for numbers in found if _GRADIENT in numbers]
         took = time.monotonic() - began

@@ -45,6 +45,7 @@ def longterm_report(result: Json) -> Iterator[rich.table.Table | str]:
     yield longterm_table(result["models"], title).rich(turned=True)
     if note := without_edges_note(len(result["without_edges"]), count, "leaving the road, and with it map and rmm_f1,"):
         yield note
+    yield f"recorded windows retrieved by {settings['retrieval']}"
     yield (
         "flow and behaviour by windows are the paper's: there the log itself does not score 1, and a model that lets "
         "nobody enter can score more. Pooled, all windows together and flow in bins of one, the log is the ceiling."

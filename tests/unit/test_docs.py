@@ -166,7 +166,8 @@ def test_options_of_documented_commands_exist(page):
     known = commands()
     gone = []
     for verb, arguments in command_lines(page.read_text()):
-        name = f"{verb} {arguments.split()[0]}" if arguments.strip() and verb not in known else verb
+        member = " ".join([verb, *arguments.split()[:1]])
+        name = member if member in known else verb
         if name in known:
             given = set(re.findall(r"(?<!\S)(--[a-z][\w.-]*)", arguments)) - {"--help"}
             gone += [f"{name} {option}" for option in sorted(given - options(known[name].kind))]

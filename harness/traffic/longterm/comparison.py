@@ -9,6 +9,7 @@ import torch
 
 from harness.commands.runs import provenance
 from harness.traffic.longterm.config import EvaluateLongtermConfig
+from harness.traffic.longterm.engines import load_vae
 from harness.traffic.longterm.evaluation import LOG, references_used, run_long, score_long
 from harness.traffic.make import make_traffic
 from scenarios.scenario import Scenario
@@ -29,7 +30,8 @@ def compare_long(config: EvaluateLongtermConfig, scenes: Iterable[Scenario]) -> 
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    run = run_long({name: make_traffic(name) for name in config.traffic if name != LOG}, scenes, config)
+    policies = {name: make_traffic(name) for name in config.traffic if name != LOG}
+    run = run_long(policies, scenes, config, load_vae(config.retrieval))
     scores = score_long(run, config)
     return {
         "settings": asdict(config),

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import tyro
 
+from harness import specs
 from harness.commands.configs import at_least
 from harness.commands.options import AllDataOptions
 from harness.errors import ConfigError
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS
 
 Observer = Literal["ego", "middle"]
+TRAJECTORIES: Final = "trajectories"
+"""Retrieval by everybody's ways, which needs no learned model."""
+LATENTS: Final = "vae"
+"""Retrieval by the latents of a scene autoencoder: the paper's."""
+
+
+def vae_file(retrieval: str) -> Path | None:
+    """The weights that `vae:FILE` names; None for `trajectories`.
+
+    Raises:
+        ConfigError: It is neither, or has options.
+    """
+    spec = specs.parse(retrieval)
+    if retrieval == TRAJECTORIES:
+        return None
+    if spec.name != LATENTS or not spec.file or spec.options or spec.intensity is not None:
+        raise ConfigError(
+            f"--retrieval {retrieval}: expected `{TRAJECTORIES}`, or `{LATENTS}:FILE` with weights of "
+            "`train_traffic vae`."
+        )
+    return Path(spec.file)
 
 
 @dataclass(frozen=True)
@@ -36,6 +58,15 @@ class EvaluateLongtermConfig(AllDataOptions):
     every: int = 4
     """Which recorded windows can be retrieved: every so many-th of each scene, which begin every .5 s. Neighbours are
     nearly the same, and comparing takes its time."""
+    retrieval: str = "trajectories"
+    """How the most similar recorded windows are found: `vae:FILE` by the latents of a scene autoencoder (weights of
+    `train_traffic vae`), as RosettaSim does, or `trajectories` by everybody's ways, which needs no weights."""
+    map_weight: float = 1.0
+    """Weight λ of the map against the objects with `--retrieval vae:FILE`: each distance is divided by its median over
+    the recorded windows first."""
+    passed_over: float = 0.0
+    """Share of the most similar recorded windows that is passed over. It only serves to see what bad retrieval does
+    (RosettaSim, table 10: 0.8)."""
     foreign: bool = False
     """Retrieve windows of other scenes only."""
     seed: int = 0
@@ -52,7 +83,10 @@ class EvaluateLongtermConfig(AllDataOptions):
             ConfigError: A number is too small, or no model is named, or one twice.
         """
         at_least(1, rollouts=self.rollouts, references=self.references, every=self.every)
-        at_least(0, seed=self.seed)
+        at_least(0, seed=self.seed, map_weight=self.map_weight)
+        if not 0 <= self.passed_over < 1:
+            raise ConfigError(f"--passed-over {self.passed_over}: expected a share from 0 to below 1.")
+        vae_file(self.retrieval)
         at_least(CURRENT_STEP + FUTURE_STEPS + 1, horizon=self.horizon)
         if self.threads is not None:
             at_least(1, threads=self.threads)

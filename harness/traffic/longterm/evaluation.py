@@ -19,10 +19,11 @@ from harness.metrics.longterm.features import LONG_TERM_FEATURES
 from harness.metrics.longterm.flow import FLOW_FEATURES, flow_reference, window_flow_scores
 from harness.metrics.longterm.retrieval import nearest_windows
 from harness.metrics.longterm.scores import behaviour_buckets, flow_realism, rmm_f1, stability
-from harness.metrics.longterm.trajectories import set_distances
 from harness.metrics.wosac.config import BERNOULLI_PSEUDOCOUNT, ESTIMATORS, HISTOGRAM_PSEUDOCOUNT
 from harness.traffic.longterm.config import EvaluateLongtermConfig
+from harness.traffic.longterm.engines import RetrievalBase
 from harness.traffic.longterm.scene import LongScene, WindowRecord
+from harness.traffic.scene_vae.model import SceneVae
 from scenarios.scenario import Scenario
 
 Floats = NDArray[np.float64]
@@ -63,7 +64,10 @@ class LongRun:
 
 
 def run_long(
-    policies: Mapping[str, TrafficPolicy], scenes: Iterable[Scenario], config: EvaluateLongtermConfig
+    policies: Mapping[str, TrafficPolicy],
+    scenes: Iterable[Scenario],
+    config: EvaluateLongtermConfig,
+    vae: SceneVae | None = None,
 ) -> LongRun:
     """Roll every scene out with every policy; a scene that cannot be used is left out for all.
 
@@ -71,12 +75,13 @@ def run_long(
         policies: By the name under which they appear in tables; the log needs none.
         scenes: Loaded one at a time.
         config: Horizon, observer, roll-outs, seed.
+        vae: Encodes windows, where they are to be retrieved by latents.
     """
     names = config.traffic
     run = LongRun(models={name: [] for name in names}, seconds=dict.fromkeys(names, 0.0))
     for scenario in scenes:
         try:
-            scene = LongScene.of(scenario, config.horizon, config.observer)
+            scene = LongScene.of(scenario, config.horizon, config.observer, vae)
             records: dict[str, list[WindowRecord]] = {}
             log = scene.log()
             for name in names:
@@ -102,7 +107,7 @@ class _Base(NamedTuple):
 
     Attributes:
         counts, flow: Counts [N, bins] of behaviour and flow.
-        paths: Per window everybody's way.
+        windows: What they are retrieved by.
         scene: [N] whose window.
         reference: The flow of the whole log.
         everything: Counts [bins] of behaviour of all windows together.
@@ -110,7 +115,7 @@ class _Base(NamedTuple):
 
     counts: dict[str, Counts]
     flow: dict[str, Counts]
-    paths: list[Floats]
+    windows: RetrievalBase
     scene: NDArray[np.intp]
     reference: dict[str, Floats]
     everything: dict[str, Counts]
@@ -130,7 +135,7 @@ class _Base(NamedTuple):
         return cls(
             counts=joined([record.counts for record in run.log]),
             flow=joined([record.flow for record in run.log]),
-            paths=[record.paths[row] for record, picked in zip(run.log, rows, strict=True) for row in picked],
+            windows=RetrievalBase.of(run.log, rows),
             scene=np.repeat(np.arange(len(run.log)), [len(picked) for picked in rows]),
             reference=flow_reference([record.events for record in run.log]),
             everything={name: np.sum([part[name] for part in everything], 0) for name in everything[0]},
@@ -140,7 +145,7 @@ class _Base(NamedTuple):
 def references_used(run: LongRun, config: EvaluateLongtermConfig) -> int:
     """With how many recorded windows every window is compared: fewer than asked for where there are no more."""
     scene = np.repeat(np.arange(len(run.judged)), [len(np.flatnonzero(keep)[:: config.every]) for keep in run.judged])
-    return int(min(config.references, _available(scene, config.foreign).min()))
+    return int(min(config.references, _available(scene, config).min()))
 
 
 def score_long(run: LongRun, config: EvaluateLongtermConfig) -> dict[str, object]:
@@ -210,10 +215,10 @@ def _windows(
     record: WindowRecord, base: _Base, scene: int, judged: NDArray[np.bool_], config: EvaluateLongtermConfig
 ) -> dict[str, Floats]:
     """Scores [W] of one roll-out; NaN in windows without a map."""
-    distances = set_distances(record.paths, base.paths)
+    distances = base.windows.distances(record, config.retrieval, config.map_weight)
     allowed = np.broadcast_to(base.scene != scene, distances.shape) if config.foreign else None
-    count = max(1, min(config.references, int(_available(base.scene, config.foreign)[scene])))
-    chosen = nearest_windows(distances, count, allowed=allowed)
+    count = max(1, min(config.references, int(_available(base.scene, config)[scene])))
+    chosen = nearest_windows(distances, count, allowed=allowed, skip=config.passed_over)
     found = behaviour_scores(record.counts, pooled_references(base.counts, chosen))
     against = behaviour_scores(record.counts, base.everything)
     flow = window_flow_scores(record.flow, base.reference)
@@ -230,10 +235,11 @@ def _windows(
     return {metric: np.where(judged, score, np.nan) for metric, score in scores.items()}
 
 
-def _available(scene: NDArray[np.intp], foreign: bool) -> NDArray[np.intp]:
+def _available(scene: NDArray[np.intp], config: EvaluateLongtermConfig) -> NDArray[np.intp]:
     """How many of N windows, of scenes [N], can be retrieved for each scene [S]."""
     own = np.bincount(scene)
-    return len(scene) - own if foreign else np.full(len(own), len(scene))
+    known = len(scene) - own if config.foreign else np.full(len(own), len(scene))
+    return known - np.floor(config.passed_over * known).astype(int)
 
 
 def _rates(rollouts: Sequence[WindowRecord]) -> dict[str, float]:

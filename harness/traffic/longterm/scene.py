@@ -15,6 +15,7 @@ from harness.interfaces import HEADING, Newcomer, TrafficPolicy
 from harness.metrics.longterm.distributions import Counts
 from harness.metrics.longterm.features import TrafficTrack, traffic_features, window_counts
 from harness.metrics.longterm.flow import DECISION, FlowEvents, flow_counts, flow_events
+from harness.metrics.longterm.retrieval import WindowLatents
 from harness.metrics.longterm.trajectories import traffic_paths
 from harness.metrics.longterm.windows import WINDOW, Starts, window_starts, windows_with_map
 from harness.metrics.wosac.logged import JITTER, STEP
@@ -22,7 +23,9 @@ from harness.metrics.wosac.road_edges import RoadEdges
 from harness.traffic.heights import follow_ground
 from harness.traffic.longterm.config import Observer
 from harness.traffic.reactivity import play
-from harness.traffic.rollouts import simulated_agents, with_absent_ego
+from harness.traffic.rollouts import SimulatedScene, simulated_agents, with_absent_ego
+from harness.traffic.scene_vae.model import SceneVae
+from harness.traffic.scene_vae.moments import LaneTable, MovingTraffic
 from harness.traffic.slots import Slots, as_played, reserve_of
 from harness.traffic.tokens.population import border_distances, ego_states
 from harness.traffic.tokens.tracks import clean_tracks
@@ -44,12 +47,14 @@ class WindowRecord(NamedTuple):
         flow: The traffic flow, [W, bins] each.
         events: The same by half seconds, from step 10 on: what was there before is given to every model.
         paths: Everybody's way in each window, for retrieval.
+        latents: What a scene autoencoder makes of each window, for retrieval by it; None without one.
     """
 
     counts: dict[str, Counts]
     flow: dict[str, Counts]
     events: FlowEvents
     paths: list[Floats]
+    latents: WindowLatents | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +71,8 @@ class LongScene:
         sizes: [A, 3] m.
         edges: Road edges about the origin; None where the map has none.
         origin: [2] world, m.
+        vae: Encodes windows for retrieval; None for none.
+        lanes: The lanes that it sees; None without it.
     """
 
     scenario: Scenario
@@ -77,10 +84,18 @@ class LongScene:
     sizes: Floats
     edges: RoadEdges | None
     origin: Floats
+    vae: SceneVae | None = None
+    lanes: LaneTable | None = None
 
     @classmethod
-    def of(cls, scenario: Scenario, horizon: int, observer: Observer) -> LongScene:
+    def of(cls, scenario: Scenario, horizon: int, observer: Observer, vae: SceneVae | None = None) -> LongScene:
         """Look at the first `horizon` steps of a scene.
+
+        Args:
+            scenario: The scene.
+            horizon: Steps.
+            observer: Around whom.
+            vae: Encodes windows, where they are to be retrieved by latents.
 
         Raises:
             ScenarioError: It has another time step than 0.1 s, is too short for one window, nobody is there at step 10,
@@ -121,6 +136,8 @@ class LongScene:
             sizes=np.column_stack([[scenario.box(agent) for agent in agents], heights]),
             edges=_edges(scenario, origin),
             origin=origin,
+            vae=vae,
+            lanes=None if vae is None else LaneTable(scenario, vae.config),
         )
 
     def log(self) -> WindowRecord:
@@ -152,6 +169,25 @@ class LongScene:
         poses = np.stack([flat[..., 0], flat[..., 1], heights, flat[..., 2]], -1)
         return self.record(poses, valid, newcomers)
 
+    def short_term(self, simulated: SimulatedScene, rollout: int) -> WindowRecord:
+        """What a short-term roll-out of everybody makes of the scene; around the ego, it is the simulated one.
+
+        Args:
+            simulated: Roll-outs of the whole scene in which everybody stays (`SceneSimulator`).
+            rollout: Which of them.
+        """
+        scenario, now = self.scenario, CURRENT_STEP + 1
+        known = clean_tracks(scenario, np.arange(scenario.num_agents), until=CURRENT_STEP)
+        poses, valid = np.zeros((*scenario.valid.shape, 4)), np.zeros_like(scenario.valid)
+        poses[:, :now, [0, 1, 3]], valid[:, :now] = known.poses, known.valid
+        poses[:, :now, 2] = _held(scenario.position[..., 2], scenario.valid)[:, :now]
+        poses[simulated.agents, now:] = simulated.states[rollout, :, : scenario.num_steps - now]
+        valid[simulated.agents, now:] = True
+        observer = self.observer.copy()
+        if not self.fixed and scenario.ego in simulated.agents:
+            observer[now:] = poses[scenario.ego, now:][:, [0, 1, 3]]
+        return replace(self, observer=observer).record(poses, valid)
+
     def _ego(self) -> Floats:
         """States [T, STATE] of the ego as recorded, gaps filled; NaN before it comes and after it has gone."""
         valid = self.scenario.valid[self.scenario.ego]
@@ -181,7 +217,20 @@ class LongScene:
             flow=flow_counts(events, self.starts),
             events=events.since(CURRENT_STEP // DECISION),
             paths=traffic_paths(poses, there, self.observer, self.starts, WINDOW),
+            latents=self._latents(MovingTraffic(poses[..., [0, 1, 3]], self._seen(there, valid), sizes[:, :2], kinds)),
         )
+
+    def _seen(self, there: Bools, valid: Bools) -> Bools:
+        """Whom the autoencoder sees at each step [A, T]: whose motion counts, and the ego that watches."""
+        seen = there.copy()
+        if not self.fixed:
+            seen[self.scenario.ego] = valid[self.scenario.ego]
+        return seen
+
+    def _latents(self, traffic: MovingTraffic) -> WindowLatents | None:
+        if self.vae is None or self.lanes is None:
+            return None
+        return self.vae.windows(self.lanes, traffic, self.observer, self.starts)
 
 
 def _cut(scenario: Scenario, steps: int) -> Scenario:

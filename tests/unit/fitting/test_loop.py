@@ -196,6 +196,21 @@ def test_a_loss_that_is_not_finite_ends_the_fit() -> None:
         fitted(Broken())
 
 
+def test_an_epoch_that_fails_leaves_no_thread_behind() -> None:
+    class Failing(Line):
+        def batches(self, epoch):
+            yield from ahead(super().batches(epoch), 1)
+
+        def loss(self, batch):
+            raise KilledError
+
+    # The error knows the loop that it comes from.
+    with pytest.raises(KilledError) as caught:
+        fitted(Failing())
+    assert caught.traceback
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
+
+
 def test_little_time_is_one_epoch() -> None:
     assert fitted(Line(), FitSettings(epochs=3, rate=0.1, minutes=1e-9)).epoch == 1
 

@@ -146,7 +146,7 @@ def test_windows_without_a_map_are_not_judged():
     windows = score_long(run, many)["log"]["windows"]
     assert np.isnan(windows["behaviour"]).tolist() == np.isnan(windows["flow"]).tolist() == [False] * 5 + [True] * 2
     with pytest.raises(ConfigError, match="only 5 windows"):
-        nearest_windows(np.zeros((1, len(_Base.of(run, 1).paths))), 6)
+        nearest_windows(np.zeros((1, len(_Base.of(run, 1).windows.paths))), 6)
 
 
 def test_every_roll_out_has_a_seed_of_its_own():
