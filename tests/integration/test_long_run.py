@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harness.engine import EngineConfig, GauntletEnv
+from harness.geometry import boxes_overlap
 from scenarios.map_index import MapIndex
 from scenarios.scenario import MapFeature
 from tests.scenes import Agent, make_scene
@@ -50,6 +51,12 @@ def memory() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def in_contact(states: np.ndarray, sizes: np.ndarray) -> int:
+    """How many pairs of vehicles touch."""
+    one, two = np.triu_indices(len(states), 1)
+    return int(boxes_overlap(states[one, :3], sizes[one], states[two, :3], sizes[two]).sum())
+
+
 def test_the_city_has_an_entrance_for_every_street():
     index = MapIndex(city(2))
     assert sum(not found for found in index.predecessors) == 4
@@ -60,15 +67,17 @@ def test_the_city_has_an_entrance_for_every_street():
 def test_ten_minutes_neither_drift_nor_leak(capsys):
     scene = city()
     env = GauntletEnv(ListSource([scene]), EngineConfig(traffic="idm-flow", horizon=10 * MINUTE, observation="none"))
-    index, rows = MapIndex.of(scene), []
+    index, rows, ends, touching = MapIndex.of(scene), [], [], 0
     try:
         env.reset(seed=0, options={"scenario": 0, "ego": "replay"})
         for minute in range(10):
             present, speed, off = [], [], []
             for step in range(MINUTE):
-                *_, terminated, truncated, _ = env.step(None)
+                *_, terminated, _, info = env.step(None)
+                ends.append(info["max_step"])
                 if step % 10 == 0:
                     view = env.view()
+                    touching += in_contact(view.agents, view.agent_sizes)
                     present.append(len(view.agents))
                     speed += np.hypot(*view.agents[:, 3:].T).tolist()
                     off += index.locate(view.agents[:, :2], view.agents[:, 2], max_distance=50.0).distance.tolist()
@@ -81,8 +90,9 @@ def test_ten_minutes_neither_drift_nor_leak(capsys):
         for row in rows:
             print("minute {:d}: {:.1f} vehicles, {:.1f} m/s, {:.2f} m off (99 %), {:.0f} MB".format(*row))
         print(counts)
-    assert truncated
+    assert ends == [False] * (10 * MINUTE - 1) + [True]
     assert not terminated
+    assert touching == 0
     settled = np.array(rows)[3:]
     assert np.ptp(settled[:, 1]) < 0.5 * settled[:, 1].mean(), "the number of vehicles drifts"
     assert settled[:, 2].min() > 0.6 * settled[:, 2].max(), "the traffic comes to a halt"
