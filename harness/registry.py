@@ -1,4 +1,4 @@
-"""Names of adversaries, policies, curricula, traffic and backbones, resolved lazily to `"module:Class"`.
+"""Names of adversaries, policies, curricula, traffic, backbones and sequence models, lazily resolved to a class.
 
 Third parties add theirs by an entry point in the group `gauntlet.<kind>` (for example
 `gauntlet.adversary`), so that `--adversary theirs` works everywhere without touching Gauntlet.
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from harness.errors import ConfigError, UnknownNameError, foreign
 
-RegistryKind = Literal["adversary", "policy", "curriculum", "traffic", "backbone"]
+RegistryKind = Literal["adversary", "policy", "curriculum", "traffic", "backbone", "sequence_model"]
 
 BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
     "adversary": {
@@ -55,9 +55,13 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "idm-lane": "harness.traffic.lane_idm:LaneIDMTraffic",
         "idm-flow": "harness.traffic.lane_flow:LaneFlowTraffic",
         "smart": "harness.traffic.policy:SmartTraffic",
+        "rosetta": "harness.traffic.rosetta.policy:RosettaTraffic",
     },
     "backbone": {
         "smart": "adversaries.sage.smart_backbone:SmartBackbone",
+    },
+    "sequence_model": {
+        "transformer": "harness.traffic.rosetta.sequence_model:CausalTransformer",
     },
 }
 

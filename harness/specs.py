@@ -28,6 +28,7 @@ EXAMPLES: Final[dict[registry.RegistryKind, str]] = {
     "curriculum": "dual_axis?frequency_end=1.0",
     "traffic": "smart:FILE?temperature=0.9",
     "backbone": "smart:FILE?temperature=0.9",
+    "sequence_model": "transformer",
 }
 """A specification of each kind, for error messages."""
 _METHODS: Final[Mapping[registry.RegistryKind, str]] = {"adversary": "plan", "curriculum": "schedule"}

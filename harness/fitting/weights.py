@@ -75,6 +75,15 @@ def read_tensors(
     return tensors, values
 
 
+def written_by(file: Path, key: str) -> str | None:
+    """What the free part of a safetensors header says under a key; None where it says nothing, or there is no file.
+
+    Raises:
+        WeightsError: The file is not safetensors.
+    """
+    return _header(file).get(key) if file.exists() else None
+
+
 def _header(file: Path) -> dict[str, str]:
     """The free part of a safetensors header. The rest is checked by the library's reader, against the file's size."""
     with open_regular(file, MAX_BYTES, WeightsError) as opened:

@@ -22,10 +22,12 @@ from harness.geometry import wrap_angle
 from harness.interfaces import HEADING, VX, VY
 from harness.traffic.log_policies import logged_at
 from harness.traffic.model.batch import AgentBatch, join_maps
+from harness.traffic.model.drivers import DriverPool
 from harness.traffic.model.network import MapFeatures
+from harness.traffic.model.rollout import Rollout
 from harness.traffic.model.shielded import Shield
 from harness.traffic.model.simulator import SmartSimulator
-from harness.traffic.model.smart import SHIPPED, to_frame
+from harness.traffic.model.smart import SHIPPED, SmartModel, to_frame
 from harness.traffic.road_sides import RoadSides
 from harness.traffic.rollouts import Interventions, simulated_agents
 from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
@@ -44,26 +46,29 @@ _MAPS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Map:
+class EncodedScene:
     """What does not change between episodes in one scene.
 
     Attributes:
         features: Features of the scenario; tells scenes of the same name apart.
         frame: [3] world pose of the frame that the model works in.
         encoded: The encoded map.
-        near: Map pieces, for distances; None where there are none.
+        pieces: [M, 3] poses of the map pieces, in the frame; kinds: [M] `PieceKind`.
+        near: The pieces, for distances; None where there are none.
         road: Road edges for the shield; None without one.
     """
 
     features: tuple[MapFeature, ...]
     frame: Floats
     encoded: MapFeatures
+    pieces: Floats
+    kinds: NDArray[np.int64]
     near: cKDTree | None
     road: RoadSides | None
 
 
-class SmartTraffic:
-    """Moves the background by a learned model; a `TrafficPolicy`.
+class TokenTraffic:
+    """Moves the background by a model of motion tokens.
 
     Who is moved: every vehicle, pedestrian and cyclist but ego and opponent, from the first decision on at which it is
     present. Who appears later follows the log until then, and is taken to have come at constant velocity (as SMART's
@@ -71,31 +76,12 @@ class SmartTraffic:
     has left the map. Who has to wait to appear, or has vanished, is not moved.
 
     Args:
-        weights: File of `train_traffic`; None for the shipped model.
-        device: Where it computes.
-        options: Options of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity, shield;
-            and how drivers drive: pace, gap, attention, spread, gap_spread (see `harness.traffic.conditions`).
-
-    Attributes:
-        path: File of the weights.
-
-    Raises:
-        WeightsError: The file cannot be used.
-        ConfigError: Bad options, or weights whose head makes no tokens.
+        model: Who decides.
     """
 
-    name = "smart"
-    simulator = SmartSimulator
-    """Rolls out whole scenes, many times at once."""
-
-    def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
-        if "choices" in options or "rule" in options:
-            raise ConfigError("traffic 'smart': choices and rule compare whole roll-outs; an environment has only one.")
-        self.path = SHIPPED if weights is None else Path(weights)
-        self.model = SmartSimulator(weights, device=device, **options).model
-        if self.model.network.mixture is not None:
-            raise ConfigError("traffic 'smart': these weights are of an ego policy (GMM head); give a token model.")
-        self._maps: Lru[str, _Map] = Lru(_MAPS)
+    def __init__(self, model: SmartModel) -> None:
+        self.model = model
+        self._maps: Lru[str, EncodedScene] = Lru(_MAPS)
         self._shield: Shield | None = None
 
     @property
@@ -122,11 +108,15 @@ class SmartTraffic:
         self._map = self._encoded(scenario)
         self._shield = Shield(self._map.road) if self.model.shielded else None
         pool = self.model.driver_pool(scenario, self._map.frame, seed)
-        self._rollout = self.model.start_encoded(self._map.encoded, self._nobody(scenario), 1, pool)
+        self._rollout = self._begun(self._nobody(scenario), pool)
         agents = scenario.num_agents
         self._paths = np.zeros((agents, TOKEN_STEPS, 3))
         self._moved, self._gone = np.zeros(agents, bool), np.zeros(agents, bool)
         self._limit = np.full(agents, OFF_MAP)
+
+    def _begun(self, nobody: AgentBatch, pool: DriverPool | None) -> Rollout:
+        """The roll-out of the episode, with rows for all agents of the scene."""
+        return self.model.start_encoded(self._map.encoded, nobody, 1, pool)
 
     def step(self, step: int, states: Floats, valid: Bools) -> tuple[Floats, Bools]:
         """Everybody at `step + 1`; see `TrafficPolicy`."""
@@ -143,17 +133,18 @@ class SmartTraffic:
         following[moved, VX : VY + 1] = (following[moved, :2] - states[moved, :2]) / self._dt
         return following, present | moved
 
-    def _encoded(self, scenario: Scenario) -> _Map:
+    def _encoded(self, scenario: Scenario) -> EncodedScene:
         """The scene's map, encoded once."""
 
-        def encode() -> _Map:
+        def encode() -> EncodedScene:
             scene = self.model.tokens(scenario)
             batch = join_maps([scene], self.model.options.lanes).to(self.model.device)
             with torch.no_grad():
                 encoded = self.model.network.encode_map(batch)
             near = cKDTree(scene.map_pose[:, :2]) if len(scene.map_pose) else None
             road = RoadSides.of(scenario, scene.frame, self.model.device) if self.model.shielded else None
-            return _Map(scenario.features, scene.frame, encoded, near, road)
+            pieces = scene.map_pose.astype(np.float64)
+            return EncodedScene(scenario.features, scene.frame, encoded, pieces, scene.map_kind, near, road)
 
         return self._maps.get(scenario.id, encode, lambda found: found.features is scenario.features)
 
@@ -195,18 +186,62 @@ class SmartTraffic:
         rollout.observe(now, here)
 
     def _decide(self, states: Floats, valid: Bools) -> None:
-        """Choose everybody's next half second; those who have left the map go."""
+        """Choose everybody's next half second; those who have left go."""
         joined = self._movable & valid & ~self._gone & ~self._moved
         off = np.zeros(len(valid))
         if self._map.near is not None:
             off = self._map.near.query(to_frame(states[:, : HEADING + 1], self._map.frame)[:, :2])[0]
         self._limit[joined] = np.maximum(OFF_MAP, off[joined] + _FARTHER)
         self._moved |= joined
-        left = self._moved & (off > self._limit)
-        self._gone |= left
-        self._moved &= ~left
-        deciding = torch.as_tensor(self._moved, device=self.model.device)[None]
-        token = self.model.choose(self._rollout, self._generator, self._shield, deciding)[0].cpu().numpy()
+        self._remove(self._moved & self._beyond(states, valid, off > self._limit))
+        token = self._chosen(states, valid)
         motions = self.model.vocabulary.motions[self._kinds, token, 1:].astype(np.float64)
         self._paths = apply(states[:, None, : HEADING + 1], motions)
         self._paths[..., 2] = wrap_angle(self._paths[..., 2])
+
+    def _beyond(self, states: Floats, valid: Bools, off_map: Bools) -> Bools:
+        """Who is too far away to stay; `off_map` [A] says who has left the map."""
+        return off_map
+
+    def _remove(self, left: Bools) -> None:
+        """Let some of those who are moved [A] go."""
+        self._gone |= left
+        self._moved &= ~left
+
+    def _chosen(self, states: Floats, valid: Bools) -> NDArray[np.int64]:
+        """Tokens [A] of everybody; those of who is not moved mean nothing."""
+        deciding = torch.as_tensor(self._moved, device=self.model.device)[None]
+        token: NDArray[np.int64] = (
+            self.model.choose(self._rollout, self._generator, self._shield, deciding)[0].cpu().numpy()
+        )
+        return token
+
+
+class SmartTraffic(TokenTraffic):
+    """Moves the background by SMART; a `TrafficPolicy`. Who is moved, and when, says `TokenTraffic`.
+
+    Args:
+        weights: File of `train_traffic`; None for the shipped model.
+        device: Where it computes.
+        options: Options of sampling, as for `SmartSimulator`: temperature, top_k (or k), method, continuity, shield;
+            and how drivers drive: pace, gap, attention, spread, gap_spread (see `harness.traffic.conditions`).
+
+    Attributes:
+        path: File of the weights.
+
+    Raises:
+        WeightsError: The file cannot be used.
+        ConfigError: Bad options, or weights whose head makes no tokens.
+    """
+
+    name = "smart"
+    simulator = SmartSimulator
+    """Rolls out whole scenes, many times at once."""
+
+    def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
+        if "choices" in options or "rule" in options:
+            raise ConfigError("traffic 'smart': choices and rule compare whole roll-outs; an environment has only one.")
+        self.path = SHIPPED if weights is None else Path(weights)
+        super().__init__(SmartSimulator(weights, device=device, **options).model)
+        if self.model.network.mixture is not None:
+            raise ConfigError("traffic 'smart': these weights are of an ego policy (GMM head); give a token model.")

@@ -15,6 +15,7 @@ from harness.traffic.slots import as_played
 from scenarios.scenario import Kind
 from tests.scenes import Agent, lasting, make_scene, straight_road
 from tests.sources import ListSource
+from tests.unit.traffic.scenes import small_rosetta, tiny_vocabulary
 
 VAN, WALKER = (6.0, 2.2, 2.5), (0.7, 0.8, 1.8)
 STAYS = ((12, 20, Kind.VEHICLE, VAN), (22, 30, Kind.PEDESTRIAN, WALKER))
@@ -167,6 +168,26 @@ def test_traffic_that_comes_and_goes_lasts_longer_than_the_log():
     left = [row for row in range(2, len(late)) if first.agents_valid[row].any() and not late[row].any()]
     assert left, "nobody has left"
     assert all(first.agents[row, np.flatnonzero(first.agents_valid[row])[-1], 0] > 280 for row in left)
+
+
+def test_learned_newcomers_are_in_the_record(tmp_path):
+    small_rosetta(vocabulary=tiny_vocabulary()).save(tmp_path / "rosetta.safetensors")
+    # An untrained model likes but one place: it is to draw from all of them.
+    traffic = f"rosetta:{tmp_path / 'rosetta.safetensors'}?grid_k=0&reserve=9"
+    source = ListSource([lasting(straight_road(), 40)])
+    env = GauntletEnv(source, EngineConfig(traffic=traffic, horizon=60, observation="none"))
+    try:
+        env.reset(seed=3, options={"scenario": 0, "ego": "replay"})
+        for _ in range(60):
+            env.step(None)
+        record = env.recording()
+    finally:
+        env.close()
+    assert record.newcomers
+    for who in record.newcomers:
+        stay = np.flatnonzero(record.agents_valid[who.slot])
+        assert stay[0] >= 15
+        assert stay[0] % 5 == 0
 
 
 @pytest.mark.parametrize("observation", ["cat", "route"])

@@ -62,7 +62,9 @@ class TokenHead(nn.Module):
         kinds = torch.arange(TOKEN_KINDS, device=end.device)
         return self.geometry(torch.cat(parts, -1)) + self.kind(kinds)[:, None] + self.free
 
-    def forward(self, x: Tensor, kinds: Tensor, motion: Tensor, table: Tensor, ends: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, kinds: Tensor, motion: Tensor, table: Tensor, ends: Tensor, known: Tensor | None = None
+    ) -> Tensor:
         """Logits [N, V], in the precision of `ends`, under autocast too.
 
         Args:
@@ -71,6 +73,7 @@ class TokenHead(nn.Module):
             motion: [N, 3] the motion before.
             table: [3, V, hidden] from `table`.
             ends: [3, V, 3] where tokens end.
+            known: [N] whether the motion before is known; who has none has no kernels. None: everybody's is.
         """
         query = self.query(x) / math.sqrt(x.shape[-1])
         keys = self.key(table)
@@ -83,6 +86,8 @@ class TokenHead(nn.Module):
                 with torch.autocast(x.device.type, enabled=False):
                     some = x.index_select(0, rows).to(ends.dtype)
                     kernels = self._kernels(some, motion.index_select(0, rows), ends[kind])
+                    if known is not None:
+                        kernels = torch.where(known.index_select(0, rows)[:, None], kernels, 0.0)
                 scores = scores + kernels
                 logits = logits.index_copy(0, rows, scores.to(logits.dtype))
         return logits

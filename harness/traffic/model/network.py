@@ -38,12 +38,14 @@ class MapFeatures(NamedTuple):
         keys: [R, 2·hidden] keys and values of the encoded pieces for each agent layer.
         row: [M] row of each piece among the encoded ones, -1 for none; None where all are encoded.
         table: [3, V, hidden] embeddings of tokens; None to make them where they are used.
+        features: [R, hidden] features of the encoded pieces.
     """
 
     batch: MapBatch
     keys: tuple[Tensor, ...]
     row: Tensor | None = None
     table: Tensor | None = None
+    features: Tensor | None = None
 
 
 class Edges(NamedTuple):
@@ -138,13 +140,21 @@ class SmartNetwork(nn.Module):
 
     # ---- the map
 
-    def encode_map(self, batch: MapBatch, *, frozen: bool = False, agents: AgentBatch | None = None) -> MapFeatures:
+    def encode_map(
+        self,
+        batch: MapBatch,
+        *,
+        frozen: bool = False,
+        agents: AgentBatch | None = None,
+        also: Tensor | None = None,
+    ) -> MapFeatures:
         """Attention among map pieces; done once per scene.
 
         Args:
             batch: The maps.
             frozen: Without gradients, and without dropout: the encoder does not learn, the agent layers' keys may.
             agents: All that will look at the maps: what none of them sees, a half to three quarters, is left out.
+            also: [M] pieces that are not left out, whoever sees them.
         """
         training = self.training
         if frozen:
@@ -152,13 +162,14 @@ class SmartNetwork(nn.Module):
                 layer.eval()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
             needed = torch.ones_like(batch.kind, dtype=torch.bool) if agents is None else self._seen(batch, agents)
+            needed = needed if also is None else needed | also
             x = self._map_features(batch, needed)
         self.map_layers.train(training)
         keys = tuple(layer.map.keys(x) for layer in self.decoder)
         if agents is None:
-            return MapFeatures(batch, keys)
+            return MapFeatures(batch, keys, features=x)
         row = torch.where(needed, needed.cumsum(0) - 1, -1)
-        return MapFeatures(batch, keys, row if len(row) else None, self.token_head.table(self.motions))
+        return MapFeatures(batch, keys, row if len(row) else None, self.token_head.table(self.motions), x)
 
     def _seen(self, batch: MapBatch, agents: AgentBatch) -> Tensor:
         """Which pieces [M] are listed where any of the agents is, or is about to be."""
@@ -208,14 +219,17 @@ class SmartNetwork(nn.Module):
             sizes: [N, 3], m.
             table: [3, V, hidden] from the token head.
         """
+        what = self.kind(kinds) + self.shape(sizes / 5.0)
+        return self.fuse(torch.cat([self.moving(token, motion, kinds, table), what], -1))
+
+    def moving(self, token: Tensor, motion: Tensor, kinds: Tensor, table: Tensor) -> Tensor:
+        """Features [N, hidden] of the motion alone; arguments as of `embed`."""
         moved = torch.linalg.vector_norm(motion[:, :2], dim=-1)
         bands = self.config.bands
         parts = [fourier(motion[:, 0], bands), fourier(motion[:, 1], bands), fourier(moved, bands)]
         turn = motion[:, 2]
         parts.append(torch.stack([motion[:, 0], motion[:, 1], moved, turn.cos(), turn.sin()], -1))
-        moving = self.motion(torch.cat(parts, -1))
-        what = self.kind(kinds) + self.shape(sizes / 5.0)
-        return self.fuse(torch.cat([table[kinds, token] + moving, what], -1))
+        return table[kinds, token] + self.motion(torch.cat(parts, -1))
 
     # ---- edges
 
@@ -308,7 +322,12 @@ class SmartNetwork(nn.Module):
             x = layer.agents(x, gather(layer.agents.keys(x), others.rows), others.mask, others.relation)
         return x, nodes
 
-    def logits(self, x: Tensor, kinds: Tensor, motion: Tensor, table: Tensor | None = None) -> Tensor:
-        """Next-token logits [N, V] of features [N, hidden] of agents of `kinds` [N], last moved by `motion` [N, 3]."""
+    def logits(
+        self, x: Tensor, kinds: Tensor, motion: Tensor, table: Tensor | None = None, known: Tensor | None = None
+    ) -> Tensor:
+        """Next-token logits [N, V] of features [N, hidden] of agents of `kinds` [N], last moved by `motion` [N, 3].
+
+        `known` [N] says whose motion is known; None: everybody's.
+        """
         table = self.token_head.table(self.motions) if table is None else table
-        return self.token_head(x, kinds, motion, table, self.motions[:, :, -1])
+        return self.token_head(x, kinds, motion, table, self.motions[:, :, -1], known)

@@ -147,9 +147,12 @@ class Rollout:
         seen = (self.valid & valid)[..., None]
         before = torch.where(seen, self.pose, pose if previous is None else previous)
         motion = relative(pose, before) * valid[..., None]
+        self.follow(self._nearest(motion, valid), motion, pose, valid)
+
+    def _nearest(self, motion: Tensor, valid: Tensor) -> Tensor:
+        """Tokens [W, A] nearest to motions [W, A, 3]; those of who is not there [W, A] mean nothing."""
         corners = box_corners_torch(motion, half_diagonals(self.kinds))
-        token = contour_distance(self._corners[self.kinds], corners).argmin(-1)
-        self.follow(token, motion, pose, valid)
+        return contour_distance(self._corners[self.kinds], corners).argmin(-1)
 
     def follow(self, token: Tensor, motion: Tensor, pose: Tensor, valid: Tensor) -> None:
         """Go on with everything given: tokens [W, A], motions and poses [W, A, 3], who is there [W, A]."""

@@ -36,7 +36,7 @@ from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 
 SHIPPED: Final = Path(__file__).parent / "weights" / "smart_nano.safetensors"
 """Nano weights trained on procedural scenes, part of the package."""
-_SCENE_LIMITS: Final = {"map_limit": 100_000.0, "lanes": 256.0, "edges": 256.0, "around": 256.0}
+SCENE_LIMITS: Final = {"map_limit": 100_000.0, "lanes": 256.0, "edges": 256.0, "around": 256.0}
 """Largest options of a stranger's file: each is the width or the length of a table of every scene."""
 _BRAKING_WAYS: Final = (0.425, 0.85)
 """What braking takes off the way of half a second, m: at 3.4 m/s² (the shield's) and at twice that, hard on a dry road.
@@ -106,7 +106,7 @@ class SmartModel:
         )
         tensors, header = read_tensors(file, ("architecture", ARCHITECTURE), missing)
         config = SmartConfig.from_dict(header.get("config", {}), str(file))
-        options = settings_from_json(SceneOptions, header.get("scene", {}), str(file), _SCENE_LIMITS)
+        options = settings_from_json(SceneOptions, header.get("scene", {}), str(file), SCENE_LIMITS)
         network = build_network(config, tensors, str(file))
         return cls(network.to(device), options, header.get("info"), sampling)
 
@@ -118,18 +118,22 @@ class SmartModel:
             info: What to say of the making, instead of the model's own.
             half: Whether weights are written in float16, for half the size; the vocabulary is not.
         """
-        header = {
-            "architecture": ARCHITECTURE,
-            "config": json.dumps(self.network.config.to_dict()),
-            "scene": json.dumps(vars(self.options)),
-            "info": json.dumps(info if info is not None else self.info),
-        }
+        header = self._header()
+        header["info"] = json.dumps(info if info is not None else self.info)
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         if half:
             exact = {name for name, _ in self.network.named_buffers()}
             tensors = {name: value if name in exact else value.half() for name, value in tensors.items()}
         data = save(tensors, header)
         write_bytes(Path(path), data)
+
+    def _header(self) -> dict[str, str]:
+        """What a weights file says of the model, besides its making."""
+        return {
+            "architecture": ARCHITECTURE,
+            "config": json.dumps(self.network.config.to_dict()),
+            "scene": json.dumps(vars(self.options)),
+        }
 
     # ---- scenes
 

@@ -15,7 +15,7 @@ from harness.traffic.tokens.shapes import TOKEN_STEPS, token_kinds
 from harness.traffic.tokens.tokeniser import relative_poses, tokenise
 from harness.traffic.tokens.tracks import Tracks, clean_tracks
 from harness.traffic.tokens.vocabulary import Vocabulary
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 CURRENT_TOKEN: Final = CURRENT_STEP // TOKEN_STEPS
 """Tokens before the current step: the first two, 0→5 and 5→10."""
@@ -42,6 +42,8 @@ class SceneTokens:
         goal: [A, N+1, 3] logged poses (cleaned).
         goal_valid: [A, N+1].
         trained: [A] whether the agent has a loss.
+        ego: [A] which of the agents is the scene's ego; none where it has no tokens.
+        road_user: [A] who is a vehicle, a pedestrian or a cyclist, and no other object.
         map_pose: [M, 3]; map_token, map_kind, map_light: [M] int64.
         map_around: [M, K] neighbouring pieces, -1 where there are fewer.
         table: [C + 1, L + E] pieces near each grid cell, lanes first; the last row is for "off the grid"; -1 for none.
@@ -59,6 +61,8 @@ class SceneTokens:
     goal: NDArray[np.float32]
     goal_valid: NDArray[np.bool_]
     trained: NDArray[np.bool_]
+    ego: NDArray[np.bool_]
+    road_user: NDArray[np.bool_]
     map_pose: NDArray[np.float32]
     map_token: NDArray[np.int64]
     map_kind: NDArray[np.int64]
@@ -262,6 +266,8 @@ def joined_tokens(
         goal=tracks.poses[:, ::TOKEN_STEPS].astype(np.float32),
         goal_valid=tracks.valid[:, ::TOKEN_STEPS],
         trained=trained,
+        ego=np.asarray(agents == scenario.ego),
+        road_user=np.asarray(scenario.kinds[agents] <= Kind.CYCLIST),
         map_pose=pieces.pose.astype(np.float32),
         map_token=pieces.token,
         map_kind=pieces.kind,

@@ -24,8 +24,8 @@ from harness.traffic.tokens.vocabulary import Vocabulary
 _LAYOUT: Final = {
     "frame": "f8 3", "agents": "i8 A", "kinds": "i8 A", "present": "b1 A", "sizes": "f4 A 3", "token": "i8 A N",
     "token_valid": "b1 A N", "poses": "f4 A S 3", "goal": "f4 A S 3", "goal_valid": "b1 A S", "trained": "b1 A",
-    "map_pose": "f4 M 3", "map_token": "i8 M", "map_kind": "i8 M", "map_light": "i8 M", "map_around": "i4 M K",
-    "table": "i4 C L", "grid": "f8 4",
+    "ego": "b1 A", "road_user": "b1 A", "map_pose": "f4 M 3", "map_token": "i8 M", "map_kind": "i8 M",
+    "map_light": "i8 M", "map_around": "i4 M K", "table": "i4 C L", "grid": "f8 4",
 }  # fmt: skip
 """Type and shape of every array of a scene; a letter is the same number wherever it stands."""
 _SHARED: Final = ("frame", "map_pose", "map_token", "map_kind", "map_around", "table", "grid")

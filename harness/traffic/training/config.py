@@ -176,6 +176,9 @@ class StageOptions:
     k: int = 0
     """Number of candidates in closed-loop stages; 0 for the number that did best in CAT-K's tables 5 and 6, and in the
     stage distil for the five that the model draws from when it is used."""
+    decisions: int = 0
+    """Number of decisions of each scene, drawn at random, that an update of the stage rosetta learns from; 0 for all of
+    them."""
     rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
     """Options of the reinforcement stages."""
     distil: DistillationOptions = field(default_factory=DistillationOptions)

@@ -30,7 +30,7 @@ from scenarios.scenario import CURRENT_STEP, MapFeature, Scenario, ScenarioSourc
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 4
+LAYOUT = 5
 """Raise when `examples_of` changes what it makes."""
 _KEPT: Final = 600
 """Scenes in memory, with all of their phases: about 1 MB each. The others are read again, which takes a millisecond."""

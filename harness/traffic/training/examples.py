@@ -30,6 +30,7 @@ from scenarios.scenario import CURRENT_STEP, Scenario
 
 _OF_AGENTS: Final = (
     *("agents", "kinds", "present", "sizes", "token", "token_valid", "poses", "goal", "goal_valid", "trained"),
+    *("ego", "road_user"),
 )
 """Arrays of `SceneTokens` with a row per agent."""
 

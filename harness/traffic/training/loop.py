@@ -66,7 +66,7 @@ def settings_of(config: LoopConfig, objective: Objective) -> FitSettings:
     """What the loop has to know; a learning rate of 0 is the stage's own."""
     return FitSettings(
         epochs=config.epochs,
-        rate=config.learning_rate or (1e-3 if objective.name in ("bc", "gmm") else 1e-4),
+        rate=config.learning_rate or (1e-3 if objective.name in ("bc", "gmm", "rosetta") else 1e-4),
         warmup=config.warmup,
         final_rate=config.final_rate,
         clip=config.clip,
@@ -105,6 +105,8 @@ class TrafficTask(Task[Made | Asked]):
 
     best_by = "val"
     hands: Hands | None = None
+    weights = WEIGHTS
+    """Name of the file of the best weights."""
 
     def __init__(
         self,
@@ -211,7 +213,7 @@ class TrafficTask(Task[Made | Asked]):
 
     def improved(self, weights: dict[str, Tensor], epoch: int, value: float) -> None:
         """Write the new best weights."""
-        self.model(weights, epoch, value).save(self.folder / WEIGHTS)
+        self.model(weights, epoch, value).save(self.folder / self.weights)
 
     def model(self, weights: dict[str, Tensor], epoch: int, value: float) -> SmartModel:
         """A model with weights of an epoch."""
@@ -243,7 +245,7 @@ def train_stage(
         report: Takes the events.
 
     Returns:
-        The best model, also saved as `WEIGHTS`, and the rows of all epochs.
+        The best model, also saved in the task's folder, and the rows of all epochs.
 
     Raises:
         RunError: The checkpoint is unreadable, or was made with other settings, scenes or starting weights.
@@ -261,5 +263,5 @@ def train_stage(
     with helped(task):
         rows = fit.run()
     best = task.model(fit.best_weights, fit.best_epoch, fit.best)
-    best.save(task.folder / WEIGHTS)
+    best.save(task.folder / task.weights)
     return best, rows

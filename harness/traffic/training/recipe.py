@@ -8,18 +8,22 @@ from typing import Final
 
 import torch
 
-from harness.errors import RunError
+from harness.errors import ConfigError, RunError
 from harness.files import JsonDict, read_json, write_json
 from harness.fitting.events import Advanced, Report, Row
+from harness.fitting.weights import written_by
 from harness.traffic.model.config import SIZES
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel
+from harness.traffic.rosetta.config import ARCHITECTURE, RosettaConfig
+from harness.traffic.rosetta.model import RosettaModel, around_encoder
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.vocabulary import Vocabulary
 from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.loop import WEIGHTS, TrafficTask, train_stage
-from harness.traffic.training.stages import FROM_SCRATCH, check_head, make_objective
+from harness.traffic.training.sequences import ROSETTA_WEIGHTS, RosettaTask
+from harness.traffic.training.stages import FROM_SCRATCH, ROSETTA, check_head, make_objective
 from scenarios.scenario import ScenarioSource
 
 _DONE: Final = "stage.json"
@@ -41,6 +45,7 @@ class StagePlan:
         dropout: Overrides the model's; None leaves it.
         loop: Optimisation of each stage.
         options: Options of the objectives.
+        rosetta: What a new model of the stage rosetta has behind its scene encoder.
         cache: Folder of tokenised scenes.
         info: Stored with the weights.
     """
@@ -57,10 +62,19 @@ class StagePlan:
     options: StageOptions
     cache: Path
     info: JsonDict = field(default_factory=dict)
+    rosetta: RosettaConfig = field(default_factory=RosettaConfig)
 
 
 def starting_model(plan: StagePlan) -> SmartModel:
-    """The model of `plan.init`, or a new one."""
+    """The model of `plan.init`, or a new one; for the stage rosetta one around its scene encoder."""
+    if plan.stages != (ROSETTA,):
+        return _starting_smart(plan)
+    if plan.init is not None and written_by(plan.init, "architecture") == ARCHITECTURE:
+        return RosettaModel.load(plan.init)
+    return around_encoder(_starting_smart(plan), plan.rosetta, plan.loop.seed)
+
+
+def _starting_smart(plan: StagePlan) -> SmartModel:
     if plan.init is not None:
         model = SmartModel.load(plan.init)
         if plan.dropout is not None:
@@ -90,9 +104,12 @@ def run_stages(
         The final weights file, and the epochs of every stage.
 
     Raises:
-        ConfigError: The weights to start from have another head than the stages train.
+        ConfigError: The weights to start from have another head than the stages train, or not everybody is learnt from
+            where newcomers are.
         RunError: Unusable data or checkpoints.
     """
+    if ROSETTA in plan.stages and plan.examples.trained != "all":
+        raise ConfigError(f"--stage {ROSETTA} learns who enters: give --examples.trained all.")
     model = starting_model(plan)
     check_head(plan.stages, model.network, str(plan.init))
     sets: dict[str, TokenisedScenes] = {}
@@ -120,7 +137,7 @@ def run_stages(
         part.mkdir(exist_ok=True)
         title = name if single else part.name
         model, rows[title] = _run_stage(plan, name, title, model, sets, part, report)
-    final = folder / WEIGHTS
+    final = folder / (ROSETTA_WEIGHTS if plan.stages == (ROSETTA,) else WEIGHTS)
     if not single:
         model.save(final)
     return final, rows
@@ -143,7 +160,8 @@ def _run_stage(
         return SmartModel.load(part / WEIGHTS), rows
     info = {**plan.info, "stages": [*model.info.get("stages", []), name]}
     objective = make_objective(name, plan.options)
-    task = TrafficTask(plan.loop, objective, model.network, model.options, sets["train"], sets["val"], part, info)
+    kind = RosettaTask if isinstance(model, RosettaModel) else TrafficTask
+    task = kind(plan.loop, objective, model.network, model.options, sets["train"], sets["val"], part, info)
     best, rows = train_stage(task, asdict(plan.options), part=title, report=report)
     # A single stage may be resumed with more epochs; a stage of a recipe is over.
     if len(plan.stages) > 1:

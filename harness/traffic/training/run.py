@@ -75,6 +75,7 @@ def _plan(config: TrainTrafficConfig, stages: tuple[str, ...], folder: Path) -> 
         dropout=config.dropout,
         loop=config.loop,
         options=config.options,
+        rosetta=config.rosetta,
         cache=config.cache or folder / "tokens",
         info={"data": config.origin, "seed": config.loop.seed},
     )

@@ -16,11 +16,15 @@ from harness.traffic.training.mixture import HARD, MIXTURE_STRATEGIES, ClosedLoo
 from harness.traffic.training.objective import Objective
 from harness.traffic.training.policy_losses import METHODS
 from harness.traffic.training.reinforcement import Reinforcement
+from harness.traffic.training.sequences import SequenceCloning
 
 RECIPES: Final[dict[str, tuple[str, ...]]] = {"sft-rft-sft": ("catk", "mpo", "catk")}
 """Stages that follow one another, each from the weights of the one before (SMART-R1 §3.4)."""
 
-FROM_SCRATCH: Final = ("bc", "gmm")
+ROSETTA: Final = "rosetta"
+"""The stage of traffic that enters and leaves."""
+
+FROM_SCRATCH: Final = ("bc", "gmm", ROSETTA)
 """Stages that need no starting weights."""
 
 OF_MIXTURES: Final = ("gmm", HARD, *MIXTURE_STRATEGIES)
@@ -95,6 +99,8 @@ def make_objective(name: str, options: StageOptions) -> Objective:
         if options.k:
             strategy = replace(strategy, k=options.k)
         return ClosedLoopMixture(name, strategy, options.frozen)
+    if name == ROSETTA:
+        return SequenceCloning(options.decisions)
     if name == DISTIL:
         return Distillation(options)
     for method in METHODS:

@@ -10,6 +10,8 @@ import torch
 from harness.traffic.model.config import SmartConfig
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel
+from harness.traffic.rosetta.config import RosettaConfig
+from harness.traffic.rosetta.model import RosettaModel, around_encoder
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.vocabulary import Vocabulary, shipped
 from scenarios.scenario import Kind, Scenario
@@ -52,3 +54,13 @@ def small_model(seed: int = 0, vocabulary: Vocabulary | None = None, **changes: 
         # Wide kernels, so that many tokens are possible.
         network.token_head.kernel[-1].bias.view(-1, 7)[:, 4:] = 2.0
     return SmartModel(network, OPTIONS)
+
+
+def small_rosetta(seed: int = 0, vocabulary: Vocabulary | None = None, **changes: object) -> RosettaModel:
+    """An untrained RosettaSim that likes to let vehicles enter: they are as likely as the end."""
+    sizes = RosettaConfig(**{"width": 16, "layers": 2, "heads": 2, "pieces": 12, **changes})
+    model = around_encoder(small_model(seed, vocabulary), sizes, seed)
+    with torch.no_grad():
+        model.network.type_head[-1].weight.zero_()
+        model.network.type_head[-1].bias.copy_(torch.tensor([1.0, -9.0, -9.0, 1.0]))
+    return model
