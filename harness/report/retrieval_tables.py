@@ -9,6 +9,7 @@ import rich.table
 
 from harness.files import Json
 from harness.report.tables import Column, Table, TableRow
+from harness.traffic.longterm.config import TRAJECTORIES
 
 _ACCURACY: Final = (
     Column("model", ""),
@@ -53,21 +54,28 @@ def retrieval_report(result: Json) -> Iterator[rich.table.Table | str]:
 
 
 def retrieval_tables(result: Json) -> list[Table]:
-    """Accuracy, sweep, correlation and degraded retrieval.
+    """Accuracy, correlation (where there are variants), both over K and λ, and degraded retrieval.
 
     Args:
         result: Result of `validate_retrieval`.
     """
     queries, scenes = result["queries"], len(result["scenes"])
     found = result["correlation"]
-    accuracy: list[TableRow] = [{**row, "setting": f"{row['recordings']} recordings"} for row in result["accuracy"]]
+    # Raw trajectories know no map, and so no weight of it.
+    nothing = {"map_weight": None} if result["settings"]["retrieval"] == TRAJECTORIES else {}
+    accuracy: list[TableRow] = [
+        {**row, **nothing, "setting": f"{row['recordings']} recordings"} for row in result["accuracy"]
+    ]
+    sweep: list[TableRow] = [{**row, **nothing} for row in result["sweep"]]
     correlation: list[TableRow] = [{"score": name, **row} for name, row in found["scores"].items()]
     ranked: list[TableRow] = [{**row, "retrieval": _name(row)} for row in result["degraded"]]
-    how = f"{found['variants']} variants, K {found['references']}, λ {found['map_weight']:g}"
+    weight = "" if nothing else f", λ {found['map_weight']:g}"
+    how = f"{found['variants']} variants, K {found['references']}{weight}"
+    compared = [Table(_CORRELATION, correlation, f"Pearson's r with the challenge's scores: {how}")]
     return [
         Table(_ACCURACY, accuracy, f"roll-outs of 8 s that find their own recording: {queries} of {scenes} scenes"),
-        Table(_CORRELATION, correlation, f"Pearson's r with the challenge's scores: {how}"),
-        Table(_SWEEP, result["sweep"], "over K and λ"),
+        *(compared if found["variants"] else []),
+        Table(_SWEEP, sweep, "over K and λ"),
         Table(_DEGRADED, ranked, f"realism of behaviour by retrieval: {queries} scenes"),
     ]
 

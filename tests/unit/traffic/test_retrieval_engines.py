@@ -217,6 +217,7 @@ def test_everything_is_measured_and_shown(file):
     assert [row["rank"] for row in result["degraded"] if row["model"] == "log"][:2] == [1, 1]
     assert sorted(row["rank"] for row in result["degraded"]) == [1, 1, 1, 2, 2, 2]
     accuracy, correlation, sweep, degraded = retrieval_tables(result)
+    assert "λ 1" in correlation.title
     assert len(sweep.rows) == 2 * 2
     assert {"equal", "more"} <= set(sweep.rows[0])
     assert [row["score"] for row in correlation.rows] == ["behaviour", "kinematic", "interactive", "map"]
@@ -224,6 +225,11 @@ def test_everything_is_measured_and_shown(file):
     assert degraded.rows[-1]["retrieval"] == f"{file}, nearest 80 % passed over"
     lines = [part for part in retrieval_report(result) if isinstance(part, str)]
     assert len(lines) == 1
+    # By trajectories there is no λ; without variants there is no correlation.
+    plain = {**result["settings"], "retrieval": TRAJECTORIES}
+    alone = {**result, "settings": plain, "correlation": {**result["correlation"], "variants": 0}}
+    accuracy, sweep, _ = retrieval_tables(alone)
+    assert {row["map_weight"] for row in (*accuracy.rows, *sweep.rows)} == {None}
 
 
 def test_the_validating_command(tmp_path, capsys):
