@@ -20,6 +20,7 @@ from harness.traffic.make import make_simulator
 from harness.traffic.papers.config import TrafficTablesConfig
 from harness.traffic.papers.rows import TABLES, PaperRow
 from harness.traffic.papers.trained import TrainedNode
+from harness.training.matrix_worker import not_shared, stand_in
 from scenarios.scenario import ScenarioSource
 from scenarios.sources import open_part
 
@@ -88,19 +89,25 @@ def score_models(config: TrafficTablesConfig, models: Sequence[Model], out: Path
     jobs = dict.fromkeys(model.job for model in models)
     missing = [job for job in jobs if not _file(out, job, config.rollouts).is_file()]
     if missing:
-        setup = WorkerSetup("harness.traffic.papers.scored:build", {"config": config, "out": out})
+        setup = WorkerSetup("harness.traffic.papers.scored:build", {"config": config, "out": out, "place": Path.cwd()})
         for result in run_jobs(missing, setup, config.executor, config.workers):
             yield result.job, result.error
 
 
-def build(config: TrafficTablesConfig, out: Path) -> TrafficScorer:
+def build(config: TrafficTablesConfig, out: Path, place: Path) -> TrafficScorer:
     """Target of `harness.executors.crew.WorkerSetup`.
 
+    Args:
+        config: What is scored.
+        out: Run folder.
+        place: Working directory, from which relative paths start.
+
     Raises:
-        RunError: The run folder does not exist on the worker's machine.
+        RunError: A folder does not exist on the worker's machine.
     """
+    stand_in(place)
     if not (out / SCORES).is_dir():
-        raise RunError(f"{out} does not exist on a worker's machine: give --out on a shared file system.")
+        raise RunError(not_shared(out))
     return TrafficScorer(config, out)
 
 

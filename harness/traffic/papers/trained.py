@@ -21,6 +21,7 @@ from harness.traffic.training.loop import WEIGHTS
 from harness.traffic.training.policy_losses import METHODS
 from harness.traffic.training.recipe import StagePlan, run_stages
 from harness.traffic.training.stages import JUDGED
+from harness.training.matrix_worker import stand_in
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import edged_scenes
 from scenarios.splits import Subset
@@ -111,11 +112,14 @@ def train_nodes(config: TrafficTablesConfig, out: Path) -> Iterator[tuple[Traine
 def build(config: TrafficTablesConfig, place: Path) -> NodeTrainer:
     """Target of `harness.executors.crew.WorkerSetup`.
 
+    Args:
+        config: What is trained.
+        place: Working directory, from which relative paths start.
+
     Raises:
-        GauntletError: The scenes cannot be used.
+        GauntletError: The scenes cannot be used, or the directory does not exist on the worker's machine.
     """
-    if not place.is_dir():
-        raise RunError(f"{place} does not exist on a worker's machine. Workers on other machines need the same paths.")
+    stand_in(place)
     return NodeTrainer(config)
 
 

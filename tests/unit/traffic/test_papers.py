@@ -18,13 +18,12 @@ from harness.traffic.papers.config import TrafficTablesConfig
 from harness.traffic.papers.rows import TABLES, PaperRow, PaperStep, PaperTable
 from harness.traffic.papers.run import run_tables
 from harness.traffic.papers.scored import ScoredRow, gaps_of, models_of
-from harness.traffic.papers.trained import changed, nodes_of
+from harness.traffic.papers.trained import NodeTrainer, changed, nodes_of
 from harness.traffic.training.config import PUBLISHED, LoopConfig, ReinforcementOptions, StageOptions
 from harness.traffic.training.stages import OF_MIXTURES, make_objective
-from scenarios.splits import Subset
 from tests.sessions import quiet
 from tests.unit.traffic.scenes import small_model, tiny_vocabulary
-from tests.unit.traffic.test_training import Scenes, two_scenes
+from tests.unit.traffic.test_training import two_scenes
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -159,15 +158,18 @@ def test_a_table_is_trained_scored_and_gone_on_with(tmp_path, small, monkeypatch
         run_tables(TrafficTablesConfig(resume=out, seed=(0, 1), **small), quiet(traffic_tables.main))
 
 
-def test_what_fails_is_told_and_left_out(tmp_path, small, monkeypatch) -> None:
-    one, _ = two_scenes().scenes
-    calls = []
+def test_a_share_of_the_scenes_is_taken_evenly(tmp_path, small) -> None:
+    trainer = NodeTrainer(TrafficTablesConfig(out=tmp_path / "run", **small))
+    half, whole = (trainer._scenes(PaperStep("catk", share=share)) for share in (0.5, 1.0))
+    assert [source.ids for source in half] == [("a",), ("a", "b")]
+    assert [source.ids for source in whole] == [("a", "b"), ("a", "b")]
 
-    def break_first(plan, *rest):
-        calls.append(plan.stages)
+
+def test_what_fails_is_told_and_left_out(tmp_path, small, monkeypatch) -> None:
+    def break_down(*given):
         raise RunError("the loss is not finite")
 
-    monkeypatch.setattr("harness.traffic.papers.trained.run_stages", break_first)
+    monkeypatch.setattr("harness.traffic.papers.trained.run_stages", break_down)
     shown = quiet(traffic_tables.main)
     run_tables(TrafficTablesConfig(out=tmp_path / "run", **small), shown)
     told = shown.news.file.getvalue()
@@ -176,4 +178,3 @@ def test_what_fails_is_told_and_left_out(tmp_path, small, monkeypatch) -> None:
     assert "catk > catk, seed 0: what it starts from could not be trained" in told
     numbers = json.loads((tmp_path / "run" / "tables.json").read_text())
     assert [row["row"] for row in numbers[0]["rows"]] == ["base", "constant_velocity"]
-    assert Subset(Scenes(one), [0]).ids == ("a",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from harness.commands.configs import rebuild
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError, UnknownNameError
 from harness.files import plain
-from harness.training.config import PAPER, PRESETS, QUICK, PPOConfig, TD3Config, TrainConfig
+from harness.training.config import BEST, PAPER, PRESETS, QUICK, PPOConfig, TD3Config, TrainConfig
 from harness.training.learner import Learner
 from harness.training.setup import check_disjoint, make_adversary
 from tests.unit.training.fakes import FakeEnv, FakeSource
@@ -144,6 +144,9 @@ def test_updates_come_in_blocks_one_per_step(every: int) -> None:
 
 
 def test_options_that_cannot_work_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"--ppo\.no-timeouts-terminal: the observation route knows"):
+        replace(BEST, ppo=PPOConfig(timeouts_terminal=False))
+    assert not replace(BEST, observation="cat", ppo=PPOConfig(timeouts_terminal=False)).timeouts_end
     with pytest.raises(ConfigError, match=r"--td3\.update-every 0"):
         TrainConfig(td3=TD3Config(update_every=0))
     with pytest.raises(ConfigError, match=r"--td3\.overlap"):
