@@ -62,6 +62,8 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
     },
     "sequence_model": {
         "transformer": "harness.traffic.rosetta.sequence_model:CausalTransformer",
+        "smollm2": "harness.traffic.rosetta.language_model:SmolLM2",
+        "language": "harness.traffic.rosetta.language_model:FolderLanguageModel",
     },
 }
 

@@ -6,13 +6,16 @@ import torch
 from harness import registry
 from harness.checks.sequence_model import check_sequence_model
 from harness.errors import ConfigError, ConformanceError, UnknownNameError
+from harness.traffic.rosetta.config import LanguageOptions
 from harness.traffic.rosetta.sequence_model import CausalTransformer, Past, SequenceModel, make_sequence_model
+from tests.unit.traffic.language import language_folder
 
 
 @pytest.mark.parametrize("name", registry.names("sequence_model"))
-def test_registered_sequence_models(name):
+def test_registered_sequence_models(name, tmp_path):
     torch.manual_seed(0)
-    check_sequence_model(make_sequence_model(name, width=16, layers=2, heads=2, dropout=0.0).eval())
+    language = LanguageOptions(initial="random", base=language_folder(tmp_path))
+    check_sequence_model(make_sequence_model(name, width=16, layers=2, heads=2, dropout=0.0, language=language).eval())
 
 
 class Sums(SequenceModel):
@@ -54,7 +57,7 @@ def test_broken_ones_are_caught(spoilt, message):
 
 
 def test_names_and_sizes_are_checked():
-    with pytest.raises(UnknownNameError, match="Known: transformer"):
+    with pytest.raises(UnknownNameError, match="Known: language, smollm2, transformer"):
         make_sequence_model("os:system", width=16, layers=1, heads=2, dropout=0.0)
     with pytest.raises(ConfigError, match="multiple of heads"):
         CausalTransformer(width=10, heads=4)

@@ -14,6 +14,7 @@ from harness.errors import WeightsError
 from harness.fitting.stored import settings_from_json
 from harness.fitting.weights import check_layers, fill, read_tensors
 from harness.traffic.model.config import SmartConfig
+from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SCENE_LIMITS, SmartModel
 from harness.traffic.rosetta.config import ARCHITECTURE, RosettaConfig
 from harness.traffic.rosetta.network import RosettaNetwork
@@ -47,12 +48,20 @@ class RosettaModel(SmartModel):
         *,
         sampling: Sampling | None = None,
         device: str = "cpu",
+        base: str | os.PathLike[str] | None = None,
     ) -> RosettaModel:
         """Read weights.
+
+        Args:
+            path: Their file.
+            sampling: As of `SmartModel`.
+            device: Where it computes.
+            base: Folder of the sequence model `language`, if that is what they were trained with.
 
         Raises:
             WeightsError: No file is named, or it is missing, not safetensors, of another architecture, or has tensors
                 that do not fit.
+            ConfigError: A pretrained sequence model is missing whose frozen layers are no part of the file.
         """
         if path is None:
             raise WeightsError(NO_FILE)
@@ -62,7 +71,8 @@ class RosettaModel(SmartModel):
             raise WeightsError(f"{where}: rosetta in its header is no JSON object.")
         config = SmartConfig.from_dict(header.get("config", {}), where)
         options = settings_from_json(SceneOptions, header.get("scene", {}), where, SCENE_LIMITS)
-        network = build_rosetta(config, RosettaConfig.from_dict(sequence, where), tensors, where)
+        folder = None if base is None else Path(base)
+        network = build_rosetta(config, RosettaConfig.from_dict(sequence, where, folder), tensors, where)
         return cls(network.to(device), options, header.get("info"), sampling)
 
     def _header(self) -> dict[str, str]:
@@ -78,6 +88,7 @@ def build_rosetta(
 
     Raises:
         WeightsError: They do not fit.
+        ConfigError: A pretrained sequence model is missing whose frozen layers are no part of them.
     """
     if not {"motions", "pieces"} <= tensors.keys():
         raise WeightsError(f"{where}: no vocabulary among the tensors.")
@@ -86,18 +97,26 @@ def build_rosetta(
     network = cast(RosettaNetwork, fill(lambda: RosettaNetwork(config, vocabulary, rosetta), tensors, where))
     if not bool((network.newcomer_sizes > 0).all()):
         raise WeightsError(f"{where}: newcomer_sizes are not all positive.")
+    network.sequence.restore()
     return network
 
 
 def around_encoder(encoder: SmartModel, rosetta: RosettaConfig, seed: int) -> RosettaModel:
-    """An untrained model whose scene encoder and motion head are those of a traffic model.
+    """An untrained model whose scene encoder and motion head are those of a traffic model, or of another RosettaSim.
 
     Args:
         encoder: Gives the weights, the vocabulary and what is seen of scenes.
         rosetta: Sizes of the rest.
         seed: Seed of the new weights.
+
+    Raises:
+        GauntletError: A pretrained sequence model is not there, or cannot be used.
     """
     torch.manual_seed(seed)
     network = RosettaNetwork(encoder.network.config, encoder.vocabulary, rosetta)
-    network.load_state_dict({**network.state_dict(), **encoder.network.state_dict()})
+    with torch.device("meta"):
+        shared = {*SmartNetwork(network.config, encoder.vocabulary).state_dict(), "newcomer", "newcomer_sizes"}
+    given = {name: value for name, value in encoder.network.state_dict().items() if name in shared}
+    network.load_state_dict({**network.state_dict(), **given})
+    network.sequence.begin()
     return RosettaModel(network, encoder.options, {"encoder": encoder.info})

@@ -108,7 +108,12 @@ class RosettaNetwork(SmartNetwork):
         self.kind_token = nn.Embedding(TOKEN_KINDS, width)
         self.grid, self.yaw = PlaceTokens(_cell_features(), width), PlaceTokens(_yaw_features(), width)
         self.sequence = make_sequence_model(
-            rosetta.sequence_model, width=width, layers=rosetta.layers, heads=rosetta.heads, dropout=rosetta.dropout
+            rosetta.sequence_model,
+            width=width,
+            layers=rosetta.layers,
+            heads=rosetta.heads,
+            dropout=rosetta.dropout,
+            language=rosetta.language,
         )
         self.motion_out = mlp(width, hidden, hidden)
         if rosetta.skip:

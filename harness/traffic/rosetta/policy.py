@@ -56,6 +56,7 @@ class RosettaTraffic(TokenTraffic):
     Args:
         weights: File of `train_traffic --stage rosetta`; none comes with the package.
         device: Where it computes.
+        base: Folder of the sequence model `language`, if the weights were trained with one.
         options: Fields of `RosettaOptions`, instead of the defaults.
 
     Attributes:
@@ -69,13 +70,22 @@ class RosettaTraffic(TokenTraffic):
 
     name = "rosetta"
 
-    def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        *,
+        device: str = "cpu",
+        base: str | Path | None = None,
+        **options: Any,
+    ) -> None:
         names = [item.name for item in fields(RosettaOptions)]
         if unknown := sorted(set(options) - set(names)):
-            raise ConfigError(f"traffic 'rosetta': {unknown[0]!r} is no option; there are {', '.join(names)}, device.")
+            raise ConfigError(
+                f"traffic 'rosetta': {unknown[0]!r} is no option; there are {', '.join(names)}, device, base."
+            )
         self.options = RosettaOptions(**options)
         self.reserve = self.options.reserve if self.options.spawning else 0
-        model = RosettaModel.load(weights, device=device)
+        model = RosettaModel.load(weights, device=device, base=base)
         model.options = replace(model.options, map_reach=max(_REACH, model.options.map_reach))
         self.path = Path(cast(str | Path, weights))
         super().__init__(model)

@@ -5,6 +5,7 @@ Paper: RosettaSim, section 4.2 (the model f of equations 3 to 8).
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import NamedTuple, cast
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from harness import registry
 from harness.errors import ConfigError, UnknownNameError
+from harness.traffic.rosetta.config import LanguageOptions
 from harness.traffic.rosetta.sequence import causal_mask
 
 
@@ -22,7 +24,8 @@ class Past(NamedTuple):
 
     Attributes:
         present: [B, L] which of them exist.
-        layers: Keys and values of every layer, [B, heads, L, width] each.
+        layers: Keys and values of every layer, [B, heads, L, width] each; of more tokens where the model puts some
+            of its own before.
     """
 
     present: Tensor
@@ -53,6 +56,20 @@ class SequenceModel(nn.Module, ABC):
 
         Returns:
             [B, L, D], and the past of whatever follows.
+        """
+
+    def begin(self) -> None:
+        """Called once of a new model, before it learns: here a pretrained one takes its weights.
+
+        Raises:
+            GauntletError: They are not there, or cannot be used.
+        """
+
+    def restore(self) -> None:
+        """Called once its weights are read: here a pretrained one takes what is frozen and no part of them.
+
+        Raises:
+            GauntletError: It is not there, or not the same.
         """
 
 
@@ -120,8 +137,10 @@ class CausalTransformer(SequenceModel):
         return self.norm(x), Past(known, tuple(kept))
 
 
-def make_sequence_model(name: str, *, width: int, layers: int, heads: int, dropout: float) -> SequenceModel:
-    """A registered sequence model, untrained or as it comes.
+def make_sequence_model(
+    name: str, *, width: int, layers: int, heads: int, dropout: float, language: LanguageOptions | None = None
+) -> SequenceModel:
+    """A registered sequence model, before `begin` or `restore`; it is told what its constructor has names for.
 
     Args:
         name: Registered name; nothing else, as it may come from a stranger's file.
@@ -129,6 +148,7 @@ def make_sequence_model(name: str, *, width: int, layers: int, heads: int, dropo
         layers: Number of layers.
         heads: Attention heads.
         dropout: Dropout share, in training only.
+        language: What a pretrained one begins with, and what of it learns.
 
     Raises:
         UnknownNameError: There is none of this name.
@@ -137,7 +157,11 @@ def make_sequence_model(name: str, *, width: int, layers: int, heads: int, dropo
     known = registry.targets("sequence_model")
     if name not in known:
         raise UnknownNameError("sequence_model", name, known)
-    made = registry.make("sequence_model", name, width=width, layers=layers, heads=heads, dropout=dropout)
+    options: dict[str, object] = {"width": width, "layers": layers, "heads": heads, "dropout": dropout}
+    options["language"] = language or LanguageOptions()
+    named = inspect.signature(registry.resolve("sequence_model", name)).parameters
+    given = {key: value for key, value in options.items() if key in named}
+    made = registry.make("sequence_model", name, **given)
     if not isinstance(made, SequenceModel) or made.width != width:
         raise ConfigError(f"sequence model {name!r}: expected a SequenceModel of width {width}, found {made!r:.80}.")
     return made

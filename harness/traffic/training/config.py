@@ -10,6 +10,9 @@ from harness.errors import ConfigError
 Baseline = Literal["others", "group", "expected", "critic"]
 """See `ReinforcementOptions.baseline`."""
 
+Encoder = Literal["tuned", "frozen"]
+"""See `StageOptions.encoder`."""
+
 FREE: Final = frozenset({"epochs", "minutes", "threads", "patience", "device"})
 """Fields of `LoopConfig` that may differ when a stage goes on."""
 
@@ -179,6 +182,9 @@ class StageOptions:
     decisions: int = 0
     """Number of decisions of each scene, drawn at random, that an update of the stage rosetta learns from; 0 for all of
     them."""
+    encoder: Encoder = "tuned"
+    """Whether the scene encoder learns in the stage rosetta, too. A frozen one sees each scene once instead of in every
+    epoch, without dropout; the vector that stands for newcomers' unknown motion is frozen with it."""
     rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
     """Options of the reinforcement stages."""
     distil: DistillationOptions = field(default_factory=DistillationOptions)

@@ -132,12 +132,16 @@ class TrafficTask(Task[Made | Asked]):
         torch.manual_seed(config.seed)
         objective.begin(self.network)
         for name, value in self.network.named_parameters():
-            value.requires_grad_(not objective.frozen or name.startswith(FINE_TUNED))
+            value.requires_grad_(self.learns(name))
         self.memory = objective.module if objective.module is None else objective.module.to(self.device)
         self.settings = settings_of(config, objective)
         self.optimiser = adamw(self.parameters(), self.settings.rate, config.weight_decay)
         self.count = min(config.scenes_per_epoch or train.per_epoch, train.per_epoch)
         self.updates = -(-self.count // config.batch) * objective.updates
+
+    def learns(self, name: str) -> bool:
+        """Whether a parameter of the network learns."""
+        return not self.objective.frozen or name.startswith(FINE_TUNED)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker needs to take a share; its network is its own."""

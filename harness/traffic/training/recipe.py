@@ -66,11 +66,18 @@ class StagePlan:
 
 
 def starting_model(plan: StagePlan) -> SmartModel:
-    """The model of `plan.init`, or a new one; for the stage rosetta one around its scene encoder."""
+    """The model of `plan.init`, or a new one; for the stage rosetta one around its scene encoder.
+
+    A RosettaSim goes on as it is, unless another sequence model than its own and than the usual one is asked for: then a
+    new one begins around its scene encoder, which knows newcomers.
+    """
     if plan.stages != (ROSETTA,):
         return _starting_smart(plan)
     if plan.init is not None and written_by(plan.init, "architecture") == ARCHITECTURE:
-        return RosettaModel.load(plan.init)
+        own = RosettaModel.load(plan.init, base=plan.rosetta.base)
+        if plan.rosetta.sequence_model in (own.network.rosetta.sequence_model, RosettaConfig.sequence_model):
+            return own
+        return around_encoder(own, plan.rosetta, plan.loop.seed)
     return around_encoder(_starting_smart(plan), plan.rosetta, plan.loop.seed)
 
 

@@ -1,12 +1,12 @@
 """The stage rosetta: one cross-entropy over the structured sequences of logged decisions.
 
-Paper: RosettaSim, section 4.3 and equation 8. Everything is trained at once, the scene encoder too.
+Paper: RosettaSim, section 4.3 and equation 8. Everything is trained at once, the scene encoder too unless it is frozen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import numpy as np
@@ -22,11 +22,19 @@ from harness.traffic.rosetta.model import RosettaModel, build_rosetta
 from harness.traffic.rosetta.network import UNKNOWN_MOTION, RosettaNetwork, as_they_came
 from harness.traffic.rosetta.sequence import NONE, PARTS, UNSCORED, SequenceBatch, decisions, join_decisions, watched
 from harness.traffic.tokens.population import median_sizes
+from harness.traffic.training.config import Encoder
 from harness.traffic.training.dataset import TokenisedScenes
+from harness.traffic.training.encoded import EncodedScenes
 from harness.traffic.training.loop import TrafficTask
 from harness.traffic.training.objective import StageLoss, Step
 
 ROSETTA_WEIGHTS: Final = "rosetta.safetensors"
+ENCODER: Final = (
+    *("piece_shape.", "piece_kind.", "piece_light.", "map_relation.", "map_layers.", "layers."),
+    *("kind.", "shape.", "motion.", "fuse.", "past_relation.", "place_relation.", "agent_relation."),
+    *("token_head.geometry.", "token_head.kind.", "token_head.free", "newcomer"),
+)
+"""Parameters of the scene encoder. The token head's embeddings are among its inputs; the rest of that head is not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,10 +44,13 @@ class SequenceLesson:
     Attributes:
         agents: Everybody as the model sees them in use.
         batch: The decisions.
+        encoded: What a frozen scene encoder knows of their agents [B, N, hidden] and map pieces [B, M, hidden]; None
+            where the encoder learns.
     """
 
     agents: AgentBatch
     batch: SequenceBatch
+    encoded: tuple[Tensor, Tensor] | None = None
 
     @property
     def mask(self) -> Tensor:
@@ -56,25 +67,14 @@ def sequence_losses(network: RosettaNetwork, maps: MapBatch, lesson: SequenceLes
         lesson: Their agents and decisions.
     """
     agents, batch = lesson.agents, lesson.batch
-    scene, moment = batch.scene[:, None], batch.moment[:, None] - 1
-    pieces = len(maps.pose)
-    rows = torch.where(batch.piece == NONE, pieces, batch.piece + maps.start[scene])
-    wanted = torch.zeros(pieces + 1, dtype=torch.bool, device=rows.device)
-    wanted[rows.flatten()] = True
-    encoded = network.encode_map(maps, agents=agents, also=wanted[:-1])
-    features, nodes = network(encoded, agents)
-    who = batch.agent.clamp(min=0)
-    # Indices of absent agents and pieces have to point somewhere.
-    seen = features[nodes.row[scene, moment, who].clamp(min=0)]
-    if encoded.row is not None:
-        rows = torch.cat([encoded.row, encoded.row.new_zeros(1)])[rows]
-    assert encoded.features is not None
+    scene, moment, who = batch.scene[:, None], batch.moment[:, None] - 1, batch.agent.clamp(min=0)
+    seen, pieces, table = _encoded(network, maps, lesson)
     tables = network.tables()
-    x = network.sequence_features(seen, encoded.features[rows.clamp(max=len(encoded.features) - 1)], batch, tables)
+    x = network.sequence_features(seen, pieces, batch, tables)
     kept, places = batch.motion != UNSCORED, batch.parts
     kinds, before = agents.kinds[scene, who][kept], agents.motion[scene, who, moment][kept]
     known = agents.token[scene, who, moment][kept] != UNKNOWN_MOTION
-    logits = network.motion_logits(x[:, places["motion"]][kept], seen[kept], kinds, before, known, encoded.table)
+    logits = network.motion_logits(x[:, places["motion"]][kept], seen[kept], kinds, before, known, table)
     found = {"motion": F.cross_entropy(logits, batch.motion[kept], reduction="none")}
     labels, spawned = batch.spawn_labels, network.spawn_logits(x[:, places["newcomers"]], tables)
     for begin, (name, scores) in enumerate(zip(("type", "grid", "yaw"), spawned, strict=True)):
@@ -84,12 +84,37 @@ def sequence_losses(network: RosettaNetwork, maps: MapBatch, lesson: SequenceLes
     return found
 
 
+def _encoded(network: RosettaNetwork, maps: MapBatch, lesson: SequenceLesson) -> tuple[Tensor, Tensor, Tensor]:
+    """Features of the agents [B, N, hidden] and pieces [B, M, hidden] of decisions, and the table of the token head."""
+    agents, batch = lesson.agents, lesson.batch
+    if lesson.encoded is not None:
+        return *lesson.encoded, network.token_head.table(network.motions)
+    scene, moment = batch.scene[:, None], batch.moment[:, None] - 1
+    pieces = len(maps.pose)
+    rows = torch.where(batch.piece == NONE, pieces, batch.piece + maps.start[scene])
+    wanted = torch.zeros(pieces + 1, dtype=torch.bool, device=rows.device)
+    wanted[rows.flatten()] = True
+    encoded = network.encode_map(maps, agents=agents, also=wanted[:-1])
+    features, nodes = network(encoded, agents)
+    # Indices of absent agents and pieces have to point somewhere.
+    seen = features[nodes.row[scene, moment, batch.agent.clamp(min=0)].clamp(min=0)]
+    if encoded.row is not None:
+        rows = torch.cat([encoded.row, encoded.row.new_zeros(1)])[rows]
+    assert encoded.features is not None
+    assert encoded.table is not None
+    return seen, encoded.features[rows.clamp(max=len(encoded.features) - 1)], encoded.table
+
+
 @dataclass
 class SequenceCloning:
     """Next-token prediction over structured sequences, as an objective of the traffic trainer."""
 
     decisions: int = 0
     """Decisions of each scene, drawn at random, that an update learns from; 0 for all."""
+    encoder: Encoder = "tuned"
+    """Whether the scene encoder learns too; a frozen one sees each scene once."""
+    encoded: EncodedScenes = field(default_factory=EncodedScenes)
+    """What a frozen one has seen."""
     name: str = "rosetta"
     updates: int = 1
     frozen: bool = False
@@ -120,7 +145,11 @@ class SequenceCloning:
         device = step.agents.pose.device
         shape = (*step.agents.valid.shape[:2], step.agents.valid.shape[2] + 1)
         seen = _padded([watched(scene).seen for scene in step.scenes], shape).to(device)
-        return SequenceLesson(as_they_came(step.agents, seen), join_decisions(parts).to(device))
+        batch = join_decisions(parts).to(device)
+        encoded = None
+        if self.encoder == "frozen":
+            encoded = self.encoded.features(cast(RosettaNetwork, network), step.scenes, batch, step.maps.lanes)
+        return SequenceLesson(as_they_came(step.agents, seen), batch, encoded)
 
 
 def _drawn(tokens: int, count: int, generator: torch.Generator) -> list[int] | None:
@@ -155,6 +184,10 @@ class RosettaTask(TrafficTask):
         network.newcomer_sizes.copy_(
             torch.where(known.to(self.device), medians.to(self.device), network.newcomer_sizes)
         )
+
+    def learns(self, name: str) -> bool:
+        """Everything, or everything that stands behind a frozen scene encoder; see `TrafficTask`."""
+        return cast(SequenceCloning, self.objective).encoder == "tuned" or not name.startswith(ENCODER)
 
     def model(self, weights: dict[str, Tensor], epoch: int, value: float) -> RosettaModel:
         """A model with weights of an epoch."""
