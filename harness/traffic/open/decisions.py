@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.traffic.open.config import DecisionLimits
 from harness.traffic.tokens.layout import GRID_RADIUS, layout_tokens
 from harness.traffic.tokens.pieces import PieceKind
 from harness.traffic.tokens.population import border_distances
@@ -28,18 +29,6 @@ NONE: Final = -1
 """Index of nothing: padding, or somebody who is not there."""
 UNSCORED: Final = -100
 """Label of what is not predicted (PyTorch's own number for it)."""
-
-
-@dataclass(frozen=True)
-class DecisionLimits:
-    """How much of a decision is looked at; what is over comes off the far end."""
-
-    agents: int = 128
-    """Largest number of agents; those nearest to the observer are kept."""
-    pieces: int = 128
-    """Largest number of map pieces."""
-    newcomers: int = 32
-    """Largest number of newcomers that are learnt from in one decision."""
 
 
 class Watched(NamedTuple):
@@ -64,6 +53,7 @@ class Decisions:
         moment: [T] the moment s (step 5s) at which is decided what happens until the next one.
         agent: [T, N] rows of the agents, the nearest to the observer first.
         motion: [T, N] their next motion token, `UNSCORED` where the log does not know it.
+        leaves: [T, N] whether each is gone after it, 1 or 0; `UNSCORED` for the observer.
         grid, yaw: [T, N] their layout tokens after it, in the observer's frame of the next moment.
         piece: [T, M] rows of map pieces; piece_grid, piece_yaw: [T, M] their layout tokens then.
         newcomer: [T, J] rows of those who are there at the next moment and were not before, the nearest to the observer
@@ -75,6 +65,7 @@ class Decisions:
     moment: Ints
     agent: Ints
     motion: Ints
+    leaves: Ints
     grid: Ints
     yaw: Ints
     piece: Ints
@@ -161,6 +152,7 @@ def decisions(scene: SceneTokens, limits: DecisionLimits, moments: Sequence[int]
         row = {
             "agent": agents,
             "motion": np.where(scene.token_valid[agents, now], scene.token[agents, now], UNSCORED),
+            "leaves": np.where(scene.ego[agents], UNSCORED, ~stays),
             "grid": np.where(stays, after.grid, NONE),
             "yaw": np.where(stays, after.yaw, NONE),
             "piece": near,
@@ -173,13 +165,18 @@ def decisions(scene: SceneTokens, limits: DecisionLimits, moments: Sequence[int]
         }
         for name, values in row.items():
             columns[name].append(np.asarray(values, dtype=np.int64))
-    filled = {name: _padded(parts, UNSCORED if name == "motion" else NONE) for name, parts in columns.items()}
+    filled = {name: _padded(parts, _filler(name)) for name, parts in columns.items()}
     begins = np.array(moments, dtype=np.int64)
     return Decisions(begins, ends=np.array(ends, dtype=bool), observer=view.observer[begins + 1], **filled)
 
 
 _OF_DECISIONS: Final = ("moment", "ends", "observer")
 _COLUMNS: Final = tuple(item.name for item in fields(Decisions) if item.name not in _OF_DECISIONS)
+
+
+def _filler(name: str) -> int:
+    """What padding of a column holds."""
+    return UNSCORED if name in ("motion", "leaves") else NONE
 
 
 def _padded(parts: Sequence[Ints], filler: int) -> Ints:
@@ -202,6 +199,7 @@ class DecisionBatch:
     moment: Tensor
     agent: Tensor
     motion: Tensor
+    leaves: Tensor
     grid: Tensor
     yaw: Tensor
     piece: Tensor
@@ -223,7 +221,7 @@ def join_decisions(parts: Sequence[Decisions]) -> DecisionBatch:
     """Decisions of scenes, one scene after another, padded to the largest one."""
     scene = np.repeat(np.arange(len(parts)), [len(part.moment) for part in parts])
     found: dict[str, NDArray[Any]] = {
-        name: _stacked([getattr(part, name) for part in parts], UNSCORED if name == "motion" else NONE)
+        name: _stacked([getattr(part, name) for part in parts], _filler(name))
         for name in _COLUMNS
     }
     for name in _OF_DECISIONS:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from harness import registry
 from harness.errors import ConfigError, WeightsError
 from harness.fitting.stored import settings_from_json
-from harness.traffic.open.decisions import DecisionLimits
+from harness.traffic.open.config import DecisionLimits
 from scenarios.values import brief
 
 ARCHITECTURE: Final = "gauntlet-rosetta-1"

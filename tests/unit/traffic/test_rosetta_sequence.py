@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import torch
 
-from harness.traffic.open.decisions import NONE, UNSCORED, DecisionLimits, choose_pieces, decisions, watched
+from harness.traffic.open.config import DecisionLimits
+from harness.traffic.open.decisions import NONE, UNSCORED, choose_pieces, decisions, watched
 from harness.traffic.rosetta.sequence import causal_mask, join_sequences, spawn_labels
 from harness.traffic.tokens.layout import END, layout_poses, layout_tokens
 from harness.traffic.tokens.pieces import PieceKind
