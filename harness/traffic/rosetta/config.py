@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from harness import registry
 from harness.errors import ConfigError, WeightsError
 from harness.fitting.stored import settings_from_json
+from harness.traffic.open.config import DecisionLimits
 from scenarios.values import brief
 
 ARCHITECTURE: Final = "gauntlet-rosetta-1"
@@ -32,18 +33,6 @@ class LanguageOptions:
     initial: Initial = "pretrained"
     precision: Precision = "float32"
     base: Path | None = None
-
-
-@dataclass(frozen=True)
-class SequenceLimits:
-    """How long a sequence may become; what is over comes off the far end."""
-
-    agents: int = 128
-    """Largest number of agents; those nearest to the observer are kept."""
-    pieces: int = 128
-    """Largest number of map pieces."""
-    newcomers: int = 32
-    """Largest number of newcomers that are learnt from in one decision."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +83,9 @@ class RosettaConfig:
             )
 
     @property
-    def limits(self) -> SequenceLimits:
-        """How long a sequence may be."""
-        return SequenceLimits(self.agents, self.pieces, self.newcomers)
+    def limits(self) -> DecisionLimits:
+        """How much of a decision is looked at."""
+        return DecisionLimits(self.agents, self.pieces, self.newcomers)
 
     @property
     def language(self) -> LanguageOptions:

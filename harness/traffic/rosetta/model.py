@@ -14,8 +14,8 @@ from harness.errors import WeightsError
 from harness.fitting.stored import settings_from_json
 from harness.fitting.weights import check_layers, fill, read_tensors
 from harness.traffic.model.config import SmartConfig
-from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SCENE_LIMITS, SmartModel
+from harness.traffic.open.network import NewcomerNetwork
 from harness.traffic.rosetta.config import ARCHITECTURE, RosettaConfig
 from harness.traffic.rosetta.network import RosettaNetwork
 from harness.traffic.sampling import Sampling
@@ -115,7 +115,7 @@ def around_encoder(encoder: SmartModel, rosetta: RosettaConfig, seed: int) -> Ro
     torch.manual_seed(seed)
     network = RosettaNetwork(encoder.network.config, encoder.vocabulary, rosetta)
     with torch.device("meta"):
-        shared = {*SmartNetwork(network.config, encoder.vocabulary).state_dict(), "newcomer", "newcomer_sizes"}
+        shared = NewcomerNetwork(network.config, encoder.vocabulary).state_dict().keys()
     given = {name: value for name, value in encoder.network.state_dict().items() if name in shared}
     network.load_state_dict({**network.state_dict(), **given})
     network.sequence.begin()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from harness.caching import Lru
-from harness.traffic.rosetta.network import RosettaNetwork, as_they_came
-from harness.traffic.rosetta.sequence import NONE, SequenceBatch, watched
+from harness.traffic.open.decisions import NONE, DecisionBatch, watched
+from harness.traffic.open.network import NewcomerNetwork, as_they_came
 from harness.traffic.tokens.scene import SceneTokens
 from harness.traffic.training.feed import joined
 
@@ -43,7 +43,7 @@ class EncodedScenes:
         return {"_kept": Lru(_KEPT)}
 
     def features(
-        self, network: RosettaNetwork, scenes: list[SceneTokens], batch: SequenceBatch, lanes: int
+        self, network: NewcomerNetwork, scenes: list[SceneTokens], batch: DecisionBatch, lanes: int
     ) -> tuple[Tensor, Tensor]:
         """Features of the agents [B, N, hidden] and map pieces [B, M, hidden] of decisions, whatever for absent ones.
 
@@ -65,7 +65,7 @@ class EncodedScenes:
 
 
 @torch.no_grad()
-def encode(network: RosettaNetwork, scene: SceneTokens, lanes: int) -> EncodedScene:
+def encode(network: NewcomerNetwork, scene: SceneTokens, lanes: int) -> EncodedScene:
     """What a network in evaluation mode knows of a scene at every moment; `lanes` as in `SceneOptions`."""
     maps, agents, _, _ = joined([scene], lanes, network.motions.device)
     seen = torch.as_tensor(watched(scene).seen, device=network.motions.device)[None]

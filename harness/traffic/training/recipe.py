@@ -68,8 +68,8 @@ class StagePlan:
 def starting_model(plan: StagePlan) -> SmartModel:
     """The model of `plan.init`, or a new one; for the stage rosetta one around its scene encoder.
 
-    A RosettaSim goes on as it is, unless another sequence model than its own and than the usual one is asked for: then a
-    new one begins around its scene encoder, which knows newcomers.
+    A RosettaSim goes on as it is, unless another sequence model than its own and than the usual one is asked for: then
+    a new one begins around its scene encoder, which knows newcomers.
     """
     if plan.stages != (ROSETTA,):
         return _starting_smart(plan)
