@@ -22,6 +22,8 @@ from harness.errors import ConfigError
 
 _MOST: Final = {"hidden": 8_192, "feed": 65_536, "layers": 200, "heads": 256, "key_heads": 256, "size": 512}
 """Largest sizes of a stranger's model."""
+_NUMBERS: Final = 100_000_000
+"""Most numbers of one layer: Qwen2.5-3B, the largest model of the paper, has 77 million."""
 
 
 class LongContext(NamedTuple):
@@ -51,7 +53,7 @@ class LanguageShape:
         key_heads: Heads of keys and values; each serves `heads / key_heads` heads.
         size: Width of a head, even.
         period: Base of the rotations' wavelengths.
-        epsilon: Of the norms.
+        epsilon: What norms add to a mean square before they divide by its root.
         bias: Whether queries, keys and values have biases (Qwen2.5).
         spread: Standard deviation of random weights, and of embeddings made for them.
         stretched: How slow rotations are stretched; None for not at all.
@@ -83,6 +85,9 @@ class LanguageShape:
                 f"language model: {self.heads} heads must be a multiple of {self.key_heads} heads of keys, and their "
                 f"width {self.size} even."
             )
+        numbers = self.hidden * (3 * self.feed + 2 * self.size * (self.heads + self.key_heads))
+        if numbers > _NUMBERS:
+            raise ConfigError(f"language model: a layer has {numbers:,} numbers, up to {_NUMBERS:,} are built.")
         if not (self.period > 1 and 0 < self.epsilon < 1 and 0 < self.spread <= 1):
             raise ConfigError(f"language model: {self}: expected period > 1, epsilon and spread between 0 and 1.")
 

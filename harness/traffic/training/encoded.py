@@ -18,7 +18,7 @@ _KEPT: Final = 4_000
 """Scenes in memory; each takes about .4 MB with a nano encoder."""
 
 
-class EncodedScene(NamedTuple):
+class FrozenScene(NamedTuple):
     """Features of one scene. T moments, A agents, M pieces.
 
     Attributes:
@@ -32,11 +32,11 @@ class EncodedScene(NamedTuple):
     pieces: Tensor
 
 
-class EncodedScenes:
+class KeptFeatures:
     """Features of scenes by a network whose scene encoder no longer changes; each scene is encoded by itself, once."""
 
     def __init__(self) -> None:
-        self._kept: Lru[bytes, EncodedScene] = Lru(_KEPT)
+        self._kept: Lru[bytes, FrozenScene] = Lru(_KEPT)
 
     def __getstate__(self) -> dict[str, object]:
         """Without what is in memory: a worker encodes the scenes of its share."""
@@ -65,14 +65,14 @@ class EncodedScenes:
 
 
 @torch.no_grad()
-def encode(network: NewcomerNetwork, scene: SceneTokens, lanes: int) -> EncodedScene:
+def encode(network: NewcomerNetwork, scene: SceneTokens, lanes: int) -> FrozenScene:
     """What a network in evaluation mode knows of a scene at every moment; `lanes` as in `SceneOptions`."""
     maps, agents, _, _ = joined([scene], lanes, network.motions.device)
     seen = torch.as_tensor(watched(scene).seen, device=network.motions.device)[None]
     encoded = network.encode_map(maps)
     features, nodes = network(encoded, as_they_came(agents, seen))
     assert encoded.features is not None
-    return EncodedScene(features.float(), nodes.row[0], encoded.features.float())
+    return FrozenScene(features.float(), nodes.row[0], encoded.features.float())
 
 
 def _name(scene: SceneTokens) -> bytes:

@@ -26,7 +26,7 @@ from harness.traffic.rosetta.sequence import PARTS, SequenceBatch, join_sequence
 from harness.traffic.tokens.population import median_sizes
 from harness.traffic.training.config import Encoder
 from harness.traffic.training.dataset import TokenisedScenes
-from harness.traffic.training.encoded import EncodedScenes
+from harness.traffic.training.encoded import KeptFeatures
 from harness.traffic.training.loop import TrafficTask
 from harness.traffic.training.objective import StageLoss, Step
 
@@ -115,7 +115,7 @@ class SequenceCloning:
     """Decisions of each scene, drawn at random, that an update learns from; 0 for all."""
     encoder: Encoder = "tuned"
     """Whether the scene encoder learns too; a frozen one sees each scene once."""
-    encoded: EncodedScenes = field(default_factory=EncodedScenes)
+    encoded: KeptFeatures = field(default_factory=KeptFeatures)
     """What a frozen one has seen."""
     name: str = "rosetta"
     updates: int = 1

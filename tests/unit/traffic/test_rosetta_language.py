@@ -181,6 +181,7 @@ def test_random_weights_are_as_large_as_the_model_wants(tmp_path):
         ({"model_type": "gpt2"}, "'llama' or 'qwen2'"),
         ({"hidden_size": 10**9}, "hidden is 1000000000"),
         ({"hidden_size": "8"}, "whole number"),
+        ({"hidden_size": 8192, "intermediate_size": 65536, "head_dim": 2}, "1,610,809,344 numbers"),
         ({"num_hidden_layers": None}, "whole number"),
         ({"num_key_value_heads": 3}, "multiple of 3"),
         ({"rms_norm_eps": "x"}, "a number"),
