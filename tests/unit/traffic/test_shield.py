@@ -123,6 +123,9 @@ def test_sides_of_edges():
     assert inside.tolist() == pytest.approx([1.0, -2.0, -5.0, -5.0, 1.0, -math.inf])
     assert RoadSides([island[::-1]]).distance(points)[:5].tolist() == pytest.approx([-1.0, 2.0, 5.0, 5.0, -1.0])
     assert RoadSides([]).distance(points).tolist() == [-math.inf] * 6
+    # Edges without points, or without length, are none.
+    some = RoadSides([np.zeros((0, 2)), island, np.ones((3, 2))])
+    assert some.distance(points).tolist() == inside.tolist()
 
 
 @pytest.mark.parametrize(
