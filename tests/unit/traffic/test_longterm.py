@@ -10,11 +10,13 @@ import pytest
 from harness.errors import ConfigError, ScenarioError
 from harness.evaluate_longterm import main
 from harness.interfaces import Newcomer
+from harness.metrics.intervals import bootstrap_mean, resampled
 from harness.metrics.longterm.features import LONG_TERM_FEATURES
 from harness.metrics.longterm.flow import FLOW_FEATURES
 from harness.metrics.longterm.retrieval import nearest_windows
 from harness.report.longterm_tables import longterm_report
 from harness.traffic.log_policies import ConstantVelocityTraffic
+from harness.traffic.longterm import evaluation
 from harness.traffic.longterm.comparison import compare_long
 from harness.traffic.longterm.config import EvaluateLongtermConfig
 from harness.traffic.longterm.evaluation import BUCKETS, SCENE_METRICS, _Base, references_used, run_long, score_long
@@ -321,6 +323,17 @@ def test_scores_of_models():
     assert len(log["windows"]["flow"]) == WINDOWS
     assert log["windows"]["behaviour_stability"][0] == 0.0
     assert gone["pooled_flow"] < steady["pooled_flow"] < log["pooled_flow"] == 1.0
+
+
+def test_intervals_have_the_seed_that_is_asked_for(monkeypatch):
+    seen = []
+    monkeypatch.setattr(evaluation, "bootstrap_mean", lambda values, seed: seen.append(seed) or bootstrap_mean(values))
+    monkeypatch.setattr(
+        evaluation, "resampled", lambda statistic, sizes, seed: seen.append(seed) or resampled(statistic, sizes, seed)
+    )
+    options = config("log", seed=7)
+    score_long(run_long({}, [scene("one"), scene("two", 5.0)], options), options)
+    assert set(seen) == {7}
 
 
 def test_windows_of_other_scenes_only():

@@ -25,7 +25,14 @@ from harness.traffic.scene_vae.moments import (
 from harness.traffic.scene_vae.network import DecodedMoments, Gaussians, SceneLatents, SceneVaeNetwork
 from harness.traffic.scene_vae.options import TrainVaeCommand
 from harness.traffic.scene_vae.run import train_vae
-from harness.traffic.scene_vae.training import WEIGHTS, SceneVaeTask, collect_moments, logged_moments, train_scene_vae
+from harness.traffic.scene_vae.training import (
+    WEIGHTS,
+    SceneVaeTask,
+    collect_moments,
+    logged_moments,
+    logged_traffic,
+    train_scene_vae,
+)
 from scenarios.scenario import Kind, MapFeature
 from tests.scenes import Agent, make_scene
 from tests.sessions import quiet
@@ -362,6 +369,20 @@ def test_latents_of_windows_are_means_over_their_half_seconds():
     nobody = traffic._replace(valid=np.zeros_like(traffic.valid))
     empty = vae.windows(LaneTable(bare, SMALL), nobody, observer, np.array([10]), 40)
     assert [np.unique(values).tolist() for values in empty] == [[0.0], [1.0], [0.0], [1.0]]
+
+
+def test_moments_are_spread_evenly_over_the_egos_time():
+    scene = two_lanes()
+    valid = scene.valid.copy()
+    valid[0, 81:] = False
+    short = dataclasses.replace(scene, valid=valid)
+    found = logged_moments(short, SMALL, 3)
+    # Of 81 steps those at a quarter, a half and three quarters.
+    expected = moments_of(LaneTable(scene, SMALL), logged_traffic(short), scene.states(0)[:, :3], [20, 40, 60])
+    assert len(found) == 3
+    for one, other in zip(found, expected, strict=True):
+        assert one.objects == pytest.approx(other.objects, abs=1e-6)
+        assert one.lanes == pytest.approx(other.lanes, abs=1e-6)
 
 
 def test_scenes_without_lanes_teach_nothing():
