@@ -76,6 +76,18 @@ def _lane(y: float) -> np.ndarray:
     return np.array([[0.0, y, 0.0], [50.0, y, 0.0]])
 
 
+def test_who_stands_is_taken_to_come_slowly():
+    # 1.75 m of its way are left, which it is taken to drive at 1 m/s; the other would be there after 2.6 s.
+    assert found(movers((-6.0, 0.0, EAST, 0.0), (0.0, -30.0, NORTH, 10.0))) == [(1, 0, 25.75, 0.0)]
+
+
+def test_who_comes_towards_one_has_no_speed_along_ones_way():
+    towards = 2 * np.pi / 3
+    cars = (-16.0, 0.0, EAST, 12.0), (-24 * np.cos(towards), -24 * np.sin(towards), towards, 12.0)
+    ((_, _, _, speed),) = found(movers(*cars))
+    assert speed == 0.0
+
+
 def test_of_equally_early_ones_one_waits():
     assert found(movers((-20.0, 0.0, EAST, 10.0), (0.0, -20.0, NORTH, 10.0))) == [(1, 0, 15.75, 0.0)]
 

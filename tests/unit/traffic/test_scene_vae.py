@@ -338,6 +338,39 @@ def test_half_of_the_batches_are_seen_in_a_mirror(tmp_path, monkeypatch):
     assert (held_out[0], len(seen)) == (held_out[1], before)
 
 
+def test_seed_and_epoch_say_the_order_of_moments(tmp_path):
+    def order(seed, epoch):
+        training = dataclasses.replace(QUICK, batch=50, seed=seed)
+        (batch,) = SceneVaeTask(training, SMALL, [moment()] * 50, [moment()], tmp_path, {}).batches(epoch)
+        return batch
+
+    assert order(0, 0) == order(0, 0)
+    assert sorted(order(0, 0)) == list(range(50))
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 0) != order(1, 0)
+
+
+def test_every_option_of_the_loop_is_passed_on(tmp_path, monkeypatch):
+    seen = {}
+
+    class StoppedError(Exception):
+        pass
+
+    def fit(task, settings, **options):
+        seen.update(dataclasses.asdict(settings))
+        raise StoppedError
+
+    monkeypatch.setattr("harness.traffic.scene_vae.training.Fit", fit)
+    training = VaeTraining(
+        epochs=3, learning_rate=2e-3, warmup=7, final_rate=0.3, clip=2.0, average=0.5, patience=4, minutes=9.0
+    )
+    with pytest.raises(StoppedError):
+        train_scene_vae(training, SMALL, two_scenes(), two_scenes(), tmp_path)
+    wanted = {"rate" if name == "learning_rate" else name: value for name, value in vars(training).items()}
+    names = ("epochs", "rate", "warmup", "final_rate", "clip", "average", "patience", "minutes")
+    assert {name: seen[name] for name in names} == {name: wanted[name] for name in names}
+
+
 def test_windows_begin_and_end_at_half_seconds():
     scene, vae = two_lanes(), SceneVae(SceneVaeNetwork(SMALL))
     poses = np.zeros((1, 91, 3))
