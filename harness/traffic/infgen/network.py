@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.traffic.infgen.config import InfGenConfig
-from harness.traffic.model.attention import RelativeAttention, gather
+from harness.traffic.model.attention import RelativeAttention
 from harness.traffic.model.batch import MapBatch
 from harness.traffic.model.config import SmartConfig
+from harness.traffic.model.edges import Edges, link, selected
 from harness.traffic.model.embeddings import Relation, mlp
 from harness.traffic.model.network import MapFeatures
 from harness.traffic.open.decisions import NONE
@@ -81,6 +82,12 @@ class Seen(NamedTuple):
     relation: Tensor
     cells: Tensor
     present: Tensor
+
+    def edges(self, decision: Tensor, sees: Tensor) -> Edges:
+        """Edges of queries of decisions [n] to those that each knows of [n, K]."""
+        count = self.present.shape[1]
+        rows = decision[:, None] * count + torch.arange(count, device=decision.device)
+        return selected(rows, sees, self.relation.flatten(0, 1))
 
 
 class InfGenTables(NamedTuple):
@@ -208,9 +215,10 @@ class InfGenNetwork(NewcomerNetwork):
         """
         taken = (others.cells[decision] * sees[..., None]).sum(1)
         x = self.query_token + self.taken(taken)
+        to_map, to_agents = around.edges(decision, around.present[decision]), others.edges(decision, sees)
         for layer, pieces, agents in zip(self.query_layers, around.keys, others.keys, strict=True):
-            x = layer.map(x, pieces[decision], around.present[decision], around.relation[decision])
-            x = layer.agents(x, agents[decision], sees, others.relation[decision])
+            x = layer.map(x, pieces.flatten(0, 1), to_map)
+            x = layer.agents(x, agents.flatten(0, 1), to_agents)
         return x
 
     def answers(self, x: Tensor, tables: InfGenTables) -> Answers:
@@ -245,15 +253,17 @@ class InfGenNetwork(NewcomerNetwork):
         x = self.embed(torch.full_like(who.kinds, UNKNOWN_MOTION), still, who.kinds, who.sizes, table)
         x = x + self.cell_in(tables.grid[who.grid])
         place = self.place_edges(pose, still, who.scene, maps.batch)
-        pieces = place.rows if maps.row is None else maps.row[place.rows.clamp(min=0)]
+        pieces = place if maps.row is None else place.at(maps.row)
         if others.there.shape[1] == 0:
             padded = F.pad(others.features, _ONE_MORE), F.pad(others.pose, _ONE_MORE), F.pad(others.there, (0, 1))
             others = Bystanders(*padded)
         gap = (others.pose[..., :2] - pose[:, None, :2]).square().sum(-1)
-        near, relation = others.there & (gap < LOOKS**2), self.agent_relation(others.pose, pose[:, None])
+        near, features = others.there & (gap < LOOKS**2), others.features.flatten(0, 1)
+        rows = torch.arange(near.numel(), device=near.device).view(near.shape)
+        to_others = link(rows, near, others.pose.flatten(0, 1), pose, self.agent_relation)
         for layer, keys in zip(self.decoder, maps.keys, strict=True):
-            x = layer.map(x, gather(keys, pieces), place.mask, place.relation)
-            x = layer.agents(x, layer.agents.keys(others.features), near, relation)
+            x = layer.map(x, keys, pieces)
+            x = layer.agents(x, layer.agents.keys(features), to_others)
         return self.yaw.scores(self.newcomer_out(x), tables.yaw_keys), REACH * torch.tanh(self.offset_head(x))
 
     def sizes_of(self, kinds: Tensor, shape: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from harness.fitting.task import Numbers
 from harness.traffic.infgen.config import InfGenLossOptions
@@ -34,7 +35,7 @@ from harness.traffic.open.network import UNKNOWN_MOTION
 from harness.traffic.sampling import drawn
 from harness.traffic.tokens.shapes import relative
 from harness.traffic.training.decided import NewcomerTask, TrunkFeatures, decided, trunk_features
-from harness.traffic.training.imitation import cross_entropy
+from harness.traffic.training.imitation import label_table
 from harness.traffic.training.objective import StageLoss, Step
 
 INFGEN_WEIGHTS: Final = "infgen.safetensors"
@@ -70,12 +71,11 @@ class InfGenLesson:
 
 
 class LabelOptions(NamedTuple):
-    """Shares of classes; which share of cells' labels is spread; how motion labels are smoothed."""
+    """Shares of classes; which share of labels of cells is spread; motion labels [3, V, V] by token, or None."""
 
     options: InfGenLossOptions
     spread: float = 0.0
-    smoothing: float = 0.0
-    width: float = 0.0
+    motion: Tensor | None = None
 
 
 class AskedQueries(NamedTuple):
@@ -166,10 +166,9 @@ def _of_agents(
     kinds, before = agents.kinds[scene, who][kept], agents.motion[scene, who, moment][kept]
     known = agents.token[scene, who, moment][kept] != UNKNOWN_MOTION
     logits = network.logits(trunk.agents[kept], kinds, before, trunk.maps.table, known)
-    # The mean of nothing is undefined.
-    motion = logits.sum()
-    if len(kinds):
-        motion = cross_entropy(network, logits, batch.motion[kept], kinds, labels.smoothing, labels.width)
+    token = batch.motion[kept]
+    target = token if labels.motion is None else labels.motion[kinds, token]
+    motion = F.cross_entropy(logits, target, reduction="sum") / max(len(token), 1)
     stated = batch.leaves != UNSCORED
     leave = leave_loss(network.leave_head(trunk.agents[stated]), batch.leaves[stated], labels.options)
     return {"motion": motion, "leave": leave}
@@ -226,6 +225,8 @@ class InfGenCloning:
     updates: int = 1
     frozen: bool = False
     module: nn.Module | None = None
+    labels: Tensor | None = field(default=None, init=False, repr=False, compare=False)
+    """[3, V, V] distributions of motion labels, which depend on the vocabulary alone; None before they are needed."""
 
     def begin(self, network: SmartNetwork) -> None:
         """Nothing to remember."""
@@ -236,7 +237,9 @@ class InfGenCloning:
 
     def loss(self, network: SmartNetwork, step: Step, data: InfGenLesson) -> StageLoss:
         """The weighted sum of all parts."""
-        labels = LabelOptions(self.options, self.options.spread, self.smoothing, self.width)
+        if self.smoothing and self.labels is None:
+            self.labels = label_table(network, self.smoothing, self.width)
+        labels = LabelOptions(self.options, self.options.spread, self.labels)
         found = infgen_losses(cast(InfGenNetwork, network), step.maps, data, labels)
         numbers: Numbers = {name: value.detach() for name, value in found.items()}
         return StageLoss(total_loss(found, self.options), numbers)
