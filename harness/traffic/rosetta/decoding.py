@@ -5,9 +5,9 @@ Paper: RosettaSim, equations 1 to 7; sampling and heuristics of appendix D.3, ea
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ EXTREME: Final = 10.0
 The paper gives no number."""
 _TOKEN: Final = TOKEN_STEPS * 0.1
 """Length of a token, s."""
+
+
+_WRITTEN: Final = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,27 @@ class RosettaOptions:
         """Check ranges.
 
         Raises:
-            ConfigError: Out of range.
+            ConfigError: Out of range, or of another type than the default.
         """
+        for item in fields(self):
+            value, kind = getattr(self, item.name), type(item.default)
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise ConfigError(f"rosetta: {item.name}={value}: expected {_WRITTEN[kind]}.")
         counts = (self.top_k, self.type_k, self.grid_k, self.yaw_k, self.most)
         if min(*counts, self.temperature, self.type_temperature) < 0 or self.reserve < 1:
             raise ConfigError(f"rosetta: {self}: expected counts and temperatures >= 0, reserve >= 1.")
+
+
+def rosetta_options(values: Mapping[str, object]) -> RosettaOptions:
+    """Options by name.
+
+    Raises:
+        ConfigError: There is no such option, or a value cannot be one.
+    """
+    names = [item.name for item in fields(RosettaOptions)]
+    if unknown := sorted(set(values) - set(names)):
+        raise ConfigError(f"traffic 'rosetta': {unknown[0]!r} is no option; there are {', '.join(names)}, device.")
+    return RosettaOptions(**cast(dict[str, Any], values))
 
 
 class Spawned(NamedTuple):
@@ -130,7 +149,11 @@ class SequenceDecision:
 
     @torch.no_grad()
     def newcomers(
-        self, options: RosettaOptions, generator: torch.Generator, admit: Callable[[Spawned], bool]
+        self,
+        options: RosettaOptions,
+        generator: torch.Generator,
+        admit: Callable[[Spawned], bool],
+        cells: Tensor | None = None,
     ) -> list[Spawned]:
         """Draw who enters, until the end is drawn, or somebody is not admitted.
 
@@ -138,9 +161,12 @@ class SequenceDecision:
             options: How is drawn.
             generator: Source of randomness.
             admit: Says of each whether it enters; the sequence ends with the first one that does not.
+            cells: [1961] where somebody may enter; None for everywhere.
         """
         network, tables = self.network, self.tables
         found: list[Spawned] = []
+        if cells is not None and not bool(cells.any()):
+            return found
         number = torch.arange(len(self.agents), len(self.agents) + options.most + 1, device=self.agents.device)
         identities = sinusoids(number, network.rosetta.width)
         x = self._next(network.start_token + identities[0])
@@ -150,10 +176,11 @@ class SequenceDecision:
                 break
             what = network.kind_token.weight[kind]
             scores = network.grid.scores(self._next(what + identity), tables.grid_keys)
-            grid = int(draw(top_k(scores, options.grid_k), 1.0, generator))
+            scores = scores if cells is None else scores.masked_fill(~cells, -torch.inf)
+            grid = _one_of(scores, options.grid_k, generator)
             where = tables.grid[grid]
             scores = network.yaw.scores(self._next(what + where + identity), tables.yaw_keys)
-            yaw = int(draw(top_k(scores, options.yaw_k), 1.0, generator))
+            yaw = _one_of(scores, options.yaw_k, generator)
             if not admit(who := Spawned(kind, grid, yaw)):
                 break
             found.append(who)
@@ -163,6 +190,11 @@ class SequenceDecision:
     def _next(self, token: Tensor) -> Tensor:
         """Features [D] of one more token [D]."""
         return self._read(token[None, None])[0, 0]
+
+
+def _one_of(scores: Tensor, k: int, generator: torch.Generator) -> int:
+    """One of the k most probable tokens, in proportion to their probability; of all where k is 0."""
+    return int(scores.argmax() if k == 1 else draw(top_k(scores, k), 1.0, generator))
 
 
 def extreme(motion: Tensor, before: Tensor, known: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.config import SmartConfig
 from harness.traffic.model.embeddings import fourier, mlp
-from harness.traffic.model.network import SmartNetwork
+from harness.traffic.model.network import Edges, Nodes, SmartNetwork
 from harness.traffic.rosetta.config import RosettaConfig
 from harness.traffic.rosetta.sequence import PARTS, SequenceBatch
 from harness.traffic.rosetta.sequence_model import make_sequence_model
@@ -126,6 +126,11 @@ class RosettaNetwork(SmartNetwork):
         """As SMART's; of newcomers, whose token is `UNKNOWN_MOTION`, the learnable embedding (section 4.2)."""
         known = super().moving(token.clamp(min=0), motion, kinds, table)
         return torch.where((token == UNKNOWN_MOTION)[:, None], self.newcomer.to(known.dtype), known)
+
+    def past_edges(self, nodes: Nodes, pose: Tensor) -> Edges:
+        """As SMART's, back to the last gap: who comes back is a newcomer, as in use, where its slot knows of nobody."""
+        edges = super().past_edges(nodes, pose)
+        return edges._replace(mask=edges.mask & (edges.rows >= 0).cumprod(1).bool())
 
     # ---- tokens of the sequence
 

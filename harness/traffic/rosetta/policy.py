@@ -8,7 +8,7 @@ of that decision: the layout is then of true places, whatever the ego has done m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.errors import ConfigError
 from harness.geometry import boxes_overlap, interpolate_polyline
 from harness.interfaces import HEADING, VX, VY, Newcomer
 from harness.traffic.model.batch import AgentBatch
@@ -24,13 +23,15 @@ from harness.traffic.model.drivers import DriverPool
 from harness.traffic.model.rollout import Rollout
 from harness.traffic.model.smart import to_frame
 from harness.traffic.policy import Bools, Floats, TokenTraffic
-from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned, extreme, without
+from harness.traffic.rosetta.decoding import SequenceDecision, Spawned, extreme, rosetta_options, without
 from harness.traffic.rosetta.model import RosettaModel
 from harness.traffic.rosetta.network import UNKNOWN_MOTION
 from harness.traffic.rosetta.open_rollout import OpenRollout
 from harness.traffic.rosetta.sequence import choose_pieces, nearest_first
+from harness.traffic.rosetta.simulator import RosettaSimulator
 from harness.traffic.sampling import draw, top_k
-from harness.traffic.tokens.layout import GRID_RADIUS, layout_poses, layout_tokens
+from harness.traffic.tokens.layout import GRID_CELLS, layout_poses, layout_tokens
+from harness.traffic.tokens.population import border_distances
 from harness.traffic.tokens.shapes import TOKEN_STEPS
 from scenarios.map_index import MapIndex
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
@@ -39,6 +40,8 @@ SNAP: Final = 3.0
 """Who enters this near to the centre line of a lane enters on it, m (appendix D.3)."""
 _REACH: Final = 600.0
 """The map is known as far as this from whoever is there at step 10, m: 31 s at 19 m/s."""
+_SURE: Final = 0.1
+"""Newcomers enter at least so far within sight, m: where the ego will be a step later is known no better."""
 _NOBODY: Final = -1
 
 
@@ -46,10 +49,11 @@ class RosettaTraffic(TokenTraffic):
     """`SpawningTraffic`: RosettaSim moves the background, and says who enters it.
 
     Who is moved: every vehicle, pedestrian and cyclist that is there at step 10, but ego and opponent; and newcomers.
-    While agents enter, nobody else of the log appears after step 10. The observer of the layout is the ego; where the
-    ego is not there, whoever stood nearest to its recorded place at step 10, and where that one was seen last once it
-    is gone. A newcomer has the median size of its kind in training, and no speed in its first step: what it does, its
-    first motion says. Heuristics of the paper's appendix D.3 have switches of their own (`RosettaOptions`).
+    While agents enter, nobody else of the log appears after step 10. The observer of the layout is the ego, or whoever
+    `watch` has named; where the ego is not there, whoever stood nearest to its recorded place at step 10, and where
+    that one was seen last once it is gone. Newcomers enter where it sees them. A newcomer has the median size of its
+    kind in training, and no speed in its first step: what it does, its first motion says. Heuristics of the paper's
+    appendix D.3 have switches of their own (`RosettaOptions`).
 
     Paper: RosettaSim, section 4 and appendix D.3. Ours: only vehicles enter on centre lines.
 
@@ -68,12 +72,11 @@ class RosettaTraffic(TokenTraffic):
     """
 
     name = "rosetta"
+    simulator = RosettaSimulator
+    """Rolls out 8 s of whole scenes, many times at once."""
 
     def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
-        names = [item.name for item in fields(RosettaOptions)]
-        if unknown := sorted(set(options) - set(names)):
-            raise ConfigError(f"traffic 'rosetta': {unknown[0]!r} is no option; there are {', '.join(names)}, device.")
-        self.options = RosettaOptions(**options)
+        self.options = rosetta_options(options)
         self.reserve = self.options.reserve if self.options.spawning else 0
         model = RosettaModel.load(weights, device=device)
         model.options = replace(model.options, map_reach=max(_REACH, model.options.map_reach))
@@ -84,6 +87,7 @@ class RosettaTraffic(TokenTraffic):
             self._tables = self._network.tables()
             self._table = self._network.token_head.table(self._network.motions)
         self._sizes_of_newcomers = self._network.newcomer_sizes.double().cpu().numpy()
+        self.watch(None, None)
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
         """Begin an episode.
@@ -99,10 +103,16 @@ class RosettaTraffic(TokenTraffic):
         given = [scenario.ego, -1 if scenario.opponent is None else scenario.opponent]
         self._given = np.isin(np.arange(agents), given)
         self._sizes = np.array([scenario.box(agent) for agent in range(agents)]).reshape(-1, 2)
-        self._watched, self._observer = scenario.ego, np.zeros(3)
+        own = scenario.states(scenario.ego)[CURRENT_STEP, : HEADING + 1]
+        self._watched, self._observer = scenario.ego, own if self._fixed is None else self._fixed
         self._rows = np.zeros(0, dtype=np.intp)
         self._decision: SequenceDecision | None = None
         self._new: list[Newcomer] = []
+
+    def watch(self, observer: Floats | None, area: Floats | None) -> None:
+        """Say who watches; see `WatchedTraffic`."""
+        self._fixed = None if observer is None else np.array(observer, dtype=np.float64)[: HEADING + 1]
+        self._area = area
 
     def spawned(self) -> Sequence[Newcomer]:
         """Who has just entered; see `SpawningTraffic`."""
@@ -129,18 +139,32 @@ class RosettaTraffic(TokenTraffic):
     def _watch_somebody(self, states: Floats, valid: Bools) -> None:
         """Choose the observer."""
         ego, able = self._scenario.ego, valid & self._road_user
-        if not valid[ego] and able.any():
+        if self._fixed is None and not valid[ego] and able.any():
             rows = np.flatnonzero(able)
-            self._watched = int(rows[nearest_first(states[rows], self._scenario.states(ego)[CURRENT_STEP])[0]])
-        self._observer = self._scenario.states(ego)[CURRENT_STEP, : HEADING + 1]
+            self._watched = int(rows[nearest_first(states[rows], self._observer)[0]])
+
+    def _near(self, poses: Floats, there: Bools) -> Bools:
+        """Whom of those that are there the observer, who is brought up to date, can see [A]."""
+        follows = self._fixed is None and there[self._watched]
+        if follows:
+            self._observer = poses[self._watched, : HEADING + 1].copy()
+        near = self._in_sight(poses, there)
+        near[self._watched] |= follows
+        return near
+
+    def _in_sight(self, poses: Floats, there: Bools, margin: float = 0.0) -> Bools:
+        """Which of poses [n, 2+] that are there [n] lie where the observer sees, farther than `margin` from its end."""
+        places = poses[:, None, :2]
+        return np.asarray(border_distances(places, there[:, None], self._observer[None], self._area)[:, 0] > margin)
 
     def _seen_from(self, poses: Floats, there: Bools) -> Bools:
-        """Who of those that are there is near enough to the observer [A], who is brought up to date."""
-        if there[self._watched]:
-            self._observer = poses[self._watched, : HEADING + 1].copy()
-        near = np.hypot(*(poses[:, :2] - self._observer[:2]).T) < GRID_RADIUS
-        near[self._watched] = True
-        return there & (near if self.options.boundary else np.ones_like(near))
+        """Whom the model sees of those that are there [A]: who is near enough, or everybody where nobody has to be."""
+        near = self._near(poses, there)
+        return near if self.options.boundary else there
+
+    def _look(self, step: int, states: Floats, valid: Bools) -> None:
+        """Tell the model what those that it sees have done: in training, too, nobody else is there for it."""
+        super()._look(step, states, self._seen_from(states, valid))
 
     # ---- motion
 
@@ -175,7 +199,8 @@ class RosettaTraffic(TokenTraffic):
         there, poses = np.where(self._given, valid, present), following[:, : HEADING + 1].copy()
         poses[self._given] = states[self._given, : HEADING + 1]
         poses[self._given, :2] += self._dt * states[self._given, VX : VY + 1]
-        stays = self._seen_from(poses, there)[self._rows]
+        # Who is beyond the grid has no cell, removed or not.
+        stays = self._near(poses, there)[self._rows]
         observer, scene = self._observer, self._map
         place = to_frame(observer, scene.frame)
         pieces = choose_pieces(scene.pieces, scene.kinds, place, self._network.rosetta.pieces)
@@ -198,8 +223,14 @@ class RosettaTraffic(TokenTraffic):
             self._enter(slot, who.kind, size)
             return True
 
-        self._decision.newcomers(self.options, self._generator, admit)
+        cells = torch.as_tensor(self._cells(), device=self.model.device)
+        self._decision.newcomers(self.options, self._generator, admit, cells)
         self._decision = None
+
+    def _cells(self) -> Bools:
+        """In which cells of the grid [1961] somebody may enter: who is not seen is let go at once."""
+        cells = layout_poses(np.arange(GRID_CELLS), np.zeros(GRID_CELLS), self._observer)
+        return self._in_sight(cells, np.ones(GRID_CELLS, bool), _SURE)
 
     def _slot(self, valid: Bools, present: Bools) -> int:
         """A slot that is empty and was so in the last step."""
@@ -213,7 +244,9 @@ class RosettaTraffic(TokenTraffic):
             index = MapIndex.of(self._scenario)
             found = index.locate(pose[None, :2], max_distance=SNAP)
             if (lane := int(found.lane[0])) >= 0:
-                pose[:2] = interpolate_polyline(index.lane_lines[lane], found.along)[0][0]
+                foot = interpolate_polyline(index.lane_lines[lane], found.along)[0]
+                if self._in_sight(foot, np.ones(1, bool), _SURE)[0]:
+                    pose[:2] = foot[0]
         return pose
 
     def _enter(self, slot: int, kind: int, size: Floats) -> None:

@@ -5,6 +5,7 @@ Paper: RosettaSim, section 4.3 and equation 8. Everything is trained at once, th
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -18,10 +19,12 @@ from torch.nn import functional as F
 from harness.fitting.task import Numbers
 from harness.traffic.model.batch import AgentBatch, MapBatch
 from harness.traffic.model.network import SmartNetwork
+from harness.traffic.observers import Observer
 from harness.traffic.rosetta.model import RosettaModel, build_rosetta
 from harness.traffic.rosetta.network import UNKNOWN_MOTION, RosettaNetwork, as_they_came
 from harness.traffic.rosetta.sequence import NONE, PARTS, UNSCORED, SequenceBatch, decisions, join_decisions, watched
 from harness.traffic.tokens.population import median_sizes
+from harness.traffic.tokens.scene import SceneTokens
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.loop import TrafficTask
 from harness.traffic.training.objective import StageLoss, Step
@@ -90,6 +93,8 @@ class SequenceCloning:
 
     decisions: int = 0
     """Decisions of each scene, drawn at random, that an update learns from; 0 for all."""
+    observer: Observer = "ego"
+    """Around whom."""
     name: str = "rosetta"
     updates: int = 1
     frozen: bool = False
@@ -116,19 +121,24 @@ class SequenceCloning:
 
     def _lesson(self, network: SmartNetwork, step: Step, count: int) -> SequenceLesson:
         limits = cast(RosettaNetwork, network).rosetta.limits
-        parts = [decisions(scene, limits, _drawn(scene.token.shape[1], count, step.generator)) for scene in step.scenes]
+        seed = step.generator.initial_seed()
+        parts = [decisions(scene, limits, _drawn(scene, count, seed), self.observer) for scene in step.scenes]
         device = step.agents.pose.device
         shape = (*step.agents.valid.shape[:2], step.agents.valid.shape[2] + 1)
-        seen = _padded([watched(scene).seen for scene in step.scenes], shape).to(device)
+        seen = _padded([watched(scene, self.observer).seen for scene in step.scenes], shape).to(device)
         return SequenceLesson(as_they_came(step.agents, seen), join_decisions(parts).to(device))
 
 
-def _drawn(tokens: int, count: int, generator: torch.Generator) -> list[int] | None:
-    """So many of the decisions of a scene of so many tokens, in order; None for all."""
-    if not 0 < count < tokens - 1:
+def _drawn(scene: SceneTokens, count: int, seed: int) -> list[int] | None:
+    """So many of the decisions of a scene, in order; None for all.
+
+    They are drawn from the batch's seed and the scene itself, so that they are the same whichever worker takes it.
+    """
+    known = scene.token.shape[1] - 1
+    if not 0 < count < known:
         return None
-    drawn = torch.randperm(tokens - 1, generator=generator, device=generator.device)[:count]
-    return sorted((drawn + 1).tolist())
+    rng = np.random.default_rng([seed, zlib.crc32(scene.token.tobytes())])
+    return sorted((rng.choice(known, count, replace=False) + 1).tolist())
 
 
 def _padded(parts: Sequence[NDArray[np.bool_]], shape: tuple[int, ...]) -> Tensor:
