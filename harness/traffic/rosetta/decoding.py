@@ -5,42 +5,29 @@ Paper: RosettaSim, equations 1 to 7; sampling and heuristics of appendix D.3, ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from harness.errors import ConfigError
+from harness.traffic.open.decisions import NONE
+from harness.traffic.open.decoding import OpenOptions
 from harness.traffic.rosetta.network import LayoutTables, RosettaNetwork, sinusoids
-from harness.traffic.rosetta.sequence import NONE
 from harness.traffic.rosetta.sequence_model import Past
 from harness.traffic.sampling import draw, top_k
 from harness.traffic.tokens.layout import END, LayoutTokens
-from harness.traffic.tokens.shapes import TOKEN_STEPS
-
-EXTREME: Final = 10.0
-"""An agent whose next motion changes its speed by more than this is removed, m/s²: no tyre holds more than about 1 g.
-The paper gives no number."""
-_TOKEN: Final = TOKEN_STEPS * 0.1
-"""Length of a token, s."""
-
-
-_WRITTEN: Final = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
-class RosettaOptions:
-    """How `rosetta` traffic is sampled, and which of the paper's heuristics it uses (appendix D.3)."""
+class RosettaOptions(OpenOptions):
+    """How `rosetta` traffic is sampled, and which of the paper's heuristics it uses (appendix D.3).
 
-    top_k: int = 5
-    """Most probable motion tokens that are drawn from; 0 for all. The paper takes 5, and 48 for 8 s."""
-    temperature: float = 1.0
-    """Temperature of motion tokens; 0 for the most probable one."""
-    spawning: bool = True
-    """Whether anybody enters."""
+    The paper draws motion from 5 tokens, and from 48 for 8 s.
+    """
+
     type_k: int = 2
     """Most probable types (or the end) that are drawn from."""
     type_temperature: float = 1.0
@@ -50,44 +37,18 @@ class RosettaOptions:
     """Most probable places that are drawn from."""
     yaw_k: int = 1
     """Most probable headings that are drawn from."""
-    snap: bool = True
-    """Whether vehicles enter on the centre line of a lane that is within 3 m of the place."""
-    overlap_ends: bool = True
-    """Whether nobody else enters, in this half second, once a newcomer would overlap with somebody."""
-    boundary: bool = True
-    """Whether who leaves the map, or comes farther than 75 m from the observer, is removed."""
-    extremes: bool = True
-    """Whether who makes an impossible motion is removed."""
-    most: int = 10
-    """Largest number of newcomers in half a second."""
-    reserve: int = 64
-    """Largest number of newcomers at once."""
 
     def __post_init__(self) -> None:
         """Check ranges.
 
         Raises:
-            ConfigError: Out of range, or of another type than the default.
+            ConfigError: Out of range.
         """
-        for item in fields(self):
-            value, kind = getattr(self, item.name), type(item.default)
-            if type(value) is not kind and not (kind is float and type(value) is int):
-                raise ConfigError(f"rosetta: {item.name}={value}: expected {_WRITTEN[kind]}.")
-        counts = (self.top_k, self.type_k, self.grid_k, self.yaw_k, self.most)
-        if min(*counts, self.temperature, self.type_temperature) < 0 or self.reserve < 1:
-            raise ConfigError(f"rosetta: {self}: expected counts and temperatures >= 0, reserve >= 1.")
-
-
-def rosetta_options(values: Mapping[str, object]) -> RosettaOptions:
-    """Options by name.
-
-    Raises:
-        ConfigError: There is no such option, or a value cannot be one.
-    """
-    names = [item.name for item in fields(RosettaOptions)]
-    if unknown := sorted(set(values) - set(names)):
-        raise ConfigError(f"traffic 'rosetta': {unknown[0]!r} is no option; there are {', '.join(names)}, device.")
-    return RosettaOptions(**cast(dict[str, Any], values))
+        super().__post_init__()
+        if min(self.type_k, self.type_temperature) < 0:
+            raise ConfigError(f"traffic: {self}: expected type_k and type_temperature >= 0.")
+        if min(self.grid_k, self.yaw_k) < 0:
+            raise ConfigError(f"traffic: {self}: expected grid_k and yaw_k >= 0.")
 
 
 class Spawned(NamedTuple):
@@ -113,15 +74,21 @@ class SequenceDecision:
         with torch.no_grad():
             found = self._read(network.agent_tokens(features[None]))
         self._motion = found[0, len(features) :]
+        self._start: Tensor | None = None
 
     @torch.no_grad()
-    def _read(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
-        """Features [1, L, D] of the next tokens [1, L, D] of the sequence, of which some may be missing ([1, L])."""
+    def _read(self, tokens: Tensor) -> Tensor:
+        """Features [1, L, D] of the next tokens [1, L, D] of the sequence."""
         if tokens.shape[1] == 0:
             return tokens
-        present = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if present is None else present
+        present = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         found, self._past = self.network.sequence(tokens, present, self._past)
         return found
+
+    def _identities(self, count: int) -> Tensor:
+        """Sinusoids [count, D] of newcomers: their numbers follow on those of the agents."""
+        number = torch.arange(len(self.agents), len(self.agents) + count, device=self.agents.device)
+        return sinusoids(number, self.network.rosetta.width)
 
     @torch.no_grad()
     def motion_logits(self, kinds: Tensor, motion: Tensor, known: Tensor, table: Tensor) -> Tensor:
@@ -130,7 +97,7 @@ class SequenceDecision:
 
     @torch.no_grad()
     def look_around(self, pieces: Tensor, lies: LayoutTokens, after: LayoutTokens) -> None:
-        """Read the map, and where the agents are after their motion.
+        """Read the map, where the agents are after their motion, and the start of the newcomers.
 
         Args:
             pieces: [M, hidden] the encoder's features of map pieces.
@@ -143,9 +110,10 @@ class SequenceDecision:
         )
         tokens = [
             self.network.map_tokens(pieces[None], piece_grid, piece_yaw, self.tables),
-            self.network.layout_tokens(grid, yaw, self.tables),
+            self.network.layout_tokens(grid, yaw, self.tables)[:, grid[0] != NONE],
+            (self.network.start_token + self._identities(1))[None],
         ]
-        self._read(torch.cat(tokens, 1), torch.cat([torch.ones_like(piece_grid, dtype=torch.bool), grid != NONE], 1))
+        self._start = self._read(torch.cat(tokens, 1))[0, -1]
 
     @torch.no_grad()
     def newcomers(
@@ -155,7 +123,7 @@ class SequenceDecision:
         admit: Callable[[Spawned], bool],
         cells: Tensor | None = None,
     ) -> list[Spawned]:
-        """Draw who enters, until the end is drawn, or somebody is not admitted.
+        """Draw who enters, until the end is drawn, or somebody is not admitted; after `look_around`.
 
         Args:
             options: How is drawn.
@@ -163,14 +131,12 @@ class SequenceDecision:
             admit: Says of each whether it enters; the sequence ends with the first one that does not.
             cells: [1961] where somebody may enter; None for everywhere.
         """
-        network, tables = self.network, self.tables
+        network, tables, x = self.network, self.tables, self._start
         found: list[Spawned] = []
         if cells is not None and not bool(cells.any()):
             return found
-        number = torch.arange(len(self.agents), len(self.agents) + options.most + 1, device=self.agents.device)
-        identities = sinusoids(number, network.rosetta.width)
-        x = self._next(network.start_token + identities[0])
-        for identity in identities[: options.most]:
+        for identity in self._identities(options.most):
+            assert x is not None, "look_around comes first"
             kind = int(draw(top_k(network.type_head(x), options.type_k), options.type_temperature, generator))
             if kind == END:
                 break
@@ -195,19 +161,3 @@ class SequenceDecision:
 def _one_of(scores: Tensor, k: int, generator: torch.Generator) -> int:
     """One of the k most probable tokens, in proportion to their probability; of all where k is 0."""
     return int(scores.argmax() if k == 1 else draw(top_k(scores, k), 1.0, generator))
-
-
-def extreme(motion: Tensor, before: Tensor, known: Tensor) -> Tensor:
-    """Whose motion is impossible [N]: its speed differs too much from that of the motion before.
-
-    Args:
-        motion, before: [N, 3] in the agent's frame, m and rad, over half a second each.
-        known: [N] whether the motion before is known.
-    """
-    change = motion[:, :2].square().sum(-1).sqrt() - before[:, :2].square().sum(-1).sqrt()
-    return known & (change.abs() / _TOKEN**2 > EXTREME)
-
-
-def without(tokens: LayoutTokens, gone: np.ndarray) -> LayoutTokens:
-    """Layout tokens [N] of those who are not gone [N], `NONE` of the others."""
-    return tokens._replace(grid=np.where(gone, NONE, tokens.grid), yaw=np.where(gone, NONE, tokens.yaw))

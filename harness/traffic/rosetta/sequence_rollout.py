@@ -13,8 +13,8 @@ from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.drivers import Motorists
 from harness.traffic.model.network import MapFeatures
 from harness.traffic.model.rollout import Rollout, contour_distance
+from harness.traffic.open.decisions import nearest_first
 from harness.traffic.rosetta.network import RosettaNetwork
-from harness.traffic.rosetta.sequence import nearest_first
 from harness.traffic.tokens.scene import SceneTokens
 from harness.traffic.tokens.shapes import TOKEN_KINDS, box_corners_torch, half_diagonals
 

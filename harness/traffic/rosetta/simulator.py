@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from harness.traffic.open.policy import options_of
 from harness.traffic.rollouts import SimulatedScene
-from harness.traffic.rosetta.decoding import rosetta_options
+from harness.traffic.rosetta.decoding import RosettaOptions
 from harness.traffic.rosetta.model import RosettaModel
 from harness.traffic.sampling import Sampling
 from scenarios.scenario import Scenario
@@ -31,7 +32,7 @@ class RosettaSimulator:
     name = "rosetta"
 
     def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
-        chosen = rosetta_options(options)
+        chosen = options_of(self.name, RosettaOptions, options)
         sampling = Sampling(k=chosen.top_k, temperature=chosen.temperature)
         self.model = RosettaModel.load(weights, sampling=sampling, device=device)
 

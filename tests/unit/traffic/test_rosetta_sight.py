@@ -13,11 +13,11 @@ from harness.interfaces import WatchedTraffic
 from harness.traffic.longterm.scene import LongScene
 from harness.traffic.make import make_traffic
 from harness.traffic.model.batch import join_agents, join_maps
-from harness.traffic.rosetta.config import SequenceLimits
+from harness.traffic.open.config import DecisionLimits
+from harness.traffic.open.decisions import NONE, decisions, watched
+from harness.traffic.open.network import as_they_came
 from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned
-from harness.traffic.rosetta.network import as_they_came
 from harness.traffic.rosetta.policy import RosettaTraffic
-from harness.traffic.rosetta.sequence import NONE, decisions, watched
 from harness.traffic.tokens.layout import GRID_CELLS, grid_cells, layout_tokens
 from harness.traffic.tokens.tokeniser import relative_poses
 from harness.traffic.training.config import ExampleOptions, StageOptions
@@ -113,6 +113,8 @@ def test_newcomers_are_drawn_from_some_cells_only():
     with torch.no_grad():
         network.type_head[-1].bias.copy_(torch.tensor([9.0, -9.0, -9.0, -9.0]))
         decision = SequenceDecision(network, network.tables(), torch.zeros(0, 16))
+    nothing = layout_tokens(np.zeros((0, 3)), np.zeros(3))
+    decision.look_around(torch.zeros(0, 16), nothing, nothing)
     cells = torch.zeros(GRID_CELLS, dtype=torch.bool)
     for k in (0, 1, 5):
         options, generator = RosettaOptions(grid_k=k, most=3), torch.Generator().manual_seed(0)
@@ -215,13 +217,13 @@ def test_an_observer_who_stands_teaches_with_the_ego_as_one_of_many():
     assert view.there[ego, :8].tolist() == [False, False] + [True] * 6
     assert view.there[ahead].all()
     assert not view.there[behind].any()
-    made = decisions(found, SequenceLimits(), observer="middle")
+    made = decisions(found, DecisionLimits(), observer="middle")
     assert made.kind[0, 0] == 0
     assert (made.kind != NONE).sum() == 1
     born = relative_poses(found.goal[ego, 2].astype(float), place)
     assert np.hypot(*(grid_cells()[made.new_grid[0, 0]] - born[:2])) < 1.5 * np.sqrt(2)
     # Around the ego nobody is new but the one that it comes near to.
-    assert decisions(found, SequenceLimits()).kind[0, 0] == NONE
+    assert decisions(found, DecisionLimits()).kind[0, 0] == NONE
     assert not watched(dataclasses.replace(found, ego=np.zeros_like(found.ego))).own.any()
 
 
