@@ -123,23 +123,22 @@ class SequenceCloning:
 
     def _lesson(self, network: SmartNetwork, step: Step, count: int) -> SequenceLesson:
         limits = cast(RosettaNetwork, network).rosetta.limits
-        seed = step.generator.initial_seed()
-        parts = [decisions(scene, limits, _drawn(scene, count, seed), self.observer) for scene in step.scenes]
+        parts = [decisions(scene, limits, _drawn(scene, count, step.batch), self.observer) for scene in step.scenes]
         device = step.agents.pose.device
         shape = (*step.agents.valid.shape[:2], step.agents.valid.shape[2] + 1)
         seen = _padded([watched(scene, self.observer).seen for scene in step.scenes], shape).to(device)
         return SequenceLesson(as_they_came(step.agents, seen), join_sequences(parts).to(device))
 
 
-def _drawn(scene: SceneTokens, count: int, seed: int) -> list[int] | None:
+def _drawn(scene: SceneTokens, count: int, batch: tuple[int, ...]) -> list[int] | None:
     """So many of the decisions of a scene, in order; None for all.
 
-    They are drawn from the batch's seed and the scene itself, so that they are the same whichever worker takes it.
+    They are drawn by the batch and the scene alone, so that they are the same whichever worker takes it.
     """
     known = scene.token.shape[1] - 1
     if not 0 < count < known:
         return None
-    rng = np.random.default_rng([seed, zlib.crc32(scene.token.tobytes())])
+    rng = np.random.default_rng([*batch, zlib.crc32(scene.token.tobytes())])
     return sorted((rng.choice(known, count, replace=False) + 1).tolist())
 
 

@@ -51,13 +51,13 @@ def test_a_batch_that_is_shared_teaches_the_same(tmp_path, monkeypatch, decision
 def test_decisions_are_drawn_by_scene_and_seed(tmp_path):
     scenes = tokenised(tmp_path)
     one, other = scenes[0], scenes[1]
-    drawn = _drawn(one, 3, 5)
-    assert drawn == _drawn(one, 3, 5) == sorted(set(drawn))
+    drawn = _drawn(one, 3, (5,))
+    assert drawn == _drawn(one, 3, (5,)) == sorted(set(drawn))
     assert all(1 <= moment < one.token.shape[1] for moment in drawn)
-    assert any(_drawn(one, 3, seed) != drawn for seed in range(6, 9))
-    assert _drawn(other, 0, 5) is None
-    assert _drawn(other, other.token.shape[1] - 1, 5) is None
-    every = {moment for seed in range(200) for moment in _drawn(other, 1, seed)}
+    assert any(_drawn(one, 3, (seed,)) != drawn for seed in range(6, 9))
+    assert _drawn(other, 0, (5,)) is None
+    assert _drawn(other, other.token.shape[1] - 1, (5,)) is None
+    every = {moment for seed in range(200) for moment in _drawn(other, 1, (seed,))}
     assert every == set(range(1, other.token.shape[1]))
 
 
