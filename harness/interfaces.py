@@ -322,23 +322,6 @@ class SpawningTraffic(TrafficPolicy, Protocol):
         ...
 
 
-@runtime_checkable
-class WatchedTraffic(TrafficPolicy, Protocol):
-    """A `TrafficPolicy` whose traffic is that around an observer, optional beside it: nobody is there out of its sight.
-
-    Until it is told otherwise the observer is the ego.
-    """
-
-    def watch(self, observer: Floats | None, area: Floats | None) -> None:
-        """Say who watches, from the next episode on.
-
-        Args:
-            observer: [3] x, y (m), heading (rad) of a fixed observer, world frame; None for the ego.
-            area: [P, 2] polygon of what it sees within its 75 m, m, world frame; None for all of that.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Episode:
     """The record of one finished episode: enough to compute every metric and draw it again.

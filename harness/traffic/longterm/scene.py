@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
-from harness.interfaces import HEADING, Newcomer, TrafficPolicy, WatchedTraffic
+from harness.interfaces import HEADING, Newcomer, TrafficPolicy
 from harness.metrics.longterm.distributions import Counts
 from harness.metrics.longterm.features import TrafficTrack, traffic_features, window_counts
 from harness.metrics.longterm.flow import DECISION, FlowEvents, flow_counts, flow_events
@@ -21,7 +21,7 @@ from harness.metrics.longterm.windows import WINDOW, Starts, window_starts, wind
 from harness.metrics.wosac.logged import JITTER, STEP
 from harness.metrics.wosac.road_edges import RoadEdges
 from harness.traffic.heights import follow_ground
-from harness.traffic.observers import Observer
+from harness.traffic.observers import Observer, WatchedTraffic
 from harness.traffic.reactivity import play
 from harness.traffic.rollouts import SimulatedScene, simulated_agents, with_absent_ego
 from harness.traffic.scene_vae.model import SceneVae

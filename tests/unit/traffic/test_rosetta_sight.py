@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from harness.errors import ConfigError
-from harness.interfaces import WatchedTraffic
 from harness.traffic.longterm.scene import LongScene
 from harness.traffic.make import make_traffic
 from harness.traffic.model.batch import join_agents, join_maps
+from harness.traffic.observers import WatchedTraffic
 from harness.traffic.open.config import DecisionLimits
 from harness.traffic.open.decisions import NONE, decisions, watched
 from harness.traffic.open.network import as_they_came
+from harness.traffic.open.policy import OpenTraffic
 from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned
 from harness.traffic.rosetta.policy import RosettaTraffic
 from harness.traffic.tokens.layout import GRID_CELLS, grid_cells, layout_tokens
@@ -160,6 +161,7 @@ def test_a_fixed_observer_sees_its_area_and_newcomers_enter_nowhere_else(weights
     area = [(0.0, -20.0), (30.0, -20.0), (30.0, 20.0), (0.0, 20.0)]
     places, there = stood(policy, (20.0, 0.0, np.pi / 2), area, scene)
     assert isinstance(policy, WatchedTraffic)
+    assert isinstance(policy, OpenTraffic)
     born = there[1:] & ~there[:-1]
     born[:, : policy._first] = False
     assert born.any()

@@ -11,6 +11,7 @@ from harness.traffic.make import make_roller, make_simulator
 from harness.traffic.rollouts import PolicySimulator
 from harness.traffic.rosetta.decoding import SequenceDecision
 from harness.traffic.rosetta.policy import RosettaTraffic
+from harness.traffic.rosetta.sequence_rollout import SequenceRollout
 from harness.traffic.rosetta.simulator import RosettaSimulator
 from scenarios.scenario import Kind
 from tests.scenes import Agent, straight_road
@@ -57,6 +58,7 @@ def test_every_world_has_a_sequence_of_its_own(weights):
     model = RosettaSimulator(weights, top_k=0, temperature=5.0).model
     tokens = model.tokens(scene())
     rollout, generator = model.start(tokens, 3), torch.Generator().manual_seed(0)
+    assert isinstance(rollout, SequenceRollout)
     for _ in range(3):
         rollout.advance(model.choose(rollout, generator))
     found = rollout.logits()
