@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.config import SmartConfig
 from harness.traffic.model.embeddings import fourier, mlp
-from harness.traffic.model.network import Edges, Nodes, SmartNetwork
+from harness.traffic.model.network import SmartNetwork
 from harness.traffic.tokens.layout import YAWS, grid_cells
 from harness.traffic.tokens.shapes import KIND_SIZES
 from harness.traffic.tokens.vocabulary import Vocabulary
@@ -52,10 +52,9 @@ class NewcomerNetwork(SmartNetwork):
         known = super().moving(token.clamp(min=0), motion, kinds, table)
         return torch.where((token == UNKNOWN_MOTION)[:, None], self.newcomer.to(known.dtype), known)
 
-    def past_edges(self, nodes: Nodes, pose: Tensor) -> Edges:
-        """As SMART's, back to the last gap: who comes back is a newcomer, as in use, where its slot knows of nobody."""
-        edges = super().past_edges(nodes, pose)
-        return edges._replace(mask=edges.mask & (edges.rows >= 0).cumprod(1).bool())
+    def _remembered(self, rows: Tensor) -> Tensor:
+        """Those since the last gap: who comes back is a newcomer, as in use, where its slot knows of nobody."""
+        return super()._remembered(rows).cumprod(1).bool()
 
 
 class PlaceTokens(nn.Module):
