@@ -148,7 +148,11 @@ class Insertion:
 
     @torch.no_grad()
     def newcomers(
-        self, options: InfGenOptions, generator: torch.Generator, admit: Callable[[Inserted], bool]
+        self,
+        options: InfGenOptions,
+        generator: torch.Generator,
+        admit: Callable[[Inserted], bool],
+        cells: Tensor | None = None,
     ) -> list[Inserted]:
         """Go through InfGen's loop, until nobody enters, or somebody is not admitted.
 
@@ -156,9 +160,12 @@ class Insertion:
             options: How is drawn.
             generator: Source of randomness.
             admit: Says of each whether it enters; the loop ends with the first one that does not.
+            cells: [1961] where somebody may enter; None for everywhere.
         """
         network, tables = self.network, self.tables
         found: list[Inserted] = []
+        if cells is not None and not bool(cells.any()):
+            return found
         features, poses, grid = self.agents, self._poses, self._grid
         bystanders = Bystanders(features[None], poses[None], (grid != NONE)[None])
         bias = features.new_zeros(2)
@@ -168,7 +175,8 @@ class Insertion:
             if int(draw(says.state[0] + bias, options.state_temperature, generator)) != ENTERS:
                 break
             kind = draw(says.kind, options.type_temperature, generator)
-            cell = draw(top_k(says.place, options.grid_k), 1.0, generator)
+            place = says.place if cells is None else says.place.masked_fill(~cells, -torch.inf)
+            cell = draw(top_k(place, options.grid_k), 1.0, generator)
             if bool((grid == cell).any()):
                 continue
             size = network.sizes_of(kind, says.shape)

@@ -83,4 +83,5 @@ class InfGenTraffic(OpenTraffic):
         def enters(who: Inserted) -> bool:
             return admit(who.kind, self._snapped(who.kind, who.pose(observer)), who.size)
 
-        self._decision.newcomers(self.options, self._generator, enters)
+        cells = torch.as_tensor(self._cells(), device=self.model.device)
+        self._decision.newcomers(self.options, self._generator, enters, cells)

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from harness.errors import ConfigError
 from harness.traffic.infgen.config import InfGenLossOptions
+from harness.traffic.observers import Observer
 
 Baseline = Literal["others", "group", "expected", "critic"]
 """See `ReinforcementOptions.baseline`."""
@@ -180,6 +181,9 @@ class StageOptions:
     decisions: int = 0
     """Number of decisions of each scene, drawn at random, that an update of the stages rosetta and infgen learns from;
     0 for all of them."""
+    observer: Observer = "ego"
+    """Around whom the stages rosetta and infgen learn who enters and leaves: the `ego`, or somebody fixed in the
+    `middle` of each scene, as `evaluate_longterm --observer middle` has it, for recordings of cameras that stand."""
     rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
     """Options of the reinforcement stages."""
     distil: DistillationOptions = field(default_factory=DistillationOptions)

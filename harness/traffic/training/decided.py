@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from harness.traffic.model.batch import AgentBatch, MapBatch
 from harness.traffic.model.network import MapFeatures
+from harness.traffic.observers import Observer
 from harness.traffic.open.config import DecisionLimits
 from harness.traffic.open.decisions import NONE, DecisionBatch, Decisions, decisions, watched
 from harness.traffic.open.network import NewcomerNetwork, as_they_came
 from harness.traffic.tokens.population import median_sizes
+from harness.traffic.tokens.scene import SceneTokens
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.loop import TrafficTask
 from harness.traffic.training.objective import Step
@@ -64,26 +67,31 @@ def trunk_features(
     return TrunkFeatures(encoded, seen, encoded.features[rows.clamp(max=len(encoded.features) - 1)])
 
 
-def decided(step: Step, limits: DecisionLimits, count: int) -> tuple[AgentBatch, list[Decisions]]:
+def decided(step: Step, limits: DecisionLimits, count: int, observer: Observer) -> tuple[AgentBatch, list[Decisions]]:
     """Everybody of a batch of scenes as a model sees them in use, and decisions of each scene.
 
     Args:
         step: The scenes.
         limits: How much of a decision is looked at.
         count: Decisions of each scene, drawn at random; 0 for all.
+        observer: Around whom.
     """
-    parts = [decisions(scene, limits, _drawn(scene.token.shape[1], count, step.generator)) for scene in step.scenes]
+    parts = [decisions(scene, limits, _drawn(scene, count, step.batch), observer) for scene in step.scenes]
     shape = (*step.agents.valid.shape[:2], step.agents.valid.shape[2] + 1)
-    seen = _padded([watched(scene).seen for scene in step.scenes], shape).to(step.agents.pose.device)
+    seen = _padded([watched(scene, observer).seen for scene in step.scenes], shape).to(step.agents.pose.device)
     return as_they_came(step.agents, seen), parts
 
 
-def _drawn(tokens: int, count: int, generator: torch.Generator) -> list[int] | None:
-    """So many of the decisions of a scene of so many tokens, in order; None for all."""
-    if not 0 < count < tokens - 1:
+def _drawn(scene: SceneTokens, count: int, batch: tuple[int, ...]) -> list[int] | None:
+    """So many of the decisions of a scene, in order; None for all.
+
+    They are drawn by the batch and the scene alone, so that they are the same whichever worker takes it.
+    """
+    known = scene.token.shape[1] - 1
+    if not 0 < count < known:
         return None
-    drawn = torch.randperm(tokens - 1, generator=generator, device=generator.device)[:count]
-    return sorted((drawn + 1).tolist())
+    rng = np.random.default_rng([*batch, zlib.crc32(scene.token.tobytes())])
+    return sorted((rng.choice(known, count, replace=False) + 1).tolist())
 
 
 def _padded(parts: Sequence[NDArray[np.bool_]], shape: tuple[int, ...]) -> Tensor:

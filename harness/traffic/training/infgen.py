@@ -30,6 +30,7 @@ from harness.traffic.infgen.model import InfGenModel, build_infgen
 from harness.traffic.infgen.network import Bystanders, Entering, InfGenNetwork, InfGenTables
 from harness.traffic.model.batch import AgentBatch, MapBatch
 from harness.traffic.model.network import SmartNetwork
+from harness.traffic.observers import Observer
 from harness.traffic.open.decisions import NONE, UNSCORED, DecisionBatch, join_decisions
 from harness.traffic.open.network import UNKNOWN_MOTION
 from harness.traffic.sampling import drawn
@@ -215,6 +216,8 @@ class InfGenCloning:
 
     decisions: int = 0
     """Decisions of each scene, drawn at random, that an update learns from; 0 for all."""
+    observer: Observer = "ego"
+    """Around whom."""
     options: InfGenLossOptions = field(default_factory=InfGenLossOptions)
     """Weights of the parts, and shares of classes."""
     smoothing: float = 0.1
@@ -251,7 +254,7 @@ class InfGenCloning:
         return float(total_loss(found, self.options).detach())
 
     def _lesson(self, network: SmartNetwork, step: Step, count: int) -> InfGenLesson:
-        agents, parts = decided(step, cast(InfGenNetwork, network).infgen.limits, count)
+        agents, parts = decided(step, cast(InfGenNetwork, network).infgen.limits, count, self.observer)
         batch = join_decisions(parts).to(step.agents.pose.device)
         scene, moment = batch.scene[:, None], batch.moment[:, None]
         who, new = batch.agent.clamp(min=0), batch.newcomer.clamp(min=0)

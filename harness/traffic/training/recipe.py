@@ -31,7 +31,6 @@ from harness.traffic.training.stages import (
     COMES_AND_GOES,
     FROM_SCRATCH,
     INFGEN,
-    ROSETTA,
     check_head,
     make_objective,
 )
@@ -85,16 +84,19 @@ class StagePlan:
 
 def starting_model(plan: StagePlan) -> SmartModel:
     """The model of `plan.init`, or a new one; for traffic that comes and goes one around its scene encoder."""
-    architecture = None if plan.init is None else written_by(plan.init, "architecture")
-    if plan.stages == (ROSETTA,):
-        if architecture == ARCHITECTURE:
-            return RosettaModel.load(plan.init)
-        return around_encoder(_starting_smart(plan), plan.rosetta, plan.loop.seed)
+    if len(plan.stages) != 1 or plan.stages[0] not in COMES_AND_GOES:
+        return _starting_smart(plan)
+    own: tuple[str, type[RosettaModel] | type[InfGenModel]] = (ARCHITECTURE, RosettaModel)
     if plan.stages == (INFGEN,):
-        if architecture == INFGEN_ARCHITECTURE:
-            return InfGenModel.load(plan.init)
+        own = INFGEN_ARCHITECTURE, InfGenModel
+    if plan.init is not None and written_by(plan.init, "architecture") == own[0]:
+        model = own[1].load(plan.init)
+        if plan.dropout is not None:
+            model.network.set_dropout(plan.dropout)
+        return model
+    if plan.stages == (INFGEN,):
         return infgen_around(_starting_smart(plan), plan.infgen, plan.loop.seed)
-    return _starting_smart(plan)
+    return around_encoder(_starting_smart(plan), plan.rosetta, plan.loop.seed)
 
 
 def _starting_smart(plan: StagePlan) -> SmartModel:

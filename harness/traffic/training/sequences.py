@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from harness.fitting.task import Numbers
 from harness.traffic.model.batch import AgentBatch, MapBatch
 from harness.traffic.model.network import SmartNetwork
+from harness.traffic.observers import Observer
 from harness.traffic.open.decisions import UNSCORED
 from harness.traffic.open.network import UNKNOWN_MOTION
 from harness.traffic.rosetta.model import RosettaModel, build_rosetta
@@ -76,6 +77,8 @@ class SequenceCloning:
 
     decisions: int = 0
     """Decisions of each scene, drawn at random, that an update learns from; 0 for all."""
+    observer: Observer = "ego"
+    """Around whom."""
     name: str = "rosetta"
     updates: int = 1
     frozen: bool = False
@@ -101,7 +104,7 @@ class SequenceCloning:
         return float(torch.cat(list(found.values())).detach().mean())
 
     def _lesson(self, network: SmartNetwork, step: Step, count: int) -> SequenceLesson:
-        agents, parts = decided(step, cast(RosettaNetwork, network).rosetta.limits, count)
+        agents, parts = decided(step, cast(RosettaNetwork, network).rosetta.limits, count, self.observer)
         return SequenceLesson(agents, join_sequences(parts).to(step.agents.pose.device))
 
 

@@ -106,9 +106,9 @@ def make_objective(name: str, options: StageOptions) -> Objective:
             strategy = replace(strategy, k=options.k)
         return ClosedLoopMixture(name, strategy, options.frozen)
     if name == ROSETTA:
-        return SequenceCloning(options.decisions)
+        return SequenceCloning(options.decisions, options.observer)
     if name == INFGEN:
-        return InfGenCloning(options.decisions, options.infgen, options.smoothing, options.width)
+        return InfGenCloning(options.decisions, options.observer, options.infgen, options.smoothing, options.width)
     if name == DISTIL:
         return Distillation(options)
     for method in METHODS:
