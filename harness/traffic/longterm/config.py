@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import tyro
 
@@ -12,9 +12,9 @@ from harness import specs
 from harness.commands.configs import at_least
 from harness.commands.options import AllDataOptions
 from harness.errors import ConfigError
+from harness.traffic.observers import Observer
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS
 
-Observer = Literal["ego", "middle"]
 TRAJECTORIES: Final = "trajectories"
 """Retrieval by everybody's ways, which needs no learned model."""
 LATENTS: Final = "vae"
@@ -43,9 +43,9 @@ class EvaluateLongtermConfig(AllDataOptions):
     """Which models are compared, on which scenes, and by what."""
 
     traffic: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("--models",))] = ("log", "idm-lane", "smart")
-    """The models: `log`, `idm-lane`, `idm-flow`, `constant_velocity`, `smart`, `smart:FILE`, `rosetta:FILE` or
-    `module:Class`, whatever moves the background of an environment. Whoever is not there at step 10 does not enter
-    unless the model lets it; `log` is the recording itself, the ceiling."""
+    """The models: `log`, `idm-lane`, `idm-flow`, `constant_velocity`, `smart`, `smart:FILE`, `rosetta:FILE`,
+    `infgen:FILE` or `module:Class`, whatever moves the background of an environment. Whoever is not there at step 10
+    does not enter unless the model lets it; `log` is the recording itself, the ceiling."""
     horizon: int = 311
     """Steps of 0.1 s that are looked at, of scenes that have so many; shorter ones are judged over their own length."""
     rollouts: int = 1
