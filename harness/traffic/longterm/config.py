@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import tyro
 
 from harness import specs
-from harness.commands.configs import at_least
+from harness.commands.configs import at_least, check_finite
 from harness.commands.options import AllDataOptions
 from harness.errors import ConfigError
+from harness.traffic.observers import Observer
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS
 
-Observer = Literal["ego", "middle"]
 TRAJECTORIES: Final = "trajectories"
 """Retrieval by everybody's ways, which needs no learned model."""
 LATENTS: Final = "vae"
@@ -43,9 +43,9 @@ class EvaluateLongtermConfig(AllDataOptions):
     """Which models are compared, on which scenes, and by what."""
 
     traffic: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("--models",))] = ("log", "idm-lane", "smart")
-    """The models: `log`, `idm-lane`, `idm-flow`, `constant_velocity`, `smart`, `smart:FILE`, `rosetta:FILE` or
-    `module:Class`, whatever moves the background of an environment. Whoever is not there at step 10 does not enter
-    unless the model lets it; `log` is the recording itself, the ceiling."""
+    """The models: `log`, `idm-lane`, `idm-flow`, `constant_velocity`, `smart`, `smart:FILE`, `rosetta:FILE`,
+    `infgen:FILE` or `module:Class`, whatever moves the background of an environment. Whoever is not there at step 10
+    does not enter unless the model lets it; `log` is the recording itself, the ceiling."""
     horizon: int = 311
     """Steps of 0.1 s that are looked at, of scenes that have so many; shorter ones are judged over their own length."""
     rollouts: int = 1
@@ -86,6 +86,7 @@ class EvaluateLongtermConfig(AllDataOptions):
         at_least(0, seed=self.seed, map_weight=self.map_weight)
         if not 0 <= self.passed_over < 1:
             raise ConfigError(f"--passed-over {self.passed_over}: expected a share from 0 to below 1.")
+        check_finite({"map_weight": self.map_weight})
         vae_file(self.retrieval)
         at_least(CURRENT_STEP + FUTURE_STEPS + 1, horizon=self.horizon)
         if self.threads is not None:

@@ -52,6 +52,10 @@ class NewcomerNetwork(SmartNetwork):
         known = super().moving(token.clamp(min=0), motion, kinds, table)
         return torch.where((token == UNKNOWN_MOTION)[:, None], self.newcomer.to(known.dtype), known)
 
+    def _remembered(self, rows: Tensor) -> Tensor:
+        """Those since the last gap: who comes back is a newcomer, as in use, where its slot knows of nobody."""
+        return super()._remembered(rows).cumprod(1).bool()
+
 
 class PlaceTokens(nn.Module):
     """Tokens that lie somewhere: their embeddings, and the scores of a head tied to them.
@@ -76,6 +80,24 @@ class PlaceTokens(nn.Module):
     def scores(self, x: Tensor, keys: Tensor) -> Tensor:
         """Logits [..., C] of features [..., D]; `keys` [C, D] are `key` of the table."""
         return self.query(x) @ keys.T / math.sqrt(x.shape[-1]) + self.bias
+
+
+class CellScores(nn.Module):
+    """Scores of tokens that lie somewhere, by embeddings that another head has.
+
+    Args:
+        count: Number C of tokens.
+        width: Width of embeddings.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.query, self.key = mlp(width, width, width), nn.Linear(width, width)
+        self.bias = nn.Parameter(torch.zeros(count))
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        """Logits [..., C] of features [..., D]; `table` [C, D] are the embeddings."""
+        return self.query(x) @ self.key(table).T / math.sqrt(x.shape[-1]) + self.bias
 
 
 def cell_features() -> Tensor:

@@ -1,4 +1,4 @@
-"""RosettaSim as the background: see `harness.traffic.open.policy` for what it shares with other learned traffic."""
+"""RosettaSim as the background; `harness.traffic.open.policy` has what it shares with other learned traffic."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from harness.traffic.open.policy import Admit, OpenTraffic, options_of
 from harness.traffic.policy import Bools, Floats
 from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned
 from harness.traffic.rosetta.model import RosettaModel
+from harness.traffic.rosetta.simulator import RosettaSimulator
 from harness.traffic.tokens.layout import layout_poses, layout_tokens
 
 
@@ -39,6 +40,8 @@ class RosettaTraffic(OpenTraffic):
     """
 
     name = "rosetta"
+    simulator = RosettaSimulator
+    """Rolls out 8 s of whole scenes, many times at once."""
 
     def __init__(
         self,
@@ -78,7 +81,8 @@ class RosettaTraffic(OpenTraffic):
         def enters(who: Spawned) -> bool:
             return admit(who.kind, self._placed(who), self._sizes_of_newcomers[who.kind])
 
-        self._decision.newcomers(self.options, self._generator, enters)
+        cells = torch.as_tensor(self._cells(), device=self.model.device)
+        self._decision.newcomers(self.options, self._generator, enters, cells)
 
     def _placed(self, who: Spawned) -> Floats:
         """World pose [3] of a newcomer; vehicles near a centre line are on it."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.caching import Lru
+from harness.traffic.observers import Observer
 from harness.traffic.open.decisions import NONE, DecisionBatch, watched
 from harness.traffic.open.network import NewcomerNetwork, as_they_came
 from harness.traffic.tokens.scene import SceneTokens
@@ -43,7 +44,7 @@ class KeptFeatures:
         return {"_kept": Lru(_KEPT)}
 
     def features(
-        self, network: NewcomerNetwork, scenes: list[SceneTokens], batch: DecisionBatch, lanes: int
+        self, network: NewcomerNetwork, scenes: list[SceneTokens], batch: DecisionBatch, lanes: int, observer: Observer
     ) -> tuple[Tensor, Tensor]:
         """Features of the agents [B, N, hidden] and map pieces [B, M, hidden] of decisions, whatever for absent ones.
 
@@ -52,8 +53,12 @@ class KeptFeatures:
             scenes: Those of the batch.
             batch: Decisions, on the device of the network.
             lanes: As in `SceneOptions`.
+            observer: Around whom; always the same.
         """
-        found = [self._kept.get(_name(scene), lambda scene=scene: encode(network, scene, lanes)) for scene in scenes]
+        found = [
+            self._kept.get(_name(scene), lambda scene=scene: encode(network, scene, lanes, observer))
+            for scene in scenes
+        ]
         agents, pieces = [], []
         for number, encoded in enumerate(found):
             mine = batch.scene == number
@@ -65,10 +70,10 @@ class KeptFeatures:
 
 
 @torch.no_grad()
-def encode(network: NewcomerNetwork, scene: SceneTokens, lanes: int) -> FrozenScene:
-    """What a network in evaluation mode knows of a scene at every moment; `lanes` as in `SceneOptions`."""
+def encode(network: NewcomerNetwork, scene: SceneTokens, lanes: int, observer: Observer) -> FrozenScene:
+    """What a network in evaluation mode knows of a scene at every moment; see `KeptFeatures.features`."""
     maps, agents, _, _ = joined([scene], lanes, network.motions.device)
-    seen = torch.as_tensor(watched(scene).seen, device=network.motions.device)[None]
+    seen = torch.as_tensor(watched(scene, observer).seen, device=network.motions.device)[None]
     encoded = network.encode_map(maps)
     features, nodes = network(encoded, as_they_came(agents, seen))
     assert encoded.features is not None

@@ -66,7 +66,7 @@ def settings_of(config: LoopConfig, objective: Objective) -> FitSettings:
     """What the loop has to know; a learning rate of 0 is the stage's own."""
     return FitSettings(
         epochs=config.epochs,
-        rate=config.learning_rate or (1e-3 if objective.name in ("bc", "gmm", "rosetta") else 1e-4),
+        rate=config.learning_rate or (1e-3 if objective.name in ("bc", "gmm", "rosetta", "infgen") else 1e-4),
         warmup=config.warmup,
         final_rate=config.final_rate,
         clip=config.clip,
@@ -150,7 +150,8 @@ class TrafficTask(Task[Made | Asked]):
     def step_of(self, feed: SceneFeed, entries: list[int], batch: SceneBatch, seed: tuple[int, ...]) -> Step:
         """A batch of scenes with its own random generator, on the device."""
         generator = torch.Generator(self.device).manual_seed(int(np.random.default_rng(list(seed)).integers(2**62)))
-        return Step(*batch, lambda position: feed.scenes.scenario(entries[position]), generator)
+        # A worker's share has its place behind the seed, the epoch and the number of the batch.
+        return Step(*batch, lambda position: feed.scenes.scenario(entries[position]), generator, seed[:3])
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)

@@ -49,7 +49,7 @@ def test_a_frozen_encoder_gives_the_same_losses(monkeypatch):
             for name, values in wanted.items():
                 assert torch.allclose(found[name], values, atol=1e-5), name
     assert len(seen) == 1
-    few = SequenceCloning(3, "frozen").prepare(model.network, step)
+    few = SequenceCloning(3, encoder="frozen").prepare(model.network, step)
     assert len(few.encoded[0]) == len(few.encoded[1]) == len(few.batch.moment) == 3
 
 
