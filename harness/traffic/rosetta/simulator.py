@@ -21,6 +21,7 @@ class RosettaSimulator:
     Args:
         weights: File of `train_traffic --stage rosetta`.
         device: Where it computes.
+        base: Folder of the sequence model `language`, if the weights were trained with one.
         options: Fields of `RosettaOptions`. Those of motion count: `top_k` and `temperature`. Who enters and who is let
             go is no question here.
 
