@@ -212,7 +212,7 @@ def _whole(values: JsonDict, name: str, absent: int | None = None) -> int:
 
 def _number(values: JsonDict, name: str, absent: float | None = None) -> float:
     found = values.get(name, absent)
-    if type(found) not in (int, float):
+    if isinstance(found, bool) or not isinstance(found, int | float):
         raise ValueError(f"{name} is {brief(found)}, expected a number")
     return float(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Final, NamedTuple
 
 import torch
@@ -55,10 +56,7 @@ class KeptFeatures:
             lanes: As in `SceneOptions`.
             observer: Around whom; always the same.
         """
-        found = [
-            self._kept.get(_name(scene), lambda scene=scene: encode(network, scene, lanes, observer))
-            for scene in scenes
-        ]
+        found = [self._kept.get(_name(scene), partial(encode, network, scene, lanes, observer)) for scene in scenes]
         agents, pieces = [], []
         for number, encoded in enumerate(found):
             mine = batch.scene == number
