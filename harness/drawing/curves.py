@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -72,9 +72,10 @@ class Panel:
         title: Heading.
         references: Level → label, drawn as dotted horizontal lines.
         shaded: Part of the x axis that is set off, or None.
-        logarithmic: Whether y is.
+        logarithmic: Whether y is; `both` where x is as well.
         limits: Limits of y, or None for what the curves need.
         steps: Whether x counts many steps (10 k, 1 M).
+        ticks: What stands at x = 0, 1, 2, …, where x numbers bins.
     """
 
     x: str
@@ -83,9 +84,10 @@ class Panel:
     title: str = ""
     references: Mapping[float, str] = field(default_factory=dict)
     shaded: tuple[float, float] | None = None
-    logarithmic: bool = False
+    logarithmic: bool | Literal["both"] = False
     limits: tuple[float | None, float | None] | None = None
     steps: bool = False
+    ticks: Sequence[str] = ()
 
 
 def draw_panel(axis: Axes, panel: Panel) -> None:
@@ -107,12 +109,16 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
     axis.set(xlabel=panel.x, ylabel=panel.y, title=panel.title)
     if panel.logarithmic:
         axis.set_yscale("log")
+        if panel.logarithmic == "both":
+            axis.set_xscale("log")
     if panel.limits is not None:
         axis.set_ylim(*panel.limits)
     if panel.steps:
         axis.set_xlim(0, None)
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.xaxis.set_major_formatter(EngFormatter())
+    elif panel.ticks:
+        axis.set_xticks(range(len(panel.ticks)), labels=panel.ticks)
     elif panel.x == EPOCH:
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     legend_below(axis)
