@@ -10,12 +10,12 @@ from harness.engine.scene import IS_VEHICLE, Scene
 from harness.engine.traffic import TrafficManager
 from harness.fast import fleet as columns
 from harness.fast import traffic as others
-from harness.fast.compiled import Floats, kernel
 from harness.fast.fleet import Fleet, make_fleet
 from harness.fast.packing import pack_one, packed_agents
 from harness.fast.route_view import SIZE, observe_route
 from harness.fast.scenes import LENGTH_M, Scenes
 from harness.fast.vehicle import OZ, VX, VY
+from harness.kernels import Floats, kernel
 from scenarios.scenario import DT
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.fast.compiled import inner, kernel
+from harness.kernels import inner, kernel
 
 Words = NDArray[np.uint64]
 

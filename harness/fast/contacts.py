@@ -18,7 +18,6 @@ from typing import Final
 
 import numpy as np
 
-from harness.fast.compiled import Floats, Numbers, inner, kernel
 from harness.fast.ground import BREAKING, ITERATIONS, PUSH_OUT, WARM_START
 from harness.fast.overlap import (
     AGENT,
@@ -62,6 +61,7 @@ from harness.fast.vehicle import (
     inverse_inertia,
     times,
 )
+from harness.kernels import Floats, Numbers, inner, kernel
 
 FRICTION: Final = 0.25
 """Friction of the ego's box (.5) on another (.5)."""

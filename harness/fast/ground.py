@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 
-from harness.fast.compiled import Floats, Numbers, inner, kernel
 from harness.fast.vehicle import (
     DT,
     LENGTH,
@@ -32,6 +31,7 @@ from harness.fast.vehicle import (
     rotation_of,
     times,
 )
+from harness.kernels import Floats, Numbers, inner, kernel
 
 TOUCHING_STEPS: Final = 3
 """Steps after which the box has left the ground."""

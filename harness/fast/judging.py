@@ -8,7 +8,6 @@ from typing import Final
 from harness.engine.drive_reward import Driven, drive_reward, needed_speed
 from harness.engine.rewards import ARRIVED as ARRIVAL
 from harness.engine.rewards import BACKWARDS
-from harness.fast.compiled import inner, kernel
 from harness.fast.fleet import (
     ARRIVED,
     COMPLETION,
@@ -34,6 +33,7 @@ from harness.fast.fleet import (
 )
 from harness.fast.progress import SHORTEST
 from harness.fast.vehicle import STEP, VX, VY
+from harness.kernels import inner, kernel
 
 _drive_reward: Final = inner(drive_reward)
 _needed_speed: Final = inner(needed_speed)

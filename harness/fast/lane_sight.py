@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from harness.fast.compiled import Floats, Numbers, inlined
 from harness.fast.lanes import WAY_HEADING, WAY_LIMIT, WAY_X, WAY_Y
+from harness.kernels import Floats, Numbers, inlined
 from harness.traffic.lane_idm import LOOK, LOOKS_FOR_LIMITS
 from harness.traffic.lane_paths import FREE, POINTS, SPACING
 

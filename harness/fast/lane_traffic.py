@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from harness.fast.chance import WORDS, uniform
 from harness.fast.chance import normal as normal_number
-from harness.fast.compiled import Bools, Floats, inlined, inner, kernel
 from harness.fast.fleet import POSE_THETA, POSE_X, POSE_Y, Fleet
 from harness.fast.lane_sight import (
     LAST,
@@ -71,6 +70,7 @@ from harness.fast.traffic import (
     stays,
 )
 from harness.fast.vehicle import STEP, VX, VY
+from harness.kernels import Bools, Floats, inlined, inner, kernel
 from harness.traffic.lane_idm import EVERY
 from harness.traffic.lane_paths import SPACING, LaneIDMConfig
 from scenarios.idm import acceleration, desired_gap

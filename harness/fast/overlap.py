@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from harness.fast.compiled import Floats, Numbers, inner, kernel
 from harness.fast.vehicle import HEIGHT, LENGTH, WIDTH, X, Y
+from harness.kernels import Floats, Numbers, inner, kernel
 
 SLACK: Final = 1e-5
 """An axis must be this much shallower than an earlier one to be preferred, m."""

@@ -6,7 +6,6 @@ import math
 from typing import Final
 
 from harness.engine.route import SPACING
-from harness.fast.compiled import Floats, inner, kernel
 from harness.fast.fleet import (
     COMPLETION,
     LAST_LONGITUDE,
@@ -34,6 +33,7 @@ from harness.fast.scenes import (
     UNIT_X,
     UNIT_Y,
 )
+from harness.kernels import Floats, inner, kernel
 
 SHORTEST: Final = 2.0
 """A shorter route leads nowhere, m."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from harness.fast.compiled import Cells, Floats, Singles, inlined, kernel
 from harness.fast.scenes import (
     BROKEN,
     GRID_CELL,
@@ -30,6 +29,7 @@ from harness.fast.scenes import (
     Kinds,
 )
 from harness.fast.vehicle import LENGTH, WIDTH
+from harness.kernels import Cells, Floats, Singles, inlined, kernel
 
 BLIND: Final = 0.01
 """Bullet's ray cast meets nothing that begins within this distance of it, m."""

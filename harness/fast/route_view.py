@@ -31,7 +31,6 @@ import numpy as np
 
 from harness.engine.config import ROUTE_VIEW_SIZE
 from harness.fast import bodies
-from harness.fast.compiled import Cells, Floats, Numbers, Singles, inlined, inner, kernel
 from harness.fast.fleet import (
     COMPLETION,
     LAST_STEERING,
@@ -76,6 +75,7 @@ from harness.fast.traffic import (
     HERE_Y,
 )
 from harness.fast.vehicle import LENGTH, OZ, STEP, VX, VY, WIDTH
+from harness.kernels import Cells, Floats, Numbers, Singles, inlined, inner, kernel
 
 SIZE: Final = ROUTE_VIEW_SIZE
 WAYS: Final = np.array([2.0, 4.0, 7.0, 10.0, 14.0, 18.0, 22.0, 26.0, 30.0, 35.0, 40.0])

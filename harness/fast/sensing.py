@@ -9,7 +9,6 @@ import numpy as np
 
 from harness.engine.route import POINTS, REACH
 from harness.fast import bodies
-from harness.fast.compiled import Cells, Floats, Numbers, Singles, inlined, inner, kernel
 from harness.fast.fleet import (
     FORWARD_X,
     FORWARD_Y,
@@ -46,6 +45,7 @@ from harness.fast.traffic import (
     HERE_Y,
 )
 from harness.fast.vehicle import MAX_SPEED, VX, VY
+from harness.kernels import Cells, Floats, Numbers, Singles, inlined, inner, kernel
 
 _TURN: Final = 2 * math.pi
 _STEERING_SCALE: Final = 60.0

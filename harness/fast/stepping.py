@@ -32,7 +32,6 @@ from typing import Final, Literal
 import numpy as np
 
 from harness.fast import bodies
-from harness.fast.compiled import Floats, Ints, inner, kernel
 from harness.fast.contacts import meet, still_touching
 from harness.fast.fleet import (
     CRASH_HUMAN,
@@ -107,6 +106,7 @@ from harness.fast.vehicle import (
     rotation_of,
     stand,
 )
+from harness.kernels import Floats, Ints, inner, kernel
 
 _SPAN: Final = 0.5 * math.hypot(LENGTH, WIDTH)
 

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from harness.engine.traffic import AHEAD, ASIDE, TOUCH_RANGE
 from harness.fast import bodies
 from harness.fast.bodies import body_table
-from harness.fast.compiled import Floats, inlined, inner, kernel
 from harness.fast.fleet import (
     FORWARD_X,
     FORWARD_Y,
@@ -74,6 +73,7 @@ from harness.fast.scenes import (
     Scenes,
 )
 from harness.fast.vehicle import LENGTH, STEP, WIDTH
+from harness.kernels import Floats, inlined, inner, kernel
 
 (
     HERE_X,

@@ -20,7 +20,7 @@ from typing import Final
 
 from numpy.typing import NDArray
 
-from harness.fast.compiled import Floats, Numbers, inner, kernel
+from harness.kernels import Floats, Numbers, inner, kernel
 
 STATE: Final = 13
 X, Y, Z, QW, QX, QY, QZ, VX, VY, VZ, OX, OY, OZ = range(STATE)

@@ -10,13 +10,11 @@ import math
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from harness.kernels import Bools, Floats, exact
 from harness.metrics.collision import closest_approach, first_overlap
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
 ROUNDING: Final = 1e-9
@@ -82,8 +80,7 @@ def _fixed(values: NDArray) -> NDArray:
     return view
 
 
-# Without fast mathematics: NaN and infinity keep their meaning, and no sum is rounded otherwise than numpy's.
-@njit(cache=True, nogil=True, error_model="numpy")
+@exact
 def _scan(
     states: Floats, ego: Floats, common: Bools, box: tuple[float, float, float, float], first: Ints, at: Ints
 ) -> None:
@@ -127,7 +124,7 @@ def _scan(
                         break
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@exact
 def _gap(dx: float, dy: float, heading: float, other: float, box: tuple[float, float, float, float]) -> float:
     """`harness.geometry.box_separation` of a box displaced by (dx, dy) m from another, up to rounding, m."""
     c, s, oc, os = math.cos(heading), math.sin(heading), math.cos(other), math.sin(other)

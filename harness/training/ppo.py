@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.errors import ConfigError, PolicyError, WeightsError
-from harness.fast.compiled import Bools, Singles, kernel
 from harness.fitting.policy_files import PolicyFile, layers_of
+from harness.kernels import Bools, Singles, kernel
 from harness.training.config import PPOConfig
 from harness.training.ppo_gradients import Minibatch, log_density, write_gradients
 from harness.training.vector_learner import generator_tensor, load_optimiser, optimiser_tensors, restore_generator

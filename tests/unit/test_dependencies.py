@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
-# These import nothing of ours: one exception family, one box geometry, one atomic writer, one cache.
-FOUNDATION = ("harness.errors", "harness.geometry", "harness.files", "harness.caching")
+# These import nothing of ours: one exception family, one box geometry, one atomic writer, one cache, one compiler.
+FOUNDATION = ("harness.errors", "harness.geometry", "harness.files", "harness.caching", "harness.kernels")
 CONTRACTS = (*FOUNDATION, "harness.interfaces", "harness.metrics")
 # What an adversary is asked, and which of its published code's deviations it repeats.
 ASKED = ("harness.episodes.attacks", "harness.episodes.protocol")

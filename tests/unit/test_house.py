@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
 
-FILE_LINES, FUNCTION_LINES, VERB_LINES, LOOSE_MODULES = 400, 70, 100, 8
+FILE_LINES, FUNCTION_LINES, VERB_LINES, LOOSE_MODULES = 400, 70, 100, 9
 LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
 LONG_VERBS: dict[str, int] = {}

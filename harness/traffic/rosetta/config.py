@@ -8,23 +8,12 @@ from typing import Any, Final
 from harness import registry
 from harness.errors import ConfigError, WeightsError
 from harness.fitting.stored import settings_from_json
+from harness.traffic.open.config import DecisionLimits
 from scenarios.values import brief
 
 ARCHITECTURE: Final = "gauntlet-rosetta-1"
 _MOST: Final = {"layers": 200, "heads": 256, "width": 8_192}
 """Largest sizes of a stranger's file."""
-
-
-@dataclass(frozen=True)
-class SequenceLimits:
-    """How long a sequence may become; what is over comes off the far end."""
-
-    agents: int = 128
-    """Largest number of agents; those nearest to the observer are kept."""
-    pieces: int = 128
-    """Largest number of map pieces."""
-    newcomers: int = 32
-    """Largest number of newcomers that are learnt from in one decision."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +53,9 @@ class RosettaConfig:
             )
 
     @property
-    def limits(self) -> SequenceLimits:
-        """How long a sequence may be."""
-        return SequenceLimits(self.agents, self.pieces, self.newcomers)
+    def limits(self) -> DecisionLimits:
+        """How much of a decision is looked at."""
+        return DecisionLimits(self.agents, self.pieces, self.newcomers)
 
     def to_dict(self) -> dict[str, object]:
         """JSON-able."""

@@ -7,37 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from harness.errors import ConfigError
+from harness.traffic.open.decisions import NONE
+from harness.traffic.open.decoding import OpenOptions
 from harness.traffic.rosetta.network import LayoutTables, RosettaNetwork, sinusoids
-from harness.traffic.rosetta.sequence import NONE
 from harness.traffic.rosetta.sequence_model import Past
 from harness.traffic.sampling import draw, top_k
 from harness.traffic.tokens.layout import END, LayoutTokens
-from harness.traffic.tokens.shapes import TOKEN_STEPS
-
-EXTREME: Final = 10.0
-"""An agent whose next motion changes its speed by more than this is removed, m/s²: no tyre holds more than about 1 g.
-The paper gives no number."""
-_TOKEN: Final = TOKEN_STEPS * 0.1
-"""Length of a token, s."""
 
 
 @dataclass(frozen=True)
-class RosettaOptions:
-    """How `rosetta` traffic is sampled, and which of the paper's heuristics it uses (appendix D.3)."""
+class RosettaOptions(OpenOptions):
+    """How `rosetta` traffic is sampled, and which of the paper's heuristics it uses (appendix D.3).
 
-    top_k: int = 5
-    """Most probable motion tokens that are drawn from; 0 for all. The paper takes 5, and 48 for 8 s."""
-    temperature: float = 1.0
-    """Temperature of motion tokens; 0 for the most probable one."""
-    spawning: bool = True
-    """Whether anybody enters."""
+    The paper draws motion from 5 tokens, and from 48 for 8 s.
+    """
+
     type_k: int = 2
     """Most probable types (or the end) that are drawn from."""
     type_temperature: float = 1.0
@@ -47,18 +37,6 @@ class RosettaOptions:
     """Most probable places that are drawn from."""
     yaw_k: int = 1
     """Most probable headings that are drawn from."""
-    snap: bool = True
-    """Whether vehicles enter on the centre line of a lane that is within 3 m of the place."""
-    overlap_ends: bool = True
-    """Whether nobody else enters, in this half second, once a newcomer would overlap with somebody."""
-    boundary: bool = True
-    """Whether who leaves the map, or comes farther than 75 m from the observer, is removed."""
-    extremes: bool = True
-    """Whether who makes an impossible motion is removed."""
-    most: int = 10
-    """Largest number of newcomers in half a second."""
-    reserve: int = 64
-    """Largest number of newcomers at once."""
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -66,9 +44,9 @@ class RosettaOptions:
         Raises:
             ConfigError: Out of range.
         """
-        counts = (self.top_k, self.type_k, self.grid_k, self.yaw_k, self.most)
-        if min(*counts, self.temperature, self.type_temperature) < 0 or self.reserve < 1:
-            raise ConfigError(f"rosetta: {self}: expected counts and temperatures >= 0, reserve >= 1.")
+        super().__post_init__()
+        if min(self.type_k, self.type_temperature) < 0:
+            raise ConfigError(f"traffic: {self}: expected type_k and type_temperature >= 0.")
 
 
 class Spawned(NamedTuple):
@@ -163,19 +141,3 @@ class SequenceDecision:
     def _next(self, token: Tensor) -> Tensor:
         """Features [D] of one more token [D]."""
         return self._read(token[None, None])[0, 0]
-
-
-def extreme(motion: Tensor, before: Tensor, known: Tensor) -> Tensor:
-    """Whose motion is impossible [N]: its speed differs too much from that of the motion before.
-
-    Args:
-        motion, before: [N, 3] in the agent's frame, m and rad, over half a second each.
-        known: [N] whether the motion before is known.
-    """
-    change = motion[:, :2].square().sum(-1).sqrt() - before[:, :2].square().sum(-1).sqrt()
-    return known & (change.abs() / _TOKEN**2 > EXTREME)
-
-
-def without(tokens: LayoutTokens, gone: np.ndarray) -> LayoutTokens:
-    """Layout tokens [N] of those who are not gone [N], `NONE` of the others."""
-    return tokens._replace(grid=np.where(gone, NONE, tokens.grid), yaw=np.where(gone, NONE, tokens.yaw))

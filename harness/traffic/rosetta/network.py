@@ -9,73 +9,26 @@ have, because SMART's features of them are relative and know nothing of the obse
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.config import SmartConfig
-from harness.traffic.model.embeddings import fourier, mlp
-from harness.traffic.model.network import SmartNetwork
+from harness.traffic.model.embeddings import mlp
+from harness.traffic.open.network import NewcomerNetwork, PlaceTokens, cell_features, yaw_features
 from harness.traffic.rosetta.config import RosettaConfig
 from harness.traffic.rosetta.sequence import PARTS, SequenceBatch
 from harness.traffic.rosetta.sequence_model import make_sequence_model
-from harness.traffic.tokens.layout import TYPES, YAWS, grid_cells
-from harness.traffic.tokens.shapes import KIND_SIZES, TOKEN_KINDS
+from harness.traffic.tokens.layout import TYPES
+from harness.traffic.tokens.shapes import TOKEN_KINDS
 from harness.traffic.tokens.vocabulary import Vocabulary
-
-UNKNOWN_MOTION = -1
-"""Token of newcomers at their first decision: nothing has led to where they are."""
-_HEIGHTS = (1.6, 1.75, 1.7)
-"""Heights of vehicles, pedestrians and cyclists that no training scene has told, m."""
 
 
 def sinusoids(index: Tensor, width: int) -> Tensor:
     """Sinusoidal embedding [..., width] of numbers [...] (Vaswani et al. 2017, section 3.5; equation 4)."""
     rate = torch.exp(torch.arange(0, width, 2, device=index.device) * (-math.log(1e4) / width))
     phase = index[..., None] * rate
-    return torch.cat([phase.sin(), phase.cos()], -1)
-
-
-class PlaceTokens(nn.Module):
-    """Tokens that lie somewhere: their embeddings, and the scores of a head tied to them.
-
-    Args:
-        where: [C, F] features of where each lies.
-        width: Width of embeddings.
-    """
-
-    def __init__(self, where: Tensor, width: int) -> None:
-        super().__init__()
-        self.register_buffer("where", where, persistent=False)
-        self.where: Tensor
-        self.place, self.free = mlp(where.shape[1], width, width), nn.Parameter(torch.zeros(len(where), width))
-        self.query, self.key = mlp(width, width, width), nn.Linear(width, width)
-        self.bias = nn.Parameter(torch.zeros(len(where)))
-
-    def table(self) -> Tensor:
-        """Embeddings [C, D] of all tokens."""
-        return self.place(self.where) + self.free
-
-    def scores(self, x: Tensor, keys: Tensor) -> Tensor:
-        """Logits [..., C] of features [..., D]; `keys` [C, D] are `key` of the table."""
-        return self.query(x) @ keys.T / math.sqrt(x.shape[-1]) + self.bias
-
-
-def _cell_features() -> Tensor:
-    """What tells the cells of the grid apart: place and distance at wavelengths from 8 to 256 m."""
-    cells = torch.as_tensor(grid_cells().copy(), dtype=torch.float32)
-    away = torch.linalg.vector_norm(cells, dim=-1)
-    waves = [fourier(part / 8.0, 6) for part in (cells[:, 0], cells[:, 1], away)]
-    return torch.cat([*waves, cells / 75.0, away[:, None] / 75.0], -1)
-
-
-def _yaw_features() -> Tensor:
-    """What tells the yaw tokens apart: eight harmonics."""
-    phase = torch.arange(YAWS)[:, None] * (2 * np.pi / YAWS) * torch.arange(1, 9)
     return torch.cat([phase.sin(), phase.cos()], -1)
 
 
@@ -88,7 +41,7 @@ class LayoutTables(NamedTuple):
     yaw_keys: Tensor
 
 
-class RosettaNetwork(SmartNetwork):
+class RosettaNetwork(NewcomerNetwork):
     """The network. Its scene encoder is SMART's, so that weights of `train_traffic --stage bc` fit into it.
 
     Args:
@@ -101,12 +54,11 @@ class RosettaNetwork(SmartNetwork):
         super().__init__(config, vocabulary)
         self.rosetta = rosetta
         hidden, width = config.hidden, rosetta.width
-        self.newcomer = nn.Parameter(0.02 * torch.randn(hidden))
         self.agent_in, self.piece_in = mlp(hidden, width, width), mlp(hidden, width, width)
         self.motion_token = nn.Parameter(0.02 * torch.randn(width))
         self.start_token = nn.Parameter(0.02 * torch.randn(width))
         self.kind_token = nn.Embedding(TOKEN_KINDS, width)
-        self.grid, self.yaw = PlaceTokens(_cell_features(), width), PlaceTokens(_yaw_features(), width)
+        self.grid, self.yaw = PlaceTokens(cell_features(), width), PlaceTokens(yaw_features(), width)
         self.sequence = make_sequence_model(
             rosetta.sequence_model, width=width, layers=rosetta.layers, heads=rosetta.heads, dropout=rosetta.dropout
         )
@@ -116,16 +68,6 @@ class RosettaNetwork(SmartNetwork):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
         self.type_head = mlp(width, width, TYPES)
-        known = np.column_stack([KIND_SIZES, _HEIGHTS])
-        self.register_buffer("newcomer_sizes", torch.as_tensor(known, dtype=torch.float32))
-        self.newcomer_sizes: Tensor
-
-    # ---- the scene encoder
-
-    def moving(self, token: Tensor, motion: Tensor, kinds: Tensor, table: Tensor) -> Tensor:
-        """As SMART's; of newcomers, whose token is `UNKNOWN_MOTION`, the learnable embedding (section 4.2)."""
-        known = super().moving(token.clamp(min=0), motion, kinds, table)
-        return torch.where((token == UNKNOWN_MOTION)[:, None], self.newcomer.to(known.dtype), known)
 
     # ---- tokens of the sequence
 
@@ -206,20 +148,3 @@ class RosettaNetwork(SmartNetwork):
         before_types = torch.cat([x[:, :1], apart[:, :, 2]], 1)
         grid = self.grid.scores(apart[:, :, 0], tables.grid_keys)
         return self.type_head(before_types), grid, self.yaw.scores(apart[:, :, 1], tables.yaw_keys)
-
-
-def as_they_came(agents: AgentBatch, seen: Tensor) -> AgentBatch:
-    """The agents as a model sees them in use: nobody before it is seen, newcomers without a motion.
-
-    Args:
-        agents: Everybody of the whole log.
-        seen: [W, A, N + 1] who is seen at which moment.
-    """
-    here = seen[:, :, 1:]
-    known = here & seen[:, :, :-1] & agents.valid
-    return replace(
-        agents,
-        token=torch.where(known, agents.token, UNKNOWN_MOTION),
-        motion=agents.motion * known[..., None],
-        valid=here,
-    )

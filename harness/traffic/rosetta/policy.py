@@ -1,55 +1,29 @@
-"""RosettaSim as the background: everybody is moved by motion tokens, and agents enter and leave for any length of time.
-
-A decision is made in two halves. At a decision everybody's motion is drawn at once. In the last step before the next
-one, when everybody but ego and opponent is known to be where it will be, newcomers are drawn, and enter with the step
-of that decision: the layout is then of true places, whatever the ego has done meanwhile.
-"""
+"""RosettaSim as the background: see `harness.traffic.open.policy` for what it shares with other learned traffic."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from harness.errors import ConfigError
-from harness.geometry import boxes_overlap, interpolate_polyline
-from harness.interfaces import HEADING, VX, VY, Newcomer
-from harness.traffic.model.batch import AgentBatch
-from harness.traffic.model.drivers import DriverPool
-from harness.traffic.model.rollout import Rollout
 from harness.traffic.model.smart import to_frame
-from harness.traffic.policy import Bools, Floats, TokenTraffic
-from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned, extreme, without
+from harness.traffic.open.decisions import choose_pieces
+from harness.traffic.open.decoding import without
+from harness.traffic.open.policy import Admit, OpenTraffic, options_of
+from harness.traffic.policy import Bools, Floats
+from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned
 from harness.traffic.rosetta.model import RosettaModel
-from harness.traffic.rosetta.network import UNKNOWN_MOTION
-from harness.traffic.rosetta.open_rollout import OpenRollout
-from harness.traffic.rosetta.sequence import choose_pieces, nearest_first
-from harness.traffic.sampling import draw, top_k
-from harness.traffic.tokens.layout import GRID_RADIUS, layout_poses, layout_tokens
-from harness.traffic.tokens.shapes import TOKEN_STEPS
-from scenarios.map_index import MapIndex
-from scenarios.scenario import CURRENT_STEP, Kind, Scenario
-
-SNAP: Final = 3.0
-"""Who enters this near to the centre line of a lane enters on it, m (appendix D.3)."""
-_REACH: Final = 600.0
-"""The map is known as far as this from whoever is there at step 10, m: 31 s at 19 m/s."""
-_NOBODY: Final = -1
+from harness.traffic.tokens.layout import layout_poses, layout_tokens
 
 
-class RosettaTraffic(TokenTraffic):
+class RosettaTraffic(OpenTraffic):
     """`SpawningTraffic`: RosettaSim moves the background, and says who enters it.
 
-    Who is moved: every vehicle, pedestrian and cyclist that is there at step 10, but ego and opponent; and newcomers.
-    While agents enter, nobody else of the log appears after step 10. The observer of the layout is the ego; where the
-    ego is not there, whoever stood nearest to its recorded place at step 10, and where that one was seen last once it
-    is gone. A newcomer has the median size of its kind in training, and no speed in its first step: what it does, its
-    first motion says. Heuristics of the paper's appendix D.3 have switches of their own (`RosettaOptions`).
+    Who is moved, who watches and who may enter says `OpenTraffic`. A newcomer has the median size of its kind in
+    training. Heuristics of the paper's appendix D.3 have switches of their own (`RosettaOptions`).
 
     Paper: RosettaSim, section 4 and appendix D.3. Ours: only vehicles enter on centre lines.
 
@@ -57,10 +31,6 @@ class RosettaTraffic(TokenTraffic):
         weights: File of `train_traffic --stage rosetta`; none comes with the package.
         device: Where it computes.
         options: Fields of `RosettaOptions`, instead of the defaults.
-
-    Attributes:
-        path: File of the weights.
-        reserve: Largest number of newcomers at once.
 
     Raises:
         WeightsError: No file is given, or it cannot be used.
@@ -70,112 +40,23 @@ class RosettaTraffic(TokenTraffic):
     name = "rosetta"
 
     def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
-        names = [item.name for item in fields(RosettaOptions)]
-        if unknown := sorted(set(options) - set(names)):
-            raise ConfigError(f"traffic 'rosetta': {unknown[0]!r} is no option; there are {', '.join(names)}, device.")
-        self.options = RosettaOptions(**options)
-        self.reserve = self.options.reserve if self.options.spawning else 0
+        self.options = options_of(self.name, RosettaOptions, options)
         model = RosettaModel.load(weights, device=device)
-        model.options = replace(model.options, map_reach=max(_REACH, model.options.map_reach))
-        self.path = Path(cast(str | Path, weights))
-        super().__init__(model)
+        super().__init__(model, self.options, Path(cast(str | Path, weights)))
         self._network = model.network
         with torch.no_grad():
             self._tables = self._network.tables()
-            self._table = self._network.token_head.table(self._network.motions)
-        self._sizes_of_newcomers = self._network.newcomer_sizes.double().cpu().numpy()
 
-    def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
-        """Begin an episode.
+    def _consider(self, features: Tensor) -> None:
+        """Begin the sequence of a decision."""
+        self._decision = SequenceDecision(self._network, self._tables, features)
 
-        Raises:
-            ScenarioError: The scene ends before step 10.
-        """
-        super().reset(scenario, rng)
-        agents = scenario.num_agents
-        self._scenario, self._first = scenario, agents - self.reserve
-        self._movable[self._first :] = False
-        self._road_user = np.asarray(scenario.kinds <= Kind.CYCLIST)
-        given = [scenario.ego, -1 if scenario.opponent is None else scenario.opponent]
-        self._given = np.isin(np.arange(agents), given)
-        self._sizes = np.array([scenario.box(agent) for agent in range(agents)]).reshape(-1, 2)
-        self._watched, self._observer = scenario.ego, np.zeros(3)
-        self._rows = np.zeros(0, dtype=np.intp)
-        self._decision: SequenceDecision | None = None
-        self._new: list[Newcomer] = []
+    def _motion_logits(self, kinds: Tensor, motion: Tensor, known: Tensor) -> Tensor:
+        """Logits [N, V] of everybody's next motion."""
+        return self._decision.motion_logits(kinds, motion, known, self._table)
 
-    def spawned(self) -> Sequence[Newcomer]:
-        """Who has just entered; see `SpawningTraffic`."""
-        return self._new
-
-    def step(self, step: int, states: Floats, valid: Bools) -> tuple[Floats, Bools]:
-        """Everybody at `step + 1`; see `TrafficPolicy`."""
-        self._new = []
-        if step == CURRENT_STEP:
-            self._watch_somebody(states, valid)
-            if self.options.spawning:
-                self._gone |= self._movable & ~valid
-        following, present = super().step(step, states, valid)
-        if self.options.spawning and self._decision is not None and (step + 1) % TOKEN_STEPS == 0:
-            self._let_in(states, valid, following, present)
-        return following, present
-
-    def _begun(self, nobody: AgentBatch, pool: DriverPool | None) -> Rollout:
-        """A roll-out whose rows are used by one agent after another."""
-        return OpenRollout(self._network, self._map.encoded, nobody)
-
-    # ---- who watches
-
-    def _watch_somebody(self, states: Floats, valid: Bools) -> None:
-        """Choose the observer."""
-        ego, able = self._scenario.ego, valid & self._road_user
-        if not valid[ego] and able.any():
-            rows = np.flatnonzero(able)
-            self._watched = int(rows[nearest_first(states[rows], self._scenario.states(ego)[CURRENT_STEP])[0]])
-        self._observer = self._scenario.states(ego)[CURRENT_STEP, : HEADING + 1]
-
-    def _seen_from(self, poses: Floats, there: Bools) -> Bools:
-        """Who of those that are there is near enough to the observer [A], who is brought up to date."""
-        if there[self._watched]:
-            self._observer = poses[self._watched, : HEADING + 1].copy()
-        near = np.hypot(*(poses[:, :2] - self._observer[:2]).T) < GRID_RADIUS
-        near[self._watched] = True
-        return there & (near if self.options.boundary else np.ones_like(near))
-
-    # ---- motion
-
-    def _beyond(self, states: Floats, valid: Bools, off_map: Bools) -> Bools:
-        """Who has left the map, or is too far from the observer."""
-        return (off_map | ~self._seen_from(states, valid)) & self.options.boundary
-
-    def _chosen(self, states: Floats, valid: Bools) -> NDArray[np.int64]:
-        """Tokens [A] of everybody; whose motion is impossible goes."""
-        rows = np.flatnonzero(self._seen_from(states, valid) & self._road_user & ~self._gone)
-        rows = rows[nearest_first(states[rows], self._observer)]
-        token = np.zeros(len(valid), dtype=np.int64)
-        at, rollout = torch.as_tensor(rows, device=self.model.device), self._rollout
-        self._rows, self._decision = rows, SequenceDecision(self._network, self._tables, rollout.features[at])
-        if len(rows) == 0:
-            return token
-        kinds, before, known = rollout.kinds[0, at], rollout.motion[0, at], rollout.token[0, at] != UNKNOWN_MOTION
-        logits = self._decision.motion_logits(kinds, before, known, self._table)
-        drawn = draw(top_k(logits, self.options.top_k), self.options.temperature, self._generator)
-        token[rows] = drawn.cpu().numpy()
-        if self.options.extremes:
-            wild = np.zeros_like(valid)
-            wild[rows] = extreme(self._network.motions[kinds, drawn, -1], before, known).cpu().numpy()
-            self._remove(wild & self._moved)
-        return token
-
-    # ---- newcomers
-
-    def _let_in(self, states: Floats, valid: Bools, following: Floats, present: Bools) -> None:
-        """Draw who enters with the following step, and put them there; `following` and `present` are completed."""
-        assert self._decision is not None
-        there, poses = np.where(self._given, valid, present), following[:, : HEADING + 1].copy()
-        poses[self._given] = states[self._given, : HEADING + 1]
-        poses[self._given, :2] += self._dt * states[self._given, VX : VY + 1]
-        stays = self._seen_from(poses, there)[self._rows]
+    def _draw_newcomers(self, poses: Floats, stays: Bools, admit: Admit) -> None:
+        """Go on with the sequence: the map, the layout, and newcomers until the end or the first who may not enter."""
         observer, scene = self._observer, self._map
         place = to_frame(observer, scene.frame)
         pieces = choose_pieces(scene.pieces, scene.kinds, place, self._network.rosetta.pieces)
@@ -183,44 +64,14 @@ class RosettaTraffic(TokenTraffic):
         self._decision.look_around(
             scene.encoded.features[torch.as_tensor(pieces, device=self.model.device)],
             layout_tokens(scene.pieces[pieces], place),
-            without(layout_tokens(poses[self._rows], observer), ~stays),
+            without(layout_tokens(poses[self._rows], observer), ~stays[self._rows]),
         )
 
-        def admit(who: Spawned) -> bool:
-            slot = self._slot(valid, present)
-            pose, size = self._placed(who), self._sizes_of_newcomers[who.kind]
-            hit = boxes_overlap(pose, size[:2], poses[there], self._sizes[there]).any()
-            if slot == _NOBODY or (hit and self.options.overlap_ends):
-                return False
-            following[slot, : HEADING + 1] = poses[slot] = pose
-            following[slot, VX : VY + 1] = 0.0
-            present[slot] = there[slot] = True
-            self._enter(slot, who.kind, size)
-            return True
+        def enters(who: Spawned) -> bool:
+            return admit(who.kind, self._placed(who), self._sizes_of_newcomers[who.kind])
 
-        self._decision.newcomers(self.options, self._generator, admit)
-        self._decision = None
-
-    def _slot(self, valid: Bools, present: Bools) -> int:
-        """A slot that is empty and was so in the last step."""
-        free = np.flatnonzero(~present[self._first :] & ~valid[self._first :])
-        return self._first + int(free[0]) if len(free) else _NOBODY
+        self._decision.newcomers(self.options, self._generator, enters)
 
     def _placed(self, who: Spawned) -> Floats:
         """World pose [3] of a newcomer; vehicles near a centre line are on it."""
-        pose = layout_poses(np.array(who.grid), np.array(who.yaw), self._observer)
-        if self.options.snap and who.kind == Kind.VEHICLE:
-            index = MapIndex.of(self._scenario)
-            found = index.locate(pose[None, :2], max_distance=SNAP)
-            if (lane := int(found.lane[0])) >= 0:
-                pose[:2] = interpolate_polyline(index.lane_lines[lane], found.along)[0][0]
-        return pose
-
-    def _enter(self, slot: int, kind: int, size: Floats) -> None:
-        """Take note of a newcomer."""
-        self._kinds[slot], self._sizes[slot] = kind, size[:2]
-        self._movable[slot], self._road_user[slot], self._gone[slot] = True, True, False
-        rollout = cast(OpenRollout, self._rollout)
-        rollout.enter(slot, kind, torch.as_tensor(size, dtype=torch.float32, device=self.model.device))
-        length, width, height = size.tolist()
-        self._new.append(Newcomer(slot, Kind(kind), (length, width, height)))
+        return self._snapped(who.kind, layout_poses(np.array(who.grid), np.array(who.yaw), self._observer))

@@ -18,9 +18,11 @@ from torch.nn import functional as F
 from harness.fitting.task import Numbers
 from harness.traffic.model.batch import AgentBatch, MapBatch
 from harness.traffic.model.network import SmartNetwork
+from harness.traffic.open.decisions import NONE, UNSCORED, decisions, watched
+from harness.traffic.open.network import UNKNOWN_MOTION, as_they_came
 from harness.traffic.rosetta.model import RosettaModel, build_rosetta
-from harness.traffic.rosetta.network import UNKNOWN_MOTION, RosettaNetwork, as_they_came
-from harness.traffic.rosetta.sequence import NONE, PARTS, UNSCORED, SequenceBatch, decisions, join_decisions, watched
+from harness.traffic.rosetta.network import RosettaNetwork
+from harness.traffic.rosetta.sequence import PARTS, SequenceBatch, join_sequences
 from harness.traffic.tokens.population import median_sizes
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.loop import TrafficTask
@@ -120,7 +122,7 @@ class SequenceCloning:
         device = step.agents.pose.device
         shape = (*step.agents.valid.shape[:2], step.agents.valid.shape[2] + 1)
         seen = _padded([watched(scene).seen for scene in step.scenes], shape).to(device)
-        return SequenceLesson(as_they_came(step.agents, seen), join_decisions(parts).to(device))
+        return SequenceLesson(as_they_came(step.agents, seen), join_sequences(parts).to(device))
 
 
 def _drawn(tokens: int, count: int, generator: torch.Generator) -> list[int] | None:

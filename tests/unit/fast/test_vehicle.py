@@ -9,9 +9,9 @@ from metadrive.component.vehicle.vehicle_type import DefaultVehicle
 from harness.engine.config import EGO_LENGTH, EGO_WIDTH, IDLE_BRAKE, SUBSTEPS, TICK
 from harness.engine.ego import SETTLED_HEIGHT
 from harness.fast import vehicle
-from harness.fast.compiled import kernel
 from harness.fast.ground import POINT, bear
 from harness.fast.vehicle import DT, OZ, QW, QZ, STATE, VX, VY, VZ, WHEEL, X, Y, Z
+from harness.kernels import kernel
 
 
 def car(x=0.0, y=0.0, heading=0.0, vx=0.0, vy=0.0):

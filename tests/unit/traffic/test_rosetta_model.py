@@ -14,12 +14,14 @@ from safetensors.torch import save_file
 
 from harness.errors import ConfigError, RunError, WeightsError
 from harness.traffic.model.batch import join_agents, join_maps
+from harness.traffic.open.decisions import UNSCORED, decisions, watched
+from harness.traffic.open.network import UNKNOWN_MOTION, as_they_came
 from harness.traffic.rosetta import decoding
 from harness.traffic.rosetta.config import ARCHITECTURE, RosettaConfig
 from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision
 from harness.traffic.rosetta.model import RosettaModel
-from harness.traffic.rosetta.network import UNKNOWN_MOTION, as_they_came, sinusoids
-from harness.traffic.rosetta.sequence import UNSCORED, decisions, join_decisions, watched
+from harness.traffic.rosetta.network import sinusoids
+from harness.traffic.rosetta.sequence import join_sequences
 from harness.traffic.tokens.layout import LayoutTokens
 from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
@@ -127,7 +129,7 @@ def test_a_decision_in_steps_is_the_sequence_at_once(monkeypatch):
             value.add_(0.05 * torch.randn_like(value))
     (tokens,) = examples_of(busy(), model.vocabulary, OPTIONS, EXAMPLES)
     made = decisions(tokens, network.rosetta.limits, [3])
-    batch = join_decisions([made])
+    batch = join_sequences([made])
     count, newcomers = batch.agent.shape[1], batch.kind.shape[1]
     assert newcomers == 2
     hidden = network.config.hidden

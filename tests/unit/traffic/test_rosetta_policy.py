@@ -13,10 +13,11 @@ from harness.interfaces import SpawningTraffic
 from harness.traffic.make import make_roller, make_traffic
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.model.rollout import Rollout
+from harness.traffic.open.decoding import EXTREME, extreme
+from harness.traffic.open.network import UNKNOWN_MOTION
+from harness.traffic.open.rollout import OpenRollout
 from harness.traffic.rollouts import PolicySimulator
-from harness.traffic.rosetta.decoding import EXTREME, RosettaOptions, Spawned, extreme
-from harness.traffic.rosetta.network import UNKNOWN_MOTION
-from harness.traffic.rosetta.open_rollout import OpenRollout
+from harness.traffic.rosetta.decoding import RosettaOptions, Spawned
 from harness.traffic.rosetta.policy import RosettaTraffic
 from harness.traffic.slots import Slots
 from harness.traffic.tokens.layout import grid_cells

@@ -7,17 +7,9 @@ import dataclasses
 import numpy as np
 import torch
 
-from harness.traffic.rosetta.config import SequenceLimits
-from harness.traffic.rosetta.sequence import (
-    NONE,
-    UNSCORED,
-    causal_mask,
-    choose_pieces,
-    decisions,
-    join_decisions,
-    spawn_labels,
-    watched,
-)
+from harness.traffic.open.config import DecisionLimits
+from harness.traffic.open.decisions import NONE, UNSCORED, choose_pieces, decisions, watched
+from harness.traffic.rosetta.sequence import causal_mask, join_sequences, spawn_labels
 from harness.traffic.tokens.layout import END, layout_poses, layout_tokens
 from harness.traffic.tokens.pieces import PieceKind
 from harness.traffic.tokens.population import arrivals, observed_traffic
@@ -72,7 +64,7 @@ def test_who_is_there_is_told_by_distance_and_kind():
 def test_decisions_by_hand():
     found = tokens()
     ego, ahead, born, behind = (found.agents.tolist().index(number) for number in range(4))
-    made = decisions(found, SequenceLimits())
+    made = decisions(found, DecisionLimits())
     assert made.moment.tolist() == [1, 2, 3, 4, 5]
     assert made.agent[0].tolist() == [ego, ahead, behind]
     assert made.agent[2].tolist() == [ego, ahead, NONE]
@@ -96,7 +88,7 @@ def test_decisions_by_hand():
 def test_newcomers_are_those_of_the_log():
     logged = scene()
     labels = arrivals(observed_traffic(logged))
-    made = decisions(tokens(logged), SequenceLimits())
+    made = decisions(tokens(logged), DecisionLimits())
     for row, moment in enumerate(made.moment):
         wanted = labels.sequence(int(moment) + 1)[:-1].reshape(-1, 3)
         own = np.stack([made.kind[row], made.new_grid[row], made.new_yaw[row]], -1)[made.kind[row] != NONE]
@@ -105,20 +97,20 @@ def test_newcomers_are_those_of_the_log():
 
 def test_long_decisions_lose_their_far_end():
     found = tokens()
-    made = decisions(found, SequenceLimits(agents=2, pieces=3, newcomers=0))
+    made = decisions(found, DecisionLimits(agents=2, pieces=3, newcomers=0))
     assert made.agent.shape == (5, 2)
     assert made.piece.shape == (5, 3)
-    assert made.agent[0].tolist() == decisions(found, SequenceLimits()).agent[0, :2].tolist()
+    assert made.agent[0].tolist() == decisions(found, DecisionLimits()).agent[0, :2].tolist()
     assert made.kind.shape == (5, 0)
     # Who was cut off is not taken for the end.
     assert made.ends.tolist() == [True, True, False, True, True]
-    labels = join_decisions([made]).labels
+    labels = join_sequences([made]).labels
     assert labels[:, -1].tolist() == [END, END, UNSCORED, END, END]
 
 
 def test_only_some_decisions():
     found = tokens()
-    some, every = decisions(found, SequenceLimits(), [4]), decisions(found, SequenceLimits())
+    some, every = decisions(found, DecisionLimits(), [4]), decisions(found, DecisionLimits())
     assert some.moment.tolist() == [4]
     assert some.agent[0].tolist() == every.agent[3].tolist()
 
@@ -152,8 +144,8 @@ def test_the_mask_is_causal_and_leaves_padding_out():
 
 
 def test_a_batch_of_two_scenes():
-    first, second = decisions(tokens(), SequenceLimits(pieces=5)), decisions(tokens(), SequenceLimits(pieces=4), [1])
-    batch = join_decisions([first, second])
+    first, second = decisions(tokens(), DecisionLimits(pieces=5)), decisions(tokens(), DecisionLimits(pieces=4), [1])
+    batch = join_sequences([first, second])
     assert batch.scene.tolist() == [0] * 5 + [1]
     agents, pieces, newcomers = 3, 5, 1
     length = 3 * agents + pieces + 3 * newcomers + 1

@@ -7,13 +7,13 @@ import sys
 import numba
 import numpy as np
 
-from harness.fast import compiled
-from harness.fast.compiled import kernel, kernel_cache
+import harness.kernels as compiled
+from harness.kernels import kernel, kernel_cache
 
 PROGRAM = """
 import sys
 from pathlib import Path
-import harness.fast.compiled as compiled
+import harness.kernels as compiled
 compiled._ROOT = Path(sys.argv[1])
 sys.path.insert(0, sys.argv[1])
 from fast.reader import read
@@ -26,7 +26,7 @@ def test_a_changed_constant_of_another_file_is_seen(tmp_path):
     folder.mkdir(parents=True)
     (folder / "columns.py").write_text("COLUMN = 1\n")
     (folder / "reader.py").write_text(
-        "from fast.columns import COLUMN\nfrom harness.fast.compiled import kernel\n\n"
+        "from fast.columns import COLUMN\nfrom harness.kernels import kernel\n\n"
         "@kernel\ndef read():\n    return COLUMN\n"
     )
 
@@ -57,7 +57,7 @@ def test_other_peoples_functions_keep_their_cache():
 
 
 TWICE = """
-from harness.fast.compiled import kernel
+from harness.kernels import kernel
 
 @kernel
 def total(values):

@@ -30,10 +30,11 @@ _OPTIONS: Final[dict[str, Any]] = {
     "error_model": "numpy",
     "fastmath": {"contract", "arcp", "nsz", "reassoc"},
 }
+_EXACT: Final[dict[str, Any]] = {key: value for key, value in _OPTIONS.items() if key != "fastmath"}
 _UNSEEN: Final[dict[str, Any]] = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_ROOT: Final = Path(__file__).parents[1]
+_ROOT: Final = Path(__file__).parent
 _SOURCES: Final = (
-    *("fast/*.py", "engine/*.py", "traffic/lane_*.py", "interfaces.py"),
+    *("fast/*.py", "engine/*.py", "traffic/lane_*.py", "interfaces.py", "metrics/meeting.py", "training/ppo.py"),
     *("../scenarios/idm.py", "../scenarios/scenario.py"),
 )
 """What kernels are made of."""
@@ -97,6 +98,9 @@ state that is no longer finite is noticed. Threads may run kernels side by side.
 In inner loops, rows are read by index, and small functions are given the few arrays that they need: a view of a row
 costs two atomic counts, and a call that is not inlined copies every array's description.
 """
+
+exact: Final = _compiler(_EXACT)
+"""As `kernel`, with every sum rounded as it is written: for what must equal NumPy's."""
 
 inner: Final = _compiler(_UNSEEN)
 """As `kernel`, for what kernels alone call: to take arguments from Python is much of what a small function compiles."""

@@ -9,7 +9,7 @@ from harness.traffic.model.attention import gather
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.network import MapFeatures
 from harness.traffic.model.rollout import Rollout, contour_distance
-from harness.traffic.rosetta.network import UNKNOWN_MOTION, RosettaNetwork
+from harness.traffic.open.network import UNKNOWN_MOTION, NewcomerNetwork
 from harness.traffic.tokens.shapes import box_corners_torch, half_diagonals
 
 
@@ -22,9 +22,9 @@ class OpenRollout(Rollout):
         start: A rows, with at least one token of history.
     """
 
-    network: RosettaNetwork
+    network: NewcomerNetwork
 
-    def __init__(self, network: RosettaNetwork, maps: MapFeatures, start: AgentBatch) -> None:
+    def __init__(self, network: NewcomerNetwork, maps: MapFeatures, start: AgentBatch) -> None:
         super().__init__(network, maps, start)
         self._entered = torch.zeros_like(self.valid)
 
