@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
+
 from harness.drawing.curves import Panel, Series, draw_panels
+from harness.drawing.figure import SMALL, panels, save_figure
+from harness.drawing.palette import LIGHT
 from harness.files import Json
+from harness.traffic.analysis.references import SEEN, DrawnWindow
 
 
 def draw_frequencies(result: Json, path: Path) -> None:
@@ -69,3 +75,34 @@ def draw_attention(result: Json, path: Path) -> None:
             Panel("distance, tokens (from)", "share of attention", series, names[name] or "by distance", ticks=ticks)
         )
     draw_panels(path, shown, width=4.8, height=4.4)
+
+
+def draw_references(rows: Sequence[Sequence[DrawnWindow]], path: Path) -> None:
+    """Draw windows of roll-outs (left), each beside the recorded windows that were retrieved (RosettaSim, figure 13).
+
+    Raises:
+        RunError: The picture cannot be written.
+    """
+    columns = max(map(len, rows))
+    figure, axes = panels(len(rows), columns, width=2.9, height=3.1)
+    for place, axis in enumerate(axes):
+        row, column = divmod(place, columns)
+        if column < len(rows[row]):
+            _draw_window(axis, rows[row][column], LIGHT.ego if column == 0 else LIGHT.vehicle)
+        else:
+            axis.set_visible(False)
+    save_figure(figure, path)
+
+
+def _draw_window(axis: Axes, window: DrawnWindow, colour: str) -> None:
+    """Draw a window: the map, everybody's way, and where each is seen first."""
+    for line in window.roads:
+        axis.plot(line[:, 0], line[:, 1], color=LIGHT.lane_centre, lw=0.8)
+    for way in window.ways:
+        known = way[~(way != way).any(-1)]
+        axis.plot(known[:, 0], known[:, 1], color=colour, lw=1.2)
+        axis.plot(known[:1, 0], known[:1, 1], "o", color=colour, ms=2.5)
+    axis.plot([0], [0], "*", color=LIGHT.ink, ms=6)
+    away = "" if window.distance != window.distance else f", {window.distance:.2f} away"
+    axis.set_title(f"{window.name}{away}", fontsize=SMALL, wrap=True)
+    axis.set(xlim=(-SEEN, SEEN), ylim=(-SEEN, SEEN), aspect="equal")

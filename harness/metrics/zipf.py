@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 
 STEEPEST: Final = 20.0
 """Largest exponent that is looked for: the second type would then be a millionth as frequent as the first."""
+_NOTHING: Final = 1e-12
+"""A variance below this is rounding: equal frequencies lie on a line."""
 _HALVINGS: Final = 60
 """Halvings of the interval in which the exponent lies: its error is then rounding."""
 
@@ -116,4 +118,4 @@ def _line(frequency: Floats) -> tuple[float, float]:
     x, y = x - x.mean(), y - y.mean()
     slope, spread = (x @ y) / (x @ x), y @ y
     rest = y - slope * x
-    return float(-slope), float(1 - rest @ rest / spread) if spread > 0 else 1.0
+    return float(-slope), float(1 - rest @ rest / spread) if spread > _NOTHING else 1.0

@@ -134,8 +134,10 @@ def layers_of(network: RosettaNetwork, embeddings: Tensor, present: Tensor, part
 def _stacked(layers: list[AttentionSums]) -> AttentionSums:
     """Sums of single layers as one."""
     first = layers[0]
-    tables = (np.concatenate([getattr(layer, name) for layer in layers]) for name in ("near", "distance", "between"))
-    return AttentionSums(*tables, first.tokens, first.even)
+    near, distance, between = (
+        np.concatenate([getattr(layer, name) for layer in layers]) for name in ("near", "distance", "between")
+    )
+    return AttentionSums(near, distance, between, first.tokens, first.even)
 
 
 @dataclass(frozen=True, slots=True)

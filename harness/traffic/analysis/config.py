@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.commands.configs import at_least
 from harness.commands.options import AllDataOptions, OutOption
 from harness.errors import ConfigError
+from harness.traffic.longterm.config import LongtermOptions
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,25 @@ class AttentionConfig(OutOption, AllDataOptions):
             raise ConfigError(
                 "--weights: expected at least one file of `train_traffic --stage rosetta`, and each only once."
             )
+
+
+@dataclass(frozen=True)
+class ReferencesConfig(OutOption, LongtermOptions, AllDataOptions):
+    """What recorded windows are retrieved for windows of a roll-out, as a picture (RosettaSim, figure 13)."""
+
+    traffic: str = "smart"
+    """The model that is rolled out: `log` for the recordings themselves, or as for `evaluate_longterm --traffic`."""
+    windows: int = 4
+    """Windows that are drawn, evenly spread over all of all scenes."""
+    seed: int = 0
+    """Seed of the roll-outs."""
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work.
+
+        Raises:
+            ConfigError: A number is too small, or the retrieval is none.
+        """
+        super().__post_init__()
+        at_least(1, windows=self.windows)
+        at_least(0, seed=self.seed)

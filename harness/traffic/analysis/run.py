@@ -8,11 +8,12 @@ from typing import Final
 
 from harness.commands.printing import listed
 from harness.commands.scaffold import Session
-from harness.drawing.analysis import draw_attention, draw_frequencies
+from harness.drawing.analysis import draw_attention, draw_frequencies, draw_references
 from harness.files import JsonDict, write_json, write_text
 from harness.report.analysis_tables import attention_tables, frequency_tables
 from harness.report.tables import Table
-from harness.traffic.analysis.config import AttentionConfig, TokenFrequencyConfig
+from harness.traffic.analysis.config import AttentionConfig, ReferencesConfig, TokenFrequencyConfig
+from harness.traffic.analysis.references import retrieved_windows
 from harness.traffic.analysis.results import attention_result, frequency_result
 from scenarios.scenario import Scenario, ScenarioSource
 
@@ -44,6 +45,24 @@ def run_attention(config: AttentionConfig, session: Session) -> Path:
     with session.open_run(config, source) as run:
         result = attention_result(config, _tracked(session, source))
         _leave(session, run.path, result, attention_tables(result), "attention", draw_attention)
+        return run.path
+
+
+def run_references(config: ReferencesConfig, session: Session) -> Path:
+    """Draw retrieved windows; returns the run folder.
+
+    Raises:
+        GauntletError: Unusable data, model or folder.
+    """
+    source = config.open(cache_scenes=0)
+    with session.open_run(config, source) as run:
+        rows = retrieved_windows(config, _tracked(session, source)("rolling out"))
+        picture = PICTURE.format(what="references")
+        draw_references(rows, run.path / picture)
+        told = [[{"window": one.name, "distance": one.distance} for one in row] for row in rows]
+        write_json(run.path / NUMBERS, told)
+        for line in listed(run.path, {NUMBERS: "which windows, and their distances", picture: "the picture"}):
+            session.say(line)
         return run.path
 
 

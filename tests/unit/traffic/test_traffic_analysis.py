@@ -22,10 +22,11 @@ from harness.traffic.analysis.attention import (
     look_at,
     sums_of,
 )
-from harness.traffic.analysis.config import AttentionConfig, TokenFrequencyConfig
+from harness.traffic.analysis.config import AttentionConfig, ReferencesConfig, TokenFrequencyConfig
 from harness.traffic.analysis.frequencies import count_motion_tokens, count_words, texts
+from harness.traffic.analysis.references import retrieved_windows
 from harness.traffic.analysis.results import attention_numbers
-from harness.traffic.analysis.run import run_attention, run_frequencies
+from harness.traffic.analysis.run import run_attention, run_frequencies, run_references
 from scenarios.scenario import Kind
 from tests.scenes import Agent, straight_road
 from tests.sessions import quiet
@@ -199,8 +200,37 @@ def test_attention_from_options_to_files(tmp_path, monkeypatch) -> None:
     assert (tmp_path / "a.png").exists()
 
 
+def test_references_from_options_to_files(tmp_path, monkeypatch) -> None:
+    slow = straight_road(ego_speed=5.0, opponent_speed=5.0, scene_id="slow")
+    scenes = [straight_road(scene_id="fast"), slow, straight_road(scene_id="fast too")]
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: Scenes(*scenes))
+    options = {"horizon": 91, "every": 1, "windows": 3}
+    config = ReferencesConfig(out=tmp_path / "run", traffic="log", references=2, foreign=True, **options)
+    folder = run_references(config, quiet(traffic_analysis.main.members["references"]))
+    rows = json.loads((folder / "analysis.json").read_text())
+    # One window a scene: who drives alike is nearest, and is where the other is.
+    assert [[one["window"].partition(",")[0] for one in row] for row in rows] == [
+        ["fast", "fast too", "slow"],
+        ["slow", "fast", "fast too"],
+        ["fast too", "fast", "slow"],
+    ]
+    assert rows[0][0]["distance"] is None
+    assert rows[0][1]["distance"] == pytest.approx(0.0)
+    assert rows[0][2]["distance"] > 1.0
+    assert (folder / "references.png").stat().st_size > 10_000
+    found = retrieved_windows(ReferencesConfig(traffic="constant_velocity", references=9, **options), scenes)
+    assert [len(row) for row in found] == [4, 4, 4], "there are no more than three"
+    assert found[0][0].ways.shape[1:] == (8, 2)
+    # The lanes of the straight road, seen along it.
+    assert {float(np.ptp(line[:, 1])) for line in found[0][0].roads} == {0.0}
+    with pytest.raises(ConfigError, match="references: no scene can be used"):
+        retrieved_windows(ReferencesConfig(traffic="log"), [straight_road(steps=20)])
+
+
 def test_options_that_cannot_work_are_named() -> None:
     with pytest.raises(ConfigError, match="--weights"):
         AttentionConfig()
+    with pytest.raises(ConfigError, match="--windows"):
+        ReferencesConfig(windows=0)
     with pytest.raises(ConfigError, match="--decisions"):
         AttentionConfig(weights=("a",), decisions=-1)
