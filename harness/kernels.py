@@ -34,7 +34,15 @@ _EXACT: Final[dict[str, Any]] = {key: value for key, value in _OPTIONS.items() i
 _UNSEEN: Final[dict[str, Any]] = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _ROOT: Final = Path(__file__).parent
 _SOURCES: Final = (
-    *("fast/*.py", "engine/*.py", "traffic/lane_*.py", "interfaces.py", "metrics/meeting.py", "training/ppo.py"),
+    *(
+        "fast/*.py",
+        "engine/*.py",
+        "traffic/lane_*.py",
+        "traffic/model/*.py",
+        "interfaces.py",
+        "metrics/meeting.py",
+        "training/ppo.py",
+    ),
     *("../scenarios/idm.py", "../scenarios/scenario.py"),
 )
 """What kernels are made of."""

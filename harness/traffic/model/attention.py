@@ -1,8 +1,8 @@
-"""Attention over gathered neighbours with relative positions on keys and values, gated as in SMART (QCNet).
+"""Attention along edges, with relative positions on keys and values, gated as in SMART (QCNet).
 
 SMART projects the relative embedding r of an edge to a key and a value in every layer. Here r itself, shared by the
 layers of one kind of edge, is added to the key and to the value of the neighbour: what costs most on a CPU is then one
-pass of fused attention. Queries still meet it (q·(k + r)), and the output projection still mixes it.
+compiled pass along the edges. Queries still meet it (q·(k + r)), and the output projection still mixes it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def gather(table: Tensor, index: Tensor) -> Tensor:
-    """Rows [..., D] of `table` [M, D] at `index` [...]; negative indices give row 0 (mask them)."""
-    return table.index_select(0, index.clamp(min=0).reshape(-1)).reshape(*index.shape, table.shape[-1])
+from harness.traffic.model import compiled
+from harness.traffic.model.edges import DenseEdges, Edges
 
 
 class RelativeAttention(nn.Module):
@@ -42,33 +40,41 @@ class RelativeAttention(nn.Module):
         """Keys and values [M, 2·hidden] of the features [M, hidden] that are looked at."""
         return self.key_value(self.norm_source(source))
 
-    def forward(self, x: Tensor, key_value: Tensor, mask: Tensor, relation: Tensor) -> Tensor:
+    def forward(self, x: Tensor, source: Tensor, edges: Edges) -> Tensor:
         """New features.
 
         Args:
             x: [N, hidden] features that look.
-            key_value: [N, K, 2·hidden] from `keys`, gathered.
-            mask: [N, K] which of the K exist.
-            relation: [N, K, hidden].
+            source: [M, 2·hidden] from `keys`.
+            edges: Who sees which of the M.
 
         Returns:
             [N, hidden].
         """
-        count, near = mask.shape
-        hidden = x.shape[-1]
         normed = self.norm_query(x)
-        query = self.query(normed).view(count, self.heads, 1, self.width)
-        own_key, own_value = key_value.split(hidden, -1)
-        key = (own_key + relation).view(count, near, self.heads, self.width).transpose(1, 2)
-        value = (own_value + relation).view(count, near, self.heads, self.width).transpose(1, 2)
-        some = mask.any(1, keepdim=True)
-        # Attention over nothing is undefined: look at anything, and forget it.
-        found = F.scaled_dot_product_attention(query, key, value, attn_mask=(mask | ~some)[:, None, None])
-        found = found.reshape(count, hidden) * some
+        query = self.query(normed)
+        if isinstance(edges, DenseEdges):
+            found = self._attend(query, source, edges)
+        else:
+            found = compiled.attend(query, source, edges.relation, edges.rows, edges.start, self.heads)
         gate = torch.sigmoid(self.gate(torch.cat([found, normed], -1)))
         found = found + gate * (self.own(normed) - found)
         x = x + self.norm_out(self.dropout(self.out(found)))
         return x + self.dropout(self.feed(self.norm_feed(x)))
+
+    def _attend(self, query: Tensor, source: Tensor, edges: DenseEdges) -> Tensor:
+        """As `harness.traffic.model.compiled.attend`, by one fused pass over rows of one length."""
+        rows, relation, mask = edges
+        (count, near), hidden = mask.shape, query.shape[-1]
+        gathered = source.index_select(0, rows.clamp(min=0).flatten()).view(count, near, 2 * hidden)
+        own_key, own_value = gathered.split(hidden, -1)
+        key = (own_key + relation).view(count, near, self.heads, self.width).transpose(1, 2)
+        value = (own_value + relation).view(count, near, self.heads, self.width).transpose(1, 2)
+        some = mask.any(1, keepdim=True)
+        query = query.view(count, self.heads, 1, self.width)
+        # Attention over nothing is undefined: look at anything, and forget it.
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=(mask | ~some)[:, None, None])
+        return found.reshape(count, hidden) * some
 
 
 class Layer(nn.Module):

@@ -8,12 +8,15 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from harness.traffic.model import compiled
 from harness.traffic.tokens.shapes import relative
 
 _SOFT: Final = 0.5
 """Bearings fade out below this distance (m): the bearing of an agent that stands on the spot is noise."""
 _SCALE: Final = 10.0
 """Unit of linear coordinate features, m."""
+_OLDEST: Final = 6.0
+"""Unit of age, tokens."""
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -53,7 +56,7 @@ def relation_features(source: Tensor, query: Tensor, bands: int, elapsed: Tensor
     age = torch.zeros_like(x) if elapsed is None else elapsed.expand_as(x)
     cos, sin = turn.cos(), turn.sin()
     plain = [x / soft, y / soft, x / _SCALE, y / _SCALE, distance / _SCALE, cos, sin]
-    plain += [cos * cos - sin * sin, 2 * sin * cos, age / 6.0]
+    plain += [cos * cos - sin * sin, 2 * sin * cos, age / _OLDEST]
     waves = fourier(torch.stack([x, y, distance], -1), bands).flatten(-2)
     return torch.cat([waves, torch.stack(plain, -1)], -1)
 
@@ -71,3 +74,8 @@ class Relation(nn.Module):
         with torch.no_grad():
             features = relation_features(source, query, self.bands, elapsed)
         return self.net(features)
+
+    def listed(self, source: Tensor, row: Tensor, pose: Tensor, start: Tensor, age: Tensor) -> Tensor:
+        """[E, width] for E edges on the CPU; arguments as of `harness.traffic.model.compiled.listed_features`."""
+        constants = (_SOFT, _SCALE, _OLDEST)
+        return self.net(compiled.listed_features(source, row, pose, start, age, self.bands, constants))

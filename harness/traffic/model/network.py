@@ -2,7 +2,7 @@
 
 Paper: 'SMART: Scalable Multi-agent Real-time Motion Generation via Next-token Prediction' (Wu et al. 2024), in the form
 that CAT-K (Zhang et al. 2025) fine-tunes. Differences, made for one CPU core: neighbours are limited to the k nearest,
-moving ones first, and gathered densely; map neighbours come from a grid, around the agent and around the place it is
+moving ones first; map neighbours come from a grid, around the agent and around the place it is
 about to reach; the token head is tied to an embedding of the tokens' geometry, so that similar motions share what is
 learnt.
 """
@@ -16,9 +16,10 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from harness.traffic.model.attention import Layer, RelativeAttention, gather
+from harness.traffic.model.attention import Layer, RelativeAttention
 from harness.traffic.model.batch import AgentBatch, MapBatch
 from harness.traffic.model.config import SmartConfig
+from harness.traffic.model.edges import Edges, link
 from harness.traffic.model.embeddings import Relation, fourier, mlp
 from harness.traffic.model.heads import GmmHead, TokenHead
 from harness.traffic.tokens.pieces import Light, PieceKind
@@ -46,14 +47,6 @@ class MapFeatures(NamedTuple):
     row: Tensor | None = None
     table: Tensor | None = None
     features: Tensor | None = None
-
-
-class Edges(NamedTuple):
-    """Who sees what: which row of the source [N, K], whether there is one [N, K], and the relation [N, K, R]."""
-
-    rows: Tensor
-    mask: Tensor
-    relation: Tensor
 
 
 class Nodes(NamedTuple):
@@ -196,13 +189,13 @@ class SmartNetwork(nn.Module):
             grown[around[around >= 0]] = True
             wanted.insert(0, grown)
         rows = wanted[0].nonzero()[:, 0]
-        relation = self.map_relation(gather(batch.pose, batch.around[rows]), batch.pose[rows, None])
+        around = batch.around[rows]
+        edges = link(around, around >= 0, batch.pose, batch.pose[rows], self.map_relation)
         for number, layer in enumerate(layers):
             if number:
-                relation = relation[wanted[number][rows]]
+                edges = edges.of(wanted[number][rows])
                 rows = wanted[number].nonzero()[:, 0]
-            around = batch.around[rows]
-            new = layer(x[rows], gather(layer.keys(x), around), around >= 0, relation)
+            new = layer(x[rows], layer.keys(x), edges)
             x = new if layer is layers[-1] else x.index_copy(0, rows, new.to(x.dtype))
         # Indices of absent pieces have to point somewhere.
         return x if len(x) else x.new_zeros(1, self.config.hidden)
@@ -243,17 +236,16 @@ class SmartNetwork(nn.Module):
         mask = rows >= 0
         if self.training and self.config.past_dropout:
             mask = mask & (torch.rand(mask.shape, device=mask.device) >= self.config.past_dropout)
-        age = torch.arange(1, past + 1, device=pose.device, dtype=pose.dtype)
-        return Edges(rows, mask, self.past_relation(gather(pose, rows), pose[:, None], age))
+        return link(rows, mask, pose, pose, self.past_relation, aged=True)
 
     def place_edges(self, pose: Tensor, motion: Tensor, scene: Tensor, maps: MapBatch) -> Edges:
         """Map pieces around agents [N] and around the place that they reach soon."""
         config = self.config
         index = self._listed(pose, motion, scene, maps)
-        source = gather(maps.pose, index) if len(maps.pose) else pose[:, None].expand(-1, index.shape[1], -1)
-        gap = (source[..., :2] - pose[:, None, :2]).square().sum(-1)
+        source = maps.pose if len(maps.pose) else pose
+        gap = (source[index.clamp(min=0), :2] - pose[:, None, :2]).square().sum(-1)
         mask = (index >= 0) & (gap < config.map_radius**2)
-        return Edges(index, mask, self.place_relation(source, pose[:, None]))
+        return link(index, mask, source, pose, self.place_relation)
 
     def _listed(self, pose: Tensor, motion: Tensor, scene: Tensor, maps: MapBatch) -> Tensor:
         """Pieces [N, K] that are listed around agents and around the place that they reach soon, -1 for none."""
@@ -268,15 +260,25 @@ class SmartNetwork(nn.Module):
         far = far.masked_fill((here == there)[:, None], -1)
         return torch.cat([maps.listed(here, scene), far], -1)
 
-    def agent_edges(self, pose: Tensor, motion: Tensor, valid: Tensor, row: Tensor, *, every: bool = False) -> Edges:
+    def agent_edges(
+        self,
+        pose: Tensor,
+        motion: Tensor,
+        valid: Tensor,
+        row: Tensor,
+        *,
+        every: bool = False,
+        looking: Tensor | None = None,
+    ) -> Edges:
         """Other agents of the same world at the same moment: the nearest ones, or the nearest moving ones first.
 
         Args:
             pose: [G, A, 3] with G groups (worlds times moments).
             motion: [G, A, 3] latest motion.
             valid: [G, A].
-            row: [G, A] row of each valid agent.
+            row: [G, A] row of each valid agent, group by group.
             every: Edges of all agents, not only of the valid ones.
+            looking: [N] who sees others at all; None: everybody.
 
         Returns:
             Edges of the N agents, group by group.
@@ -291,10 +293,10 @@ class SmartNetwork(nn.Module):
         live = (torch.ones_like(valid) if every else valid).nonzero(as_tuple=True)
         near = min(self.config.neighbours, count)
         order, index = gap[live].topk(near, dim=-1, largest=False)
-        source = pose[live[0][:, None], index]
         mask = order.isfinite()
-        rows = row[live[0][:, None], index].masked_fill(~mask, -1)
-        return Edges(rows, mask, self.agent_relation(source, pose[live][:, None]))
+        if looking is not None:
+            mask = mask & looking[:, None]
+        return link(row[live[0][:, None], index], mask, pose[live], pose[live], self.agent_relation)
 
     # ---- everything at once
 
@@ -315,11 +317,11 @@ class SmartNetwork(nn.Module):
             part.transpose(1, 2).flatten(0, 1) for part in (batch.pose, batch.motion, batch.valid)
         )
         others = self.agent_edges(pose_then, motion_then, valid_then, nodes.row.flatten(0, 1))
-        pieces = place.rows if maps.row is None else maps.row[place.rows.clamp(min=0)]
+        pieces = place if maps.row is None else place.at(maps.row)
         for layer, keys in zip(self.decoder, maps.keys, strict=True):
-            x = layer.past(x, gather(layer.past.keys(x), past.rows), past.mask, past.relation)
-            x = layer.map(x, gather(keys, pieces), place.mask, place.relation)
-            x = layer.agents(x, gather(layer.agents.keys(x), others.rows), others.mask, others.relation)
+            x = layer.past(x, layer.past.keys(x), past)
+            x = layer.map(x, keys, pieces)
+            x = layer.agents(x, layer.agents.keys(x), others)
         return x, nodes
 
     def logits(

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from harness.traffic.model.attention import gather
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.drivers import Motorists
+from harness.traffic.model.edges import Edges, link
 from harness.traffic.model.heads import Mixture
 from harness.traffic.model.network import MapFeatures, SmartNetwork
 from harness.traffic.tokens.shapes import TOKEN_STEPS, box_corners_torch, compose, half_diagonals, relative
@@ -64,20 +64,18 @@ class Rollout:
         pose, motion, valid = self.pose.reshape(count, 3), self.motion.reshape(count, 3), self.valid.reshape(count)
         kinds, sizes = self.kinds.reshape(count), self.sizes.reshape(count, 3)
         x = network.embed(self.token.reshape(count), motion, kinds, sizes, self._table)
-        age = torch.arange(1, self._poses.shape[1] + 1, device=pose.device, dtype=pose.dtype)
-        past = network.past_relation(self._poses, pose[:, None], age)
+        past = remembered(self._poses, self._known, pose, network)
         place = network.place_edges(pose, motion, self.scene.repeat_interleave(self.agents), self.maps.batch)
         row = torch.arange(count, device=pose.device).view(self.worlds, self.agents)
         # Every agent gets edges, so that rows stay aligned; absent ones are nobody's neighbours.
-        others = network.agent_edges(self.pose, self.motion, self.valid, row, every=True)
-        if self.drivers is not None:
-            others = others._replace(mask=others.mask & self.drivers.look().reshape(count, 1))
+        looking = None if self.drivers is None else self.drivers.look().reshape(count)
+        others = network.agent_edges(self.pose, self.motion, self.valid, row, every=True, looking=looking)
         for number, (layer, keys) in enumerate(zip(network.decoder, self.maps.keys, strict=True)):
             mine = layer.past.keys(x)
-            x = layer.past(x, self._keys[number], self._known, past)
+            x = layer.past(x, self._keys[number].flatten(0, 1), past)
             self._keys[number] = torch.cat([mine[:, None], self._keys[number][:, :-1]], 1)
-            x = layer.map(x, gather(keys, place.rows), place.mask, place.relation)
-            x = layer.agents(x, gather(layer.agents.keys(x), others.rows), others.mask, others.relation)
+            x = layer.map(x, keys, place)
+            x = layer.agents(x, layer.agents.keys(x), others)
         self._poses = torch.cat([pose[:, None], self._poses[:, :-1]], 1)
         self._known = torch.cat([valid[:, None], self._known[:, :-1]], 1)
         return x
@@ -164,6 +162,22 @@ class Rollout:
         parts = (self.token, self.motion, self.pose, self.valid)
         token, motion, pose, valid = (part[:, :, None] for part in parts)
         return AgentBatch(self.scene, self.kinds, self.sizes, token, motion, pose, valid)
+
+
+def remembered(poses: Tensor, known: Tensor, pose: Tensor, network: SmartNetwork) -> Edges:
+    """Edges to one's own past.
+
+    Args:
+        poses: [N, K, 3] where agents were, the latest first.
+        known: [N, K] whether they were there.
+        pose: [N, 3] where they are.
+        network: Knows what that means.
+
+    Returns:
+        Edges whose sources are the rows of `poses`, agent by agent.
+    """
+    rows = torch.arange(known.numel(), device=pose.device).view(known.shape)
+    return link(rows, known, poses.flatten(0, 1), pose, network.past_relation, aged=True)
 
 
 def contour_distance(tokens: Tensor, goal: Tensor) -> Tensor:

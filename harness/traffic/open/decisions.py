@@ -221,8 +221,7 @@ def join_decisions(parts: Sequence[Decisions]) -> DecisionBatch:
     """Decisions of scenes, one scene after another, padded to the largest one."""
     scene = np.repeat(np.arange(len(parts)), [len(part.moment) for part in parts])
     found: dict[str, NDArray[Any]] = {
-        name: _stacked([getattr(part, name) for part in parts], _filler(name))
-        for name in _COLUMNS
+        name: _stacked([getattr(part, name) for part in parts], _filler(name)) for name in _COLUMNS
     }
     for name in _OF_DECISIONS:
         found[name] = np.concatenate([getattr(part, name) for part in parts])

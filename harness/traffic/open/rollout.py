@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.traffic.model.attention import gather
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.network import MapFeatures
-from harness.traffic.model.rollout import Rollout, contour_distance
+from harness.traffic.model.rollout import Rollout, contour_distance, remembered
 from harness.traffic.open.network import UNKNOWN_MOTION, NewcomerNetwork
 from harness.traffic.tokens.shapes import box_corners_torch, half_diagonals
 
@@ -57,16 +56,15 @@ class OpenRollout(Rollout):
         keys = [torch.cat([torch.zeros_like(kept[:, :1]), kept[:, :-1]], 1) for kept in self._keys]
         if len(rows):
             x = network.embed(self.token[0, rows], motion, self.kinds[0, rows], self.sizes[0, rows], self._table)
-            age = torch.arange(1, self._poses.shape[1] + 1, device=pose.device, dtype=pose.dtype)
-            past = network.past_relation(self._poses[rows], pose[:, None], age)
+            past = remembered(self._poses[rows], self._known[rows], pose, network)
             place = network.place_edges(pose, motion, self.scene.expand(len(rows)), self.maps.batch)
             there = torch.ones_like(rows, dtype=torch.bool)[None]
             others = network.agent_edges(pose[None], motion[None], there, torch.arange(len(rows))[None].to(rows))
             for number, (layer, known) in enumerate(zip(network.decoder, self.maps.keys, strict=True)):
                 keys[number][rows, 0] = layer.past.keys(x)
-                x = layer.past(x, self._keys[number][rows], self._known[rows], past)
-                x = layer.map(x, gather(known, place.rows), place.mask, place.relation)
-                x = layer.agents(x, gather(layer.agents.keys(x), others.rows), others.mask, others.relation)
+                x = layer.past(x, self._keys[number][rows].flatten(0, 1), past)
+                x = layer.map(x, known, place)
+                x = layer.agents(x, layer.agents.keys(x), others)
             features[rows] = x
         self._keys = keys
         self._poses = torch.cat([self.pose[0, :, None], self._poses[:, :-1]], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -22,43 +22,26 @@ def log_targets(step: Step) -> Targets:
     return Targets(agents.first(count), agents.token[:, :, 1:], mask)
 
 
-def soft_labels(network: SmartNetwork, token: Tensor, kinds: Tensor, smoothing: float, width: float) -> Tensor:
-    """Label distributions [n, V] around tokens [n].
+def label_table(network: SmartNetwork, smoothing: float, width: float) -> Tensor:
+    """Label distributions [3, V, V] around every token of every kind.
 
     Args:
         network: For its vocabulary.
-        token, kinds: [n].
         smoothing: Probability that is spread.
         width: Spread over similar motions, by a Gaussian of contour distance of this width (m); 0 spreads evenly over
             the whole vocabulary, as published.
     """
-    size = network.motions.shape[1]
-    hard = F.one_hot(token, size).to(network.motions.dtype)
-    if smoothing == 0:
-        return hard
-    if width == 0:
-        return hard * (1 - smoothing) + smoothing / size
     ends = network.motions[:, :, -1]
-    half = half_diagonals(torch.arange(len(ends), device=ends.device))[:, None].expand(-1, size, -1)
+    kinds, size = ends.shape[:2]
+    hard = torch.eye(size, dtype=ends.dtype, device=ends.device)
+    if width == 0:
+        return (hard * (1 - smoothing) + smoothing / size).expand(kinds, -1, -1)
+    half = half_diagonals(torch.arange(kinds, device=ends.device))[:, None].expand(-1, size, -1)
     corners = box_corners_torch(ends, half).flatten(-2)
-    own = corners[kinds, token]
-    near = torch.empty_like(hard)
-    for kind in range(len(ends)):
-        rows = (kinds == kind).nonzero()[:, 0]
-        # Root mean square over corners; close enough to the mean distance, and one matrix product.
-        near[rows] = torch.cdist(own[rows], corners[kind]) / 2.0
+    # Root mean square over corners; close enough to the mean distance.
+    near = torch.cdist(corners, corners) / 2.0
     spread = torch.softmax(-0.5 * (near / width).square(), -1)
     return hard * (1 - smoothing) + smoothing * spread
-
-
-def cross_entropy(
-    network: SmartNetwork, logits: Tensor, token: Tensor, kinds: Tensor, smoothing: float, width: float
-) -> Tensor:
-    """Mean cross-entropy of logits [n, V] with (smoothed) labels."""
-    if smoothing == 0:
-        return F.cross_entropy(logits, token)
-    labels = soft_labels(network, token, kinds, smoothing, width)
-    return -(labels * logits.log_softmax(-1)).sum(-1).mean()
 
 
 @dataclass
@@ -73,6 +56,8 @@ class BehaviourCloning:
     updates: int = 1
     frozen: bool = False
     module: nn.Module | None = None
+    labels: Tensor | None = field(default=None, init=False, repr=False, compare=False)
+    """[3, V, V] label distributions, which depend on the vocabulary alone; None before they are needed."""
 
     def begin(self, network: SmartNetwork) -> None:
         """Nothing to remember."""
@@ -86,8 +71,15 @@ class BehaviourCloning:
         scored = score(network, encode(network, step.maps, self.frozen, data.agents), data)
         token = taken(scored, data.token)
         kinds = data.agents.kinds.flatten()[scored.nodes.agent][scored.rows]
-        total = cross_entropy(network, scored.logits, token, kinds, self.smoothing, self.width)
-        return StageLoss(total, _numbers(scored.logits, token))
+        return StageLoss(self._cross_entropy(network, scored.logits, token, kinds), _numbers(scored.logits, token))
+
+    def _cross_entropy(self, network: SmartNetwork, logits: Tensor, token: Tensor, kinds: Tensor) -> Tensor:
+        """Mean cross-entropy of logits [n, V] with (smoothed) labels."""
+        if self.smoothing == 0:
+            return F.cross_entropy(logits, token)
+        if self.labels is None:
+            self.labels = label_table(network, self.smoothing, self.width)
+        return F.cross_entropy(logits, self.labels[kinds, token])
 
     def validate(self, network: SmartNetwork, step: Step) -> float:
         """Negative log-likelihood of logged tokens."""

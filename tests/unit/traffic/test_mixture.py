@@ -77,7 +77,7 @@ def test_mixture_targets_lead_back_to_the_log():
 
 @pytest.mark.parametrize(("stage", "head"), [("catk", "tokens"), ("gmm_catk", "gmm")])
 def test_stages_and_roll_outs_run_on_any_device(stage, head):
-    """No tensor is made on the CPU where the network is elsewhere; the results are the same."""
+    """No tensor is made on the CPU where the network is elsewhere; the results are the same but for rounding."""
 
     def results(device: torch.device) -> tuple[float, np.ndarray]:
         model = small_model(head=head, vocabulary=tiny_vocabulary())
@@ -94,8 +94,8 @@ def test_stages_and_roll_outs_run_on_any_device(stage, head):
     loss, states = results(torch.device("cpu"))
     with Elsewhere():
         other, others = results(DEVICE)
-    assert other == loss
-    assert np.array_equal(others, states)
+    assert float(other) == pytest.approx(float(loss), rel=1e-5)
+    assert np.allclose(others, states, atol=1e-3)
 
 
 def test_heads_are_not_confused(tmp_path):

@@ -11,6 +11,7 @@ from harness.traffic.model import Rollout, SmartModel
 from harness.traffic.model.attention import RelativeAttention
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.model.config import SmartConfig
+from harness.traffic.model.edges import DenseEdges, ListedEdges
 from harness.traffic.model.heads import Mixture
 from harness.traffic.model.rules import fewest_overlaps
 from harness.traffic.model.simulator import SmartSimulator
@@ -64,7 +65,7 @@ def test_moving_neighbours_come_first(moving_first, seen):
     for count in (1, 2, 4):
         network = small_model(moving_first=moving_first, neighbours=count).network
         edges = network.agent_edges(pose, motion, valid, row)
-        assert edges.rows[0][edges.mask[0]].tolist() == seen[:count]
+        assert edges.rows[: edges.start[1]].tolist() == seen[:count]
 
 
 def test_models_of_before_see_the_nearest():
@@ -226,7 +227,8 @@ def test_attention_by_hand():
     torch.manual_seed(0)
     layer = RelativeAttention(4, 1, 0.0)
     x, key_value, relation = torch.randn(1, 4), torch.randn(1, 3, 8), torch.randn(1, 3, 4)
-    mask = torch.tensor([[True, True, False]])
+    rows = torch.arange(3)
+    two = ListedEdges(rows[:2], relation[0, :2], torch.tensor([0, 2]))
     normed = layer.norm_query(x)
     query = layer.query(normed)[0]
     score = (key_value[0, :2, :4] + relation[0, :2]) @ query / 2.0
@@ -235,9 +237,12 @@ def test_attention_by_hand():
     found = found + gate * (layer.own(normed) - found)
     expected = x + layer.norm_out(layer.out(found))
     expected = expected + layer.feed(layer.norm_feed(expected))
-    assert torch.allclose(layer(x, key_value, mask, relation), expected, atol=1e-5)
-    nothing = layer(x, key_value, torch.zeros(1, 3, dtype=torch.bool), relation)
-    assert torch.allclose(nothing, layer(x, key_value * 5, torch.zeros(1, 3, dtype=torch.bool), relation))
+    assert torch.allclose(layer(x, key_value[0], two), expected, atol=1e-5)
+    dense = DenseEdges(rows[None], relation, torch.tensor([[True, True, False]]))
+    assert torch.allclose(layer(x, key_value[0], dense), expected, atol=1e-5)
+    none = ListedEdges(rows[:0], relation[0, :0], torch.tensor([0, 0]))
+    nothing = dense._replace(mask=torch.zeros(1, 3, dtype=torch.bool))
+    assert torch.allclose(layer(x, key_value[0], none), layer(x, key_value[0] * 5, nothing))
 
 
 def test_mixture_likelihood_by_hand():

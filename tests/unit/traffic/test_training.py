@@ -17,7 +17,7 @@ from harness.traffic.tokens.scene import tokenise_scene
 from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop, Strategy, pick_tokens
 from harness.traffic.training.config import LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes, mirrored
-from harness.traffic.training.imitation import BehaviourCloning, soft_labels
+from harness.traffic.training.imitation import BehaviourCloning, label_table
 from harness.traffic.training.loop import TrafficTask, settings_of, train_stage
 from harness.traffic.training.objective import Step
 from harness.traffic.training.stages import STAGES, make_objective, stages_of
@@ -67,14 +67,14 @@ def test_cross_entropy_raises_the_label():
 def test_soft_labels_go_to_similar_motions():
     model = small_model()
     token, kinds = torch.tensor([0, 5]), torch.tensor([0, 1])
-    labels = soft_labels(model.network, token, kinds, 0.1, 0.1)
+    labels = label_table(model.network, 0.1, 0.1)[kinds, token]
     assert torch.allclose(labels.sum(-1), torch.ones(2), atol=1e-5)
     assert (labels.argmax(-1) == token).all()
     ends = model.network.motions[0, :, -1]
     near = (ends[:, :2].norm(dim=-1) < 0.15) & (ends[:, 2].abs() < 0.05)
     assert labels[0][near].sum() > 0.95
     assert labels[0].max() == pytest.approx(0.9, abs=0.06)
-    even = soft_labels(model.network, token, kinds, 0.1, 0.0)
+    even = label_table(model.network, 0.1, 0.0)[kinds, token]
     assert even[0, 7].item() == pytest.approx(0.1 / 1024)
 
 

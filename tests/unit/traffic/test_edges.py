@@ -1,0 +1,78 @@
+"""Edges that are listed say and learn the same as rows of one length."""
+
+import pytest
+import torch
+
+from harness.traffic.model.attention import RelativeAttention
+from harness.traffic.model.compiled import attend
+from harness.traffic.model.edges import DenseEdges, ListedEdges, link
+from harness.traffic.model.embeddings import Relation
+
+
+def seen():
+    """Five that look at up to four of seven: rows, mask, and poses of both."""
+    torch.manual_seed(0)
+    mask = torch.rand(5, 4) < 0.6
+    mask[2] = False
+    spread = torch.tensor([30.0, 30.0, 2.0])
+    return torch.randint(7, (5, 4)), mask, torch.randn(7, 3) * spread, torch.randn(5, 3) * spread
+
+
+def both(aged=False):
+    """The same edges in both layouts, the second made as where numbers of less precision are computed with."""
+    rows, mask, source, pose = seen()
+    relation = Relation(6, 8)
+    listed = link(rows, mask, source, pose, relation, aged=aged)
+    with torch.autocast("cpu", enabled=True):
+        assert isinstance(link(rows, mask, source, pose, relation, aged=aged), DenseEdges)
+    age = torch.arange(1.0, 5.0) if aged else None
+    return listed, DenseEdges(rows, relation(source[rows], pose[:, None], age), mask)
+
+
+@pytest.mark.parametrize("aged", [False, True])
+def test_listed_relations_are_those_of_rows(aged):
+    listed, dense = both(aged)
+    assert isinstance(listed, ListedEdges)
+    assert listed.rows.tolist() == dense.rows[dense.mask].tolist()
+    assert listed.start.diff().tolist() == dense.mask.sum(1).tolist()
+    assert torch.allclose(listed.relation, dense.relation[dense.mask], atol=2e-5)
+
+
+def test_some_of_the_edges_and_other_rows():
+    listed, dense = both()
+    which, place = torch.tensor([True, False, True, True, False]), torch.tensor([6, 5, 4, 3, 2, 1, 0])
+    some, same = listed.of(which).at(place), dense.of(which).at(place)
+    assert some.rows.tolist() == same.rows[same.mask].tolist() == (6 - dense.rows[which][same.mask]).tolist()
+    assert some.start.diff().tolist() == same.mask.sum(1).tolist()
+    assert torch.allclose(some.relation, same.relation[same.mask], atol=2e-5)
+
+
+def test_both_layouts_find_and_learn_the_same():
+    listed, dense = both()
+    layer = RelativeAttention(8, 2, 0.0)
+    x, source = torch.randn(5, 8), torch.randn(7, 16)
+    gradients = []
+    for edges in (listed, dense):
+        parts = [part.detach().requires_grad_() for part in (x, source, edges.relation)]
+        found = layer(parts[0], parts[1], edges._replace(relation=parts[2]))
+        layer.zero_grad()
+        (found * torch.arange(40.0).view(5, 8).sin()).sum().backward()
+        relation = parts[2].grad if edges is listed else parts[2].grad[dense.mask]
+        gradients.append([found, parts[0].grad, parts[1].grad, relation, layer.query.weight.grad.clone()])
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+        assert one.abs().max() > 1e-3
+
+
+def test_gradients_are_the_slopes():
+    torch.manual_seed(1)
+    query, source, relation = (
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 4), (5, 8), (6, 4))
+    )
+    row, start = torch.tensor([0, 4, 1, 1, 2, 0]), torch.tensor([0, 2, 2, 6])
+
+    def found(query, source, relation):
+        return attend(query, source, relation, row, start, 2)
+
+    assert torch.autograd.gradcheck(found, (query, source, relation))
+    assert (found(query, source, relation)[1] == 0).all()
