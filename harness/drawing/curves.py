@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from harness.drawing.figure import legend_below, panels, save_figure
@@ -108,9 +108,9 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
         axis.axvspan(*panel.shaded, color=LIGHT.ink, alpha=0.06, lw=0)
     axis.set(xlabel=panel.x, ylabel=panel.y, title=panel.title)
     if panel.logarithmic:
-        axis.set_yscale("log")
+        _make_logarithmic(axis, "y")
         if panel.logarithmic == "both":
-            axis.set_xscale("log")
+            _make_logarithmic(axis, "x")
     if panel.limits is not None:
         axis.set_ylim(*panel.limits)
     if panel.steps:
@@ -122,6 +122,15 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
     elif panel.x == EPOCH:
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     legend_below(axis)
+
+
+def _make_logarithmic(axis: Axes, name: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic, with plain numbers: formulas, matplotlib's default, are not drawn (`save_figure`)."""
+    getattr(axis, f"set_{name}scale")("log")
+    own = axis.xaxis if name == "x" else axis.yaxis
+    own.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    # Between powers of ten numbers stand where there are few of those.
+    own.set_minor_formatter(LogFormatter())
 
 
 def draw_panels(

@@ -11,7 +11,7 @@ from harness.report.tables import Column, Table, Value
 from harness.report.traffic_tables import REALISM
 from harness.traffic.papers.config import TrafficTablesConfig
 from harness.traffic.papers.scored import WHOLE
-from harness.traffic.papers.summary import F1, NUMBERS, TESTED, Gap, LeftOut, ScoredRow
+from harness.traffic.papers.summary import F1, NUMBERS, TESTED, Gap, UnscoredRow, ScoredRow
 from harness.traffic.papers.table import Measure, PaperTable
 
 _NAMES: Final = {
@@ -85,7 +85,12 @@ def gaps_table(gaps: Sequence[Gap], measure: Measure = "realism", first: str = "
 
 
 def as_json(
-    name: str, place: str, measure: Measure, rows: Sequence[ScoredRow], gaps: Sequence[Gap], left_out: Sequence[LeftOut]
+    name: str,
+    place: str,
+    measure: Measure,
+    rows: Sequence[ScoredRow],
+    gaps: Sequence[Gap],
+    left_out: Sequence[UnscoredRow],
 ) -> Json:
     """The numbers of a table."""
     return {

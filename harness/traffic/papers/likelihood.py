@@ -86,7 +86,7 @@ def likelihoods(model: SmartModel, scenes: TokenisedScenes, limits: DecisionLimi
 
 
 def _of_rosetta(network: SmartNetwork, step: Step) -> dict[str, float]:
-    """Of everything that is predicted (equation 8)."""
+    """Likelihoods of everything that is predicted (equation 8)."""
     network = cast(RosettaNetwork, network)
     lesson = SequenceCloning().prepare(network, step)
     found = {name: values.double() for name, values in sequence_losses(network, step.maps, lesson).items()}
@@ -105,7 +105,7 @@ def _of_rosetta(network: SmartNetwork, step: Step) -> dict[str, float]:
 
 
 def _of_smart(network: SmartNetwork, step: Step, limits: DecisionLimits) -> dict[str, float]:
-    """Of the next motion of the same agents at the same moments, as far as SMART knows them."""
+    """The likelihood of the next motion of the same agents at the same moments, as far as SMART knows them."""
     (scene,) = step.scenes
     found, seen = decisions(scene, limits), watched(scene).seen
     agent, motion = torch.as_tensor(found.agent), torch.as_tensor(found.motion)

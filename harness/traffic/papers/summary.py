@@ -102,14 +102,16 @@ def _spread(by_seed: Floats) -> float:
     return float(by_seed.std(ddof=1)) if len(by_seed) > 1 else float("nan")
 
 
-class LeftOut(NamedTuple):
+class UnscoredRow(NamedTuple):
     """A row that is not in a table, and why."""
 
     label: str
     reason: str
 
 
-def rows_of(config: TrafficTablesConfig, models: Sequence[Model], out: Path) -> tuple[list[ScoredRow], list[LeftOut]]:
+def rows_of(
+    config: TrafficTablesConfig, models: Sequence[Model], out: Path
+) -> tuple[list[ScoredRow], list[UnscoredRow]]:
     """The rows of which every seed is scored, on the scenes that all of them were scored on, and the other rows."""
     read: dict[str, list[JsonDict]] = {}
     missing: dict[str, int] = {}
@@ -123,7 +125,7 @@ def rows_of(config: TrafficTablesConfig, models: Sequence[Model], out: Path) -> 
     shared = sorted(set.intersection(*names)) if names else []
     keys = NUMBERS[models[0].job.measure] if models else ()
     rows = [_row(label, found, keys, shared) for label, found in whole.items()]
-    return rows, [LeftOut(label, _reason(count, read[label])) for label, count in missing.items() if count]
+    return rows, [UnscoredRow(label, _reason(count, read[label])) for label, count in missing.items() if count]
 
 
 def _reason(missing: int, found: Sequence[JsonDict]) -> str:
