@@ -11,7 +11,7 @@ from harness.report.tables import Column, Table, Value
 from harness.report.traffic_tables import REALISM
 from harness.traffic.papers.config import TrafficTablesConfig
 from harness.traffic.papers.scored import WHOLE
-from harness.traffic.papers.summary import F1, NUMBERS, TESTED, Gap, UnscoredRow, ScoredRow
+from harness.traffic.papers.summary import F1, NUMBERS, TESTED, Gap, ScoredRow, UnscoredRow
 from harness.traffic.papers.table import Measure, PaperTable
 
 _NAMES: Final = {

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from harness.errors import ConfigError, ScenarioError
 from harness.traffic.model.batch import join_agents, join_maps
+from harness.traffic.observers import Observer
 from harness.traffic.rosetta.model import RosettaModel
 from harness.traffic.rosetta.network import RosettaNetwork
 from harness.traffic.training.config import ExampleOptions
@@ -155,7 +156,9 @@ class AttentionRun:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def look_at(model: RosettaModel, scenes: Iterable[Scenario], decisions: int, seed: int) -> AttentionRun:
+def look_at(
+    model: RosettaModel, scenes: Iterable[Scenario], decisions: int, seed: int, observer: Observer = "ego"
+) -> AttentionRun:
     """Measure the attention of a model at decisions of logs.
 
     Args:
@@ -163,6 +166,7 @@ def look_at(model: RosettaModel, scenes: Iterable[Scenario], decisions: int, see
         scenes: Loaded one at a time; what cannot be tokenised is left out.
         decisions: Decisions of each scene, drawn at random; 0 for all.
         seed: Seed of that drawing; with the same, models of the same vocabulary are asked the same.
+        observer: Around whom decisions are made, as in training.
 
     Raises:
         ConfigError: No scene could be used, or the model does not show its attention.
@@ -170,7 +174,7 @@ def look_at(model: RosettaModel, scenes: Iterable[Scenario], decisions: int, see
     run = AttentionRun()
     for number, scenario in enumerate(scenes):
         try:
-            found = _scene(model, scenario, decisions, np.random.default_rng([seed, number]))
+            found = _scene(model, scenario, SequenceCloning(decisions, observer), (seed, number))
         except ScenarioError as error:
             run.left_out[scenario.id] = str(error)
             continue
@@ -181,19 +185,21 @@ def look_at(model: RosettaModel, scenes: Iterable[Scenario], decisions: int, see
     return run
 
 
-def _scene(model: RosettaModel, scenario: Scenario, decisions: int, rng: np.random.Generator) -> AttentionSums:
+def _scene(
+    model: RosettaModel, scenario: Scenario, objective: SequenceCloning, batch: tuple[int, ...]
+) -> AttentionSums:
     if reason := usable(scenario):
         raise ScenarioError(f"{scenario.id}: {reason}")
     tokens = examples_of(scenario, model.vocabulary, model.options, ExampleOptions(phases=1))
     if not tokens:
         raise ScenarioError(f"{scenario.id}: nobody to learn from is there after the current step")
     agents, log = join_agents(tokens)
-    generator = torch.Generator(model.device).manual_seed(int(rng.integers(2**62)))
+    generator = torch.Generator(model.device).manual_seed(0)
     maps = join_maps(tokens, model.options.lanes)
-    step = Step(maps.to(model.device), agents.to(model.device), log, tokens, lambda _: scenario, generator)
+    step = Step(maps.to(model.device), agents.to(model.device), log, tokens, lambda _: scenario, generator, batch)
     network = cast(RosettaNetwork, model.network)
     with torch.no_grad():
-        lesson = SequenceCloning(decisions).prepare(network, step)
+        lesson = objective.prepare(network, step)
         embeddings, present = _embedded(network, step, lesson)
     part = torch.zeros(present.shape[1], dtype=torch.long, device=present.device)
     for number, name in enumerate(PARTS):

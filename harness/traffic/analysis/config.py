@@ -9,6 +9,7 @@ from harness.commands.configs import at_least
 from harness.commands.options import AllDataOptions, OutOption
 from harness.errors import ConfigError
 from harness.traffic.longterm.config import LongtermOptions
+from harness.traffic.observers import Observer
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class AttentionConfig(OutOption, AllDataOptions):
     """Models (of `train_traffic --stage rosetta`) that are compared on the same decisions."""
     decisions: int = 4
     """Decisions of each scene that are looked at, drawn at random; 0 for all."""
+    observer: Observer = "ego"
+    """Around whom, as in training: the `ego`, or somebody in the `middle` of the scene."""
     seed: int = 0
     """Seed of that drawing."""
     device: str = "cpu"

@@ -66,7 +66,9 @@ def attention_result(config: AttentionConfig, scenes: Callable[[str], Iterable[S
     models = {}
     for file in config.weights:
         model = RosettaModel.load(file, device=config.device)
-        models[str(file)] = attention_numbers(look_at(model, scenes(file.name), config.decisions, config.seed))
+        models[str(file)] = attention_numbers(
+            look_at(model, scenes(file.name), config.decisions, config.seed, config.observer)
+        )
     return {"settings": asdict(config), "distances": list(DISTANCES), "models": models}
 
 

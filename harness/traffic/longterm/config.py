@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import tyro
 
@@ -12,9 +12,9 @@ from harness import specs
 from harness.commands.configs import at_least, check_finite
 from harness.commands.options import AllDataOptions
 from harness.errors import ConfigError
+from harness.traffic.observers import Observer
 from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS
 
-Observer = Literal["ego", "middle"]
 TRAJECTORIES: Final = "trajectories"
 """Retrieval by everybody's ways, which needs no learned model."""
 LATENTS: Final = "vae"

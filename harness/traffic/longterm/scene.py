@@ -21,7 +21,7 @@ from harness.metrics.longterm.windows import WINDOW, Starts, window_starts, wind
 from harness.metrics.wosac.logged import JITTER, STEP
 from harness.metrics.wosac.road_edges import RoadEdges
 from harness.traffic.heights import follow_ground
-from harness.traffic.longterm.config import Observer
+from harness.traffic.observers import Observer, WatchedTraffic
 from harness.traffic.reactivity import play
 from harness.traffic.rollouts import SimulatedScene, simulated_agents, with_absent_ego
 from harness.traffic.scene_vae.model import SceneVae
@@ -153,6 +153,8 @@ class LongScene:
         scenario = _closed(self.scenario, None if self.fixed else self.scenario.ego)
         ego = None if self.fixed else self._ego()
         played = with_absent_ego(scenario) if self.fixed else scenario
+        if isinstance(policy, WatchedTraffic):
+            policy.watch(self.observer[0] if self.fixed else None, self.area)
         reserve = reserve_of(policy)
         slots = Slots(played.with_reserve(reserve), reserve)
         states, valid = play(played, policy, ego, seed, comings=slots)

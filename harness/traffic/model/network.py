@@ -233,10 +233,14 @@ class SmartNetwork(nn.Module):
         for back in range(1, min(past, nodes.row.shape[1] - 1) + 1):
             rows[:, back:, :, back - 1] = nodes.row[:, :-back]
         rows = rows.view(-1, past)[nodes.place]
-        mask = rows >= 0
+        mask = self._remembered(rows)
         if self.training and self.config.past_dropout:
             mask = mask & (torch.rand(mask.shape, device=mask.device) >= self.config.past_dropout)
         return link(rows, mask, pose, pose, self.past_relation, aged=True)
+
+    def _remembered(self, rows: Tensor) -> Tensor:
+        """Which of an agent's earlier tokens, the latest first, it remembers [N, past]; `rows` are -1 for none."""
+        return rows >= 0
 
     def place_edges(self, pose: Tensor, motion: Tensor, scene: Tensor, maps: MapBatch) -> Edges:
         """Map pieces around agents [N] and around the place that they reach soon."""

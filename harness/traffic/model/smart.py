@@ -155,7 +155,13 @@ class SmartModel:
         """
         maps = self.network.encode_map(join_maps([scene], self.options.lanes).to(self.device))
         batch, _ = join_agents([scene])
-        return self.start_encoded(maps, batch.to(self.device), worlds)
+        return self._begun(scene, maps, batch.to(self.device), worlds)
+
+    def _begun(
+        self, scene: SceneTokens, maps: MapFeatures, batch: AgentBatch, worlds: int, pool: DriverPool | None = None
+    ) -> Rollout:
+        """As `start_encoded`, of one scene whose map is encoded and whose agents are a batch."""
+        return self.start_encoded(maps, batch, worlds, pool)
 
     def start_encoded(
         self, maps: MapFeatures, batch: AgentBatch, worlds: int, pool: DriverPool | None = None
@@ -231,7 +237,7 @@ class SmartModel:
         parts = []
         for begin in range(0, rollouts, at_once):
             count = min(at_once, rollouts - begin)
-            parts.append(self._unroll(self.start_encoded(maps, batch, count, pool), steps, generator, shield))
+            parts.append(self._unroll(self._begun(scene, maps, batch, count, pool), steps, generator, shield))
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
     def _unroll(

@@ -15,11 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.traffic.observers import Observer
 from harness.traffic.open.config import DecisionLimits
 from harness.traffic.tokens.layout import GRID_RADIUS, layout_tokens
 from harness.traffic.tokens.pieces import PieceKind
 from harness.traffic.tokens.population import border_distances
 from harness.traffic.tokens.scene import SceneTokens
+from harness.traffic.tokens.tokeniser import apply, relative_poses
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -35,12 +37,15 @@ class Watched(NamedTuple):
     """Who is seen of a tokenised scene. A agents, S moments (every half second).
 
     Attributes:
-        observer: [S, 3] pose of the ego: where it was seen last while it is gone, and first before it is there.
+        observer: [S, 3] pose of the ego: where it was seen last while it is gone, and first before it is there; or of a
+            fixed observer.
+        own: [A] who the observer is.
         seen: [A, S] who is within the grid's radius, things included.
-        there: [A, S] road users among them; the ego wherever it is.
+        there: [A, S] road users among them; the ego wherever it is, if it is the observer.
     """
 
     observer: Floats
+    own: Bools
     seen: Bools
     there: Bools
 
@@ -79,18 +84,27 @@ class Decisions:
     observer: Floats
 
 
-def watched(scene: SceneTokens) -> Watched:
-    """Who is seen around the ego; around the origin of the scene's frame where the ego has no tokens."""
+def watched(scene: SceneTokens, observer: Observer = "ego") -> Watched:
+    """Who is seen around an observer.
+
+    Args:
+        scene: The scene.
+        observer: The `ego`, or the origin of the scene's frame where the ego has no tokens; or somebody fixed in the
+            `middle` of all recorded places, who looks along the world's +x and takes the ego for one among others.
+    """
     places, valid = scene.goal.astype(np.float64), scene.goal_valid
-    observer = np.zeros((valid.shape[1], 3))
-    if scene.ego.any():
-        row = int(scene.ego.argmax())
+    path, own = np.zeros((valid.shape[1], 3)), scene.ego if observer == "ego" else np.zeros_like(scene.ego)
+    if observer == "middle":
+        known = apply(scene.frame, places[valid])[:, :2]
+        path += relative_poses(np.array([*(known.min(0) + known.max(0)) / 2, 0.0]), scene.frame)
+    elif own.any():
+        row = int(own.argmax())
         known = valid[row]
         seen = np.maximum.accumulate(np.where(known, np.arange(len(known)), int(known.argmax())))
-        observer = places[row, seen]
-    inside = valid & (border_distances(places[..., :2], valid, observer) > 0)
-    there = (inside & scene.road_user[:, None]) | (valid & scene.ego[:, None])
-    return Watched(observer, inside | there, there)
+        path = places[row, seen]
+    inside = valid & (border_distances(places[..., :2], valid, path) > 0)
+    there = (inside & scene.road_user[:, None]) | (valid & own[:, None])
+    return Watched(path, own, inside | there, there)
 
 
 def nearest_first(places: Floats, observer: Floats) -> NDArray[np.intp]:
@@ -123,36 +137,39 @@ def choose_pieces(places: Floats, kinds: Ints, observer: Floats, limit: int) -> 
     return np.concatenate(chosen).astype(np.int64)
 
 
-def decisions(scene: SceneTokens, limits: DecisionLimits, moments: Sequence[int] | None = None) -> Decisions:
+def decisions(
+    scene: SceneTokens, limits: DecisionLimits, moments: Sequence[int] | None = None, observer: Observer = "ego"
+) -> Decisions:
     """Every decision of a scene that its log can teach.
 
     Args:
         scene: With agents from the whole log (`everybody`), or newcomers are missed.
         limits: Lengths.
         moments: Which decisions, from 1 to the number of tokens less one; None for all of them.
+        observer: Around whom; see `watched`.
     """
-    view, poses, goal = watched(scene), scene.poses.astype(np.float64), scene.goal.astype(np.float64)
+    view, poses, goal = watched(scene, observer), scene.poses.astype(np.float64), scene.goal.astype(np.float64)
     pieces = scene.map_pose.astype(np.float64)
     columns: dict[str, list[Ints]] = {name: [] for name in _COLUMNS}
     ends = []
     moments = range(1, scene.token.shape[1]) if moments is None else moments
     for now in moments:
-        then, observer = now + 1, view.observer[now + 1]
+        then, place = now + 1, view.observer[now + 1]
         agents = np.flatnonzero(view.there[:, now])
         agents = agents[nearest_first(poses[agents, now], view.observer[now])][: limits.agents]
-        after = layout_tokens(poses[agents, then], observer)
+        after = layout_tokens(poses[agents, then], place)
         stays = view.there[agents, then]
-        new = np.flatnonzero(view.there[:, then] & ~view.there[:, now] & ~scene.ego)
-        new = new[nearest_first(goal[new, then], observer)]
+        new = np.flatnonzero(view.there[:, then] & ~view.there[:, now] & ~view.own)
+        new = new[nearest_first(goal[new, then], place)]
         ends.append(len(new) <= limits.newcomers)
         new = new[: limits.newcomers]
-        born = layout_tokens(goal[new, then], observer)
-        near = choose_pieces(pieces, scene.map_kind, observer, limits.pieces)
-        lies = layout_tokens(pieces[near], observer)
+        born = layout_tokens(goal[new, then], place)
+        near = choose_pieces(pieces, scene.map_kind, place, limits.pieces)
+        lies = layout_tokens(pieces[near], place)
         row = {
             "agent": agents,
             "motion": np.where(scene.token_valid[agents, now], scene.token[agents, now], UNSCORED),
-            "leaves": np.where(scene.ego[agents], UNSCORED, ~stays),
+            "leaves": np.where(view.own[agents], UNSCORED, ~stays),
             "grid": np.where(stays, after.grid, NONE),
             "yaw": np.where(stays, after.yaw, NONE),
             "piece": near,

@@ -5,7 +5,7 @@ Paper: RosettaSim, appendix D.3; each heuristic has a switch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -21,6 +21,9 @@ EXTREME: Final = 10.0
 The paper gives no number."""
 _TOKEN: Final = TOKEN_STEPS * 0.1
 """Length of a token, s."""
+
+
+_WRITTEN: Final = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,12 @@ class OpenOptions:
         """Check ranges.
 
         Raises:
-            ConfigError: Out of range.
+            ConfigError: Out of range, or of another type than the default.
         """
+        for item in fields(self):
+            value, kind = getattr(self, item.name), type(item.default)
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise ConfigError(f"traffic: {item.name}={value}: expected {_WRITTEN[kind]}.")
         if min(self.top_k, self.temperature, self.most) < 0 or self.reserve < 1:
             raise ConfigError(f"traffic: {self}: expected counts and temperatures >= 0, reserve >= 1.")
 

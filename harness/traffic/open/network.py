@@ -52,6 +52,10 @@ class NewcomerNetwork(SmartNetwork):
         known = super().moving(token.clamp(min=0), motion, kinds, table)
         return torch.where((token == UNKNOWN_MOTION)[:, None], self.newcomer.to(known.dtype), known)
 
+    def _remembered(self, rows: Tensor) -> Tensor:
+        """Those since the last gap: who comes back is a newcomer, as in use, where its slot knows of nobody."""
+        return super()._remembered(rows).cumprod(1).bool()
+
 
 class PlaceTokens(nn.Module):
     """Tokens that lie somewhere: their embeddings, and the scores of a head tied to them.

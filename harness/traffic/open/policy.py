@@ -31,7 +31,8 @@ from harness.traffic.open.network import UNKNOWN_MOTION, NewcomerNetwork
 from harness.traffic.open.rollout import OpenRollout
 from harness.traffic.policy import Bools, Floats, TokenTraffic
 from harness.traffic.sampling import draw, top_k
-from harness.traffic.tokens.layout import GRID_RADIUS
+from harness.traffic.tokens.layout import GRID_CELLS, layout_poses
+from harness.traffic.tokens.population import border_distances
 from harness.traffic.tokens.shapes import TOKEN_STEPS
 from scenarios.map_index import MapIndex
 from scenarios.scenario import CURRENT_STEP, Kind, Scenario
@@ -40,6 +41,8 @@ SNAP: Final = 3.0
 """Who enters this near to the centre line of a lane enters on it, m (RosettaSim, appendix D.3)."""
 _REACH: Final = 600.0
 """The map is known as far as this from whoever is there at step 10, m: 31 s at 19 m/s."""
+_SURE: Final = 0.1
+"""Newcomers enter at least so far within sight, m: where the ego will be a step later is known no better."""
 _NOBODY: Final = -1
 
 Admit = Callable[[int, Floats, Floats], bool]
@@ -63,9 +66,10 @@ class OpenTraffic(TokenTraffic):
     """`SpawningTraffic` by a model of motion tokens; subclasses say who enters.
 
     Who is moved: every vehicle, pedestrian and cyclist that is there at step 10, but ego and opponent; and newcomers.
-    While agents enter, nobody else of the log appears after step 10. The observer of the layout is the ego; where the
-    ego is not there, whoever stood nearest to its recorded place at step 10, and where that one was seen last once it
-    is gone. A newcomer has no speed in its first step: what it does, its first motion says.
+    While agents enter, nobody else of the log appears after step 10. The observer of the layout is the ego, or whoever
+    `watch` has named; where the ego is not there, whoever stood nearest to its recorded place at step 10, and where
+    that one was seen last once it is gone. Newcomers enter where it sees them, without speed in their first step: what
+    they do, their first motion says.
 
     Args:
         model: Who decides.
@@ -87,6 +91,7 @@ class OpenTraffic(TokenTraffic):
         with torch.no_grad():
             self._table = network.token_head.table(network.motions)
         self._sizes_of_newcomers = network.newcomer_sizes.double().cpu().numpy()
+        self.watch(None, None)
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
         """Begin an episode.
@@ -102,10 +107,16 @@ class OpenTraffic(TokenTraffic):
         given = [scenario.ego, -1 if scenario.opponent is None else scenario.opponent]
         self._given = np.isin(np.arange(agents), given)
         self._sizes = np.array([scenario.box(agent) for agent in range(agents)]).reshape(-1, 2)
-        self._watched, self._observer = scenario.ego, np.zeros(3)
+        own = scenario.states(scenario.ego)[CURRENT_STEP, : HEADING + 1]
+        self._watched, self._observer = scenario.ego, own if self._fixed is None else self._fixed
         self._rows = np.zeros(0, dtype=np.intp)
         self._decided = False
         self._new: list[Newcomer] = []
+
+    def watch(self, observer: Floats | None, area: Floats | None) -> None:
+        """Say who watches; see `WatchedTraffic`."""
+        self._fixed = None if observer is None else np.array(observer, dtype=np.float64)[: HEADING + 1]
+        self._area = area
 
     def spawned(self) -> Sequence[Newcomer]:
         """Who has just entered; see `SpawningTraffic`."""
@@ -133,18 +144,32 @@ class OpenTraffic(TokenTraffic):
     def _watch_somebody(self, states: Floats, valid: Bools) -> None:
         """Choose the observer."""
         ego, able = self._scenario.ego, valid & self._road_user
-        if not valid[ego] and able.any():
+        if self._fixed is None and not valid[ego] and able.any():
             rows = np.flatnonzero(able)
-            self._watched = int(rows[nearest_first(states[rows], self._scenario.states(ego)[CURRENT_STEP])[0]])
-        self._observer = self._scenario.states(ego)[CURRENT_STEP, : HEADING + 1]
+            self._watched = int(rows[nearest_first(states[rows], self._observer)[0]])
+
+    def _near(self, poses: Floats, there: Bools) -> Bools:
+        """Whom of those that are there the observer, who is brought up to date, can see [A]."""
+        follows = self._fixed is None and bool(there[self._watched])
+        if follows:
+            self._observer = poses[self._watched, : HEADING + 1].copy()
+        near = self._in_sight(poses, there)
+        near[self._watched] |= follows
+        return near
+
+    def _in_sight(self, poses: Floats, there: Bools, margin: float = 0.0) -> Bools:
+        """Which of poses [n, 2+] that are there [n] lie where the observer sees, farther than `margin` from its end."""
+        places = poses[:, None, :2]
+        return np.asarray(border_distances(places, there[:, None], self._observer[None], self._area)[:, 0] > margin)
 
     def _seen_from(self, poses: Floats, there: Bools) -> Bools:
-        """Who of those that are there is near enough to the observer [A], who is brought up to date."""
-        if there[self._watched]:
-            self._observer = poses[self._watched, : HEADING + 1].copy()
-        near = np.hypot(*(poses[:, :2] - self._observer[:2]).T) < GRID_RADIUS
-        near[self._watched] = True
-        return there & (near if self._decoding.boundary else np.ones_like(near))
+        """Whom the model sees of those that are there [A]: who is near enough, or everybody where nobody has to be."""
+        near = self._near(poses, there)
+        return near if self._decoding.boundary else there
+
+    def _look(self, step: int, states: Floats, valid: Bools) -> None:
+        """Tell the model what those that it sees have done: in training, too, nobody else is there for it."""
+        super()._look(step, states, self._seen_from(states, valid))
 
     # ---- motion
 
@@ -194,7 +219,7 @@ class OpenTraffic(TokenTraffic):
 
         Args:
             poses: [A, 3] where everybody is when they enter, world.
-            stays: [A] who is there then and near enough to the observer, whose pose then is `_observer`.
+            stays: [A] who is there then, and in sight of the observer, whose pose then is `_observer`.
             admit: Lets them in, one after another.
         """
 
@@ -207,7 +232,7 @@ class OpenTraffic(TokenTraffic):
         def admit(kind: int, pose: Floats, size: Floats) -> bool:
             slot = self._slot(valid, present)
             hit = boxes_overlap(pose, size[:2], poses[there], self._sizes[there]).any()
-            if slot == _NOBODY or (hit and self._decoding.overlap_ends):
+            if slot == _NOBODY or (hit and self._decoding.overlap_ends) or not self._enterable(pose[None])[0]:
                 return False
             following[slot, : HEADING + 1] = poses[slot] = pose
             following[slot, VX : VY + 1] = 0.0
@@ -215,7 +240,15 @@ class OpenTraffic(TokenTraffic):
             self._enter(slot, kind, size)
             return True
 
-        self._draw_newcomers(poses.copy(), self._seen_from(poses, there), admit)
+        self._draw_newcomers(poses.copy(), self._near(poses, there), admit)
+
+    def _enterable(self, poses: Floats) -> Bools:
+        """At which of poses [n, 2+] somebody may enter [n]: who is not seen would be let go at once."""
+        return self._in_sight(poses, np.ones(len(poses), bool), _SURE)
+
+    def _cells(self) -> Bools:
+        """In which cells of the grid [1961] somebody may enter."""
+        return self._enterable(layout_poses(np.arange(GRID_CELLS), np.zeros(GRID_CELLS, np.int64), self._observer))
 
     def _slot(self, valid: Bools, present: Bools) -> int:
         """A slot that is empty and was so in the last step."""
@@ -228,8 +261,9 @@ class OpenTraffic(TokenTraffic):
             index = MapIndex.of(self._scenario)
             found = index.locate(pose[None, :2], max_distance=SNAP)
             if (lane := int(found.lane[0])) >= 0:
-                pose = pose.copy()
-                pose[:2] = interpolate_polyline(index.lane_lines[lane], found.along)[0][0]
+                foot = interpolate_polyline(index.lane_lines[lane], found.along)[0]
+                if self._enterable(foot)[0]:
+                    return np.append(foot[0], pose[2:])
         return pose
 
     def _enter(self, slot: int, kind: int, size: Floats) -> None:

@@ -20,6 +20,7 @@ from harness.fitting.weights import written_by
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel
+from harness.traffic.observers import Observer
 from harness.traffic.open.config import DecisionLimits
 from harness.traffic.open.decisions import UNSCORED, decisions, watched
 from harness.traffic.open.network import UNKNOWN_MOTION
@@ -58,13 +59,16 @@ def load_model(file: str, device: str = "cpu") -> SmartModel:
     return RosettaModel.load(file, device=device) if rosetta else SmartModel.load(file, device=device)
 
 
-def likelihoods(model: SmartModel, scenes: TokenisedScenes, limits: DecisionLimits) -> Iterator[SceneLikelihood]:
+def likelihoods(
+    model: SmartModel, scenes: TokenisedScenes, limits: DecisionLimits, observer: Observer = "ego"
+) -> Iterator[SceneLikelihood]:
     """Numbers of every scene, in the first phase of its token grid.
 
     Args:
         model: SMART or RosettaSim.
         scenes: Held-out scenes, tokenised with everybody of the whole log.
         limits: How much of a decision is looked at, of a model that does not say so itself.
+        observer: Around whom decisions are made, as in training.
 
     Raises:
         ConfigError: The model has a mixture head, which has no tokens.
@@ -81,14 +85,17 @@ def likelihoods(model: SmartModel, scenes: TokenisedScenes, limits: DecisionLimi
         step = Step(maps, agents.to(model.device), log, [tokens], scenes.scenario, generator)
         rosetta = isinstance(model.network, RosettaNetwork)
         with torch.no_grad():
-            values = _of_rosetta(model.network, step) if rosetta else _of_smart(model.network, step, limits)
+            if rosetta:
+                values = _of_rosetta(model.network, step, observer)
+            else:
+                values = _of_smart(model.network, step, limits, observer)
         yield SceneLikelihood(scenes.source.ids[entry.scene], values)
 
 
-def _of_rosetta(network: SmartNetwork, step: Step) -> dict[str, float]:
+def _of_rosetta(network: SmartNetwork, step: Step, observer: Observer) -> dict[str, float]:
     """Likelihoods of everything that is predicted (equation 8)."""
     network = cast(RosettaNetwork, network)
-    lesson = SequenceCloning().prepare(network, step)
+    lesson = SequenceCloning(observer=observer).prepare(network, step)
     found = {name: values.double() for name, values in sequence_losses(network, step.maps, lesson).items()}
     batch = lesson.batch
     kept = batch.motion != UNSCORED
@@ -104,10 +111,10 @@ def _of_rosetta(network: SmartNetwork, step: Step) -> dict[str, float]:
     return {name: _mean(parts[name]) for name in LIKELIHOODS}
 
 
-def _of_smart(network: SmartNetwork, step: Step, limits: DecisionLimits) -> dict[str, float]:
+def _of_smart(network: SmartNetwork, step: Step, limits: DecisionLimits, observer: Observer) -> dict[str, float]:
     """The likelihood of the next motion of the same agents at the same moments, as far as SMART knows them."""
     (scene,) = step.scenes
-    found, seen = decisions(scene, limits), watched(scene).seen
+    found, seen = decisions(scene, limits, observer=observer), watched(scene, observer).seen
     agent, motion = torch.as_tensor(found.agent), torch.as_tensor(found.motion)
     moment = torch.as_tensor(found.moment)[:, None].expand_as(agent)
     kept = motion != UNSCORED

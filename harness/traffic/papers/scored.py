@@ -171,7 +171,7 @@ class TrafficScorer:
         examples = replace(config.examples, phases=1)
         scenes = TokenisedScenes(source, model.vocabulary, model.options, self._out / TOKENS, examples=examples)
         begin = time.perf_counter()
-        rows = list(likelihoods(model, scenes, config.rosetta.limits))
+        rows = list(likelihoods(model, scenes, config.rosetta.limits, config.options.observer))
         spent = (time.perf_counter() - begin) / max(len(rows), 1)
         return {
             "scenes": [row.scene for row in rows],

@@ -47,6 +47,8 @@ class RosettaOptions(OpenOptions):
         super().__post_init__()
         if min(self.type_k, self.type_temperature) < 0:
             raise ConfigError(f"traffic: {self}: expected type_k and type_temperature >= 0.")
+        if min(self.grid_k, self.yaw_k) < 0:
+            raise ConfigError(f"traffic: {self}: expected grid_k and yaw_k >= 0.")
 
 
 class Spawned(NamedTuple):
@@ -72,15 +74,21 @@ class SequenceDecision:
         with torch.no_grad():
             found = self._read(network.agent_tokens(features[None]))
         self._motion = found[0, len(features) :]
+        self._start: Tensor | None = None
 
     @torch.no_grad()
-    def _read(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
-        """Features [1, L, D] of the next tokens [1, L, D] of the sequence, of which some may be missing ([1, L])."""
+    def _read(self, tokens: Tensor) -> Tensor:
+        """Features [1, L, D] of the next tokens [1, L, D] of the sequence."""
         if tokens.shape[1] == 0:
             return tokens
-        present = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if present is None else present
+        present = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         found, self._past = self.network.sequence(tokens, present, self._past)
         return found
+
+    def _identities(self, count: int) -> Tensor:
+        """Sinusoids [count, D] of newcomers: their numbers follow on those of the agents."""
+        number = torch.arange(len(self.agents), len(self.agents) + count, device=self.agents.device)
+        return sinusoids(number, self.network.rosetta.width)
 
     @torch.no_grad()
     def motion_logits(self, kinds: Tensor, motion: Tensor, known: Tensor, table: Tensor) -> Tensor:
@@ -89,7 +97,7 @@ class SequenceDecision:
 
     @torch.no_grad()
     def look_around(self, pieces: Tensor, lies: LayoutTokens, after: LayoutTokens) -> None:
-        """Read the map, and where the agents are after their motion.
+        """Read the map, where the agents are after their motion, and the start of the newcomers.
 
         Args:
             pieces: [M, hidden] the encoder's features of map pieces.
@@ -102,36 +110,43 @@ class SequenceDecision:
         )
         tokens = [
             self.network.map_tokens(pieces[None], piece_grid, piece_yaw, self.tables),
-            self.network.layout_tokens(grid, yaw, self.tables),
+            self.network.layout_tokens(grid, yaw, self.tables)[:, grid[0] != NONE],
+            (self.network.start_token + self._identities(1))[None],
         ]
-        self._read(torch.cat(tokens, 1), torch.cat([torch.ones_like(piece_grid, dtype=torch.bool), grid != NONE], 1))
+        self._start = self._read(torch.cat(tokens, 1))[0, -1]
 
     @torch.no_grad()
     def newcomers(
-        self, options: RosettaOptions, generator: torch.Generator, admit: Callable[[Spawned], bool]
+        self,
+        options: RosettaOptions,
+        generator: torch.Generator,
+        admit: Callable[[Spawned], bool],
+        cells: Tensor | None = None,
     ) -> list[Spawned]:
-        """Draw who enters, until the end is drawn, or somebody is not admitted.
+        """Draw who enters, until the end is drawn, or somebody is not admitted; after `look_around`.
 
         Args:
             options: How is drawn.
             generator: Source of randomness.
             admit: Says of each whether it enters; the sequence ends with the first one that does not.
+            cells: [1961] where somebody may enter; None for everywhere.
         """
-        network, tables = self.network, self.tables
+        network, tables, x = self.network, self.tables, self._start
         found: list[Spawned] = []
-        number = torch.arange(len(self.agents), len(self.agents) + options.most + 1, device=self.agents.device)
-        identities = sinusoids(number, network.rosetta.width)
-        x = self._next(network.start_token + identities[0])
-        for identity in identities[: options.most]:
+        if cells is not None and not bool(cells.any()):
+            return found
+        for identity in self._identities(options.most):
+            assert x is not None, "look_around comes first"
             kind = int(draw(top_k(network.type_head(x), options.type_k), options.type_temperature, generator))
             if kind == END:
                 break
             what = network.kind_token.weight[kind]
             scores = network.grid.scores(self._next(what + identity), tables.grid_keys)
-            grid = int(draw(top_k(scores, options.grid_k), 1.0, generator))
+            scores = scores if cells is None else scores.masked_fill(~cells, -torch.inf)
+            grid = _one_of(scores, options.grid_k, generator)
             where = tables.grid[grid]
             scores = network.yaw.scores(self._next(what + where + identity), tables.yaw_keys)
-            yaw = int(draw(top_k(scores, options.yaw_k), 1.0, generator))
+            yaw = _one_of(scores, options.yaw_k, generator)
             if not admit(who := Spawned(kind, grid, yaw)):
                 break
             found.append(who)
@@ -141,3 +156,8 @@ class SequenceDecision:
     def _next(self, token: Tensor) -> Tensor:
         """Features [D] of one more token [D]."""
         return self._read(token[None, None])[0, 0]
+
+
+def _one_of(scores: Tensor, k: int, generator: torch.Generator) -> int:
+    """One of the k most probable tokens, in proportion to their probability; of all where k is 0."""
+    return int(scores.argmax() if k == 1 else draw(top_k(scores, k), 1.0, generator))

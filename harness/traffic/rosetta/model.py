@@ -13,12 +13,17 @@ from torch import Tensor
 from harness.errors import WeightsError
 from harness.fitting.stored import settings_from_json
 from harness.fitting.weights import check_layers, fill, read_tensors
+from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.config import SmartConfig
+from harness.traffic.model.drivers import DriverPool
+from harness.traffic.model.network import MapFeatures
 from harness.traffic.model.smart import SCENE_LIMITS, SmartModel
 from harness.traffic.rosetta.config import ARCHITECTURE, RosettaConfig
 from harness.traffic.rosetta.network import RosettaNetwork
+from harness.traffic.rosetta.sequence_rollout import SequenceRollout
 from harness.traffic.sampling import Sampling
 from harness.traffic.tokens.config import SceneOptions
+from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneTokens
 from harness.traffic.tokens.vocabulary import Vocabulary
 
 MISSING = (
@@ -64,6 +69,14 @@ class RosettaModel(SmartModel):
         options = settings_from_json(SceneOptions, header.get("scene", {}), where, SCENE_LIMITS)
         network = build_rosetta(config, RosettaConfig.from_dict(sequence, where), tensors, where)
         return cls(network.to(device), options, header.get("info"), sampling)
+
+    def _begun(
+        self, scene: SceneTokens, maps: MapFeatures, batch: AgentBatch, worlds: int, pool: DriverPool | None = None
+    ) -> SequenceRollout:
+        """Roll-outs of one scene in which everybody stays; see `SmartModel`."""
+        first = batch.first(CURRENT_TOKEN).repeat(worlds)
+        drivers = pool.drivers(worlds, len(scene.agents), self.device) if pool is not None else None
+        return SequenceRollout(self.network, maps, first, scene, drivers)
 
     def _header(self) -> dict[str, str]:
         """What a weights file says of the model, besides its making."""

@@ -9,6 +9,7 @@ have, because SMART's features of them are relative and know nothing of the obse
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 import torch
@@ -68,6 +69,11 @@ class RosettaNetwork(NewcomerNetwork):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
         self.type_head = mlp(width, width, TYPES)
+
+    def set_dropout(self, share: float) -> None:
+        """Another dropout share, of the sequence model too."""
+        super().set_dropout(share)
+        self.rosetta = replace(self.rosetta, dropout=share)
 
     # ---- tokens of the sequence
 

@@ -16,6 +16,7 @@ from harness.traffic.open.policy import Admit, OpenTraffic, options_of
 from harness.traffic.policy import Bools, Floats
 from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned
 from harness.traffic.rosetta.model import RosettaModel
+from harness.traffic.rosetta.simulator import RosettaSimulator
 from harness.traffic.tokens.layout import layout_poses, layout_tokens
 
 
@@ -38,6 +39,8 @@ class RosettaTraffic(OpenTraffic):
     """
 
     name = "rosetta"
+    simulator = RosettaSimulator
+    """Rolls out 8 s of whole scenes, many times at once."""
 
     def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
         self.options = options_of(self.name, RosettaOptions, options)
@@ -70,7 +73,8 @@ class RosettaTraffic(OpenTraffic):
         def enters(who: Spawned) -> bool:
             return admit(who.kind, self._placed(who), self._sizes_of_newcomers[who.kind])
 
-        self._decision.newcomers(self.options, self._generator, enters)
+        cells = torch.as_tensor(self._cells(), device=self.model.device)
+        self._decision.newcomers(self.options, self._generator, enters, cells)
 
     def _placed(self, who: Spawned) -> Floats:
         """World pose [3] of a newcomer; vehicles near a centre line are on it."""

@@ -98,14 +98,19 @@ class Block(nn.Module):
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
-        """New features [B, L, D], keys and values of all K tokens so far; `mask` [B, L, K] says who sees whom."""
+    def forward(
+        self, x: Tensor, mask: Tensor | None, past: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """New features [B, L, D], keys and values of all K tokens so far.
+
+        `mask` [B, L, K] says who sees whom; None: everybody sees all.
+        """
         count, length, width = x.shape
         parts = self.query_key_value(self.norm_in(x)).view(count, length, 3, self.heads, -1)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         if past is not None:
             key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
-        found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None])
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=None if mask is None else mask[:, None])
         x = x + self.dropout(self.out(found.transpose(1, 2).reshape(count, length, width)))
         return x + self.dropout(self.feed(self.norm_feed(x))), key, value
 
@@ -137,7 +142,9 @@ class CausalTransformer(SequenceModel):
     def forward(self, embeddings: Tensor, present: Tensor, past: Past | None = None) -> tuple[Tensor, Past]:
         """Features [B, L, D] of embeddings [B, L, D]; see `SequenceModel`."""
         known = present if past is None else torch.cat([past.present, present], 1)
-        mask = causal_mask(known, known.shape[1] - present.shape[1])
+        # One more token of sequences without padding sees all: the usual case, token by token.
+        alone = present.shape[1] == 1 and bool(known.all())
+        mask = None if alone else causal_mask(known, known.shape[1] - present.shape[1])
         x, kept = embeddings, []
         for number, block in enumerate(self.blocks):
             x, key, value = cast(Block, block)(x, mask, None if past is None else past.layers[number])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from harness.errors import ConfigError
+from harness.traffic.observers import Observer
 
 Baseline = Literal["others", "group", "expected", "critic"]
 """See `ReinforcementOptions.baseline`."""
@@ -182,6 +183,9 @@ class StageOptions:
     decisions: int = 0
     """Number of decisions of each scene, drawn at random, that an update of the stage rosetta learns from; 0 for all of
     them."""
+    observer: Observer = "ego"
+    """Around whom the stage rosetta learns who enters and leaves: the `ego`, or somebody fixed in the `middle` of each
+    scene, as `evaluate_longterm --observer middle` has it, for recordings of cameras that stand."""
     rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
     """Options of the reinforcement stages."""
     distil: DistillationOptions = field(default_factory=DistillationOptions)

@@ -148,7 +148,8 @@ class TrafficTask(Task[Made | Asked]):
     def step_of(self, feed: SceneFeed, entries: list[int], batch: SceneBatch, seed: tuple[int, ...]) -> Step:
         """A batch of scenes with its own random generator, on the device."""
         generator = torch.Generator(self.device).manual_seed(int(np.random.default_rng(list(seed)).integers(2**62)))
-        return Step(*batch, lambda position: feed.scenes.scenario(entries[position]), generator)
+        # A worker's share has its place behind the seed, the epoch and the number of the batch.
+        return Step(*batch, lambda position: feed.scenes.scenario(entries[position]), generator, seed[:3])
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)

@@ -25,7 +25,8 @@ class Step:
         maps, agents, log: Their tensors.
         scenes: Their tokens.
         scenario: Loads the recorded scene of position b, for rewards.
-        generator: The only source of randomness besides dropout.
+        generator: The only source of randomness besides dropout, and a share's own where workers share the batch.
+        batch: Seed, epoch and number of the whole batch: the same in all shares of it.
     """
 
     maps: MapBatch
@@ -34,6 +35,7 @@ class Step:
     scenes: list[SceneTokens]
     scenario: Callable[[int], Scenario]
     generator: torch.Generator
+    batch: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

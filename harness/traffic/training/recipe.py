@@ -70,7 +70,10 @@ def starting_model(plan: StagePlan) -> SmartModel:
     if plan.stages != (ROSETTA,):
         return _starting_smart(plan)
     if plan.init is not None and written_by(plan.init, "architecture") == ARCHITECTURE:
-        return RosettaModel.load(plan.init)
+        model = RosettaModel.load(plan.init)
+        if plan.dropout is not None:
+            model.network.set_dropout(plan.dropout)
+        return model
     return around_encoder(_starting_smart(plan), plan.rosetta, plan.loop.seed)
 
 

@@ -5,6 +5,7 @@ Paper: RosettaSim, section 4.3 and equation 8. Everything is trained at once, th
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -19,12 +20,14 @@ from harness.errors import ConfigError
 from harness.fitting.task import Numbers
 from harness.traffic.model.batch import AgentBatch, MapBatch
 from harness.traffic.model.network import SmartNetwork
+from harness.traffic.observers import Observer
 from harness.traffic.open.decisions import NONE, UNSCORED, decisions, watched
 from harness.traffic.open.network import UNKNOWN_MOTION, as_they_came
 from harness.traffic.rosetta.model import RosettaModel, build_rosetta
 from harness.traffic.rosetta.network import RosettaNetwork
 from harness.traffic.rosetta.sequence import PARTS, SequenceBatch, join_sequences
 from harness.traffic.tokens.population import median_sizes
+from harness.traffic.tokens.scene import SceneTokens
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.loop import TrafficTask
 from harness.traffic.training.objective import StageLoss, Step
@@ -94,6 +97,8 @@ class SequenceCloning:
 
     decisions: int = 0
     """Decisions of each scene, drawn at random, that an update learns from; 0 for all."""
+    observer: Observer = "ego"
+    """Around whom."""
     zipf: float | None = None
     """Exponent of the law that motion tokens follow in training; None takes them as they come."""
     weights: Tensor | None = None
@@ -142,19 +147,23 @@ class SequenceCloning:
 
     def _lesson(self, network: SmartNetwork, step: Step, count: int) -> SequenceLesson:
         limits = cast(RosettaNetwork, network).rosetta.limits
-        parts = [decisions(scene, limits, _drawn(scene.token.shape[1], count, step.generator)) for scene in step.scenes]
+        parts = [decisions(scene, limits, _drawn(scene, count, step.batch), self.observer) for scene in step.scenes]
         device = step.agents.pose.device
         shape = (*step.agents.valid.shape[:2], step.agents.valid.shape[2] + 1)
-        seen = _padded([watched(scene).seen for scene in step.scenes], shape).to(device)
+        seen = _padded([watched(scene, self.observer).seen for scene in step.scenes], shape).to(device)
         return SequenceLesson(as_they_came(step.agents, seen), join_sequences(parts).to(device))
 
 
-def _drawn(tokens: int, count: int, generator: torch.Generator) -> list[int] | None:
-    """So many of the decisions of a scene of so many tokens, in order; None for all."""
-    if not 0 < count < tokens - 1:
+def _drawn(scene: SceneTokens, count: int, batch: tuple[int, ...]) -> list[int] | None:
+    """So many of the decisions of a scene, in order; None for all.
+
+    They are drawn by the batch and the scene alone, so that they are the same whichever worker takes it.
+    """
+    known = scene.token.shape[1] - 1
+    if not 0 < count < known:
         return None
-    drawn = torch.randperm(tokens - 1, generator=generator, device=generator.device)[:count]
-    return sorted((drawn + 1).tolist())
+    rng = np.random.default_rng([*batch, zlib.crc32(scene.token.tobytes())])
+    return sorted((rng.choice(known, count, replace=False) + 1).tolist())
 
 
 def _padded(parts: Sequence[NDArray[np.bool_]], shape: tuple[int, ...]) -> Tensor:

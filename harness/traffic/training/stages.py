@@ -100,7 +100,7 @@ def make_objective(name: str, options: StageOptions) -> Objective:
             strategy = replace(strategy, k=options.k)
         return ClosedLoopMixture(name, strategy, options.frozen)
     if name == ROSETTA:
-        return SequenceCloning(options.decisions, options.zipf)
+        return SequenceCloning(options.decisions, options.observer, options.zipf)
     if name == DISTIL:
         return Distillation(options)
     for method in METHODS:

@@ -1,0 +1,234 @@
+"""Whom RosettaSim sees, in use and in training: around the ego, or around an observer who stands."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import ConfigError
+from harness.traffic.longterm.scene import LongScene
+from harness.traffic.make import make_traffic
+from harness.traffic.model.batch import join_agents, join_maps
+from harness.traffic.observers import WatchedTraffic
+from harness.traffic.open.config import DecisionLimits
+from harness.traffic.open.decisions import NONE, decisions, watched
+from harness.traffic.open.network import as_they_came
+from harness.traffic.open.policy import OpenTraffic
+from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned
+from harness.traffic.rosetta.policy import RosettaTraffic
+from harness.traffic.tokens.layout import GRID_CELLS, grid_cells, layout_tokens
+from harness.traffic.tokens.tokeniser import relative_poses
+from harness.traffic.training.config import ExampleOptions, StageOptions
+from harness.traffic.training.examples import examples_of
+from harness.traffic.training.stages import make_objective
+from tests.scenes import Agent, lasting, make_scene, straight_road
+from tests.unit.traffic.scenes import OPTIONS, small_rosetta, tiny_vocabulary
+
+FAR = Agent("far", -80.0, 0.0, speed=0.0)
+"""90 m behind the ego at step 10."""
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "rosetta.safetensors"
+    small_rosetta(vocabulary=tiny_vocabulary()).save(path)
+    return path
+
+
+def tokens(scene):
+    (made,) = examples_of(scene, tiny_vocabulary(), OPTIONS, ExampleOptions(phases=1))
+    return made
+
+
+def cell_at(x, y):
+    return int(np.hypot(*(grid_cells() - (x, y)).T).argmin())
+
+
+def looked(policy, scene):
+    """A policy that has made its first decision."""
+    scene = scene.with_reserve(policy.reserve)
+    policy.reset(scene, np.random.default_rng(0))
+    for step in range(11):
+        states = np.stack([scene.states(agent)[step] for agent in range(scene.num_agents)])
+        policy.step(step, states, scene.valid[:, step])
+    return policy
+
+
+# ---- the ego
+
+
+def test_who_is_out_of_sight_is_not_there_for_the_others_either(weights):
+    near = Agent("near", -60.0, 0.0, speed=0.0)
+    alone, seen = (
+        looked(RosettaTraffic(weights), straight_road(extra=[near, *more]))._rollout for more in ((), (FAR,))
+    )
+    assert not seen.valid[0, 3]
+    assert torch.allclose(alone.features[2], seen.features[2])
+    everybody = looked(RosettaTraffic(weights, boundary=False), straight_road(extra=[near, FAR]))._rollout
+    assert everybody.valid[0, 3]
+    assert not torch.allclose(alone.features[2], everybody.features[2])
+
+
+def test_who_comes_back_in_training_has_no_past_as_in_use():
+    network = small_rosetta(vocabulary=tiny_vocabulary()).network
+    made = tokens(straight_road(with_opponent=False))
+    agents, _ = join_agents([made])
+    maps = network.encode_map(join_maps([made], OPTIONS.lanes))
+    seen = torch.ones(1, 1, agents.valid.shape[2] + 1, dtype=torch.bool)
+    seen[..., 3] = False
+
+    def features(before):
+        seen[..., :3] = before
+        found, nodes = network(maps, as_they_came(agents, seen))
+        return found[nodes.row[0, 3:6, 0]]
+
+    with torch.no_grad():
+        assert torch.equal(features(True), features(False))
+
+
+def test_nobody_enters_where_it_would_be_gone_at_once(weights):
+    policy = looked(RosettaTraffic(weights), straight_road(with_opponent=False))
+    allowed = policy._cells()
+    # The grid's own border is 75 m away; cells next to it are farther in.
+    assert not allowed[cell_at(75.0, 0.0)]
+    assert not allowed[cell_at(-45.0, 60.0)]
+    assert allowed[cell_at(72.0, 0.0)]
+    assert allowed.sum() == GRID_CELLS - 20
+
+
+def test_a_lane_out_of_sight_catches_nobody(weights):
+    policy = looked(RosettaTraffic(weights), straight_road(with_opponent=False))
+    aside = cell_at(0.0, 72.0)
+    # The nearest lane is at 0 m: 74.5 m from the first observer; 74.95 m from the second, nearer to 75 m than a step's
+    # error.
+    for y, entered in ((-74.5, 0.0), (-74.95, -2.95)):
+        policy._observer = np.array([0.0, y, 0.0])
+        assert policy._placed(Spawned(0, aside, 0)) == pytest.approx([0.0, entered, 0.0])
+
+
+def test_newcomers_are_drawn_from_some_cells_only():
+    network = small_rosetta(vocabulary=tiny_vocabulary()).network
+    with torch.no_grad():
+        network.type_head[-1].bias.copy_(torch.tensor([9.0, -9.0, -9.0, -9.0]))
+        decision = SequenceDecision(network, network.tables(), torch.zeros(0, 16))
+    nothing = layout_tokens(np.zeros((0, 3)), np.zeros(3))
+    decision.look_around(torch.zeros(0, 16), nothing, nothing)
+    cells = torch.zeros(GRID_CELLS, dtype=torch.bool)
+    for k in (0, 1, 5):
+        options, generator = RosettaOptions(grid_k=k, most=3), torch.Generator().manual_seed(0)
+        assert decision.newcomers(options, generator, lambda who: True, cells) == []
+        cells[[7, 70]] = True
+        found = decision.newcomers(options, generator, lambda who: True, cells)
+        assert {who.grid for who in found} <= {7, 70}
+        assert len(found) == 3
+        cells[[7, 70]] = False
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [("spawning=no", "true or false"), ("top_k=2.5", "whole number"), ("temperature=hot", "a number")],
+)
+def test_options_are_of_their_type(weights, option, says):
+    with pytest.raises(ConfigError, match=says):
+        make_traffic(f"rosetta:{weights}?{option}")
+
+
+# ---- an observer who stands
+
+
+def stood(policy, observer, area, scene, steps=60):
+    """Everybody's places [T, A, 2] and presence [T, A] around a fixed observer, and the policy."""
+    policy.watch(np.asarray(observer, dtype=float), np.asarray(area, dtype=float))
+    scene = scene.with_reserve(policy.reserve)
+    states = np.stack([scene.states(agent)[0] for agent in range(scene.num_agents)])
+    valid = scene.valid[:, 0].copy()
+    policy.reset(scene, np.random.default_rng(0))
+    places, there = [states[:, :2]], [valid]
+    for step in range(steps):
+        states, valid = policy.step(step, states, valid)
+        valid[scene.ego] = False
+        places.append(states[:, :2])
+        there.append(valid)
+    return np.stack(places), np.stack(there)
+
+
+def test_a_fixed_observer_sees_its_area_and_newcomers_enter_nowhere_else(weights):
+    scene = lasting(straight_road(extra=[Agent("aside", 40.0, -3.5, speed=0.0)]), 61)
+    policy = RosettaTraffic(weights, reserve=8, overlap_ends=False, extremes=False, grid_k=0, type_temperature=5.0)
+    area = [(0.0, -20.0), (30.0, -20.0), (30.0, 20.0), (0.0, 20.0)]
+    places, there = stood(policy, (20.0, 0.0, np.pi / 2), area, scene)
+    assert isinstance(policy, WatchedTraffic)
+    assert isinstance(policy, OpenTraffic)
+    born = there[1:] & ~there[:-1]
+    born[:, : policy._first] = False
+    assert born.any()
+    x, y = places[1:][born].T
+    assert (x > 0).all()
+    assert (x < 30).all()
+    assert (np.abs(y) < 20).all()
+    # At 40 m, outside of the area: near enough for the ego, but not seen here.
+    assert there[10, 2]
+    assert not there[12, 2]
+    assert np.array_equal(policy._observer, (20.0, 0.0, np.pi / 2))
+    # The layout is that of its frame: what lies 10 m north of it lies ahead.
+    ahead = layout_tokens(np.array([20.0, 10.0, np.pi / 2]), policy._observer)
+    assert grid_cells()[ahead.grid].tolist() == [9.0, 0.0]
+    assert ahead.yaw == 0
+    policy.watch(None, None)
+    looked(policy, scene)
+    assert policy._observer[0] == pytest.approx(scene.states(scene.ego)[10, 0])
+
+
+def test_long_roll_outs_tell_who_watches(weights, monkeypatch):
+    scene = lasting(straight_road(extra=[Agent("ahead", 20.0, 0.0)]), 121)
+    policy, told = RosettaTraffic(weights, reserve=4), []
+    monkeypatch.setattr(RosettaTraffic, "watch", lambda self, *who: told.append(who) or _watch(self, *who))
+    for observer in ("middle", "ego"):
+        LongScene.of(scene, 121, observer).roll_out(policy, 0)
+    (middle, area), (nobody, everything) = told
+    assert middle[2] == 0.0
+    assert np.asarray(area).shape[1] == 2
+    assert (nobody, everything) == (None, None)
+
+
+_watch = RosettaTraffic.watch
+
+
+def test_an_observer_who_stands_teaches_with_the_ego_as_one_of_many():
+    scene = make_scene(
+        [
+            Agent("ego", 0.0, 0.0, speed=30.0, last=60),
+            Agent("ahead", 150.0, 0.0, speed=0.0, last=60),
+            Agent("behind", 0.0, 3.5, speed=0.0, last=60),
+        ],
+        straight_road(rotation=0.5).features,
+        steps=61,
+        opponent=None,
+    )
+    found = tokens(scene)
+    ego, ahead, behind = (found.agents.tolist().index(number) for number in range(3))
+    view = watched(found, "middle")
+    # From 0 to 180 m and from 0 to 3.5 m: the middle is at 90 m, in the world's frame.
+    place = relative_poses(np.array([90.0, 1.75, 0.0]), found.frame)
+    assert np.allclose(view.observer, place, atol=1e-4)
+    assert not view.own.any()
+    # The ego is 75 m away at half a second, the one ahead is 60 m away, the one behind 90 m.
+    assert view.there[ego, :8].tolist() == [False, False] + [True] * 6
+    assert view.there[ahead].all()
+    assert not view.there[behind].any()
+    made = decisions(found, DecisionLimits(), observer="middle")
+    assert made.kind[0, 0] == 0
+    assert (made.kind != NONE).sum() == 1
+    born = relative_poses(found.goal[ego, 2].astype(float), place)
+    assert np.hypot(*(grid_cells()[made.new_grid[0, 0]] - born[:2])) < 1.5 * np.sqrt(2)
+    # Around the ego nobody is new but the one that it comes near to.
+    assert decisions(found, DecisionLimits()).kind[0, 0] == NONE
+    assert not watched(dataclasses.replace(found, ego=np.zeros_like(found.ego))).own.any()
+
+
+def test_the_stage_takes_an_observer():
+    assert make_objective("rosetta", StageOptions(decisions=3, observer="middle")).observer == "middle"
+    assert make_objective("rosetta", StageOptions()).observer == "ego"
