@@ -9,6 +9,7 @@ from typing import Final
 from harness.commands.configs import at_least, option
 from harness.commands.options import NO_SCENES, RunOptions, TestScenes, TrainScenes, ValScenes, WorkerOptions
 from harness.errors import ConfigError, UnknownNameError
+from harness.traffic.infgen.config import InfGenConfig
 from harness.traffic.longterm.config import LongtermOptions
 from harness.traffic.papers.rows import TABLES
 from harness.traffic.papers.table import PaperRow
@@ -62,6 +63,8 @@ class TrafficTablesConfig(RunOptions, WorkerOptions, TestScenes, ValScenes, Trai
     """Options of the objectives, where a row does not set its own."""
     rosetta: RosettaConfig = field(default_factory=RosettaConfig)
     """What models of the stage rosetta have behind their scene encoder, where a row does not set its own."""
+    infgen: InfGenConfig = field(default_factory=InfGenConfig)
+    """What models of the stage infgen have behind their scene encoder."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work.

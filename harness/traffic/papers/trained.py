@@ -193,6 +193,7 @@ class NodeTrainer:
             cache=node.out / TOKENS,
             info={"data": config.origin, "seed": node.seed},
             rosetta=replace(config.rosetta, **behind),
+            infgen=config.infgen,
         )
 
 

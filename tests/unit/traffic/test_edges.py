@@ -5,7 +5,7 @@ import torch
 
 from harness.traffic.model.attention import RelativeAttention
 from harness.traffic.model.compiled import attend
-from harness.traffic.model.edges import DenseEdges, ListedEdges, link
+from harness.traffic.model.edges import DenseEdges, ListedEdges, link, selected
 from harness.traffic.model.embeddings import Relation
 
 
@@ -76,3 +76,16 @@ def test_gradients_are_the_slopes():
 
     assert torch.autograd.gradcheck(found, (query, source, relation))
     assert (found(query, source, relation)[1] == 0).all()
+
+
+def test_edges_that_are_known_by_row():
+    rows, mask = torch.tensor([[2, 0], [1, -1]]), torch.tensor([[True, True], [True, False]])
+    relation = torch.arange(3.0)[:, None]
+    found = selected(rows, mask, relation)
+    assert found.rows.tolist() == [2, 0, 1]
+    assert found.relation[:, 0].tolist() == [2.0, 0.0, 1.0]
+    assert found.start.tolist() == [0, 2, 3]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        dense = selected(rows, mask, relation)
+    assert dense.mask.tolist() == mask.tolist()
+    assert dense.relation[..., 0][mask].tolist() == [2.0, 0.0, 1.0]

@@ -16,6 +16,7 @@ from harness.files import read_json
 from harness.report.paper_tables import gaps_table
 from harness.specs import parse
 from harness.traffic.evaluation import METRICS
+from harness.traffic.infgen.decoding import InfGenOptions
 from harness.traffic.papers.config import TrafficTablesConfig
 from harness.traffic.papers.rows import TABLES
 from harness.traffic.papers.run import run_tables
@@ -41,8 +42,9 @@ def test_every_row_can_be_trained_and_decoded(name: str) -> None:
             assert objective.name == step.stage
             assert (step.stage in OF_MIXTURES) == (table.head == "gmm")
         spec = parse(f"smart:FILE?{row.decoding}")
-        if row.steps and row.steps[-1].stage == "rosetta":
-            RosettaOptions(**spec.options)
+        known = {"rosetta": RosettaOptions, "infgen": InfGenOptions}.get(row.steps[-1].stage if row.steps else "")
+        if known is not None:
+            known(**spec.options)
     labels = [row.label for row in table.rows]
     assert len(set(labels)) == len(labels)
     assert len({(row.steps, row.decoding) for row in table.rows}) == len(labels), "two rows are the same"

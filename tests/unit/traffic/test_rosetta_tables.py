@@ -34,6 +34,7 @@ from harness.traffic.rosetta.model import around_encoder
 from harness.traffic.training import zipf
 from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
+from harness.traffic.training.infgen import INFGEN_WEIGHTS
 from harness.traffic.training.loop import WEIGHTS
 from harness.traffic.training.sequences import ROSETTA_WEIGHTS, RosettaTask, SequenceCloning, sequence_losses
 from harness.traffic.training.stages import make_objective
@@ -106,10 +107,12 @@ def test_weights_say_which_model_they_are(tmp_path) -> None:
 
 def test_weights_are_found_by_the_stage(tmp_path) -> None:
     """Stages name their weights after the traffic."""
+    infgen = TrainedNode("tokens", (PaperStep("infgen"),), 0, tmp_path)
     rosetta, smart = (TrainedNode("tokens", steps, 0, tmp_path) for steps in (SMALL, SMART))
     config = TrafficTablesConfig()
     assert (rosetta.traffic, rosetta.weights(config)) == ("rosetta", rosetta.folder / ROSETTA_WEIGHTS)
     assert (smart.traffic, smart.weights(config)) == ("smart", smart.folder / WEIGHTS)
+    assert (infgen.traffic, infgen.weights(config)) == ("infgen", infgen.folder / INFGEN_WEIGHTS)
     jobs = [
         model.job
         for model in models_of(TrafficTablesConfig(table=("rosetta_density",)), "rosetta_density", "val", tmp_path)
