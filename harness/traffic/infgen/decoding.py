@@ -3,7 +3,10 @@
 InfGen's insertion loop: at most ten times a query says whether anybody enters, and ends the loop where nobody does;
 then of what type and shape, and in which cell, drawn from the ten most probable ones. Where the cell is taken the loop
 goes on to the next time; else the newcomer looks around from it, and is there for the queries after it. Not followed:
-its headings are the lower edges of 120 intervals, ours the middle of them, as those of RosettaSim.
+its headings are the lower edges of 120 intervals, ours the middle of them, as those of RosettaSim. Its agents stay for
+one more half second when they are said to leave, because their last token is labelled; ours go at once, because who is
+gone at the next decision is labelled. It asks whether a cell is taken before it asks whether anybody enters at all, so
+that a turn may be lost which would have ended the loop; the newcomers are the same.
 """
 
 from __future__ import annotations

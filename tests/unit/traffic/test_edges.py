@@ -7,6 +7,7 @@ from harness.traffic.model.attention import RelativeAttention
 from harness.traffic.model.compiled import attend
 from harness.traffic.model.edges import DenseEdges, ListedEdges, link, selected
 from harness.traffic.model.embeddings import Relation
+from harness.traffic.model.heads import LogSumOfProducts
 
 
 def seen():
@@ -62,6 +63,14 @@ def test_both_layouts_find_and_learn_the_same():
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, atol=1e-5)
         assert one.abs().max() > 1e-3
+
+
+def test_kernels_of_the_head_are_a_logsumexp():
+    torch.manual_seed(2)
+    factors, basis = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True), torch.randn(4, 5).double()
+    found = LogSumOfProducts.apply(factors, basis)
+    assert torch.allclose(found, torch.logsumexp(factors @ basis, 1))
+    assert torch.autograd.gradcheck(lambda factors: LogSumOfProducts.apply(factors, basis), (factors,))
 
 
 def test_gradients_are_the_slopes():
