@@ -56,6 +56,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "idm-flow": "harness.traffic.lane_flow:LaneFlowTraffic",
         "smart": "harness.traffic.policy:SmartTraffic",
         "rosetta": "harness.traffic.rosetta.policy:RosettaTraffic",
+        "infgen": "harness.traffic.infgen.policy:InfGenTraffic",
     },
     "backbone": {
         "smart": "adversaries.sage.smart_backbone:SmartBackbone",

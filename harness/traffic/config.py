@@ -21,16 +21,17 @@ class SimulateConfig(RunOptions, AllDataOptions):
     """Scenes of the split: `20` for the first 20, `10:20` for a range, `#3` for one, a scene's id, or several with
     commas."""
     traffic: str = "smart"
-    """The model that moves everybody: `smart`, `smart:FILE`, `rosetta:FILE`, `log`, `constant_velocity`, `idm-lane`,
-    `idm-flow`, `idm-path` or `module:Class`. Options follow a question mark, as in `smart:FILE?temperature=0.9` (smart:
-    temperature, top_k, method=top_k|warm_k, continuity, choices, rule=likelihood|overlaps, shield=true, device,
-    and how drivers drive: pace=1.2 times as fast as the lane allows, gap=2 s to the vehicle ahead, attention=0.5,
-    spread, gap_spread)."""
+    """The model that moves everybody: `smart`, `smart:FILE`, `rosetta:FILE`, `infgen:FILE`, `log`, `constant_velocity`,
+    `idm-lane`, `idm-flow`, `idm-path` or `module:Class`. Options follow a question mark, as in
+    `smart:FILE?temperature=0.9` (smart: temperature, top_k, method=top_k|warm_k, continuity, choices,
+    rule=likelihood|overlaps, shield=true, device, and how drivers drive: pace=1.2 times as fast as the lane allows,
+    gap=2 s to the vehicle ahead, attention=0.5, spread, gap_spread)."""
     rollouts: int = 16
     """Independent roll-outs of each scene."""
     seconds: float = FUTURE_STEPS * DT
-    """Length of the roll-outs, s. Beyond 8 s, and with traffic that enters and leaves (`idm-flow`, `rosetta`), who
-    leaves is gone; in 8 s of any other model everybody of the first second stays, as in the sim agents challenge."""
+    """Length of the roll-outs, s. Beyond 8 s, and with traffic that enters and leaves (`idm-flow`, `rosetta`,
+    `infgen`), who leaves is gone; in 8 s of any other model everybody of the first second stays, as in the sim agents
+    challenge."""
     seed: int = 0
     """Seed of the roll-outs: the same seed gives the same ones."""
     gifs: int = 1

@@ -8,7 +8,10 @@ from harness.checks import check_traffic
 from harness.errors import ConformanceError
 from harness.traffic.model.smart import SHIPPED
 from tests.scenes import Agent, crossing, straight_road
-from tests.unit.traffic.scenes import small_rosetta
+from tests.unit.traffic.scenes import small_infgen, small_rosetta
+
+UNSHIPPED = {"rosetta": small_rosetta, "infgen": small_infgen}
+"""Models of which no weights come with the package."""
 
 
 def scenes():
@@ -19,10 +22,9 @@ def scenes():
 @pytest.mark.parametrize("name", registry.names("traffic"))
 def test_registered_traffic(name, tmp_path):
     options = {}
-    if name == "rosetta":
-        # No weights come with the package.
-        options["weights"] = tmp_path / "rosetta.safetensors"
-        small_rosetta().save(options["weights"])
+    if name in UNSHIPPED:
+        options["weights"] = tmp_path / f"{name}.safetensors"
+        UNSHIPPED[name]().save(options["weights"])
     if name == "smart" and not SHIPPED.is_file():
         pytest.skip("this checkout holds no traffic weights; unit tests check the policy with small random ones")
     for scene in scenes():

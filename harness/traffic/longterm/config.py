@@ -43,9 +43,9 @@ class EvaluateLongtermConfig(AllDataOptions):
     """Which models are compared, on which scenes, and by what."""
 
     traffic: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("--models",))] = ("log", "idm-lane", "smart")
-    """The models: `log`, `idm-lane`, `idm-flow`, `constant_velocity`, `smart`, `smart:FILE`, `rosetta:FILE` or
-    `module:Class`, whatever moves the background of an environment. Whoever is not there at step 10 does not enter
-    unless the model lets it; `log` is the recording itself, the ceiling."""
+    """The models: `log`, `idm-lane`, `idm-flow`, `constant_velocity`, `smart`, `smart:FILE`, `rosetta:FILE`,
+    `infgen:FILE` or `module:Class`, whatever moves the background of an environment. Whoever is not there at step 10
+    does not enter unless the model lets it; `log` is the recording itself, the ceiling."""
     horizon: int = 311
     """Steps of 0.1 s that are looked at, of scenes that have so many; shorter ones are judged over their own length."""
     rollouts: int = 1

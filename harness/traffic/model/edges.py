@@ -77,7 +77,7 @@ def link(rows: Tensor, mask: Tensor, source: Tensor, pose: Tensor, relation: Rel
         relation: Embedding of relative poses.
         aged: Whether place k holds what was k + 1 tokens ago.
     """
-    if pose.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+    if _lists(pose.device):
         who, place = mask.nonzero(as_tuple=True)
         row = rows[who, place]
         start = starts(mask.sum(1))
@@ -86,3 +86,22 @@ def link(rows: Tensor, mask: Tensor, source: Tensor, pose: Tensor, relation: Rel
     seen = source[rows.clamp(min=0)] if len(source) else pose[:, None].expand(-1, rows.shape[1], -1)
     ages = torch.arange(1, rows.shape[1] + 1, device=pose.device, dtype=pose.dtype) if aged else None
     return DenseEdges(rows, relation(seen, pose[:, None], ages), mask)
+
+
+def selected(rows: Tensor, mask: Tensor, relation: Tensor) -> Edges:
+    """Edges to what is seen by all that look at it from one place.
+
+    Args:
+        rows: [N, K] row of what is seen; anything where there is none.
+        mask: [N, K] whether there is one.
+        relation: [M, R] embedded relative poses, of every row.
+    """
+    if _lists(mask.device):
+        row = rows[mask]
+        return ListedEdges(row, relation[row], starts(mask.sum(1)))
+    return DenseEdges(rows, relation[rows.clamp(min=0)], mask)
+
+
+def _lists(device: torch.device) -> bool:
+    """Whether edges are listed on a device."""
+    return device.type == "cpu" and not torch.is_autocast_enabled("cpu")

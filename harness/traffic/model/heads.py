@@ -127,7 +127,8 @@ class TokenHead(nn.Module):
         # The square written out: one matrix product over tokens.
         level = raw[..., :1] - 0.5 * (precision * mean.square()).sum(-1, keepdim=True)
         factors = torch.cat([precision * mean, -0.5 * precision, level], -1)
-        found: Tensor = LogSumOfProducts.apply(factors, torch.cat([place, place.square(), place[:, :1] ** 0], -1).T)
+        basis = torch.cat([place, place.square(), torch.ones_like(place[:, :1])], -1)
+        found: Tensor = LogSumOfProducts.apply(factors, basis.T)
         return found
 
 

@@ -2,9 +2,8 @@
 
 Paper: 'SMART: Scalable Multi-agent Real-time Motion Generation via Next-token Prediction' (Wu et al. 2024), in the form
 that CAT-K (Zhang et al. 2025) fine-tunes. Differences, made for one CPU core: neighbours are limited to the k nearest,
-moving ones first; map neighbours come from a grid, around the agent and around the place it is
-about to reach; the token head is tied to an embedding of the tokens' geometry, so that similar motions share what is
-learnt.
+moving ones first; map neighbours come from a grid, around the agent and around the place it is about to reach; the
+token head is tied to an embedding of the tokens' geometry, so that similar motions share what is learnt.
 """
 
 from __future__ import annotations

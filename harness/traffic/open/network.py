@@ -82,6 +82,24 @@ class PlaceTokens(nn.Module):
         return self.query(x) @ keys.T / math.sqrt(x.shape[-1]) + self.bias
 
 
+class CellScores(nn.Module):
+    """Scores of tokens that lie somewhere, by embeddings that another head has.
+
+    Args:
+        count: Number C of tokens.
+        width: Width of embeddings.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.query, self.key = mlp(width, width, width), nn.Linear(width, width)
+        self.bias = nn.Parameter(torch.zeros(count))
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        """Logits [..., C] of features [..., D]; `table` [C, D] are the embeddings."""
+        return self.query(x) @ self.key(table).T / math.sqrt(x.shape[-1]) + self.bias
+
+
 def cell_features() -> Tensor:
     """What tells the cells of the grid apart: place and distance at wavelengths from 8 to 256 m."""
     cells = torch.as_tensor(grid_cells().copy(), dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""RosettaSim as the background: see `harness.traffic.open.policy` for what it shares with other learned traffic."""
+"""RosettaSim as the background; `harness.traffic.open.policy` has what it shares with other learned traffic."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from harness.errors import ConfigError
+from harness.traffic.infgen.config import InfGenLossOptions
 from harness.traffic.observers import Observer
 
 Baseline = Literal["others", "group", "expected", "critic"]
@@ -178,12 +179,14 @@ class StageOptions:
     """Number of candidates in closed-loop stages; 0 for the number that did best in CAT-K's tables 5 and 6, and in the
     stage distil for the five that the model draws from when it is used."""
     decisions: int = 0
-    """Number of decisions of each scene, drawn at random, that an update of the stage rosetta learns from; 0 for all of
-    them."""
+    """Number of decisions of each scene, drawn at random, that an update of the stages rosetta and infgen learns from;
+    0 for all of them."""
     observer: Observer = "ego"
-    """Around whom the stage rosetta learns who enters and leaves: the `ego`, or somebody fixed in the `middle` of each
-    scene, as `evaluate_longterm --observer middle` has it, for recordings of cameras that stand."""
+    """Around whom the stages rosetta and infgen learn who enters and leaves: the `ego`, or somebody fixed in the
+    `middle` of each scene, as `evaluate_longterm --observer middle` has it, for recordings of cameras that stand."""
     rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
     """Options of the reinforcement stages."""
     distil: DistillationOptions = field(default_factory=DistillationOptions)
     """Options of the stage distil."""
+    infgen: InfGenLossOptions = field(default_factory=InfGenLossOptions)
+    """Weights of the parts of the stage infgen's loss, and shares of classes in them."""

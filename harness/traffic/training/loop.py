@@ -66,7 +66,7 @@ def settings_of(config: LoopConfig, objective: Objective) -> FitSettings:
     """What the loop has to know; a learning rate of 0 is the stage's own."""
     return FitSettings(
         epochs=config.epochs,
-        rate=config.learning_rate or (1e-3 if objective.name in ("bc", "gmm", "rosetta") else 1e-4),
+        rate=config.learning_rate or (1e-3 if objective.name in ("bc", "gmm", "rosetta", "infgen") else 1e-4),
         warmup=config.warmup,
         final_rate=config.final_rate,
         clip=config.clip,

@@ -17,6 +17,7 @@ from harness.commands.options import (
     TrainScenes,
     ValScenes,
 )
+from harness.traffic.infgen.config import InfGenConfig
 from harness.traffic.rosetta.config import RosettaConfig
 from harness.traffic.tokens.config import SceneOptions, VocabularyConfig
 from harness.traffic.training.config import FREE, ExampleOptions, LoopConfig, StageOptions
@@ -43,12 +44,12 @@ class TrainTrafficConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
     stage: str = "bc"
     """What to do: bc, catk and its rivals, mpo, ppo, dpo, grpo, grbo, distil, or the recipe sft-rft-sft; for an ego
     policy with a mixture head gmm, then gmm_catk and its rivals, gmm_hard among them; for traffic that enters and
-    leaves rosetta."""
+    leaves rosetta, or its rival infgen."""
     size: Literal["nano", "mini", "tiny"] = "nano"
     """Size of a new model; later stages keep that of the weights which they start from."""
     init: Path | None = None
-    """Weights to start from (safetensors); required by all stages but bc, gmm and rosetta. That one takes weights of bc
-    for its scene encoder, or its own."""
+    """Weights to start from (safetensors); required by all stages but bc, gmm, rosetta and infgen. The last two take
+    weights of bc for their scene encoder, or their own."""
     dropout: float | None = None
     """Dropout share instead of the model's (nano: 0.1); small models on few epochs do better with 0."""
     vocabulary: Path | None = None
@@ -67,6 +68,8 @@ class TrainTrafficConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
     """What of a scene a new model sees."""
     rosetta: RosettaConfig = field(default_factory=RosettaConfig)
     """What a new model of the stage rosetta has behind its scene encoder."""
+    infgen: InfGenConfig = field(default_factory=InfGenConfig)
+    """What a new model of the stage infgen has behind its scene encoder."""
 
 
 @dataclass(frozen=True)

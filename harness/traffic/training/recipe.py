@@ -12,6 +12,9 @@ from harness.errors import ConfigError, RunError
 from harness.files import JsonDict, read_json, write_json
 from harness.fitting.events import Advanced, Report, Row
 from harness.fitting.weights import written_by
+from harness.traffic.infgen.config import ARCHITECTURE as INFGEN_ARCHITECTURE
+from harness.traffic.infgen.config import InfGenConfig
+from harness.traffic.infgen.model import InfGenModel, infgen_around
 from harness.traffic.model.config import SIZES
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel
@@ -21,13 +24,26 @@ from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.vocabulary import Vocabulary
 from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
+from harness.traffic.training.infgen import InfGenTask
 from harness.traffic.training.loop import WEIGHTS, TrafficTask, train_stage
-from harness.traffic.training.sequences import ROSETTA_WEIGHTS, RosettaTask
-from harness.traffic.training.stages import FROM_SCRATCH, ROSETTA, check_head, make_objective
+from harness.traffic.training.sequences import RosettaTask
+from harness.traffic.training.stages import (
+    COMES_AND_GOES,
+    FROM_SCRATCH,
+    INFGEN,
+    check_head,
+    make_objective,
+)
 from scenarios.scenario import ScenarioSource
 
 _DONE: Final = "stage.json"
 """Written when a stage is complete, so that a resumed recipe does not repeat it."""
+_TASKS: Final[dict[type[SmartModel], type[TrafficTask]]] = {
+    SmartModel: TrafficTask,
+    RosettaModel: RosettaTask,
+    InfGenModel: InfGenTask,
+}
+"""What trains models."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,7 @@ class StagePlan:
         dropout: Overrides the model's; None leaves it.
         loop: Optimisation of each stage.
         options: Options of the objectives.
-        rosetta: What a new model of the stage rosetta has behind its scene encoder.
+        rosetta, infgen: What a new model of the stage of this name has behind its scene encoder.
         cache: Folder of tokenised scenes.
         info: Stored with the weights.
     """
@@ -63,17 +79,23 @@ class StagePlan:
     cache: Path
     info: JsonDict = field(default_factory=dict)
     rosetta: RosettaConfig = field(default_factory=RosettaConfig)
+    infgen: InfGenConfig = field(default_factory=InfGenConfig)
 
 
 def starting_model(plan: StagePlan) -> SmartModel:
-    """The model of `plan.init`, or a new one; for the stage rosetta one around its scene encoder."""
-    if plan.stages != (ROSETTA,):
+    """The model of `plan.init`, or a new one; for traffic that comes and goes one around its scene encoder."""
+    if len(plan.stages) != 1 or plan.stages[0] not in COMES_AND_GOES:
         return _starting_smart(plan)
-    if plan.init is not None and written_by(plan.init, "architecture") == ARCHITECTURE:
-        model = RosettaModel.load(plan.init)
+    own: tuple[str, type[RosettaModel] | type[InfGenModel]] = (ARCHITECTURE, RosettaModel)
+    if plan.stages == (INFGEN,):
+        own = INFGEN_ARCHITECTURE, InfGenModel
+    if plan.init is not None and written_by(plan.init, "architecture") == own[0]:
+        model = own[1].load(plan.init)
         if plan.dropout is not None:
             model.network.set_dropout(plan.dropout)
         return model
+    if plan.stages == (INFGEN,):
+        return infgen_around(_starting_smart(plan), plan.infgen, plan.loop.seed)
     return around_encoder(_starting_smart(plan), plan.rosetta, plan.loop.seed)
 
 
@@ -111,8 +133,8 @@ def run_stages(
             where newcomers are.
         RunError: Unusable data or checkpoints.
     """
-    if ROSETTA in plan.stages and plan.examples.trained != "all":
-        raise ConfigError(f"--stage {ROSETTA} learns who enters: give --examples.trained all.")
+    if (learnt := set(COMES_AND_GOES) & set(plan.stages)) and plan.examples.trained != "all":
+        raise ConfigError(f"--stage {min(learnt)} learns who enters: give --examples.trained all.")
     model = starting_model(plan)
     check_head(plan.stages, model.network, str(plan.init))
     sets: dict[str, TokenisedScenes] = {}
@@ -140,7 +162,7 @@ def run_stages(
         part.mkdir(exist_ok=True)
         title = name if single else part.name
         model, rows[title] = _run_stage(plan, name, title, model, sets, part, report)
-    final = folder / (ROSETTA_WEIGHTS if plan.stages == (ROSETTA,) else WEIGHTS)
+    final = folder / _TASKS[type(model)].weights
     if not single:
         model.save(final)
     return final, rows
@@ -163,8 +185,9 @@ def _run_stage(
         return SmartModel.load(part / WEIGHTS), rows
     info = {**plan.info, "stages": [*model.info.get("stages", []), name]}
     objective = make_objective(name, plan.options)
-    kind = RosettaTask if isinstance(model, RosettaModel) else TrafficTask
-    task = kind(plan.loop, objective, model.network, model.options, sets["train"], sets["val"], part, info)
+    task = _TASKS[type(model)](
+        plan.loop, objective, model.network, model.options, sets["train"], sets["val"], part, info
+    )
     best, rows = train_stage(task, asdict(plan.options), part=title, report=report)
     # A single stage may be resumed with more epochs; a stage of a recipe is over.
     if len(plan.stages) > 1:

@@ -76,6 +76,7 @@ def _plan(config: TrainTrafficConfig, stages: tuple[str, ...], folder: Path) -> 
         loop=config.loop,
         options=config.options,
         rosetta=config.rosetta,
+        infgen=config.infgen,
         cache=config.cache or folder / "tokens",
         info={"data": config.origin, "seed": config.loop.seed},
     )

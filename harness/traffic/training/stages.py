@@ -12,6 +12,7 @@ from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop
 from harness.traffic.training.config import StageOptions
 from harness.traffic.training.distillation import DISTIL, Distillation
 from harness.traffic.training.imitation import BehaviourCloning
+from harness.traffic.training.infgen import InfGenCloning
 from harness.traffic.training.mixture import HARD, MIXTURE_STRATEGIES, ClosedLoopMixture, MixtureCloning
 from harness.traffic.training.objective import Objective
 from harness.traffic.training.policy_losses import METHODS
@@ -23,8 +24,13 @@ RECIPES: Final[dict[str, tuple[str, ...]]] = {"sft-rft-sft": ("catk", "mpo", "ca
 
 ROSETTA: Final = "rosetta"
 """The stage of traffic that enters and leaves."""
+INFGEN: Final = "infgen"
+"""The stage of its rival."""
 
-FROM_SCRATCH: Final = ("bc", "gmm", ROSETTA)
+COMES_AND_GOES: Final = (ROSETTA, INFGEN)
+"""Stages that train who enters and leaves."""
+
+FROM_SCRATCH: Final = ("bc", "gmm", *COMES_AND_GOES)
 """Stages that need no starting weights."""
 
 OF_MIXTURES: Final = ("gmm", HARD, *MIXTURE_STRATEGIES)
@@ -101,6 +107,8 @@ def make_objective(name: str, options: StageOptions) -> Objective:
         return ClosedLoopMixture(name, strategy, options.frozen)
     if name == ROSETTA:
         return SequenceCloning(options.decisions, options.observer)
+    if name == INFGEN:
+        return InfGenCloning(options.decisions, options.observer, options.infgen, options.smoothing, options.width)
     if name == DISTIL:
         return Distillation(options)
     for method in METHODS:

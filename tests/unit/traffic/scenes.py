@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 import torch
 
+from harness.traffic.infgen.config import InfGenConfig
+from harness.traffic.infgen.model import InfGenModel, infgen_around
 from harness.traffic.model.config import SmartConfig
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.model.smart import SmartModel
@@ -63,4 +65,17 @@ def small_rosetta(seed: int = 0, vocabulary: Vocabulary | None = None, **changes
     with torch.no_grad():
         model.network.type_head[-1].weight.zero_()
         model.network.type_head[-1].bias.copy_(torch.tensor([1.0, -9.0, -9.0, 1.0]))
+    return model
+
+
+def small_infgen(seed: int = 0, vocabulary: Vocabulary | None = None, **changes: object) -> InfGenModel:
+    """An untrained InfGen-like model that lets vehicles enter wherever a place is free, and nobody leave."""
+    sizes = InfGenConfig(**{"width": 16, "layers": 1, "heads": 2, "pieces": 12, **changes})
+    model = infgen_around(small_model(seed, vocabulary), sizes, seed)
+    with torch.no_grad():
+        for head, bias in ((model.network.state_head, [0.0, 0.1]), (model.network.type_head, [9.0, 0.0, 0.0])):
+            head[-1].weight.zero_()
+            head[-1].bias.copy_(torch.tensor(bias))
+        model.network.leave_head[-1].weight.zero_()
+        model.network.leave_head[-1].bias.copy_(torch.tensor([1.0, 0.0]))
     return model

@@ -185,7 +185,7 @@ def test_simulators_by_name():
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(registry.names("traffic")) - {"smart", "rosetta"})
+    "name", sorted(set(registry.names("traffic")) - {"smart", "rosetta", "infgen"})
 )  # these have tests of their own
 def test_every_registered_name_is_background_and_simulates_scenes(name):
     scene = crossing(extra=[Agent("late", 60, 0, first=11)])

@@ -5,8 +5,9 @@ import torch
 
 from harness.traffic.model.attention import RelativeAttention
 from harness.traffic.model.compiled import attend
-from harness.traffic.model.edges import DenseEdges, ListedEdges, link
+from harness.traffic.model.edges import DenseEdges, ListedEdges, link, selected
 from harness.traffic.model.embeddings import Relation
+from harness.traffic.model.heads import LogSumOfProducts
 
 
 def seen():
@@ -64,6 +65,14 @@ def test_both_layouts_find_and_learn_the_same():
         assert one.abs().max() > 1e-3
 
 
+def test_kernels_of_the_head_are_a_logsumexp():
+    torch.manual_seed(2)
+    factors, basis = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True), torch.randn(4, 5).double()
+    found = LogSumOfProducts.apply(factors, basis)
+    assert torch.allclose(found, torch.logsumexp(factors @ basis, 1))
+    assert torch.autograd.gradcheck(lambda factors: LogSumOfProducts.apply(factors, basis), (factors,))
+
+
 def test_gradients_are_the_slopes():
     torch.manual_seed(1)
     query, source, relation = (
@@ -76,3 +85,16 @@ def test_gradients_are_the_slopes():
 
     assert torch.autograd.gradcheck(found, (query, source, relation))
     assert (found(query, source, relation)[1] == 0).all()
+
+
+def test_edges_that_are_known_by_row():
+    rows, mask = torch.tensor([[2, 0], [1, -1]]), torch.tensor([[True, True], [True, False]])
+    relation = torch.arange(3.0)[:, None]
+    found = selected(rows, mask, relation)
+    assert found.rows.tolist() == [2, 0, 1]
+    assert found.relation[:, 0].tolist() == [2.0, 0.0, 1.0]
+    assert found.start.tolist() == [0, 2, 3]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        dense = selected(rows, mask, relation)
+    assert dense.mask.tolist() == mask.tolist()
+    assert dense.relation[..., 0][mask].tolist() == [2.0, 0.0, 1.0]

@@ -25,11 +25,12 @@ from harness.traffic.rosetta.sequence import join_sequences
 from harness.traffic.tokens.layout import LayoutTokens
 from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
+from harness.traffic.training.decided import sizes_of
 from harness.traffic.training.examples import examples_of
 from harness.traffic.training.loop import train_stage
 from harness.traffic.training.objective import Step
 from harness.traffic.training.recipe import StagePlan, run_stages, starting_model
-from harness.traffic.training.sequences import ROSETTA_WEIGHTS, RosettaTask, SequenceCloning, sequence_losses, sizes_of
+from harness.traffic.training.sequences import ROSETTA_WEIGHTS, RosettaTask, SequenceCloning, sequence_losses
 from tests.scenes import Agent, straight_road
 from tests.unit.traffic.scenes import OPTIONS, small_model, small_rosetta, tiny_vocabulary
 from tests.unit.traffic.test_training import Scenes

@@ -10,10 +10,11 @@ import torch
 from harness.traffic.rosetta.model import RosettaModel
 from harness.traffic.training import hands
 from harness.traffic.training.config import LoopConfig
+from harness.traffic.training.decided import _drawn
 from harness.traffic.training.hands import Hands
 from harness.traffic.training.loop import Asked, train_stage
 from harness.traffic.training.recipe import starting_model
-from harness.traffic.training.sequences import RosettaTask, SequenceCloning, _drawn
+from harness.traffic.training.sequences import RosettaTask, SequenceCloning
 from tests.unit.traffic.scenes import OPTIONS, small_rosetta, tiny_vocabulary
 from tests.unit.traffic.test_feed import Here, tokenised
 from tests.unit.traffic.test_rosetta_model import plan

@@ -1,0 +1,76 @@
+"""Weights files of models of traffic that comes and goes: a scene encoder's configuration and the model's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from harness.errors import WeightsError
+from harness.files import JsonDict
+from harness.fitting.stored import settings_from_json
+from harness.fitting.weights import read_tensors
+from harness.traffic.model.config import SmartConfig
+from harness.traffic.model.smart import SCENE_LIMITS
+from harness.traffic.tokens.config import SceneOptions
+from harness.traffic.tokens.vocabulary import Vocabulary
+
+
+class StoredModel(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        where: The file, for messages.
+        tensors: Weights and vocabulary by name.
+        config: Sizes of the scene encoder.
+        scene: How scenes are tokenised.
+        own: The model's own configuration, not yet checked.
+        info: What it says of its making.
+    """
+
+    where: str
+    tensors: dict[str, Tensor]
+    config: SmartConfig
+    scene: SceneOptions
+    own: JsonDict
+    info: JsonDict | None
+
+
+def read_model(path: str | os.PathLike[str] | None, stage: str, architecture: str) -> StoredModel:
+    """Read a weights file.
+
+    Args:
+        path: The file; no weights come with the package.
+        stage: Stage of `train_traffic` that makes such files, under whose name the model's own configuration stands.
+        architecture: What the file must say that it is.
+
+    Raises:
+        WeightsError: No file is named, or it is missing, not safetensors, of another architecture, or its header is not
+            understood.
+    """
+    train = f"rain one with `python -m harness.train_traffic --stage {stage} --data DIR`, and give"
+    if path is None:
+        raise WeightsError(
+            f"traffic {stage!r}: no weights come with the package. T{train} its file: {stage}:RUN/{stage}.safetensors."
+        )
+    missing = f"no {stage} model at {{file}}. T{train} its RUN/{stage}.safetensors."
+    where = str(path)
+    tensors, header = read_tensors(Path(path), ("architecture", architecture), missing)
+    if not isinstance(own := header.get(stage), dict):
+        raise WeightsError(f"{where}: {stage} in its header is no JSON object.")
+    config = SmartConfig.from_dict(header.get("config", {}), where)
+    scene = settings_from_json(SceneOptions, header.get("scene", {}), where, SCENE_LIMITS)
+    return StoredModel(where, tensors, config, scene, own, header.get("info"))
+
+
+def vocabulary_of(tensors: dict[str, Tensor], where: str) -> Vocabulary:
+    """The vocabulary among the tensors of a file.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    if not {"motions", "pieces"} <= tensors.keys():
+        raise WeightsError(f"{where}: no vocabulary among the tensors.")
+    return Vocabulary(tensors["motions"].numpy().copy(), tensors["pieces"].numpy().copy())
