@@ -69,6 +69,7 @@ def sequence_losses(network: RosettaNetwork, maps: MapBatch, lesson: SequenceLes
     """
     agents, batch = lesson.agents, lesson.batch
     scene, moment, who = batch.scene[:, None], batch.moment[:, None] - 1, batch.agent.clamp(min=0)
+    table: Tensor | None
     if lesson.encoded is not None:
         (seen, pieces), table = lesson.encoded, network.token_head.table(network.motions)
     else:
