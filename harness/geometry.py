@@ -170,6 +170,15 @@ def project_to_polyline(points: Floats, polyline: Floats) -> tuple[Floats, Float
     return along, np.copysign(pick(distance), pick(cross)), segment
 
 
+def coarse_origin(place: Floats) -> Floats:
+    """A place [2] near `place` [2, m] about which coordinates keep millimetres in single precision.
+
+    It is a multiple of 65,536 m: nothing changes for scenes about the origin, while coordinates of a map projection
+    (UTM), which single precision would round to half a metre, become small.
+    """
+    return np.asarray(np.round(np.asarray(place, dtype=np.float64) / 65_536.0) * 65_536.0)
+
+
 def interpolate_polyline(polyline: Floats, along: Floats) -> tuple[Floats, Floats]:
     """Points [..., 2] and headings [...] (rad) at arc lengths `along` [...] (clamped to the ends)."""
     lengths = arc_lengths(polyline)

@@ -1,8 +1,9 @@
 """Traffic for any length of time: drivers of `idm-lane` that flow in where lanes begin and out where lanes end.
 
 Everybody drives as in `harness.traffic.lane_idm`. Newcomers come as a Poisson process at every lane into which no
-other lane leads, at a stated inflow; they wait outside until the entrance is clear. Lights go on as recorded and stay
-as they are in their last row.
+other lane leads, at a stated inflow; one at a time waits outside until the entrance is clear, and nobody else comes
+meanwhile, so that fewer than stated enter where it seldom is. Lights go on as recorded and stay as they are in their
+last row.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ Ints = NDArray[np.intp]
 HOUR: Final = 3600.0
 _SHORTEST: Final = 10.0
 """Nobody enters by a lane that is shorter than this, m: it is a stub of the map."""
+_SAME: Final = 1.0
+"""Lanes that begin closer together than this have one entrance, m."""
 _ASIDE: Final = 2.0
 """Who is this near the centre line of an entrance (m, its own half width apart) is in the way: half a lane."""
 _SLOWEST: Final = 1.0
@@ -176,8 +179,7 @@ class LaneFlowTraffic:
 
     Who is moved: every vehicle but ego and opponent, from step 10 or its first step after it, and newcomers. Who would
     appear after step 10 where somebody is by then does not. People, cyclists, objects and the opponent follow the log,
-    and are gone where it ends. Sizes of newcomers are drawn from
-    those of the vehicles that the scene has at step 10.
+    and are gone where it ends. Sizes of newcomers are drawn from those of the vehicles that the scene has at step 10.
     """
 
     name = "idm-flow"
@@ -340,11 +342,13 @@ def _entrances(scenario: Scenario, config: LaneIDMConfig) -> list[Entrance]:
     index = MapIndex.of(scenario)
     limits = speed_limits(scenario, index, config.speed)
     found: list[Entrance] = []
+    places = np.zeros((len(index.lane_lines), 2))
     for lane, line in enumerate(index.lane_lines):
         if index.predecessors[lane] or index.lane_lengths[lane] < _SHORTEST:
             continue
         place, heading = interpolate_polyline(line, np.array([0.0]))
-        if any(np.hypot(*(place[0] - other.pose[:2])) < 1.0 for other in found):
+        if (np.hypot(*(places[: len(found)] - place).T) < _SAME).any():
             continue
+        places[len(found)] = place[0]
         found.append(Entrance(np.array([*place[0], heading[0]]), float(limits[lane])))
     return found

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.geometry import box_reach, wrap_angle
+from harness.geometry import box_reach, coarse_origin, wrap_angle
 from harness.interfaces import HEADING, VX, VY
 from harness.traffic.heights import follow_ground
 from harness.traffic.lane_paths import AT_REST, FREE, POINTS, SPACING, LaneIDMConfig, first_red, prepare_paths, varied
@@ -321,8 +321,9 @@ class LaneRun:
         Returns:
             Free way to it (m), its speed along the path (m/s), and which agent it is (-1: there is none).
         """
-        look = self._at(self._along[..., None] + LOOK).astype(np.float32)
-        others = self._poses.astype(np.float32)
+        about = np.append(coarse_origin(self._poses[0, self.driving[:1], :2].sum(0)), 0.0)
+        look = (self._at(self._along[..., None] + LOOK) - about).astype(np.float32)
+        others = (self._poses - about).astype(np.float32)
         half = self._half.astype(np.float32)
         cos, sin = np.cos(look[..., 2]), np.sin(look[..., 2])
         speed = np.repeat(self._velocity[None], len(others), 0)

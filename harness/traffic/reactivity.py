@@ -137,7 +137,7 @@ def play(
     scenario: Scenario,
     traffic: TrafficPolicy,
     ego: Floats | None,
-    seed: int,
+    seed: int | Sequence[int],
     *,
     drivers: Mapping[int, Driver] = MappingProxyType({}),
     last: int | None = None,
@@ -152,7 +152,7 @@ def play(
         traffic: What moves everybody but the ego.
         ego: [T, STATE] states of the ego, NaN at steps at which it is not there; None where nobody is there to react to
             (`with_absent_ego`).
-        seed: The traffic's.
+        seed: The traffic's: a number, or several.
         drivers: Who drives instead of single agents, the ego included; the traffic sees them.
         last: Last step that is played, of which nothing is valid beyond; by default the scene's.
         comings: Slots of the scene of this episode, which are told of everybody who enters.

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.geometry import wrap_angle
+from harness.geometry import coarse_origin, wrap_angle
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -137,7 +137,7 @@ def _meetings(movers: Movers, look: Floats, margin: float) -> tuple[Ints, Ints, 
     near = apart < reach[:, None] + reach + wide[:, None] + wide + margin
     near &= movers.gives[:, None] | movers.gives
     one, two = np.nonzero(np.triu(near, 1))
-    points = movers.ways[..., :2].astype(np.float32)
+    points = (movers.ways[..., :2] - coarse_origin(place[:1].sum(0))).astype(np.float32)
     offset = points[one, :, None] - points[two, None]
     hits = np.square(offset).sum(-1) < np.square(wide[one] + wide[two] + margin)[:, None, None]
     within = look <= reach[:, None]

@@ -98,7 +98,7 @@ class RoadSides:
 
 def _segments(line: Floats) -> Floats | None:
     """[n, 4, 2] start, extent, and normals (to the right) at start and end of a line's pieces; None without any."""
-    line = line[np.concatenate([[True], np.hypot(*np.diff(line, axis=0).T) > 1e-3])]
+    line = line[np.append(True, np.hypot(*np.diff(line, axis=0).T) > 1e-3)[: len(line)]]
     if len(line) < 2:
         return None
     line = shapely.get_coordinates(shapely.simplify(shapely.linestrings(line), _STRAIGHT))

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import tyro
 
 from harness import specs
-from harness.commands.configs import at_least
+from harness.commands.configs import at_least, check_finite
 from harness.commands.options import AllDataOptions
 from harness.errors import ConfigError
 from harness.traffic.observers import Observer
@@ -86,6 +86,7 @@ class EvaluateLongtermConfig(AllDataOptions):
         at_least(0, seed=self.seed, map_weight=self.map_weight)
         if not 0 <= self.passed_over < 1:
             raise ConfigError(f"--passed-over {self.passed_over}: expected a share from 0 to below 1.")
+        check_finite({"map_weight": self.map_weight})
         vae_file(self.retrieval)
         at_least(CURRENT_STEP + FUTURE_STEPS + 1, horizon=self.horizon)
         if self.threads is not None:

@@ -49,7 +49,7 @@ class LongRun:
         judged: Per scene [W] which windows have a map.
         log: Per scene the recording.
         models: Model → per scene its roll-outs.
-        seconds: Model → seconds spent in rolling out and counting.
+        seconds: Model → seconds spent in rolling these scenes out and counting.
         left_out: Scene → why it could not be used.
         without_edges: Scenes without road edges: what rests on them is NaN there.
     """
@@ -83,12 +83,14 @@ def run_long(
         try:
             scene = LongScene.of(scenario, config.horizon, config.observer, vae)
             records: dict[str, list[WindowRecord]] = {}
+            spent: dict[str, float] = {}
             log = scene.log()
             for name in names:
                 begin = time.perf_counter()
-                seeds = range(config.seed, config.seed + config.rollouts)
+                # As `PolicySimulator` does: the first roll-out of a seed is none of another seed's.
+                seeds = [(config.seed, number) for number in range(config.rollouts)]
                 records[name] = [log] if name == LOG else [scene.roll_out(policies[name], seed) for seed in seeds]
-                run.seconds[name] += time.perf_counter() - begin
+                spent[name] = time.perf_counter() - begin
         except ScenarioError as error:
             run.left_out[scenario.id] = str(error)
             continue
@@ -99,6 +101,7 @@ def run_long(
             run.without_edges.append(scenario.id)
         for name, found in records.items():
             run.models[name].append(found)
+            run.seconds[name] += spent[name]
     return run
 
 

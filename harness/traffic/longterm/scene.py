@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
+from harness.geometry import arc_lengths, interpolate_polyline
 from harness.interfaces import HEADING, Newcomer, TrafficPolicy
 from harness.metrics.longterm.distributions import Counts
 from harness.metrics.longterm.features import TrafficTrack, traffic_features, window_counts
@@ -35,6 +36,8 @@ from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+_APART: Final = 5.0
+"""Points by which a map is seen are at most this far apart, m: maps draw a straight road by its two ends."""
 BEYOND: Final = 1.0
 """How much farther than the outermost recorded places a fixed observer sees, m: who is seen there first is inside."""
 
@@ -46,7 +49,7 @@ class WindowRecord(NamedTuple):
         counts: Features of behaviour, [W, bins] each.
         flow: The traffic flow, [W, bins] each.
         events: The same by half seconds, from step 10 on: what was there before is given to every model.
-        paths: Everybody's way in each window, for retrieval.
+        paths: Everybody's way from the last known step of each window on, for retrieval.
         latents: What a scene autoencoder makes of each window, for retrieval by it; None without one.
     """
 
@@ -118,8 +121,7 @@ class LongScene:
             area = shapely.get_coordinates(shapely.convex_hull(shapely.multipoints(places)).buffer(BEYOND))
         # A window's features are those of the 80 steps after its start, its flow that of the half seconds between.
         starts = window_starts(scenario.num_steps - 1, CURRENT_STEP)
-        points = np.concatenate([np.zeros((0, 2)), *(feature.points[:, :2] for feature in scenario.features)])
-        judged = windows_with_map(path, points, starts, WINDOW)
+        judged = windows_with_map(path, _map_points(scenario), starts + 1, WINDOW)
         if not judged.any():
             raise ScenarioError(f"{where}: no map around the observer at any time.")
         agents = range(scenario.num_agents)
@@ -148,8 +150,13 @@ class LongScene:
         poses = np.stack([tracks.poses[..., 0], tracks.poses[..., 1], heights, tracks.poses[..., 2]], -1)
         return self.record(poses, tracks.valid)
 
-    def roll_out(self, policy: TrafficPolicy, seed: int) -> WindowRecord:
-        """What a policy makes of the scene from step 10 on; nobody enters but whom it lets in itself."""
+    def roll_out(self, policy: TrafficPolicy, seed: int | Sequence[int]) -> WindowRecord:
+        """What a policy makes of the scene from step 10 on; nobody enters but whom it lets in itself.
+
+        Args:
+            policy: Who moves everybody but an ego that watches.
+            seed: The policy's, as `numpy.random.default_rng` takes it.
+        """
         scenario = _closed(self.scenario, None if self.fixed else self.scenario.ego)
         ego = None if self.fixed else self._ego()
         played = with_absent_ego(scenario) if self.fixed else scenario
@@ -257,6 +264,17 @@ def _held(values: Floats, valid: Bools) -> Floats:
     steps = np.where(valid, np.arange(valid.shape[1]), -1)
     before = np.maximum.accumulate(steps, axis=1)
     return np.take_along_axis(values, np.where(before < 0, valid.argmax(1)[:, None], before), 1)
+
+
+def _map_points(scenario: Scenario) -> Floats:
+    """Points [P, 2] of the map, m: those that are drawn, and on long straight pieces more."""
+    parts = [np.zeros((0, 2))]
+    for feature in scenario.features:
+        line = np.asarray(feature.points[:, :2], dtype=np.float64)
+        parts.append(line)
+        if len(line) > 1 and np.diff(along := arc_lengths(line)).max() > _APART:
+            parts.append(interpolate_polyline(line, np.arange(_APART, along[-1], _APART))[0])
+    return np.concatenate(parts)
 
 
 def _edges(scenario: Scenario, origin: Floats) -> RoadEdges | None:

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from typing import Final, cast
@@ -25,6 +25,7 @@ from harness import specs
 from harness.commands.runs import provenance
 from harness.errors import ConfigError
 from harness.files import Json, JsonDict
+from harness.interfaces import TrafficPolicy
 from harness.metrics.longterm.retrieval import nearest_windows, retrieval_hits
 from harness.traffic.longterm.config import TRAJECTORIES, EvaluateLongtermConfig
 from harness.traffic.longterm.engines import load_vae
@@ -81,6 +82,7 @@ def validate_retrieval(config: ValidateRetrievalConfig, source: ScenarioSource, 
         return track((source[index] for index in range(number)), text, number)
 
     simulators = {name: make_simulator(name) for name in names}
+    policies = {name: make_traffic(name) for name in config.traffic if name != LOG}
     run = run_short(simulators, scenes(count, "simulating 8 s"), queries, config, vae)
     if not run.queries:
         reason = next(iter(run.left_out.values()), "there are none")
@@ -95,7 +97,7 @@ def validate_retrieval(config: ValidateRetrievalConfig, source: ScenarioSource, 
         "accuracy": accuracy,
         **found,
         "sweep": [_sweep_row(row, accuracy) for row in found["sweep"]],
-        "degraded": degraded(scenes(queries, "rolling out"), config, vae),
+        "degraded": degraded(policies, scenes(queries, "rolling out"), config, vae),
     }
 
 
@@ -217,10 +219,16 @@ def _sweep_row(row: JsonDict, accuracy: Sequence[JsonDict]) -> JsonDict:
     return {**row, **means}
 
 
-def degraded(scenes: Iterable[Scenario], config: ValidateRetrievalConfig, vae: SceneVae | None) -> list[JsonDict]:
+def degraded(
+    policies: Mapping[str, TrafficPolicy],
+    scenes: Iterable[Scenario],
+    config: ValidateRetrievalConfig,
+    vae: SceneVae | None,
+) -> list[JsonDict]:
     """How models rank in the realism of behaviour with good and with bad retrieval, over the scenes' whole length.
 
     Args:
+        policies: All models but the log, by name.
         scenes: Those that are rolled out, and whose windows can be retrieved.
         config: Models and retrieval.
         vae: Encodes windows, where they are to be retrieved by latents.
@@ -237,7 +245,7 @@ def degraded(scenes: Iterable[Scenario], config: ValidateRetrievalConfig, vae: S
         map_weight=_closest(_weights(config), 1.0),
         seed=config.seed,
     )
-    run = run_long({name: make_traffic(name) for name in config.traffic if name != LOG}, scenes, plain, vae)
+    run = run_long(policies, scenes, plain, vae)
     rows: list[JsonDict] = []
     kinds = (config.retrieval, 0.0), (TRAJECTORIES, 0.0), (config.retrieval, PASSED_OVER)
     for retrieval, passed_over in dict.fromkeys(kinds):

@@ -8,10 +8,11 @@ from typing import Annotated, Final, Literal
 
 import tyro
 
-from harness.commands.configs import at_least
+from harness.commands.configs import at_least, check_finite, option
 from harness.commands.options import AllDataOptions
 from harness.errors import ConfigError
 from harness.traffic.longterm.config import TRAJECTORIES, vae_file
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS
 
 DECODINGS: Final = tuple(
     f"top_k={count}&temperature={temperature}"
@@ -64,12 +65,16 @@ class ValidateRetrievalConfig(AllDataOptions):
         vae_file(self.retrieval)
         if self.threads is not None:
             at_least(1, threads=self.threads)
-        for name in ("traffic", "references", "map_weights"):
+        for name in ("traffic", "references", "map_weights", "decoded", "decodings"):
             values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise ConfigError(f"--{name.replace('_', '-')}: expected at least one value, and each only once.")
+            # Without models that are decoded in many ways there is no correlation, which is allowed.
+            if len(set(values)) < len(values) or not (values or name == "decoded"):
+                raise ConfigError(f"{option(name)}: expected at least one value, and each only once.")
         at_least(1, references=min(self.references))
         at_least(0, map_weights=min(self.map_weights))
+        for weight in self.map_weights:
+            check_finite({"map_weights": weight})
+        at_least(CURRENT_STEP + FUTURE_STEPS + 1, horizon=self.horizon)
 
     def asked(self, scenes: int) -> int:
         """How many of so many scenes are rolled out."""

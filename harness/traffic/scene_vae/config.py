@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from harness.commands.configs import at_least, check_finite, option
 from harness.errors import ConfigError, WeightsError
 from harness.fitting.stored import settings_from_json
 
@@ -72,7 +73,7 @@ class SceneVaeConfig:
         missing = sorted(set(asdict(cls())) - set(values))
         if missing:
             raise WeightsError(f"{where}: configuration field {missing[0]!r} is unknown or missing.")
-        return settings_from_json(cls, values, where, {"objects": 1024, "lanes": 1024, "points": 256})
+        return settings_from_json(cls, values, where, {"heads": 64, "objects": 1024, "lanes": 1024, "points": 256})
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,16 @@ class VaeTraining:
         Raises:
             ConfigError: Out of range.
         """
-        for name in ("epochs", "batch", "patience", "threads", "moments"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--training.{name} {getattr(self, name)}: expected at least 1.")
-        if min(self.divergence, self.lanes, self.relations, self.minutes, self.weight_decay, self.warmup) < 0:
-            raise ConfigError("divergence, lanes, relations, minutes, weight_decay and warmup must not be negative.")
-        if self.learning_rate <= 0 or not 0 <= self.average < 1 or not 0 <= self.final_rate <= 1 or self.clip <= 0:
-            raise ConfigError("learning_rate and clip must be > 0, average in [0, 1), final_rate in [0, 1].")
+        values = {f"training.{name}": value for name, value in asdict(self).items()}
+        check_finite(values)
+        counts = ("epochs", "batch", "patience", "threads", "moments")
+        at_least(1, **{f"training.{name}": getattr(self, name) for name in counts})
+        at_least(0, **values)
+        for name, fits, expected in (
+            ("learning_rate", self.learning_rate > 0, "a number above 0"),
+            ("clip", self.clip > 0, "a number above 0"),
+            ("average", self.average < 1, "a decay from 0 to below 1"),
+            ("final_rate", self.final_rate <= 1, "a share from 0 to 1"),
+        ):
+            if not fits:
+                raise ConfigError(f"{option(f'training.{name}')} {getattr(self, name)}: expected {expected}.")

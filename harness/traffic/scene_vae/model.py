@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
+from harness.errors import ConfigError
 from harness.files import JsonDict, write_bytes
 from harness.fitting.identity import fingerprint
 from harness.fitting.weights import check_layers, fill, read_tensors
@@ -26,7 +27,9 @@ from harness.traffic.scene_vae.network import Gaussians, SceneVaeNetwork
 Floats = NDArray[np.float64]
 
 _AT_ONCE: Final = 32
-"""Moments that are encoded together."""
+"""Moments that are encoded together, at most."""
+_SCORES: Final = 1 << 25
+"""Scores of lanes for lanes that are computed together, at most: 134 MB. The usual sizes have 1.3 million."""
 
 
 class SceneVae:
@@ -90,8 +93,9 @@ class SceneVae:
         parts = [
             [np.zeros((0, size)) for size in (*[config.object_latent] * 2, *[config.map_latent] * 2)],
         ]
-        for begin in range(0, len(moments), _AT_ONCE):
-            batch = join_moments(moments[begin : begin + _AT_ONCE], config.points)
+        together = min(_AT_ONCE, max(1, _SCORES // (config.heads * max(config.lanes, config.objects) ** 2)))
+        for begin in range(0, len(moments), together):
+            batch = join_moments(moments[begin : begin + together], config.points)
             latents = self.network.encoder(batch)
             found = (*_pooled(latents.objects, batch.there), *_pooled(latents.lanes, batch.lane_there))
             parts.append([value.double().numpy() for value in found])
@@ -110,7 +114,15 @@ class SceneVae:
             observer: [T, 3] x, y (m), heading (rad) of whoever watches.
             starts: [W] first steps, `STRIDE` times a whole number apart; a window is the `length` steps after its.
             length: Steps of a window, a multiple of `STRIDE`.
+
+        Raises:
+            ConfigError: Windows do not begin and end at half seconds.
         """
+        if length % STRIDE or ((starts - starts.min()) % STRIDE).any():
+            raise ConfigError(
+                f"scene autoencoder: windows of {length} steps that begin at {starts.tolist()[:5]}; expected multiples "
+                f"of {STRIDE} steps, at which moments are encoded."
+            )
         steps = np.arange(starts.min() + STRIDE, starts.max() + length + 1, STRIDE)
         found = self.encode(moments_of(lanes, traffic, observer, steps.tolist()))
         rows, count = (starts - starts.min()) // STRIDE, length // STRIDE

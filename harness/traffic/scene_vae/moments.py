@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from harness.geometry import arc_lengths, interpolate_polyline, to_frame
@@ -109,7 +110,8 @@ class LaneTable:
         self._points = np.concatenate([np.zeros((0, 2)), *lines])
         self._owner = np.repeat(np.arange(len(lines)), [len(line) for line in lines])
         rank = {lane.id: row for row, lane in enumerate(lanes)}
-        self._relation = np.zeros((len(lanes), len(lanes)), dtype=np.int8)
+        # A matrix of all pairs would be gigabytes for the largest maps.
+        links: dict[tuple[int, int], LaneRelation] = {}
         for row, lane in enumerate(lanes):
             for names, here, there in (
                 (lane.left, LaneRelation.RIGHT, LaneRelation.LEFT),
@@ -117,9 +119,12 @@ class LaneTable:
                 (lane.exit, LaneRelation.PREVIOUS, LaneRelation.NEXT),
                 (lane.entry, LaneRelation.NEXT, LaneRelation.PREVIOUS),
             ):
-                others = [rank[name] for name in names if name in rank]
-                self._relation[row, others], self._relation[others, row] = here, there
-        np.fill_diagonal(self._relation, LaneRelation.SELF)
+                for other in (rank[name] for name in names if name in rank):
+                    links[row, other], links[other, row] = here, there
+        links |= {(row, row): LaneRelation.SELF for row in range(len(lanes))}
+        pairs = np.array([*links], dtype=np.intp).reshape(-1, 2)
+        kinds = np.array([*links.values()], dtype=np.int8)
+        self._relation = csr_array((kinds, tuple(pairs.T)), shape=(len(lanes), len(lanes)))
 
     def seen(self, pose: Floats) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
         """Lanes [L, P, 2] around a pose (x, y, heading) and their relations [L, L]; see `Moment`."""
@@ -141,7 +146,7 @@ class LaneTable:
         share = (place - low)[..., None]
         points = local[low] * (1 - share) + local[low + 1] * share if len(order) else np.zeros((0, config.points, 2))
         lanes = owner[first[order]]
-        return (points / half).astype(np.float32), self._relation[np.ix_(lanes, lanes)]
+        return (points / half).astype(np.float32), self._relation[lanes][:, lanes].toarray()
 
 
 def _dense(points: NDArray[np.floating]) -> Floats:

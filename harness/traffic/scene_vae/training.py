@@ -86,7 +86,10 @@ def collect_moments(
             log.warning("scene %s is left out: %s", source.ids[index], error)
         progress(index + 1, len(source))
     if not moments:
-        raise RunError(f"none of the {len(source)} scenes has an ego near a lane.")
+        raise RunError(
+            f"none of the {len(source)} scenes has an ego near a lane, so that there is nothing to learn from. Give "
+            "scenes whose maps have lanes (`--data`), or more of them (`--train-scenes`, `--val-scenes`)."
+        )
     return moments
 
 

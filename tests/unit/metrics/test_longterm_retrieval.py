@@ -68,12 +68,18 @@ def test_the_nearest_come_first_and_some_may_not_be_chosen():
     distances = np.array([[3.0, 1.0, np.nan, 2.0, 1.0]])
     assert nearest_windows(distances, 3).tolist() == [[1, 4, 3]]
     assert nearest_windows(distances, 2, allowed=np.array([[True, False, True, True, True]])).tolist() == [[4, 3]]
-    # Half of the four that can be compared are passed over.
+    # Half of the four that can be compared are passed over; of 2.4 two are.
     assert nearest_windows(distances, 2, skip=0.5).tolist() == [[3, 0]]
+    assert nearest_windows(distances, 2, skip=0.6).tolist() == [[3, 0]]
     with pytest.raises(ConfigError, match="only 4 windows"):
         nearest_windows(distances, 5)
     with pytest.raises(ConfigError, match="a share below 1"):
         nearest_windows(distances, 1, skip=1.0)
+
+
+def test_one_window_of_the_own_scene_is_a_hit():
+    chosen, scenes = np.array([[0, 1], [1, 2], [2, 3]]), np.array([0, 0, 1, 2])
+    assert retrieval_hits(chosen, scenes, np.array([0, 0, 0])).tolist() == [True, True, False]
 
 
 def test_a_noisy_copy_finds_its_own_scene_and_a_degraded_retrieval_does_not():
@@ -128,5 +134,10 @@ def test_traffic_around_somebody_who_watches():
     assert ways[1][1] == pytest.approx(np.array([[0.0, -20.0], [0.0, -30.0]]), abs=1e-9)
     found = set_distances(ways, ways)
     assert np.diag(found) == pytest.approx([0.0, 0.0])
+    # Each window is seen from where the observer is when it begins.
+    observer[20:] = [5.0, 0.0, 0.0]
+    moved = traffic_paths(poses, counted, observer, np.array([0, 20]), 20, every=10)
+    assert moved[0] == pytest.approx(ways[0])
+    assert moved[1][1] == pytest.approx(np.array([[15.0, 0.0], [25.0, 0.0]]), abs=1e-9)
     # Each is assigned to the other one: (50 + 250) / 2 is less than (0 + 400) / 2.
     assert found[0, 1] == pytest.approx(np.sqrt(150))

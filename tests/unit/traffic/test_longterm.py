@@ -1,5 +1,6 @@
 """Long roll-outs: who watches, what counts, and the command that compares models with the recordings."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -9,11 +10,13 @@ import pytest
 from harness.errors import ConfigError, ScenarioError
 from harness.evaluate_longterm import main
 from harness.interfaces import Newcomer
+from harness.metrics.intervals import bootstrap_mean, resampled
 from harness.metrics.longterm.features import LONG_TERM_FEATURES
 from harness.metrics.longterm.flow import FLOW_FEATURES
 from harness.metrics.longterm.retrieval import nearest_windows
 from harness.report.longterm_tables import longterm_report
 from harness.traffic.log_policies import ConstantVelocityTraffic
+from harness.traffic.longterm import evaluation
 from harness.traffic.longterm.comparison import compare_long
 from harness.traffic.longterm.config import EvaluateLongtermConfig
 from harness.traffic.longterm.evaluation import BUCKETS, SCENE_METRICS, _Base, references_used, run_long, score_long
@@ -37,18 +40,17 @@ class Vanishing(ConstantVelocityTraffic):
         return following, present & (step < 50)
 
 
-class Leaving(ConstantVelocityTraffic):
-    """Lets everybody disappear at a step that it draws."""
+class Drawing(ConstantVelocityTraffic):
+    """Draws a number in every episode."""
 
-    name = "leaving"
+    name = "drawing"
+
+    def __init__(self):
+        self.drawn = []
 
     def reset(self, scenario, rng):
         super().reset(scenario, rng)
-        self.end = int(rng.integers(20, 100))
-
-    def step(self, step, states, valid):
-        following, present = super().step(step, states, valid)
-        return following, present & (step < self.end)
+        self.drawn.append(int(rng.integers(1_000_000)))
 
 
 class Visited(ConstantVelocityTraffic):
@@ -127,6 +129,30 @@ def test_an_ego_that_has_gone_is_in_nobodys_way():
     assert found.log().counts["collision_indication"].tolist() == [[1, 0]] * WINDOWS
 
 
+class Looking(ConstantVelocityTraffic):
+    """Takes note of when it is told that the ego is there."""
+
+    name = "looking"
+
+    def reset(self, scenario, rng):
+        super().reset(scenario, rng)
+        self.known, self.told = scenario.valid[scenario.ego], []
+
+    def step(self, step, states, valid):
+        self.told.append(bool(valid[0]))
+        return super().step(step, states, valid)
+
+
+def test_an_ego_is_there_in_the_gaps_of_its_log_and_not_beyond_it():
+    long = lasting(road(Agent("ahead", 20, 0)), STEPS)
+    valid = long.valid.copy()
+    valid[0, 40:50] = valid[0, 100:] = False
+    policy = Looking()
+    LongScene.of(replace(long, valid=valid), 311, "ego").roll_out(policy, 0)
+    assert policy.told == [step < 100 for step in range(STEPS - 1)]
+    assert np.array_equal(policy.known, valid[0])
+
+
 def test_people_and_cones():
     people = Agent("walker", 10, 6, speed=6.0, kind=Kind.PEDESTRIAN), Agent("cone", 12, 3, speed=0.0, kind=Kind.CONE)
     log = LongScene.of(lasting(road(*people), STEPS), 311, "ego").log()
@@ -149,10 +175,60 @@ def test_windows_without_a_map_are_not_judged():
         nearest_windows(np.zeros((1, len(_Base.of(run, 1).windows.paths))), 6)
 
 
+def test_a_window_is_judged_by_the_steps_after_its_start():
+    ending = scene()
+    cut = tuple(replace(one, points=one.points[one.points[:, 0] <= 0] - [2.0, 0.0, 0.0]) for one in ending.features)
+    found = LongScene.of(replace(ending, features=cut), 311, "ego")
+    # The ego has something of the map within 32 m up to step 30, where the fifth window begins: it is of steps 31 on.
+    assert found.judged.tolist() == [True] * 4 + [False] * 3
+
+
+def test_a_straight_road_that_is_drawn_by_its_ends_is_a_map():
+    long = scene()
+    ends = tuple(replace(one, points=10 * one.points[[0, -1]]) for one in long.features)
+    assert LongScene.of(replace(long, features=ends), 311, "ego").judged.all()
+
+
+def test_who_comes_is_as_high_as_the_ego_was():
+    hill = scene()
+    raised = tuple(replace(one, points=one.points + np.array([0.0, 0.0, 50.0])) for one in hill.features)
+    # An edge of another road, below, across where the van stands.
+    below = replace(hill.features[1], id="below", points=np.array([[55.0, -9.0, 0.0], [65.0, 9.0, 0.0]]))
+    position = hill.position + np.array([0.0, 0.0, 50.0])
+    found = LongScene.of(replace(hill, features=(*raised, below), position=position), 311, "ego")
+    off = found.roll_out(Visited(60.0), 0).counts["offroad_indication"]
+    assert off[:, 1].tolist() == [0] * WINDOWS
+
+
 def test_every_roll_out_has_a_seed_of_its_own():
-    run = run_long({"by chance": Leaving()}, [scene()], config("by chance", rollouts=3))
-    gone = [int((record.events.present > 0).sum()) for record in run.models["by chance"][0]]
-    assert len(set(gone)) > 1
+    policies = [Drawing(), Drawing()]
+    for seed, policy in enumerate(policies):
+        run = run_long({"by chance": policy}, [scene()], config("by chance", rollouts=3, seed=seed))
+        assert len(run.models["by chance"][0]) == 3
+    # Another seed has other roll-outs; the first one is that of the plain seed.
+    assert len({*policies[0].drawn, *policies[1].drawn}) == 6
+    assert policies[1].drawn[0] == int(np.random.default_rng(1).integers(1_000_000))
+
+
+class Giving(ConstantVelocityTraffic):
+    """Cannot do without a third road user."""
+
+    name = "giving"
+
+    def reset(self, scenario, rng):
+        super().reset(scenario, rng)
+        if scenario.num_agents < 3:
+            raise ScenarioError("nobody to give to")
+
+
+def test_time_spent_on_scenes_that_are_left_out_is_not_counted(monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr("harness.traffic.longterm.evaluation.time.perf_counter", lambda: float(next(ticks)))
+    lonely = replace(lasting(road(Agent("ahead", 20, 0)), STEPS), id="lonely")
+    policies = {"steady": ConstantVelocityTraffic(), "giving": Giving()}
+    run = run_long(policies, [scene("one"), lonely], config(*policies))
+    assert (run.scenes, run.left_out) == (["one"], {"lonely": "nobody to give to"})
+    assert run.seconds == {"steady": 1.0, "giving": 1.0}
 
 
 def test_what_invalid_rows_hold_does_not_matter():
@@ -212,6 +288,8 @@ def test_what_cannot_be_looked_at_is_refused():
         config("log", horizon=90)
     with pytest.raises(ConfigError, match="only once"):
         config("log", "log")
+    with pytest.raises(ConfigError, match=r"--map-weight inf: expected a finite number"):
+        config("log", map_weight=float("inf"))
 
 
 def test_the_horizon_cuts():
@@ -245,6 +323,17 @@ def test_scores_of_models():
     assert len(log["windows"]["flow"]) == WINDOWS
     assert log["windows"]["behaviour_stability"][0] == 0.0
     assert gone["pooled_flow"] < steady["pooled_flow"] < log["pooled_flow"] == 1.0
+
+
+def test_intervals_have_the_seed_that_is_asked_for(monkeypatch):
+    seen = []
+    monkeypatch.setattr(evaluation, "bootstrap_mean", lambda values, seed: seen.append(seed) or bootstrap_mean(values))
+    monkeypatch.setattr(
+        evaluation, "resampled", lambda statistic, sizes, seed: seen.append(seed) or resampled(statistic, sizes, seed)
+    )
+    options = config("log", seed=7)
+    score_long(run_long({}, [scene("one"), scene("two", 5.0)], options), options)
+    assert set(seen) == {7}
 
 
 def test_windows_of_other_scenes_only():

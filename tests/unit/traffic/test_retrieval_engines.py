@@ -9,6 +9,8 @@ import torch
 
 from harness.errors import ConfigError, WeightsError
 from harness.evaluate_longterm import main
+from harness.metrics.longterm.retrieval import latent_distances
+from harness.metrics.wosac import Scorer
 from harness.report.retrieval_tables import retrieval_report, retrieval_tables
 from harness.traffic.baselines import LogSimulator
 from harness.traffic.log_policies import ConstantVelocityTraffic
@@ -22,7 +24,9 @@ from harness.traffic.longterm.validation import accuracies, decoded_names, follo
 from harness.traffic.longterm.validation_config import DECODINGS, ValidateRetrievalConfig
 from harness.traffic.make import make_simulator
 from harness.traffic.scene_vae.model import SceneVae
+from harness.traffic.scene_vae.moments import LaneTable
 from harness.traffic.scene_vae.network import SceneVaeNetwork
+from harness.traffic.scene_vae.training import logged_traffic
 from scenarios.export import write_folder
 from tests.scenes import Agent, lasting
 from tests.unit.metrics.test_wosac import road
@@ -135,6 +139,29 @@ def test_a_roll_out_is_seen_from_the_recorded_ego_with_whoever_entered(vae):
     assert np.ptp(fixed.latents.map_mean, axis=0) == pytest.approx(np.zeros(24), abs=1e-6)
 
 
+def test_latents_of_a_recording_are_those_of_everybody_around_its_ego(vae):
+    aslant = lasting(road(Agent("ahead", 15, 0), Agent("aslant", -10, 1.0, heading=0.4, speed=2.0)), 121)
+    found = LongScene.of(aslant, 311, "ego", vae)
+    plain = vae.windows(LaneTable(aslant, vae.config), logged_traffic(aslant), found.observer, found.starts)
+    for values, others in zip(found.log().latents, plain, strict=True):
+        assert values == pytest.approx(others, abs=1e-6)
+
+
+def test_the_weight_of_the_map_is_heeded(vae, file, monkeypatch):
+    seen = []
+
+    def weighed(query, base, weight, scales):
+        seen.append((weight, scales))
+        return latent_distances(query, base, weight, scales)
+
+    monkeypatch.setattr("harness.traffic.longterm.engines.latent_distances", weighed)
+    config = EvaluateLongtermConfig(traffic=("log",), references=1, retrieval=file, map_weight=3.0)
+    run = run_long({}, [scene("one"), scene("two", 5.0)], config, vae)
+    score_long(run, config)
+    assert {weight for weight, _ in seen} == {3.0}
+    assert all(scales != (1.0, 1.0) for _, scales in seen)
+
+
 def test_scores_by_latents(vae, file):
     config = EvaluateLongtermConfig(traffic=("log", "constant_velocity"), references=2, every=1, retrieval=file)
     result = compare_long(config, [scene("one"), scene("two", 5.0)])
@@ -178,6 +205,31 @@ def test_roll_outs_find_their_own_recording(vae, file, by):
     assert own["behaviour"] > other["behaviour"]
 
 
+def test_accuracies_are_told_for_every_weight(vae, file, monkeypatch):
+    seen = []
+
+    def weighed(query, base, weight, scales):
+        seen.append((weight, len(base.map_mean)))
+        return latent_distances(query, base, weight, scales)
+
+    monkeypatch.setattr("harness.traffic.longterm.engines.latent_distances", weighed)
+    config = validation(retrieval=file, queries=2, traffic=("log",), map_weights=(0.0, 4.0))
+    rows = accuracies(run_short({"log": make_simulator("log")}, three(), 2, config, vae), config)
+    assert {row["map_weight"] for row in rows} == {0.0, 4.0}
+    # Two roll-outs each, among as many recordings and among all.
+    assert sorted(seen) == [(0.0, 2), (0.0, 2), (0.0, 3), (0.0, 3), (4.0, 2), (4.0, 2), (4.0, 3), (4.0, 3)]
+
+
+def test_scores_of_the_challenge_keep_their_names():
+    model = f"{__name__}:Jittered?size=1"
+    one, simulator = three()[0], make_simulator(model)
+    run = run_short({model: simulator}, [one], 1, validation())
+    expected = Scorer(one, "2025", partial=True).score(simulator.simulate(one, 1, 0)).as_dict()
+    names = {"behaviour": "meta", "kinematic": "kinematic", "interactive": "interactive", "map": "map"}
+    assert len({expected[other] for other in names.values()}) == 4
+    assert run.challenge_means(model) == {name: pytest.approx(expected[other]) for name, other in names.items()}
+
+
 def test_scores_follow_the_challenge_over_variants():
     model = f"{__name__}:Jittered"
     config = validation(decoded=(model,), decodings=("size=0", "size=0.1", "size=0.3", "size=1", "size=2"))
@@ -190,6 +242,8 @@ def test_scores_follow_the_challenge_over_variants():
     assert (correlation["references"], correlation["variants"]) == (2, 5)
     assert correlation["scores"]["kinematic"]["retrieved"] > 0.7
     assert [row["references"] for row in found["sweep"]] == [1, 2]
+    assert found["sweep"][1]["r"] == pytest.approx(correlation["scores"]["behaviour"]["retrieved"])
+    assert found["sweep"][1]["r"] != pytest.approx(correlation["scores"]["kinematic"]["retrieved"])
     # One variant follows nothing.
     alone = follow(run, names[:1], config)
     assert np.isnan(alone["correlation"]["scores"]["behaviour"]["retrieved"])
@@ -202,9 +256,44 @@ def test_decodings_are_many():
     assert names[-1] == "smart:FILE?shield=true&top_k=48&temperature=2"
     assert [ValidateRetrievalConfig().asked(scenes) for scenes in (1, 3, 40)] == [1, 1, 10]
     assert ValidateRetrievalConfig(queries=9).asked(5) == 5
-    for wrong in ({"traffic": ()}, {"references": (1, 1)}, {"map_weights": (-1.0,)}, {"queries": -1}):
-        with pytest.raises(ConfigError):
-            ValidateRetrievalConfig(**wrong)
+    assert ValidateRetrievalConfig(decoded=()).decoded == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"traffic": ()}, "--traffic: expected at least one value"),
+        ({"references": (1, 1)}, "--references: .* each only once"),
+        ({"decoded": ("smart", "smart")}, "--decoded: .* each only once"),
+        ({"decodings": ("top_k=5", "top_k=5")}, "--decodings: .* each only once"),
+        ({"decodings": ()}, "--decodings: expected at least one value"),
+        ({"map_weights": (-1.0,)}, "--map-weights -1.0: expected at least 0"),
+        ({"map_weights": (1.0, float("inf"))}, "--map-weights inf: expected a finite number"),
+        ({"queries": -1}, "--queries -1"),
+        ({"horizon": 20}, "--horizon 20: expected at least 91"),
+    ],
+)
+def test_validations_that_cannot_be_are_refused_at_once(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        ValidateRetrievalConfig(**wrong)
+
+
+class WholeScenes:
+    """Simulates whole scenes and nothing else."""
+
+    name = "whole"
+
+    def simulate(self, scenario, rollouts, seed):
+        return LogSimulator().simulate(scenario, rollouts, seed)
+
+
+def test_models_that_cannot_be_ranked_are_named_before_anything_is_rolled_out():
+    def never(scenes, text, count):
+        raise AssertionError(text)
+
+    config = validation(traffic=(f"{__name__}:WholeScenes",))
+    with pytest.raises(ConfigError, match="no `reset` and `step`"):
+        validate_retrieval(config, Source(three()), never)
 
 
 def test_everything_is_measured_and_shown(file):
@@ -216,6 +305,8 @@ def test_everything_is_measured_and_shown(file):
     assert kinds == {(file, 0.0), (TRAJECTORIES, 0.0), (file, 0.8)}
     assert [row["rank"] for row in result["degraded"] if row["model"] == "log"][:2] == [1, 1]
     assert sorted(row["rank"] for row in result["degraded"]) == [1, 1, 1, 2, 2, 2]
+    near, _, far = (row["behaviour"] for row in result["degraded"] if row["model"] == "log")
+    assert far < near
     accuracy, correlation, sweep, degraded = retrieval_tables(result)
     assert "λ 1" in correlation.title
     assert len(sweep.rows) == 2 * 2

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from harness.geometry import boxes_overlap
-from harness.traffic.lane_flow import LaneFlowTraffic
+from harness.traffic.lane_flow import LaneFlowTraffic, _entrances
 from harness.traffic.right_of_way import Movers, circling, waits
 from harness.traffic.rollouts import PolicySimulator
-from tests.scenes import Agent, crossing, straight_road
+from scenarios.scenario import MapFeature
+from tests.scenes import Agent, crossing, make_scene, straight_road
 from tests.unit.traffic.test_slots import play
 
 LOOK = np.arange(0.0, 41.0, 2.0)
@@ -39,6 +40,52 @@ def test_who_is_there_later_waits_before_the_crossing():
     # Centres 2.2 m aside of one another touch: of the points 2 m apart that is first so at -2 m.
     assert found(movers(east, north)) == [(1, 0, 28.0 - 2.25, 0.0)]
     assert found(movers(north, east)) == [(0, 1, 28.0 - 2.25, 0.0)]
+
+
+def test_who_passes_by_does_so_in_the_coordinates_of_a_map_projection():
+    # 2.4 m aside of each other; in single precision that would be 2 m there, which is too close.
+    cars = movers((0.0, 0.3, EAST, 10.0), (60.0, 2.7, np.pi, 10.0))
+    assert found(cars) == []
+    assert found(cars._replace(ways=cars.ways + np.array([690_431.0, 5_335_912.0, 0.0]))) == []
+
+
+def test_drivers_pass_a_parked_car_in_the_coordinates_of_a_map_projection():
+    places = []
+    for origin in ((0.0, 0.0), (690_431.3, 5_335_912.7)):
+        # 2.4 m aside, where 2.2 m would be in the way.
+        cars = [Agent("car", 0.0, 0.0, speed=10.0), Agent("parked", 40.0, -2.4, speed=0.0)]
+        scene = straight_road(with_opponent=False, ego_speed=20.0, extra=cars, origin=origin)
+        states, _ = play(LaneFlowTraffic(inflow=0.0, spread=0.0), scene, 60)
+        places.append(states[:, 1, 0] - origin[0])
+    assert places[0][-1] > 50.0
+    assert places[0] == pytest.approx(places[1], abs=0.05)
+
+
+def test_entrances_are_found_in_one_pass(monkeypatch):
+    lanes = [MapFeature(str(row), "LANE_SURFACE_STREET", _lane(3.5 * row)) for row in range(200)]
+    twin = MapFeature("twin", "LANE_SURFACE_STREET", _lane(0.5))
+    scene = make_scene([Agent("ego", 0.0, 0.0)], [*lanes, twin], opponent=None)
+    calls, hypot = [], np.hypot
+    monkeypatch.setattr(np, "hypot", lambda *parts: calls.append(1) or hypot(*parts))
+    found = _entrances(scene, LaneFlowTraffic().config)
+    assert [entrance.pose[1] for entrance in found] == [3.5 * row for row in range(200)]
+    assert len(calls) < 200 * 20
+
+
+def _lane(y: float) -> np.ndarray:
+    return np.array([[0.0, y, 0.0], [50.0, y, 0.0]])
+
+
+def test_who_stands_is_taken_to_come_slowly():
+    # 1.75 m of its way are left, which it is taken to drive at 1 m/s; the other would be there after 2.6 s.
+    assert found(movers((-6.0, 0.0, EAST, 0.0), (0.0, -30.0, NORTH, 10.0))) == [(1, 0, 25.75, 0.0)]
+
+
+def test_who_comes_towards_one_has_no_speed_along_ones_way():
+    towards = 2 * np.pi / 3
+    cars = (-16.0, 0.0, EAST, 12.0), (-24 * np.cos(towards), -24 * np.sin(towards), towards, 12.0)
+    ((_, _, _, speed),) = found(movers(*cars))
+    assert speed == 0.0
 
 
 def test_of_equally_early_ones_one_waits():

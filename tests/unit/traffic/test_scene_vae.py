@@ -17,6 +17,7 @@ from harness.traffic.scene_vae.model import SceneVae
 from harness.traffic.scene_vae.moments import (
     LaneRelation,
     LaneTable,
+    MomentBatch,
     MovingTraffic,
     join_moments,
     moments_of,
@@ -24,7 +25,14 @@ from harness.traffic.scene_vae.moments import (
 from harness.traffic.scene_vae.network import DecodedMoments, Gaussians, SceneLatents, SceneVaeNetwork
 from harness.traffic.scene_vae.options import TrainVaeCommand
 from harness.traffic.scene_vae.run import train_vae
-from harness.traffic.scene_vae.training import WEIGHTS, collect_moments, logged_moments, train_scene_vae
+from harness.traffic.scene_vae.training import (
+    WEIGHTS,
+    SceneVaeTask,
+    collect_moments,
+    logged_moments,
+    logged_traffic,
+    train_scene_vae,
+)
 from scenarios.scenario import Kind, MapFeature
 from tests.scenes import Agent, make_scene
 from tests.sessions import quiet
@@ -51,6 +59,7 @@ def two_lanes():
         Agent("walker", 5, -6.0, np.pi / 2, 1.0, Kind.PEDESTRIAN, (0.8, 0.8, 1.8)),
         Agent("away", 200, 0),
         Agent("late", 20, 3.5, speed=5.0, first=10),
+        Agent("cone", 3, 1.0, 0.0, 0.0, Kind.CONE, (0.3, 0.3, 0.5)),
     ]
     return make_scene(agents, features, opponent=None)
 
@@ -222,10 +231,153 @@ def test_weights_come_back_and_others_are_refused(tmp_path):
         SceneVaeConfig.from_dict({**SMALL.to_dict(), "heads": 3}, "file")
     with pytest.raises(WeightsError, match="missing"):
         SceneVaeConfig.from_dict({"hidden": 16}, "file")
-    with pytest.raises(ConfigError, match="moments"):
-        VaeTraining(moments=0)
-    with pytest.raises(ConfigError, match="learning_rate"):
-        VaeTraining(learning_rate=0.0)
+    with pytest.raises(WeightsError, match="'heads' must be an integer from 0 to 64"):
+        SceneVaeConfig.from_dict({**SMALL.to_dict(), "hidden": 128, "heads": 128}, "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("moments", 0),
+        ("seed", -1),
+        ("learning_rate", 0.0),
+        ("clip", 0.0),
+        ("average", 1.0),
+        ("final_rate", 1.5),
+        ("divergence", float("nan")),
+        ("lanes", float("inf")),
+        ("warmup", -1),
+    ],
+)
+def test_options_that_cannot_be_are_named_as_they_are_typed(name, value):
+    with pytest.raises(ConfigError, match=f"^--training.{name.replace('_', '-')} {value}: expected"):
+        VaeTraining(**{name: value})
+
+
+def test_the_map_of_a_stranger_takes_no_memory_for_all_pairs_of_lanes():
+    count = 50
+    lanes = [line(str(row), (0, 4 * row), (9, 4 * row), left=(str(row + 1),)) for row in range(count)]
+    table = LaneTable(make_scene([Agent("ego", 0, 0)], lanes, opponent=None), SMALL)
+    # Each lane and itself, and every two neighbours both ways: what is kept grows with the links of the map.
+    assert table._relation.nnz == count + 2 * (count - 1)
+    _, relation = table.seen(np.zeros(3))
+    assert relation[0, :2].tolist() == [LaneRelation.SELF, LaneRelation.RIGHT]
+
+
+@pytest.mark.parametrize(("lanes", "batches"), [(8, [3]), (4096, [1, 1, 1])])
+def test_the_largest_sizes_are_encoded_one_moment_at_a_time(lanes, batches):
+    torch.manual_seed(0)
+    vae = SceneVae(SceneVaeNetwork(dataclasses.replace(SMALL, lanes=lanes)))
+    seen = []
+    vae.network.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0].there)))
+    found = vae.encode([moment()] * 3)
+    assert seen == batches
+    assert found.map_mean.shape == (3, 24)
+
+
+def test_road_users_see_the_map():
+    torch.manual_seed(0)
+    network, one = SceneVaeNetwork(SMALL).eval(), join_moments([moment()], 5)
+    other = network.encoder(one._replace(lanes=one.lanes + 0.5)).objects.mean
+    assert not torch.allclose(network.encoder(one).objects.mean, other, atol=1e-4)
+
+
+def test_how_lanes_are_connected_matters():
+    torch.manual_seed(0)
+    network, one = SceneVaeNetwork(SMALL).eval(), join_moments([moment()], 5)
+    other = one._replace(relation=torch.full_like(one.relation, LaneRelation.NONE))
+    assert not torch.allclose(network.encoder(one).lanes.mean, network.encoder(other).lanes.mean, atol=1e-4)
+    latents = network.encoder(one)
+    whole = network.decoder(latents.objects.mean, latents.lanes.mean, one)
+    for bias in network.decoder.biases:
+        torch.nn.init.zeros_(bias.weight)
+    without = network.decoder(latents.objects.mean, latents.lanes.mean, one)
+    assert not torch.allclose(whole.lanes, without.lanes, atol=1e-5)
+
+
+def test_what_a_lane_is_to_itself_need_not_be_learnt():
+    batch = join_moments([moment()], 5)
+    none = Gaussians(torch.zeros(1, 3, 2), torch.zeros(1, 3, 2))
+    logits = torch.zeros(1, 3, 3, 6)
+    # Sure of something wrong on the diagonal, undecided elsewhere.
+    logits[0, range(3), range(3), LaneRelation.NEXT] = 50.0
+    decoded = DecodedMoments(batch.objects, torch.zeros(1, 3, 3), batch.lanes, logits)
+    terms = elbo_terms(batch, SceneLatents(none, none), decoded)
+    assert float(terms.relations) == pytest.approx(np.log(6), abs=1e-5)
+
+
+def test_samples_and_deviations_by_hand():
+    latents = Gaussians(torch.full((20_000,), 3.0), torch.full((20_000,), float(np.log(4.0))))
+    assert latents.std[0].item() == pytest.approx(2.0)
+    sample = latents.sample(torch.Generator().manual_seed(0))
+    assert (sample.mean().item(), sample.std().item()) == (pytest.approx(3.0, abs=0.05), pytest.approx(2.0, abs=0.05))
+
+
+def test_a_moment_is_the_mean_of_means_and_of_deviations():
+    torch.manual_seed(0)
+    vae, one = SceneVae(SceneVaeNetwork(SMALL)), moment()
+    latents = vae.network.encoder(join_moments([one], 5))
+    found = vae.encode([one, one._replace(objects=one.objects[:1], kinds=one.kinds[:1])])
+    for name, part in (("object", latents.objects), ("map", latents.lanes)):
+        assert getattr(found, f"{name}_mean")[0] == pytest.approx(part.mean[0].mean(0).detach().numpy(), abs=1e-6)
+        deviations = (0.5 * part.log_variance[0]).exp().mean(0)
+        assert getattr(found, f"{name}_std")[0] == pytest.approx(deviations.detach().numpy(), abs=1e-6)
+
+
+def test_half_of_the_batches_are_seen_in_a_mirror(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(MomentBatch, "mirrored", lambda self: seen.append(True) or self)
+    one, training = moment(), dataclasses.replace(QUICK, batch=1)
+    task = SceneVaeTask(training, SMALL, [one] * 40, [one], tmp_path, {})
+    for batch in task.batches(0):
+        task.loss(batch)
+    assert 10 <= len(seen) <= 30
+    before = len(seen)
+    with torch.no_grad():
+        held_out = [task.evaluate(epoch)["val"] for epoch in (0, 1)]
+    assert (held_out[0], len(seen)) == (held_out[1], before)
+
+
+def test_seed_and_epoch_say_the_order_of_moments(tmp_path):
+    def order(seed, epoch):
+        training = dataclasses.replace(QUICK, batch=50, seed=seed)
+        (batch,) = SceneVaeTask(training, SMALL, [moment()] * 50, [moment()], tmp_path, {}).batches(epoch)
+        return batch
+
+    assert order(0, 0) == order(0, 0)
+    assert sorted(order(0, 0)) == list(range(50))
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 0) != order(1, 0)
+
+
+def test_every_option_of_the_loop_is_passed_on(tmp_path, monkeypatch):
+    seen = {}
+
+    class StoppedError(Exception):
+        pass
+
+    def fit(task, settings, **options):
+        seen.update(dataclasses.asdict(settings))
+        raise StoppedError
+
+    monkeypatch.setattr("harness.traffic.scene_vae.training.Fit", fit)
+    training = VaeTraining(
+        epochs=3, learning_rate=2e-3, warmup=7, final_rate=0.3, clip=2.0, average=0.5, patience=4, minutes=9.0
+    )
+    with pytest.raises(StoppedError):
+        train_scene_vae(training, SMALL, two_scenes(), two_scenes(), tmp_path)
+    wanted = {"rate" if name == "learning_rate" else name: value for name, value in vars(training).items()}
+    names = ("epochs", "rate", "warmup", "final_rate", "clip", "average", "patience", "minutes")
+    assert {name: seen[name] for name in names} == {name: wanted[name] for name in names}
+
+
+def test_windows_begin_and_end_at_half_seconds():
+    scene, vae = two_lanes(), SceneVae(SceneVaeNetwork(SMALL))
+    poses = np.zeros((1, 91, 3))
+    traffic = MovingTraffic(poses, np.ones((1, 91), bool), np.ones((1, 2)), np.zeros(1, int))
+    for starts, length in (([10, 13], 40), ([10], 42)):
+        with pytest.raises(ConfigError, match="expected multiples of 5 steps"):
+            vae.windows(LaneTable(scene, SMALL), traffic, poses[0], np.array(starts), length)
 
 
 def test_latents_of_windows_are_means_over_their_half_seconds():
@@ -252,8 +404,22 @@ def test_latents_of_windows_are_means_over_their_half_seconds():
     assert [np.unique(values).tolist() for values in empty] == [[0.0], [1.0], [0.0], [1.0]]
 
 
+def test_moments_are_spread_evenly_over_the_egos_time():
+    scene = two_lanes()
+    valid = scene.valid.copy()
+    valid[0, 81:] = False
+    short = dataclasses.replace(scene, valid=valid)
+    found = logged_moments(short, SMALL, 3)
+    # Of 81 steps those at a quarter, a half and three quarters.
+    expected = moments_of(LaneTable(scene, SMALL), logged_traffic(short), scene.states(0)[:, :3], [20, 40, 60])
+    assert len(found) == 3
+    for one, other in zip(found, expected, strict=True):
+        assert one.objects == pytest.approx(other.objects, abs=1e-6)
+        assert one.lanes == pytest.approx(other.lanes, abs=1e-6)
+
+
 def test_scenes_without_lanes_teach_nothing():
-    with pytest.raises(RunError, match="near a lane"):
+    with pytest.raises(RunError, match=r"near a lane.*Give scenes whose maps have lanes \(`--data`\)"):
         collect_moments(Scenes(make_scene([Agent("ego", 0, 0)], [], opponent=None)), SMALL, 2)
 
 

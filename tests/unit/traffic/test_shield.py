@@ -123,6 +123,19 @@ def test_sides_of_edges():
     assert inside.tolist() == pytest.approx([1.0, -2.0, -5.0, -5.0, 1.0, -math.inf])
     assert RoadSides([island[::-1]]).distance(points)[:5].tolist() == pytest.approx([-1.0, 2.0, 5.0, 5.0, -1.0])
     assert RoadSides([]).distance(points).tolist() == [-math.inf] * 6
+    # Edges without points, or without length, are none.
+    some = RoadSides([np.zeros((0, 2)), island, np.ones((3, 2))])
+    assert some.distance(points).tolist() == inside.tolist()
+
+
+@pytest.mark.parametrize("first", range(3))
+@pytest.mark.parametrize("turned", [False, True])
+def test_behind_a_sharp_corner_both_of_its_edges_say_the_side(first, turned):
+    """A wedge whose edges, alone, take one of two points beyond its tip for points inside of it."""
+    wedge = np.roll(np.array([[0.0, 0.0], [20.0, 2.0], [20.0, -2.0]]), first, 0)
+    ring = np.concatenate([wedge, wedge[:1]])
+    found = RoadSides([ring[::-1] if turned else ring]).distance(torch.tensor([[-3.0, 1.0], [-3.0, -1.0]]))
+    assert found.tolist() == pytest.approx([(1 if turned else -1) * math.sqrt(10)] * 2)
 
 
 @pytest.mark.parametrize(

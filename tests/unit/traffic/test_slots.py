@@ -68,6 +68,10 @@ def test_whom_the_engine_refuses_has_not_entered():
     slots.enter([Newcomer(2, Kind.VEHICLE, CAR), Newcomer(3, Kind.VEHICLE, CAR)], 4, at(4, 2, 3), nobody(4))
     slots.refuse(np.array([2]), 4)
     assert [stay.who.slot for stay in slots.stays] == [3]
+    # Who was in the slot before has been there.
+    slots.enter([Newcomer(3, Kind.CYCLIST, CAR)], 9, at(4, 3), nobody(4))
+    slots.refuse(np.array([3]), 9)
+    assert [(stay.who.kind, stay.step) for stay in slots.stays] == [(Kind.VEHICLE, 4)]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +83,7 @@ def test_whom_the_engine_refuses_has_not_entered():
         ([Newcomer(2, Kind.VEHICLE, CAR)] * 2, (2,), (), "agent 2 cannot enter"),
         ([Newcomer(2, Kind.CONE, CAR)], (2,), (), "expected a vehicle"),
         ([Newcomer(2, Kind.VEHICLE, (4.0, 0.0, 1.0))], (2,), (), "positive length"),
+        ([Newcomer(2, Kind.VEHICLE, (4.0, float("inf"), 1.0))], (2,), (), "positive length"),
         ([], (3,), (), r"agents \[3\] are valid"),
     ],
 )
