@@ -26,8 +26,9 @@ class TrafficTablesConfig(RunOptions, WorkerOptions, TestScenes, ValScenes, Trai
 
     table: tuple[str, ...] = ("r1",)
     """Tables: catk (CAT-K, table 5), ego (its table 6), r1, policies, alpha, beta (SMART-R1, tables 2 to 6), grbo (GRBO
-    and Warm-K), shield (distillation); of RosettaSim rosetta_corruption (by likelihood: figure 7), rosetta_short
-    (table 1), rosetta_long, rosetta_density, rosetta_heuristics (over minutes: tables 7 and 9, figure 10, F.7)."""
+    and Warm-K), shield (distillation); of RosettaSim rosetta_tunable, rosetta_depth, rosetta_random, rosetta_corruption
+    (by likelihood: tables 2 to 6, figures 5 and 7), rosetta_short (table 1), rosetta_long, rosetta_density,
+    rosetta_heuristics (over minutes: tables 7 and 9, figure 10, F.7)."""
     only: tuple[str, ...] = ()
     """Rows that are trained and shown: those whose label contains one of these texts, and the first; all by default."""
     init: Path | None = None

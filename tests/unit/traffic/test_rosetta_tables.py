@@ -22,7 +22,7 @@ from harness.traffic.longterm.evaluation import SCENE_METRICS
 from harness.traffic.open.config import DecisionLimits
 from harness.traffic.papers.config import TrafficTablesConfig
 from harness.traffic.papers.likelihood import LIKELIHOODS, likelihoods, load_model
-from harness.traffic.papers.rosetta_rows import SMALL, SMART
+from harness.traffic.papers.rosetta_rows import SMALL, SMART, language
 from harness.traffic.papers.rows import TABLES
 from harness.traffic.papers.run import run_tables
 from harness.traffic.papers.scored import SCORES, WHOLE, Model, ScoreJob, TrafficScorer, models_of, score_file
@@ -124,9 +124,22 @@ def test_weights_are_found_by_the_stage(tmp_path) -> None:
 
 
 def test_likelihoods_have_no_decoding_and_nothing_beside(tmp_path) -> None:
-    config = TrafficTablesConfig(table=("rosetta_corruption",), decoding=("", "top_k=2"), only=("exponent 2",))
-    models = models_of(config, "rosetta_corruption", "val", tmp_path)
-    assert [model.label for model in models] == ["as in the logs", "Zipf, exponent 2"]
+    config = TrafficTablesConfig(table=("rosetta_random",), decoding=("", "top_k=2"), only=("SMART",))
+    models = models_of(config, "rosetta_random", "val", tmp_path)
+    assert [model.label for model in models] == ["random, tuned: all", "SMART"]
+
+
+def test_tables_share_what_they_can() -> None:
+    steps = [{row.steps for row in TABLES[f"rosetta_{name}"].rows} for name in ("tunable", "random", "depth", "long")]
+    assert language(tunable="none") in steps[0] & steps[1] & steps[2]
+    assert SMART in steps[0] & steps[1] & steps[3]
+    assert all(
+        step.share == 1
+        for table in TABLES.values()
+        for row in table.rows
+        for step in row.steps
+        if "rosetta" in step.stage
+    )
 
 
 # ---- what scores say together
