@@ -23,6 +23,7 @@ VERBS: Final = (
     "evaluate_traffic",
     "evaluate_longterm",
     "traffic_tables",
+    "traffic_analysis",
     "train_experts",
     "train_seal",
     "sage_analysis",

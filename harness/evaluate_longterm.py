@@ -8,6 +8,7 @@ recorded windows that are most alike. Stands beside `evaluate_traffic`, which ju
 from __future__ import annotations
 
 from harness.commands.scaffold import Group, Session, command
+from harness.files import JsonDict
 from harness.traffic.longterm.config import EvaluateLongtermConfig
 from harness.traffic.longterm.validation_config import ValidateRetrievalConfig
 
@@ -23,8 +24,13 @@ def evaluate(config: EvaluateLongtermConfig, session: Session) -> None:
     source = config.open(cache_scenes=0)
     note_left_out(session.say, [source], None)
     scenes = session.track((source[index] for index in range(len(source))), "rolling out", len(source))
-    result = compare_long(config, scenes)
+    result: JsonDict = compare_long(config, scenes)
     tell(session, longterm_report(result), result, config.json)
+    if config.picture is not None:
+        from harness.drawing.papers import draw_windows
+
+        draw_windows({name: numbers["windows"] for name, numbers in result["models"].items()}, config.picture)
+        session.say(f"picture: {config.picture}")
 
 
 @command(ValidateRetrievalConfig, ValidateRetrievalConfig.__doc__)

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from harness.drawing.figure import legend_below, panels, save_figure
@@ -72,9 +72,10 @@ class Panel:
         title: Heading.
         references: Level → label, drawn as dotted horizontal lines.
         shaded: Part of the x axis that is set off, or None.
-        logarithmic: Whether y is.
+        logarithmic: Whether y is; `both` where x is as well.
         limits: Limits of y, or None for what the curves need.
         steps: Whether x counts many steps (10 k, 1 M).
+        ticks: What stands at x = 0, 1, 2, …, where x numbers bins.
     """
 
     x: str
@@ -83,9 +84,10 @@ class Panel:
     title: str = ""
     references: Mapping[float, str] = field(default_factory=dict)
     shaded: tuple[float, float] | None = None
-    logarithmic: bool = False
+    logarithmic: bool | Literal["both"] = False
     limits: tuple[float | None, float | None] | None = None
     steps: bool = False
+    ticks: Sequence[str] = ()
 
 
 def draw_panel(axis: Axes, panel: Panel) -> None:
@@ -106,16 +108,29 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
         axis.axvspan(*panel.shaded, color=LIGHT.ink, alpha=0.06, lw=0)
     axis.set(xlabel=panel.x, ylabel=panel.y, title=panel.title)
     if panel.logarithmic:
-        axis.set_yscale("log")
+        _make_logarithmic(axis, "y")
+        if panel.logarithmic == "both":
+            _make_logarithmic(axis, "x")
     if panel.limits is not None:
         axis.set_ylim(*panel.limits)
     if panel.steps:
         axis.set_xlim(0, None)
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.xaxis.set_major_formatter(EngFormatter())
+    elif panel.ticks:
+        axis.set_xticks(range(len(panel.ticks)), labels=panel.ticks)
     elif panel.x == EPOCH:
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     legend_below(axis)
+
+
+def _make_logarithmic(axis: Axes, name: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic, with plain numbers: formulas, matplotlib's default, are not drawn (`save_figure`)."""
+    getattr(axis, f"set_{name}scale")("log")
+    own = axis.xaxis if name == "x" else axis.yaxis
+    own.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    # Between powers of ten numbers stand where there are few of those.
+    own.set_minor_formatter(LogFormatter())
 
 
 def draw_panels(

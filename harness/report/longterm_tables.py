@@ -24,11 +24,9 @@ _GROUPS: Final = (
     ("features", LONG_TERM_FEATURES),
     ("counted", RATES),
 )
-_COLUMNS: Final = (
-    Column("model", ""),
-    *(Column(key, kind="mean", digits=4, group=group) for group, keys in _GROUPS for key in keys),
-    Column("seconds", "s / scene", "number", digits=2),
-)
+LONGTERM: Final = tuple(Column(key, kind="mean", digits=4, group=group) for group, keys in _GROUPS for key in keys)
+"""Every number of traffic over minutes."""
+_COLUMNS: Final = (Column("model", ""), *LONGTERM, Column("seconds", "s / scene", "number", digits=2))
 
 
 def longterm_report(result: Json) -> Iterator[rich.table.Table | str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.traffic.infgen.decoding import InfGenOptions, Inserted, Insertion
 from harness.traffic.infgen.model import InfGenModel
+from harness.traffic.infgen.simulator import InfGenSimulator
 from harness.traffic.model.smart import to_frame
 from harness.traffic.open.decisions import choose_pieces
 from harness.traffic.open.decoding import without
@@ -40,6 +41,8 @@ class InfGenTraffic(OpenTraffic):
     """
 
     name = "infgen"
+    simulator = InfGenSimulator
+    """Rolls out 8 s of whole scenes, many times at once."""
 
     def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", **options: Any) -> None:
         self.options = options_of(self.name, InfGenOptions, options)

@@ -39,13 +39,9 @@ def vae_file(retrieval: str) -> Path | None:
 
 
 @dataclass(frozen=True)
-class EvaluateLongtermConfig(AllDataOptions):
-    """Which models are compared, on which scenes, and by what."""
+class LongtermOptions:
+    """How traffic over minutes is rolled out and judged."""
 
-    traffic: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("--models",))] = ("log", "idm-lane", "smart")
-    """The models: `log`, `idm-lane`, `idm-flow`, `constant_velocity`, `smart`, `smart:FILE`, `rosetta:FILE`,
-    `infgen:FILE` or `module:Class`, whatever moves the background of an environment. Whoever is not there at step 10
-    does not enter unless the model lets it; `log` is the recording itself, the ceiling."""
     horizon: int = 311
     """Steps of 0.1 s that are looked at, of scenes that have so many; shorter ones are judged over their own length."""
     rollouts: int = 1
@@ -69,12 +65,38 @@ class EvaluateLongtermConfig(AllDataOptions):
     (RosettaSim, table 10: 0.8)."""
     foreign: bool = False
     """Retrieve windows of other scenes only."""
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work.
+
+        Raises:
+            ConfigError: A number is too small, or the retrieval is none.
+        """
+        at_least(1, rollouts=self.rollouts, references=self.references, every=self.every)
+        at_least(0, map_weight=self.map_weight)
+        if not 0 <= self.passed_over < 1:
+            raise ConfigError(f"--passed-over {self.passed_over}: expected a share from 0 to below 1.")
+        check_finite({"map_weight": self.map_weight})
+        vae_file(self.retrieval)
+        at_least(CURRENT_STEP + FUTURE_STEPS + 1, horizon=self.horizon)
+
+
+@dataclass(frozen=True)
+class EvaluateLongtermConfig(LongtermOptions, AllDataOptions):
+    """Which models are compared, on which scenes, and by what."""
+
+    traffic: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("--models",))] = ("log", "idm-lane", "smart")
+    """The models: `log`, `idm-lane`, `idm-flow`, `constant_velocity`, `smart`, `smart:FILE`, `rosetta:FILE`,
+    `infgen:FILE` or `module:Class`, whatever moves the background of an environment. Whoever is not there at step 10
+    does not enter unless the model lets it; `log` is the recording itself, the ceiling."""
     seed: int = 0
     """Seed of the roll-outs and of the bootstrap."""
     threads: int | None = None
     """Threads of Torch; by default as many as Torch chooses."""
     json: Path | None = None
     """File for means, intervals, scores by windows and the numbers of every scene."""
+    picture: Path | None = None
+    """File (PNG) for the scores by windows."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work.
@@ -82,13 +104,8 @@ class EvaluateLongtermConfig(AllDataOptions):
         Raises:
             ConfigError: A number is too small, or no model is named, or one twice.
         """
-        at_least(1, rollouts=self.rollouts, references=self.references, every=self.every)
-        at_least(0, seed=self.seed, map_weight=self.map_weight)
-        if not 0 <= self.passed_over < 1:
-            raise ConfigError(f"--passed-over {self.passed_over}: expected a share from 0 to below 1.")
-        check_finite({"map_weight": self.map_weight})
-        vae_file(self.retrieval)
-        at_least(CURRENT_STEP + FUTURE_STEPS + 1, horizon=self.horizon)
+        super().__post_init__()
+        at_least(0, seed=self.seed)
         if self.threads is not None:
             at_least(1, threads=self.threads)
         if not self.traffic or len(set(self.traffic)) != len(self.traffic):

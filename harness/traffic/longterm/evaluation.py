@@ -34,6 +34,9 @@ BUCKETS: Final = ("behaviour", "kinematic", "interactive", "map")
 FLOWS: Final = ("flow", "flow_by_ones")
 SCENE_METRICS: Final = (*FLOWS, *FLOW_FEATURES, *BUCKETS, *LONG_TERM_FEATURES, "behaviour_against_all")
 """Every score per scene."""
+BY_WINDOW: Final = ("flow", "enter", "exit", "enter_distance", "exit_distance")
+"""Scores of the flow that are told by windows: against the log, and against retrieved windows (appendix F.3, F.4)."""
+BY_RETRIEVAL: Final = tuple(f"{metric}_by_retrieval" for metric in BY_WINDOW)
 Statistic = Callable[[Picks], Floats]
 """Gets indices of scenes [rows, S], and returns a number for each row."""
 RATES: Final = ("entries_per_s", "exits_per_s", "present")
@@ -159,8 +162,8 @@ def score_long(run: LongRun, config: EvaluateLongtermConfig) -> dict[str, object
         paper's: of the means over scenes), `pooled_…` (flow and behaviour of all scenes together, by the divergence
         of distributions; `pooled_flow` in bins of one), `rmm_f1_pooled` (of `pooled_behaviour` and `pooled_flow`: the
         log scores exactly 1), `intervals` (metric → [low, high]), `N`,
-        `seconds` per scene, `windows` (by windows: flow, the flow against retrieved windows, behaviour, stability), and
-        `scenes` (metric → one number per scene).
+        `seconds` per scene, `windows` (by windows: `BY_WINDOW` against the log and `BY_RETRIEVAL` against retrieved
+        windows, behaviour, and the stability of flow and behaviour), and `scenes` (metric → one number per scene).
 
     Raises:
         ConfigError: No scene could be used, or there is no window of another scene to be retrieved.
@@ -174,7 +177,7 @@ def score_long(run: LongRun, config: EvaluateLongtermConfig) -> dict[str, object
 
 def _model(run: LongRun, base: _Base, name: str, config: EvaluateLongtermConfig) -> dict[str, object]:
     per_scene: dict[str, list[float]] = {metric: [] for metric in (*SCENE_METRICS, *RATES)}
-    by_window: dict[str, list[Floats]] = {"flow": [], "flow_by_retrieval": [], "behaviour": []}
+    by_window: dict[str, list[Floats]] = {metric: [] for metric in ("behaviour", *BY_WINDOW, *BY_RETRIEVAL)}
     flows: list[dict[str, Counts]] = []
     behaviours: list[dict[str, Counts]] = []
     for row, rollouts in enumerate(run.models[name]):
@@ -227,13 +230,14 @@ def _windows(
     flow = window_flow_scores(record.flow, base.reference)
     retrieved = {metric: masses(count) for metric, count in pooled_references(base.flow, chosen).items()}
     by_retrieval = window_flow_scores(record.flow, retrieved)
+    by_retrieval["flow"] = flow_realism(by_retrieval["enter"], by_retrieval["exit"])
     scores = {
         **found,
         **{f"{metric}_all": score for metric, score in against.items()},
         **flow,
         "behaviour": behaviour_buckets(found)["behaviour"],
         "flow": flow_realism(flow["enter"], flow["exit"]),
-        "flow_by_retrieval": flow_realism(by_retrieval["enter"], by_retrieval["exit"]),
+        **{f"{metric}_by_retrieval": by_retrieval[metric] for metric in BY_WINDOW},
     }
     return {metric: np.where(judged, score, np.nan) for metric, score in scores.items()}
 

@@ -27,7 +27,7 @@ SCALE_DIRECTION: Final = 0.1
 
 
 class LogSumOfProducts(torch.autograd.Function):
-    """log Σ_c exp(a_c · b) [n, V] of factors a [n, C, F] and b [F, V], which learns nothing.
+    """Logarithm of Σ_c exp(a_c · b) [n, V], of factors a [n, C, F] and b [F, V], which learns nothing.
 
     As `logsumexp` of a matrix product, with a third of the passes over [n, C, V].
     """

@@ -2,75 +2,22 @@
 
 Papers: 'Closest Among Top-K' (CAT-K, Zhang et al. 2025), 'Advancing Multi-agent Traffic Simulation via R1-style
 Reinforcement Fine-tuning' (SMART-R1, Pei et al. 2026), 'Post-Training and Test-Time Scaling of Generative Agent
-Behavior Models' (GRBO and Warm-K, Seong et al. 2025; abstract only, so its rows are our reading of it).
+Behavior Models' (GRBO and Warm-K, Seong et al. 2025; abstract only, so its rows are our reading of it). Those of
+RosettaSim are in `harness.traffic.papers.rosetta_rows`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal
+from dataclasses import fields, replace
+from typing import Final
 
+from harness.traffic.papers.rosetta_rows import ROSETTA_TABLES
+from harness.traffic.papers.table import PaperRow, PaperStep, PaperTable
 from harness.traffic.training.config import PUBLISHED, ReinforcementOptions
 
-Changes = tuple[tuple[str, Any], ...]
-"""Options of a stage that a row sets: dotted names of `StageOptions`, with values."""
 TOP_K: Final = (5, 32)
 """Numbers of candidates of CAT-K's table 5 that are compared here."""
-
-
-@dataclass(frozen=True)
-class PaperStep:
-    """One stage of fine-tuning.
-
-    Attributes:
-        stage: Name of a single stage of `train_traffic`.
-        changes: Options that the row sets.
-        share: Share of the training scenes that is learnt from, 0 to 1; every 1/share-th of them, in so many more
-            epochs that the number of updates is the same.
-    """
-
-    stage: str
-    changes: Changes = ()
-    share: float = 1.0
-
-    @property
-    def name(self) -> str:
-        """Part of a folder's name; different steps have different ones."""
-        parts = [self.stage, *(f"{key.rpartition('.')[2]}_{value}" for key, value in self.changes)]
-        return "-".join([*parts, *([f"share_{self.share:g}"] if self.share != 1 else [])])
-
-
-@dataclass(frozen=True)
-class PaperRow:
-    """One row of a table.
-
-    Attributes:
-        label: As the table has it.
-        steps: Stages that follow one another from the base; none for the base itself.
-        decoding: Options of `smart` with which it is rolled out, as in `top_k=48&method=warm_k`.
-    """
-
-    label: str
-    steps: tuple[PaperStep, ...] = ()
-    decoding: str = ""
-
-
-@dataclass(frozen=True)
-class PaperTable:
-    """Rows that are compared.
-
-    Attributes:
-        title: What is compared.
-        source: Paper and number of the table.
-        rows: In the table's order; the first is what the others' differences are from.
-        head: Head of the model that all start from.
-    """
-
-    title: str
-    source: str
-    rows: tuple[PaperRow, ...]
-    head: Literal["tokens", "gmm"] = "tokens"
 
 
 def _k(stage: str, k: int) -> tuple[PaperStep, ...]:
@@ -193,5 +140,6 @@ TABLES: Final[dict[str, PaperTable]] = {
             PaperRow("GRBO, distilled", (PaperStep("grbo"), PaperStep("distil"))),
         ),
     ),
+    **ROSETTA_TABLES,
 }
 """By the name that `traffic_tables --table` takes."""

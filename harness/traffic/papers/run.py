@@ -6,17 +6,29 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from harness.benchmarking.identity import digest_of
 from harness.commands.printing import listed
 from harness.commands.scaffold import Session
+from harness.drawing.papers import draw_paper_table
 from harness.errors import RunError
-from harness.files import write_json, write_text
+from harness.files import Json, write_json, write_text
+from harness.fitting.identity import Identity
 from harness.report.paper_tables import as_json, gaps_table, rows_table
 from harness.traffic.papers.config import TrafficTablesConfig
 from harness.traffic.papers.rows import TABLES
-from harness.traffic.papers.scored import gaps_of, models_of, rows_of, score_models
-from harness.traffic.papers.trained import nodes_of, train_nodes
+from harness.traffic.papers.scored import models_of, score_file, score_models
+from harness.traffic.papers.summary import gaps_of, rows_of
+from harness.traffic.papers.trained import bases_of, nodes_of, train_nodes
 
-FILES: Final = {"tables.md": "every table, with differences", "tables.json": "their numbers"}
+PICTURES: Final = "pictures"
+"""Folder of pictures, in the run folder."""
+BASES: Final = "bases.json"
+"""Check sums of the weights that rows start from, in the run folder."""
+FILES: Final = {
+    "tables.md": "every table, with differences",
+    "tables.json": "their numbers",
+    PICTURES: "tables over a dial, and scores by windows",
+}
 """What a run leaves, besides what it trained."""
 
 
@@ -28,6 +40,8 @@ def run_tables(config: TrafficTablesConfig, session: Session) -> Path:
     """
     with session.open_run(config) as run:
         out = run.path.resolve()
+        # Rows that are finished are not trained again: those of another base would stand beside them.
+        Identity({head: digest_of(file) for head, file in bases_of(config).items()}).claim(out / BASES)
         _train(config, session, out)
         _score(config, session, out)
         _report(config, session, out)
@@ -55,7 +69,7 @@ def _score(config: TrafficTablesConfig, session: Session, out: Path) -> None:
         for model in models_of(config, name, place, out)
         if model.trained
     ]
-    total = len({model.job for model in models})
+    total = len({model.job for model in models if not score_file(config, out, model.job).is_file()})
     with session.counter("scoring") as count, closing(score_models(config, models, out)) as results:  # type: ignore[type-var]
         for done, (job, error) in enumerate(results, 1):
             if error:
@@ -64,19 +78,24 @@ def _score(config: TrafficTablesConfig, session: Session, out: Path) -> None:
 
 
 def _report(config: TrafficTablesConfig, session: Session, out: Path) -> None:
-    texts, numbers = [], []
+    texts: list[str] = []
+    numbers: list[Json] = []
     for place in config.score_on:
         for name in config.table:
-            rows = rows_of(config, models_of(config, name, place, out), out)
+            table = TABLES[name]
+            rows, left_out = rows_of(config, models_of(config, name, place, out), out)
+            for row in left_out:
+                session.warn(f"table {name} on {place}: {row.label!r} is left out, {row.reason}.")
             if not rows:
                 session.warn(f"table {name} on {place}: no row could be scored.")
                 continue
-            gaps = gaps_of(rows)
-            tables = [rows_table(TABLES[name], place, rows, config.rollouts), gaps_table(gaps)]
-            for table in tables:
-                session.console.print(table.rich(turned=table is tables[0]))
+            gaps = gaps_of(rows, table.measure)
+            tables = [rows_table(table, place, rows, config), gaps_table(gaps, table.measure, rows[0].label)]
+            for shown in tables:
+                session.console.print(shown.rich(turned=shown is tables[0]))
             texts += [f"## {tables[0].title}", "", *tables[0].markdown(), "", *tables[1].markdown(), ""]
-            numbers.append(as_json(name, place, rows, gaps))
+            numbers.append(as_json(name, place, table.measure, rows, gaps, left_out))
+            draw_paper_table(table, config.rows(name), numbers[-1], out / PICTURES, f"{name}-{place}")
     if not numbers:
         raise RunError("no row of any table could be scored; the warnings above say why.")
     seeds = f"{len(config.seed)} seed(s); 95 % intervals over scenes and seeds; p by Holm over the rows of a table"

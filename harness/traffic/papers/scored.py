@@ -1,58 +1,62 @@
-"""Scores of the rows of the papers' tables: realism per scene, kept in files, and what they say together."""
+"""Scores of the rows of the papers' tables: numbers per scene, kept in files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness.errors import RunError
+from harness.errors import RunError, WorkerError
 from harness.executors import WorkerSetup, run_jobs
-from harness.files import file_name, read_json, write_json
-from harness.metrics.intervals import Estimate, bootstrap_mean
-from harness.metrics.paired import RESAMPLES, PairedDifference, crossed_difference, holm
-from harness.traffic.evaluation import METRICS, evaluate
-from harness.traffic.make import make_simulator
+from harness.files import JsonDict, file_name, write_json
+from harness.specs import parse
+from harness.traffic.evaluation import evaluate
+from harness.traffic.longterm.config import EvaluateLongtermConfig
+from harness.traffic.longterm.engines import load_vae
+from harness.traffic.longterm.evaluation import LOG, SCENE_METRICS, run_long, score_long
+from harness.traffic.longterm.evaluation import RATES as COUNTED
+from harness.traffic.make import make_simulator, make_traffic
 from harness.traffic.papers.config import TrafficTablesConfig
-from harness.traffic.papers.rows import TABLES, PaperRow
-from harness.traffic.papers.trained import TrainedNode
+from harness.traffic.papers.likelihood import LIKELIHOODS, likelihoods, load_model
+from harness.traffic.papers.rows import TABLES
+from harness.traffic.papers.table import Measure, PaperRow
+from harness.traffic.papers.trained import TOKENS, TrainedNode
+from harness.traffic.training.dataset import TokenisedScenes
 from harness.training.matrix_worker import not_shared, stand_in
-from scenarios.scenario import ScenarioSource
+from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.sources import open_part
-
-Floats = NDArray[np.float64]
 
 SCORES: Final = "scores"
 """Folder of scores, in the run folder."""
-TESTED: Final = ("meta", "simulated_collision_rate", "simulated_offroad_rate", "min_ade")
-"""What differences from a table's first row are tested of."""
 SCORE_SEED: Final = 0
 """Seed of the roll-outs, one for all rows."""
+WHOLE: Final = ("pooled_flow", "pooled_behaviour", "rmm_f1_pooled")
+"""Numbers of traffic over minutes that all scenes have together, and no scene alone."""
 
 
 class ScoreJob(NamedTuple):
-    """What is rolled out where.
+    """What is scored where.
 
     Attributes:
         name: Names the file.
         traffic: As for `evaluate_traffic --traffic`.
         place: `val`, `test` or `DATA@SPLIT`.
+        measure: By what.
     """
 
     name: str
     traffic: str
     place: str
+    measure: Measure = "realism"
 
     def __str__(self) -> str:
         return f"{self.name} on {self.place}"
 
 
 class Model(NamedTuple):
-    """One cell of a table: a row with a seed, what is rolled out for it, and whether its training is over."""
+    """One cell of a table: a row with a seed, what is scored for it, and whether its training is over."""
 
     label: str
     job: ScoreJob
@@ -60,23 +64,31 @@ class Model(NamedTuple):
 
 
 def models_of(config: TrafficTablesConfig, name: str, place: str, out: Path) -> list[Model]:
-    """Everything that a table shows for a place: its rows with every decoding and seed, then the other traffic."""
+    """Everything that a table shows for a place: its rows with every decoding and seed, then the other traffic.
+
+    A likelihood needs no decoding, and logs and rules have none.
+    """
     table = TABLES[name]
+    likelihood = table.measure == "likelihood"
     found = [
-        _model(config, TrainedNode(table.head, row.steps, seed, out), row, decoding, place)
-        for row in table.rows
-        for decoding in config.decoding
+        _model(config, TrainedNode(table.head, row.steps, seed, out), row, decoding, place, table.measure)
+        for row in config.rows(name)
+        for decoding in ([""] if likelihood else config.decoding)
         for seed in (config.seed if row.steps else config.seed[:1])
     ]
-    return [*found, *(Model(traffic, ScoreJob(traffic, traffic, place)) for traffic in config.beside)]
+    beside = [] if likelihood else config.beside
+    return [*found, *(Model(traffic, ScoreJob(traffic, traffic, place, table.measure)) for traffic in beside)]
 
 
-def _model(config: TrafficTablesConfig, node: TrainedNode, row: PaperRow, decoding: str, place: str) -> Model:
+def _model(
+    config: TrafficTablesConfig, node: TrainedNode, row: PaperRow, decoding: str, place: str, measure: Measure
+) -> Model:
     options = "&".join(part for part in (row.decoding, decoding) if part)
-    traffic = f"smart:{node.weights(config)}" + (f"?{options}" if options else "")
+    # The question mark ends the file's name, which may end in @ and a number.
+    traffic = f"{node.traffic}:{node.weights(config)}?{options}"
     name = (node.folder.name if node.steps else f"base-{node.head}") + (f"?{options}" if options else "")
     label = f"{row.label}, {decoding}" if decoding else row.label
-    return Model(label, ScoreJob(name, traffic, place), not node.steps or node.finished)
+    return Model(label, ScoreJob(name, traffic, place, measure), not node.steps or node.finished)
 
 
 def score_models(config: TrafficTablesConfig, models: Sequence[Model], out: Path) -> Iterator[tuple[ScoreJob, str]]:
@@ -87,7 +99,7 @@ def score_models(config: TrafficTablesConfig, models: Sequence[Model], out: Path
     """
     (out / SCORES).mkdir(exist_ok=True)
     jobs = dict.fromkeys(model.job for model in models)
-    missing = [job for job in jobs if not _file(out, job, config.rollouts).is_file()]
+    missing = [job for job in jobs if not score_file(config, out, job).is_file()]
     if missing:
         setup = WorkerSetup("harness.traffic.papers.scored:build", {"config": config, "out": out, "place": Path.cwd()})
         for result in run_jobs(missing, setup, config.executor, config.workers):
@@ -112,7 +124,7 @@ def build(config: TrafficTablesConfig, out: Path, place: Path) -> TrafficScorer:
 
 
 class TrafficScorer:
-    """A worker that rolls out models and writes their scores."""
+    """A worker that scores models and writes their scores."""
 
     def __init__(self, config: TrafficTablesConfig, out: Path) -> None:
         self.config, self._out = config, out
@@ -125,18 +137,69 @@ class TrafficScorer:
             GauntletError: The model or the scenes cannot be used.
         """
         source = self._source(job.place)
-        simulator = {job.traffic: make_simulator(job.traffic)}
-        scenes = (source[index] for index in range(len(source)))
-        found = evaluate(simulator, scenes, rollouts=self.config.rollouts, seed=SCORE_SEED)
-        done = {
-            "traffic": job.traffic,
+        try:
+            found = {"realism": self._realism, "likelihood": self._likelihood, "longterm": self._longterm}[job.measure](
+                job, source
+            )
+        except RunError as error:
+            # One row's failure is that row's; a worker that raises RunError would end the whole run.
+            raise WorkerError(str(error)) from error
+        if not found["scenes"]:
+            reason = next(iter(found["left_out"].values()), "there are none")
+            raise WorkerError(f"none of the scenes of {job.place} can be used: {reason}")
+        write_json(score_file(self.config, self._out, job), {"traffic": job.traffic, **found})
+
+    def _realism(self, job: ScoreJob, source: ScenarioSource) -> JsonDict:
+        found = evaluate(
+            {job.traffic: make_simulator(job.traffic)},
+            _each(source),
+            rollouts=self.config.rollouts,
+            seed=SCORE_SEED,
+        )
+        spent, count = found.seconds[job.traffic], max(len(found.scenes), 1)
+        return {
             "scenes": found.scenes,
             "left_out": found.left_out,
             "scores": found.scores[job.traffic],
-            "seconds": sum(found.seconds[job.traffic].values()) / max(len(found.scenes), 1),
-            "simulating": found.seconds[job.traffic]["simulate"] / max(len(found.scenes), 1),
+            "seconds": sum(spent.values()) / count,
+            "simulating": spent["simulate"] / count,
         }
-        write_json(_file(self._out, job, self.config.rollouts), done)
+
+    def _likelihood(self, job: ScoreJob, source: ScenarioSource) -> JsonDict:
+        config = self.config
+        model = load_model(parse(job.traffic).file)
+        examples = replace(config.examples, phases=1)
+        scenes = TokenisedScenes(source, model.vocabulary, model.options, self._out / TOKENS, examples=examples)
+        begin = time.perf_counter()
+        rows = list(likelihoods(model, scenes, config.rosetta.limits, config.options.observer))
+        spent = (time.perf_counter() - begin) / max(len(rows), 1)
+        return {
+            "scenes": [row.scene for row in rows],
+            "left_out": dict(scenes.rejected),
+            "scores": {name: [row.values[name] for row in rows] for name in LIKELIHOODS},
+            "seconds": spent,
+            "simulating": spent,
+        }
+
+    def _longterm(self, job: ScoreJob, source: ScenarioSource) -> JsonDict:
+        asked = EvaluateLongtermConfig(
+            data=job.place, traffic=(job.traffic,), seed=SCORE_SEED, **asdict(self.config.longterm)
+        )
+        policies = {} if job.traffic == LOG else {job.traffic: make_traffic(job.traffic)}
+        run = run_long(policies, _each(source), asked, load_vae(asked.retrieval))
+        if not run.scenes:
+            return {"scenes": [], "left_out": run.left_out}
+        found = score_long(run, asked)[job.traffic]
+        assert isinstance(found, dict)
+        return {
+            "scenes": run.scenes,
+            "left_out": run.left_out,
+            "scores": {name: found["scenes"][name] for name in (*SCENE_METRICS, *COUNTED)},
+            "whole": {name: found[name] for name in WHOLE},
+            "windows": found["windows"],
+            "seconds": found["seconds"],
+            "simulating": found["seconds"],
+        }
 
     def _source(self, place: str) -> ScenarioSource:
         if place not in self._opened:
@@ -145,106 +208,17 @@ class TrafficScorer:
                 source: ScenarioSource | None = config.open_val()
             else:
                 source = config.open_test() if place == "test" else open_part(place)
-            if source is None:
-                raise RunError("--score-on test, and --test-split none: there are no such scenes.")
+            assert source is not None, "refused by the configuration"
             self._opened[place] = source
         return self._opened[place]
 
 
-def _file(out: Path, job: ScoreJob, rollouts: int) -> Path:
-    return out / SCORES / f"{file_name(f'{job.name}-{job.place}-{rollouts}', '-_.')}.json"
+def _each(source: ScenarioSource) -> Iterator[Scenario]:
+    """The scenes of a source, loaded one at a time."""
+    return (source[index] for index in range(len(source)))
 
 
-@dataclass(frozen=True)
-class ScoredRow:
-    """A row of a table with its numbers.
-
-    Attributes:
-        label: As shown.
-        values: Per metric of `METRICS`, [seeds, scenes].
-        simulating: Seconds that rolling out one scene took, mean.
-    """
-
-    label: str
-    values: Mapping[str, Floats]
-    simulating: float
-
-    def estimate(self, metric: str) -> Estimate:
-        """Mean over seeds and scenes with a 95 % interval over both, and the spread over seeds."""
-        values = self.values[metric]
-        interval = bootstrap_mean(values.T, crossed=True, resamples=RESAMPLES)
-        spread = float(np.nanmean(values, 1).std(ddof=1)) if len(values) > 1 else float("nan")
-        return Estimate(interval, values.shape[1], spread)
-
-
-def rows_of(config: TrafficTablesConfig, models: Sequence[Model], out: Path) -> list[ScoredRow]:
-    """The rows of which every seed is scored, on the scenes that all of them were scored on."""
-    read: dict[str, list[dict[str, Any]]] = {}
-    for model in models:
-        file = _file(out, model.job, config.rollouts)
-        read.setdefault(model.label, []).append(_scores(file) if file.is_file() else {})
-    whole = {label: found for label, found in read.items() if all(found)}
-    names = [set(one["scenes"]) for found in whole.values() for one in found]
-    shared = sorted(set.intersection(*names)) if names else []
-    return [
-        ScoredRow(
-            label,
-            {
-                metric: np.array([[_at(one, metric, scene) for scene in shared] for one in found], dtype=np.float64)
-                for metric in METRICS
-            },
-            float(np.mean([one["simulating"] for one in found])),
-        )
-        for label, found in whole.items()
-    ]
-
-
-def _at(found: dict[str, Any], metric: str, scene: str) -> float:
-    value = found["scores"][metric][found["scenes"].index(scene)]
-    return float("nan") if value is None else float(value)
-
-
-def _scores(file: Path) -> dict[str, Any]:
-    """What a file of scores holds.
-
-    Raises:
-        RunError: It was not written by this command, or is damaged.
-    """
-    found = read_json(file)
-    whole = isinstance(found, dict) and isinstance(found.get("scenes"), list) and isinstance(found.get("scores"), dict)
-    if not whole or any(len(found["scores"].get(metric, ())) != len(found["scenes"]) for metric in METRICS):
-        raise RunError(f"{file} holds no scores of this version. Remove it; --resume makes it again.")
-    return dict(found)
-
-
-class Gap(NamedTuple):
-    """A row against the first one.
-
-    Attributes:
-        label: The row.
-        differences: Row minus first, by metric of `TESTED`.
-        adjusted: p values by Holm, over the rows of the table.
-    """
-
-    label: str
-    differences: dict[str, PairedDifference]
-    adjusted: dict[str, float]
-
-
-def gaps_of(rows: Sequence[ScoredRow]) -> list[Gap]:
-    """Every row against the first: difference over seeds and scenes, interval and p value."""
-    if len(rows) < 2:
-        return []
-    first, others = rows[0], rows[1:]
-    found = {
-        metric: [crossed_difference(row.values[metric], first.values[metric]) for row in others] for metric in TESTED
-    }
-    adjusted = {metric: holm([gap.p_value for gap in gaps]) for metric, gaps in found.items()}
-    return [
-        Gap(
-            row.label,
-            {metric: found[metric][number] for metric in TESTED},
-            {metric: float(adjusted[metric][number]) for metric in TESTED},
-        )
-        for number, row in enumerate(others)
-    ]
+def score_file(config: TrafficTablesConfig, out: Path, job: ScoreJob) -> Path:
+    """Where a model's scores lie: how they were made is part of the name."""
+    how = {"realism": str(config.rollouts), "likelihood": "likelihood", "longterm": "longterm"}[job.measure]
+    return out / SCORES / f"{file_name(f'{job.name}-{job.place}-{how}', '-_.')}.json"

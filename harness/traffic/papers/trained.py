@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
+from harness import registry
 from harness.errors import RunError, WorkerError
 from harness.executors import WorkerSetup, run_jobs
 from harness.files import file_name, write_json
 from harness.fitting.events import unheard
 from harness.traffic.model.smart import SHIPPED
 from harness.traffic.papers.config import TrafficTablesConfig
-from harness.traffic.papers.rows import TABLES, PaperStep
+from harness.traffic.papers.rows import TABLES
+from harness.traffic.papers.table import PaperStep
 from harness.traffic.tokens.config import SceneOptions
-from harness.traffic.training.config import StageOptions
-from harness.traffic.training.loop import WEIGHTS
+from harness.traffic.training.config import LoopConfig, StageOptions
 from harness.traffic.training.policy_losses import METHODS
 from harness.traffic.training.recipe import StagePlan, run_stages
 from harness.traffic.training.stages import JUDGED
@@ -28,8 +28,13 @@ from scenarios.splits import Subset
 
 NODES: Final = "trained"
 """Folder of what was trained, in the run folder."""
+TOKENS: Final = "tokens"
+"""Folder of tokenised scenes, in the run folder."""
 HISTORY: Final = "history.json"
 """The epochs of a finished stage, in its folder."""
+_SMART: Final = "smart"
+_ROSETTA: Final = "rosetta."
+"""What options of `RosettaConfig` begin with."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +63,26 @@ class TrainedNode:
         return self.out / NODES / file_name(name, "-_.")
 
     @property
+    def traffic(self) -> str:
+        """Name of the traffic that it is: that of its stage, where there is such traffic, or `smart`."""
+        own = self.steps[-1].stage if self.steps else ""
+        return own if own in registry.targets("traffic") else _SMART
+
+    @property
+    def _trained(self) -> Path:
+        # Stages name their weights after the traffic.
+        return self.folder / f"{self.traffic}.safetensors"
+
+    @property
     def finished(self) -> bool:
         """Whether its training is over."""
-        return (self.folder / HISTORY).is_file() and (self.folder / WEIGHTS).is_file()
+        return (self.folder / HISTORY).is_file() and self._trained.is_file()
 
     def weights(self, config: TrafficTablesConfig) -> Path:
         """Its weights; those of the base where there is nothing to train."""
         if self.steps:
-            return self.folder / WEIGHTS
-        base = config.ego_init if self.head == "gmm" else config.init
-        return SHIPPED if base is None else base
+            return self._trained
+        return bases_of(config)[self.head]
 
     @property
     def before(self) -> TrainedNode:
@@ -75,13 +90,19 @@ class TrainedNode:
         return replace(self, steps=self.steps[:-1])
 
 
+def bases_of(config: TrafficTablesConfig) -> dict[str, Path]:
+    """Weights that rows start from, by their head."""
+    mixtures = {} if config.ego_init is None else {"gmm": config.ego_init}
+    return {"tokens": SHIPPED if config.init is None else config.init, **mixtures}
+
+
 def nodes_of(config: TrafficTablesConfig, out: Path) -> list[TrainedNode]:
     """Everything that the rows need, each once: seeds outermost, then what starts from the base first."""
     chains: dict[tuple[str, tuple[PaperStep, ...]], None] = {}
     for name in config.table:
-        table = TABLES[name]
-        for row in table.rows:
-            chains.update({(table.head, row.steps[:count]): None for count in range(1, len(row.steps) + 1)})
+        head = TABLES[name].head
+        for row in config.rows(name):
+            chains.update({(head, row.steps[:count]): None for count in range(1, len(row.steps) + 1)})
     ordered = sorted(chains, key=lambda chain: len(chain[1]))
     return [TrainedNode(head, steps, seed, out) for seed in config.seed for head, steps in ordered]
 
@@ -149,13 +170,15 @@ class NodeTrainer:
         train, val = self._train, self._val
         if step.stage in JUDGED:
             train, val = (edged_scenes(source, f"stage {step.stage}") for source in (train, val))
-        if step.share < 1:
-            train = Subset(train, range(0, len(train), round(1 / step.share)))
+        if step.nth > 1:
+            train = Subset(train, range(0, len(train), step.nth))
         return train, val
 
     def _plan(self, node: TrainedNode, step: PaperStep) -> StagePlan:
         config = self.config
         loop = config.reinforced if step.stage in METHODS else config.loop
+        changes = dict(step.changes)
+        behind = {key.removeprefix(_ROSETTA): changes.pop(key) for key in list(changes) if key.startswith(_ROSETTA)}
         return StagePlan(
             stages=(step.stage,),
             size="nano",
@@ -165,11 +188,27 @@ class NodeTrainer:
             examples=config.examples,
             scene=SceneOptions(),
             dropout=None,
-            loop=replace(loop, seed=node.seed, epochs=ceil(loop.epochs / step.share)),
-            options=changed(config.options, dict(step.changes)),
-            cache=node.out / "tokens",
+            loop=budgeted(replace(loop, seed=node.seed), step.nth),
+            options=changed(config.options, changes),
+            cache=node.out / TOKENS,
             info={"data": config.origin, "seed": node.seed},
+            rosetta=replace(config.rosetta, **behind),
+            infgen=config.infgen,
         )
+
+
+def budgeted(loop: LoopConfig, nth: int) -> LoopConfig:
+    """The loop of as many updates where only every so many-th scene is learnt from.
+
+    An epoch has so many times fewer scenes. There are so many times more of them, and training stops after so many
+    times more without a better value, or it would stop after fewer updates.
+    """
+    return replace(
+        loop,
+        epochs=loop.epochs * nth,
+        patience=loop.patience * nth,
+        scenes_per_epoch=-(-loop.scenes_per_epoch // nth),
+    )
 
 
 def changed(options: StageOptions, changes: dict[str, Any]) -> StageOptions:

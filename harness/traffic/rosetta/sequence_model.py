@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from harness import registry
 from harness.errors import ConfigError, UnknownNameError
+from harness.traffic.rosetta.attention import AttentionWatch, Look
 from harness.traffic.rosetta.sequence import causal_mask
 
 
@@ -54,6 +55,30 @@ class SequenceModel(nn.Module, ABC):
         Returns:
             [B, L, D], and the past of whatever follows.
         """
+
+    @torch.no_grad()
+    def attention(self, embeddings: Tensor, present: Tensor, look: Look) -> None:
+        """Show how much each token of whole sequences takes from each, one layer after another.
+
+        Here `forward` is watched for calls of `scaled_dot_product_attention`. A model that attends in another way and
+        is to be analysed (`traffic_analysis attention`) overrides this.
+
+        Args:
+            embeddings: [B, L, D].
+            present: [B, L] which tokens exist.
+            look: Gets the weights [B, heads, L, L] of each layer, or [B, heads, E + L, E + L] where the model puts E
+                tokens of its own first.
+
+        Raises:
+            ConfigError: Nothing could be watched.
+        """
+        with AttentionWatch(look) as watch:
+            self(embeddings, present)
+        if not watch.seen:
+            raise ConfigError(
+                f"sequence model {type(self).__name__}: its attention cannot be seen, as it never calls "
+                "torch.nn.functional.scaled_dot_product_attention. Override SequenceModel.attention."
+            )
 
 
 class Block(nn.Module):

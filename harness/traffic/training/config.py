@@ -175,6 +175,9 @@ class StageOptions:
     frozen: bool = True
     """Train only the agents' attention and the head when fine-tuning, as CAT-K does: the map encoder and all embeddings
     (of the map, of agents, of tokens, of relative poses) stay as they are. Without it everything is trained."""
+    zipf: float | None = None
+    """Exponent of the law of Zipf that motion tokens follow in training of the stage rosetta (RosettaSim, figure 7): 0
+    asks for rare ones as often as for frequent ones. None takes them as they come."""
     k: int = 0
     """Number of candidates in closed-loop stages; 0 for the number that did best in CAT-K's tables 5 and 6, and in the
     stage distil for the five that the model draws from when it is used."""

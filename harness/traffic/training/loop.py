@@ -27,7 +27,7 @@ from harness.traffic.training.config import FREE, LoopConfig
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.feed import SceneBatch, SceneFeed
 from harness.traffic.training.hands import Hands, helped
-from harness.traffic.training.objective import Objective, Step
+from harness.traffic.training.objective import KnowsScenes, Objective, Step
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,8 @@ class TrafficTask(Task[Made | Asked]):
         # Rewards and references belong to the weights that the stage starts from, also after resuming.
         torch.manual_seed(config.seed)
         objective.begin(self.network)
+        if isinstance(objective, KnowsScenes):
+            objective.read(train)
         for name, value in self.network.named_parameters():
             value.requires_grad_(not objective.frozen or name.startswith(FINE_TUNED))
         self.memory = objective.module if objective.module is None else objective.module.to(self.device)

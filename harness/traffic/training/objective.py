@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from harness.fitting.task import Numbers
 from harness.traffic.model.batch import AgentBatch, LogBatch, MapBatch
 from harness.traffic.model.network import MapFeatures, Nodes, SmartNetwork
 from harness.traffic.tokens.scene import SceneTokens
+from harness.traffic.training.dataset import TokenisedScenes
 from scenarios.scenario import Scenario
 
 
@@ -90,6 +91,15 @@ class Objective(Protocol):
 
     def validate(self, network: SmartNetwork, step: Step) -> float:
         """A number per batch of held-out scenes; lower is better."""
+        ...
+
+
+@runtime_checkable
+class KnowsScenes(Protocol):
+    """An objective that looks at all scenes before it begins."""
+
+    def read(self, scenes: TokenisedScenes) -> None:
+        """Called once, with the scenes to train on."""
         ...
 
 

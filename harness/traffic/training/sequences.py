@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.errors import ConfigError
 from harness.fitting.task import Numbers
 from harness.traffic.model.batch import AgentBatch, MapBatch
 from harness.traffic.model.network import SmartNetwork
@@ -21,8 +22,10 @@ from harness.traffic.open.network import UNKNOWN_MOTION
 from harness.traffic.rosetta.model import RosettaModel, build_rosetta
 from harness.traffic.rosetta.network import RosettaNetwork
 from harness.traffic.rosetta.sequence import PARTS, SequenceBatch, join_sequences
+from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.decided import NewcomerTask, decided, trunk_features
 from harness.traffic.training.objective import StageLoss, Step
+from harness.traffic.training.zipf import as_drawn, law_weights, motion_counts
 
 ROSETTA_WEIGHTS: Final = "rosetta.safetensors"
 
@@ -79,13 +82,31 @@ class SequenceCloning:
     """Decisions of each scene, drawn at random, that an update learns from; 0 for all."""
     observer: Observer = "ego"
     """Around whom."""
+    zipf: float | None = None
+    """Exponent of the law that motion tokens follow in training; None takes them as they come."""
+    weights: Tensor | None = None
+    """Weights [3, V] of motion tokens for it, from the scenes to train on."""
     name: str = "rosetta"
     updates: int = 1
     frozen: bool = False
     module: nn.Module | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a law that makes rare tokens the most frequent.
+
+        Raises:
+            ConfigError: The exponent is negative.
+        """
+        if self.zipf is not None and not self.zipf >= 0:
+            raise ConfigError(f"--options.zipf {self.zipf}: expected an exponent of at least 0.")
+
     def begin(self, network: SmartNetwork) -> None:
         """Nothing to remember."""
+
+    def read(self, scenes: TokenisedScenes) -> None:
+        """Count the motion tokens, if they are to follow another law than theirs."""
+        if self.zipf is not None:
+            self.weights = law_weights(motion_counts(scenes), self.zipf)
 
     def prepare(self, network: SmartNetwork, step: Step) -> SequenceLesson:
         """The decisions of the logs."""
@@ -95,6 +116,10 @@ class SequenceCloning:
         """One cross-entropy: the mean over everything that is predicted (equation 8)."""
         found = sequence_losses(cast(RosettaNetwork, network), step.maps, data)
         numbers: Numbers = {name: values.detach().sum() / max(len(values), 1) for name, values in found.items()}
+        if self.weights is not None:
+            batch, kept = data.batch, data.batch.motion != UNSCORED
+            kinds = data.agents.kinds[batch.scene[:, None], batch.agent.clamp(min=0)][kept]
+            found["motion"] = as_drawn(found["motion"], kinds, batch.motion[kept], self.weights)
         return StageLoss(torch.cat(list(found.values())).mean(), numbers)
 
     def validate(self, network: SmartNetwork, step: Step) -> float:

@@ -106,7 +106,7 @@ def make_objective(name: str, options: StageOptions) -> Objective:
             strategy = replace(strategy, k=options.k)
         return ClosedLoopMixture(name, strategy, options.frozen)
     if name == ROSETTA:
-        return SequenceCloning(options.decisions, options.observer)
+        return SequenceCloning(options.decisions, options.observer, options.zipf)
     if name == INFGEN:
         return InfGenCloning(options.decisions, options.observer, options.infgen, options.smoothing, options.width)
     if name == DISTIL:

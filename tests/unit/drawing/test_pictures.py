@@ -148,3 +148,15 @@ def test_an_attack_is_shown_near_its_contact():
     assert _nearest(own, far) == CURRENT_STEP
     assert _window(own, own, 60).half[0] == pytest.approx((REACH + AFTER) / 2 + MARGIN)
     assert _window(own, far, 60).half[0] > 500.0
+
+
+@pytest.mark.parametrize("logarithmic", [True, "both"])
+def test_logarithmic_axes_have_plain_numbers(tmp_path, logarithmic):
+    """Formulas are not drawn, so that matplotlib's own labels would show their source."""
+    panel = Panel("x", "y", [Series([1.0, 2000.0], [2e-5, 0.4])], logarithmic=logarithmic)
+    figure, (axis,) = panels(1, 1, width=4.0, height=3.0)
+    draw_panel(axis, panel)
+    save_figure(figure, tmp_path / "log.png")
+    labels = [text.get_text() for text in (*axis.get_yticklabels(), *axis.get_xticklabels())]
+    assert not any("$" in label for label in labels)
+    assert {"0.0001", "0.1"} <= set(labels)

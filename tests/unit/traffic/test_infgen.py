@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -32,20 +33,23 @@ from harness.traffic.infgen.losses import (
 from harness.traffic.infgen.model import InfGenModel
 from harness.traffic.infgen.network import Answers, InfGenNetwork
 from harness.traffic.infgen.policy import InfGenTraffic
+from harness.traffic.infgen.simulator import InfGenSimulator
 from harness.traffic.longterm.comparison import compare_long
 from harness.traffic.longterm.config import EvaluateLongtermConfig
-from harness.traffic.make import make_traffic
+from harness.traffic.make import make_simulator, make_traffic
 from harness.traffic.model.config import SIZES
 from harness.traffic.open.decisions import NONE, UNSCORED
 from harness.traffic.open.network import CellScores
 from harness.traffic.open.policy import options_of
 from harness.traffic.open.weights import read_model
+from harness.traffic.rollouts import PolicySimulator
 from harness.traffic.rosetta.config import RosettaConfig
 from harness.traffic.rosetta.network import RosettaNetwork
 from harness.traffic.tokens.layout import LayoutTokens, grid_cells, grid_tokens, layout_tokens
 from harness.traffic.training.config import LoopConfig
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.decided import sizes_of
+from harness.traffic.training.hands import Hand, Share
 from harness.traffic.training.infgen import (
     INFGEN_WEIGHTS,
     InfGenCloning,
@@ -260,6 +264,21 @@ def test_a_tiny_training_lowers_every_part(tmp_path):
     assert best.network.newcomer_sizes[0].tolist() == pytest.approx(sizes_of(task.train_scenes)[0].tolist())
 
 
+def test_a_worker_takes_a_share(tmp_path):
+    task = task_of(small_infgen(vocabulary=tiny_vocabulary()), tmp_path / "run", 1)
+    size = sum(value.numel() for value in task.parameters())
+    weights = torch.cat([value.detach().flatten() for value in task.network.parameters()])
+    gradients = torch.zeros(1, size)
+    hand = Hand(pickle.dumps(task), weights, gradients)
+    taught = hand(Share(0, (0,), (0, 0, 0)))
+    # Its weight is how many motion tokens it learns from; which past tokens are hidden is drawn anew.
+    batch = task.taught([0], (0, 0, 0, 0))
+    assert taught.decisions == (batch[1].batch.motion != UNSCORED).sum() > 0
+    assert taught.numbers["loss"] == pytest.approx(float(task.differentiate(batch).total), rel=0.05)
+    assert gradients.isfinite().all()
+    assert gradients.any()
+
+
 # ---- the loop of insertion
 
 
@@ -413,6 +432,18 @@ def test_the_long_evaluation_counts_who_enters(weights):
     assert found[closed]["entries_per_s"] == 0
     assert found[open_door]["entries_per_s"] > 0
     assert found[open_door]["enter_by_ones"] < found["log"]["enter_by_ones"]
+
+
+def test_eight_seconds_at_once_are_those_of_the_policy(weights):
+    scene = straight_road(extra=[Agent("slow", -20.0, 3.5, speed=4.0)])
+    at_once = make_simulator(f"infgen:{weights}?temperature=0")
+    assert isinstance(at_once, InfGenSimulator)
+    found = at_once.simulate(scene, 2, 0)
+    policy = InfGenTraffic(weights, temperature=0, spawning=False, boundary=False, leaving=False)
+    steps = PolicySimulator(policy).simulate(scene, 1, 0)
+    assert found.states.shape == (2, 3, 80, 4)
+    assert np.abs(found.states[..., :2] - steps.states[..., :2]).max() < 1e-2
+    assert np.ptp(found.states[0, :, :, 0], axis=1).max() > 5
 
 
 # ---- weights

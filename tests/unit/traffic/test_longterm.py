@@ -369,9 +369,13 @@ def test_without_road_edges_the_rest_is_judged():
 
 def test_the_command(tmp_path, capsys):
     write_folder([scene("one"), scene("two", 8.0)], tmp_path / "d")
-    out = tmp_path / "out.json"
-    main(["--data", str(tmp_path / "d"), "--models", "log", "constant_velocity", "--json", str(out)])
+    out, picture = tmp_path / "out.json", tmp_path / "windows.png"
+    options = ["--json", str(out), "--picture", str(picture)]
+    main(["--data", str(tmp_path / "d"), "--models", "log", "constant_velocity", *options])
     found = json.loads(out.read_text())
+    assert picture.stat().st_size > 10_000
+    windows = found["models"]["log"]["windows"]
+    assert {f"{name}{end}" for name in ("enter", "exit_distance") for end in ("", "_by_retrieval")} <= windows.keys()
     assert found["models"]["constant_velocity"]["rmm_f1"] > 0
     assert found["settings"]["traffic"] == ["log", "constant_velocity"]
     said = capsys.readouterr().out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +16,15 @@ from harness.files import read_json
 from harness.report.paper_tables import gaps_table
 from harness.specs import parse
 from harness.traffic.evaluation import METRICS
+from harness.traffic.infgen.decoding import InfGenOptions
 from harness.traffic.papers.config import TrafficTablesConfig
-from harness.traffic.papers.rows import TABLES, PaperRow, PaperStep, PaperTable
+from harness.traffic.papers.rows import TABLES
 from harness.traffic.papers.run import run_tables
-from harness.traffic.papers.scored import ScoredRow, gaps_of, models_of
-from harness.traffic.papers.trained import NodeTrainer, changed, nodes_of
+from harness.traffic.papers.scored import models_of
+from harness.traffic.papers.summary import ScoredRow, gaps_of
+from harness.traffic.papers.table import PaperRow, PaperStep, PaperTable
+from harness.traffic.papers.trained import NodeTrainer, TrainedNode, budgeted, changed, nodes_of
+from harness.traffic.rosetta.decoding import RosettaOptions
 from harness.traffic.training.config import PUBLISHED, LoopConfig, ReinforcementOptions, StageOptions
 from harness.traffic.training.stages import OF_MIXTURES, make_objective
 from tests.sessions import quiet
@@ -28,13 +34,17 @@ from tests.unit.traffic.test_training import two_scenes
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_can_be_trained_and_decoded(name: str) -> None:
-    table = TABLES[name]
+    table, trainer = TABLES[name], SimpleNamespace(config=TrafficTablesConfig(ego_init=Path("ego")))
     for row in table.rows:
         for step in row.steps:
-            objective = make_objective(step.stage, changed(StageOptions(), dict(step.changes)))
+            plan = NodeTrainer._plan(trainer, TrainedNode(table.head, row.steps, 0, Path("out")), step)
+            objective = make_objective(step.stage, plan.options)
             assert objective.name == step.stage
             assert (step.stage in OF_MIXTURES) == (table.head == "gmm")
-        parse(f"smart:FILE?{row.decoding}" if row.decoding else "smart:FILE")
+        spec = parse(f"smart:FILE?{row.decoding}")
+        known = {"rosetta": RosettaOptions, "infgen": InfGenOptions}.get(row.steps[-1].stage if row.steps else "")
+        if known is not None:
+            known(**spec.options)
     labels = [row.label for row in table.rows]
     assert len(set(labels)) == len(labels)
     assert len({(row.steps, row.decoding) for row in table.rows}) == len(labels), "two rows are the same"
@@ -101,6 +111,45 @@ def test_options_that_cannot_work_are_named() -> None:
         TrafficTablesConfig(score_on=("train",))
     with pytest.raises(ConfigError, match="--seed"):
         TrafficTablesConfig(seed=())
+    with pytest.raises(ConfigError, match="--score-on test, and --test-split none"):
+        TrafficTablesConfig(score_on=("test",), test_split="none")
+    with pytest.raises(ConfigError, match=r"--reinforced.seed: rows are trained with the seeds of --seed"):
+        TrafficTablesConfig(reinforced=LoopConfig(seed=3))
+
+
+@pytest.mark.parametrize("name", ["table", "seed", "score_on", "decoding", "beside"])
+def test_nothing_counts_twice(name: str) -> None:
+    """The same seed twice would be two seeds that agree to the digit: intervals far too narrow."""
+    twice = {"table": ("r1", "r1"), "seed": (1, 1), "score_on": ("val", "val")}.get(name, ("log", "log"))
+    with pytest.raises(ConfigError, match=rf"--{name.replace('_', '-')}: expected .*each only once"):
+        TrafficTablesConfig(**{name: twice})
+
+
+def test_a_share_that_is_no_fraction_is_refused() -> None:
+    assert PaperStep("catk", share=1 / 3).nth == 3
+    with pytest.raises(ConfigError, match=r"step catk: share 0.3 of the scenes is not 1, 1/2, 1/3"):
+        PaperStep("catk", share=0.3)
+
+
+def test_a_share_of_the_scenes_has_as_many_updates() -> None:
+    loop = LoopConfig(epochs=5, patience=2, scenes_per_epoch=45)
+    assert budgeted(loop, 1) == loop
+    tenth = budgeted(loop, 10)
+    # Ten times the epochs of a tenth of the scenes; patience is in epochs, too.
+    assert (tenth.epochs, tenth.patience, tenth.scenes_per_epoch) == (50, 20, 5)
+    assert budgeted(LoopConfig(), 10).scenes_per_epoch == 0, "all scenes"
+
+
+def test_different_steps_have_different_folders(tmp_path) -> None:
+    config = TrafficTablesConfig(table=tuple(TABLES), ego_init=tmp_path / "ego")
+    nodes = nodes_of(config, tmp_path)
+    assert len({node.folder for node in nodes}) == len(nodes)
+
+
+def test_only_some_rows_beside_the_first(tmp_path) -> None:
+    config = TrafficTablesConfig(table=("r1",), only=("RFT",))
+    assert [row.label for row in config.rows("r1")] == ["base", "RFT", "SFT-RFT", "SFT-RFT-SFT"]
+    assert len(nodes_of(config, tmp_path)) == 4, "what SFT-RFT starts from is trained, too"
 
 
 @pytest.fixture

@@ -64,7 +64,8 @@ def test_drivers_pass_a_parked_car_in_the_coordinates_of_a_map_projection():
 def test_entrances_are_found_in_one_pass(monkeypatch):
     lanes = [MapFeature(str(row), "LANE_SURFACE_STREET", _lane(3.5 * row)) for row in range(200)]
     twin = MapFeature("twin", "LANE_SURFACE_STREET", _lane(0.5))
-    scene = make_scene([Agent("ego", 0.0, 0.0)], [*lanes, twin], opponent=None)
+    stub = MapFeature("stub", "LANE_SURFACE_STREET", np.array([[0.0, -50.0, 0.0], [9.0, -50.0, 0.0]]))
+    scene = make_scene([Agent("ego", 0.0, 0.0)], [*lanes, twin, stub], opponent=None)
     calls, hypot = [], np.hypot
     monkeypatch.setattr(np, "hypot", lambda *parts: calls.append(1) or hypot(*parts))
     found = _entrances(scene, LaneFlowTraffic().config)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import shapely
 import torch
 
 from harness.checks import check_traffic
@@ -126,6 +127,24 @@ def test_sides_of_edges():
     # Edges without points, or without length, are none.
     some = RoadSides([np.zeros((0, 2)), island, np.ones((3, 2))])
     assert some.distance(points).tolist() == inside.tolist()
+
+
+def test_sides_of_a_winding_road_are_those_of_its_polygon():
+    rng = np.random.default_rng(0)
+    angle, radius = np.sort(rng.uniform(0, 2 * np.pi, 14)), rng.uniform(20, 40, 14)
+    ring = np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
+    ring = np.concatenate([ring, ring[:1]])
+    places = rng.uniform(-45, 45, (4000, 2))
+    away = shapely.distance(shapely.LinearRing(ring), shapely.points(places))
+    inside = shapely.contains(shapely.Polygon(ring), shapely.points(places))
+    near = away < 6
+    found = RoadSides([ring]).distance(torch.tensor(places[near], dtype=torch.float32))
+    assert found.numpy() == pytest.approx(np.where(inside, -away, away)[near], abs=1e-4)
+
+
+def test_bends_of_half_a_metre_are_kept():
+    bent = RoadSides([np.array([[0.0, 0.0], [10.0, 0.5], [20.0, 0.0]])])
+    assert bent.distance(torch.tensor([[10.0, 1.0]])).tolist() == pytest.approx([-0.5])
 
 
 @pytest.mark.parametrize("first", range(3))

@@ -12,7 +12,7 @@ from harness.errors import ConfigError, ConformanceError
 from harness.interfaces import Newcomer
 from harness.traffic.lane_flow import Counts, FlowRun, LaneFlowTraffic, _circles
 from harness.traffic.lane_idm import LaneIDMTraffic
-from harness.traffic.lane_paths import FREE, first_red, red_stops
+from harness.traffic.lane_paths import AT_REST, FREE, first_red, red_stops
 from harness.traffic.rollouts import PolicySimulator
 from harness.traffic.slots import Slots, as_played, reserve_of
 from scenarios.scenario import Kind
@@ -162,13 +162,16 @@ def test_who_stands_for_too_long_is_taken_out():
     policy.reset(scene.with_reserve(policy.reserve), np.random.default_rng(0))
     assert policy.counts == Counts()
     states = np.concatenate([stays[:, 10], np.zeros((policy.reserve, 5))])
-    valid = at(len(states), 0, 1, 2)
+    valid, stood = at(len(states), 0, 1, 2), 0
     for step in range(10, 45):
         # The ego stands before the others' bumpers.
         states[0] = [22.0, 0.0, 0.0, 0.0, 0.0]
         states, valid = policy.step(step, states, valid)
         valid[0] = True
+        stood += bool(valid[2] and np.hypot(*states[2, 3:]) < AT_REST)
     assert not valid[2]
+    # After 2 s in steps of .1 s.
+    assert 19 <= stood <= 22
     assert policy.counts.jammed == 1
 
 
