@@ -174,7 +174,7 @@ class TokenTraffic:
         back[:, 0] -= TOKEN_STEPS * self._dt * speed * np.cos(course)
         back[:, 1] -= TOKEN_STEPS * self._dt * speed * np.sin(course)
         now = torch.as_tensor(pose, dtype=torch.float32, device=device)[None]
-        here = torch.as_tensor(valid, device=device)[None]
+        here = torch.tensor(valid, device=device)[None]
         if step == 0:
             # No half second lies behind: this is where the first one begins.
             rollout.pose, rollout.valid = now, here

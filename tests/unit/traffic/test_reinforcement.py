@@ -255,7 +255,7 @@ def test_stages_learn_from_8_s_of_scenes_of_any_length(method):
 
 @pytest.mark.parametrize(("method", "baseline"), [("ppo", "critic"), ("dpo", "others"), ("mpo", "expected")])
 def test_stages_run_on_any_device(method, baseline):
-    """No tensor is made on the CPU where the network is elsewhere; the results are the same."""
+    """No tensor is made on the CPU where the network is elsewhere; the results are the same but for rounding."""
 
     def result(device: torch.device) -> tuple[float, float]:
         torch.manual_seed(0)
@@ -276,7 +276,7 @@ def test_stages_run_on_any_device(method, baseline):
 
     wanted = result(torch.device("cpu"))
     with Elsewhere():
-        assert result(DEVICE) == wanted
+        assert result(DEVICE) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_options_that_cannot_work_are_refused():
