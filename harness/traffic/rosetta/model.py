@@ -11,30 +11,19 @@ import torch
 from torch import Tensor
 
 from harness.errors import WeightsError
-from harness.fitting.stored import settings_from_json
-from harness.fitting.weights import check_layers, fill, read_tensors
+from harness.fitting.weights import check_layers, fill
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.config import SmartConfig
 from harness.traffic.model.drivers import DriverPool
 from harness.traffic.model.network import MapFeatures
-from harness.traffic.model.smart import SCENE_LIMITS, SmartModel
+from harness.traffic.model.smart import SmartModel
 from harness.traffic.open.network import NewcomerNetwork
+from harness.traffic.open.weights import read_model, vocabulary_of
 from harness.traffic.rosetta.config import ARCHITECTURE, RosettaConfig
 from harness.traffic.rosetta.network import RosettaNetwork
 from harness.traffic.rosetta.sequence_rollout import SequenceRollout
 from harness.traffic.sampling import Sampling
-from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneTokens
-from harness.traffic.tokens.vocabulary import Vocabulary
-
-MISSING = (
-    "no RosettaSim model at {file}. Train one with `python -m harness.train_traffic --stage rosetta --data DIR`, and "
-    "give its RUN/rosetta.safetensors."
-)
-NO_FILE = (
-    "traffic 'rosetta': no weights come with the package. Train them with `python -m harness.train_traffic --stage "
-    "rosetta --data DIR`, and write rosetta:RUN/rosetta.safetensors."
-)
 
 
 class RosettaModel(SmartModel):
@@ -68,17 +57,10 @@ class RosettaModel(SmartModel):
                 that do not fit.
             ConfigError: A pretrained sequence model is missing whose frozen layers are no part of the file.
         """
-        if path is None:
-            raise WeightsError(NO_FILE)
-        where = str(path)
-        tensors, header = read_tensors(Path(path), ("architecture", ARCHITECTURE), MISSING)
-        if not isinstance(sequence := header.get("rosetta"), dict):
-            raise WeightsError(f"{where}: rosetta in its header is no JSON object.")
-        config = SmartConfig.from_dict(header.get("config", {}), where)
-        options = settings_from_json(SceneOptions, header.get("scene", {}), where, SCENE_LIMITS)
-        folder = None if base is None else Path(base)
-        network = build_rosetta(config, RosettaConfig.from_dict(sequence, where, folder), tensors, where)
-        return cls(network.to(device), options, header.get("info"), sampling)
+        stored = read_model(path, cls.name, ARCHITECTURE)
+        own = RosettaConfig.from_dict(stored.own, stored.where, None if base is None else Path(base))
+        network = build_rosetta(stored.config, own, stored.tensors, stored.where)
+        return cls(network.to(device), stored.scene, stored.info, sampling)
 
     def _begun(
         self, scene: SceneTokens, maps: MapFeatures, batch: AgentBatch, worlds: int, pool: DriverPool | None = None
@@ -90,7 +72,7 @@ class RosettaModel(SmartModel):
 
     def _header(self) -> dict[str, str]:
         """What a weights file says of the model, besides its making."""
-        own = {"architecture": ARCHITECTURE, "rosetta": json.dumps(self.network.rosetta.to_dict())}
+        own = {"architecture": ARCHITECTURE, self.name: json.dumps(self.network.rosetta.to_dict())}
         return {**super()._header(), **own}
 
 
@@ -103,9 +85,7 @@ def build_rosetta(
         WeightsError: They do not fit.
         ConfigError: A pretrained sequence model is missing whose frozen layers are no part of them.
     """
-    if not {"motions", "pieces"} <= tensors.keys():
-        raise WeightsError(f"{where}: no vocabulary among the tensors.")
-    vocabulary = Vocabulary(tensors["motions"].numpy().copy(), tensors["pieces"].numpy().copy())
+    vocabulary = vocabulary_of(tensors, where)
     check_layers(where, tensors, map_layers=config.map_layers, agent_layers=config.agent_layers, layers=rosetta.layers)
     network = cast(RosettaNetwork, fill(lambda: RosettaNetwork(config, vocabulary, rosetta), tensors, where))
     if not bool((network.newcomer_sizes > 0).all()):
