@@ -1,7 +1,5 @@
 """Contact between trajectories: validity, batching, and what the published check misses."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -125,19 +123,6 @@ def test_nothing_is_left_to_check_after_the_end() -> None:
 def test_a_stride_of_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match="stride"):
         OverlapCheck(stride=0)
-
-
-def test_thirty_two_candidates_take_at_most_five_milliseconds() -> None:
-    rng = np.random.default_rng(0)
-    ego = drive(0, 0, 0, 10)
-    fan = np.stack([drive(20, 5, angle, 9) for angle in rng.uniform(-3.1, 3.1, 32)])
-    valid = np.ones((32, STEPS), dtype=bool)
-    spent = []
-    for _ in range(20):
-        begin = time.perf_counter()
-        first_overlap(fan, valid, CAR, ego, ALL, CAR, 11)
-        spent.append(time.perf_counter() - begin)
-    assert min(spent) < 5e-3  # the quickest of 20: other processes can only slow it down
 
 
 @pytest.mark.parametrize(

@@ -160,29 +160,6 @@ def test_the_index_is_shared_between_copies_of_a_scene():
     assert MapIndex.of(scene) is not MapIndex.of(straight_road())
 
 
-@pytest.mark.womd
-def test_real_candidates_are_checked_quickly(womd):
-    import time
-
-    from scenarios.store import ScenarioStore
-
-    store, times = ScenarioStore(womd, cache_scenes=0), []
-    for number in range(0, len(store), 40):
-        scene = store[number]
-        index, state = MapIndex.of(scene), scene.states(scene.opponent)[10]
-        headings = state[2] + np.linspace(-0.6, 0.6, 32)[:, None] * np.linspace(0, 1, 80)
-        steps = np.stack([np.cos(headings), np.sin(headings)], -1) * max(np.hypot(*state[3:]), 3.0) * 0.1
-        poses = np.concatenate([state[:2] + steps.cumsum(1), headings[..., None]], -1)
-        index.boxes_cross_edges(poses[:1], CAR)
-        best = np.inf
-        for _ in range(3):
-            begin = time.perf_counter()
-            index.boxes_cross_edges(poses, CAR)
-            best = min(best, time.perf_counter() - begin)
-        times.append(best)
-    assert np.median(times) < 0.015  # 2-3 ms on a quiet core.
-
-
 def test_a_lane_too_long_to_be_cut_is_refused_before_anything_is_allocated():
     scene = straight_road()
     far = replace(scene.features[0], points=np.array([[0.0, 0.0], [2.0**63, 0.0]]))
