@@ -43,7 +43,7 @@ _SOURCES: Final = (
         "metrics/meeting.py",
         "training/ppo.py",
     ),
-    *("../scenarios/idm.py", "../scenarios/scenario.py"),
+    *("../scenarios/idm.py", "../scenarios/scenario.py", "../scenarios/procedural/*.py"),
 )
 """What kernels are made of."""
 _SETTINGS: Final[Any] = numba.config

@@ -209,9 +209,12 @@ def _tabulate(curves: list[tuple[Floats, Floats]], entries: NDArray[np.intp]) ->
     along = np.full((count, count, longest), -1.0)
     lateral = np.full((count, count, longest), np.inf)
     facing = np.zeros((count, count, longest))
+    # The padding is the last point again: it is looked up once.
+    sizes = np.array([len(curve) for curve, _ in curves])
+    place = (np.cumsum(sizes) - sizes)[:, None] + np.minimum(np.arange(longest), sizes[:, None] - 1)
+    every = np.concatenate([curve for curve, _ in curves])
     for a, (curve, _) in enumerate(curves):
-        distance, foot = cKDTree(curve).query(points.reshape(-1, 2), distance_upper_bound=REACH)
-        distance, foot = distance.reshape(count, longest), foot.reshape(count, longest)
+        distance, foot = (value[place] for value in cKDTree(curve).query(every, distance_upper_bound=REACH))
         near = np.isfinite(distance)
         foot = np.where(near, foot, 0)
         tangent = np.stack([np.cos(heading[a, foot]), np.sin(heading[a, foot])], -1)
