@@ -188,7 +188,7 @@ def _file_parameter(kind: registry.RegistryKind, spec: Spec, known: Mapping[str,
 def _check_options(
     kind: registry.RegistryKind, spec: Spec, own: Mapping[str, Any], known: Mapping[str, inspect.Parameter]
 ) -> None:
-    """Refuse options that the component does not name, unless it takes any, and switches that are neither on nor off."""
+    """Refuse options that the component does not name, unless it takes any; see also `check_switches`."""
     named = [name for name, item in known.items() if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)]
     takes_any = any(item.kind is item.VAR_KEYWORD for item in known.values())
     if (unknown := sorted(set(own) - set(named))) and not takes_any:

@@ -49,7 +49,7 @@ class WindowRecord(NamedTuple):
         counts: Features of behaviour, [W, bins] each.
         flow: The traffic flow, [W, bins] each.
         events: The same by half seconds, from step 10 on: what was there before is given to every model.
-        paths: Everybody's way from the last known step of each window on, for retrieval.
+        paths: Everybody's way in each window, seen from the last step before it, for retrieval.
         latents: What a scene autoencoder makes of each window, for retrieval by it; None without one.
     """
 
