@@ -46,7 +46,7 @@ class Experts:
 
     @property
     def weight(self) -> float:
-        """w* of eq. 5: the weight of R_adv with which the adversarial expert was aligned; the usual one if untold."""
+        """Weight w* of R_adv (eq. 5) with which the adversarial expert was aligned; the usual one if untold."""
         recipe = self.info.get("adv", {}).get("recipe")
         return float(recipe["w_adv"]) if isinstance(recipe, Mapping) and "w_adv" in recipe else EXTREME
 

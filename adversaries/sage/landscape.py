@@ -34,7 +34,7 @@ SCENES: Final = 32
 """Scenes in one forward pass."""
 
 
-class Drawn(NamedTuple):
+class ScenePairs(NamedTuple):
     """A few scenes and one expert's pairs in them, drawn once from the reference's groups."""
 
     entries: list[Entry]
@@ -113,13 +113,13 @@ class Probe:
         return found
 
     @torch.no_grad()
-    def _draw(self, recipe: Recipe) -> list[Drawn]:
+    def _draw(self, recipe: Recipe) -> list[ScenePairs]:
         policy, rng, found = self.put(self.vectors.reference), np.random.default_rng(0), []
         for entries in self.bank.batches(SCENES):
             distribution = policy.distribution([entry.case for entry in entries])
             pairs = draw_pairs(distribution, entries, recipe, self.config, rng)
             if pairs.total:
-                found.append(Drawn(entries, pairs))
+                found.append(ScenePairs(entries, pairs))
         return found
 
 

@@ -20,7 +20,7 @@ from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
 Floats = NDArray[np.float64]
 
 
-class Futures(NamedTuple):
+class ListedPaths(NamedTuple):
     """What an agent may do in one scene.
 
     Attributes:
@@ -32,17 +32,17 @@ class Futures(NamedTuple):
     values: Values
 
 
-def listed_paths(probe: Probe, scene: Scenario, index: int) -> Futures:
+def listed_paths(probe: Probe, scene: Scenario, index: int) -> ListedPaths:
     """Every future of the opponent of a scene that is entry `index` of the probe's bank."""
     case, opponent = probe.bank.entries[index].case, scene.opponent
     assert opponent is not None, "a bank has scenes with opponents only"
     tokens = probe.policy.vocabulary(case)
     states, _ = probe.policy.futures(scene, opponent, CURRENT_STEP, case, tokens)
     later = slice(CURRENT_STEP + 1, CURRENT_STEP + 1 + FUTURE_STEPS)
-    return Futures(states[:, later, :2].astype(np.float32), probe.tables[index])
+    return ListedPaths(states[:, later, :2].astype(np.float32), probe.tables[index])
 
 
-def ideal(futures: Futures, preference: float) -> int:
+def ideal(futures: ListedPaths, preference: float) -> int:
     """The future that stands for what is wanted (assumption 5): the feasible one with the highest R_μ."""
     rewards = futures.values.preference(preference, 1.0 - preference)
     feasible = futures.values.feasible
@@ -92,12 +92,12 @@ def proposition(means: Mapping[float, Sequence[Floats]], wanted: Sequence[Floats
     return found
 
 
-def propositions(probe: Probe, futures: Sequence[Futures], preferences: Sequence[float] = (0.0, 0.5, 1.0)) -> Row:
+def propositions(probe: Probe, futures: Sequence[ListedPaths], preferences: Sequence[float] = (0.0, 0.5, 1.0)) -> Row:
     """Proposition 1 on real experts, for several ideals.
 
     Args:
         probe: The experts.
-        futures: Of every scene of the bank, in its order.
+        futures: Those of every scene of the bank, in its order.
         preferences: μ of the ideals.
 
     Returns:

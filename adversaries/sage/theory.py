@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 PREFERENCES: Final = tuple(np.linspace(0.0, 1.0, 11).tolist())
 """Preferences μ at which the best λ is sought."""
 MEASURES: Final = {"reward": "group", "chosen_reward": "choice"}
-"""Of `alignment.summary`: R_μ of the group's mean and of the feasible candidate that R_μ would choose."""
+"""Numbers of `alignment.summary`: R_μ of the group's mean, and of the feasible candidate that R_μ would choose."""
 BEYOND: Final = 0.5
 """How far beyond the experts theorem 2 is tried, in λ."""
 

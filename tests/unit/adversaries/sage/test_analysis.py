@@ -44,7 +44,7 @@ def test_command_writes_numbers_and_pictures(monkeypatch, tmp_path) -> None:
     prior.save(tmp_path / "prior.safetensors")
     for seed, name in enumerate(("adv", "real", "scalar_55"), start=1):
         save_expert(tmp_path, name, GoalBackbone(prior, module=small_network(seed)), GoalBackbone(prior), {})
-    config = SageAnalysisConfig(adversary=f"sage:{tmp_path}", steps=3, grid=3, candidates=(1, 4), out=tmp_path / "run")
+    config = SageAnalysisConfig(adversary=f"sage:{tmp_path}", steps=3, grid=3, candidates=(4,), out=tmp_path / "run")
     result, folder = sage_analysis.run(config, quiet(sage_analysis.main))
     pictures = {f"{name}.png" for name in ("fronts", "vectors", "landscape", "extrapolation", "theory", "mixing")}
     assert pictures <= {path.name for path in folder.iterdir()}
@@ -56,7 +56,7 @@ def test_command_writes_numbers_and_pictures(monkeypatch, tmp_path) -> None:
         for ours, theirs in zip(by_end["weights"], by_end[mixing], strict=True):
             assert ours["adversarial"] == pytest.approx(theirs["adversarial"], abs=1e-6)
     assert [row["intensity"] for row in result["fronts"]["weights"]] == [0, 0.25, 0.5, 0.75, 1]
-    assert [one["candidates"] for one in result["candidates"]] == [1, 4]
+    assert [one["candidates"] for one in result["candidates"]] == [4]
     assert [row["name"] for row in result["theory"]["gaps"]["separate"]] == ["scalar_55"]
     assert [row["intensity"] for row in result["completions"]["goals"]] == [0, 0.25, 0.5, 0.75, 1]
     begins = [table.title.split(" ")[0] for table in tables(result)]

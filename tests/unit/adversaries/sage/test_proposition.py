@@ -8,7 +8,7 @@ from adversaries.sage.bank import build_bank
 from adversaries.sage.experts import Experts
 from adversaries.sage.landscape import Probe
 from adversaries.sage.objectives import Values
-from adversaries.sage.proposition import Futures, ideal, listed_paths, proposition, propositions, square_loss
+from adversaries.sage.proposition import ListedPaths, ideal, listed_paths, proposition, propositions, square_loss
 from tests.scenes import crossing, straight_road
 from tests.unit.adversaries.sage.toys import small_network, small_prior
 
@@ -49,9 +49,9 @@ def test_the_ideal_is_the_best_feasible_future() -> None:
     off = np.array([False, False, True])
     clear = np.zeros(3, bool)
     values = Values(np.array([0.0, 4.0, 9.0]), np.array([1.0, 3.0, 1.0]), np.zeros(3), off, clear, clear, ~clear)
-    futures = Futures(np.zeros((3, 1, 2), np.float32), values)
+    futures = ListedPaths(np.zeros((3, 1, 2), np.float32), values)
     assert [ideal(futures, mu) for mu in (0.0, 0.25, 1.0)] == [0, 0, 1]
-    everywhere = Futures(futures.paths, values.take([2, 2, 2]))
+    everywhere = ListedPaths(futures.paths, values.take([2, 2, 2]))
     assert ideal(everywhere, 1.0) == 0  # nothing is feasible: the best of all
 
 
