@@ -80,7 +80,8 @@ def test_training_curves_are_pictures(tmp_path):
     rows = [{"epoch": epoch, "loss": 1.0 / (1 + epoch), "val": 0.5} for epoch in range(3)]
     draw_traffic_training({"bc": rows, "catk": rows}, tmp_path / "traffic.png")
     draw_traffic_training({}, tmp_path / "none.png")
-    part = dict.fromkeys(("feasible", "adversarial", "realism", "chosen_reward", "success", "expected_feasible"), 0.4)
+    keys = ("feasible", "adversarial", "realism", "chosen_reward", "success", "top_feasible", "expected_feasible")
+    part = dict.fromkeys(keys, 0.4)
     history = [{"epoch": 0, "loss": None, "train": part, "held_out": part}, {"epoch": 1, "loss": 0.7, "train": part}]
     draw_experts({"adv": history, "real": history}, tmp_path / "experts.png")
     assert {rgb(series_colour(0)), rgb(series_colour(1))} <= colours(tmp_path / "experts.png")

@@ -78,10 +78,12 @@ def test_reactions_are_shares_and_rollouts_are_ranges() -> None:
 
 
 def test_networks_are_shown_before_and_after_and_at_their_best() -> None:
-    history = {"adv": [{"train": {"success": 0.1}, "held_out": {"success": 0.2}}, {"train": {"success": 0.3}}]}
-    assert [list(row.values()) for row in shown(experts_table(history, ["success"]))] == [
-        ["adv", "train", "0.100 → 0.300"],
-        ["adv", "held_out", "0.200 → 0.200"],
+    history = {
+        "adv": [{"train": {"success": 0.1}, "held_out": {"success": 0.2, "top": 0.9}}, {"train": {"success": 0.3}}]
+    }
+    assert shown(experts_table(history, {"success": "contacts", "top": "plain"}, "T")) == [
+        {"expert": "adv", "scenes": "train", "contacts": "0.100 → 0.300", "plain": "–"},
+        {"expert": "adv", "scenes": "held_out", "contacts": "0.200 → 0.200", "plain": "0.900 → 0.900"},
     ]
     epochs = [{"epoch": n, "loss": 1.0, "held_out": loss, "hits": 0.5} for n, loss in enumerate((0.5, 0.25, 0.75))]
     assert shown(seal_table({"scorer": epochs})) == [

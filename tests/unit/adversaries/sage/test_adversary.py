@@ -13,6 +13,7 @@ from adversaries.sage.experts import Experts, load_experts, save_expert
 from harness.checks import check_adversary
 from harness.errors import AdversaryError, ConfigError, WeightsError
 from harness.interfaces import HEADING, Trajectory
+from harness.specs import build
 from tests.scenes import Agent, crossing, straight_road
 from tests.unit.adversaries.fakes import context, line
 from tests.unit.adversaries.sage.toys import small_network, small_prior
@@ -109,6 +110,38 @@ def test_the_attack_follows_the_ego_that_was_driven(sage) -> None:
     assert published.plan(at(scene, 1.0, [away])).scores["adversarial"].max() > 0.3
 
 
+def test_threat_is_the_mean_over_the_drives_or_that_of_the_latest() -> None:
+    scene = straight_road()
+    log = scene.states(0)
+    seen, moved = np.ones(91, bool), np.array([0, 300.0, 0, 0, 0])
+    here, away = Trajectory(log, seen), Trajectory(log + moved, seen)
+    brief = Trajectory(log, np.arange(91) < 15)  # too short to say anything
+    mean, latest = (SageAdversary(experts(), drives=drives) for drives in ("mean", "latest"))
+
+    def threat(sage, drives):
+        return sage.plan(at(scene, 1.0, drives)).scores["adversarial"]
+
+    alone = threat(mean, [here])
+    assert alone.max() > 0.3
+    np.testing.assert_allclose(threat(mean, [here, away, away, here]), alone / 2, atol=1e-6)
+    for drives in ([here], [away, away, here], [away, here, brief]):
+        np.testing.assert_array_equal(threat(latest, drives), alone)
+    assert threat(latest, [here, here, away]).max() < 1e-6
+    # Whether a contact is expected, too, is judged against the latest drive: here the ego waits ahead of the opponent.
+    ahead = scene.states(1)[10] + np.array([12.0, 0, 0, 0, 0])
+    waiting = Trajectory(np.tile(ahead * np.array([1, 1, 1, 0, 0]), (91, 1)), seen)
+    assert latest.plan(at(scene, 1.0, [away, waiting])).info["colliding_candidates"] > 0
+    assert latest.plan(at(scene, 1.0, [waiting, away])).info["colliding_candidates"] == 0
+
+
+@pytest.mark.parametrize("name", ["sage", "sage_smart"])
+def test_drives_are_an_option_of_the_name(name) -> None:
+    assert build("adversary", f"{name}?drives=latest").drives == "latest"
+    assert build("adversary", name).drives == "mean"
+    with pytest.raises(ConfigError, match="mean, latest"):
+        build("adversary", f"{name}?drives=newest")
+
+
 def test_trajectory_mixing_averages_the_experts_choices() -> None:
     mixed, weights = (SageAdversary(experts(), mixing=mixing) for mixing in ("trajectories", "weights"))
     scene = crossing()
@@ -172,7 +205,9 @@ def test_experts_round_trip_and_strangers_are_refused(tmp_path) -> None:
         load_experts(tmp_path / "nowhere", prior)
 
 
-@pytest.mark.parametrize("wrong", [{"candidates": 0}, {"mixing": "salad"}, {"extrapolation": "up"}, {"protocol": "x"}])
+@pytest.mark.parametrize(
+    "wrong", [{"candidates": 0}, {"mixing": "salad"}, {"extrapolation": "up"}, {"protocol": "x"}, {"drives": "x"}]
+)
 def test_impossible_options_are_refused(wrong) -> None:
     with pytest.raises(ConfigError):
         SageAdversary(experts(), **wrong)
