@@ -57,10 +57,22 @@ class TrainExpertsConfig(RunOptions, TestScenes, TrainScenes):
 RENAMED: Final = {"--train": part("train"), "--held-out": part("test")}
 MAY_DIFFER: Final = ("make.experts", *(f"make.alignment.{name}" for name in sorted(FREE)))
 """Options that a resumed run may have otherwise: more epochs, and more experts."""
-SHOWN: Final = ("feasible", "adversarial", "realism", "success", "expected_feasible")
+SHOWN: Final = ("feasible", "adversarial", "realism", "success", "top_feasible", "expected_feasible")
 """What is shown of an epoch."""
-CURVES: Final = ("feasible", "adversarial", "realism", "reward", "success", "chosen_reward")
-"""What the table tells of every expert; see `adversaries.sage.alignment.summary`."""
+CURVES: Final = {
+    "adversarial": "R_adv",
+    "realism": "P_real",
+    "reward": "R_pref",
+    "chosen_reward": "R_pref of the choice",
+    "success": "contacts of the choice",
+}
+"""What the table tells of every expert, with heads; see `adversaries.sage.alignment.summary`."""
+FEASIBILITY: Final = {
+    "feasible": "group, as drawn",
+    "top_feasible": "plain likeliest (paper)",
+    "expected_feasible": "one sample",
+}
+"""Shares of feasible futures, with their heads; see `adversaries.sage.alignment.listed_feasibility`."""
 
 
 def run(config: TrainExpertsConfig, session: Session) -> Path:
@@ -84,7 +96,9 @@ def run(config: TrainExpertsConfig, session: Session) -> Path:
         write_json(record.path / "curves.json", histories)
         with epochs_of(record.path):
             draw_experts(histories, record.path / "curves.png")
-            session.console.print(experts_table(histories, CURVES).rich())
+            title = "the prior's groups before and after alignment"
+            session.console.print(experts_table(histories, CURVES, f"Experts: {title}").rich())
+            session.console.print(experts_table(histories, FEASIBILITY, f"Share of feasible futures: {title}").rich())
     if adversary := ADVERSARIES.get(parse(config.backbone).name):
         session.say(f"use it as: --adversary {adversary}:{record.path.resolve()}")
     return record.path

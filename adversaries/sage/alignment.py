@@ -57,35 +57,54 @@ def mean_of_known(values: Sequence[float]) -> float:
 
 
 @torch.no_grad()
-def expected_feasibility(policy: Backbone, bank: Bank, batch: int = 32) -> float | None:
-    """Probability that one sample of the policy is feasible, averaged over scenes with road edges.
+def listed_feasibility(policy: Backbone, bank: Bank, group: int, batch: int = 32) -> dict[str, float]:
+    """How feasible the policy is, however its groups are drawn; averaged over scenes with road edges.
 
-    None where futures are not listed, NaN where no scene has road edges.
+    A group of distinct futures reaches beyond the likeliest ones, so that its own share of feasible ones is lower.
 
-    A group of distinct futures reaches beyond the likeliest ones, so that its share of feasible ones is lower.
+    Args:
+        policy: What is measured.
+        bank: Scenes.
+        group: Size of the paper's groups.
+        batch: Scenes at once.
+
+    Returns:
+        `top_feasible`: share of feasible ones among the `group` likeliest futures, which are the paper's groups
+        (appendix B.1: "outputting the top-k candidates directly") and its feasibility rate (figure 6).
+        `expected_feasible`: probability that one sample of the policy is feasible. NaN where no scene has road edges;
+        empty where futures are not listed.
     """
-    shares = []
+    top, one = [], []
     for entries in bank.batches(batch):
         listed = [entry.listed() for entry in entries]
         rows = [pair for pair in listed if pair is not None]
         if len(rows) < len(listed):
-            return None
+            return {}
         log_probs = policy.distribution([entry.case for entry in entries]).log_prob([tokens for tokens, _ in rows])
         for entry, log_prob, (_, feasible) in zip(entries, log_probs, rows, strict=True):
+            if not entry.edges:
+                continue
             mass = log_prob.double().exp().numpy()
-            shares.append(float(mass[feasible].sum() / mass.sum()) if entry.edges else float("nan"))
-    return mean_of_known(shares)
+            likeliest = np.argsort(-mass, kind="stable")[:group]
+            top.append(float(feasible[likeliest[mass[likeliest] > 0]].mean()))
+            one.append(float(mass[feasible].sum() / mass.sum()))
+    return {"top_feasible": mean_of_known(top), "expected_feasible": mean_of_known(one)}
 
 
 @torch.no_grad()
-def evaluate(policy: Backbone, bank: Bank, recipe: Recipe, group: int, batch: int = 32) -> dict[str, float]:
-    """`summary` of the policy's groups on every scene of a bank."""
+def judged_groups(policy: Backbone, bank: Bank, group: int, batch: int = 32) -> list[Values]:
+    """The policy's groups on every scene of a bank, judged."""
     rng = np.random.default_rng(0)
     judged: list[Values] = []
     for entries in bank.batches(batch):
         tokens = policy.distribution([entry.case for entry in entries]).sample(group, rng)
         judged += [entry.values(rows) for entry, rows in zip(entries, tokens, strict=True)]
-    return summary(judged, recipe)
+    return judged
+
+
+def evaluate(policy: Backbone, bank: Bank, recipe: Recipe, group: int, batch: int = 32) -> dict[str, float]:
+    """`summary` of the policy's groups on every scene of a bank."""
+    return summary(judged_groups(policy, bank, group, batch), recipe)
 
 
 class Alignment(Task[list[Entry]]):
@@ -180,7 +199,6 @@ class Alignment(Task[list[Entry]]):
             row["held_out"] = evaluate(self.policy, self.held_out, self.recipe, self.config.group)
         if due:
             for name, bank in (("train", self.train), ("held_out", self.held_out)):
-                expected = None if bank is None else expected_feasibility(self.policy, bank)
-                if expected is not None:
-                    row[name]["expected_feasible"] = expected
+                if bank is not None:
+                    row[name] |= listed_feasibility(self.policy, bank, self.config.group)
         return row

@@ -19,7 +19,7 @@ from adversaries.prior.cache import SceneCache
 from adversaries.sage.backbone import Backbone, Case
 from adversaries.sage.experts import PRIOR_FILE, check_origin, expert_file
 from adversaries.sage.objectives import Objectives
-from adversaries.sage.steered import CANDIDATES, SteeredAdversary, only_seen
+from adversaries.sage.steered import CANDIDATES, Drives, SteeredAdversary, only_seen
 from adversaries.sage.steering import Dial, Extrapolation, Mixing, PreferenceVectors, preference_vectors
 from harness.episodes.protocol import Protocol
 from harness.errors import ConfigError
@@ -81,6 +81,7 @@ class SampledSageAdversary(SteeredAdversary):
         extrapolation: How weights go on beyond [0, 1]: `vector` (eq. 16) or `direct` (eq. 6 as it stands).
         cache_scenes: Scenes whose cases are kept.
         name: Registry name, for messages and records.
+        drives: R_adv is its `mean` over the ego's remembered drives, or that against the `latest` alone (the paper's).
 
     Raises:
         ConfigError: An option cannot work.
@@ -97,9 +98,10 @@ class SampledSageAdversary(SteeredAdversary):
         extrapolation: Extrapolation = "vector",
         cache_scenes: int = 64,
         name: str | None = None,
+        drives: Drives = "mean",
     ) -> None:
         self.name = name or self.name
-        super().__init__(protocol, candidates, mixing, cache_scenes)
+        super().__init__(protocol, candidates, mixing, cache_scenes, drives)
         if mixing == "logits":
             raise ConfigError(
                 f"{self.name}: logit mixing needs one distribution over candidates, and this backbone draws its "

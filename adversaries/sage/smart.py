@@ -22,12 +22,13 @@ def sage_smart(
     mixing: Literal["weights", "trajectories"] = "weights",
     extrapolation: Literal["vector", "direct"] = "vector",
     cache_scenes: int = 64,
+    drives: Literal["mean", "latest"] = "mean",
 ) -> Adversary:
     """Build it.
 
     Args:
         experts: Folder that `train_experts --backbone smart` wrote; the shipped experts by default.
-        protocol, candidates, mixing, extrapolation: See `adversaries.sage.sampled.SampledSageAdversary`.
+        protocol, candidates, mixing, extrapolation, drives: See `adversaries.sage.sampled.SampledSageAdversary`.
         cache_scenes: Scenes whose tokens are kept, about 2 MB each.
 
     Raises:
@@ -42,4 +43,5 @@ def sage_smart(
         extrapolation=extrapolation,
         cache_scenes=cache_scenes,
         name="sage_smart",
+        drives=drives,
     )

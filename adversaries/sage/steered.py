@@ -6,15 +6,16 @@ Paper: Nie et al., "Steerable Adversarial Scenario Generation through Test-Time 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adversaries.common.candidates import Drawn
-from adversaries.common.plans import check_context, distinct_futures, plan_rows
+from adversaries.common.plans import EgoFutures, check_context, distinct_futures, plan_rows
+from adversaries.sage.config import EXTREME
 from adversaries.sage.objectives import Objectives, Style, Values, judged, threat_of
-from adversaries.sage.steering import MIXINGS, Mixing, mix_trajectories
+from adversaries.sage.steering import COEFFICIENTS, MIXINGS, Coefficient, Mixing, coefficient_at, mix_trajectories
 from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
@@ -24,6 +25,10 @@ Floats = NDArray[np.float64]
 
 CANDIDATES: Final = 32
 """Candidates K from which R_μ chooses (appendix B.1)."""
+
+Drives = Literal["mean", "latest"]
+"""Which drives of the ego R_adv looks at: the mean over all that are remembered, or the latest alone (appendix B.1)."""
+DRIVES: Final[tuple[Drives, ...]] = ("mean", "latest")
 
 
 class Proposal(NamedTuple):
@@ -46,19 +51,30 @@ class SteeredAdversary(ABC):
     """Weight-mixed experts propose candidates, the user's reward chooses one.
 
     `intensity` is both λ (weights, eq. 6) and μ (choice): 0 natural … 1 vicious, continuous; beyond [0, 1] the weights
-    extrapolate by preference vectors (eq. 16) and μ stays at its end. The choice is
+    extrapolate by preference vectors (eq. 16) and μ stays at its end. With the coefficient `matched` it is μ, and λ
+    follows from it by eq. 27. The choice is
     argmax R_μ = μ R_adv - (1 - μ) P_real - P_map: the paper ranks by the first two terms, its code subtracts the flags
     P_map as well (50 for a road boundary, 10 for an object), so that feasibility comes first here too.
 
-    Corrected: the attack is aimed at the ego trajectories of the context (R_adv is averaged over them), contact is
-    judged at every step, boxes are turned the right way. As published: aimed at the logged ego, as the public code
-    does, with its objectives (see `Objectives`) and with headings and velocities from positions.
+    Corrected: the attack is aimed at the ego trajectories of the context (R_adv is averaged over them, or is that of
+    the latest, by `drives`), contact is judged at every step, boxes are turned the right way. As published: aimed at
+    the logged ego, as the public code does, with its objectives (see `Objectives`) and with headings and velocities
+    from positions.
     """
 
     name: str
 
-    def __init__(self, protocol: str | Protocol, candidates: int, mixing: Mixing, cache_scenes: int) -> None:
-        """Check and keep what all have.
+    def __init__(
+        self,
+        protocol: str | Protocol,
+        candidates: int,
+        mixing: Mixing,
+        cache_scenes: int,
+        drives: Drives,
+        coefficient: Coefficient = "equal",
+        expert_weight: float = EXTREME,
+    ) -> None:
+        """Check and keep what all have; `expert_weight` is w* of eq. 5, with which the experts were aligned.
 
         Raises:
             ConfigError: An option cannot work.
@@ -69,7 +85,16 @@ class SteeredAdversary(ABC):
             )
         if mixing not in MIXINGS:
             raise ConfigError(f"{self.name}: expected mixing to be one of {', '.join(MIXINGS)}, got {mixing!r}.")
-        self.protocol, self.num, self.mixing = protocol_of(protocol), candidates, mixing
+        if coefficient not in COEFFICIENTS:
+            raise ConfigError(
+                f"{self.name}: expected coefficient to be one of {', '.join(COEFFICIENTS)}, got {coefficient!r:.80}."
+            )
+        # Refuses a weight that eq. 27 does not know.
+        coefficient_at(0.0, coefficient, expert_weight)
+        if drives not in DRIVES:
+            raise ConfigError(f"{self.name}: expected drives to be one of {', '.join(DRIVES)}, got {drives!r:.80}.")
+        self.protocol, self.num, self.mixing, self.drives = protocol_of(protocol), candidates, mixing, drives
+        self.coefficient, self.expert_weight = coefficient, expert_weight
 
     @abstractmethod
     def _draw(self, context: AttackContext, intensity: float) -> Drawn:
@@ -130,9 +155,10 @@ class SteeredAdversary(ABC):
             AdversaryError: See `plan`.
         """
         intensity = float(context.intensity)
+        place = coefficient_at(intensity, self.coefficient, self.expert_weight)
         if self.mixing == "trajectories":
-            return self._mixed(context, intensity)
-        return self._judged(context, self._rated(context, intensity), intensity)
+            return self._mixed(context, intensity, place)
+        return self._judged(context, self._rated(context, place), intensity)
 
     def _judged(self, context: AttackContext, rated: Rated, intensity: float) -> Proposal:
         drawn = rated.drawn
@@ -141,13 +167,16 @@ class SteeredAdversary(ABC):
             log = scene.states(scene.ego)[None], scene.valid[scene.ego][None]
             threat = self._objectives(context).threat(drawn.states, drawn.valid, *log, context.ego_size)
         else:
-            threat = threat_of(drawn, distinct_futures(context), context.ego_size, context.step + 1)
+            egos = distinct_futures(context)
+            if self.drives == "latest":
+                egos = latest_of(egos)
+            threat = threat_of(drawn, egos, context.ego_size, context.step + 1)
         values = judged(threat, rated.style)
         mu = min(max(intensity, 0.0), 1.0)
         return Proposal(drawn.states, drawn.log_prob, values, values.total(mu, 1.0 - mu, 1.0))
 
-    def _mixed(self, context: AttackContext, intensity: float) -> Proposal:
-        """Trajectory mixing: the two experts' own choices (μ at their ends), averaged; judged as one candidate."""
+    def _mixed(self, context: AttackContext, intensity: float, place: float) -> Proposal:
+        """Trajectory mixing: the experts' own choices (μ at their ends), averaged at λ; judged as one candidate."""
         ends = []
         for end in (0.0, 1.0):
             rated = self._rated(context, end)
@@ -157,10 +186,16 @@ class SteeredAdversary(ABC):
         (real, valid, real_log_prob), (adv, _, adv_log_prob) = ends
         states = real.copy()[None]
         future = slice(context.step + 1, None)
-        states[0, future] = mix_trajectories(real[future], adv[future], intensity)
-        log_prob = np.array([(1.0 - intensity) * real_log_prob + intensity * adv_log_prob])
+        states[0, future] = mix_trajectories(real[future], adv[future], place)
+        log_prob = np.array([(1.0 - place) * real_log_prob + place * adv_log_prob])
         mixed = Drawn(states=states, valid=valid, log_prob=log_prob, size=rated.drawn.size)
         return self._judged(context, self._rate(context, mixed), intensity)
+
+
+def latest_of(egos: EgoFutures) -> EgoFutures:
+    """The newest of the ego trajectories alone."""
+    newest = egos.places[-1:]
+    return EgoFutures(egos.states[newest], egos.valid[newest], np.zeros(1, dtype=np.intp))
 
 
 def _feasibility(values: Values, chosen: int) -> dict[str, float | int | str | bool]:

@@ -37,6 +37,8 @@ EXPERTS: Final = {
     "success": "contacts of the choice",
 }
 """What is drawn of an expert's alignment, with its label."""
+FEASIBILITY: Final = (("top_feasible", "plain likeliest", "-."), ("expected_feasible", "one sample", ":"))
+"""Feasibility that does not depend on how groups are drawn, with label and style."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,8 @@ def draw_traffic_training(stages: Mapping[str, Sequence[Row]], path: Path) -> No
 def draw_experts(histories: Mapping[str, Sequence[Row]], path: Path) -> None:
     """Loss, feasibility, R_adv, P_real, reward and success of every expert over epochs.
 
-    Solid curves are of training scenes, dashed ones held out, dotted ones the feasibility of one sample, held out.
+    Solid curves are of training scenes, dashed ones held out. Of held-out scenes, too, are the feasibility of the plain
+    likeliest futures (dash-dotted) and of one sample (dotted).
 
     Raises:
         RunError: The picture cannot be written.
@@ -279,8 +282,9 @@ def draw_experts(histories: Mapping[str, Sequence[Row]], path: Path) -> None:
             held = [(row["epoch"], row["held_out"]) for row in rows if "held_out" in row]
             series.append(_over_epochs([(epoch, part[key]) for epoch, part in held], f"{name}, held out", number, "--"))
             if key == "feasible":
-                one = [(epoch, part.get("expected_feasible")) for epoch, part in held]
-                series.append(_over_epochs(one, f"{name}, one sample", number, ":", "x"))
+                for measure, label, style in FEASIBILITY:
+                    found = [(epoch, part.get(measure)) for epoch, part in held]
+                    series.append(_over_epochs(found, f"{name}, {label}", number, style, "x"))
         shown.append(Panel(EPOCH, label, series))
     draw_panels(path, shown, height=4.2)
 

@@ -83,17 +83,24 @@ def prior_table(results: Json) -> Table:
     return Table(columns, prior_records(results), title)
 
 
-def experts_table(histories: Mapping[str, Sequence[Json]], keys: Sequence[str]) -> Table:
-    """What the groups of every expert were worth before and after alignment."""
+def experts_table(histories: Mapping[str, Sequence[Json]], heads: Mapping[str, str], title: str) -> Table:
+    """What every expert was worth before and after alignment; a dash where a number was not measured.
+
+    Args:
+        histories: Rows by expert (see `adversaries.sage.alignment.Alignment.fit`).
+        heads: Numbers of a row's `train` and `held_out` that are shown, with their heads.
+        title: Above the table.
+    """
     rows = []
     for name, epochs in histories.items():
         for part in ("train", "held_out"):
             seen = [epoch[part] for epoch in epochs if part in epoch]
             if seen:
-                changes = {key: f"{seen[0][key]:.3f} → {seen[-1][key]:.3f}" for key in keys}
+                known = [key for key in heads if key in seen[0] and key in seen[-1]]
+                changes = {key: f"{seen[0][key]:.3f} → {seen[-1][key]:.3f}" for key in known}
                 rows.append({"expert": name, "scenes": part, **changes})
-    columns = [Column(key) for key in ("expert", "scenes", *keys)]
-    return Table(columns, rows, "Experts: the prior's groups before and after alignment")
+    columns = (Column("expert"), Column("scenes"), *(Column(key, head) for key, head in heads.items()))
+    return Table(columns, rows, title)
 
 
 def seal_table(history: Mapping[str, Sequence[Json]]) -> Table:

@@ -13,6 +13,7 @@ from adversaries.sage.experts import Experts, load_experts, save_expert
 from harness.checks import check_adversary
 from harness.errors import AdversaryError, ConfigError, WeightsError
 from harness.interfaces import HEADING, Trajectory
+from harness.specs import build
 from tests.scenes import Agent, crossing, straight_road
 from tests.unit.adversaries.fakes import context, line
 from tests.unit.adversaries.sage.toys import small_network, small_prior
@@ -61,6 +62,32 @@ def test_the_choice_is_the_best_by_the_users_reward_among_the_feasible(sage) -> 
         np.testing.assert_array_equal(plan.states[11:], plan.candidates[plan.chosen, 11:])
 
 
+@pytest.mark.parametrize("mixing", ["weights", "logits", "trajectories"])
+def test_the_matched_coefficient_mixes_elsewhere_and_chooses_as_asked(mixing) -> None:
+    scene = crossing()
+    equal, matched = (SageAdversary(experts(), mixing=mixing, coefficient=name) for name in ("equal", "matched"))
+    ours, theirs = matched.propose(at(scene, 0.3)), equal.propose(at(scene, 0.25))
+    # The experts' weight is 0.9: μ = 0.3 asks for λ = 0.25.
+    np.testing.assert_array_equal(ours.states, theirs.states)
+    np.testing.assert_allclose(ours.score, ours.values.total(0.3, 0.7, 1.0))
+    np.testing.assert_allclose(theirs.score, theirs.values.total(0.25, 0.75, 1.0))
+    np.testing.assert_array_equal(matched.propose(at(scene, 1.0)).states, equal.propose(at(scene, 1.0)).states)
+
+
+def test_the_matched_coefficient_knows_how_the_experts_were_aligned() -> None:
+    told = replace(experts(), info={"adv": {"recipe": {"w_adv": 0.75, "w_real": 0.25}}})
+    assert (told.weight, experts().weight) == (0.75, 0.9)
+    adversary = SageAdversary(told, coefficient="matched")
+    theirs = SageAdversary(told).propose(at(crossing(), 0.5 * (0.6 - 0.25) / 0.25))
+    np.testing.assert_array_equal(adversary.propose(at(crossing(), 0.6)).states, theirs.states)
+    with pytest.raises(ConfigError, match="coefficient"):
+        SageAdversary(told, coefficient="best")  # type: ignore[arg-type]
+    even = replace(told, info={"adv": {"recipe": {"w_adv": 0.5}}})
+    assert SageAdversary(even).coefficient == "equal"
+    with pytest.raises(ConfigError, match="w\\*"):
+        SageAdversary(even, coefficient="matched")
+
+
 def test_without_a_feasible_candidate_an_attack_is_still_planned(sage) -> None:
     # A wall of parked cars all around: everything is in contact somewhere.
     wall = [
@@ -81,6 +108,38 @@ def test_the_attack_follows_the_ego_that_was_driven(sage) -> None:
     published = SageAdversary(sage.experts, protocol="as-published")
     # The public code attacks the log whatever the policy did.
     assert published.plan(at(scene, 1.0, [away])).scores["adversarial"].max() > 0.3
+
+
+def test_threat_is_the_mean_over_the_drives_or_that_of_the_latest() -> None:
+    scene = straight_road()
+    log = scene.states(0)
+    seen, moved = np.ones(91, bool), np.array([0, 300.0, 0, 0, 0])
+    here, away = Trajectory(log, seen), Trajectory(log + moved, seen)
+    brief = Trajectory(log, np.arange(91) < 15)  # too short to say anything
+    mean, latest = (SageAdversary(experts(), drives=drives) for drives in ("mean", "latest"))
+
+    def threat(sage, drives):
+        return sage.plan(at(scene, 1.0, drives)).scores["adversarial"]
+
+    alone = threat(mean, [here])
+    assert alone.max() > 0.3
+    np.testing.assert_allclose(threat(mean, [here, away, away, here]), alone / 2, atol=1e-6)
+    for drives in ([here], [away, away, here], [away, here, brief]):
+        np.testing.assert_array_equal(threat(latest, drives), alone)
+    assert threat(latest, [here, here, away]).max() < 1e-6
+    # Whether a contact is expected, too, is judged against the latest drive: here the ego waits ahead of the opponent.
+    ahead = scene.states(1)[10] + np.array([12.0, 0, 0, 0, 0])
+    waiting = Trajectory(np.tile(ahead * np.array([1, 1, 1, 0, 0]), (91, 1)), seen)
+    assert latest.plan(at(scene, 1.0, [away, waiting])).info["colliding_candidates"] > 0
+    assert latest.plan(at(scene, 1.0, [waiting, away])).info["colliding_candidates"] == 0
+
+
+@pytest.mark.parametrize("name", ["sage", "sage_smart"])
+def test_drives_are_an_option_of_the_name(name) -> None:
+    assert build("adversary", f"{name}?drives=latest").drives == "latest"
+    assert build("adversary", name).drives == "mean"
+    with pytest.raises(ConfigError, match="mean, latest"):
+        build("adversary", f"{name}?drives=newest")
 
 
 def test_trajectory_mixing_averages_the_experts_choices() -> None:
@@ -146,7 +205,9 @@ def test_experts_round_trip_and_strangers_are_refused(tmp_path) -> None:
         load_experts(tmp_path / "nowhere", prior)
 
 
-@pytest.mark.parametrize("wrong", [{"candidates": 0}, {"mixing": "salad"}, {"extrapolation": "up"}, {"protocol": "x"}])
+@pytest.mark.parametrize(
+    "wrong", [{"candidates": 0}, {"mixing": "salad"}, {"extrapolation": "up"}, {"protocol": "x"}, {"drives": "x"}]
+)
 def test_impossible_options_are_refused(wrong) -> None:
     with pytest.raises(ConfigError):
         SageAdversary(experts(), **wrong)

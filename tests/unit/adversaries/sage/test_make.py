@@ -9,9 +9,9 @@ import torch
 
 from adversaries.sage import make
 from adversaries.sage.adversary import SageAdversary
-from adversaries.sage.alignment import expected_feasibility
+from adversaries.sage.alignment import listed_feasibility
 from adversaries.sage.backbone import GoalBackbone
-from adversaries.sage.bank import build_bank
+from adversaries.sage.bank import Bank, build_bank
 from adversaries.sage.config import RECIPES, ExpertsConfig, HgpoConfig
 from adversaries.sage.groups import Draw
 from adversaries.sage.make import make_experts
@@ -62,8 +62,9 @@ def test_command_makes_a_folder_that_sage_can_use(command, tmp_path) -> None:
     assert list((folder / "tensorboard").iterdir())
     for row in curves["adv"]:
         due = row["epoch"] % 2 == 0
-        assert ("expected_feasible" in row["train"]) == due
-        assert not due or 0.0 <= row["held_out"]["expected_feasible"] <= 1.0
+        for key in ("top_feasible", "expected_feasible"):
+            assert (key in row["train"]) == due
+            assert not due or 0.0 <= row["held_out"][key] <= 1.0
     sage = SageAdversary(folder)
     assert sage.experts.info["adv"]["recipe"]["w_adv"] == RECIPES["adv"].w_adv
     plan = sage.plan(context(crossing()))
@@ -124,9 +125,52 @@ def test_expected_feasibility_weighs_every_future_by_its_probability() -> None:
         assert probability.sum() == pytest.approx(1.0, abs=1e-5)
         by_hand.append(sum(p for p, fine in zip(probability, feasible, strict=True) if fine))
     assert 0.0 < np.mean(by_hand) < 1.0
-    assert expected_feasibility(policy, bank) == pytest.approx(np.mean(by_hand), abs=1e-6)
+    assert listed_feasibility(policy, bank, 32)["expected_feasible"] == pytest.approx(np.mean(by_hand), abs=1e-6)
     unlisted = build_bank(scenes(), ToyBackbone(), filtered=False)
-    assert expected_feasibility(ToyBackbone(), unlisted) is None
+    assert listed_feasibility(ToyBackbone(), unlisted, 32) == {}
+
+
+class Listed:
+    """A scene whose futures and their feasibility are given."""
+
+    def __init__(self, probability, feasible, edges=True) -> None:
+        self.case, self.feasible, self.edges = np.array(probability), np.array(feasible, dtype=bool), edges
+
+    def listed(self):
+        return np.arange(len(self.feasible))[:, None], self.feasible
+
+
+class Given:
+    """A policy whose cases are the probabilities of their futures."""
+
+    def distribution(self, cases):
+        self.cases = cases
+        return self
+
+    def log_prob(self, tokens):
+        return [torch.log(torch.as_tensor(case)) for case in self.cases]
+
+
+def test_feasibility_of_the_likeliest_and_of_one_sample_by_hand() -> None:
+    # The last goal is padding: it is never drawn, and is no candidate of a group that is larger than the vocabulary.
+    scene = Listed([0.1, 0.4, 0.2, 0.3, 0.0], [1, 1, 1, 0, 0])
+    for group, share in ((1, 1.0), (2, 1 / 2), (3, 2 / 3), (8, 3 / 4)):
+        found = listed_feasibility(Given(), Bank((scene,), ()), group)
+        assert found == pytest.approx({"top_feasible": share, "expected_feasible": 0.7})
+    # A mean over scenes; without road edges nothing is judged.
+    other, blind = Listed([0.5, 0.5], [1, 1]), Listed([1.0], [0], edges=False)
+    found = listed_feasibility(Given(), Bank((scene, other, blind), ()), 2, batch=2)
+    assert found == pytest.approx({"top_feasible": 0.75, "expected_feasible": 0.85})
+    assert all(np.isnan(list(listed_feasibility(Given(), Bank((blind,), ()), 2).values())))
+
+
+def test_the_likeliest_are_the_groups_of_the_paper() -> None:
+    plain = GoalBackbone(small_prior(seed=3), Draw(spacing=0))
+    bank = build_bank(scenes(), plain, filtered=False)
+    groups = [plain.distribution([entry.case]).sample(16, np.random.default_rng(0))[0] for entry in bank.entries]
+    shares = [entry.values(group).feasible.mean() for entry, group in zip(bank.entries, groups, strict=True)]
+    assert 0.0 < np.mean(shares) < 1.0
+    assert listed_feasibility(plain, bank, 16)["top_feasible"] == pytest.approx(np.mean(shares))
 
 
 def test_unknown_experts_are_refused() -> None:
