@@ -182,7 +182,7 @@ def _of_queries(
     batch, options = lesson.batch, labels.options
     query = asked(batch.kind, batch.ends, network.infgen.queries)
     kinds, grid = batch.kind.clamp(min=0), torch.cat([batch.grid, batch.new_grid], 1)
-    table, shape = trunk.maps.table, (*kinds.shape, -1)
+    table, shape = trunk.maps.table, (*kinds.shape, network.config.hidden)
     assert table is not None
     new, still = kinds.flatten(), lesson.born.new_zeros(kinds.numel(), 3)
     newcomers = network.embed(torch.full_like(new, UNKNOWN_MOTION), still, new, lesson.sizes.flatten(0, 1), table)
