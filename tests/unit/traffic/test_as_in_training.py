@@ -23,6 +23,7 @@ from harness.traffic.training.objective import Step
 from harness.traffic.training.sequences import SequenceCloning, sequence_losses
 from tests.scenes import Agent, make_scene, straight_road
 from tests.unit.traffic.scenes import OPTIONS, small_infgen, small_rosetta, tiny_vocabulary
+from tests.unit.traffic.test_rosetta_model import busy
 
 DECISIONS = (2, 3, 4, 5)
 """Moments, every half second: the first one is step 10."""
@@ -156,3 +157,17 @@ def test_scenes_that_nobody_enters_teach_too():
         found.total.backward()
         assert found.total.isfinite()
         assert network.fuse[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("maps", [(True, False), (False, True), (False,)])
+def test_scenes_without_a_map_teach_too(maps):
+    """They have no pieces to point at, wherever in the batch they stand."""
+    rosetta, infgen = small_rosetta(vocabulary=tiny_vocabulary()), small_infgen(vocabulary=tiny_vocabulary())
+    scenes = [busy() if has else dataclasses.replace(busy(), features=()) for has in maps]
+    tokens = [examples_of(one, rosetta.vocabulary, OPTIONS, ExampleOptions(phases=1))[0] for one in scenes]
+    agents, log = join_agents(tokens)
+    generator = torch.Generator().manual_seed(0)
+    step = Step(join_maps(tokens, OPTIONS.lanes), agents, log, tokens, scenes.__getitem__, generator)
+    for objective, model in ((SequenceCloning(), rosetta), (InfGenCloning(smoothing=0.0), infgen)):
+        found = objective.loss(model.network, step, objective.prepare(model.network, step))
+        assert found.total.isfinite()
