@@ -1,23 +1,20 @@
 """Show what SAGE's experts and their mixtures do, in numbers and pictures.
 
-Fronts of the three mixing strategies, monotone response to λ, preference vectors, reward landscape on the plane of the
-experts, linearity along their segment, and extrapolation; against the logged ego, by geometry.
+Fronts and single samples of the mixing strategies, response to λ, preference vectors, landscapes of reward and loss,
+extrapolation, the theorems and proposition 1, and parts of the network; against the logged ego, by geometry.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from harness.commands.configs import at_least
 from harness.commands.options import DataOptions, OutOption, split_or_scenes
 from harness.commands.scaffold import Session, command
 from harness.errors import ConfigError
-from harness.specs import parse
-
-if TYPE_CHECKING:
-    from harness.specs import Spec
+from harness.specs import Spec, parse
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,9 @@ class SageAnalysisConfig(OutOption, DataOptions):
     steps: int = 9
     """Number of intensities of the fronts, evenly over [0, 1]; 0, 0.25, 0.5, 0.75 and 1 are always added."""
     grid: int = 9
-    """Number of points along each side of the reward landscape."""
+    """Number of points along each side of the landscapes."""
+    candidates: tuple[int, ...] = (1, 2, 4, 32)
+    """Numbers of candidates at which the strategies are compared: the fewer, the more the policies decide."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work.
@@ -40,6 +39,7 @@ class SageAnalysisConfig(OutOption, DataOptions):
             ConfigError: Names the option, its value and what was expected.
         """
         at_least(2, steps=self.steps, grid=self.grid)
+        at_least(1, candidates=min(self.candidates, default=0))
         if self.spec.name != "sage" or self.spec.options or self.spec.intensity is not None:
             raise ConfigError(f"--adversary {self.adversary}: expected sage or sage:EXPERTS, nothing behind it.")
 
@@ -58,8 +58,6 @@ def run(config: SageAnalysisConfig, session: Session) -> tuple[dict[str, Any], P
     Raises:
         GauntletError: Unusable data, weights or folder.
     """
-    import numpy as np
-
     from adversaries.sage.analysis import analyse
     from harness.commands.progress import FitDisplay
     from harness.drawing.sage import draw_analysis
@@ -73,8 +71,9 @@ def run(config: SageAnalysisConfig, session: Session) -> tuple[dict[str, Any], P
                 config.spec.file,
                 scenes,
                 prior=str(config.prior) if config.prior else None,
-                intensities=tuple(np.linspace(0, 1, config.steps).tolist()),
+                intensities=[place / (config.steps - 1) for place in range(config.steps)],
                 grid=config.grid,
+                candidates=config.candidates,
                 tick=lambda what, done, total: display(Advanced(what, done, total or len(scenes))),
             )
         write_json(record.path / "analysis.json", result)

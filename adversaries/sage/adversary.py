@@ -24,7 +24,7 @@ from adversaries.sage.experts import Experts, load_experts
 from adversaries.sage.groups import SPACING, Draw, draw_goals
 from adversaries.sage.objectives import Objectives, Style
 from adversaries.sage.steered import CANDIDATES, Drives, Rated, SteeredAdversary, only_seen
-from adversaries.sage.steering import Dial, Extrapolation, Mixing, mix_logits
+from adversaries.sage.steering import Coefficient, Dial, Extrapolation, Mixing, mix_logits
 from harness.caching import Arrays
 from harness.episodes.protocol import Protocol
 from harness.errors import ConfigError
@@ -64,6 +64,7 @@ class SageAdversary(SteeredAdversary):
         levels: int = 0,
         on_disk: bool = False,
         drives: Drives = "mean",
+        coefficient: Coefficient = "equal",
     ) -> None:
         """Load the experts and fix the options.
 
@@ -86,17 +87,20 @@ class SageAdversary(SteeredAdversary):
                 the `levels`, or else at a λ of at most two decimals, which may come again.
             drives: R_adv is its `mean` over the ego's remembered drives, or that against the `latest` alone (the
                 paper's). As published, the log counts whatever was driven.
+            coefficient: How λ follows from μ, the intensity: `equal` (λ = μ) or `matched` (eq. 27 with the weight of
+                the experts' own alignment).
 
         Raises:
             WeightsError: Weights are missing, or the experts come from another prior.
             ConfigError: An option cannot work.
         """
-        super().__init__(protocol, candidates, mixing, cache_scenes, drives)
+        own = experts if isinstance(experts, Experts) else load_experts(experts, prior, cache_scenes)
+        super().__init__(protocol, candidates, mixing, cache_scenes, drives, coefficient, own.weight)
         if not 0 <= levels <= MAX_LEVELS:
             raise ConfigError(f"{self.name}: expected levels from 0 (λ as it is) to {MAX_LEVELS}, got {levels}.")
         default = 0.0 if self.protocol.sage_as_written else SPACING
         self.draw = Draw(default if spacing is None else spacing)
-        self.experts = experts if isinstance(experts, Experts) else load_experts(experts, prior, cache_scenes)
+        self.experts = own
         self.prior = self.experts.prior
         self._vectors = self.experts.vectors
         self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, extrapolation)

@@ -92,14 +92,19 @@ def listed_feasibility(policy: Backbone, bank: Bank, group: int, batch: int = 32
 
 
 @torch.no_grad()
-def evaluate(policy: Backbone, bank: Bank, recipe: Recipe, group: int, batch: int = 32) -> dict[str, float]:
-    """`summary` of the policy's groups on every scene of a bank."""
+def judged_groups(policy: Backbone, bank: Bank, group: int, batch: int = 32) -> list[Values]:
+    """The policy's groups on every scene of a bank, judged."""
     rng = np.random.default_rng(0)
     judged: list[Values] = []
     for entries in bank.batches(batch):
         tokens = policy.distribution([entry.case for entry in entries]).sample(group, rng)
         judged += [entry.values(rows) for entry, rows in zip(entries, tokens, strict=True)]
-    return summary(judged, recipe)
+    return judged
+
+
+def evaluate(policy: Backbone, bank: Bank, recipe: Recipe, group: int, batch: int = 32) -> dict[str, float]:
+    """`summary` of the policy's groups on every scene of a bank."""
+    return summary(judged_groups(policy, bank, group, batch), recipe)
 
 
 class Alignment(Task[list[Entry]]):

@@ -13,6 +13,7 @@ from torch import nn
 from adversaries.prior.network import GoalNetwork
 from adversaries.prior.prior import MotionPrior
 from adversaries.sage.backbone import Backbone
+from adversaries.sage.config import EXTREME, RECIPES, Recipe
 from adversaries.sage.steering import PreferenceVectors, preference_vectors
 from harness.errors import WeightsError
 from harness.fitting.identity import fingerprint
@@ -42,6 +43,12 @@ class Experts:
     def vectors(self) -> PreferenceVectors:
         """Reference and preference vectors (eq. 14)."""
         return preference_vectors(self.prior.network, self.adv, self.real)
+
+    @property
+    def weight(self) -> float:
+        """Weight w* of R_adv (eq. 5) with which the adversarial expert was aligned; the usual one if untold."""
+        recipe = self.info.get("adv", {}).get("recipe")
+        return float(recipe["w_adv"]) if isinstance(recipe, Mapping) and "w_adv" in recipe else EXTREME
 
 
 def save_expert(folder: Path, name: str, policy: Backbone, reference: Backbone, info: dict[str, object]) -> Path:
@@ -117,3 +124,24 @@ def load_experts(
     adv, adv_info = load_network(place, "adv", prior)
     real, real_info = load_network(place, "real", prior)
     return Experts(prior, adv, real, {"adv": adv_info, "real": real_info})
+
+
+def load_separate(folder: Path, prior: MotionPrior) -> dict[str, tuple[Recipe, GoalNetwork]]:
+    """Networks of a folder that were aligned on one weighting of the two rewards between those of the experts.
+
+    They stand for the optimum that theorems 1 and 2 speak of, and for table 9's rows of separately trained models.
+
+    Returns:
+        By name, those of `config.RECIPES` that `train_experts --make.experts` left there; the experts are not among
+        them.
+
+    Raises:
+        WeightsError: A file is unreadable, or was aligned from another prior.
+    """
+    found = {}
+    for name, recipe in RECIPES.items():
+        plain = recipe.map_rule == "precondition" and recipe.pairs == "group"
+        whole = abs(recipe.w_adv + recipe.w_real - 1.0) < 1e-9
+        if plain and whole and name not in ("adv", "real") and (folder / f"{name}.safetensors").is_file():
+            found[name] = recipe, load_network(folder, name, prior)[0]
+    return found

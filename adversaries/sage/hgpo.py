@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from adversaries.sage.backbone import Backbone, Ints
+from adversaries.sage.backbone import Backbone, Distribution, Ints
 from adversaries.sage.bank import Entry
 from adversaries.sage.config import BETA, HgpoConfig, Recipe
 from adversaries.sage.objectives import Values
@@ -31,6 +32,52 @@ def hgpo_loss(winner: Tensor, loser: Tensor, winner_ref: Tensor, loser_ref: Tens
     return -F.logsigmoid(beta * ((winner - winner_ref) - (loser - loser_ref))).mean()
 
 
+class PreferencePairs(NamedTuple):
+    """Preference pairs of a few scenes.
+
+    Attributes:
+        groups: Per scene, token rows [K, L] of the candidates.
+        judged: Per scene, their objectives.
+        chosen: Per scene, indices [P, 2] of winners and losers among them.
+    """
+
+    groups: list[Ints]
+    judged: list[Values]
+    chosen: list[NDArray[np.intp]]
+
+    @property
+    def total(self) -> int:
+        """Number of pairs of all scenes."""
+        return sum(len(pairs) for pairs in self.chosen)
+
+    def side(self, side: int) -> list[Ints]:
+        """Token rows of the winners (0) or of the losers (1), per scene."""
+        return [tokens[pairs[:, side]] for tokens, pairs in zip(self.groups, self.chosen, strict=True)]
+
+
+def draw_pairs(
+    distribution: Distribution, entries: Sequence[Entry], recipe: Recipe, config: HgpoConfig, rng: np.random.Generator
+) -> PreferencePairs:
+    """Lines 7 to 14 of algorithm 1 for a few scenes: draw groups, judge and pair them."""
+    groups = distribution.sample(config.group, rng)
+    judged = [entry.values(tokens) for entry, tokens in zip(entries, groups, strict=True)]
+    chosen = [recipe.choose(values, rng, config.pairs, config.margin) for values in judged]
+    return PreferencePairs(groups, judged, chosen)
+
+
+def pair_log_probs(
+    distribution: Distribution, entries: Sequence[Entry], pairs: PreferencePairs
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The arguments of `hgpo_loss`, [P] each: policy and reference are asked about the same trajectories."""
+    sides = pairs.side(0), pairs.side(1)
+    winner, loser = (torch.cat(distribution.log_prob(side)) for side in sides)
+    winner_ref, loser_ref = (
+        torch.cat([entry.reference(tokens).to(winner.device) for entry, tokens in zip(entries, side, strict=True)])
+        for side in sides
+    )
+    return winner, loser, winner_ref, loser_ref
+
+
 @dataclass(frozen=True, slots=True)
 class GroupLoss:
     """Groups of a few scenes: the loss of their pairs (None without pairs), and the share that is ranked right."""
@@ -44,28 +91,12 @@ class GroupLoss:
 def group_loss(
     policy: Backbone, entries: Sequence[Entry], recipe: Recipe, config: HgpoConfig, rng: np.random.Generator
 ) -> GroupLoss:
-    """Lines 7 to 15 of algorithm 1 for a few scenes: draw groups, judge and pair them.
-
-    Groups come from the current policy. Policy and reference are evaluated on the same trajectories.
-    """
+    """Lines 7 to 15 of algorithm 1 for a few scenes: the loss of pairs that are drawn from the current policy."""
     distribution = policy.distribution([entry.case for entry in entries])
-    groups = distribution.sample(config.group, rng)
-    judged = [entry.values(tokens) for entry, tokens in zip(entries, groups, strict=True)]
-    chosen = [recipe.choose(values, rng, config.pairs, config.margin) for values in judged]
-    winners = _side(groups, chosen, 0)
-    losers = _side(groups, chosen, 1)
-    count = sum(len(pairs) for pairs in chosen)
-    if count == 0:
-        return GroupLoss(None, 0, float("nan"), judged)
-    ours = [torch.cat(distribution.log_prob(side)) for side in (winners, losers)]
-    theirs = [
-        torch.cat([entry.reference(tokens).to(ours[0].device) for entry, tokens in zip(entries, side, strict=True)])
-        for side in (winners, losers)
-    ]
-    loss = hgpo_loss(ours[0], ours[1], theirs[0], theirs[1], config.beta)
-    right = ((ours[0].detach() - theirs[0]) > (ours[1].detach() - theirs[1])).double().mean()
-    return GroupLoss(loss, count, float(right), judged)
-
-
-def _side(groups: Sequence[Ints], chosen: Sequence[NDArray[np.intp]], side: int) -> list[Ints]:
-    return [tokens[pairs[:, side]] for tokens, pairs in zip(groups, chosen, strict=True)]
+    pairs = draw_pairs(distribution, entries, recipe, config, rng)
+    if pairs.total == 0:
+        return GroupLoss(None, 0, float("nan"), pairs.judged)
+    winner, loser, winner_ref, loser_ref = pair_log_probs(distribution, entries, pairs)
+    loss = hgpo_loss(winner, loser, winner_ref, loser_ref, config.beta)
+    right = ((winner.detach() - winner_ref) > (loser.detach() - loser_ref)).double().mean()
+    return GroupLoss(loss, pairs.total, float(right), pairs.judged)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from adversaries.common.candidates import Drawn
 from adversaries.common.plans import EgoFutures, check_context, distinct_futures, plan_rows
+from adversaries.sage.config import EXTREME
 from adversaries.sage.objectives import Objectives, Style, Values, judged, threat_of
-from adversaries.sage.steering import MIXINGS, Mixing, mix_trajectories
+from adversaries.sage.steering import COEFFICIENTS, MIXINGS, Coefficient, Mixing, coefficient_at, mix_trajectories
 from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
@@ -50,7 +51,8 @@ class SteeredAdversary(ABC):
     """Weight-mixed experts propose candidates, the user's reward chooses one.
 
     `intensity` is both λ (weights, eq. 6) and μ (choice): 0 natural … 1 vicious, continuous; beyond [0, 1] the weights
-    extrapolate by preference vectors (eq. 16) and μ stays at its end. The choice is
+    extrapolate by preference vectors (eq. 16) and μ stays at its end. With the coefficient `matched` it is μ, and λ
+    follows from it by eq. 27. The choice is
     argmax R_μ = μ R_adv - (1 - μ) P_real - P_map: the paper ranks by the first two terms, its code subtracts the flags
     P_map as well (50 for a road boundary, 10 for an object), so that feasibility comes first here too.
 
@@ -63,9 +65,16 @@ class SteeredAdversary(ABC):
     name: str
 
     def __init__(
-        self, protocol: str | Protocol, candidates: int, mixing: Mixing, cache_scenes: int, drives: Drives
+        self,
+        protocol: str | Protocol,
+        candidates: int,
+        mixing: Mixing,
+        cache_scenes: int,
+        drives: Drives,
+        coefficient: Coefficient = "equal",
+        expert_weight: float = EXTREME,
     ) -> None:
-        """Check and keep what all have.
+        """Check and keep what all have; `expert_weight` is w* of eq. 5, with which the experts were aligned.
 
         Raises:
             ConfigError: An option cannot work.
@@ -76,9 +85,16 @@ class SteeredAdversary(ABC):
             )
         if mixing not in MIXINGS:
             raise ConfigError(f"{self.name}: expected mixing to be one of {', '.join(MIXINGS)}, got {mixing!r}.")
+        if coefficient not in COEFFICIENTS:
+            raise ConfigError(
+                f"{self.name}: expected coefficient to be one of {', '.join(COEFFICIENTS)}, got {coefficient!r:.80}."
+            )
+        # Refuses a weight that eq. 27 does not know.
+        coefficient_at(0.0, coefficient, expert_weight)
         if drives not in DRIVES:
             raise ConfigError(f"{self.name}: expected drives to be one of {', '.join(DRIVES)}, got {drives!r:.80}.")
         self.protocol, self.num, self.mixing, self.drives = protocol_of(protocol), candidates, mixing, drives
+        self.coefficient, self.expert_weight = coefficient, expert_weight
 
     @abstractmethod
     def _draw(self, context: AttackContext, intensity: float) -> Drawn:
@@ -139,9 +155,10 @@ class SteeredAdversary(ABC):
             AdversaryError: See `plan`.
         """
         intensity = float(context.intensity)
+        place = coefficient_at(intensity, self.coefficient, self.expert_weight)
         if self.mixing == "trajectories":
-            return self._mixed(context, intensity)
-        return self._judged(context, self._rated(context, intensity), intensity)
+            return self._mixed(context, intensity, place)
+        return self._judged(context, self._rated(context, place), intensity)
 
     def _judged(self, context: AttackContext, rated: Rated, intensity: float) -> Proposal:
         drawn = rated.drawn
@@ -158,8 +175,8 @@ class SteeredAdversary(ABC):
         mu = min(max(intensity, 0.0), 1.0)
         return Proposal(drawn.states, drawn.log_prob, values, values.total(mu, 1.0 - mu, 1.0))
 
-    def _mixed(self, context: AttackContext, intensity: float) -> Proposal:
-        """Trajectory mixing: the two experts' own choices (μ at their ends), averaged; judged as one candidate."""
+    def _mixed(self, context: AttackContext, intensity: float, place: float) -> Proposal:
+        """Trajectory mixing: the experts' own choices (μ at their ends), averaged at λ; judged as one candidate."""
         ends = []
         for end in (0.0, 1.0):
             rated = self._rated(context, end)
@@ -169,8 +186,8 @@ class SteeredAdversary(ABC):
         (real, valid, real_log_prob), (adv, _, adv_log_prob) = ends
         states = real.copy()[None]
         future = slice(context.step + 1, None)
-        states[0, future] = mix_trajectories(real[future], adv[future], intensity)
-        log_prob = np.array([(1.0 - intensity) * real_log_prob + intensity * adv_log_prob])
+        states[0, future] = mix_trajectories(real[future], adv[future], place)
+        log_prob = np.array([(1.0 - place) * real_log_prob + place * adv_log_prob])
         mixed = Drawn(states=states, valid=valid, log_prob=log_prob, size=rated.drawn.size)
         return self._judged(context, self._rate(context, mixed), intensity)
 

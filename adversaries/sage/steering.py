@@ -20,7 +20,39 @@ from harness.interfaces import HEADING
 Floats = NDArray[np.float64]
 Extrapolation = Literal["vector", "direct"]
 Mixing = Literal["weights", "logits", "trajectories"]
+Coefficient = Literal["equal", "matched"]
 MIXINGS: Final[tuple[Mixing, ...]] = get_args(Mixing)
+COEFFICIENTS: Final[tuple[Coefficient, ...]] = get_args(Coefficient)
+
+
+def matched_coefficient(preference: float, expert_weight: float) -> float:
+    """λ(μ) = (μ + β - 1) / (2 β - 1), eq. 27, clipped to [0, 1]: where theorem 2 has the optimum for a preference.
+
+    It is exact where both rewards are quadratic with equal curvature. For β = 1 it is μ itself.
+
+    Args:
+        preference: μ, the user's weight of R_adv.
+        expert_weight: β of appendix C, the weight w* of eq. 5 with which the experts were aligned, in (0.5, 1]. (It is
+            not the β of HGPO's loss.)
+
+    Raises:
+        ConfigError: The experts' weight is out of range: at 0.5 both experts want the same.
+    """
+    if not 0.5 < expert_weight <= 1.0:
+        raise ConfigError(f"sage: expected experts with a weight w* in (0.5, 1], got {expert_weight:g}.")
+    place = (preference + expert_weight - 1.0) / (2.0 * expert_weight - 1.0)
+    # Without the rounding of the division: candidates are kept by λ.
+    return min(max(round(place, 12), 0.0), 1.0)
+
+
+def coefficient_at(intensity: float, coefficient: Coefficient, expert_weight: float) -> float:
+    """λ for an intensity: itself (`equal`), or within [0, 1] that of eq. 27 (`matched`).
+
+    Beyond [0, 1] μ stays at its end and λ extrapolates, so that both agree there.
+    """
+    if coefficient == "equal" or not 0.0 <= intensity <= 1.0:
+        return intensity
+    return matched_coefficient(intensity, expert_weight)
 
 
 def flatten(module: nn.Module) -> Tensor:

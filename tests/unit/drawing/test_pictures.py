@@ -88,21 +88,40 @@ def test_training_curves_are_pictures(tmp_path):
 
 
 def test_sage_pictures(tmp_path):
-    keys = ("adversarial", "realism", "success", "off_road", "contact")
+    keys = ("adversarial", "realism", "success", "off_road", "contact", "acceleration", "speed", "yaw_rate")
     rows = [{"intensity": place, **{key: [0.5, 0.4, 0.6] for key in keys}} for place in (0.0, 0.5, 1.0)]
     path = [{"intensity": place, "norm": 1.0, "cosine_adv": place} for place in (0.0, 1.0)]
     plane = {"reference": (0, 0), "vector 0": (1, 0), "vector 0.5": (1, 1), "vector 2": (2, 2), "direct 2": (3, 3)}
-    line = {"intensities": [0, 1], **{name: {"measured": [0, 1], "line": [0, 1]} for name in ("adv", "even", "real")}}
+    straight = {"measured": [0, 1], "line": [0, 1]}
+    line = {"intensities": [0, 1], **dict.fromkeys(("adv", "even", "real"), straight)}
+    line |= {kind: {"adv": straight, "real": straight} for kind in ("losses", "own_losses")}
+    ends = {"equal": 0.1, "matched": 0.0, "best": 0.5}
+    point = {"phi_adv": 1.0, "phi_real": 0.0, "adversarial": 2.0, "realism": 1.0}
+    front = {"interpolated": [point], "extrapolated": [point, point]}
+    by_mixing = {name: rows for name in ("weights", "logits", "trajectories")}
     grid = np.arange(9.0).reshape(3, 3).tolist()
     result = {
-        "fronts": {name: rows for name in ("weights", "logits", "trajectories")},
+        "fronts": by_mixing,
+        "candidates": [{"candidates": count, "fronts": by_mixing} for count in (1, 32)],
+        "samples": {"weights": rows, "logits": rows},
+        "parts": {"whole": rows, "goals": rows},
+        "completions": {"goals": rows, "whole": rows},
+        "beyond": {"group": front, "choice": front},
+        "theory": {
+            "coefficients": [{"preference": mu, "matched": mu, "group": ends, "choice": ends} for mu in (0.0, 1.0)],
+            "gaps": {"rows": [{"measured": 0.1, "theorem_2": float("nan")}] * 2},
+            "proposition": {"0.5": [{"intensity": 0.5, "difference": 1.0, "predicted": 2.0}]},
+        },
         "vectors": {"plane": plane, "angle_degrees": 60.0, "path": path},
-        "landscape": {"axis": [-0.5, 0.5, 1.5], "adversarial": grid, "realism": [[0.0] * 3] * 3},
+        "landscape": {"axis": [-0.5, 0.5, 1.5], "adversarial": grid, "realism": [[0.0] * 3] * 3, "loss": grid},
         "linearity": line,
         "extrapolation": {"vector": rows, "direct": rows},
     }
     draw_analysis(result, tmp_path)
-    assert {path.stem for path in tmp_path.iterdir()} == {"fronts", "vectors", "landscape", "extrapolation"}
+    names = {"fronts", "vectors", "landscape", "extrapolation", "theory", "mixing"}
+    assert {path.stem for path in tmp_path.iterdir()} == names
+    # Reward and loss, one above the other.
+    assert Image.open(tmp_path / "landscape.png").size[1] > Image.open(tmp_path / "vectors.png").size[1]
 
 
 def test_an_attack_shows_ego_attack_and_candidates(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.report.command_tables import findings_table, scenes_table
-from harness.report.sage_tables import tables
+from harness.report.sage_tables import mixing_tables, response_tables, theory_tables
 from harness.report.traffic_tables import (
     comparison_tables,
     paired_table,
@@ -15,6 +15,8 @@ from harness.report.training_tables import experts_table, prior_records, prior_t
 from harness.traffic.evaluation import METRICS, RealismTable, summarise
 from harness.traffic.reactivity import Reaction
 from harness.traffic.reactivity import summarise as summarise_reactions
+
+DISTANCES = ("acceleration", "speed", "yaw_rate")
 
 
 def shown(table) -> list[dict[str, str]]:
@@ -96,7 +98,7 @@ def test_networks_are_shown_before_and_after_and_at_their_best() -> None:
 
 
 def test_the_response_to_the_intensity_is_in_order() -> None:
-    keys = ("success", "adversarial", "kinematic", "behavioural", "off_road", "contact")
+    keys = ("success", "adversarial", "kinematic", "behavioural", "off_road", "contact", *DISTANCES)
     rows = [{"intensity": x, **{key: [0.5, 0.25, 0.75] for key in keys}} for x in (1.0, 0.125)]
     beyond = [{"intensity": -0.5, **{key: [0.0, 0.0, 0.5] for key in keys}}]
     result = {
@@ -107,8 +109,84 @@ def test_the_response_to_the_intensity_is_in_order() -> None:
         "hypervolume": {"weights": 1.0, "logits": 0.5},
         "dominated": [{"intensity": 0.125, "by": "logits", "points": 1}],
     }
-    assert tables(result)[0].caption == "1 of 3 scenes has no road edges: leaving the road cannot be judged there."
-    response, worth = map(shown, tables(result))
+    assert (
+        response_tables(result)[0].caption
+        == "1 of 3 scenes has no road edges: leaving the road cannot be judged there."
+    )
+    response, apart, worth = map(shown, response_tables(result))
     assert [row["λ"] for row in response] == ["-0.5", "0.125", "1"]
     assert (response[1]["success, %"], response[1]["R_adv"]) == ("50.0 [25.0, 75.0]", "0.500 [0.250, 0.750]")
+    assert apart[2] == {
+        "λ": "1",
+        "acceleration, m/s²": "0.500 [0.250, 0.750]",
+        "speed, m/s": "0.500 [0.250, 0.750]",
+        "yaw rate, rad/s": "0.5000 [0.2500, 0.7500]",
+    }
     assert [row["λ at which weights are dominated by it"] for row in worth] == ["none", "0.125"]
+
+
+def test_theory_has_a_line_per_preference_and_a_dash_where_it_says_nothing() -> None:
+    kind = {"best": 0.25, "reward": 1.0, "equal": 0.125, "matched": 0.0}
+    term = {"weights": 3.0, "outputs": 4.0, "difference": -1.0, "curvature": -2.0, "diversity": 0.5, "predicted": -1.5}
+    one = {"measured": [1.0, 2.0], "shortfall": 0.5, "relative": 0.5}
+    gaps = {
+        "rows": [{"preference": 0.3, "measured": 0.5, "theorem_2": 0.25, "theorem_1": float("nan")}],
+        "separate": [],
+    }
+    result = {
+        "theory": {
+            "weight": 0.9,
+            "coefficients": [{"preference": 0.3, "matched": 0.25, "group": kind, "choice": kind}],
+            "gaps": gaps,
+            "proposition": {"0.5": [{"intensity": 0.1, **term}, {"intensity": 0.2, **term}]},
+        },
+        "beyond": {"group": {"hypervolume": {"interpolated": 1.0, "extrapolated": 2.0}, "beaten": 3, "points": 11}},
+        "linearity": {
+            **dict.fromkeys(("adv", "even", "real"), one),
+            **{kind: {"adv": one, "real": one} for kind in ("losses", "own_losses")},
+        },
+    }
+    preferences, proposed, segment, beyond = map(shown, theory_tables(result))
+    assert (preferences[0]["μ"], preferences[0]["λ(μ)"], preferences[0]["lost by λ = μ"]) == ("0.3", "0.250", "0.125")
+    assert (preferences[0]["theorem 2"], preferences[0]["bound of theorem 1"]) == ("0.250", "–")
+    # Three places of λ are enough.
+    assert [(row["ideal of μ"], row["λ"], row["both terms"]) for row in proposed] == [("0.5", "0.2", "-1.50")]
+    assert [row[""] for row in segment][3:] == [
+        "loss, adv",
+        "loss, real",
+        "loss, adv, own pairs",
+        "loss, real, own pairs",
+    ]
+    assert beyond == [
+        {
+            "": "group",
+            "hypervolume between the experts": "1.000",
+            "with the grid": "2.000",
+            "points between that the grid beats": "3",
+            "of": "11",
+        }
+    ]
+    kinds = {name: {"own": 1.0, "mixture": 0.75, "gap": 0.25} for name in ("sample", "group", "choice")}
+    gaps["separate"] = [{"name": "scalar_55", "preference": 0.5, **kinds}]
+    (row,) = shown(theory_tables(result)[1])
+    assert (row["name"], row["μ"], row["gap"]) == ("scalar_55", "0.5", "0.250")
+
+
+def test_mixing_has_a_line_per_number_of_candidates_and_part() -> None:
+    keys = ("success", "adversarial", "realism", "feasible", "kinematic", "behavioural", "off_road", "contact")
+    rows = [{"intensity": x, **{key: [x, 0.0, 1.0] for key in keys}} for x in (0.0, 1.0)]
+    part = {"part": "completion", "weights": 7, "gradient": 0.5, "adv": 1.0, "real": 2.0, "still": ["a", "b"]}
+    result = {
+        "candidates": [{"candidates": 4, "hypervolume": {"weights": 1.0}, "same": [1.0, 0.5, 0.25, 0.75, 1.0]}],
+        "samples": {"weights": rows, "logits": rows, "apart": [0.0, 0.125], "experts": 0.5},
+        "updated": {"adv": [part], "real": [{**part, "gradient": 0.25}]},
+        "parts": {"completion": rows},
+        "completions": {"goals": rows, "whole": rows},
+    }
+    worth, samples, parts, own = map(shown, mixing_tables(result))
+    assert worth[0]["weights and logits choose the same, λ ¼, ½, ¾"] == "50%, 25%, 75%"
+    assert [row["total variation from weights"] for row in samples] == ["–", "–", "0.000", "0.125"]
+    assert (parts[0]["part"], parts[0]["tensors without a gradient"]) == ("completion", "2")
+    assert (parts[0]["adv"], parts[0]["real"]) == ("0.500", "0.250")
+    assert (parts[0]["λ = 0"], parts[0]["λ = 1"]) == ("0.000", "1.000")
+    assert [row["mixed"] for row in own] == ["goals", "goals", "whole", "whole"]

@@ -62,6 +62,32 @@ def test_the_choice_is_the_best_by_the_users_reward_among_the_feasible(sage) -> 
         np.testing.assert_array_equal(plan.states[11:], plan.candidates[plan.chosen, 11:])
 
 
+@pytest.mark.parametrize("mixing", ["weights", "logits", "trajectories"])
+def test_the_matched_coefficient_mixes_elsewhere_and_chooses_as_asked(mixing) -> None:
+    scene = crossing()
+    equal, matched = (SageAdversary(experts(), mixing=mixing, coefficient=name) for name in ("equal", "matched"))
+    ours, theirs = matched.propose(at(scene, 0.3)), equal.propose(at(scene, 0.25))
+    # The experts' weight is 0.9: μ = 0.3 asks for λ = 0.25.
+    np.testing.assert_array_equal(ours.states, theirs.states)
+    np.testing.assert_allclose(ours.score, ours.values.total(0.3, 0.7, 1.0))
+    np.testing.assert_allclose(theirs.score, theirs.values.total(0.25, 0.75, 1.0))
+    np.testing.assert_array_equal(matched.propose(at(scene, 1.0)).states, equal.propose(at(scene, 1.0)).states)
+
+
+def test_the_matched_coefficient_knows_how_the_experts_were_aligned() -> None:
+    told = replace(experts(), info={"adv": {"recipe": {"w_adv": 0.75, "w_real": 0.25}}})
+    assert (told.weight, experts().weight) == (0.75, 0.9)
+    adversary = SageAdversary(told, coefficient="matched")
+    theirs = SageAdversary(told).propose(at(crossing(), 0.5 * (0.6 - 0.25) / 0.25))
+    np.testing.assert_array_equal(adversary.propose(at(crossing(), 0.6)).states, theirs.states)
+    with pytest.raises(ConfigError, match="coefficient"):
+        SageAdversary(told, coefficient="best")  # type: ignore[arg-type]
+    even = replace(told, info={"adv": {"recipe": {"w_adv": 0.5}}})
+    assert SageAdversary(even).coefficient == "equal"
+    with pytest.raises(ConfigError, match="w\\*"):
+        SageAdversary(even, coefficient="matched")
+
+
 def test_without_a_feasible_candidate_an_attack_is_still_planned(sage) -> None:
     # A wall of parked cars all around: everything is in contact somewhere.
     wall = [

@@ -8,8 +8,10 @@ from torch import nn
 from adversaries.sage.steering import (
     Dial,
     PreferenceVectors,
+    coefficient_at,
     extrapolated,
     flatten,
+    matched_coefficient,
     mix_logits,
     mix_trajectories,
     preference_vectors,
@@ -87,3 +89,30 @@ def test_trajectories_mix_and_headings_turn_the_short_way() -> None:
     np.testing.assert_allclose(mixed[0, [0, 1, 3, 4]], [1.0, 0.5, 1.5, 0.0])
     np.testing.assert_allclose(mixed[0, 2], 3.0 + 0.25 * (2 * np.pi - 6))
     np.testing.assert_allclose(mix_trajectories(real, adv, 1.0), adv)
+
+
+@pytest.mark.parametrize(
+    ("preference", "expected"), [(0.0, 0.0), (0.1, 0.0), (0.3, 0.25), (0.5, 0.5), (0.7, 0.75), (0.9, 1.0), (1.0, 1.0)]
+)
+def test_the_matched_coefficient_by_hand(preference, expected) -> None:
+    # (μ + 0.9 - 1) / 0.8.
+    assert matched_coefficient(preference, 0.9) == pytest.approx(expected)
+    assert matched_coefficient(preference, 1.0) == preference
+
+
+def test_theorem_2_puts_the_mixture_where_the_optimum_is() -> None:
+    # Optima of one weight: realism at 0, adversariality at 8; experts with w* = ¾ at 6 and 2 (eq. 25).
+    vectors = PreferenceVectors(torch.zeros(1), torch.tensor([6.0]), torch.tensor([2.0]))
+    for preference in (0.25, 0.5, 0.625, 0.75):
+        place = matched_coefficient(preference, 0.75)
+        assert float(weights_at(vectors, place)) == pytest.approx(8.0 * preference)
+
+
+def test_beyond_the_experts_the_coefficient_is_the_intensity() -> None:
+    assert [coefficient_at(x, "matched", 0.9) for x in (-0.5, 0.0, 0.3, 1.0, 1.5)] == pytest.approx(
+        [-0.5, 0.0, 0.25, 1.0, 1.5]
+    )
+    assert coefficient_at(0.3, "equal", 0.9) == 0.3
+    for weight in (0.5, 1.1):
+        with pytest.raises(ConfigError, match="w\\*"):
+            matched_coefficient(0.5, weight)
