@@ -11,6 +11,7 @@ import torch
 
 from harness import traffic_analysis
 from harness.drawing import analysis as drawing
+from harness.drawing.curves import Panel
 from harness.errors import ConfigError, ScenarioError
 from harness.report.analysis_tables import attention_tables, frequency_tables
 from harness.traffic.analysis import frequencies
@@ -204,6 +205,13 @@ def test_attention_from_options_to_files(tmp_path, monkeypatch) -> None:
     assert (folder / "attention.png").stat().st_size > 10_000
     drawing.draw_attention({**result, "models": {str(files[0]): result["models"][str(files[0])]}}, tmp_path / "a.png")
     assert (tmp_path / "a.png").exists()
+    shown: list[list[Panel]] = []
+    monkeypatch.setattr(drawing, "draw_panels", lambda path, panels, **look: shown.append(panels))
+    drawing.draw_attention(result, tmp_path / "b.png")
+    result["models"][str(files[1])]["even"] = 0.5
+    drawing.draw_attention(result, tmp_path / "b.png")
+    lines = [list(panels[0].references.values()) for panels in shown]
+    assert lines == [["even attention"], [f"even, {tmp_path.name}/{name}.safetensors" for name in ("one", "two")]]
 
 
 def test_references_from_options_to_files(tmp_path, monkeypatch) -> None:
