@@ -9,18 +9,19 @@ import pytest
 import torch
 
 from harness.geometry import box_corners
+from harness.traffic.model.smart import SmartModel
 from harness.traffic.rollouts import simulated_agents
 from harness.traffic.tokens.pieces import Light
 from harness.traffic.tokens.shapes import KIND_SIZES
 from harness.traffic.tokens.tokeniser import TokenFinder
 from harness.traffic.tokens.vocabulary import shipped
 from harness.traffic.training.config import ExampleOptions
-from harness.traffic.training.dataset import TokenisedScenes
+from harness.traffic.training.dataset import TokenisedScenes, fingerprint
 from harness.traffic.training.examples import everybody, examples_of, simulated, starting_later
 from harness.traffic.training.rewards import Judge
 from scenarios.scenario import LoadedScenes, Scenario
 from tests.scenes import Agent, straight_road
-from tests.unit.traffic.scenes import OPTIONS, traffic
+from tests.unit.traffic.scenes import OPTIONS, small_model, traffic
 
 ONE = ExampleOptions(phases=1)
 
@@ -173,6 +174,18 @@ def test_scenes_whose_files_have_changed_are_tokenised_anew(tmp_path):
     (scenes.folder / ".0a.1.4711.part.safetensors").touch()
     scenes = TokenisedScenes(source, shipped(), OPTIONS, tmp_path, examples=ONE)
     assert len(list(scenes.folder.iterdir())) == 3
+
+
+def test_a_models_vocabulary_finds_the_scenes_of_the_file_that_it_came_from(tmp_path):
+    tokens = shipped()
+    assert (np.signbit(tokens.pieces) & (tokens.pieces == 0)).any()
+    small_model(vocabulary=tokens).save(tmp_path / "model.safetensors")
+    loaded = SmartModel.load(tmp_path / "model.safetensors").vocabulary
+    found, kept, moved = (
+        fingerprint(vocabulary, OPTIONS, ExampleOptions())
+        for vocabulary in (loaded, tokens, dataclasses.replace(tokens, pieces=tokens.pieces + 1))
+    )
+    assert found == kept != moved
 
 
 @pytest.mark.slow
