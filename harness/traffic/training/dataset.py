@@ -91,7 +91,7 @@ def usable(scenario: Scenario) -> str | None:
 
 def fingerprint(vocabulary: Vocabulary, options: SceneOptions, examples: ExampleOptions) -> str:
     """Names the cache folder: tokens of one vocabulary mean nothing in another."""
-    # A model file keeps zeros without the sign that the vocabulary's own file may give them; the sum has none either.
+    # A trained model's vocabulary was averaged with its weights, which takes the sign from zeros; so does the sum here.
     digest = hashlib.sha256((vocabulary.motions + 0).tobytes() + (vocabulary.pieces + 0).tobytes())
     digest.update(json.dumps([LAYOUT, asdict(options), asdict(examples)]).encode())
     return digest.hexdigest()[:12]

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from harness.geometry import box_corners
-from harness.traffic.model.smart import SmartModel
 from harness.traffic.rollouts import simulated_agents
 from harness.traffic.tokens.pieces import Light
 from harness.traffic.tokens.shapes import KIND_SIZES
@@ -21,7 +20,7 @@ from harness.traffic.training.examples import everybody, examples_of, simulated,
 from harness.traffic.training.rewards import Judge
 from scenarios.scenario import LoadedScenes, Scenario
 from tests.scenes import Agent, straight_road
-from tests.unit.traffic.scenes import OPTIONS, small_model, traffic
+from tests.unit.traffic.scenes import OPTIONS, traffic
 
 ONE = ExampleOptions(phases=1)
 
@@ -176,14 +175,15 @@ def test_scenes_whose_files_have_changed_are_tokenised_anew(tmp_path):
     assert len(list(scenes.folder.iterdir())) == 3
 
 
-def test_a_models_vocabulary_finds_the_scenes_of_the_file_that_it_came_from(tmp_path):
+def test_a_models_vocabulary_finds_the_scenes_of_the_file_that_it_came_from():
     tokens = shipped()
     assert (np.signbit(tokens.pieces) & (tokens.pieces == 0)).any()
-    small_model(vocabulary=tokens).save(tmp_path / "model.safetensors")
-    loaded = SmartModel.load(tmp_path / "model.safetensors").vocabulary
+    # The average of a model's weights, its vocabulary among them, has lost the sign of zeros.
+    averaged = dataclasses.replace(tokens, pieces=tokens.pieces + 0)
+    assert not (np.signbit(averaged.pieces) & (averaged.pieces == 0)).any()
     found, kept, moved = (
         fingerprint(vocabulary, OPTIONS, ExampleOptions())
-        for vocabulary in (loaded, tokens, dataclasses.replace(tokens, pieces=tokens.pieces + 1))
+        for vocabulary in (averaged, tokens, dataclasses.replace(tokens, pieces=tokens.pieces + 1))
     )
     assert found == kept != moved
 
