@@ -188,15 +188,35 @@ def _file_parameter(kind: registry.RegistryKind, spec: Spec, known: Mapping[str,
 def _check_options(
     kind: registry.RegistryKind, spec: Spec, own: Mapping[str, Any], known: Mapping[str, inspect.Parameter]
 ) -> None:
-    """Refuse options that the component does not name, unless it takes any."""
-    if any(item.kind is item.VAR_KEYWORD for item in known.values()):
-        return
+    """Refuse options that the component does not name, unless it takes any; see also `check_switches`."""
     named = [name for name, item in known.items() if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)]
-    if unknown := sorted(set(own) - set(named)):
+    takes_any = any(item.kind is item.VAR_KEYWORD for item in known.values())
+    if (unknown := sorted(set(own) - set(named))) and not takes_any:
         raise ConfigError(
             f"{kind} {spec.text!r}: {spec.name!r} has no option {unknown[0]!r}; it has {', '.join(named) or 'none'}. "
             f"An example is {EXAMPLES[kind]}."
         )
+    check_switches(kind, spec, known)
+
+
+def check_switches(kind: registry.RegistryKind, spec: Spec, known: Mapping[str, inspect.Parameter]) -> None:
+    """Refuse an option that is a text or a number where the component has a switch.
+
+    Any text is true to Python, so that `no` would switch on what it is to switch off.
+
+    Args:
+        kind: Kind of component, for the message.
+        spec: Its specification.
+        known: Parameters of what is called with the options.
+
+    Raises:
+        ConfigError: An option whose parameter is a boolean by its type or default is neither true nor false.
+    """
+    for name, value in spec.options.items():
+        item = known.get(name)
+        switch = item is not None and (item.annotation in (bool, "bool") or isinstance(item.default, bool))
+        if switch and not isinstance(value, bool):
+            raise ConfigError(f"{kind} {spec.text!r}: {name} is {value!r}, expected true or false.")
 
 
 def _check_protocol(spec: Spec, offered: Mapping[str, Any]) -> None:

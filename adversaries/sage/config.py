@@ -37,14 +37,16 @@ class Recipe:
     Attributes:
         w_adv, w_real: Weights of eq. 3.
         map_rule: `precondition` (feasibility first), `weighted` (a penalty in the reward, eq. 2), or `none`.
-        pairs: `group` (HGPO) or `one` (standard DPO: the best and the worst feasible candidate).
+        pairs: `hierarchical` (HGPO: every infeasible candidate loses to a feasible one, and preferences fill the limit)
+            or `one` (standard DPO: the best and the worst feasible candidate). `group`, which headers of older weights
+            name, shared the limit evenly between the two rules; such an alignment is not continued.
         purpose: One line for people.
     """
 
     w_adv: float
     w_real: float
     map_rule: Literal["precondition", "weighted", "none"] = "precondition"
-    pairs: Literal["group", "one"] = "group"
+    pairs: Literal["hierarchical", "one"] = "hierarchical"
     purpose: str = ""
 
     def reward(self, values: Values) -> NDArray[np.float64]:

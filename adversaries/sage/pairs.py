@@ -22,8 +22,10 @@ def group_pairs(
 ) -> Ints:
     """HGPO's pairs: feasible over infeasible, then better over worse among the feasible.
 
-    The budget is shared evenly between the two rules; what one rule cannot use goes to the other (so that many
-    infeasible candidates cannot crowd out the soft preferences, as they do in the public code).
+    Rule 1: every infeasible candidate loses to a feasible one, drawn at random. Rule 2: what is left of the limit goes
+    to pairs of feasible candidates, drawn at random among those whose rewards differ by more than the margin. Where
+    the infeasible ones alone exceed the limit (line 14), a random part of them is paired, and rule 2 waits until the
+    policy proposes fewer.
 
     Args:
         feasible: [K].
@@ -33,16 +35,17 @@ def group_pairs(
         margin: δ_m.
 
     Returns:
-        [P, 2] indices (winner, loser), P ≤ limit.
+        [P, 2] indices (winner, loser), P ≤ limit, those of rule 1 first.
     """
     good, bad = np.flatnonzero(feasible), np.flatnonzero(~feasible)
-    first = np.stack(np.meshgrid(good, bad, indexing="ij"), -1).reshape(-1, 2)
+    if len(good) == 0:
+        return np.zeros((0, 2), dtype=np.intp)
+    losers = rng.permutation(bad)[:limit]
+    first = np.stack([rng.choice(good, len(losers)), losers], -1)
     winner, loser = np.nonzero(reward[good][:, None] > reward[good][None] + margin)
     second = np.stack([good[winner], good[loser]], -1)
-    share = limit // 2
-    from_second = min(len(second), max(limit - len(first), limit - share))
-    from_first = min(len(first), limit - from_second)
-    return np.concatenate([_draw(first, from_first, rng), _draw(second, from_second, rng)])
+    drawn = rng.choice(len(second), min(limit - len(first), len(second)), replace=False)
+    return np.concatenate([first, second[drawn]])
 
 
 def best_worst(feasible: Bools, reward: Floats, margin: float = MARGIN) -> Ints:
@@ -52,7 +55,3 @@ def best_worst(feasible: Bools, reward: Floats, margin: float = MARGIN) -> Ints:
         return np.zeros((0, 2), dtype=np.intp)
     pair = np.array([[good[reward[good].argmax()], good[reward[good].argmin()]]], dtype=np.intp)
     return pair if reward[pair[0, 0]] > reward[pair[0, 1]] + margin else pair[:0]
-
-
-def _draw(pairs: Ints, count: int, rng: np.random.Generator) -> Ints:
-    return pairs[rng.choice(len(pairs), count, replace=False)] if count else np.zeros((0, 2), dtype=np.intp)

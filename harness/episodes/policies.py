@@ -11,7 +11,7 @@ from harness import registry
 from harness.engine.config import SENSORS
 from harness.errors import ConfigError, PolicyError, UnknownNameError, foreign
 from harness.interfaces import EgoPolicy
-from harness.specs import Spec, parse, resolve
+from harness.specs import Spec, check_switches, parse, resolve
 
 SUFFIXES: Final = {".zip": "sb3", ".safetensors": "sb3", ".pt": "torchscript", ".ts": "torchscript", ".onnx": "onnx"}
 """Which registered policy reads which file."""
@@ -80,6 +80,7 @@ def _from_name(spec: Spec, options: dict[str, Any]) -> EgoPolicy:
     unknown = set(given) - set(parameters)
     if unknown:
         raise ConfigError(f"policy {name!r} has no option {sorted(unknown)[0]!r}; it fixes its own.")
+    check_switches("policy", spec, parameters)
     return target(**given)
 
 

@@ -32,6 +32,13 @@ class Open(Part):
         self.weights, self.options = weights, options
 
 
+class Switched(Part):
+    """Has a switch that is off, and one that need not be set; its other options are its own to look at."""
+
+    def __init__(self, shield=False, careful: bool | None = None, loud: "bool" = True, **options):
+        self.shield, self.careful, self.loud, self.options = shield, careful, loud, options
+
+
 class Bare(Part):
     """Takes nothing."""
 
@@ -105,6 +112,17 @@ def test_offered_options_are_passed_where_they_are_understood_and_own_ones_must_
         build("adversary", "gadget?colour=1")
     with pytest.raises(ConfigError, match="no option 'weights'; it has none"):
         build("traffic", "bare?weights=1")
+
+
+@pytest.mark.parametrize("option", ["shield=no", "shield=0", "shield=1", "shield=none", "loud=off"])
+def test_a_switch_is_on_or_off(option):
+    name, _, word = option.partition("=")
+    with pytest.raises(ConfigError, match=rf"'{__name__}:Switched\?{option}': {name} is .*, expected true or false"):
+        build("traffic", f"{__name__}:Switched?{option}")
+    for value in (True, False):
+        made = build("traffic", f"{__name__}:Switched?{name}={str(value).lower()}&other={word}")
+        assert getattr(made, name) is value
+    assert build("traffic", f"{__name__}:Switched?careful=none").careful is None
 
 
 def test_the_protocol_is_that_of_the_run(registered):

@@ -60,7 +60,7 @@ def traffic_paths(
     """
     ways = []
     for start in starts:
-        steps = np.arange(start, start + length, every)
+        steps = np.arange(start + every, start + length + 1, every)
         there = counted[:, steps]
         some = there.any(1)
         local = to_frame(poses[some][:, steps, :2], observer[start, :3])

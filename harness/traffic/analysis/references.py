@@ -27,7 +27,7 @@ SEEN: Final = 75.0
 
 
 class DrawnWindow(NamedTuple):
-    """A window in its observer's frame at its first step, x ahead and y to the left, m.
+    """A window in its observer's frame where it starts, x ahead and y to the left, m.
 
     Attributes:
         name: Scene and time.

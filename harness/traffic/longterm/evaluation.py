@@ -90,9 +90,11 @@ def run_long(
             log = scene.log()
             for name in names:
                 begin = time.perf_counter()
-                # As `PolicySimulator` does: the first roll-out of a seed is none of another seed's.
-                seeds = [(config.seed, number) for number in range(config.rollouts)]
-                records[name] = [log] if name == LOG else [scene.roll_out(policies[name], seed) for seed in seeds]
+                records[name] = (
+                    [log]
+                    if name == LOG
+                    else [scene.roll_out(policies[name], config.seed, number) for number in range(config.rollouts)]
+                )
                 spent[name] = time.perf_counter() - begin
         except ScenarioError as error:
             run.left_out[scenario.id] = str(error)

@@ -31,7 +31,7 @@ from harness.traffic.slots import Slots, as_played, reserve_of
 from harness.traffic.tokens.population import border_distances, ego_states
 from harness.traffic.tokens.tracks import clean_tracks
 from scenarios.map_index import has_road_edges
-from scenarios.scenario import CURRENT_STEP, Kind, Scenario
+from scenarios.scenario import CURRENT_STEP, Kind, Scenario, name_seed
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -49,7 +49,7 @@ class WindowRecord(NamedTuple):
         counts: Features of behaviour, [W, bins] each.
         flow: The traffic flow, [W, bins] each.
         events: The same by half seconds, from step 10 on: what was there before is given to every model.
-        paths: Everybody's way from the last known step of each window on, for retrieval.
+        paths: Everybody's way in each window, seen from the last step before it, for retrieval.
         latents: What a scene autoencoder makes of each window, for retrieval by it; None without one.
     """
 
@@ -150,12 +150,16 @@ class LongScene:
         poses = np.stack([tracks.poses[..., 0], tracks.poses[..., 1], heights, tracks.poses[..., 2]], -1)
         return self.record(poses, tracks.valid)
 
-    def roll_out(self, policy: TrafficPolicy, seed: int | Sequence[int]) -> WindowRecord:
+    def roll_out(self, policy: TrafficPolicy, seed: int, number: int = 0) -> WindowRecord:
         """What a policy makes of the scene from step 10 on; nobody enters but whom it lets in itself.
+
+        What is drawn follows from the seed, the number and the scene's name, because intervals over scenes take what
+        happens in them for independent.
 
         Args:
             policy: Who moves everybody but an ego that watches.
-            seed: The policy's, as `numpy.random.default_rng` takes it.
+            seed: Seed of an evaluation.
+            number: Which roll-out of this scene it is.
         """
         scenario = _closed(self.scenario, None if self.fixed else self.scenario.ego)
         ego = None if self.fixed else self._ego()
@@ -164,7 +168,8 @@ class LongScene:
             policy.watch(self.observer[0] if self.fixed else None, self.area)
         reserve = reserve_of(policy)
         slots = Slots(played.with_reserve(reserve), reserve)
-        states, valid = play(played, policy, ego, seed, comings=slots)
+        chance = (seed, number, name_seed(scenario.id))
+        states, valid = play(played, policy, ego, chance, comings=slots)
         valid, states, newcomers = slots.apart(valid, states)
         agents = scenario.num_agents
         # The observer that is never there has no row.

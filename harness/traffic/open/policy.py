@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numpy as np
+import shapely
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -31,7 +32,7 @@ from harness.traffic.open.network import UNKNOWN_MOTION, NewcomerNetwork
 from harness.traffic.open.rollout import OpenRollout
 from harness.traffic.policy import Bools, Floats, TokenTraffic
 from harness.traffic.sampling import draw, top_k
-from harness.traffic.tokens.layout import GRID_CELLS, layout_poses
+from harness.traffic.tokens.layout import GRID_CELLS, GRID_RADIUS, GRID_STEP, layout_poses
 from harness.traffic.tokens.population import border_distances
 from harness.traffic.tokens.shapes import TOKEN_STEPS
 from scenarios.map_index import MapIndex
@@ -247,8 +248,29 @@ class OpenTraffic(TokenTraffic):
         return self._in_sight(poses, np.ones(len(poses), bool), _SURE)
 
     def _cells(self) -> Bools:
-        """In which cells of the grid [1961] somebody may enter."""
-        return self._enterable(layout_poses(np.arange(GRID_CELLS), np.zeros(GRID_CELLS, np.int64), self._observer))
+        """In which cells of the grid [1961] somebody may enter: those that reach into the observer's sight.
+
+        In training, too, who is seen at the border is in the nearest cell, whose middle may lie beyond it.
+        """
+        middles = layout_poses(np.arange(GRID_CELLS), np.zeros(GRID_CELLS, np.int64), self._observer)
+        nearest = self._into_sight(middles)
+        return self._enterable(nearest) & (np.hypot(*(nearest - middles)[:, :2].T) <= GRID_STEP / np.sqrt(2))
+
+    def _into_sight(self, poses: Floats) -> Floats:
+        """Poses [n, 3] of newcomers; those that are a little out of the observer's sight nearest to where they were."""
+        # A newcomer of a cell at the border may stand aside of its middle; who is farther out is not meant.
+        out = ~self._enterable(poses) & self._in_sight(poses, np.ones(len(poses), bool), -2 * GRID_STEP)
+        if not out.any():
+            return poses
+        seen = shapely.Point(self._observer[:2]).buffer(GRID_RADIUS - 2 * _SURE, quad_segs=64)
+        if self._area is not None:
+            seen = seen.intersection(shapely.Polygon(self._area).buffer(-2 * _SURE))
+        if seen.is_empty:
+            return poses
+        moved = poses.copy()
+        ways = shapely.shortest_line(seen, shapely.points(poses[out, :2]))
+        moved[out, :2] = shapely.get_coordinates(ways)[::2]
+        return moved
 
     def _slot(self, valid: Bools, present: Bools) -> int:
         """A slot that is empty and was so in the last step."""
@@ -256,7 +278,8 @@ class OpenTraffic(TokenTraffic):
         return self._first + int(free[0]) if len(free) else _NOBODY
 
     def _snapped(self, kind: int, pose: Floats) -> Floats:
-        """A newcomer's pose [3], world; that of a vehicle near a centre line is on it."""
+        """A newcomer's pose [3], world, within sight; that of a vehicle near a centre line is on it."""
+        pose = self._into_sight(pose[None])[0]
         if self._decoding.snap and kind == Kind.VEHICLE:
             index = MapIndex.of(self._scenario)
             found = index.locate(pose[None, :2], max_distance=SNAP)

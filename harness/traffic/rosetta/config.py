@@ -55,8 +55,9 @@ class RosettaConfig:
     initial: Initial = "pretrained"
     """Whether a pretrained sequence model begins with its weights, or as the same network with random ones."""
     precision: Precision = "float32"
-    """What the layers of a pretrained sequence model compute in; bfloat16 is faster where the processor multiplies such
-    numbers itself."""
+    """What the layers of a pretrained sequence model compute in. bfloat16 halves the memory of frozen layers. It is
+    several times slower on a processor that does not multiply such numbers itself, and need not be faster on another.
+    """
     base: Path | None = None
     """Folder of the sequence model `language`: config.json and safetensors files of a Llama or Qwen2.5 model. Weights
     files do not name it; give it again where they are used."""

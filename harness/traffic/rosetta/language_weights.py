@@ -182,6 +182,9 @@ def folder_shape(folder: Path) -> LanguageShape:
         raise WeightsError(f"{file}: its model_type is {brief(kind)}, expected 'llama' or 'qwen2'.")
     if values.get("use_sliding_window") or values.get("hidden_act", "silu") != "silu" or values.get("mlp_bias"):
         raise WeightsError(f"{file}: sliding windows, biases of the feed-forward part and other gates are not built.")
+    if kind == "llama" and values.get("attention_bias"):
+        # Llama's output projection has one then, too, which Qwen2.5's never has.
+        raise WeightsError(f"{file}: biases of Llama's attention are not built. Models of Llama and SmolLM2 have none.")
     rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
     try:
         hidden, heads = _whole(values, "hidden_size"), _whole(values, "num_attention_heads")
@@ -194,7 +197,7 @@ def folder_shape(folder: Path) -> LanguageShape:
             size=_whole(values, "head_dim", hidden // max(heads, 1)),
             period=_number(rope if "rope_theta" in rope else values, "rope_theta", 1e4),
             epsilon=_number(values, "rms_norm_eps", 1e-6),
-            bias=kind == "qwen2" or values.get("attention_bias") is True,
+            bias=kind == "qwen2",
             spread=_number(values, "initializer_range", 0.02),
             stretched=_stretched(rope),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -31,10 +32,13 @@ from harness.traffic.training.stages import (
     COMES_AND_GOES,
     FROM_SCRATCH,
     INFGEN,
+    ROSETTA,
     check_head,
     make_objective,
 )
 from scenarios.scenario import ScenarioSource
+
+log = logging.getLogger(__name__)
 
 _DONE: Final = "stage.json"
 """Written when a stage is complete, so that a resumed recipe does not repeat it."""
@@ -87,7 +91,12 @@ def starting_model(plan: StagePlan) -> SmartModel:
 
     A RosettaSim goes on as it is, unless another sequence model than its own and than the usual one is asked for: then
     a new one begins around its scene encoder, which knows newcomers.
+
+    Raises:
+        ConfigError: A scene encoder is to stay as it is that has never learnt anything.
     """
+    if plan.stages == (ROSETTA,) and plan.options.encoder == "frozen":
+        _check_frozen(plan.init)
     if len(plan.stages) != 1 or plan.stages[0] not in COMES_AND_GOES:
         return _starting_smart(plan)
     infgen = plan.stages == (INFGEN,)
@@ -100,6 +109,21 @@ def starting_model(plan: StagePlan) -> SmartModel:
     if infgen:
         return infgen_around(_starting_smart(plan), plan.infgen, plan.loop.seed)
     return around_encoder(_starting_smart(plan), plan.rosetta, plan.loop.seed)
+
+
+def _check_frozen(init: Path | None) -> None:
+    """Refuse a scene encoder that is to stay as chance has made it, and tell what of another one does."""
+    if init is None:
+        raise ConfigError(
+            "--options.encoder frozen keeps the scene encoder as it is, and a new one has learnt nothing: give --init "
+            "FILE (of --stage bc or rosetta)."
+        )
+    if written_by(init, "architecture") != ARCHITECTURE:
+        log.warning(
+            "%s knows no newcomers: the vector that stands for their unknown motion stays as it was drawn. Begin with "
+            "weights of --stage rosetta, around whose scene encoder a new sequence model can be set.",
+            init,
+        )
 
 
 def _rosetta_again(plan: StagePlan, file: Path) -> RosettaModel:

@@ -16,7 +16,7 @@ from ego_policies.torchscript_code import ForbiddenCodeError, Source
 from ego_policies.torchscript_constants import MAX_CONSTANT, largest_constant
 from ego_policies.torchscript_operators import OPERATORS, PRIMITIVES
 from harness.episodes.policies import load_policy
-from harness.errors import PolicyError
+from harness.errors import ConfigError, PolicyError
 from tests.unit.ego_policies import torchscript_files as files
 from tests.unit.ego_policies.networks import NETWORKS, SIZE, Gaussian
 from tests.unit.ego_policies.torchscript_files import forge, method
@@ -94,6 +94,8 @@ def test_a_file_that_is_trusted_is_loaded_as_torch_does(tmp_path, monkeypatch):
     assert load_policy("torchscript:policy.pt?trust=true").act(OBSERVATION, None) == pytest.approx(OBSERVATION[:2])
     assert (tmp_path / "written.bin").exists()
     with pytest.raises(PolicyError, match="trust is 'yes'"):
+        TorchScriptPolicy("policy.pt", trust="yes")
+    with pytest.raises(ConfigError, match="trust is 'yes'"):
         load_policy("torchscript:policy.pt?trust=yes")
 
 

@@ -124,20 +124,29 @@ def test_sets_of_ways_by_hand():
 
 
 def test_traffic_around_somebody_who_watches():
-    poses = np.zeros((3, 40, 2))
-    poses[0, :, 0], poses[1, :, 0], poses[2, :, 0] = 10.0, np.arange(40.0), 99.0
-    counted = np.ones((3, 40), bool)
+    poses = np.zeros((3, 41, 2))
+    poses[0, :, 0], poses[1, :, 0], poses[2, :, 0] = 10.0, np.arange(41.0), 99.0
+    counted = np.ones((3, 41), bool)
     counted[2] = False
-    observer = np.tile([0.0, 0.0, np.pi / 2], (40, 1))
+    observer = np.tile([0.0, 0.0, np.pi / 2], (41, 1))
     ways = traffic_paths(poses, counted, observer, np.array([0, 20]), 20, every=10)
     assert [part.shape for part in ways] == [(2, 2, 2), (2, 2, 2)]
-    assert ways[1][1] == pytest.approx(np.array([[0.0, -20.0], [0.0, -30.0]]), abs=1e-9)
+    # At steps 30 and 40: a window is the steps after its start.
+    assert ways[1][1] == pytest.approx(np.array([[0.0, -30.0], [0.0, -40.0]]), abs=1e-9)
     found = set_distances(ways, ways)
     assert np.diag(found) == pytest.approx([0.0, 0.0])
-    # Each window is seen from where the observer is when it begins.
+    # Each window is seen from where the observer is when it starts.
     observer[20:] = [5.0, 0.0, 0.0]
     moved = traffic_paths(poses, counted, observer, np.array([0, 20]), 20, every=10)
     assert moved[0] == pytest.approx(ways[0])
-    assert moved[1][1] == pytest.approx(np.array([[15.0, 0.0], [25.0, 0.0]]), abs=1e-9)
-    # Each is assigned to the other one: (50 + 250) / 2 is less than (0 + 400) / 2.
-    assert found[0, 1] == pytest.approx(np.sqrt(150))
+    assert moved[1][1] == pytest.approx(np.array([[25.0, 0.0], [35.0, 0.0]]), abs=1e-9)
+    # Each is assigned to itself: (0 + 400) / 2 is less than (650 + 50) / 2.
+    assert found[0, 1] == pytest.approx(np.sqrt(200))
+
+
+def test_what_was_there_before_a_window_is_no_part_of_it():
+    poses = np.zeros((2, 21, 2))
+    counted = np.ones((2, 21), bool)
+    counted[0, 1:] = False
+    (way,) = traffic_paths(poses, counted, np.zeros((21, 3)), np.array([0]), 20, every=10)
+    assert len(way) == 1

@@ -103,7 +103,8 @@ def test_the_log_around_the_ego():
     # The ego drives as recorded and is not judged; a window's features are those of the 80 steps after its start.
     assert log.counts["collision_indication"].sum(1).tolist()[:5] == [3] * 4 + [2]
     assert log.counts["distance_to_road_edge"][-1].sum() == 2 * 80
-    assert [len(way) for way in log.paths] == [3, 3, 3, 3, 2, 2, 2]
+    # Ways are seen every second of a window: "away" is there at steps 20 and 25.
+    assert [len(way) for way in log.paths] == [3, 3, 2, 2, 2, 2, 2]
 
 
 def test_what_the_history_holds_is_no_models_merit():
@@ -200,14 +201,18 @@ def test_who_comes_is_as_high_as_the_ego_was():
     assert off[:, 1].tolist() == [0] * WINDOWS
 
 
-def test_every_roll_out_has_a_seed_of_its_own():
+def test_every_roll_out_draws_by_itself():
     policies = [Drawing(), Drawing()]
     for seed, policy in enumerate(policies):
-        run = run_long({"by chance": policy}, [scene()], config("by chance", rollouts=3, seed=seed))
-        assert len(run.models["by chance"][0]) == 3
-    # Another seed has other roll-outs; the first one is that of the plain seed.
-    assert len({*policies[0].drawn, *policies[1].drawn}) == 6
-    assert policies[1].drawn[0] == int(np.random.default_rng(1).integers(1_000_000))
+        run = run_long({"by chance": policy}, [scene("one"), scene("two")], config("by chance", rollouts=3, seed=seed))
+        assert [len(found) for found in run.models["by chance"]] == [3, 3]
+    # Another seed and another scene have other roll-outs.
+    assert len({*policies[0].drawn, *policies[1].drawn}) == 12
+    # In which order scenes come, and after how many others, changes nothing; nor who asks for the first roll-out.
+    again = Drawing()
+    run_long({"by chance": again}, [scene("two")], config("by chance", rollouts=3))
+    LongScene.of(scene("two"), 311, "ego").roll_out(again, 0)
+    assert again.drawn == [*policies[0].drawn[3:], policies[0].drawn[3]]
 
 
 class Giving(ConstantVelocityTraffic):

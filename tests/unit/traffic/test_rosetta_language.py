@@ -186,6 +186,7 @@ def test_random_weights_are_as_large_as_the_model_wants(tmp_path):
         ({"num_key_value_heads": 3}, "multiple of 3"),
         ({"rms_norm_eps": "x"}, "a number"),
         ({"use_sliding_window": True}, "sliding windows"),
+        ({"attention_bias": True}, "biases of Llama's attention"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
         ({"rope_scaling": [1]}, "no JSON object"),
         ({"rope_theta": math.nan}, "JSON|period"),

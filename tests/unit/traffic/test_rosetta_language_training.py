@@ -8,10 +8,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from harness.errors import ConfigError
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.rosetta.config import RosettaConfig
 from harness.traffic.rosetta.model import RosettaModel
 from harness.traffic.training import encoded
+from harness.traffic.training.config import StageOptions
 from harness.traffic.training.loop import train_stage
 from harness.traffic.training.recipe import starting_model
 from harness.traffic.training.sequences import (
@@ -22,7 +24,7 @@ from harness.traffic.training.sequences import (
     sequence_losses,
 )
 from tests.unit.traffic.language import language_folder
-from tests.unit.traffic.scenes import small_rosetta, tiny_vocabulary
+from tests.unit.traffic.scenes import small_model, small_rosetta, tiny_vocabulary
 from tests.unit.traffic.test_rosetta_model import plan, step_of, task_of
 
 
@@ -82,6 +84,20 @@ def test_a_language_model_learns_and_its_frozen_layers_do_not(tmp_path):
     step = step_of(again)
     best = SequenceCloning().validate(again.network, step)
     assert best == pytest.approx(min(row["val"] for row in rows), abs=1e-4)
+
+
+def test_a_frozen_encoder_has_learnt_something(tmp_path, caplog):
+    frozen = dataclasses.replace(plan(tmp_path), options=StageOptions(encoder="frozen"))
+    with pytest.raises(ConfigError, match=r"--options.encoder frozen .* give --init FILE"):
+        starting_model(frozen)
+    small_model(vocabulary=tiny_vocabulary()).save(tmp_path / "smart.safetensors")
+    small_rosetta(vocabulary=tiny_vocabulary()).save(tmp_path / "own.safetensors")
+    for name, said in (("own", ""), ("smart", "knows no newcomers")):
+        starting_model(dataclasses.replace(frozen, init=tmp_path / f"{name}.safetensors"))
+        assert said in caplog.text
+        assert bool(said) == bool(caplog.records)
+    starting_model(dataclasses.replace(frozen, options=StageOptions()))
+    assert len(caplog.records) == 1
 
 
 def test_another_sequence_model_begins_around_a_trained_encoder(tmp_path):

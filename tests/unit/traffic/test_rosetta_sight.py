@@ -89,14 +89,35 @@ def test_who_comes_back_in_training_has_no_past_as_in_use():
         assert torch.equal(features(True), features(False))
 
 
-def test_nobody_enters_where_it_would_be_gone_at_once(weights):
-    policy = looked(RosettaTraffic(weights), straight_road(with_opponent=False))
+def test_who_enters_at_the_border_is_within_sight(weights):
+    """Cells that are 75 m away are labels of whoever is seen first a little nearer."""
+    scene = straight_road(with_opponent=False)
+    policy = looked(RosettaTraffic(weights, snap=False), scene)
+    assert policy._cells().all()
+    x, y, heading = policy._observer
+    assert heading == 0.0
+    edge = np.array(policy._placed(Spawned(0, cell_at(-45.0, 60.0), 30)))
+    assert edge == pytest.approx([x - 0.6 * 74.8, y + 0.8 * 74.8, np.pi / 2], abs=0.02)
+    assert policy._enterable(edge[None])[0]
+    inside = policy._placed(Spawned(0, cell_at(72.0, 0.0), 0))
+    assert inside == pytest.approx([x + 72.0, y, 0.0])
+
+
+def test_cells_that_reach_into_an_area_are_open(weights):
+    policy = RosettaTraffic(weights, snap=False)
+    policy.watch(np.array([0.0, 0.0, 0.0]), np.array([(-10.0, -10.0), (10.0, -10.0), (10.0, 10.0), (-10.0, 10.0)]))
+    policy.reset(straight_road().with_reserve(policy.reserve), np.random.default_rng(0))
     allowed = policy._cells()
-    # The grid's own border is 75 m away; cells next to it are farther in.
-    assert not allowed[cell_at(75.0, 0.0)]
-    assert not allowed[cell_at(-45.0, 60.0)]
-    assert allowed[cell_at(72.0, 0.0)]
-    assert allowed.sum() == GRID_CELLS - 20
+    # Rows of cells are 3 m apart: 12 m is 2 m beyond the border, and 2.2 m beyond what is surely seen.
+    assert allowed[cell_at(9.0, 9.0)]
+    assert not allowed[cell_at(12.0, 0.0)]
+    policy.watch(np.array([0.0, 0.0, 0.0]), np.array([(-11.0, -11.0), (11.0, -11.0), (11.0, 11.0), (-11.0, 11.0)]))
+    policy.reset(straight_road().with_reserve(policy.reserve), np.random.default_rng(0))
+    allowed = policy._cells()
+    assert allowed[cell_at(12.0, 3.0)]
+    assert policy._placed(Spawned(0, cell_at(12.0, 3.0), 0)) == pytest.approx([10.8, 3.0, 0.0])
+    assert allowed[cell_at(12.0, 12.0)]
+    assert not allowed[cell_at(15.0, 0.0)]
 
 
 def test_a_lane_out_of_sight_catches_nobody(weights):

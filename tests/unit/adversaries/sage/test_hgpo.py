@@ -1,5 +1,6 @@
 """HGPO: the loss by hand, the same trajectories for policy and reference, learning, and resumption."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -108,7 +109,10 @@ def test_alignment_improves_what_the_expert_prefers(backbone) -> None:
     bank = build_bank(scenes()[1:2], reference)
     # The tiny prior has some 70 goals: a group must leave most of them out, or there is nothing to prefer.
     tokens = isinstance(reference, ToyBackbone)
-    config = HgpoConfig(epochs=120, learning_rate=0.05 if tokens else 1e-3, group=32 if tokens else 16)
+    # Of the tokens' first group two are feasible: preferences come once feasibility no longer takes all pairs.
+    config = HgpoConfig(
+        epochs=240 if tokens else 120, learning_rate=0.05 if tokens else 1e-3, group=32 if tokens else 16
+    )
     before = reference.clone()
     for name in ("adv", "real"):
         alignment = Alignment(reference, bank, bank, RECIPES[name], config)
@@ -173,6 +177,12 @@ def test_resumption_reaches_the_same_weights(tmp_path) -> None:
         Alignment(reference, bank, None, REAL, HgpoConfig(learning_rate=0.05)).fit(
             checkpoint=tmp_path / "c.safetensors"
         )
+    whole = Alignment(reference, bank, None, ADV, HgpoConfig(learning_rate=0.05)).identity()
+    older = json.loads(whole.text())
+    whole.check(older, tmp_path)
+    older["recipe"]["pairs"] = "group"
+    with pytest.raises(RunError, match="pairs was 'group' and is 'hierarchical'"):
+        whole.check(older, tmp_path)
     stranger = reference.clone()
     with torch.no_grad():
         stranger.module["logits"].add_(1.0)
