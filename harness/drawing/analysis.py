@@ -62,7 +62,9 @@ def draw_attention(result: Json, path: Path) -> None:
         )
         for number, (name, model) in enumerate(models.items())
     ]
-    even = {model["even"]: "even attention" for model in list(models.values())[:1]}
+    # A model that puts a token of its own in front has more to look at: what is even is another number for it.
+    alike = len({model["even"] for model in models.values()}) == 1
+    even = {model["even"]: "even attention" if alike else f"even, {names[name]}" for name, model in models.items()}
     shown = [Panel("layer", "attention to itself and the token before", layers, "locality", even, limits=(0, None))]
     # A bin of distance 0 has no logarithm, so bins stand side by side.
     for name, model in models.items():

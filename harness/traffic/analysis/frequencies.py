@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, ScenarioError
 from harness.files import MEGABYTE, read_bounded
+from harness.metrics.wosac.logged import JITTER, STEP
 from harness.traffic.tokens.shapes import KIND_NAMES, TOKEN_KINDS, token_kinds
 from harness.traffic.tokens.tokeniser import tokenise
 from harness.traffic.tokens.tracks import clean_tracks
@@ -63,9 +64,17 @@ def count_motion_tokens(scenes: Iterable[Scenario], vocabulary: Vocabulary) -> T
     Args:
         scenes: At 10 Hz, loaded one at a time.
         vocabulary: Motion tokens.
+
+    Raises:
+        ScenarioError: A scene has another time step than 0.1 s.
     """
     counts, number = np.zeros((TOKEN_KINDS, vocabulary.motions.shape[1]), dtype=np.int64), 0
     for scenario in scenes:
+        if abs(scenario.dt - STEP) > JITTER:
+            raise ScenarioError(
+                f"{scenario.source or scenario.id}: steps of {scenario.dt} s; a motion token is half a second of steps "
+                f"of {STEP} s. Leave the scene out, or import it anew from its source."
+            )
         users = np.flatnonzero(scenario.kinds <= Kind.CYCLIST)
         kinds = token_kinds(scenario.kinds[users])
         found = tokenise(clean_tracks(scenario, users), kinds, vocabulary)

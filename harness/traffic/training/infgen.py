@@ -182,14 +182,15 @@ def _of_queries(
     batch, options = lesson.batch, labels.options
     query = asked(batch.kind, batch.ends, network.infgen.queries)
     kinds, grid = batch.kind.clamp(min=0), torch.cat([batch.grid, batch.new_grid], 1)
-    table, shape = trunk.maps.table, (*kinds.shape, -1)
+    table, shape = trunk.maps.table, (*kinds.shape, network.config.hidden)
     assert table is not None
     new, still = kinds.flatten(), lesson.born.new_zeros(kinds.numel(), 3)
     newcomers = network.embed(torch.full_like(new, UNKNOWN_MOTION), still, new, lesson.sizes.flatten(0, 1), table)
     features = torch.cat([trunk.agents, newcomers.view(shape)], 1)
     poses = torch.cat([lesson.poses, lesson.born], 1)
     others = network.seen("agents", features, poses, grid, batch.observer, tables)
-    piece = batch.piece.clamp(min=0) + lesson.pieces_from[:, None]
+    # Indices of absent pieces have to point somewhere: a scene without a map has no first one.
+    piece = torch.where(batch.piece == NONE, 0, batch.piece + lesson.pieces_from[:, None])
     around = network.seen("map", trunk.pieces, lesson.map_pose[piece], batch.piece_grid, batch.observer, tables)
     column = torch.arange(others.present.shape[1], device=grid.device)
     sees = others.present[query.decision] & (column < batch.grid.shape[1] + query.after[:, None])

@@ -20,6 +20,7 @@ from harness.traffic.longterm.config import LongtermOptions
 from harness.traffic.longterm.evaluation import RATES as COUNTED
 from harness.traffic.longterm.evaluation import SCENE_METRICS
 from harness.traffic.open.config import DecisionLimits
+from harness.traffic.papers import likelihood
 from harness.traffic.papers.config import TrafficTablesConfig
 from harness.traffic.papers.likelihood import LIKELIHOODS, likelihoods, load_model
 from harness.traffic.papers.rosetta_rows import SMALL, SMART, language
@@ -80,6 +81,19 @@ def test_smart_is_asked_the_same(tmp_path) -> None:
     (rosetta,) = likelihoods(open_model, scenes, DecisionLimits())
     assert smart.values["known_motion"] == pytest.approx(rosetta.values["known_motion"], abs=1e-4)
     assert all(np.isnan(value) for name, value in smart.values.items() if name != "known_motion")
+
+
+def test_whoever_comes_into_sight_has_done_nothing_yet(tmp_path, monkeypatch) -> None:
+    """The log knows its motion, RosettaSim does not; SMART is asked by the same rule."""
+    encoder = small_model(vocabulary=tiny_vocabulary())
+    scenes = tokenised(tmp_path, straight_road(extra=[Agent("met", 95.0, 3.5, speed=0.0)]))
+    asked: list[int] = []
+    monkeypatch.setattr(likelihood, "_mean", lambda values: asked.append(len(values)) or 0.0)
+    list(likelihoods(encoder, scenes, DecisionLimits()))
+    list(likelihoods(around_encoder(encoder, TINY, 0), scenes, DecisionLimits()))
+    smart, known, everybody = asked[:3]
+    # The ego is 75 m away at step 20: at the decision after it the motion of the one that it has met is asked for.
+    assert smart == known == everybody - 1
 
 
 def test_limits_hold_for_smart_too(tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 
 from harness import traffic_analysis
 from harness.drawing import analysis as drawing
-from harness.errors import ConfigError
+from harness.drawing.curves import Panel
+from harness.errors import ConfigError, ScenarioError
 from harness.report.analysis_tables import attention_tables, frequency_tables
 from harness.traffic.analysis import frequencies
 from harness.traffic.analysis.attention import (
@@ -58,6 +60,11 @@ def test_motion_tokens_are_counted_by_kind() -> None:
     assert list(groups) == ["vehicle", "vehicle, moving", "pedestrian", "pedestrian, moving", "all kinds"]
     assert groups["vehicle, moving"].sum() == groups["vehicle"].sum() - counted[1].counts[0, 0]
     assert groups["all kinds"].sum() == counted[1].counts.sum()
+
+
+def test_tokens_of_other_steps_are_not_counted() -> None:
+    with pytest.raises(ScenarioError, match=r"steps of 0\.2 s; a motion token is half a second"):
+        count_motion_tokens([replace(traffic(), dt=0.2)], tiny_vocabulary())
 
 
 def test_words_are_counted() -> None:
@@ -198,6 +205,13 @@ def test_attention_from_options_to_files(tmp_path, monkeypatch) -> None:
     assert (folder / "attention.png").stat().st_size > 10_000
     drawing.draw_attention({**result, "models": {str(files[0]): result["models"][str(files[0])]}}, tmp_path / "a.png")
     assert (tmp_path / "a.png").exists()
+    shown: list[list[Panel]] = []
+    monkeypatch.setattr(drawing, "draw_panels", lambda path, panels, **look: shown.append(panels))
+    drawing.draw_attention(result, tmp_path / "b.png")
+    result["models"][str(files[1])]["even"] = 0.5
+    drawing.draw_attention(result, tmp_path / "b.png")
+    lines = [list(panels[0].references.values()) for panels in shown]
+    assert lines == [["even attention"], [f"even, {tmp_path.name}/{name}.safetensors" for name in ("one", "two")]]
 
 
 def test_references_from_options_to_files(tmp_path, monkeypatch) -> None:
