@@ -91,7 +91,8 @@ def usable(scenario: Scenario) -> str | None:
 
 def fingerprint(vocabulary: Vocabulary, options: SceneOptions, examples: ExampleOptions) -> str:
     """Names the cache folder: tokens of one vocabulary mean nothing in another."""
-    digest = hashlib.sha256(vocabulary.motions.tobytes() + vocabulary.pieces.tobytes())
+    # A trained model's vocabulary was averaged with its weights, which takes the sign from zeros; so does the sum here.
+    digest = hashlib.sha256((vocabulary.motions + 0).tobytes() + (vocabulary.pieces + 0).tobytes())
     digest.update(json.dumps([LAYOUT, asdict(options), asdict(examples)]).encode())
     return digest.hexdigest()[:12]
 

@@ -10,11 +10,14 @@ import torch
 
 from harness.traffic.infgen.config import InfGenLossOptions
 from harness.traffic.infgen.decoding import Insertion
+from harness.traffic.infgen.network import InfGenNetwork
 from harness.traffic.infgen.policy import InfGenTraffic
 from harness.traffic.model.batch import join_agents, join_maps
+from harness.traffic.model.smart import from_frame
 from harness.traffic.open.decisions import NONE
 from harness.traffic.rosetta.decoding import SequenceDecision
 from harness.traffic.rosetta.policy import RosettaTraffic
+from harness.traffic.tokens.layout import layout_poses
 from harness.traffic.training.config import ExampleOptions
 from harness.traffic.training.decided import trunk_features
 from harness.traffic.training.examples import examples_of
@@ -142,6 +145,25 @@ def test_infgen_asks_what_it_has_learnt(tmp_path, monkeypatch):
         (query, *_) = (decision == row_of(lesson.batch, moment)).nonzero()[:, 0]
         for name in ("state", "kind", "shape", "place"):
             assert torch.allclose(getattr(own, name)[0], getattr(says, name)[query], atol=1e-3), name
+
+
+def test_a_newcomer_of_infgen_looks_around_from_its_cell(tmp_path, monkeypatch):
+    """In training cells lie around the observer's pose in the frame of the scene."""
+    small_infgen(vocabulary=tiny_vocabulary()).save(tmp_path / "infgen.safetensors")
+    policy, looked = InfGenTraffic(tmp_path / "infgen.safetensors", leaving=False, most=1), []
+    usual = InfGenNetwork.refine
+
+    def refine(network, maps, who, others, tables):
+        cell = network.cell_poses(who.grid, who.observer)[0].double().numpy()
+        looked.append((from_frame(cell, policy._map.frame), layout_poses(who.grid[0].numpy(), 0, policy._observer)))
+        return usual(network, maps, who, others, tables)
+
+    monkeypatch.setattr(InfGenNetwork, "refine", refine)
+    used(policy)
+    assert looked
+    for own, wanted in looked:
+        assert own[:2] == pytest.approx(wanted[:2], abs=1e-2)
+        assert np.cos(own[2] - wanted[2]) == pytest.approx(1.0)
 
 
 def test_scenes_that_nobody_enters_teach_too():

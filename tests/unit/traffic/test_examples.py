@@ -15,7 +15,7 @@ from harness.traffic.tokens.shapes import KIND_SIZES
 from harness.traffic.tokens.tokeniser import TokenFinder
 from harness.traffic.tokens.vocabulary import shipped
 from harness.traffic.training.config import ExampleOptions
-from harness.traffic.training.dataset import TokenisedScenes
+from harness.traffic.training.dataset import TokenisedScenes, fingerprint
 from harness.traffic.training.examples import everybody, examples_of, simulated, starting_later
 from harness.traffic.training.rewards import Judge
 from scenarios.scenario import LoadedScenes, Scenario
@@ -173,6 +173,19 @@ def test_scenes_whose_files_have_changed_are_tokenised_anew(tmp_path):
     (scenes.folder / ".0a.1.4711.part.safetensors").touch()
     scenes = TokenisedScenes(source, shipped(), OPTIONS, tmp_path, examples=ONE)
     assert len(list(scenes.folder.iterdir())) == 3
+
+
+def test_a_models_vocabulary_finds_the_scenes_of_the_file_that_it_came_from():
+    tokens = shipped()
+    assert (np.signbit(tokens.pieces) & (tokens.pieces == 0)).any()
+    # The average of a model's weights, its vocabulary among them, has lost the sign of zeros.
+    averaged = dataclasses.replace(tokens, pieces=tokens.pieces + 0)
+    assert not (np.signbit(averaged.pieces) & (averaged.pieces == 0)).any()
+    found, kept, moved = (
+        fingerprint(vocabulary, OPTIONS, ExampleOptions())
+        for vocabulary in (averaged, tokens, dataclasses.replace(tokens, pieces=tokens.pieces + 1))
+    )
+    assert found == kept != moved
 
 
 @pytest.mark.slow
