@@ -19,6 +19,20 @@ _EVALUATION: Final = (
     *BESIDE,
 )
 _CURVE: Final = tuple(Column(key) for key in ("step", "stage", "horizon", "scenes", "failed", "attacked"))
+EXPERTS: Final = {
+    "adversarial": "R_adv",
+    "realism": "P_real",
+    "reward": "R_pref",
+    "chosen_reward": "R_pref of the choice",
+    "success": "contacts of the choice",
+}
+"""What is told of every expert, with heads; see `adversaries.sage.alignment.summary`."""
+FEASIBILITY: Final = {
+    "feasible": "group, as drawn",
+    "top_feasible": "plain likeliest (paper)",
+    "expected_feasible": "one sample",
+}
+"""Shares of feasible futures, with their heads; see `adversaries.sage.alignment.listed_feasibility`."""
 
 
 def evaluation_table(summaries: Sequence[Summary], title: str) -> Table:
@@ -81,6 +95,15 @@ def prior_table(results: Json) -> Table:
     )
     title = "Motion prior beside baselines (m; miss: no mode within 2 m after 8 s)"
     return Table(columns, prior_records(results), title)
+
+
+def experts_tables(histories: Mapping[str, Sequence[Json]]) -> tuple[Table, Table]:
+    """What every expert is worth, and how much of its futures is feasible; `histories` as in `experts_table`."""
+    title = "the prior's groups before and after alignment"
+    return (
+        experts_table(histories, EXPERTS, f"Experts: {title}"),
+        experts_table(histories, FEASIBILITY, f"Share of feasible futures: {title}"),
+    )
 
 
 def experts_table(histories: Mapping[str, Sequence[Json]], heads: Mapping[str, str], title: str) -> Table:

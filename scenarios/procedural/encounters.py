@@ -40,8 +40,8 @@ class Traits(NamedTuple):
 
     Attributes:
         route: Number of the route.
-        length: Of the box, m.
-        width: Of the box, m.
+        length: Length of the box, m.
+        width: Width of the box, m.
         headway: Desired time gap, s.
         accel: IDM's maximal acceleration, m/s².
         brake: IDM's comfortable deceleration, m/s².
