@@ -59,24 +59,10 @@ MAY_DIFFER: Final = ("make.experts", *(f"make.alignment.{name}" for name in sort
 """Options that a resumed run may have otherwise: more epochs, and more experts."""
 SHOWN: Final = ("feasible", "adversarial", "realism", "success", "top_feasible", "expected_feasible")
 """What is shown of an epoch."""
-CURVES: Final = {
-    "adversarial": "R_adv",
-    "realism": "P_real",
-    "reward": "R_pref",
-    "chosen_reward": "R_pref of the choice",
-    "success": "contacts of the choice",
-}
-"""What the table tells of every expert, with heads; see `adversaries.sage.alignment.summary`."""
-FEASIBILITY: Final = {
-    "feasible": "group, as drawn",
-    "top_feasible": "plain likeliest (paper)",
-    "expected_feasible": "one sample",
-}
-"""Shares of feasible futures, with their heads; see `adversaries.sage.alignment.listed_feasibility`."""
 
 
 def run(config: TrainExpertsConfig, session: Session) -> Path:
-    """Align, write experts and curves, print the table; return the run folder.
+    """Align, write experts and curves, print the tables; return the run folder.
 
     Raises:
         GauntletError: Unusable data, weights, options or folder.
@@ -84,7 +70,7 @@ def run(config: TrainExpertsConfig, session: Session) -> Path:
     from adversaries.sage.make import make_experts
     from harness.drawing.curves import draw_experts
     from harness.files import write_json
-    from harness.report.training_tables import experts_table
+    from harness.report.training_tables import experts_tables
 
     reference, train, test = config.open_backbone(), config.open_train(), config.open_test()
     judged = "train" if config.test_split == NO_SCENES else "held_out"
@@ -96,9 +82,8 @@ def run(config: TrainExpertsConfig, session: Session) -> Path:
         write_json(record.path / "curves.json", histories)
         with epochs_of(record.path):
             draw_experts(histories, record.path / "curves.png")
-            title = "the prior's groups before and after alignment"
-            session.console.print(experts_table(histories, CURVES, f"Experts: {title}").rich())
-            session.console.print(experts_table(histories, FEASIBILITY, f"Share of feasible futures: {title}").rich())
+            for table in experts_tables(histories):
+                session.console.print(table.rich())
     if adversary := ADVERSARIES.get(parse(config.backbone).name):
         session.say(f"use it as: --adversary {adversary}:{record.path.resolve()}")
     return record.path

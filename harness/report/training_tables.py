@@ -18,6 +18,20 @@ _EVALUATION: Final = (
     *COLUMNS,
     *BESIDE,
 )
+_EXPERTS: Final = {
+    "adversarial": "R_adv",
+    "realism": "P_real",
+    "reward": "R_pref",
+    "chosen_reward": "R_pref of the choice",
+    "success": "contacts of the choice",
+}
+"""What is told of every expert, with heads; see `adversaries.sage.alignment.summary`."""
+_FEASIBILITY: Final = {
+    "feasible": "group, as drawn",
+    "top_feasible": "plain likeliest (paper)",
+    "expected_feasible": "one sample",
+}
+"""Shares of feasible futures, with heads; see `adversaries.sage.alignment.listed_feasibility`."""
 _CURVE: Final = tuple(Column(key) for key in ("step", "stage", "horizon", "scenes", "failed", "attacked"))
 
 
@@ -83,14 +97,23 @@ def prior_table(results: Json) -> Table:
     return Table(columns, prior_records(results), title)
 
 
-def experts_table(histories: Mapping[str, Sequence[Json]], heads: Mapping[str, str], title: str) -> Table:
-    """What every expert was worth before and after alignment; a dash where a number was not measured.
+def experts_tables(histories: Mapping[str, Sequence[Json]]) -> list[Table]:
+    """What every expert was worth before and after alignment, and how feasible it was by every measure.
 
     Args:
         histories: Rows by expert (see `adversaries.sage.alignment.Alignment.fit`).
-        heads: Numbers of a row's `train` and `held_out` that are shown, with their heads.
-        title: Above the table.
+
+    Returns:
+        Two tables, with a dash where a number was not measured.
     """
+    when = "the prior's groups before and after alignment"
+    return [
+        _before_and_after(histories, _EXPERTS, f"Experts: {when}"),
+        _before_and_after(histories, _FEASIBILITY, f"Share of feasible futures: {when}"),
+    ]
+
+
+def _before_and_after(histories: Mapping[str, Sequence[Json]], heads: Mapping[str, str], title: str) -> Table:
     rows = []
     for name, epochs in histories.items():
         for part in ("train", "held_out"):
