@@ -138,9 +138,9 @@ def load_separate(folder: Path, prior: MotionPrior) -> dict[str, tuple[Recipe, G
     Raises:
         WeightsError: A file is unreadable, or was aligned from another prior.
     """
-    found = {}
+    found, own = {}, RECIPES["adv"]
     for name, recipe in RECIPES.items():
-        plain = recipe.map_rule == "precondition" and recipe.pairs == "group"
+        plain = (recipe.map_rule, recipe.pairs) == (own.map_rule, own.pairs)
         whole = abs(recipe.w_adv + recipe.w_real - 1.0) < 1e-9
         if plain and whole and name not in ("adv", "real") and (folder / f"{name}.safetensors").is_file():
             found[name] = recipe, load_network(folder, name, prior)[0]

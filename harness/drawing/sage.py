@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from harness.drawing.curves import Panel, Series, draw_panel, draw_panels
@@ -176,10 +177,11 @@ def _theory(found: Row) -> list[Panel]:
         for number, kind in enumerate(KINDS)
         for rule, label, style in (("equal", "λ = μ", "-"), ("matched", "λ(μ)", "--"))
     ]
-    gaps = [
-        Series(places, [row[key] for row in found["gaps"]["rows"]], label, number)
-        for number, (key, label) in enumerate((("measured", "measured"), ("theorem_2", "theorem 2")))
-    ]
+    gaps = []
+    for number, (key, label) in enumerate((("measured", "measured"), ("theorem_2", "theorem 2"))):
+        # Where rewards are not concave the theorem says nothing.
+        known = [(mu, row[key]) for mu, row in zip(places, found["gaps"]["rows"], strict=True) if row[key] == row[key]]
+        gaps.append(Series([mu for mu, _ in known], [gap for _, gap in known], label, number))
     terms = []
     for number, (mu, one) in enumerate(found["proposition"].items()):
         spots = [row["intensity"] for row in one]
@@ -266,3 +268,4 @@ def _draw_landscape(axis: Axes, places: Sequence[float], values: NDArray[np.floa
         axis.plot(*place, "*", color=LIGHT.halo)
         axis.annotate(name, place, color=LIGHT.halo, xytext=(4, 4), textcoords="offset points")
     axis.set(xlabel="Δ_real", ylabel="Δ_adv", title=title)
+    axis.xaxis.set_major_locator(MaxNLocator(5))

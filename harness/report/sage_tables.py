@@ -250,9 +250,7 @@ def remarks(result: Json) -> list[str]:
     found, gaps = result["vectors"], result["theory"]["gaps"]
     slopes, fits = gaps["gradients"], gaps["fits"]
     curved = "; ".join(
-        f"{title} curvature {fits[name]['curvature']:.2f} per λ², peak {fits[name]['peak']:.2f} "
-        f"({gaps['peaks'][name]:.3f} by theorem 2), R² {fits[name]['explained']:.2f}"
-        for name, title in (("adv", "R_adv"), ("real", "-P_real"))
+        _parabola(title, fits[name], gaps["peaks"][name]) for name, title in (("adv", "R_adv"), ("real", "-P_real"))
     )
     return [
         f"Spearman's ρ with λ: {rho}",
@@ -265,3 +263,9 @@ def remarks(result: Json) -> list[str]:
         "(real); the theorems take it to be 0 at the expert",
         f"parabolas through the rewards of one sample: {curved}",
     ]
+
+
+def _parabola(title: str, fit: Json, expected: float) -> str:
+    """A reward along the segment: how it bends, and where theorem 2 expects its peak."""
+    peak = f"peak at λ = {fit['peak']:.2f}" if fit["curvature"] > 0 else "no peak"
+    return f"{title} curvature {fit['curvature']:.2f} per λ², {peak} ({expected:.3f} by theorem 2)"

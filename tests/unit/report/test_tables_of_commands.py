@@ -3,7 +3,7 @@
 import pytest
 
 from harness.report.command_tables import findings_table, scenes_table
-from harness.report.sage_tables import mixing_tables, response_tables, theory_tables
+from harness.report.sage_tables import mixing_tables, remarks, response_tables, theory_tables
 from harness.report.traffic_tables import (
     comparison_tables,
     paired_table,
@@ -196,3 +196,20 @@ def test_mixing_has_a_line_per_number_of_candidates_and_part() -> None:
     assert (parts[0]["adv"], parts[0]["real"]) == ("0.500", "0.250")
     assert (parts[0]["λ = 0"], parts[0]["λ = 1"]) == ("0.000", "1.000")
     assert [row["mixed"] for row in own] == ["goals", "goals", "whole", "whole"]
+
+
+def test_remarks_say_what_the_theorems_need() -> None:
+    slopes = {f"{name}_at_{place}": 1.0 for name in ("adv", "real") for place in ("expert", "reference")}
+    fits = {"adv": {"curvature": -0.5, "peak": float("nan")}, "real": {"curvature": 2.0, "peak": 0.25}}
+    gaps = {"distance": 3.0, "smooth": [4.0, 5.0], "concave": [-1.0, 2.0], "gradients": slopes, "fits": fits}
+    vectors = {"norm_adv": 2.0, "norm_real": 3.0, "norm_reference": 10.0, "angle_degrees": 42.0}
+    result = {
+        "monotone": {"success": 0.5},
+        "vectors": vectors,
+        "theory": {"gaps": {**gaps, "peaks": {"adv": 1.125, "real": -0.125}}},
+    }
+    rho, lengths, bend, _, curved = remarks(result)
+    assert (rho, lengths.split("; ")[1]) == ("Spearman's ρ with λ: success 0.50", "the experts are 3.00 apart")
+    assert "m at most -1.00 and 2.00" in bend
+    assert "R_adv curvature -0.50 per λ², no peak (1.125 by theorem 2)" in curved
+    assert "-P_real curvature 2.00 per λ², peak at λ = 0.25 (-0.125 by theorem 2)" in curved
