@@ -62,7 +62,7 @@ SHOWN: Final = ("feasible", "adversarial", "realism", "success", "top_feasible",
 
 
 def run(config: TrainExpertsConfig, session: Session) -> Path:
-    """Align, write experts and curves, print the table; return the run folder.
+    """Align, write experts and curves, print the tables; return the run folder.
 
     Raises:
         GauntletError: Unusable data, weights, options or folder.

@@ -18,8 +18,7 @@ _EVALUATION: Final = (
     *COLUMNS,
     *BESIDE,
 )
-_CURVE: Final = tuple(Column(key) for key in ("step", "stage", "horizon", "scenes", "failed", "attacked"))
-EXPERTS: Final = {
+_EXPERTS: Final = {
     "adversarial": "R_adv",
     "realism": "P_real",
     "reward": "R_pref",
@@ -27,12 +26,13 @@ EXPERTS: Final = {
     "success": "contacts of the choice",
 }
 """What is told of every expert, with heads; see `adversaries.sage.alignment.summary`."""
-FEASIBILITY: Final = {
+_FEASIBILITY: Final = {
     "feasible": "group, as drawn",
     "top_feasible": "plain likeliest (paper)",
     "expected_feasible": "one sample",
 }
-"""Shares of feasible futures, with their heads; see `adversaries.sage.alignment.listed_feasibility`."""
+"""Shares of feasible futures, with heads; see `adversaries.sage.alignment.listed_feasibility`."""
+_CURVE: Final = tuple(Column(key) for key in ("step", "stage", "horizon", "scenes", "failed", "attacked"))
 
 
 def evaluation_table(summaries: Sequence[Summary], title: str) -> Table:
@@ -97,23 +97,23 @@ def prior_table(results: Json) -> Table:
     return Table(columns, prior_records(results), title)
 
 
-def experts_tables(histories: Mapping[str, Sequence[Json]]) -> tuple[Table, Table]:
-    """What every expert is worth, and how much of its futures is feasible; `histories` as in `experts_table`."""
-    title = "the prior's groups before and after alignment"
-    return (
-        experts_table(histories, EXPERTS, f"Experts: {title}"),
-        experts_table(histories, FEASIBILITY, f"Share of feasible futures: {title}"),
-    )
-
-
-def experts_table(histories: Mapping[str, Sequence[Json]], heads: Mapping[str, str], title: str) -> Table:
-    """What every expert was worth before and after alignment; a dash where a number was not measured.
+def experts_tables(histories: Mapping[str, Sequence[Json]]) -> list[Table]:
+    """What every expert was worth before and after alignment, and how feasible it was by every measure.
 
     Args:
         histories: Rows by expert (see `adversaries.sage.alignment.Alignment.fit`).
-        heads: Numbers of a row's `train` and `held_out` that are shown, with their heads.
-        title: Above the table.
+
+    Returns:
+        Two tables, with a dash where a number was not measured.
     """
+    when = "the prior's groups before and after alignment"
+    return [
+        _before_and_after(histories, _EXPERTS, f"Experts: {when}"),
+        _before_and_after(histories, _FEASIBILITY, f"Share of feasible futures: {when}"),
+    ]
+
+
+def _before_and_after(histories: Mapping[str, Sequence[Json]], heads: Mapping[str, str], title: str) -> Table:
     rows = []
     for name, epochs in histories.items():
         for part in ("train", "held_out"):

@@ -11,7 +11,7 @@ from harness.report.traffic_tables import (
     realism_table,
     rollouts_table,
 )
-from harness.report.training_tables import experts_table, prior_records, prior_table, seal_table, tokens_table
+from harness.report.training_tables import experts_tables, prior_records, prior_table, seal_table, tokens_table
 from harness.traffic.evaluation import METRICS, RealismTable, summarise
 from harness.traffic.reactivity import Reaction
 from harness.traffic.reactivity import summarise as summarise_reactions
@@ -78,13 +78,19 @@ def test_reactions_are_shares_and_rollouts_are_ranges() -> None:
 
 
 def test_networks_are_shown_before_and_after_and_at_their_best() -> None:
-    history = {
-        "adv": [{"train": {"success": 0.1}, "held_out": {"success": 0.2, "top": 0.9}}, {"train": {"success": 0.3}}]
-    }
-    assert shown(experts_table(history, {"success": "contacts", "top": "plain"}, "T")) == [
-        {"expert": "adv", "scenes": "train", "contacts": "0.100 → 0.300", "plain": "–"},
-        {"expert": "adv", "scenes": "held_out", "contacts": "0.200 → 0.200", "plain": "0.900 → 0.900"},
+    train, held = {"success": 0.1}, {"success": 0.2, "feasible": 0.5, "top_feasible": 0.75}
+    worth, feasible = experts_tables({"adv": [{"train": train, "held_out": held}, {"train": {"success": 0.3}}]})
+    assert [(row["scenes"], row["contacts of the choice"], row["R_adv"]) for row in shown(worth)] == [
+        ("train", "0.100 → 0.300", "–"),
+        ("held_out", "0.200 → 0.200", "–"),
     ]
+    assert shown(feasible)[1] == {
+        "expert": "adv",
+        "scenes": "held_out",
+        "group, as drawn": "0.500 → 0.500",
+        "plain likeliest (paper)": "0.750 → 0.750",
+        "one sample": "–",
+    }
     epochs = [{"epoch": n, "loss": 1.0, "held_out": loss, "hits": 0.5} for n, loss in enumerate((0.5, 0.25, 0.75))]
     assert shown(seal_table({"scorer": epochs})) == [
         {"network": "scorer", "epoch": "1", "held-out loss": "0.2500", "more": "hits 0.500"}
