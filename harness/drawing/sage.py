@@ -181,7 +181,8 @@ def _theory(found: Row) -> list[Panel]:
     for number, (key, label) in enumerate((("measured", "measured"), ("theorem_2", "theorem 2"))):
         # Where rewards are not concave the theorem says nothing.
         known = [(mu, row[key]) for mu, row in zip(places, found["gaps"]["rows"], strict=True) if row[key] == row[key]]
-        gaps.append(Series([mu for mu, _ in known], [gap for _, gap in known], label, number))
+        if known:
+            gaps.append(Series([mu for mu, _ in known], [gap for _, gap in known], label, number))
     terms = []
     for number, (mu, one) in enumerate(found["proposition"].items()):
         spots = [row["intensity"] for row in one]

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from adversaries.sage.experts import PRIOR_FILE
+from adversaries.sage.smart import SHIPPED as EXPERTS
 from harness.errors import ConfigError, WeightsError
 from harness.traffic.model import Rollout, SmartModel
 from harness.traffic.model.attention import RelativeAttention
@@ -73,8 +75,9 @@ def test_models_of_before_see_the_nearest():
     assert SmartConfig.from_dict(values, "here").moving_first
     del values["moving_first"]
     assert not SmartConfig.from_dict(values, "here").moving_first
-    shipped = SmartModel.load().network.config
-    assert (shipped.moving_first, shipped.neighbours) == (False, 16)
+    before, shipped = (SmartModel.load(file).network.config for file in (EXPERTS / PRIOR_FILE, None))
+    assert (before.moving_first, before.neighbours) == (False, 16)
+    assert (shipped.moving_first, shipped.neighbours) == (True, 32)
 
 
 def test_the_past_does_not_see_the_future():

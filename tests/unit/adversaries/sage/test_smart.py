@@ -7,7 +7,11 @@ from harness.errors import WeightsError
 
 
 def test_the_shipped_experts_make_a_named_adversary():
-    assert {file.name for file in SHIPPED.glob("*.safetensors")} == {"adv.safetensors", "real.safetensors"}
+    assert {file.name for file in SHIPPED.glob("*.safetensors")} == {
+        "adv.safetensors",
+        "real.safetensors",
+        "prior.safetensors",
+    }
     assert sage_smart().name == "sage_smart"
 
 

@@ -8,9 +8,10 @@ import torch
 
 from adversaries.sage.bank import build_bank
 from adversaries.sage.config import RECIPES, HgpoConfig
-from adversaries.sage.experts import save_expert
+from adversaries.sage.experts import PRIOR_FILE, save_expert
 from adversaries.sage.hgpo import group_loss
 from adversaries.sage.sampled import SampledExperts, SampledSageAdversary, load_sampled
+from adversaries.sage.smart import SHIPPED
 from adversaries.sage.smart_backbone import SmartBackbone, _world
 from adversaries.sage.steering import preference_vectors
 from harness import registry
@@ -26,8 +27,8 @@ FUTURE = slice(11, 91)
 
 @pytest.fixture(scope="module")
 def backbone() -> SmartBackbone:
-    """The shipped model, on few agents."""
-    return SmartBackbone(agents=4)
+    """The model that the shipped experts were aligned from, on few agents."""
+    return SmartBackbone(SHIPPED / PRIOR_FILE, agents=4)
 
 
 def test_log_probability_is_the_sum_of_what_the_roll_out_said(backbone) -> None:
@@ -157,7 +158,9 @@ def experts_in(folder, reference: SmartBackbone):
     return folder
 
 
-def test_adversary_mixes_the_experts_of_a_folder(tmp_path, backbone) -> None:
+def test_adversary_mixes_the_experts_of_a_folder(tmp_path) -> None:
+    # Without a reference beside them they come from the shipped model.
+    backbone = SmartBackbone(agents=4)
     sage = registry.make("adversary", "sage_smart", experts=experts_in(tmp_path, backbone), candidates=4)
     assert sage.name == "sage_smart"
     vectors = sage.experts.vectors
