@@ -67,6 +67,7 @@ def test_the_largest_ratio_counts_and_nobody_follows_itself():
     [
         ([80, 70], 0, 1),  # the earlier one
         ([70, 80], 0, -1),
+        ([80, 80], 0, 1),  # of two at once the first one, from both sides
         ([71, 70], -1, -1),  # an advantage of 0.1 s changes nothing
         ([85, 70], -1, 1),  # one of 1.5 s does
         ([94, 80], -1, -1),  # unless the other could not stop any more
@@ -135,3 +136,13 @@ def test_whoever_has_no_room_before_a_merge_stops_there():
     # IDM towards a wall half a metre before the zone.
     wanted = 2.2 + 1.2 * 8 + 8 * 8 / (2 * np.sqrt(1.5 * 2.0))
     assert found[0] == pytest.approx(wanted / (close - 0.5))
+
+
+def test_whoever_is_within_a_merge_has_nobody_to_let_in():
+    case = traffic(merging_roads(), [150.0, 122.0], [8, 8])
+    main, slip = case.traits.route
+    assert case.network.zones[main, slip, 0, 0] - (150.0 + 3.6) < 0
+    case.first[0, 1, 0] = -1
+    found, limits = yielding(WHO, case.along, case.speed, np.ones(2), case.traits, case.network, case.first)
+    assert found[0] < 1e-4
+    assert limits[0] == FAR
