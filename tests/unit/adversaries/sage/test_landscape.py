@@ -8,21 +8,11 @@ import torch
 
 from adversaries.sage.alignment import evaluate
 from adversaries.sage.backbone import GoalBackbone
-from adversaries.sage.bank import build_bank
 from adversaries.sage.config import RECIPES, HgpoConfig
-from adversaries.sage.experts import Experts
 from adversaries.sage.hgpo import group_loss
-from adversaries.sage.landscape import NEUTRAL, Probe, barrier, extrapolation_front, landscape, linearity
+from adversaries.sage.landscape import NEUTRAL, barrier, extrapolation_front, landscape, linearity
 from adversaries.sage.steering import flatten
-from tests.scenes import crossing, straight_road
 from tests.unit.adversaries.sage.toys import small_network, small_prior
-
-
-@pytest.fixture(scope="module")
-def probe() -> Probe:
-    experts = Experts(small_prior(0), small_network(1), small_network(2), {})
-    scenes = [straight_road(scene_id="a"), crossing(scene_id="b"), crossing(opponent_delay=0.5, scene_id="c")]
-    return Probe(experts, build_bank(scenes, GoalBackbone(experts.prior)))
 
 
 def test_the_probe_visits_the_experts_and_the_prior(probe) -> None:

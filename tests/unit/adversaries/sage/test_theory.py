@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from adversaries.sage.backbone import GoalBackbone
-from adversaries.sage.bank import build_bank
 from adversaries.sage.config import Recipe
-from adversaries.sage.experts import Experts
-from adversaries.sage.landscape import Probe
 from adversaries.sage.objectives import Values
 from adversaries.sage.steering import flatten
 from adversaries.sage.theory import (
@@ -23,8 +19,7 @@ from adversaries.sage.theory import (
     quadratic_gap,
     reward_gradients,
 )
-from tests.scenes import crossing, straight_road
-from tests.unit.adversaries.sage.toys import small_network, small_prior
+from tests.unit.adversaries.sage.toys import small_network
 
 
 def group(adversarial: float, penalty: float) -> list[Values]:
@@ -104,13 +99,6 @@ def test_bends_of_a_parabola() -> None:
     smooth, concave = bends(slopes, places, step)
     assert smooth == pytest.approx(np.hypot(6.0, 24.0) / 5.0)
     assert concave == pytest.approx((2.0 * 9 + 6.0 * 16) / 25.0)
-
-
-@pytest.fixture(scope="module")
-def probe() -> Probe:
-    experts = Experts(small_prior(0), small_network(1), small_network(2), {})
-    scenes = [straight_road(scene_id="a"), crossing(scene_id="b"), crossing(opponent_delay=0.5, scene_id="c")]
-    return Probe(experts, build_bank(scenes, GoalBackbone(experts.prior)))
 
 
 def test_gradients_are_those_of_the_rewards(probe) -> None:
