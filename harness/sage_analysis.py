@@ -32,6 +32,9 @@ class SageAnalysisConfig(OutOption, DataOptions):
     candidates: tuple[int, ...] = (1, 2, 4, 32)
     """Numbers of candidates at which the strategies are compared: the fewer, the more the policies decide."""
 
+    novelties: tuple[float, ...] = (0.0, 1.0, 3.0, 10.0)
+    """Weights of `sage?novelty=W` whose attacks are compared by how evenly they cover the kinds of encounter."""
+
     def __post_init__(self) -> None:
         """Reject what cannot work.
 
@@ -40,6 +43,7 @@ class SageAnalysisConfig(OutOption, DataOptions):
         """
         at_least(2, steps=self.steps, grid=self.grid)
         at_least(1, candidates=min(self.candidates, default=0))
+        at_least(0, novelties=min(self.novelties, default=-1))
         if self.spec.name != "sage" or self.spec.options or self.spec.intensity is not None:
             raise ConfigError(f"--adversary {self.adversary}: expected sage or sage:EXPERTS, nothing behind it.")
 
@@ -74,6 +78,7 @@ def run(config: SageAnalysisConfig, session: Session) -> tuple[dict[str, Any], P
                 intensities=[place / (config.steps - 1) for place in range(config.steps)],
                 grid=config.grid,
                 candidates=config.candidates,
+                novelties=config.novelties,
                 tick=lambda what, done, total: display(Advanced(what, done, total or len(scenes))),
             )
         write_json(record.path / "analysis.json", result)
