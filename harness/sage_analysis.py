@@ -1,7 +1,6 @@
 """Show what SAGE's experts and their mixtures do, in numbers and pictures.
 
-Fronts and single samples of the mixing strategies, response to λ, preference vectors, landscapes of reward and loss,
-extrapolation, the theorems and proposition 1, and parts of the network; against the logged ego, by geometry.
+Fronts of the mixing strategies, response to λ, kinds of encounter, landscapes, theory and parts of the network.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ class SageAnalysisConfig(OutOption, DataOptions):
     """Number of points along each side of the landscapes."""
     candidates: tuple[int, ...] = (1, 2, 4, 32)
     """Numbers of candidates at which the strategies are compared: the fewer, the more the policies decide."""
-
     novelties: tuple[float, ...] = (0.0, 1.0, 3.0, 10.0)
     """Weights of `sage?novelty=W` whose attacks are compared by how evenly they cover the kinds of encounter."""
 
@@ -94,9 +92,8 @@ def main(config: SageAnalysisConfig, session: Session) -> None:
     result, folder = run(config, session)
     for table in tables(result):
         session.console.print(table.rich())
-    for line in remarks(result):
+    for line in (*remarks(result), f"written to {folder.resolve()}"):
         session.say(line)
-    session.say(f"written to {folder.resolve()}")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,8 +24,9 @@ from adversaries.prior.features import Features
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
 from adversaries.prior.prior import MotionPrior
 from adversaries.sage.backbone import complete
-from adversaries.sage.experts import Experts, load_experts
+from adversaries.sage.experts import Experts, load_aligned, load_experts, merger_of, read_coefficients
 from adversaries.sage.groups import SPACING, Draw, draw_goals
+from adversaries.sage.merging import DENSITY, Merge, Merger
 from adversaries.sage.novelty import bonus, kinds_met
 from adversaries.sage.objectives import Objectives, Style
 from adversaries.sage.refining import BEST, refined
@@ -72,6 +74,11 @@ class SageAdversary(SteeredAdversary):
         on_disk: bool = False,
         drives: Drives = "mean",
         coefficient: Coefficient = "equal",
+        merge: Merge = "linear",
+        density: float = DENSITY,
+        coefficients: str | PathLike[str] | None = None,
+        third: GoalNetwork | str | PathLike[str] | None = None,
+        third_share: float = 0.0,
         profiles: int = 1,
         refine: int = 0,
         novelty: float = 0.0,
@@ -99,11 +106,17 @@ class SageAdversary(SteeredAdversary):
                 paper's). As published, the log counts whatever was driven.
             coefficient: How λ follows from μ, the intensity: `equal` (λ = μ) or `matched` (eq. 27 with the weight of
                 the experts' own alignment).
+            merge: How weights are merged (see `adversaries.sage.merging`): `linear`, the straight line; `ties`; `task`,
+                task arithmetic with a coefficient per expert and layer; or `geodesic`, along a sphere.
+            density: Share of the weights that `ties` keeps, in (0, 1]. Below 1 the dial ends at trimmed experts.
+            coefficients: File of coefficients for `task`, which `sage_analysis` writes.
+            third: A third expert, such as `novel`, or its file; it must come from the same prior.
+            third_share: Share ρ of the third expert, in [0, 1]. The other two share 1 - ρ as λ says; μ stays as it is.
             profiles: Speed profiles for each goal: 1, the prior's own, or 3 (5, 7, 9) with the same path driven up to
                 a second sooner and later. Times and memory grow alike.
             refine: Steps of gradient ascent on R_μ that move the speeds of the best candidates along their paths, so
-                that what is driven changes with μ, too. Nothing of it is kept: each attack then takes about 2 ms a
-                step more. Corrected only.
+                that what is driven changes with μ, too. Nothing of it is kept: each attack takes some milliseconds
+                a step longer. Corrected only.
             novelty: Spreads attacks over kinds of encounter (`harness.metrics.encounter_kinds`): μ times up to so much
                 R_μ is added to feasible candidates that hit, by an order of the kinds that is drawn for each scene.
                 Corrected only.
@@ -114,7 +127,6 @@ class SageAdversary(SteeredAdversary):
         """
         own = experts if isinstance(experts, Experts) else load_experts(experts, prior, cache_scenes)
         super().__init__(protocol, candidates, mixing, cache_scenes, drives, coefficient, own.weight)
-        check_profiles(self.name, profiles)
         if not 0 <= levels <= MAX_LEVELS:
             raise ConfigError(f"{self.name}: expected levels from 0 (λ as it is) to {MAX_LEVELS}, got {levels}.")
         default = 0.0 if self.protocol.sage_as_written else SPACING
@@ -122,8 +134,57 @@ class SageAdversary(SteeredAdversary):
         self.experts = own
         self.prior = self.experts.prior
         self._vectors = self.experts.vectors
-        self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, extrapolation)
+        self._merger = self._merge(merge, density, coefficients, third, third_share, extrapolation)
+        own_weights = None if self._merger is None else partial(self._merger.dialled, third=third_share)
+        self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, extrapolation, own_weights)
+        self._third_share = third_share
         self._scenes: SceneCache[GoalScene] = SceneCache(cache_scenes)
+        check_profiles(self.name, profiles)
+        self._check_choice(refine, novelty)
+        self.levels, self.profiles, self.refine, self.novelty = levels, profiles, refine, novelty
+        self._stock = Stock(cache_scenes * (levels + 1), self._maker if on_disk else None)
+
+    def _merge(
+        self,
+        merge: Merge,
+        density: float,
+        coefficients: str | PathLike[str] | None,
+        third: GoalNetwork | str | PathLike[str] | None,
+        third_share: float,
+        extrapolation: Extrapolation,
+    ) -> Merger | None:
+        """How the experts are merged; None for two of them on a straight line.
+
+        Raises:
+            ConfigError: Options that cannot work, or not together.
+            WeightsError: The third expert's file is missing or unreadable, or of another prior.
+        """
+        if not 0.0 <= third_share <= 1.0 or (third is None and third_share > 0.0):
+            raise ConfigError(
+                f"{self.name}: expected a third_share in [0, 1], and a third expert, got {third_share!r}."
+            )
+        if (coefficients is not None) != (merge == "task"):
+            raise ConfigError(
+                f"{self.name}: merge=task and coefficients=FILE belong together, got merge={merge!r:.80}. "
+                "`sage_analysis` writes such a file."
+            )
+        if merge == "linear" and third is None:
+            return None
+        if self.mixing != "weights" or extrapolation != "vector":
+            raise ConfigError(
+                f"{self.name}: merge={merge} and a third expert mix weights and follow their vectors beyond [0, 1]; "
+                f"got mixing={self.mixing}, extrapolation={extrapolation}."
+            )
+        network = load_aligned(Path(third), self.prior)[0] if isinstance(third, str | PathLike) else third
+        scales = () if coefficients is None else read_coefficients(Path(coefficients), 2 if network is None else 3)
+        return merger_of(self.experts, network, merge, density, scales)
+
+    def _check_choice(self, refine: int, novelty: float) -> None:
+        """Refuse what the choice cannot do.
+
+        Raises:
+            ConfigError: An option cannot work, or not as published.
+        """
         if not 0 <= refine <= MAX_STEPS or not 0 <= novelty < np.inf:
             raise ConfigError(
                 f"{self.name}: expected refine from 0 to {MAX_STEPS} and a finite novelty >= 0, got {refine}, "
@@ -134,8 +195,6 @@ class SageAdversary(SteeredAdversary):
                 f"{self.name}: the published method neither refines nor spreads; leave refine and novelty out as "
                 "published, or attack by the protocol corrected."
             )
-        self.levels, self.profiles, self.refine, self.novelty = levels, profiles, refine, novelty
-        self._stock = Stock(cache_scenes * (levels + 1), self._maker if on_disk else None)
 
     def propose(self, context: AttackContext) -> Proposal:
         """The judged candidates at the context's intensity, those that `refine` made behind the others.
@@ -180,14 +239,16 @@ class SageAdversary(SteeredAdversary):
 
     def _maker(self) -> str:
         """Weights and options that decide the candidates."""
-        options = (
+        options: list[object] = [
             self.num,
             self.draw.spacing,
             self.profiles,
             self.mixing,
             self.dial.extrapolation,
             self.protocol.sage_as_written,
-        )
+        ]
+        if self._merger is not None:
+            options += [self._merger.identity, self._third_share]
         return json.dumps([self.name, self.prior.identity, self._weights, *options])
 
     @cached_property
