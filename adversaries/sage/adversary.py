@@ -115,8 +115,8 @@ class SageAdversary(SteeredAdversary):
             profiles: Speed profiles for each goal: 1, the prior's own, or 3 (5, 7, 9) with the same path driven up to
                 a second sooner and later. Times and memory grow alike.
             refine: Steps of gradient ascent on R_μ that move the speeds of the best candidates along their paths, so
-                that what is driven changes with μ, too. Nothing of it is kept: each attack takes some milliseconds
-                a step longer. Corrected only.
+                that what is driven changes with μ, too. Nothing of it is kept: each attack takes about 8 ms a step
+                longer. Corrected only.
             novelty: Spreads attacks over kinds of encounter (`harness.metrics.encounter_kinds`): μ times up to so much
                 R_μ is added to feasible candidates that hit, by an order of the kinds that is drawn for each scene.
                 Corrected only.
