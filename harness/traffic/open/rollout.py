@@ -33,8 +33,12 @@ class OpenRollout(Rollout):
         self._known[row] = False
         self._entered[0, row] = True
 
+    def arrive(self, who: Tensor) -> None:
+        """Some of the rows [A] will be there next without a motion that has led them there."""
+        self._entered[0] |= who
+
     def follow(self, token: Tensor, motion: Tensor, pose: Tensor, valid: Tensor) -> None:
-        """Go on with everything given; who has just entered has come by no motion. See `Rollout.follow`."""
+        """Go on with everything given; who has just come has come by no motion. See `Rollout.follow`."""
         token = torch.where(self._entered, UNKNOWN_MOTION, token)
         motion = motion * ~self._entered[..., None]
         self._entered = torch.zeros_like(valid)
@@ -56,7 +60,8 @@ class OpenRollout(Rollout):
         keys = [torch.cat([torch.zeros_like(kept[:, :1]), kept[:, :-1]], 1) for kept in self._keys]
         if len(rows):
             x = network.embed(self.token[0, rows], motion, self.kinds[0, rows], self.sizes[0, rows], self._table)
-            past = remembered(self._poses[rows], self._known[rows], pose, network)
+            # As in training: who comes back remembers nothing of before it was gone.
+            past = remembered(self._poses[rows], self._known[rows].cumprod(1).bool(), pose, network)
             place = network.place_edges(pose, motion, self.scene.expand(len(rows)), self.maps.batch)
             there = torch.ones_like(rows, dtype=torch.bool)[None]
             others = network.agent_edges(pose[None], motion[None], there, torch.arange(len(rows))[None].to(rows))
