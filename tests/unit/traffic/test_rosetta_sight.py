@@ -21,6 +21,7 @@ from harness.traffic.open.config import DecisionLimits
 from harness.traffic.open.decisions import NONE, decisions, watched
 from harness.traffic.open.network import UNKNOWN_MOTION, as_they_came
 from harness.traffic.open.policy import OpenTraffic
+from harness.traffic.open.rollout import OpenRollout
 from harness.traffic.papers.config import TrafficTablesConfig
 from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned
 from harness.traffic.rosetta.policy import RosettaTraffic
@@ -96,6 +97,16 @@ def test_who_comes_back_in_training_has_no_past_as_in_use():
 
     with torch.no_grad():
         assert torch.equal(features(True), features(False))
+
+
+def test_who_comes_back_in_use_remembers_nothing(weights):
+    rollout = looked(RosettaTraffic(weights, reserve=1), straight_road(with_opponent=False))._rollout
+    assert isinstance(rollout, OpenRollout)
+    pose, here = rollout.pose.clone(), rollout.valid.clone()
+    assert rollout._known[0, :2].all()
+    rollout.observe(pose, torch.zeros_like(here))
+    rollout.observe(pose, here)
+    assert rollout._known[0].nonzero()[:, 0].tolist() == [0]
 
 
 @pytest.mark.parametrize("late", [False, True])
