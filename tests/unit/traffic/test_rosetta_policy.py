@@ -144,10 +144,9 @@ def test_who_enters_a_row_remembers_nothing_of_who_was_there():
     model = small_rosetta(vocabulary=tiny_vocabulary())
     tokens = tokenise_scene(straight_road(), model.vocabulary, OPTIONS)
     maps = model.network.encode_map(join_maps([tokens], OPTIONS.lanes))
-    batch = join_agents([tokens])[0].first(2)
 
     def seen(way, newcomers):
-        rollout = OpenRollout(model.network, maps, batch)
+        rollout = OpenRollout(model.network, maps, join_agents([tokens])[0].first(2))
         where = rollout.pose.clone()
         rollout.advance(torch.full_like(rollout.token, way))
         for row in newcomers:
