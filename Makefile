@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DOCS   := $(VENV)/.installed-docs
 CASES  ?= 10000
 SEED   ?= 0
 KILLS  ?= 50
@@ -11,7 +12,7 @@ PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
 # MetaDrive forbids Python 3.12 and up, where it works with the newer Panda3D that pyproject.toml asks for.
 METADRIVE := --no-deps --ignore-requires-python metadrive-simulator==0.4.3
 
-.PHONY: help train test test-all fuzz kills lint types scenes perf clean
+.PHONY: help train test test-all fuzz kills lint types docs scenes perf clean
 help:            ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -50,6 +51,14 @@ lint: $(STAMP)   ## Format the code and fix what can be fixed
 
 types: $(STAMP)  ## Check types
 	$(BIN)/mypy
+
+$(DOCS): $(STAMP)
+	$(PIP) install -c constraints.txt -e '.[docs]'
+	@touch $@
+
+docs: $(DOCS)    ## Build the documentation site into site/: no warnings, no network
+	$(BIN)/python -m scripts.docs_site build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file build/docs/mkdocs.yml
 
 scenes: $(STAMP) ## Generate the 200 + 50 procedural scenes
 	$(BIN)/python -m harness.scenarios generate

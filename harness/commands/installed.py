@@ -14,6 +14,8 @@ from harness.errors import METADRIVE
 DISTRIBUTION: Final = "gauntlet-drive"
 INSTALL: Final = "pip install -c constraints.txt -e ."
 ENGINE: Final = "metadrive-simulator"
+MAINTAINERS: Final = ("dev", "docs")
+"""Extras whose packages no user misses."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def check_packages() -> list[Diagnosis]:
     found: dict[str, Diagnosis] = {}
     for item in map(Requirement, requirements):
         extra = next((name for name in extras if item.marker is None or item.marker.evaluate({"extra": name})), "dev")
-        if extra != "dev":
+        if extra not in MAINTAINERS:
             found.setdefault(item.name, _package(item.name, extra))
     # Where MetaDrive's metadata forbid the interpreter, no requirement names it.
     engine = found.pop(ENGINE) if ENGINE in found else _package(ENGINE, "")

@@ -15,8 +15,8 @@ from PIL import Image
 
 from harness import cli, registry
 from harness.checks import check_adversary
-from harness.commands.scaffold import Command, Group
 from scenarios.export import write_folder
+from scripts.docs_options import commands
 from tests import scenes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,16 +128,6 @@ def test_the_page_of_the_house_names_every_room_and_shared_module():
 def test_every_registered_name_is_documented(kind):
     line = next(line for line in (ROOT / "docs/names.md").read_text().splitlines() if f"`gauntlet.{kind}`" in line)
     assert set(re.findall("`([^`.]+)`", line)) == set(registry.BUILTIN[kind])
-
-
-def commands() -> dict[str, Command]:
-    """Every command by name, such as `benchmark` and `scenarios list`."""
-    found: dict[str, Command] = {}
-    for verb in cli.VERBS:
-        main = getattr(importlib.import_module(f"harness.{verb}"), "main", None)
-        members = {**main.members, "": getattr(main, "default", None)} if isinstance(main, Group) else {"": main}
-        found |= {f"{verb} {name}".strip(): member for name, member in members.items() if isinstance(member, Command)}
-    return found
 
 
 def options(kind: type, prefix: str = "") -> set[str]:

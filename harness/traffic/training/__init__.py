@@ -1,0 +1,1 @@
+"""Training of learned traffic: what is learnt from, objectives, stages and their loops."""
