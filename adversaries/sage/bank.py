@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from adversaries.sage.backbone import Backbone, Case, Ints
 from adversaries.sage.objectives import Objectives, Values, concatenate
 from harness.errors import AdversaryError, ConfigError
+from harness.metrics.encounter import contact_kinds
 from scenarios.filters import reject_reason
 from scenarios.map_index import has_road_edges
 from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
@@ -21,6 +22,17 @@ Floats = NDArray[np.float64]
 
 CHUNK: Final = 128
 """Futures judged at once."""
+
+
+class Judgement(NamedTuple):
+    """What is known of K futures against the logged ego: objectives, and kinds of contact [K]."""
+
+    values: Values
+    kinds: Ints
+
+    def take(self, index: NDArray[np.int64] | slice) -> Judgement:
+        """The chosen rows."""
+        return Judgement(self.values.take(index), self.kinds[index])
 
 
 class Entry:
@@ -46,26 +58,43 @@ class Entry:
         self.id, self.edges = scenario.id, has_road_edges(scenario)
         self.case: Case = backbone.prepare(scenario, scenario.opponent, step)
         self._reference = backbone
-        self._judge: Callable[[Ints], Values] | None = self._judge_of(scenario, backbone, step)
-        self._judged: dict[bytes, Values] = {}
+        self._judge: Callable[[Ints], Judgement] | None = self._judge_of(scenario, backbone, step)
+        self._judged: dict[bytes, Judgement] = {}
         self._asked: dict[bytes, float] = {}
-        self._table: tuple[Values, torch.Tensor] | None = None
+        self._table: tuple[Judgement, torch.Tensor] | None = None
         listed = backbone.vocabulary(self.case)
         if listed is not None:
             parts = [self._judge(listed[i : i + CHUNK]) for i in range(0, len(listed), CHUNK)]
-            self._table = concatenate(parts), self._ask(listed)
+            self._table = _together(parts), self._ask(listed)
             self._judge = None
 
     def values(self, tokens: Ints) -> Values:
         """Objectives of token rows [K, L]."""
+        return self._judgement(tokens).values
+
+    def kinds(self, tokens: Ints) -> Ints:
+        """How the futures of token rows [K, L] first meet the logged ego (`contact_kinds`) [K]."""
+        return self._judgement(tokens).kinds
+
+    def all_kinds(self) -> Ints:
+        """The same of every future that the backbone lists [V].
+
+        Raises:
+            ConfigError: It lists none.
+        """
+        if self._table is None:
+            raise ConfigError(f"scenario {self.id}: this backbone cannot list its futures.")
+        return self._table[0].kinds
+
+    def _judgement(self, tokens: Ints) -> Judgement:
         if self._table is not None:
             return self._table[0].take(tokens[:, 0])
         keys, new = _unknown(tokens, self._judged)
         if new and self._judge is not None:
-            values = self._judge(tokens[new])
+            found = self._judge(tokens[new])
             for place, index in enumerate(new):
-                self._judged[keys[index]] = values.take(slice(place, place + 1))
-        return concatenate([self._judged[key] for key in keys])
+                self._judged[keys[index]] = found.take(slice(place, place + 1))
+        return _together([self._judged[key] for key in keys])
 
     def reference(self, tokens: Ints) -> torch.Tensor:
         """Log π_ref [K] of token rows [K, L]."""
@@ -81,24 +110,30 @@ class Entry:
         """Every token row [V, L] and whether it is feasible [V]; None where the backbone cannot list its futures."""
         if self._table is None:
             return None
-        feasible = self._table[0].feasible
+        feasible = self._table[0].values.feasible
         return np.arange(len(feasible), dtype=np.int64)[:, None], feasible
 
     @torch.no_grad()
     def _ask(self, tokens: Ints) -> torch.Tensor:
         return self._reference.distribution([self.case]).log_prob([tokens])[0].clone()
 
-    def _judge_of(self, scenario: Scenario, backbone: Backbone, step: int) -> Callable[[Ints], Values]:
+    def _judge_of(self, scenario: Scenario, backbone: Backbone, step: int) -> Callable[[Ints], Judgement]:
         assert scenario.opponent is not None
         agent, ego = scenario.opponent, scenario.ego
         objectives = Objectives(scenario, agent, step)
         track, seen = scenario.states(ego)[None], scenario.valid[ego][None]
 
-        def judge(tokens: Ints) -> Values:
+        def judge(tokens: Ints) -> Judgement:
             states, valid = backbone.futures(scenario, agent, step, self.case, tokens)
-            return objectives(states, valid, track, seen, scenario.box(ego))
+            boxes = objectives.size, track[0], seen[0], scenario.box(ego)
+            kinds = contact_kinds(states, valid, *boxes, step + 1)
+            return Judgement(objectives(states, valid, track, seen, scenario.box(ego)), kinds)
 
         return judge
+
+
+def _together(parts: list[Judgement]) -> Judgement:
+    return Judgement(concatenate([part.values for part in parts]), np.concatenate([part.kinds for part in parts]))
 
 
 def _unknown(tokens: Ints, known: Mapping[bytes, object]) -> tuple[list[bytes], list[int]]:
