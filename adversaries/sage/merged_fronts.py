@@ -66,8 +66,8 @@ def volumes(fronts: Mapping[str, Floats], base: str, seed: int = 0) -> Row:
     at = names.index(base)
     return {
         name: {
-            "volume": list(percentile_interval(value[i], drawn[:, i])),
-            "gain": list(percentile_interval(value[i] - value[at], drawn[:, i] - drawn[:, at])),
+            "volume": list(percentile_interval(float(value[i]), drawn[:, i])),
+            "gain": list(percentile_interval(float(value[i] - value[at]), drawn[:, i] - drawn[:, at])),
         }
         for i, name in enumerate(names)
     }

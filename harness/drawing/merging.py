@@ -61,7 +61,7 @@ def _spread(dials: Json) -> Panel:
 def _draw_simplex(axis: Axes, points: Sequence[Json], key: str, label: str) -> None:
     """A quantity of one sample over the triangle of the experts."""
     places = np.array([point["shares"] for point in points]) @ CORNERS
-    shown = axis.tricontourf(*places.T, [point[key][0] for point in points], levels=12)
+    shown = axis.tricontourf(places[:, 0], places[:, 1], [point[key][0] for point in points], levels=12)
     axis.figure.colorbar(shown, ax=axis)
     axis.plot(*places.T, ".", color=LIGHT.halo)
     for corner, name in zip(CORNERS, ("adversarial", "realistic", "third"), strict=True):

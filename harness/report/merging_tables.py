@@ -35,9 +35,10 @@ def merging_tables(found: Json) -> list[Table]:
     """
     ways, swept = found["ways"], found["sweep"]
     note = "task: one coefficient per expert and layer, fitted on the other half of the scenes"
-    worth = _volumes(ways["volumes"])
-    for row, one in zip(worth, ways["samples"].values(), strict=True):
-        row |= {f"sample_{key}": Interval(*one[key]) for key in ("volume", "gain")}
+    worth: list[TableRow] = [
+        {**row, **{f"sample_{key}": Interval(*one[key]) for key in ("volume", "gain")}}
+        for row, one in zip(_volumes(ways["volumes"]), ways["samples"].values(), strict=True)
+    ]
     title = f"ways of merging two experts, {found['scenes']} scenes (95 % intervals)"
     shown = [
         Table((Column("of", "merging"), *_WORTH, *_SAMPLED), worth, title, note),
