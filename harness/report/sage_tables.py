@@ -250,7 +250,7 @@ def mixing_tables(result: Json) -> list[Table]:
 
 def remarks(result: Json) -> list[str]:
     """What no table holds: how monotone the response is, the vectors, and what the theorems take for granted."""
-    if "fronts" not in result:
+    if "monotone" not in result:
         return []
     rho = ", ".join(f"{key} {value:.2f}" for key, value in result["monotone"].items())
     found, gaps = result["vectors"], result["theory"]["gaps"]
