@@ -64,7 +64,7 @@ def _draw_simplex(axis: Axes, points: Sequence[Json], key: str, label: str) -> N
     shown = axis.tricontourf(places[:, 0], places[:, 1], [point[key][0] for point in points], levels=12)
     axis.figure.colorbar(shown, ax=axis)
     axis.plot(*places.T, ".", color=LIGHT.halo)
-    for corner, name in zip(CORNERS, ("adversarial", "realistic", "third"), strict=True):
-        axis.annotate(name, corner, xytext=(0, 5), textcoords="offset points", ha="center")
-    axis.set(title=f"one sample: {label}", xticks=[], yticks=[], aspect="equal")
-    axis.margins(0.12)
+    for corner, name, side in zip(CORNERS, ("adversarial", "realistic", "third"), (-12, -12, 5), strict=True):
+        axis.annotate(name, corner, xytext=(0, side), textcoords="offset points", ha="center")
+    limits = {"xlim": (-0.2, 1.2), "ylim": (-0.12, 1.0)}
+    axis.set(title=f"one sample: {label}", xticks=[], yticks=[], aspect="equal", **limits)
