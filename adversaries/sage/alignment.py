@@ -13,8 +13,8 @@ from adversaries.sage.backbone import Backbone
 from adversaries.sage.bank import Bank, Entry
 from adversaries.sage.config import FREE, HgpoConfig, Recipe
 from adversaries.sage.hgpo import group_loss
-from adversaries.sage.novelty import surprise_of
 from adversaries.sage.objectives import Values
+from adversaries.sage.surprise import surprise_of
 from harness.fitting.events import Report, Row, unheard
 from harness.fitting.identity import Identity, digest, fingerprint
 from harness.fitting.loop import Fit

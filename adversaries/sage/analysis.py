@@ -17,7 +17,7 @@ from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.bank import build_bank
 from adversaries.sage.config import RECIPES
 from adversaries.sage.experts import Experts, load_experts, load_separate
-from adversaries.sage.fronts import MONOTONE, Progress, Row, by_candidates, fronts
+from adversaries.sage.fronts import MONOTONE, Progress, Row, by_candidates, fronts, spread
 from adversaries.sage.landscape import NEUTRAL, Probe, extrapolation_front, landscape, linearity
 from adversaries.sage.merged_fronts import measure
 from adversaries.sage.merging_config import MergingConfig
@@ -30,6 +30,10 @@ from scenarios.scenario import Scenario, ScenarioSource
 
 CANDIDATES: Final = (1, 2, 4, 32)
 """Numbers of candidates K at which the strategies of mixing are compared."""
+
+
+NOVELTIES: Final = (0.0, 1.0, 3.0, 10.0)
+"""Weights of novelty that are compared: none, and up to the reward of a contact at once."""
 
 
 class _Kept:
@@ -116,6 +120,7 @@ def analyse(
     grid: int = 9,
     candidates: Sequence[int] = CANDIDATES,
     merging: MergingConfig | None = None,
+    novelties: Sequence[float] = NOVELTIES,
     tick: Progress = lambda what, done, total: None,
 ) -> Row:
     """Everything, as plain numbers.
@@ -130,6 +135,7 @@ def analyse(
         grid: Points per side of the landscape.
         candidates: Numbers of candidates at which the strategies of mixing are compared.
         merging: Ways of merging that are measured, and the third expert; None measures none.
+        novelties: Weights of novelty by which attacks are spread over kinds of encounter.
         tick: Told about progress (what, done, total).
 
     Raises:
@@ -160,6 +166,7 @@ def analyse(
         "recipes": {"adv": loaded.info.get("adv", {}), "real": loaded.info.get("real", {}), "neutral": asdict(NEUTRAL)},
         **by_mixing,
         "candidates": by_candidates(loaded, used, sorted(set(candidates)), tick),
+        "novelty": spread(loaded, used, sorted(set(novelties)), tick),
         "samples": single_samples(probe),
         "parts": part_samples(probe),
         "completions": {"goals": even, "whole": whole_network(loaded, used, tick)},

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from adversaries.sage.backbone import Backbone, Case, Ints
 from adversaries.sage.objectives import Objectives, Values, concatenate
 from harness.errors import AdversaryError, ConfigError
-from harness.metrics.encounter import contact_kinds
+from harness.metrics.collision import overlaps
+from harness.metrics.encounter_kinds import NO_ENCOUNTER, encounter_kinds
 from scenarios.filters import reject_reason
 from scenarios.map_index import has_road_edges
 from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
@@ -25,7 +26,7 @@ CHUNK: Final = 128
 
 
 class Judgement(NamedTuple):
-    """What is known of K futures against the logged ego: objectives, and kinds of contact [K]."""
+    """What is known of K futures against the logged ego: objectives, and kinds of encounter [K]."""
 
     values: Values
     kinds: Ints
@@ -73,7 +74,7 @@ class Entry:
         return self._judgement(tokens).values
 
     def kinds(self, tokens: Ints) -> Ints:
-        """How the futures of token rows [K, L] first meet the logged ego (`contact_kinds`) [K]."""
+        """The kinds of encounter [K] of token rows [K, L] with the logged ego, or `NO_ENCOUNTER`."""
         return self._judgement(tokens).kinds
 
     def all_kinds(self) -> Ints:
@@ -125,8 +126,11 @@ class Entry:
 
         def judge(tokens: Ints) -> Judgement:
             states, valid = backbone.futures(scenario, agent, step, self.case, tokens)
-            boxes = objectives.size, track[0], seen[0], scenario.box(ego)
-            kinds = contact_kinds(states, valid, *boxes, step + 1)
+            pair = states, np.broadcast_to(valid, states.shape[:-1]), objectives.size, track, seen, scenario.box(ego)
+            met = overlaps(*pair, step + 1)
+            first = met.argmax(-1)
+            poses = states[np.arange(len(states)), first, :3], objectives.size, track[0, first, :3], scenario.box(ego)
+            kinds = np.where(met.any(-1), encounter_kinds(*poses), NO_ENCOUNTER)
             return Judgement(objectives(states, valid, track, seen, scenario.box(ego)), kinds)
 
         return judge

@@ -36,7 +36,7 @@ class Recipe:
 
     Attributes:
         w_adv, w_real: Weights of eq. 3.
-        w_novel: Weight of novelty (see `adversaries.sage.novelty`), which the paper leaves to later work (section 5).
+        w_novel: Weight of novelty (see `adversaries.sage.surprise`), which the paper leaves to later work (section 5).
         map_rule: `precondition` (feasibility first), `weighted` (a penalty in the reward, eq. 2), or `none`.
         pairs: `hierarchical` (HGPO: every infeasible candidate loses to a feasible one, and preferences fill the limit)
             or `one` (standard DPO: the best and the worst feasible candidate). `group`, which headers of older weights
@@ -145,7 +145,7 @@ class ExpertsConfig:
     """Which experts are made, and how."""
 
     experts: tuple[str, ...] = ("adv", "real")
-    """Experts that are made: `adv` and `real` make the pair that `sage` mixes, `novel` (contacts of kinds that the two
+    """Experts that are made: `adv` and `real` make the pair that `sage` mixes, `novel` (kinds of encounter that the two
     seldom choose) is a third one for `sage?third=FILE`; the others are the ablations `no_map`, `weighted_map`,
     `no_realism`, `dpo` and the separately trained `scalar_37`, `scalar_55`, `scalar_73`."""
     draw: Draw = field(default_factory=Draw)

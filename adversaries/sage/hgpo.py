@@ -73,7 +73,7 @@ def draw_pairs(
         recipe: What is preferred.
         config: Size of groups, number of pairs and margin.
         rng: Draws groups and pairs.
-        surprise: Novelty by kind of contact (`novelty.surprise`), for a recipe that gives weight to it.
+        surprise: Novelty by kind of encounter (`surprise.surprise`), for a recipe that gives weight to it.
     """
     groups = distribution.sample(config.group, rng)
     judged = [entry.values(tokens) for entry, tokens in zip(entries, groups, strict=True)]

@@ -7,7 +7,7 @@ techniques", as future work. Attacks are judged against the logged ego, by geome
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,11 @@ from adversaries.sage.landscape import Probe
 from adversaries.sage.merging import Merger, simplex
 from adversaries.sage.merging_config import MergingConfig
 from adversaries.sage.mixing import sampled, samples_row
-from adversaries.sage.novelty import spread, surprise_of
 from adversaries.sage.objectives import concatenate
-from harness.metrics.encounter import APART, contact_kinds
+from adversaries.sage.surprise import surprise_of
+from harness.metrics.encounter_kinds import NO_ENCOUNTER, coverage
 from harness.metrics.intervals import bootstrap_mean, percentile_interval, resampled
-from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Scenario
+from scenarios.scenario import Scenario
 
 Floats = NDArray[np.float64]
 
@@ -89,9 +89,15 @@ def dials(
 
 
 def front_rows(chosen: Sequence[Choices]) -> list[Row]:
-    """`fronts.describe` of choices at every λ of `MONOTONE`."""
+    """`fronts.describe` of choices at every λ of `MONOTONE`, with `coverage` and the number of `kinds` of encounter."""
     return [
-        {"intensity": x, **describe(concatenate(choices.values))} for x, choices in zip(MONOTONE, chosen, strict=True)
+        {
+            "intensity": x,
+            **describe(concatenate(choices.values)),
+            "coverage": list(coverage(choices.kinds)),
+            "kinds": len({*choices.kinds} - {NO_ENCOUNTER}),
+        }
+        for x, choices in zip(MONOTONE, chosen, strict=True)
     ]
 
 
@@ -172,7 +178,7 @@ def _woven(even: Choices, odd: Choices) -> Choices:
     found = Choices()
     for i in range(len(even.values) + len(odd.values)):
         part = (even, odd)[i % 2]
-        for name in ("values", "plans", "attack", "log"):
+        for name in ("values", "plans", "attack", "log", "kinds"):
             getattr(found, name).append(getattr(part, name)[i // 2])
     return found
 
@@ -188,20 +194,13 @@ def sweep(
     """The simplex of three experts on straight lines.
 
     Returns:
-        `dials`: by share ρ of the third, rows by λ as of `fronts.describe`, with `spread`, the entropy (nats) of the
-        kinds of contact among the attacks that hit, and `kinds`, how many there are; `volumes` of the dials, against
-        ρ = 0; `simplex`: per point, its `shares` and what one sample of the policy is worth, with `novelty`, its
-        expected surprise (nats).
+        `dials`: by share ρ of the third, rows by λ as of `front_rows`; `volumes` of the dials, against ρ = 0;
+        `simplex`: per point, its `shares` and what one sample of the policy is worth, with `novelty`, its expected
+        surprise (nats).
     """
     adversaries = {f"{x:g}": SageAdversary(experts, third=third, third_share=x) for x in SHARES}
     chosen = dials(adversaries, scenes, "three experts", tick)
-    logged = [_Meeting.of(scene) for scene in scenes]
-    rows: dict[str, list[Row]] = {}
-    for share, choices in chosen.items():
-        rows[share] = front_rows(choices)
-        for row, one in zip(rows[share], choices, strict=True):
-            kinds = np.array([meeting.kind(plan) for meeting, plan in zip(logged, one.plans, strict=True)])
-            row |= {"spread": spread_interval(kinds), "kinds": len(set(kinds.tolist()) - {APART})}
+    rows = {share: front_rows(choices) for share, choices in chosen.items()}
     found = []
     surprise = surprise_of(probe.put(probe.vectors.reference), probe.bank, HgpoConfig())
     surprises = [surprise[entry.all_kinds()] for entry in probe.bank.entries]
@@ -218,32 +217,6 @@ def sweep(
         "volumes": volumes({name: gains_of(one) for name, one in chosen.items()}, f"{SHARES[0]:g}"),
         "simplex": found,
     }
-
-
-def spread_interval(kinds: NDArray[np.intp]) -> list[float]:
-    """`spread` of kinds of contact [S] with a 95 % interval over scenes; resamples repeat scenes, and so miss kinds."""
-    drawn = resampled(lambda picks: np.array([spread(kinds[own]) for own in picks]), (len(kinds),))
-    return list(percentile_interval(spread(kinds), drawn))
-
-
-class _Meeting(NamedTuple):
-    """What of a scene decides the kind of a contact."""
-
-    size: tuple[float, float]
-    ego: Floats
-    ego_valid: NDArray[np.bool_]
-    ego_size: tuple[float, float]
-
-    @classmethod
-    def of(cls, scene: Scenario) -> _Meeting:
-        assert scene.opponent is not None, "a bank has scenes with opponents only"
-        ego = scene.ego
-        return cls(scene.box(scene.opponent), scene.states(ego), scene.valid[ego], scene.box(ego))
-
-    def kind(self, plan: Floats) -> int:
-        """The kind of contact of a planned trajectory [T, 5]."""
-        valid = np.arange(len(plan)) <= CURRENT_STEP + FUTURE_STEPS
-        return int(contact_kinds(plan[None], valid, *self, CURRENT_STEP + 1)[0])
 
 
 def measure(experts: Experts, probe: Probe, scenes: Iterable[Scenario], config: MergingConfig, tick: Progress) -> Row:

@@ -1,58 +1,46 @@
-"""Novelty of an attack: how seldom the two experts' rewards choose a contact of its kind.
-
-Paper: section 5 asks for "a richer set of objectives, such as scenario novelty", and defines none. Here it is the
-surprise -log p of the kind of contact (`harness.metrics.encounter.contact_kinds`), where p is how often that kind is
-chosen in the training scenes: once by the adversarial expert's reward and once by the realism expert's, among the
-reference's own candidates. The rewards stand for the experts, so that the novelty expert can be made without them, in
-any order. A future without contact is of the commonest kind, so that novelty is one of attacks. It says nothing about
-how far a path is from another: two paths through one gap end in the same contact, and teach an ego the same.
-"""
+"""Spreading attacks over kinds of encounter, without a memory of other scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from adversaries.sage.backbone import Backbone
-from adversaries.sage.bank import Bank
-from adversaries.sage.config import RECIPES, HgpoConfig
-from harness.metrics.encounter import APART
+from adversaries.common.candidates import Drawn
+from adversaries.common.plans import EgoFutures
+from harness.interfaces import AttackContext
+from harness.metrics.encounter_kinds import KINDS, NO_ENCOUNTER, encounter_kinds
+from harness.metrics.meeting import meet
+from scenarios.scenario import name_seed
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
 
 
-def surprise(kinds: Sequence[int]) -> Floats:
-    """-log p of each kind of contact [APART + 1], nats, by those of what was chosen; each is counted once more."""
-    counts = np.bincount(np.asarray(kinds, dtype=np.intp), minlength=APART + 1) + 1.0
-    return np.asarray(-np.log(counts / counts.sum()), dtype=np.float64)
+def kinds_met(context: AttackContext, drawn: Drawn, egos: EgoFutures) -> Ints:
+    """The kind of encounter of candidates [K] with the latest ego trajectory that each meets, or `NO_ENCOUNTER`."""
+    first = meet(
+        drawn.states, drawn.valid, drawn.size, egos.states, egos.valid, context.ego_size, context.step + 1
+    ).first
+    kinds = np.full(len(first), NO_ENCOUNTER, dtype=np.intp)
+    for ego in dict.fromkeys(egos.places[::-1].tolist()):
+        rows = np.flatnonzero((first[:, ego] >= 0) & (kinds == NO_ENCOUNTER))
+        steps = first[rows, ego]
+        pair = drawn.states[rows, steps, :3], drawn.size, egos.states[ego, steps, :3], context.ego_size
+        kinds[rows] = encounter_kinds(*pair)
+    return kinds
 
 
-def spread(kinds: Sequence[int] | NDArray[np.intp]) -> float:
-    """Entropy of the kinds of contact among attacks that hit, nats; 0 where at most one kind occurs, or none hits."""
-    counts = np.bincount([kind for kind in kinds if kind != APART], minlength=1)
-    shares = counts[counts > 0] / max(counts.sum(), 1)
-    return float(-(shares * np.log(shares)).sum()) + 0.0
+def liking(context: AttackContext) -> Floats:
+    """How much a scene likes each of `KINDS`, 0 to 1 in an order that is drawn for it.
 
-
-@torch.no_grad()
-def surprise_of(reference: Backbone, bank: Bank, config: HgpoConfig, batch: int = 32) -> Floats:
-    """Surprise by kind [APART + 1], of what the rewards of both experts choose among the reference's candidates.
-
-    Args:
-        reference: Pretrained backbone.
-        bank: Training scenes.
-        config: Size of the groups.
-        batch: Scenes at once.
+    The order follows from the scene's name and one number of the context's generator: no attack depends on another, so
+    that episodes may be played in any order and by any worker. Over many scenes every kind is liked most equally often.
     """
-    rng, kinds = np.random.default_rng(config.seed), []
-    for entries in bank.batches(batch):
-        groups = reference.distribution([entry.case for entry in entries]).sample(config.group, rng)
-        for entry, rows in zip(entries, groups, strict=True):
-            values, listed = entry.values(rows), entry.kinds(rows)
-            for name in ("adv", "real"):
-                reward = RECIPES[name].reward(values)
-                kinds.append(int(listed[np.where(values.feasible, reward, reward - 1e6).argmax()]))
-    return surprise(kinds)
+    drawn = int(context.rng.integers(2**32))
+    order = np.random.default_rng([name_seed(context.scenario.id), drawn]).permutation(len(KINDS))
+    return order / (len(KINDS) - 1)
+
+
+def bonus(context: AttackContext, kinds: Ints) -> Floats:
+    """`liking` of the kinds [K] of candidates; 0 where there is no encounter."""
+    return np.where(kinds == NO_ENCOUNTER, 0.0, liking(context)[kinds])

@@ -35,7 +35,7 @@ def draw_merging(found: Json, path: Path) -> None:
     draw_panel(axes[0], _front(found["ways"]["fronts"], "ways of merging"))
     if swept is not None:
         draw_panel(axes[1], _front(swept["dials"], "by share of the third expert"))
-        draw_panel(axes[2], _spread(swept["dials"]))
+        draw_panel(axes[2], _coverage(swept["dials"]))
         for axis, (key, label) in zip(axes[3:], WORTH.items(), strict=True):
             _draw_simplex(axis, swept["simplex"], key, label)
     save_figure(figure, path)
@@ -49,13 +49,13 @@ def _front(fronts: Json, title: str) -> Panel:
     return Panel("R_adv (more is more adversarial)", "P_real (less is more realistic)", series, title=title)
 
 
-def _spread(dials: Json) -> Panel:
-    """Entropy of the kinds of contact against success, by share of the third expert."""
+def _coverage(dials: Json) -> Panel:
+    """Coverage of the kinds of encounter against success, by share of the third expert."""
     series = [
-        Series([row["success"][0] for row in rows], [row["spread"][0] for row in rows], name, number)
+        Series([row["success"][0] for row in rows], [row["coverage"][0] for row in rows], name, number)
         for number, (name, rows) in enumerate(dials.items())
     ]
-    return Panel("success", "entropy of kinds of contact (nats)", series, title="variety by share of the third expert")
+    return Panel("success", "coverage of kinds (bits)", series, title="variety by share of the third expert")
 
 
 def _draw_simplex(axis: Axes, points: Sequence[Json], key: str, label: str) -> None:

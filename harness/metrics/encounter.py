@@ -10,13 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.geometry import box_distances, wrap_angle
 from harness.interfaces import VX, MetricValue, Trajectory
-from harness.metrics.collision import overlaps
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-APART: Final = 16
-"""What `contact_kinds` says of a trajectory that never meets the ego."""
 STILL: Final = 1e-9
 """Relative speed along an axis (m/s) below which the boxes do not approach along it."""
 
@@ -153,42 +150,6 @@ def impact(ego: Trajectory, other: Trajectory, step: int) -> Impact:
         closing_speed=closing,
         heading_difference=float(wrap_angle(b[2] - a[2])),
     )
-
-
-def contact_kinds(
-    states: Floats,
-    valid: Bools,
-    size: ArrayLike,
-    ego: Floats,
-    ego_valid: Bools,
-    ego_size: ArrayLike,
-    start: int = 0,
-) -> NDArray[np.intp]:
-    """How each of K trajectories first meets the ego: one of 16 kinds of contact, or `APART`; [K].
-
-    A kind is where the other is, seen from the ego (ahead, left, behind, right: quarters of 90°), and how it heads
-    against it (along, from its right, towards it, from its left), at the first step at which the boxes overlap.
-
-    Args:
-        states: [K, T, ≥3] x, y, heading (m, rad).
-        valid: [T] or [K, T].
-        size, ego_size: [2] length and width, m.
-        ego: [T, ≥3], and `ego_valid` [T].
-        ego_valid: See `ego`.
-        start: First absolute step that counts.
-    """
-    valid = np.broadcast_to(valid, states.shape[:-1])
-    met = overlaps(states, valid, size, ego[None], ego_valid[None], ego_size, start)
-    first = met.argmax(-1)
-    ours, theirs = ego[first], states[np.arange(len(states)), first]
-    offset = theirs[:, :2] - ours[:, :2]
-    place = np.arctan2(offset[:, 1], offset[:, 0]) - ours[:, 2]
-    return np.where(met.any(-1), 4 * _quarter(place) + _quarter(theirs[:, 2] - ours[:, 2]), APART)
-
-
-def _quarter(angle: Floats) -> NDArray[np.intp]:
-    """Which quarter an angle (rad) lies in: 0 around 0°, 1 around 90°, 2 around 180°, 3 around 270°."""
-    return np.asarray(np.floor(angle / (np.pi / 2) + 0.5), dtype=np.intp) % 4
 
 
 def _extent(half: Floats, turn: Floats) -> Floats:

@@ -46,7 +46,7 @@ def merging_tables(found: Json) -> list[Table]:
     ]
     if swept is None:
         return shown
-    spread = (Column("spread", "entropy of kinds of contact, nats", "mean"), Column("kinds", "kinds", "number"))
+    covered = (Column("coverage", "coverage of kinds of encounter, bits", "mean"), Column("kinds", "kinds", "number"))
     points: list[TableRow] = [
         {
             **{f"share_{i}": share for i, share in enumerate(point["shares"])},
@@ -58,7 +58,7 @@ def merging_tables(found: Json) -> list[Table]:
     return [
         *shown,
         Table((third, *_WORTH), _volumes(swept["volumes"]), "three experts: dials by share of the third"),
-        Table((third, _INTENSITY, *_ENDS, *spread), _rows(swept["dials"]), "the same along the dial"),
+        Table((third, _INTENSITY, *_ENDS, *covered), _rows(swept["dials"]), "the same along the dial"),
         Table((*_SHARES, *_ENDS, _NOVELTY), points, "one sample of the policy at points of the simplex"),
     ]
 

@@ -7,9 +7,7 @@ import shapely
 from harness.geometry import box_corners, box_distances
 from harness.interfaces import Trajectory
 from harness.metrics.encounter import (
-    APART,
     constant_velocity_contact,
-    contact_kinds,
     impact,
     minimum_distance,
     time_to_collision,
@@ -103,22 +101,3 @@ def test_impact_of_a_crossing() -> None:
     found = impact(drive(-4, 0, 0, 3), drive(0, -4, np.pi / 2, 4), 5)
     assert found.relative_speed == pytest.approx(5.0)
     assert found.heading_difference == pytest.approx(np.pi / 2)
-
-
-def test_kinds_of_contact_by_hand() -> None:
-    ego = drive(0, 0, np.pi / 2, 10)  # northwards: its left is west
-    others = [
-        drive(0, 20, np.pi / 2, 0),  # ahead, heading as the ego does
-        drive(0, -20, np.pi / 2, 20),  # runs into it from behind
-        drive(0, 60, -np.pi / 2, 10),  # head-on
-        drive(-30, 27, 0, 10),  # from the left, eastwards
-        drive(30, 27, np.pi, 10),  # from the right, westwards
-        drive(4.0, -3.0, np.pi / 2 + 0.1, 12),  # sideswipe from the right, along
-        drive(-55, 30, 0, 20),  # comes from the left, and is ahead when they meet
-        drive(20, 0, np.pi / 2, 10),  # alongside, never nearer
-    ]
-    states = np.stack([other.states for other in others])
-    found = contact_kinds(states, others[0].valid, CAR, ego.states, ego.valid, CAR)
-    assert found.tolist() == [4 * 0 + 0, 4 * 2 + 0, 4 * 0 + 2, 4 * 1 + 3, 4 * 3 + 1, 4 * 3 + 0, 4 * 0 + 3, APART]
-    # A contact before the start does not count.
-    assert contact_kinds(states[:1], others[0].valid, CAR, ego.states, ego.valid, CAR, start=40).tolist() == [APART]

@@ -7,13 +7,12 @@ import torch
 from adversaries.sage.coefficients import fit_coefficients, sample_reward, unflattened
 from adversaries.sage.experts import Experts, merger_of
 from adversaries.sage.landscape import Probe
-from adversaries.sage.merged_fronts import measure, sampled_gains, spread_interval, sweep, volumes
+from adversaries.sage.merged_fronts import measure, sampled_gains, sweep, volumes
 from adversaries.sage.merging import join
 from adversaries.sage.merging_config import MergingConfig
 from adversaries.sage.objectives import Values
 from harness.drawing.merging import draw_merging
 from harness.errors import ConfigError
-from harness.metrics.encounter import APART
 from harness.report.merging_tables import merging_tables
 from tests.scenes import crossing, straight_road
 from tests.unit.adversaries.sage.toys import small_network, small_prior
@@ -117,12 +116,6 @@ def test_samples_of_every_scene_are_judged_with_coefficients_of_the_other_half(p
     assert found["task"][1, 1] == pytest.approx(
         [np.exp(far[1]) @ probe.tables[1].adversarial, -np.exp(far[1]) @ probe.tables[1].realism], rel=1e-5
     )
-
-
-def test_spread_and_its_interval() -> None:
-    mean, low, high = spread_interval(np.array([3, 5, 3, 5, APART]))
-    assert mean == pytest.approx(np.log(2))
-    assert low < mean == pytest.approx(high)
 
 
 @pytest.mark.parametrize("wrong", [{"parts": 0}, {"densities": (0.5, 0.0)}, {"densities": (1.5,)}])

@@ -1,84 +1,82 @@
-"""Novelty by hand, and what an expert of novelty prefers."""
+"""Spreading attacks over kinds of encounter, scene by scene."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from adversaries.sage.alignment import Alignment
-from adversaries.sage.backbone import GoalBackbone
-from adversaries.sage.bank import build_bank
-from adversaries.sage.config import RECIPES, HgpoConfig
-from adversaries.sage.novelty import spread, surprise, surprise_of
-from adversaries.sage.objectives import Values
+from adversaries.common.candidates import Drawn
+from adversaries.common.plans import distinct_futures
+from adversaries.sage.adversary import SageAdversary
+from adversaries.sage.experts import Experts
+from adversaries.sage.novelty import bonus, kinds_met, liking
+from harness.checks import check_adversary
 from harness.errors import ConfigError
-from harness.metrics.encounter import APART, contact_kinds
+from harness.interfaces import Trajectory
+from harness.metrics.encounter_kinds import KINDS
 from tests.scenes import crossing, straight_road
-from tests.unit.adversaries.sage.toys import ToyBackbone, small_prior
+from tests.unit.adversaries.fakes import context, line, log_of
+from tests.unit.adversaries.sage.toys import four_ways, small_network, small_prior
+
+LATER = np.arange(91) > 10
 
 
-def scenes():
-    return [straight_road(scene_id="a"), crossing(scene_id="b"), crossing(opponent_delay=0.5, scene_id="c")]
+def sage(**options) -> SageAdversary:
+    return SageAdversary(Experts(small_prior(0), small_network(1), small_network(2), {}), **options)
 
 
-def test_surprise_by_hand() -> None:
-    found = surprise([APART, APART, APART, 4])
-    # Seventeen kinds, each counted once more.
-    assert found.shape == (17,)
-    assert found[[APART, 4, 0]] == pytest.approx(-np.log(np.array([4, 2, 1]) / 21))
+def test_the_latest_drive_that_is_met_decides() -> None:
+    scene = straight_road()
+    standing = Trajectory(line(2, 0, 0, 0), np.ones(91, bool))
+    # Parked ahead: only the driving ego meets it. From behind: only the standing one is met. Beside: nobody.
+    states = np.stack([line(30, 0, 0, 0), line(-30, 0, 0, 4), line(20, 3.5, 0, 10)])
+    drawn = Drawn(states=states, valid=LATER, log_prob=np.zeros(3), size=(4.5, 2.0))
+    case = context(scene, [standing, log_of(scene, 0)])
+    found = kinds_met(case, drawn, distinct_futures(case))
+    assert [KINDS[kind] if kind >= 0 else "" for kind in found] == ["same way, front", "same way, rear", ""]
+    # Where the parked one meets both, the newer counts: here an ego that stands there and looks back.
+    facing = Trajectory(line(30, 0.5, np.pi, 0), np.ones(91, bool))
+    for drives, kind in (
+        ((facing, log_of(scene, 0)), "same way, front"),
+        ((log_of(scene, 0), facing), "opposite way, left"),
+    ):
+        both = context(scene, drives)
+        assert KINDS[kinds_met(both, drawn, distinct_futures(both))[0]] == kind
+    liked = bonus(case, found)
+    assert liked[2] == 0
+    assert liked[0] != liked[1]
 
 
-def test_spread_is_the_entropy_of_what_hits() -> None:
-    assert spread([APART, 3, 3, 5, 5, APART]) == pytest.approx(np.log(2))
-    assert spread([3, 3, 3, 5]) == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
-    assert spread([APART, APART]) == spread([7, APART]) == 0.0
+def test_every_scene_has_an_order_of_its_own_and_keeps_it() -> None:
+    case = context(straight_road())
+    first = liking(case)
+    np.testing.assert_allclose(np.sort(first), np.arange(16) / 15)
+    np.testing.assert_array_equal(liking(context(straight_road())), first)
+    assert not np.array_equal(liking(case), first)  # the generator has moved on: another episode
+    assert not np.array_equal(liking(context(straight_road(scene_id="other"))), first)
 
 
-def test_kinds_are_those_of_the_futures() -> None:
-    scene, backbone = crossing(), GoalBackbone(small_prior())
-    (entry,) = build_bank([scene], backbone).entries
-    tokens = backbone.vocabulary(entry.case)
-    states, valid = backbone.futures(scene, scene.opponent, 10, entry.case, tokens)
-    ego = scene.states(scene.ego), scene.valid[scene.ego], scene.box(scene.ego)
-    wanted = contact_kinds(states, valid, scene.box(scene.opponent), *ego, 11)
-    assert np.array_equal(entry.all_kinds(), wanted)
-    assert entry.kinds(tokens[[5, 2]]).tolist() == wanted[[5, 2]].tolist()
-    assert (wanted != APART).any()
-    # Where futures cannot be listed, kinds are found when they are asked for.
-    toy = ToyBackbone()
-    (other,) = build_bank([scene], toy).entries
-    rows = np.array([[2, 2, 2, 2], [6, 6, 6, 6], [6, 6, 6, 6]])
-    toy_states, toy_valid = toy.futures(scene, scene.opponent, 10, other.case, rows)
-    again = contact_kinds(toy_states, toy_valid, scene.box(scene.opponent), *ego, 11)
-    assert other.kinds(rows).tolist() == again.tolist()
-    with pytest.raises(ConfigError, match="cannot list"):
-        other.all_kinds()
+def test_hits_stay_hits_and_the_natural_end_stays_as_it_is(monkeypatch) -> None:
+    monkeypatch.setattr(SageAdversary, "_draw", four_ways)
+    plain, spread = sage(), sage(novelty=20.0)
+    chosen = []
+    for number in range(6):
+        case = context(straight_road(scene_id=f"scene {number}", edges=False))
+        hard, calm = (
+            [adversary.plan(replace(case, intensity=intensity)) for adversary in (plain, spread)]
+            for intensity in (1.0, 0.0)
+        )
+        # The first contact pays most. The others are hits, too, and the last meets nobody.
+        assert hard[0].chosen == 0
+        assert hard[1].info["expects_contact"]
+        assert calm[0].chosen == calm[1].chosen
+        chosen.append(hard[1].chosen)
+    assert set(chosen) <= {0, 1, 2, 3}
+    assert len(set(chosen)) > 1
 
 
-def test_novelty_turns_preferences() -> None:
-    recipe, no = RECIPES["novel"], np.zeros(2, dtype=bool)
-    values = Values(np.array([8.0, 6.0]), np.array([2.0, 2.0]), np.zeros(2), no, no, ~no, ~no)
-    rng = np.random.default_rng(0)
-    assert recipe.reward(values, np.array([0.5, 2.5])) == pytest.approx([0.05 * 6 + 0.45, 0.05 * 4 + 2.25])
-    assert recipe.choose(values, rng, 8, 0.2, np.array([0.5, 2.5])).tolist() == [[1, 0]]
-    assert recipe.choose(values, rng, 8, 0.02).tolist() == [[0, 1]]
-    # The others know nothing of it.
-    assert RECIPES["adv"].reward(values, np.array([0.5, 2.5])) == pytest.approx(RECIPES["adv"].reward(values))
-
-
-def test_an_expert_of_novelty_prefers_what_the_rewards_seldom_choose() -> None:
-    reference = GoalBackbone(small_prior())
-    bank = build_bank(scenes(), reference)
-    config = HgpoConfig(epochs=40, learning_rate=1e-2)
-    alignment = Alignment(reference, bank, None, RECIPES["novel"], config)
-    assert np.array_equal(alignment.surprise, surprise_of(reference, bank, config))
-    # Three scenes, chosen in twice.
-    assert np.exp(-alignment.surprise).sum() == pytest.approx(1.0)
-    assert np.rint(23 * np.exp(-alignment.surprise)).sum() == 23
-    assert Alignment(reference, bank, None, RECIPES["adv"], config).surprise is None
-
-    def novelty(policy) -> float:
-        log_probs = policy.distribution([entry.case for entry in bank.entries]).log_probs.detach().exp().numpy()
-        own = [alignment.surprise[entry.all_kinds()] for entry in bank.entries]
-        return float(np.mean([row @ new for row, new in zip(log_probs, own, strict=True)]))
-
-    alignment.fit()
-    assert novelty(alignment.policy) > novelty(reference) + 0.05
+def test_it_keeps_the_contract_and_says_what_cannot_work() -> None:
+    check_adversary(sage(novelty=2.0), [straight_road(), crossing()])
+    for wrong in ({"novelty": -1.0}, {"novelty": float("nan")}, {"novelty": 1.0, "protocol": "as-published"}):
+        with pytest.raises(ConfigError, match="novelty"):
+            sage(**wrong)
