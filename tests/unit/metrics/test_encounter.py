@@ -6,12 +6,7 @@ import shapely
 
 from harness.geometry import box_corners, box_distances
 from harness.interfaces import Trajectory
-from harness.metrics.encounter import (
-    constant_velocity_contact,
-    impact,
-    minimum_distance,
-    time_to_collision,
-)
+from harness.metrics.encounter import constant_velocity_contact, impact, minimum_distance, time_to_collision
 
 CAR = (4.0, 2.0)
 
