@@ -118,6 +118,14 @@ def test_a_run_that_is_stopped_goes_on_exactly(config, whole, tmp_path):
     assert all(np.array_equal(tensor, theirs[name]) for name, tensor in mine.items())
 
 
+def test_refused_attacks_are_in_the_records(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_setup, "precondition_of", lambda _: lambda scene, *_: scene.id == "b")
+    session = Session("train_ego", Console(quiet=True), Console(quiet=True))
+    train(replace(config, attacks="avoidable", steps=2 * EVERY, out=tmp_path / "run"), session)
+    told = sum(row["attacks_refused"] for row in records(tmp_path / "run", "metrics"))
+    assert told == json.loads((tmp_path / "run" / "results.json").read_text())["refused_attacks"] > 0
+
+
 def test_the_score_of_a_policy_by_hand():
     def row(stage, completion, **more):
         return Row(0, stage, "s", completion=completion, **{"collision": 0.0, **more})
