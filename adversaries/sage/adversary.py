@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
@@ -20,8 +21,9 @@ from adversaries.prior.features import Features
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
 from adversaries.prior.prior import MotionPrior
 from adversaries.sage.backbone import complete
-from adversaries.sage.experts import Experts, load_experts
+from adversaries.sage.experts import Experts, load_aligned, load_experts, merger_of, read_coefficients
 from adversaries.sage.groups import SPACING, Draw, draw_goals
+from adversaries.sage.merging import DENSITY, Merge, Merger
 from adversaries.sage.objectives import Objectives, Style
 from adversaries.sage.steered import CANDIDATES, Drives, Rated, SteeredAdversary, only_seen
 from adversaries.sage.steering import Coefficient, Dial, Extrapolation, Mixing, mix_logits
@@ -65,6 +67,11 @@ class SageAdversary(SteeredAdversary):
         on_disk: bool = False,
         drives: Drives = "mean",
         coefficient: Coefficient = "equal",
+        merge: Merge = "linear",
+        density: float = DENSITY,
+        coefficients: str | PathLike[str] | None = None,
+        third: GoalNetwork | str | PathLike[str] | None = None,
+        third_share: float = 0.0,
     ) -> None:
         """Load the experts and fix the options.
 
@@ -89,6 +96,12 @@ class SageAdversary(SteeredAdversary):
                 paper's). As published, the log counts whatever was driven.
             coefficient: How λ follows from μ, the intensity: `equal` (λ = μ) or `matched` (eq. 27 with the weight of
                 the experts' own alignment).
+            merge: How weights are merged (see `adversaries.sage.merging`): `linear`, the straight line; `ties`; `task`,
+                task arithmetic with a coefficient per expert and layer; or `geodesic`, along a sphere.
+            density: Share of the weights that `ties` keeps, in (0, 1]. Below 1 the dial ends at trimmed experts.
+            coefficients: File of coefficients for `task`, which `sage_analysis` writes.
+            third: A third expert, such as `novel`, or its file; it must come from the same prior.
+            third_share: Share ρ of the third expert, in [0, 1]. The other two share 1 - ρ as λ says; μ stays as it is.
 
         Raises:
             WeightsError: Weights are missing, or the experts come from another prior.
@@ -103,10 +116,48 @@ class SageAdversary(SteeredAdversary):
         self.experts = own
         self.prior = self.experts.prior
         self._vectors = self.experts.vectors
-        self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, extrapolation)
+        self._merger = self._merge(merge, density, coefficients, third, third_share, extrapolation)
+        own_weights = None if self._merger is None else partial(self._merger.dialled, third=third_share)
+        self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, extrapolation, own_weights)
+        self._third_share = third_share
         self._scenes: SceneCache[GoalScene] = SceneCache(cache_scenes)
         self.levels = levels
         self._stock = Stock(cache_scenes * (levels + 1), self._maker if on_disk else None)
+
+    def _merge(
+        self,
+        merge: Merge,
+        density: float,
+        coefficients: str | PathLike[str] | None,
+        third: GoalNetwork | str | PathLike[str] | None,
+        third_share: float,
+        extrapolation: Extrapolation,
+    ) -> Merger | None:
+        """How the experts are merged; None for two of them on a straight line.
+
+        Raises:
+            ConfigError: Options that cannot work, or not together.
+            WeightsError: The third expert's file is missing or unreadable, or of another prior.
+        """
+        if not 0.0 <= third_share <= 1.0 or (third is None and third_share > 0.0):
+            raise ConfigError(
+                f"{self.name}: expected a third_share in [0, 1], and a third expert, got {third_share!r}."
+            )
+        if (coefficients is not None) != (merge == "task"):
+            raise ConfigError(
+                f"{self.name}: merge=task and coefficients=FILE belong together, got merge={merge!r:.80}. "
+                "`sage_analysis` writes such a file."
+            )
+        if merge == "linear" and third is None:
+            return None
+        if self.mixing != "weights" or extrapolation != "vector":
+            raise ConfigError(
+                f"{self.name}: merge={merge} and a third expert mix weights and follow their vectors beyond [0, 1]; "
+                f"got mixing={self.mixing}, extrapolation={extrapolation}."
+            )
+        network = load_aligned(Path(third), self.prior)[0] if isinstance(third, str | PathLike) else third
+        scales = () if coefficients is None else read_coefficients(Path(coefficients), 2 if network is None else 3)
+        return merger_of(self.experts, network, merge, density, scales)
 
     def _rated(self, context: AttackContext, intensity: float) -> Rated:
         """Candidates at λ, or at the nearest of the levels, as they are kept."""
@@ -124,7 +175,15 @@ class SageAdversary(SteeredAdversary):
 
     def _maker(self) -> str:
         """Weights and options that decide the candidates."""
-        options = (self.num, self.draw.spacing, self.mixing, self.dial.extrapolation, self.protocol.sage_as_written)
+        options: list[object] = [
+            self.num,
+            self.draw.spacing,
+            self.mixing,
+            self.dial.extrapolation,
+            self.protocol.sage_as_written,
+        ]
+        if self._merger is not None:
+            options += [self._merger.identity, self._third_share]
         return json.dumps([self.name, self.prior.identity, self._weights, *options])
 
     @cached_property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,12 +15,16 @@ from adversaries.prior.network import GoalNetwork
 from adversaries.prior.prior import MotionPrior
 from adversaries.sage.backbone import Backbone
 from adversaries.sage.config import EXTREME, RECIPES, Recipe
-from adversaries.sage.steering import PreferenceVectors, preference_vectors
-from harness.errors import WeightsError
+from adversaries.sage.merging import DENSITY, Merge, Merger, split
+from adversaries.sage.steering import PreferenceVectors, flatten, preference_vectors
+from harness.errors import ConfigError, WeightsError
+from harness.files import read_json
 from harness.fitting.identity import fingerprint
 
 SHIPPED: Final = Path(__file__).parent / "weights"
 """Experts aligned on procedural scenes, part of the package; their prior is the shipped one."""
+NAMES: Final = ("adv", "real", "third")
+"""Experts in the order of a merger, as files of coefficients name them."""
 PRIOR_FILE: Final = "prior.safetensors"
 """The prior, in folders of experts that do not come from the shipped one."""
 
@@ -93,10 +98,67 @@ def load_network(folder: Path, name: str, prior: MotionPrior) -> tuple[GoalNetwo
     Raises:
         WeightsError: The file is missing or unreadable, or was aligned from another prior.
     """
-    file = expert_file(folder, name)
+    return load_aligned(expert_file(folder, name), prior)
+
+
+def load_aligned(file: Path, prior: MotionPrior) -> tuple[GoalNetwork, dict[str, object]]:
+    """The aligned network of a file and what it says of its making.
+
+    Raises:
+        WeightsError: The file is missing or unreadable, or was aligned from another prior: task vectors of different
+            priors cannot be added (see `merging`).
+    """
     loaded = MotionPrior.load(file)
     check_origin(file, loaded.info, prior.network)
     return loaded.network, loaded.info
+
+
+def merger_of(
+    experts: Experts,
+    third: GoalNetwork | None = None,
+    merge: Merge = "linear",
+    density: float = DENSITY,
+    coefficients: Sequence[Mapping[str, float]] = (),
+) -> Merger:
+    """How experts, and perhaps a third one, are merged; arguments as of `merging.Merger`.
+
+    Raises:
+        WeightsError: The networks are not of one architecture.
+        ConfigError: An option cannot work.
+    """
+    vectors, network = experts.vectors, experts.prior.network
+    tasks = [vectors.adv, vectors.real]
+    if third is not None:
+        tasks.append(preference_vectors(network, third, third).adv)
+    split_tasks = tuple(split(network, task) for task in tasks)
+    return Merger(split(network, flatten(network)), split_tasks, merge, density, tuple(coefficients))
+
+
+def read_coefficients(file: Path, experts: int) -> tuple[Mapping[str, float], ...]:
+    """Coefficients of task arithmetic from a file that `sage_analysis` wrote: by expert, and by layer.
+
+    Args:
+        file: A JSON object with `adv`, `real` and, for three experts, `third`.
+        experts: Number of experts that are merged.
+
+    Raises:
+        ConfigError: The file is missing, unreadable or something else.
+    """
+    found = read_json(file, error=ConfigError)
+    names = NAMES[:experts]
+    if not isinstance(found, Mapping) or not all(_numbers(found.get(name)) for name in names):
+        raise ConfigError(
+            f"{file}: expected coefficients by layer of {', '.join(names)}. `sage_analysis` writes such a file."
+        )
+    return tuple({layer: float(value) for layer, value in found[name].items()} for name in names)
+
+
+def _numbers(found: object) -> bool:
+    """Whether something is a dictionary of finite numbers."""
+    if not isinstance(found, Mapping):
+        return False
+    plain = (isinstance(value, int | float) and not isinstance(value, bool) for value in found.values())
+    return all(plain) and all(math.isfinite(value) for value in found.values())
 
 
 def load_experts(

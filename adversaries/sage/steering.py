@@ -6,6 +6,7 @@ realism expert, λ = 1 the adversarial one, everything between a mixture, everyt
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -110,8 +111,20 @@ class Dial:
     number of layers.
     """
 
-    def __init__(self, module: nn.Module, vectors: PreferenceVectors, extrapolation: Extrapolation = "vector") -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        vectors: PreferenceVectors,
+        extrapolation: Extrapolation = "vector",
+        weights: Callable[[float], Tensor] | None = None,
+    ) -> None:
         """Take over `module`'s parameters.
+
+        Args:
+            module: The network.
+            vectors: Reference and preference vectors.
+            extrapolation: See `weights_at`.
+            weights: The weights [P] at λ where they are not those of `weights_at`.
 
         Raises:
             ConfigError: Unknown extrapolation.
@@ -119,7 +132,7 @@ class Dial:
         if extrapolation not in get_args(Extrapolation):
             raise ConfigError(f"sage: expected extrapolation vector or direct, got {extrapolation!r}.")
         self.module, self.extrapolation = module, extrapolation
-        self._vectors = vectors
+        self._weights = weights or (lambda intensity: weights_at(vectors, intensity, extrapolation))
         self._flat = vectors.reference.clone()
         self._at: float | None = None
         offset = 0
@@ -132,7 +145,7 @@ class Dial:
     def turn(self, intensity: float) -> nn.Module:
         """Set the weights to θ(λ) and return the module."""
         if intensity != self._at:
-            self.put(weights_at(self._vectors, intensity, self.extrapolation))
+            self.put(self._weights(intensity))
             self._at = intensity
         return self.module
 

@@ -150,6 +150,9 @@ class TrainConfig(RunOptions):
     test_scenes: str | None = None
     """Scenes of the test split: `64` for the first 64, `10:20` for a range, `#3` for one, or several with commas; all
     by default."""
+    mirror: bool = False
+    """Whether every training scene comes a second time, seen in a mirror: left and right are exchanged, and traffic
+    keeps to the other side."""
     on_error: Literal["raise", "skip"] = "raise"
     """What happens at a scene that can be read but not simulated: `raise` an error, or `skip` it (counted, and listed
     in the run folder)."""

@@ -168,6 +168,6 @@ def build(config: TrainConfig, place: Path) -> EpisodeWorker:
     # Imported here, with torch and the learner: who makes jobs does not need them.
     from harness.training import setup
 
-    scenes = setup.scenes_of(config, config.train_split, config.train_scenes)
+    scenes = setup.training_scenes(setup.scenes_of(config, config.train_split, config.train_scenes), config)
     adversary = setup.make_adversary(config.adversary, config)
     return EpisodeWorker(setup.engine_over(scenes, config), range(len(scenes)), adversary, config)

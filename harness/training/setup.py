@@ -16,6 +16,7 @@ from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator
 from harness.training.learner import Learner, LivePolicy
 from harness.training.loop import Parts
+from scenarios.mirroring import WithMirrored
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import left_out, open_scenes, reasons
 
@@ -38,6 +39,7 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     eval_adversary = adversary if shared else make_adversary(config.eval_adversary, config)
     train, test = train_and_test(config)
     check_disjoint(train, test)
+    train = training_scenes(train, config)
     source = Concat([train, test])
     env = engine_over(source, config)
     learner = make_learner(config, env)
@@ -119,6 +121,11 @@ def scenes_of(config: TrainConfig, split: str, scenes: str | None) -> ScenarioSo
     return open_scenes(
         config.data, split, scenes, on_error=config.on_error, cache_scenes=CACHED_SCENES, fit_only=config.fit_only
     )
+
+
+def training_scenes(source: ScenarioSource, config: TrainConfig) -> ScenarioSource:
+    """What is trained on of the scenes that may be: all of them, and with `--mirror` their mirror images too."""
+    return WithMirrored(source) if config.mirror else source
 
 
 def evaluation_env(config: TrainConfig, test: ScenarioSource, seed: int) -> RuledEnv:

@@ -29,6 +29,7 @@ from harness.training.setup import (
     evaluation_env,
     make_adversary,
     scenes_of,
+    training_scenes,
     write_scene_list,
 )
 from harness.training.validation import Validator
@@ -60,6 +61,7 @@ def build_vector(config: TrainConfig, run: RunDirectory, watch: Watch = iter) ->
     eval_adversary = adversary if shared else make_adversary(config.eval_adversary, config)
     train, val, test = _parts_of_data(config)
     unfit: list[LeftOut] | None = None if config.on_error == "raise" else []
+    train = training_scenes(train, config)
     packed, train = playable_scenes(train, traffic=config.traffic, watch=watch, left_out=unfit)
     validator = None
     if val is not None:

@@ -142,11 +142,13 @@ def test_the_score_of_a_policy_by_hand():
     assert np.isfinite(driving_score(rows[:1]))
 
 
-def test_others_drive_along_the_lanes_in_training_and_validation(config, tmp_path, monkeypatch):
-    def packed_here(source, *, traffic, watch, left_out):
-        scenes = [parse_scene(source[index], static_vehicles=False) for index in range(len(source))]
-        return pack(scenes, drivers_of(traffic)), source
+def packed_here(source, *, traffic, watch, left_out):
+    """Instead of `playable_scenes`: without the physics that settles traffic."""
+    scenes = [parse_scene(source[index], static_vehicles=False) for index in range(len(source))]
+    return pack(scenes, drivers_of(traffic)), source
 
+
+def test_others_drive_along_the_lanes_in_training_and_validation(config, tmp_path, monkeypatch):
     monkeypatch.setattr(vector_setup, "playable_scenes", packed_here)
     config = replace(config, traffic="idm-lane", out=tmp_path / "run")
     with RunDirectory.create(config.out, "train_ego", asdict(config)) as run:
@@ -156,6 +158,20 @@ def test_others_drive_along_the_lanes_in_training_and_validation(config, tmp_pat
             assert env.lanes is not None
         assert len(set(parts.validator._traffic_seeds)) == 2
         parts.close()
+
+
+def test_training_scenes_are_mirrored_and_no_others(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_setup, "playable_scenes", packed_here)
+    config = replace(config, mirror=True, out=tmp_path / "run")
+    with RunDirectory.create(config.out, "train_ego", asdict(config)) as run:
+        parts = build_vector(config, run)
+        played = parts.env.ids
+        parts.close()
+    used = json.loads((config.out / "scenes.json").read_text())
+    assert played == tuple(used["train"])
+    half = len(used["train"]) // 2
+    assert used["train"][half:] == [f"{name}-mirrored" for name in used["train"][:half]]
+    assert not [name for name in (*used["val"], *used["test"]) if name.endswith("-mirrored")]
 
 
 @pytest.mark.parametrize(

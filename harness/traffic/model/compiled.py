@@ -1,7 +1,7 @@
-"""What a CPU spends most of its time on in SMART, compiled: features of relative poses, and attention along edges.
+"""What a CPU spends most of its time on in SMART, compiled: relative poses, attention along edges, and tokens.
 
-Edges that do not exist cost nothing, and nothing is gathered before it is looked at. Both equal the functions of
-`embeddings` and `attention` up to rounding.
+Edges that do not exist cost nothing, and nothing is gathered before it is looked at. All equal what the other modules
+do on other devices up to rounding.
 """
 
 from __future__ import annotations
@@ -197,6 +197,79 @@ def attend(query: Tensor, source: Tensor, relation: Tensor, row: Tensor, start: 
         query.contiguous(), source.contiguous(), relation.contiguous(), row, start, heads
     )
     return found
+
+
+@kernel
+def _log_sum(factors: Reals, basis: Reals, share: Reals, total: Reals, found: Reals) -> None:
+    """Write log Σ_c exp(a_c · b) [n, V]; see `log_sum_of_products`."""
+    size = basis.shape[1]
+    top = np.empty(size, basis.dtype)
+    for n in range(len(factors)):
+        own = share[n % len(share)]
+        for c in range(factors.shape[1]):
+            own[c, :] = 0.0
+            for f in range(factors.shape[2]):
+                factor = factors[n, c, f]
+                for v in range(size):
+                    own[c, v] += factor * basis[f, v]
+        top[:] = own[0]
+        for c in range(1, factors.shape[1]):
+            for v in range(size):
+                top[v] = max(top[v], own[c, v])
+        total[n, :] = 0.0
+        for c in range(factors.shape[1]):
+            for v in range(size):
+                below = own[c, v] - top[v]
+                # Most are far below, where the exponential is lost in the sum's rounding.
+                if below > -40.0:
+                    part = math.exp(below)
+                    own[c, v] = part
+                    total[n, v] += part
+                else:
+                    own[c, v] = 0.0
+        for v in range(size):
+            found[n, v] = math.log(total[n, v]) + top[v]
+
+
+def log_sum_of_products(factors: Tensor, basis: Tensor, *, shares: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Logarithm of Σ_c exp(a_c · b) [n, V], the sum as a part of its largest term [n, V], and the terms so [n, C, V].
+
+    Args:
+        factors: [n, C, F], on the CPU as everything else.
+        basis: [F, V].
+        shares: Whether the terms are asked for; otherwise the last tensor means nothing.
+    """
+    count, components, _ = factors.shape
+    found, total = factors.new_empty(count, basis.shape[1]), factors.new_empty(count, basis.shape[1])
+    share = factors.new_empty(count if shares else 1, components, basis.shape[1])
+    _log_sum(_array(factors), _array(basis), share.numpy(), total.numpy(), found.numpy())
+    return found, total, share
+
+
+@kernel
+def _write_distances(table: Reals, kinds: Ints, goal: Reals, out: Reals) -> None:
+    """Write distances [N, V]; see `contour_distances`."""
+    for n in range(len(kinds)):
+        kind = kinds[n]
+        for v in range(table.shape[1]):
+            total = goal[n, 0, 0] * 0
+            for corner in range(4):
+                dx, dy = table[kind, v, corner, 0] - goal[n, corner, 0], table[kind, v, corner, 1] - goal[n, corner, 1]
+                total += math.sqrt(dx * dx + dy * dy)
+            out[n, v] = total / 4
+
+
+def contour_distances(table: Tensor, kinds: Tensor, goal: Tensor) -> Tensor:
+    """Mean corner distance [N, V] (m) of the contours of all tokens of a kind from one contour.
+
+    Args:
+        table: [K, V, 4, 2] corners of tokens by kind, m, on the CPU as everything else.
+        kinds: [N].
+        goal: [N, 4, 2] corners, m.
+    """
+    out = goal.new_empty(len(kinds), table.shape[1])
+    _write_distances(_array(table), _array(kinds), _array(goal), out.numpy())
+    return out
 
 
 def _array(values: Tensor) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.traffic.model import compiled
 from harness.traffic.model.config import SmartConfig
 from harness.traffic.model.embeddings import fourier, mlp
 from harness.traffic.tokens.shapes import TOKEN_KINDS
@@ -29,12 +30,16 @@ SCALE_DIRECTION: Final = 0.1
 class LogSumOfProducts(torch.autograd.Function):
     """Logarithm of Σ_c exp(a_c · b) [n, V], of factors a [n, C, F] and b [F, V], which learns nothing.
 
-    As `logsumexp` of a matrix product, with a third of the passes over [n, C, V].
+    As `logsumexp` of a matrix product, with a third of the passes over [n, C, V], or on a CPU with one.
     """
 
     @staticmethod
     def forward(ctx: Any, factors: Tensor, basis: Tensor) -> Tensor:
         """See the class."""
+        if factors.device.type == "cpu":
+            found, total, share = compiled.log_sum_of_products(factors, basis, shares=ctx.needs_input_grad[0])
+            ctx.save_for_backward(share, total, basis)
+            return found
         score = (factors.flatten(0, 1) @ basis).view(*factors.shape[:2], -1)
         top = score.amax(1, keepdim=True)
         share = score.sub_(top).exp_()

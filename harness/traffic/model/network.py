@@ -270,7 +270,6 @@ class SmartNetwork(nn.Module):
         valid: Tensor,
         row: Tensor,
         *,
-        every: bool = False,
         looking: Tensor | None = None,
     ) -> Edges:
         """Other agents of the same world at the same moment: the nearest ones, or the nearest moving ones first.
@@ -280,11 +279,10 @@ class SmartNetwork(nn.Module):
             motion: [G, A, 3] latest motion.
             valid: [G, A].
             row: [G, A] row of each valid agent, group by group.
-            every: Edges of all agents, not only of the valid ones.
             looking: [N] who sees others at all; None: everybody.
 
         Returns:
-            Edges of the N agents, group by group.
+            Edges of the N valid agents, group by group.
         """
         count, radius = pose.shape[1], self.config.agent_radius
         gap = torch.cdist(pose[..., :2], pose[..., :2], compute_mode="donot_use_mm_for_euclid_dist")
@@ -293,7 +291,7 @@ class SmartNetwork(nn.Module):
             stands = torch.linalg.vector_norm(motion[..., :2], dim=-1) < _MOVES * _TOKEN_SECONDS
             gap = gap + radius * stands[:, None, :]
         gap = gap.masked_fill(unseen, torch.inf)
-        live = (torch.ones_like(valid) if every else valid).nonzero(as_tuple=True)
+        live = valid.nonzero(as_tuple=True)
         near = min(self.config.neighbours, count)
         order, index = gap[live].topk(near, dim=-1, largest=False)
         mask = order.isfinite()

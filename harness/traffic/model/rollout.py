@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from harness.traffic.model import compiled
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.drivers import Motorists
 from harness.traffic.model.edges import Edges, link
@@ -59,34 +60,42 @@ class Rollout:
 
     @torch.no_grad()
     def _encode(self) -> Tensor:
-        """Features [W·A, hidden] of the present moment; remembers keys and values."""
+        """Features [W·A, hidden] of the present moment, zero where nobody is; remembers keys and values."""
         network, count = self.network, self.worlds * self.agents
-        pose, motion, valid = self.pose.reshape(count, 3), self.motion.reshape(count, 3), self.valid.reshape(count)
-        kinds, sizes = self.kinds.reshape(count), self.sizes.reshape(count, 3)
-        x = network.embed(self.token.reshape(count), motion, kinds, sizes, self._table)
-        past = remembered(self._poses, self._known, pose, network)
-        place = network.place_edges(pose, motion, self.scene.repeat_interleave(self.agents), self.maps.batch)
-        row = torch.arange(count, device=pose.device).view(self.worlds, self.agents)
-        # Every agent gets edges, so that rows stay aligned; absent ones are nobody's neighbours.
-        looking = None if self.drivers is None else self.drivers.look().reshape(count)
-        others = network.agent_edges(self.pose, self.motion, self.valid, row, every=True, looking=looking)
-        for number, (layer, keys) in enumerate(zip(network.decoder, self.maps.keys, strict=True)):
-            mine = layer.past.keys(x)
-            x = layer.past(x, self._keys[number].flatten(0, 1), past)
-            self._keys[number] = torch.cat([mine[:, None], self._keys[number][:, :-1]], 1)
-            x = layer.map(x, keys, place)
-            x = layer.agents(x, layer.agents.keys(x), others)
+        valid, pose = self.valid.reshape(count), self.pose.reshape(count, 3)
+        rows = valid.nonzero()[:, 0]
+        looking = None if self.drivers is None else self.drivers.look().reshape(count)[rows]
+        features = pose.new_zeros(count, network.config.hidden)
+        keys = [torch.cat([torch.zeros_like(kept[:, :1]), kept[:, :-1]], 1) for kept in self._keys]
+        if len(rows):
+            here, motion = pose[rows], self.motion.reshape(count, 3)[rows]
+            kinds, sizes = self.kinds.reshape(count)[rows], self.sizes.reshape(count, 3)[rows]
+            x = network.embed(self.token.reshape(count)[rows], motion, kinds, sizes, self._table)
+            past = remembered(self._poses[rows], self._known[rows], here, network)
+            place = network.place_edges(here, motion, self.scene.repeat_interleave(self.agents)[rows], self.maps.batch)
+            number = (valid.cumsum(0) - 1).clamp(min=0).view(self.worlds, self.agents)
+            others = network.agent_edges(self.pose, self.motion, self.valid, number, looking=looking)
+            for depth, (layer, pieces) in enumerate(zip(network.decoder, self.maps.keys, strict=True)):
+                keys[depth][rows, 0] = layer.past.keys(x)
+                x = layer.past(x, self._keys[depth][rows].flatten(0, 1), past)
+                x = layer.map(x, pieces, place)
+                x = layer.agents(x, layer.agents.keys(x), others)
+            features[rows] = x
+        self._keys = keys
         self._poses = torch.cat([pose[:, None], self._poses[:, :-1]], 1)
         self._known = torch.cat([valid[:, None], self._known[:, :-1]], 1)
-        return x
+        return features
 
     @torch.no_grad()
     def logits(self, agents: slice = slice(None)) -> Tensor:
         """Next-token logits [W, A, V] of everybody, or of some; those of absent agents mean nothing."""
-        kinds, motion = self.kinds[:, agents].reshape(-1), self.motion[:, agents].reshape(-1, 3)
-        features = self.features.view(self.worlds, self.agents, -1)[:, agents].flatten(0, 1)
-        flat = self.network.token_head(features, kinds, motion, self._table, self.network.motions[:, :, -1])
-        return flat.view(self.worlds, -1, flat.shape[-1])
+        there = self.valid[:, agents]
+        features = self.features.view(self.worlds, self.agents, -1)[:, agents][there]
+        kinds, motion = self.kinds[:, agents][there], self.motion[:, agents][there]
+        found = self.network.token_head(features, kinds, motion, self._table, self.network.motions[:, :, -1])
+        logits = found.new_zeros(*there.shape, found.shape[-1])
+        logits[there] = found
+        return logits
 
     @torch.no_grad()
     def mixture(self) -> Mixture:
@@ -99,7 +108,7 @@ class Rollout:
     def log_distance(self, goal: Tensor) -> Tensor:
         """Contour distance [W, A, V] (m) between where each token leads and a goal pose [W, A, 3]."""
         corners = box_corners_torch(relative(goal, self.pose), half_diagonals(self.kinds))
-        return contour_distance(self._corners[self.kinds], corners)
+        return token_distance(self._corners, self.kinds, corners)
 
     def pose_distance(self, motions: Tensor, goal: Tensor) -> Tensor:
         """Contour distance [W, A, K] (m) between where motions [W, A, K, 3] lead and a goal pose [W, A, 3]."""
@@ -110,7 +119,7 @@ class Rollout:
     def continuity(self) -> Tensor:
         """Contour distance [W, A, V] (m) of each token from the motion before."""
         corners = box_corners_torch(self.motion, half_diagonals(self.kinds))
-        return contour_distance(self._corners[self.kinds], corners)
+        return token_distance(self._corners, self.kinds, corners)
 
     def slowing(self) -> Tensor:
         """How much speed [W, A] (m/s²) agents have lost over the last second; 0 where less of it is known."""
@@ -149,8 +158,10 @@ class Rollout:
 
     def _nearest(self, motion: Tensor, valid: Tensor) -> Tensor:
         """Tokens [W, A] nearest to motions [W, A, 3]; those of who is not there [W, A] mean nothing."""
-        corners = box_corners_torch(motion, half_diagonals(self.kinds))
-        return contour_distance(self._corners[self.kinds], corners).argmin(-1)
+        kinds, token = self.kinds[valid], torch.zeros_like(self.token)
+        corners = box_corners_torch(motion[valid], half_diagonals(kinds))
+        token[valid] = token_distance(self._corners, kinds, corners).argmin(-1)
+        return token
 
     def follow(self, token: Tensor, motion: Tensor, pose: Tensor, valid: Tensor) -> None:
         """Go on with everything given: tokens [W, A], motions and poses [W, A, 3], who is there [W, A]."""
@@ -183,6 +194,20 @@ def remembered(poses: Tensor, known: Tensor, pose: Tensor, network: SmartNetwork
 def contour_distance(tokens: Tensor, goal: Tensor) -> Tensor:
     """Mean corner distance [..., V] between contours [..., V, 4, 2] and one contour [..., 4, 2], m."""
     return (tokens - goal[..., None, :, :]).square().sum(-1).sqrt().mean(-1)
+
+
+def token_distance(table: Tensor, kinds: Tensor, goal: Tensor) -> Tensor:
+    """Mean corner distance [..., V] (m) between contours of all tokens of a kind and one contour; it learns nothing.
+
+    Args:
+        table: [K, V, 4, 2] by kind, m.
+        kinds: [...].
+        goal: [..., 4, 2], m.
+    """
+    if goal.device.type != "cpu":
+        return contour_distance(table[kinds], goal)
+    found = compiled.contour_distances(table, kinds.flatten(), goal.flatten(0, -3))
+    return found.view(*kinds.shape, table.shape[1])
 
 
 def append(batch: AgentBatch, step: AgentBatch) -> AgentBatch:

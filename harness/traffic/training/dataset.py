@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,7 +26,8 @@ from harness.traffic.training.config import ExampleOptions
 from harness.traffic.training.examples import examples_of, simulated, starting_later
 from scenarios.fresh_processes import outcomes, processors
 from scenarios.indexing.facts import states_of
-from scenarios.scenario import CURRENT_STEP, MapFeature, Scenario, ScenarioSource
+from scenarios.mirroring import mirrored
+from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
 
 log = logging.getLogger(__name__)
 
@@ -40,42 +41,6 @@ _SCENE_FILE: Final = re.compile(r"([0-9a-f]+(?:-m)?)\.([1-9])\.safetensors")
 """Name of a scene's file: see `_numbered`."""
 _LIMIT_S: Final = 300.0
 """Longest time to tokenise one scene, s; usual ones take half a second, mirrored and in five phases."""
-
-_FLIP: Final = np.array([1.0, -1.0, 1.0])
-
-
-def mirrored(scenario: Scenario) -> Scenario:
-    """The scene seen in a mirror (y → -y): twice the data, with left and right exchanged.
-
-    A lane runs the way it did. A road edge has the road on its left and a polygon its inside: their points come in
-    reverse order, or the mirror would put the road on the other side.
-    """
-    features = tuple(_mirrored_feature(feature) for feature in scenario.features)
-    return replace(
-        scenario,
-        id=f"{scenario.id}-mirrored",
-        position=scenario.position * _FLIP,
-        heading=-scenario.heading,
-        velocity=scenario.velocity * _FLIP[:2],
-        features=features,
-        lights={name: _mirrored_light(light) for name, light in scenario.lights.items()},
-    )
-
-
-def _mirrored_feature(feature: MapFeature) -> MapFeature:
-    points = feature.points * _FLIP[: feature.points.shape[-1]].astype(feature.points.dtype)
-    if feature.is_road_edge or feature.closed:
-        points = points[::-1].copy()
-    return replace(feature, points=points, left=feature.right, right=feature.left)
-
-
-def _mirrored_light(light: Mapping[str, Any]) -> dict[str, Any]:
-    flipped = dict(light)
-    for name in ("stop_point", "position"):
-        if light.get(name) is not None:
-            point = np.asarray(light[name], dtype=np.float64)
-            flipped[name] = point * _FLIP[: point.shape[-1]]
-    return flipped
 
 
 def usable(scenario: Scenario) -> str | None:

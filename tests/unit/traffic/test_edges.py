@@ -8,6 +8,7 @@ from harness.traffic.model.compiled import attend
 from harness.traffic.model.edges import DenseEdges, ListedEdges, link, selected
 from harness.traffic.model.embeddings import Relation
 from harness.traffic.model.heads import LogSumOfProducts
+from harness.traffic.model.rollout import contour_distance, token_distance
 
 
 def seen():
@@ -71,6 +72,29 @@ def test_kernels_of_the_head_are_a_logsumexp():
     found = LogSumOfProducts.apply(factors, basis)
     assert torch.allclose(found, torch.logsumexp(factors @ basis, 1))
     assert torch.autograd.gradcheck(lambda factors: LogSumOfProducts.apply(factors, basis), (factors,))
+
+
+@pytest.mark.parametrize("apart", [1.0, 200.0])
+def test_kernels_that_learn_nothing_say_the_same(apart):
+    """Nothing is kept for a gradient then, and terms that are far below the largest one are left out."""
+    torch.manual_seed(4)
+    factors, basis = apart * torch.randn(4, 3, 5), torch.randn(5, 6)
+    with torch.no_grad():
+        found = LogSumOfProducts.apply(factors, basis)
+    assert torch.allclose(found, torch.logsumexp(factors @ basis, 1), rtol=1e-5, atol=1e-5)
+    factors.requires_grad_()
+    assert torch.equal(found, LogSumOfProducts.apply(factors, basis))
+
+
+def test_distances_of_all_tokens():
+    torch.manual_seed(5)
+    table, kinds, goal = torch.randn(3, 7, 4, 2), torch.tensor([[2, 0], [1, 2]]), torch.randn(2, 2, 4, 2)
+    found = token_distance(table, kinds, goal)
+    assert torch.allclose(found, contour_distance(table[kinds], goal), atol=1e-6)
+    square = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    moved = token_distance(torch.stack([square, square + torch.tensor([3.0, 4.0])])[None], kinds[0, 1:], square[None])
+    assert moved.tolist() == [[0.0, 5.0]]
+    assert token_distance(table, kinds[:0], goal[:0]).shape == (0, 2, 7)
 
 
 def test_gradients_are_the_slopes():

@@ -142,6 +142,8 @@ def test_agents_can_appear_later():
     rollout = model.start(model.tokens(scene, np.arange(5)))
     assert rollout.valid[0].tolist() == [True, False, True, True, True]
     before = rollout.logits()
+    assert (before[0, 1] == 0).all()
+    assert (before[0, [0, 2, 3, 4]] != 0).any(-1).all()
     now, before_now = rollout.pose.clone(), rollout.pose.clone()
     now[0, 1] = torch.tensor([20.0, 3.5, 0.0])
     before_now[0, 1] = torch.tensor([15.0, 3.5, 0.0])

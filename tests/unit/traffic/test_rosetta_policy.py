@@ -11,20 +11,16 @@ from harness.errors import ConfigError, WeightsError
 from harness.geometry import boxes_overlap
 from harness.interfaces import SpawningTraffic
 from harness.traffic.make import make_roller, make_traffic
-from harness.traffic.model.batch import join_agents, join_maps
-from harness.traffic.model.rollout import Rollout
 from harness.traffic.open.decoding import EXTREME, extreme
 from harness.traffic.open.network import UNKNOWN_MOTION
-from harness.traffic.open.rollout import OpenRollout
 from harness.traffic.rollouts import PolicySimulator
 from harness.traffic.rosetta.decoding import RosettaOptions, Spawned
 from harness.traffic.rosetta.policy import RosettaTraffic
 from harness.traffic.slots import Slots
 from harness.traffic.tokens.layout import grid_cells
-from harness.traffic.tokens.scene import tokenise_scene
 from scenarios.scenario import Kind
 from tests.scenes import Agent, straight_road
-from tests.unit.traffic.scenes import OPTIONS, small_rosetta, tiny_vocabulary, traffic
+from tests.unit.traffic.scenes import small_rosetta, tiny_vocabulary, traffic
 
 EGO, OPPONENT = 0, 1
 
@@ -139,19 +135,6 @@ def test_a_newcomer_begins_without_a_motion_and_without_its_predecessors_past(we
     assert (rollout.token[0] == UNKNOWN_MOTION).nonzero()[:, 0].tolist() == [5]
     rollout.observe(pose, here)
     assert (rollout.token >= 0).all()
-
-
-def test_who_is_always_there_is_encoded_as_in_any_roll_out():
-    model = small_rosetta(vocabulary=tiny_vocabulary())
-    tokens = tokenise_scene(straight_road(), model.vocabulary, OPTIONS)
-    maps = model.network.encode_map(join_maps([tokens], OPTIONS.lanes))
-    batch = join_agents([tokens])[0].first(2)
-    one, other = OpenRollout(model.network, maps, batch), Rollout(model.network, maps, batch)
-    for _ in range(3):
-        assert torch.allclose(one.features, other.features, atol=1e-5)
-        token = torch.ones_like(one.token)
-        one.advance(token)
-        other.advance(token)
 
 
 def test_overlap_ends_the_newcomers(weights):

@@ -10,18 +10,16 @@ import torch
 
 from harness.errors import RunError, UnknownNameError
 from harness.fitting.checkpoint import read_state, write_state
-from harness.metrics.wosac import Scorer
-from harness.traffic.baselines import LogSimulator
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.tokens.scene import tokenise_scene
 from harness.traffic.training.closed_loop import STRATEGIES, ClosedLoop, Strategy, pick_tokens
 from harness.traffic.training.config import LoopConfig, StageOptions
-from harness.traffic.training.dataset import TokenisedScenes, mirrored
+from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.imitation import BehaviourCloning, label_table
 from harness.traffic.training.loop import TrafficTask, settings_of, train_stage
 from harness.traffic.training.objective import Step
 from harness.traffic.training.stages import STAGES, make_objective, stages_of
-from scenarios.scenario import MapFeature, Scenario
+from scenarios.scenario import Scenario
 from tests.scenes import crossing, lasting
 from tests.unit.traffic.scenes import OPTIONS, small_model, tiny_vocabulary, traffic
 
@@ -219,40 +217,6 @@ def test_stages_have_learning_rates_of_their_own():
     rates = {name: settings_of(LoopConfig(), make_objective(name, StageOptions())).rate for name in ("bc", "catk")}
     assert rates == {"bc": 1e-3, "catk": 1e-4}
     assert settings_of(LoopConfig(learning_rate=0.5), make_objective("catk", StageOptions())).rate == 0.5
-
-
-def test_mirrored_scenes():
-    scene = traffic()
-    twice = mirrored(mirrored(scene))
-    assert np.array_equal(twice.position, scene.position)
-    assert mirrored(scene).position[1, 0, 1] == -scene.position[1, 0, 1]
-    assert np.array_equal(twice.features[0].points, scene.features[0].points)
-
-
-def test_mirrored_road_stays_between_its_edges():
-    """A road edge has the road on its left, in the mirror too: who stays on the road in the log does so there."""
-    scene = traffic(rotation=0.7)
-    scores = [Scorer(seen).score_groups(LogSimulator().simulate(seen, 1, 0), 1) for seen in (scene, mirrored(scene))]
-    straight, flipped = scores
-    assert straight.off_road.any()
-    assert not straight.off_road.all()
-    assert torch.equal(straight.off_road, flipped.off_road)
-    for name, value in straight.likelihoods.items():
-        assert float(flipped.likelihoods[name]) == pytest.approx(float(value), abs=1e-6)
-
-
-def test_mirrored_polygons_neighbours_and_lights():
-    square = MapFeature("c", "CROSSWALK", np.array([[0.0, 1.0], [2.0, 1.0], [2.0, 3.0], [0.0, 3.0]]), True)
-    lane = MapFeature("l", "LANE_SURFACE_STREET", np.array([[0.0, 1.0], [9.0, 2.0]]), left=("a",), right=("b",))
-    light = {"lane": "l", "stop_point": np.array([4.0, 1.5, 0.0]), "state": {"object_state": ["LANE_STATE_GO"] * 91}}
-    scene = dataclasses.replace(traffic(), features=(square, lane), lights={"l": light})
-    seen = mirrored(scene)
-    x, y = seen.features[0].points.T
-    assert (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() > 0  # counter-clockwise, as before
-    assert seen.features[1].points.tolist() == [[0.0, -1.0], [9.0, -2.0]]
-    assert (seen.features[1].left, seen.features[1].right) == (("b",), ("a",))
-    assert seen.lights["l"]["stop_point"].tolist() == [4.0, -1.5, 0.0]
-    assert scene.lights["l"]["stop_point"].tolist() == [4.0, 1.5, 0.0]
 
 
 def test_scenes_are_tokenised_once(tmp_path):

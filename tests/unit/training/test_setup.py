@@ -17,7 +17,7 @@ from harness.errors import ConfigError, UnknownNameError
 from harness.files import plain
 from harness.training.config import BEST, PAPER, PRESETS, QUICK, PPOConfig, TD3Config, TrainConfig
 from harness.training.learner import Learner
-from harness.training.setup import check_disjoint, make_adversary
+from harness.training.setup import check_disjoint, make_adversary, training_scenes
 from tests.unit.training.fakes import FakeEnv, FakeSource
 
 
@@ -71,6 +71,12 @@ def test_train_and_test_must_share_no_scene() -> None:
     for horizons in ({"eval_also_at": (50, 0)}, {"eval_also_at": (40,), "eval_horizon": 40}):
         with pytest.raises(ConfigError, match="--eval-also-at"):
             TrainConfig(**horizons)
+
+
+def test_training_scenes_come_twice_where_they_are_mirrored() -> None:
+    assert training_scenes(FakeSource(2), TrainConfig()).ids == ("scene-0", "scene-1")
+    mirrored = training_scenes(FakeSource(2), TrainConfig(mirror=True)).ids
+    assert mirrored == ("scene-0", "scene-1", "scene-0-mirrored", "scene-1-mirrored")
 
 
 def test_unknown_names_are_refused_with_a_hint() -> None:
