@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.episodes.actions import check_action
-from harness.episodes.attacks import Attack, outcome_of, plan_attack
+from harness.episodes.attacks import Attack, Precondition, outcome_of, plan_attack
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.schedules import FixedSchedule, Scheduler
@@ -65,7 +65,8 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         intensity: Intensity of the attack; default: the schedule's.
         start: Step of the log at which the episode begins; default: 0, or drawn where there are `start_steps`.
 
-    Info at reset: `scenario_index`, `scenario_id`, `attacked`, `intensity`, `attack_error` (empty where all is well).
+    Info at reset: `scenario_index`, `scenario_id`, `attacked`, `intensity`, `attack_error` (empty where all is well),
+    `attack_refused`.
     Info at the last step: also `outcome`, an `EpisodeOutcome`, and `drive_kept`, whether the drive is remembered.
     """
 
@@ -82,6 +83,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         buffer: EgoBuffer | None = None,
         protocol: Protocol = CORRECTED,
         start_steps: int = 0,
+        precondition: Precondition | None = None,
         generators: Callable[[], np.random.Generator] | None = None,
         seed: int | None = None,
         render_mode: str | None = None,
@@ -97,6 +99,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             buffer: Remembered ego trajectories.
             protocol: Decides whether plans are played one step late.
             start_steps: Episodes begin at any step of the log up to this one, see `harness.episodes.starts`.
+            precondition: Attacks that fail it are not played; see `plan_attack`.
             generators: Gives the generator of the next episode; default: derived from the seed.
             seed: Seed until `reset(seed=...)` gives another; None for a random one.
             render_mode: `rgb_array` or None.
@@ -117,6 +120,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.buffer = EgoBuffer() if buffer is None else buffer
         self.protocol = protocol
         self.start_steps = start_steps
+        self.precondition = precondition
         self.render_mode = render_mode
         self.observation_space = core.observation_space
         self.action_space = core.action_space
@@ -165,6 +169,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             ego_size=self.core.options.ego_box,
             protocol=self.protocol,
             on_error="tell",
+            precondition=self.precondition,
         )
         observation, info = self.core.reset(
             seed=int(self.rng.integers(2**31)),
@@ -286,6 +291,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             "attacked": self.attack.plan is not None,
             "intensity": self.attack.played_intensity,
             "attack_error": self.attack.error,
+            "attack_refused": self.attack.refused,
         }
 
     def _count_cut_off(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.engine.config import EGO_LENGTH, EGO_WIDTH
-from harness.episodes.attacks import plan_attack
+from harness.episodes.attacks import Precondition, plan_attack
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.schedules import FixedSchedule, Scheduler
@@ -21,6 +21,8 @@ from scenarios.scenario import ScenarioSource
 
 _TRAFFIC: Final = 1
 """Tells an episode's generator of traffic from its other one."""
+_COUNTS: Final = ("drawn", "attacked", "unplanned", "refused")
+"""What is counted."""
 
 
 def _look_away(episode: Finished) -> None:
@@ -41,7 +43,8 @@ class AttackedEpisodes:
         drawn: Episodes begun so far.
         attacked: How many of them were attacked.
         unplanned: How many were to be attacked and could not be.
-        planning_s: Seconds spent planning.
+        refused: How many attacks failed the precondition, so that their scenes were played as recorded.
+        planning_s: Seconds spent planning and judging plans.
         watch: Called with every finished episode.
     """
 
@@ -55,6 +58,7 @@ class AttackedEpisodes:
         protocol: Protocol = CORRECTED,
         ego_size: tuple[float, float] = (EGO_LENGTH, EGO_WIDTH),
         starts: Sequence[NDArray[np.intp]] | None = None,
+        precondition: Precondition | None = None,
         seed: int = 0,
     ) -> None:
         """Compose.
@@ -67,6 +71,7 @@ class AttackedEpisodes:
             protocol: Decides whether plans are played one step late.
             ego_size: Length and width of the ego, m.
             starts: Steps at which an episode may begin, for each scene (`PackedScenes.beginnings`); by default 0.
+            precondition: Attacks that fail it are not played; see `plan_attack`.
             seed: Decides everything random.
 
         Raises:
@@ -78,7 +83,8 @@ class AttackedEpisodes:
         self.scheduler: Scheduler = scheduler or FixedSchedule(1.0 if adversary else 0.0, 1.0)
         self.buffer = EgoBuffer() if buffer is None else buffer
         self._ego_size, self._starts, self._seed = ego_size, starts, seed
-        self.drawn = self.attacked = self.unplanned = 0
+        self.precondition = precondition
+        self.drawn = self.attacked = self.unplanned = self.refused = 0
         self.planning_s = 0.0
         self.watch: Callable[[Finished], None] = _look_away
 
@@ -104,10 +110,12 @@ class AttackedEpisodes:
             ego_size=self._ego_size,
             protocol=self.protocol,
             on_error="tell",
+            precondition=self.precondition,
         )
         self.planning_s += attack.seconds
         self.attacked += attack.plan is not None
-        self.unplanned += attack.plan is None
+        self.refused += attack.refused
+        self.unplanned += attack.planned is None
         return Play(index, attack.plan, attack.played_intensity, start, traffic)
 
     def finished(self, episode: Finished) -> None:
@@ -119,12 +127,12 @@ class AttackedEpisodes:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything to go on exactly: counts, the schedule (JSON-able), and the remembered drives (arrays)."""
-        counts = {name: getattr(self, name) for name in ("drawn", "attacked", "unplanned")}
+        counts = {name: getattr(self, name) for name in _COUNTS}
         return {**counts, "scheduler": self.scheduler.state_dict(), "buffer": self.buffer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name in ("drawn", "attacked", "unplanned"):
+        for name in _COUNTS:
             setattr(self, name, int(state[name]))
         self.scheduler.load_state_dict(state["scheduler"])
         self.buffer.load_state_dict(state["buffer"])

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from harness.commands.options import Data, FitOnly, RunOptions
 from harness.engine.config import SENSORS
+from harness.episodes.attacks import Attacks
 from harness.episodes.ego_buffer import Remembered
 from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
@@ -162,6 +163,11 @@ class TrainConfig(RunOptions):
     """Motion prior (safetensors) of `cat`, in training and evaluation; the shipped one by default."""
     curriculum: str = "dual_axis"
     """Schedule of attacks: `NAME[?key=value&…]`, as in `dual_axis` or `constant?probability=0.3`, or `module:Class`."""
+    attacks: Attacks = "all"
+    """Which attacks are played in training: `all`; `avoidable`, those that some motion of the ego's car escapes, from
+    its newest drive in the scene and from when the attack can be seen on; or `preventable`, those that the careful
+    human driver of UN Regulation 157 escapes, who brakes and does not swerve. Others leave the scene as recorded, and
+    are counted. The evaluation plays all."""
     eval_adversary: str = "cat"
     """What attacks in evaluation, written like `adversary`: the same for every run that is to be compared."""
     eval_intensity: float = 1.0

@@ -113,11 +113,14 @@ class VectorTrainer(TrainingLoop):
         report = parts.learner.round()
         progress.step, progress.episode = parts.learner.steps_done, parts.episodes.drawn - parts.env.num_envs
         progress.updates += 1
+        refused = parts.episodes.refused - progress.refused_attacks
+        progress.refused_attacks += refused
         schedule = parts.episodes.scheduler.current()
         record = {
             "step": progress.step,
             **{name: value for name, value in report.items() if name != "steps"},
             **self._tally.take(),
+            **({} if self.config.attacks == "all" else {"attacks_refused": refused}),
             "steps_per_second": self.speed(),
             "attack_probability": schedule.probability,
             "attack_intensity": schedule.intensity,

@@ -10,6 +10,7 @@ import torch
 from harness.commands.runs import RunDirectory
 from harness.engine.config import EngineConfig
 from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.escapes import precondition_of
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import RuledEnv
 from harness.episodes.schedules import CurriculumSchedule
@@ -121,6 +122,7 @@ def _training(
         protocol=protocol_of(config.protocol),
         ego_size=options.ego_box,
         starts=packed.beginnings(config.start_steps, config.train_horizon) if config.start_steps else None,
+        precondition=precondition_of(config.attacks),
         seed=config.seed,
     )
     return FastVectorEnv(packed, config.environments, options, episodes=episodes, threads=config.threads), episodes

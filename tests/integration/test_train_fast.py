@@ -118,6 +118,31 @@ def test_a_run_that_is_stopped_goes_on_exactly(config, whole, tmp_path):
     assert all(np.array_equal(tensor, theirs[name]) for name, tensor in mine.items())
 
 
+def driven(config, stop):
+    """The trainer of a run that is made or gone on with, and stopped after so many steps, before its end."""
+    new = not config.out.exists()
+    made = RunDirectory.create(config.out, "train_ego", asdict(config)) if new else None
+    with made or RunDirectory.reopen(config.out, "train_ego") as run:
+        trainer = VectorTrainer(config, run, build_vector(config, run))
+        trainer.watcher.metrics = lambda record: setattr(trainer, "stop_requested", record["step"] == stop)
+        trainer.resume()
+        trainer.run()
+        trainer.close()
+    assert trainer.progress.step == stop
+    return trainer
+
+
+def test_refused_attacks_are_in_the_records(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_setup, "precondition_of", lambda _: lambda scene, *_: scene.id == "b")
+    config = replace(config, attacks="avoidable", val_split=None, out=tmp_path / "run")
+    told = []
+    for stop in (EVERY, 3 * EVERY):
+        trainer = driven(config, stop)
+        told.append(sum(row["attacks_refused"] for row in records(config.out, "metrics")))
+        assert told[-1] == trainer.progress.refused_attacks == trainer.parts.episodes.refused
+    assert 0 < told[0] <= told[1]
+
+
 def test_the_score_of_a_policy_by_hand():
     def row(stage, completion, **more):
         return Row(0, stage, "s", completion=completion, **{"collision": 0.0, **more})

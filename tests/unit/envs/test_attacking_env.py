@@ -73,6 +73,13 @@ def test_the_plan_reaches_the_simulator_and_the_info():
     assert env.core.resets[-1]["plan"] is None
 
 
+def test_refused_attacks_are_not_played():
+    env, _ = build(precondition=lambda *_: False)
+    _, info = env.reset(seed=0, options={"scenario": 1})
+    assert env.core.resets[-1]["plan"] is None
+    assert (info["attacked"], info["intensity"], info["attack_refused"]) == (False, 0.0, True)
+
+
 def test_the_outcome_comes_with_the_last_step_only():
     env, _ = build()
     env.reset(seed=0, options={"scenario": 0})

@@ -96,6 +96,17 @@ def test_what_cannot_be_attacked_is_played_as_recorded():
         AttackedEpisodes(ListSource([]))
 
 
+def test_refused_attacks_are_played_as_recorded_and_counted():
+    episodes = AttackedEpisodes(source(), adversary=Noting(), precondition=lambda scene, *_: scene.id == "a")
+    plays = episodes.draw(60)
+    assert {play.scene for play in plays if play.plan is not None} == {0}
+    assert episodes.refused == sum(play.scene != 0 for play in plays) > 0
+    assert (episodes.unplanned, episodes.attacked + episodes.refused) == (0, 60)
+    again = AttackedEpisodes(source(), adversary=Noting())
+    again.load_state_dict(episodes.state_dict())
+    assert again.refused == episodes.refused
+
+
 def test_it_goes_on_exactly():
     def made():
         schedule = CurriculumSchedule(DualAxisCurriculum(), 1000)
