@@ -64,8 +64,10 @@ def with_regret(
     Regret is what a careful driver achieves minus what the ego achieved, by the score that chooses policies: the share
     of the route without a contact and on the road, else 0. A careful driver keeps to the log's pace, and fails only
     where the ego met a vehicle and the careful human of UN R157, who brakes and does not swerve, would have met it too
-    (`escapes`). The log is not attacked, so that its pace is an estimate from above. Regret in the choice of training levels: Dennis et al., "Emergent Complexity
-    and Zero-shot Transfer via Unsupervised Environment Design" (2020), where a second agent stands for the best one.
+    (`escapes`). The log is not attacked, so that its pace is an estimate from above.
+
+    Paper: Dennis et al., "Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design" (2020), in
+    which a second agent stands for the best policy.
 
     Args:
         outcome: What happened.
