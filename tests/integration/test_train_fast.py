@@ -140,7 +140,7 @@ def test_refused_attacks_are_in_the_records(config, tmp_path, monkeypatch):
         trainer = driven(config, stop)
         told.append(sum(row["attacks_refused"] for row in records(config.out, "metrics")))
         assert told[-1] == trainer.progress.refused_attacks == trainer.parts.episodes.refused
-    assert 0 < told[0] < told[1]
+    assert 0 < told[0] <= told[1]
 
 
 def test_the_score_of_a_policy_by_hand():
