@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from harness.engine.config import EGO_LENGTH, EGO_WIDTH
 from harness.episodes.attacks import Precondition, plan_attack
 from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.escapes import with_regret
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.schedules import FixedSchedule, Scheduler
 from harness.episodes.starts import draw_start
@@ -33,8 +34,10 @@ class AttackedEpisodes:
     """Scenes, some of them attacked, as `AttackingEnv` plays them one at a time.
 
     Everything random in episode n comes from a generator of its own, derived from (seed, n), drawn in this order:
-    scene, chance of an attack, the step at which it begins, whatever the adversary draws; traffic draws from another
-    one. An attack aims at the ego's last finished drives in that scene (its log before the first). A scene that cannot
+    scene, chance of an attack, the choice of a curriculum that chooses both, the step at which it begins, whatever the
+    adversary draws; traffic draws from another one.
+
+    An attack aims at the ego's last finished drives in that scene (its log before the first). A scene that cannot
     be attacked is played as recorded.
 
     Attributes:
@@ -83,7 +86,7 @@ class AttackedEpisodes:
         self.scheduler: Scheduler = scheduler or FixedSchedule(1.0 if adversary else 0.0, 1.0)
         self.buffer = EgoBuffer() if buffer is None else buffer
         self._ego_size, self._starts, self._seed = ego_size, starts, seed
-        self.precondition = precondition
+        self.precondition, self._ids = precondition, tuple(source.ids)
         self.drawn = self.attacked = self.unplanned = self.refused = 0
         self.planning_s = 0.0
         self.watch: Callable[[Finished], None] = _look_away
@@ -97,6 +100,8 @@ class AttackedEpisodes:
         traffic = (self._seed, self.drawn, _TRAFFIC)
         self.drawn += 1
         index, chance, schedule = int(rng.integers(len(self.source))), rng.random(), self.scheduler.current()
+        if (choice := self.scheduler.choose(self._ids, rng)) is not None:
+            index, schedule = choice
         start = 0 if self._starts is None else draw_start(self._starts[index], rng)
         if self.adversary is None or chance >= schedule.probability:
             return Play(index, start=start, seed=traffic)
@@ -116,13 +121,18 @@ class AttackedEpisodes:
         self.attacked += attack.plan is not None
         self.refused += attack.refused
         self.unplanned += attack.planned is None
+        if attack.plan is None:
+            self.scheduler.unattackable(scenario.id, schedule.intensity)
         return Play(index, attack.plan, attack.played_intensity, start, traffic)
 
     def finished(self, episode: Finished) -> None:
         """Remember what the ego did, and tell the schedule how it went."""
+        play, outcome = episode.play, episode.outcome
+        if self.scheduler.chooses and outcome.attacked:
+            outcome = with_regret(outcome, self.source[play.scene], play.plan, episode.ego, self._ego_size)
         self.scheduler.advance(episode.steps)
-        self.scheduler.record(episode.outcome)
-        self.buffer.add(self.source.ids[episode.play.scene], episode.ego, attacked=episode.outcome.attacked)
+        self.scheduler.record(outcome)
+        self.buffer.add(self._ids[play.scene], episode.ego, attacked=outcome.attacked)
         self.watch(episode)
 
     def state_dict(self) -> dict[str, Any]:

@@ -130,7 +130,9 @@ def escapes(
     every = range(scenario.num_agents)
     states, valid = np.stack([scenario.states(agent) for agent in every]), scenario.valid.copy()
     if plan is not None and scenario.opponent is not None:
-        states[scenario.opponent], valid[scenario.opponent] = plan.states, plan.valid
+        states[scenario.opponent], valid[scenario.opponent] = _as_long(
+            Trajectory(plan.states, plan.valid), scenario.num_steps
+        )
     ego = _as_long(drive, scenario.num_steps)
     met = _met(scenario, ego, states, valid, ego_size, opponent_only)
     if met is None:

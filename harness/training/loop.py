@@ -259,11 +259,11 @@ class Trainer(TrainingLoop):
         record = {
             "step": self.progress.step,
             "episode": self.progress.episode,
-            "scene": self.env.source.ids[told.scene],
             "steps": told.steps,
             "reward": told.reward,
             "cost": told.cost,
             **asdict(told.outcome),
+            "scene": self.env.source.ids[told.scene],
             "probability": told.schedule.probability,
             "scheduled_intensity": told.schedule.intensity,
             "attack_ms": told.attack_seconds * 1000,
