@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from adversaries.common.plans import ego_futures
 from adversaries.sage.backbone import Backbone, Case, Ints
 from adversaries.sage.objectives import Objectives, Values, concatenate
 from harness.errors import AdversaryError, ConfigError
+from harness.interfaces import AttackContext
 from scenarios.filters import reject_reason
 from scenarios.map_index import has_road_edges
 from scenarios.scenario import CURRENT_STEP, Scenario, ScenarioSource
@@ -26,8 +28,9 @@ CHUNK: Final = 128
 class Entry:
     """One scene: the agent's case, objectives and reference log-probabilities by token row.
 
-    Where the backbone can list its futures, all are judged at once and the scene is let go; otherwise they are
-    judged when they first occur, and the reference is asked about those that make pairs.
+    Where the backbone can list its futures, all are judged at once and the scene is let go; otherwise, and against
+    drives that will soon be old, they are judged when they first occur, and the reference is asked about those that
+    make pairs.
 
     Attributes:
         id: Id of the scene.
@@ -35,8 +38,10 @@ class Entry:
         case: The agent's case.
     """
 
-    def __init__(self, scenario: Scenario, backbone: Backbone, step: int = CURRENT_STEP) -> None:
-        """Prepare a scene whose `opponent` is set.
+    def __init__(
+        self, scenario: Scenario, backbone: Backbone, step: int = CURRENT_STEP, against: AttackContext | None = None
+    ) -> None:
+        """Prepare a scene whose `opponent` is set, against the ego trajectories of a context or, without one, the log.
 
         Raises:
             AdversaryError: The scene has no opponent, or the backbone cannot predict it.
@@ -46,11 +51,11 @@ class Entry:
         self.id, self.edges = scenario.id, has_road_edges(scenario)
         self.case: Case = backbone.prepare(scenario, scenario.opponent, step)
         self._reference = backbone
-        self._judge: Callable[[Ints], Values] | None = self._judge_of(scenario, backbone, step)
+        self._judge: Callable[[Ints], Values] | None = self._judge_of(scenario, backbone, step, against)
         self._judged: dict[bytes, Values] = {}
         self._asked: dict[bytes, float] = {}
         self._table: tuple[Values, torch.Tensor] | None = None
-        listed = backbone.vocabulary(self.case)
+        listed = None if against is not None else backbone.vocabulary(self.case)
         if listed is not None:
             parts = [self._judge(listed[i : i + CHUNK]) for i in range(0, len(listed), CHUNK)]
             self._table = concatenate(parts), self._ask(listed)
@@ -88,15 +93,19 @@ class Entry:
     def _ask(self, tokens: Ints) -> torch.Tensor:
         return self._reference.distribution([self.case]).log_prob([tokens])[0].clone()
 
-    def _judge_of(self, scenario: Scenario, backbone: Backbone, step: int) -> Callable[[Ints], Values]:
+    def _judge_of(
+        self, scenario: Scenario, backbone: Backbone, step: int, against: AttackContext | None
+    ) -> Callable[[Ints], Values]:
         assert scenario.opponent is not None
         agent, ego = scenario.opponent, scenario.ego
         objectives = Objectives(scenario, agent, step)
-        track, seen = scenario.states(ego)[None], scenario.valid[ego][None]
+        track, seen, size = scenario.states(ego)[None], scenario.valid[ego][None], scenario.box(ego)
+        if against is not None:
+            (track, seen), size = ego_futures(against), against.ego_size
 
         def judge(tokens: Ints) -> Values:
             states, valid = backbone.futures(scenario, agent, step, self.case, tokens)
-            return objectives(states, valid, track, seen, scenario.box(ego))
+            return objectives(states, valid, track, seen, size)
 
         return judge
 

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 
+from adversaries.sage.experts import SHIPPED
 from harness import registry
 from harness.commands.runs import RunDirectory
 from harness.commands.scaffold import Session
@@ -124,6 +125,28 @@ def test_refused_attacks_are_in_the_records(config, tmp_path, monkeypatch):
     train(replace(config, attacks="avoidable", steps=2 * EVERY, out=tmp_path / "run"), session)
     told = sum(row["attacks_refused"] for row in records(tmp_path / "run", "metrics"))
     assert told == json.loads((tmp_path / "run" / "results.json").read_text())["refused_attacks"] > 0
+
+
+def test_an_adversary_that_learns_beside_the_ego_goes_on_exactly(config, tmp_path):
+    config = replace(config, adversary="sage", co_train=EVERY, co_train_updates=1, val_split=None, steps=4 * EVERY)
+    adapted = []
+    for name, stops in (("whole", ()), ("parts", (2 * EVERY,))):
+        own = replace(config, out=tmp_path / name)
+        with RunDirectory.create(own.out, "train_ego", asdict(own)) as run:
+            for stop in (*stops, None):
+                trainer = VectorTrainer(own, run, build_vector(own, run))
+                trainer.resume()
+                trainer.watcher.metrics = lambda record, stop=stop, trainer=trainer: setattr(
+                    trainer, "stop_requested", record["step"] == stop
+                )
+                trainer.run()
+                trainer.close()
+        adapted.append(load_file(own.out / "co_trained" / "adv.safetensors"))
+    assert records(tmp_path / "parts", "metrics") == records(tmp_path / "whole", "metrics")
+    assert sum("adversary_drift" in row for row in records(tmp_path / "whole", "metrics")) >= 2
+    assert all(np.array_equal(tensor, adapted[1][name]) for name, tensor in adapted[0].items())
+    shipped = load_file(SHIPPED / "adv.safetensors")
+    assert any(not np.array_equal(tensor, shipped[name]) for name, tensor in adapted[0].items())
 
 
 def test_the_score_of_a_policy_by_hand():
