@@ -28,6 +28,9 @@ from harness.interfaces import AttackContext
 _TOLD: Final = ("adversarial", "realism", "feasible", "success")
 """What is told of the groups that an adaptation draws; see `alignment.summary`."""
 
+_MOMENTS: Final = frozenset({"step", "exp_avg", "exp_avg_sq"})
+"""What AdamW knows of a weight that has learnt; those of the completion, which HGPO leaves alone, have none."""
+
 
 class CoTrainedExpert:
     """The adversarial expert of one training.
@@ -94,11 +97,10 @@ class CoTrainedExpert:
         network, moments = state["network"], state["moments"]
         check_fit(self.policy.module.state_dict(), network, "co-trained expert")
         parameters = list(self.policy.module.parameters())
-        if moments and list(moments) != list(range(len(parameters))):
-            raise WeightsError("co-trained expert: the saved state of its optimiser is of other weights.")
         for place, known in moments.items():
-            if any(known[name].shape != parameters[place].shape for name in ("exp_avg", "exp_avg_sq")):
-                raise WeightsError(f"co-trained expert: what its optimiser knows of weight {place} has another shape.")
+            fits = place in range(len(parameters)) and known.keys() == _MOMENTS
+            if not fits or any(known[name].shape != parameters[place].shape for name in _MOMENTS - {"step"}):
+                raise WeightsError(f"co-trained expert: what its optimiser knows of weight {place} is of another one.")
         self.policy.module.load_state_dict(network)
         self.adaptations, self._moments = int(state["adaptations"]), moments
 
