@@ -63,9 +63,11 @@ def with_regret(
 
     Regret is what a careful driver achieves minus what the ego achieved, by the score that chooses policies: the share
     of the route without a contact and on the road, else 0. A careful driver keeps to the log's pace, and fails only
-    where the ego met a vehicle and no motion of its car escapes (`escapes`). The log is not attacked, so that this
-    estimate bounds the regret from above. Regret in the choice of training levels: Dennis et al., "Emergent Complexity
-    and Zero-shot Transfer via Unsupervised Environment Design" (2020), where a second agent stands for the best one.
+    where the ego met a vehicle and the careful human of UN R157, who brakes and does not swerve, would have met it too
+    (`escapes`). The log is not attacked, so that its pace is an estimate from above.
+
+    Paper: Dennis et al., "Emergent Complexity and Zero-shot Transfer via Unsupervised Environment Design" (2020), in
+    which a second agent stands for the best policy.
 
     Args:
         outcome: What happened.
@@ -85,7 +87,7 @@ def _regret(
     ego_size: tuple[float, float],
 ) -> float:
     if outcome.crashed:
-        return float(escapes(scenario, plan, drive, ego_size))
+        return float(escapes(scenario, plan, drive, ego_size, "preventable"))
     if outcome.off_road:
         return 1.0
     # A route that leads nowhere (a parked ego) has no completion: NaN is no shortfall.

@@ -144,7 +144,7 @@ class ChoosesByOwnCount(Chooses):
 
     def choose(self, scenes, progress, rng):
         self.chosen += 1
-        return self.chosen % len(scenes), AttackSchedule(1.0, 0.5)
+        return self.chosen % 3, AttackSchedule(1.0, 0.5)
 
 
 BROKEN = {

@@ -85,6 +85,10 @@ def test_regret_by_hand():
     unavoidable = plan_attack(Sudden(12), SCENE, np.random.default_rng(0)).plan
     assert regret(beside, crashed=True) == 1.0
     assert regret(unavoidable, crashed=True) == 0.0
+    # Who cuts in with room is met by nobody who brakes in time.
+    cut_in = SCENE.states(1)
+    cut_in[:, 1] *= 1 - np.clip((np.arange(STEPS) - 20) / 10, 0, 1)
+    assert regret(AttackPlan(cut_in, ones), crashed=True) == 1.0
     assert regret(beside, off_road=True) == 1.0
     assert regret(beside, arrived=True) == 0.0
     # When the time was up, after 45 of 90 steps at constant speed, the log had come half-way.
