@@ -59,8 +59,8 @@ class AdaptingAdversary(Adversary, Protocol):
 class CoTraining:
     """Adapts an adversary whenever the ego has driven so many steps.
 
-    An adaptation looks at scenes in which the ego has a remembered drive, drawn at random, and attacks the newest one
-    in each. Everything random in adaptation n follows from (seed, n).
+    An adaptation looks at scenes in which the ego has a remembered drive, in random order, and attacks the newest
+    one in each. Everything random in adaptation n follows from (seed, n).
 
     Attributes:
         adversary: Who adapts.
@@ -117,7 +117,8 @@ class CoTraining:
         if not known:
             return []
         wanted = self._updates * self.adversary.scenes_per_update
-        drawn = rng.choice(known, wanted, replace=wanted > len(known)).tolist()
+        # Each once before any comes again.
+        drawn = np.concatenate([rng.permutation(known) for _ in range(-(-wanted // len(known)))])[:wanted].tolist()
         made: dict[int, AttackContext | None] = {}
         for index in drawn:
             if index not in made:

@@ -59,8 +59,9 @@ def test_it_adapts_after_so_many_steps_to_the_newest_drives():
     contexts, updates, _ = adversary.told[0]
     assert updates == 3
     found = {context.scenario.id: context for context in contexts}
-    assert set(found) <= {"a", "b"}
-    assert 2 <= len(contexts) <= 6
+    # Six draws are every scene twice; nobody attacks in the third.
+    assert set(found) == {"a", "b"}
+    assert len(contexts) == 4
     (drive,) = found["b"].ego_trajectories
     assert drive.valid.sum() == 41
     assert found["b"].ego_size == episodes.ego_size
