@@ -77,7 +77,8 @@ class CoTrainedExpert:
                 row = alignment.fit(part="co-trained expert")[-1]
         finally:
             torch.set_num_threads(threads)
-        self.policy = GoalBackbone(self.experts.prior, self.policy.draw, alignment.policy.module)
+        assert isinstance(alignment.policy, GoalBackbone), "a copy of the policy it was given"
+        self.policy = alignment.policy
         self._moments = alignment.optimiser.state_dict()["state"]
         self.adaptations += 1
         told = {"loss": row["loss"], "pairs": row["pairs"], "drift": self._drift()}
