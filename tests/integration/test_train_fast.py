@@ -119,12 +119,28 @@ def test_a_run_that_is_stopped_goes_on_exactly(config, whole, tmp_path):
     assert all(np.array_equal(tensor, theirs[name]) for name, tensor in mine.items())
 
 
+def driven(config, stop):
+    """The trainer of a run that is made or gone on with, and stopped after so many steps, before its end."""
+    new = not config.out.exists()
+    with RunDirectory.create(config.out, "train_ego", asdict(config)) if new else RunDirectory.open(config.out) as run:
+        trainer = VectorTrainer(config, run, build_vector(config, run))
+        trainer.watcher.metrics = lambda record: setattr(trainer, "stop_requested", record["step"] == stop)
+        trainer.resume()
+        trainer.run()
+        trainer.close()
+    assert trainer.progress.step == stop
+    return trainer
+
+
 def test_refused_attacks_are_in_the_records(config, tmp_path, monkeypatch):
     monkeypatch.setattr(vector_setup, "precondition_of", lambda _: lambda scene, *_: scene.id == "b")
-    session = Session("train_ego", Console(quiet=True), Console(quiet=True))
-    train(replace(config, attacks="avoidable", steps=2 * EVERY, out=tmp_path / "run"), session)
-    told = sum(row["attacks_refused"] for row in records(tmp_path / "run", "metrics"))
-    assert told == json.loads((tmp_path / "run" / "results.json").read_text())["refused_attacks"] > 0
+    config = replace(config, attacks="avoidable", val_split=None, out=tmp_path / "run")
+    told = []
+    for stop in (EVERY, 3 * EVERY):
+        trainer = driven(config, stop)
+        told.append(sum(row["attacks_refused"] for row in records(config.out, "metrics")))
+        assert told[-1] == trainer.progress.refused_attacks == trainer.parts.episodes.refused
+    assert 0 < told[0] < told[1]
 
 
 def test_an_adversary_that_learns_beside_the_ego_goes_on_exactly(config, tmp_path):
