@@ -122,7 +122,8 @@ def test_a_run_that_is_stopped_goes_on_exactly(config, whole, tmp_path):
 def driven(config, stop):
     """The trainer of a run that is made or gone on with, and stopped after so many steps, before its end."""
     new = not config.out.exists()
-    with RunDirectory.create(config.out, "train_ego", asdict(config)) if new else RunDirectory.open(config.out) as run:
+    made = RunDirectory.create(config.out, "train_ego", asdict(config)) if new else None
+    with made or RunDirectory.reopen(config.out, "train_ego") as run:
         trainer = VectorTrainer(config, run, build_vector(config, run))
         trainer.watcher.metrics = lambda record: setattr(trainer, "stop_requested", record["step"] == stop)
         trainer.resume()
