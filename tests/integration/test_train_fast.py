@@ -145,22 +145,14 @@ def test_refused_attacks_are_in_the_records(config, tmp_path, monkeypatch):
 
 
 def test_an_adversary_that_learns_beside_the_ego_goes_on_exactly(config, tmp_path):
-    config = replace(config, adversary="sage", co_train=EVERY, co_train_updates=1, val_split=None, steps=4 * EVERY)
-    adapted = []
-    for name, stops in (("whole", ()), ("parts", (2 * EVERY,))):
-        own = replace(config, out=tmp_path / name)
-        with RunDirectory.create(own.out, "train_ego", asdict(own)) as run:
-            for stop in (*stops, None):
-                trainer = VectorTrainer(own, run, build_vector(own, run))
-                trainer.resume()
-                trainer.watcher.metrics = lambda record, stop=stop, trainer=trainer: setattr(
-                    trainer, "stop_requested", record["step"] == stop
-                )
-                trainer.run()
-                trainer.close()
-        adapted.append(load_file(own.out / "co_trained" / "adv.safetensors"))
-    assert records(tmp_path / "parts", "metrics") == records(tmp_path / "whole", "metrics")
-    assert sum("adversary_drift" in row for row in records(tmp_path / "whole", "metrics")) >= 2
+    config = replace(config, adversary="sage", co_train=EVERY, co_train_updates=1, val_split=None)
+    for name, stops in (("whole", (4 * EVERY,)), ("parts", (2 * EVERY, 4 * EVERY))):
+        for stop in stops:
+            driven(replace(config, out=tmp_path / name), stop)
+    whole = records(tmp_path / "whole", "metrics")
+    assert records(tmp_path / "parts", "metrics") == whole
+    assert sum("adversary_drift" in row for row in whole) >= 2
+    adapted = [load_file(tmp_path / name / "co_trained" / "adv.safetensors") for name in ("whole", "parts")]
     assert all(np.array_equal(tensor, adapted[1][name]) for name, tensor in adapted[0].items())
     shipped = load_file(SHIPPED / "adv.safetensors")
     assert any(not np.array_equal(tensor, shipped[name]) for name, tensor in adapted[0].items())
