@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from adversaries.common.candidates import Decode, Drawn, DrawnOnce, Prior, load_prior
 from adversaries.common.plans import EgoFutures, check_context, distinct_futures, plan_rows
+from adversaries.common.speed_profiles import check_profiles
 from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext, AttackPlan
@@ -60,6 +61,7 @@ class CatAdversary:
         decode: Decode = "nms",
         cache_scenes: int = 64,
         on_disk: bool = False,
+        profiles: int = 1,
     ) -> None:
         """Load the prior and fix the options.
 
@@ -73,6 +75,8 @@ class CatAdversary:
                 ego, so that only the choice is left of a second attack on a scene), and scenes that a prior which is
                 loaded here remembers, about 0.1 MB each.
             on_disk: Whether candidates are also kept in the user's cache folder, for the next run.
+            profiles: Speed profiles for each goal: 1, the prior's own, or 3 (5, 7, 9) with the same path driven up to
+                a second sooner and later. Times and memory grow alike.
 
         Raises:
             WeightsError: The weights are missing or of another architecture.
@@ -85,9 +89,11 @@ class CatAdversary:
             )
         if decode not in get_args(Decode):
             raise ConfigError(f"cat: expected decode to be one of {', '.join(get_args(Decode))}, got {decode!r}.")
+        check_profiles(self.name, profiles)
         self.protocol = protocol_of(protocol)
         self.penalty = penalty
-        self._draw = DrawnOnce(load_prior(prior, cache_scenes), candidates, decode, cache_scenes, on_disk=on_disk)
+        source = load_prior(prior, cache_scenes)
+        self._draw = DrawnOnce(source, candidates, decode, cache_scenes, on_disk=on_disk, profiles=profiles)
 
     def plan(self, context: AttackContext) -> AttackPlan:
         """Choose among the prior's futures (see the class).
@@ -125,10 +131,10 @@ class CatAdversary:
     def _score(self, context: AttackContext, drawn: Drawn) -> CandidateScores:
         """Scores of candidates against every recent ego trajectory."""
         check, start = self.protocol.check, context.step + 1
-        clamped = drawn.log_prob
-        if self.protocol.clamp_rank is not None and len(clamped) > self.protocol.clamp_rank:
-            clamped = clamped.copy()
-            clamped[self.protocol.clamp_rank :] = clamped[self.protocol.clamp_rank]
+        clamped, rank = drawn.log_prob, self.protocol.clamp_rank
+        if rank is not None and len(clamped) > rank:
+            # The likeliest goals come first, each once, and further speed profiles of them behind all.
+            clamped = np.maximum(clamped, clamped[rank])
         probability = np.exp(clamped - clamped.max())
         probability /= probability.sum()
         egos = distinct_futures(context)

@@ -1,7 +1,6 @@
 """Show what SAGE's experts and their mixtures do, in numbers and pictures.
 
-Fronts and single samples of the mixing strategies, response to λ, preference vectors, landscapes of reward and loss,
-extrapolation, the theorems and proposition 1, and parts of the network; against the logged ego, by geometry.
+Fronts of the mixing strategies, response to λ, kinds of encounter, landscapes, theory and parts of the network.
 """
 
 from __future__ import annotations
@@ -31,6 +30,8 @@ class SageAnalysisConfig(OutOption, DataOptions):
     """Number of points along each side of the landscapes."""
     candidates: tuple[int, ...] = (1, 2, 4, 32)
     """Numbers of candidates at which the strategies are compared: the fewer, the more the policies decide."""
+    novelties: tuple[float, ...] = (0.0, 1.0, 3.0, 10.0)
+    """Weights of `sage?novelty=W` whose attacks are compared by how evenly they cover the kinds of encounter."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work.
@@ -40,6 +41,7 @@ class SageAnalysisConfig(OutOption, DataOptions):
         """
         at_least(2, steps=self.steps, grid=self.grid)
         at_least(1, candidates=min(self.candidates, default=0))
+        at_least(0, novelties=min(self.novelties, default=-1))
         if self.spec.name != "sage" or self.spec.options or self.spec.intensity is not None:
             raise ConfigError(f"--adversary {self.adversary}: expected sage or sage:EXPERTS, nothing behind it.")
 
@@ -74,6 +76,7 @@ def run(config: SageAnalysisConfig, session: Session) -> tuple[dict[str, Any], P
                 intensities=[place / (config.steps - 1) for place in range(config.steps)],
                 grid=config.grid,
                 candidates=config.candidates,
+                novelties=config.novelties,
                 tick=lambda what, done, total: display(Advanced(what, done, total or len(scenes))),
             )
         write_json(record.path / "analysis.json", result)
@@ -89,9 +92,8 @@ def main(config: SageAnalysisConfig, session: Session) -> None:
     result, folder = run(config, session)
     for table in tables(result):
         session.console.print(table.rich())
-    for line in remarks(result):
+    for line in (*remarks(result), f"written to {folder.resolve()}"):
         session.say(line)
-    session.say(f"written to {folder.resolve()}")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ They do not depend on the ego, so they are drawn once per scene (`DrawnOnce`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaries.common.speed_profiles import paced
 from adversaries.common.stock import Stock, entry
 from harness.caching import Arrays
 from harness.errors import AdversaryError
@@ -96,10 +97,20 @@ class DrawnOnce:
         num, decode: See `draw_candidates`.
         cache_scenes: Scenes whose candidates are kept in memory, 0.12 MB each.
         on_disk: Whether they are also kept in the user's cache folder.
+        profiles: Speed profiles for each of them (`with_profiles`).
     """
 
-    def __init__(self, prior: Prior, num: int, decode: Decode, cache_scenes: int, *, on_disk: bool = False) -> None:
-        self._prior, self._num, self._decode = prior, num, decode
+    def __init__(
+        self,
+        prior: Prior,
+        num: int,
+        decode: Decode,
+        cache_scenes: int,
+        *,
+        on_disk: bool = False,
+        profiles: int = 1,
+    ) -> None:
+        self._prior, self._num, self._decode, self._profiles = prior, num, decode, profiles
         self._known = prior if isinstance(prior, Recognisable) else None
         self._stock = Stock(cache_scenes, self._maker if on_disk else None)
 
@@ -110,15 +121,28 @@ class DrawnOnce:
             AdversaryError: See `draw_candidates`.
         """
         if self._known is None:
-            return draw_candidates(self._prior, context, self._num, self._decode)
+            return self._fresh(context)
         return drawn_of(self._stock.get(context, (), lambda: self._draw(context), version=self._known.version))
 
+    def _fresh(self, context: AttackContext) -> Drawn:
+        return with_profiles(context, draw_candidates(self._prior, context, self._num, self._decode), self._profiles)
+
     def _draw(self, context: AttackContext) -> Arrays:
-        drawn = draw_candidates(self._prior, context, self._num, self._decode)
+        drawn = self._fresh(context)
         return entry(drawn.states, drawn.valid, drawn.log_prob, drawn.size)
 
     def _maker(self) -> str:
-        return f"{self._num} {self._decode} {self._known.identity if self._known else ''}"
+        return f"{self._num} {self._decode} {self._profiles} {self._known.identity if self._known else ''}"
+
+
+def with_profiles(context: AttackContext, drawn: Drawn, profiles: int) -> Drawn:
+    """Candidates with further speed profiles for each (`speed_profiles.paced`), behind all candidates as they are.
+
+    A profile has its candidate's log-probability: all profiles of a goal are equally likely.
+    """
+    states, origin = paced(context, drawn.states, drawn.valid, profiles)
+    log_prob = np.concatenate([drawn.log_prob, drawn.log_prob[origin]])
+    return replace(drawn, states=np.concatenate([drawn.states, states]), log_prob=log_prob)
 
 
 def draw_candidates(prior: Prior, context: AttackContext, num: int, decode: Decode) -> Drawn:

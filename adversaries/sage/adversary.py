@@ -14,9 +14,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
+import numpy as np
 import torch
 
-from adversaries.common.candidates import Drawn, drawn_of
+from adversaries.common.candidates import Drawn, drawn_of, with_profiles
+from adversaries.common.speed_profiles import check_profiles
 from adversaries.common.stock import MAKING, Stock, entry
 from adversaries.prior.cache import SceneCache
 from adversaries.prior.features import Features
@@ -27,8 +29,10 @@ from adversaries.sage.co_training import CoTrainedExpert
 from adversaries.sage.experts import Experts, load_aligned, load_experts, merger_of, read_coefficients
 from adversaries.sage.groups import SPACING, Draw, draw_goals
 from adversaries.sage.merging import DENSITY, Merge, Merger
+from adversaries.sage.novelty import bonus, kinds_met
 from adversaries.sage.objectives import Objectives, Style
-from adversaries.sage.steered import CANDIDATES, Drives, Rated, SteeredAdversary, only_seen
+from adversaries.sage.refining import BEST, refined
+from adversaries.sage.steered import CANDIDATES, Drives, Proposal, Rated, SteeredAdversary, only_seen
 from adversaries.sage.steering import Coefficient, Dial, Extrapolation, Mixing, mix_logits
 from harness.caching import Arrays
 from harness.episodes.protocol import Protocol
@@ -38,6 +42,8 @@ from scenarios.scenario import Scenario
 
 MAX_LEVELS: Final = 1_000
 """Most `levels`: each is one more entry per scene."""
+MAX_STEPS: Final = 1_000
+"""Most steps of `refine`."""
 
 
 class GoalScene(NamedTuple):
@@ -77,6 +83,9 @@ class SageAdversary(SteeredAdversary):
         coefficients: str | PathLike[str] | None = None,
         third: GoalNetwork | str | PathLike[str] | None = None,
         third_share: float = 0.0,
+        profiles: int = 1,
+        refine: int = 0,
+        novelty: float = 0.0,
     ) -> None:
         """Load the experts and fix the options.
 
@@ -107,6 +116,14 @@ class SageAdversary(SteeredAdversary):
             coefficients: File of coefficients for `task`, which `sage_analysis` writes.
             third: A third expert, such as `novel`, or its file; it must come from the same prior.
             third_share: Share ρ of the third expert, in [0, 1]. The other two share 1 - ρ as λ says; μ stays as it is.
+            profiles: Speed profiles for each goal: 1, the prior's own, or 3 (5, 7, 9) with the same path driven up to
+                a second sooner and later. Times and memory grow alike.
+            refine: Steps of gradient ascent on R_μ that move the speeds of the best candidates along their paths, so
+                that what is driven changes with μ, too. Nothing of it is kept: each attack takes about 8 ms a step
+                longer. Corrected only.
+            novelty: Spreads attacks over kinds of encounter (`harness.metrics.encounter_kinds`): μ times up to so much
+                R_μ is added to feasible candidates that hit, by an order of the kinds that is drawn for each scene.
+                Corrected only.
 
         Raises:
             WeightsError: Weights are missing, or the experts come from another prior.
@@ -127,7 +144,9 @@ class SageAdversary(SteeredAdversary):
         self._third_share = third_share
         self._expert: CoTrainedExpert | None = None
         self._scenes: SceneCache[GoalScene] = SceneCache(cache_scenes)
-        self.levels = levels
+        check_profiles(self.name, profiles)
+        self._check_choice(refine, novelty)
+        self.levels, self.profiles, self.refine, self.novelty = levels, profiles, refine, novelty
         self._stock = Stock(cache_scenes * (levels + 1), self._maker if on_disk else None)
 
     def _merge(
@@ -202,6 +221,50 @@ class SageAdversary(SteeredAdversary):
         self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, self.dial.extrapolation)
         self.__dict__.pop("_weights", None)
 
+    def _check_choice(self, refine: int, novelty: float) -> None:
+        """Refuse what the choice cannot do.
+
+        Raises:
+            ConfigError: An option cannot work, or not as published.
+        """
+        if not 0 <= refine <= MAX_STEPS or not 0 <= novelty < np.inf:
+            raise ConfigError(
+                f"{self.name}: expected refine from 0 to {MAX_STEPS} and a finite novelty >= 0, got {refine}, "
+                f"{novelty}."
+            )
+        if self.protocol.sage_as_written and (refine or novelty):
+            raise ConfigError(
+                f"{self.name}: the published method neither refines nor spreads; leave refine and novelty out as "
+                "published, or attack by the protocol corrected."
+            )
+
+    def propose(self, context: AttackContext) -> Proposal:
+        """The judged candidates at the context's intensity, those that `refine` made behind the others.
+
+        Raises:
+            AdversaryError: See `plan`.
+        """
+        proposal = super().propose(context)
+        if self.refine:
+            proposal = self._refined(context, proposal)
+        if self.novelty:
+            values = proposal.values
+            liked = bonus(context, kinds_met(context, proposal.drawn(context), self._egos(context)))
+            weight = self.novelty * min(max(float(context.intensity), 0.0), 1.0)
+            proposal = proposal._replace(score=proposal.score + weight * liked * (values.hits & values.feasible))
+        return proposal
+
+    def _refined(self, context: AttackContext, proposal: Proposal) -> Proposal:
+        intensity = float(context.intensity)
+        best = np.argsort(-proposal.score, kind="stable")[:BEST]
+        drawn = proposal.drawn(context)
+        last = int(np.flatnonzero(drawn.valid)[-1])
+        mu = min(max(intensity, 0.0), 1.0)
+        states = refined(context, proposal.states[best], last, self._egos(context), mu, self.refine)
+        log_prob = np.tile(proposal.log_prob[best], len(states) // len(best))
+        rated = self._rate(context, replace(drawn, states=states, log_prob=log_prob))
+        return proposal.joined(self._judged(context, rated, intensity))
+
     def _rated(self, context: AttackContext, intensity: float) -> Rated:
         """Candidates at λ, or at the nearest of the levels, as they are kept."""
         # The sum turns -0 into 0.
@@ -227,6 +290,7 @@ class SageAdversary(SteeredAdversary):
         options: list[object] = [
             self.num,
             self.draw.spacing,
+            self.profiles,
             self.mixing,
             self.dial.extrapolation,
             self.protocol.sage_as_written,
@@ -250,7 +314,8 @@ class SageAdversary(SteeredAdversary):
             self.prior, scene.encoding, context.scenario, context.opponent, context.step, case, goals
         )
         size = context.scenario.box(context.opponent)
-        return Drawn(states=only_seen(context, states), valid=valid, log_prob=scores[goals], size=size)
+        drawn = Drawn(states=only_seen(context, states), valid=valid, log_prob=scores[goals], size=size)
+        return with_profiles(context, drawn, self.profiles)
 
     def _objectives(self, context: AttackContext) -> Objectives:
         return self._scene(context).objectives

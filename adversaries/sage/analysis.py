@@ -17,7 +17,7 @@ from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.bank import build_bank
 from adversaries.sage.config import RECIPES
 from adversaries.sage.experts import Experts, load_experts, load_separate
-from adversaries.sage.fronts import MONOTONE, Progress, Row, by_candidates, fronts
+from adversaries.sage.fronts import MONOTONE, Progress, Row, by_candidates, fronts, spread
 from adversaries.sage.landscape import NEUTRAL, Probe, extrapolation_front, landscape, linearity
 from adversaries.sage.mixing import gradient_report, part_samples, single_samples, whole_network
 from adversaries.sage.proposition import listed_paths, propositions
@@ -28,6 +28,10 @@ from scenarios.scenario import Scenario, ScenarioSource
 
 CANDIDATES: Final = (1, 2, 4, 32)
 """Numbers of candidates K at which the strategies of mixing are compared."""
+
+
+NOVELTIES: Final = (0.0, 1.0, 3.0, 10.0)
+"""Weights of novelty that are compared: none, and up to the reward of a contact at once."""
 
 
 class _Kept:
@@ -113,6 +117,7 @@ def analyse(
     beyond: Sequence[float] = (-1.0, -0.5, 1.25, 1.5, 2.0),
     grid: int = 9,
     candidates: Sequence[int] = CANDIDATES,
+    novelties: Sequence[float] = NOVELTIES,
     tick: Progress = lambda what, done, total: None,
 ) -> Row:
     """Everything, as plain numbers.
@@ -126,6 +131,7 @@ def analyse(
         beyond: λ of the extrapolations.
         grid: Points per side of the landscape.
         candidates: Numbers of candidates at which the strategies of mixing are compared.
+        novelties: Weights of novelty by which attacks are spread over kinds of encounter.
         tick: Told about progress (what, done, total).
 
     Raises:
@@ -150,6 +156,7 @@ def analyse(
         "recipes": {"adv": loaded.info.get("adv", {}), "real": loaded.info.get("real", {}), "neutral": asdict(NEUTRAL)},
         **by_mixing,
         "candidates": by_candidates(loaded, used, sorted(set(candidates)), tick),
+        "novelty": spread(loaded, used, sorted(set(novelties)), tick),
         "samples": single_samples(probe),
         "parts": part_samples(probe),
         "completions": {"goals": even, "whole": whole_network(loaded, used, tick)},

@@ -7,21 +7,24 @@ geometry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from adversaries.common.plans import distinct_futures
 from adversaries.sage.adversary import SageAdversary
 from adversaries.sage.experts import Experts
+from adversaries.sage.novelty import kinds_met
 from adversaries.sage.objectives import Values, concatenate
 from adversaries.sage.steering import MIXINGS
 from harness.episodes.attacks import attack_context
 from harness.files import JsonDict
 from harness.interfaces import AttackContext
 from harness.metrics.distribution import KinematicSamples, kinematic_samples, wasserstein_over_scenes
+from harness.metrics.encounter_kinds import NO_ENCOUNTER, coverage
 from harness.metrics.intervals import bootstrap_mean, wilson
 from scenarios.scenario import FUTURE_STEPS, Scenario
 
@@ -43,12 +46,14 @@ class Choices:
         values: Objectives of the choices, one row per scene.
         plans: Trajectories [T, 5].
         attack, log: How the attacker drives, and how the same vehicle drove in the recording at the same steps.
+        kinds: The kind of encounter of each choice (`harness.metrics.encounter_kinds`).
     """
 
     values: list[Values] = field(default_factory=list)
     plans: list[Floats] = field(default_factory=list)
     attack: list[KinematicSamples] = field(default_factory=list)
     log: list[KinematicSamples] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)
 
     def add(self, adversary: SageAdversary, context: AttackContext) -> None:
         """Attack a scene and keep what is chosen."""
@@ -57,6 +62,9 @@ class Choices:
         scene, steps = context.scenario, np.arange(context.scenario.num_steps)
         later = steps >= context.step
         self.values.append(proposal.values.take(slice(best, best + 1)))
+        drawn = proposal.drawn(context)
+        own = replace(drawn, states=drawn.states[best : best + 1], log_prob=drawn.log_prob[best : best + 1])
+        self.kinds.extend(kinds_met(context, own, distinct_futures(context)).tolist())
         self.plans.append(np.array(proposal.states[best]))
         planned = later & (steps <= context.step + FUTURE_STEPS)
         self.attack.append(kinematic_samples(proposal.states[best], planned, scene.dt))
@@ -64,10 +72,11 @@ class Choices:
         self.log.append(kinematic_samples(scene.states(context.opponent), seen, scene.dt))
 
     def row(self) -> Row:
-        """Means, rates and distances over scenes with 95 % intervals [value, low, high]."""
+        """Means, rates, distances and coverage with 95 % intervals [value, low, high]; the number of `kinds`."""
         apart = wasserstein_over_scenes(self.attack, self.log)
         distances = {name: list(getattr(apart, name)) for name in DISTANCES}
-        return describe(concatenate(self.values)) | distances
+        spread = {"coverage": list(coverage(self.kinds)), "kinds": len({*self.kinds} - {NO_ENCOUNTER})}
+        return describe(concatenate(self.values)) | distances | spread
 
 
 def describe(values: Values, seed: int = 0) -> Row:
@@ -184,6 +193,13 @@ def by_candidates(
         worth = {"hypervolume": hypervolume(by), "dominated": dominated(by)}
         found.append({"candidates": count, "fronts": by, **worth, "same": same})
     return found
+
+
+def spread(experts: Experts, scenes: Iterable[Scenario], weights: Sequence[float], tick: Progress) -> list[Row]:
+    """Attacks at λ = 1 by weight of novelty: rows of `attack` with `novelty`; `coverage` is what it is to raise."""
+    variants = {f"novelty {weight:g}": (SageAdversary(experts, novelty=weight), 1.0) for weight in weights}
+    rows = attack(variants, scenes, tick)
+    return [{"novelty": weight, **row} for weight, row in zip(weights, rows, strict=True)]
 
 
 def same_share(first: Sequence[Floats], second: Sequence[Floats], tolerance: float = 0.01) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adversaries.common.candidates import Drawn
 from adversaries.common.plans import EgoFutures, check_context, distinct_futures, plan_rows
 from adversaries.sage.config import EXTREME
-from adversaries.sage.objectives import Objectives, Style, Values, judged, threat_of
+from adversaries.sage.objectives import Objectives, Style, Values, concatenate, judged, threat_of
 from adversaries.sage.steering import COEFFICIENTS, MIXINGS, Coefficient, Mixing, coefficient_at, mix_trajectories
 from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
@@ -38,6 +38,22 @@ class Proposal(NamedTuple):
     log_prob: Floats
     values: Values
     score: Floats
+
+    def drawn(self, context: AttackContext) -> Drawn:
+        """The candidates as such, valid for as long as the model sees."""
+        scene = context.scenario
+        steps = np.arange(scene.num_steps)
+        valid = (steps > context.step) & (steps <= context.step + FUTURE_STEPS)
+        return Drawn(states=self.states, valid=valid, log_prob=self.log_prob, size=scene.box(context.opponent))
+
+    def joined(self, other: Proposal) -> Proposal:
+        """These candidates, followed by others."""
+        return Proposal(
+            np.concatenate([self.states, other.states]),
+            np.concatenate([self.log_prob, other.log_prob]),
+            concatenate([self.values, other.values]),
+            np.concatenate([self.score, other.score]),
+        )
 
 
 class Rated(NamedTuple):
@@ -167,13 +183,15 @@ class SteeredAdversary(ABC):
             log = scene.states(scene.ego)[None], scene.valid[scene.ego][None]
             threat = self._objectives(context).threat(drawn.states, drawn.valid, *log, context.ego_size)
         else:
-            egos = distinct_futures(context)
-            if self.drives == "latest":
-                egos = latest_of(egos)
-            threat = threat_of(drawn, egos, context.ego_size, context.step + 1)
+            threat = threat_of(drawn, self._egos(context), context.ego_size, context.step + 1)
         values = judged(threat, rated.style)
         mu = min(max(intensity, 0.0), 1.0)
         return Proposal(drawn.states, drawn.log_prob, values, values.total(mu, 1.0 - mu, 1.0))
+
+    def _egos(self, context: AttackContext) -> EgoFutures:
+        """The ego trajectories that the corrected R_adv looks at."""
+        egos = distinct_futures(context)
+        return latest_of(egos) if self.drives == "latest" else egos
 
     def _mixed(self, context: AttackContext, intensity: float, place: float) -> Proposal:
         """Trajectory mixing: the experts' own choices (μ at their ends), averaged at λ; judged as one candidate."""

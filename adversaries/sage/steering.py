@@ -7,6 +7,7 @@ realism expert, λ = 1 the adversarial one, everything between a mixture, everyt
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -132,7 +133,7 @@ class Dial:
         if extrapolation not in get_args(Extrapolation):
             raise ConfigError(f"sage: expected extrapolation vector or direct, got {extrapolation!r}.")
         self.module, self.extrapolation = module, extrapolation
-        self._weights = weights or (lambda intensity: weights_at(vectors, intensity, extrapolation))
+        self._weights = weights or partial(weights_at, vectors, extrapolation=extrapolation)
         self._flat = vectors.reference.clone()
         self._at: float | None = None
         offset = 0

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 
 STEEPEST: Final = 20.0
 """Largest exponent that is looked for: the second type would then be a millionth as frequent as the first."""
+FEWEST: Final = 3
+"""Different types that a fit needs: any two points lie on a line."""
 _NOTHING: Final = 1e-12
 """A variance below this is rounding: equal frequencies lie on a line."""
 _HALVINGS: Final = 60
@@ -58,11 +60,13 @@ def fit_zipf(counts: ArrayLike) -> ZipfFit:
     """Fit Zipf's law to counts [V] of types in any order; those that do not occur have no rank.
 
     Raises:
-        ConfigError: Fewer than three types occur: any two points lie on a line.
+        ConfigError: Fewer than `FEWEST` types occur.
     """
     frequency = by_rank(counts)
-    if len(frequency) < 3:
-        raise ConfigError(f"Zipf's law: {len(frequency)} different tokens occur, expected at least 3. Give more data.")
+    if len(frequency) < FEWEST:
+        raise ConfigError(
+            f"Zipf's law: {len(frequency)} different tokens occur, expected at least {FEWEST}. Give more data."
+        )
     share = frequency / frequency.sum()
     exponent = _likeliest(share)
     gap = np.cumsum(share) - np.cumsum(zipf_masses(len(share), exponent))

@@ -18,6 +18,12 @@ _RESPONSE: Final = (
     Column.percent("off_road", "off road"),
     Column.percent("contact", "hits traffic"),
 )
+_NOVELTY: Final = (
+    Column("novelty", "weight of novelty", "number", digits=6, form="g"),
+    Column("coverage", "coverage", "distance", digits=2, unit="bits"),
+    Column("kinds", "kinds", "number"),
+    *_RESPONSE,
+)
 _STRATEGIES: Final = (
     Column("mixing"),
     Column("hypervolume", kind="number"),
@@ -110,12 +116,12 @@ _PARTS: Final = (
 
 
 def tables(result: Json) -> list[Table]:
-    """The response to λ, what the strategies are worth, the theory and the parts of the network.
+    """The response to λ, what the strategies are worth, kinds of encounter, the theory, and parts of the network.
 
     Args:
         result: Result of `adversaries.sage.analysis.analyse`; intervals are lists of mean, low and high.
     """
-    return [*response_tables(result), *theory_tables(result), *mixing_tables(result)]
+    return [*response_tables(result), novelty_table(result), *theory_tables(result), *mixing_tables(result)]
 
 
 def response_tables(result: Json) -> list[Table]:
@@ -147,6 +153,20 @@ def response_tables(result: Json) -> list[Table]:
         Table((_INTENSITY, *_DISTANCES), apart, "Wasserstein distances from the log of the same vehicles"),
         Table(_STRATEGIES, worth, "strategies"),
     ]
+
+
+def novelty_table(result: Json) -> Table:
+    """How evenly attacks cover the kinds of encounter, by weight of novelty."""
+    rows: list[TableRow] = [
+        {
+            "novelty": row["novelty"],
+            "kinds": row["kinds"],
+            **{column.key: Interval(*row[column.key]) for column in (_NOVELTY[1], *_RESPONSE)},
+        }
+        for row in result["novelty"]
+    ]
+    note = "coverage is the entropy of the kinds of encounter among the hits: 0 of one kind, 4 of all 16 alike"
+    return Table(_NOVELTY, rows, "novelty, λ = 1", note)
 
 
 def theory_tables(result: Json) -> list[Table]:

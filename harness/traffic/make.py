@@ -13,6 +13,7 @@ from typing import Final
 from harness import registry, specs
 from harness.errors import ConfigError
 from harness.interfaces import TrafficPolicy
+from harness.traffic.observers import Observer, check_observer
 from harness.traffic.rollouts import PolicySimulator, SceneSimulator
 from scenarios.scenario import FUTURE_STEPS
 
@@ -20,16 +21,18 @@ OLD_NAME: Final = "idm"
 """Was two drivers; goes with 0.3.0."""
 
 
-def make_traffic(spec: str) -> TrafficPolicy:
+def make_traffic(spec: str, observer: Observer = "ego") -> TrafficPolicy:
     """Build the policy that moves the background.
 
     Args:
         spec: `NAME[:FILE][?key=value&…]`, as in `idm-path` or `smart:FILE?temperature=0.8&top_k=20`, or `module:Class`.
             See `harness.specs`.
+        observer: Around whom it is used.
 
     Raises:
         UnknownNameError: No such name.
-        ConfigError: It cannot be imported or built, takes no file, has no such option, or moves only whole scenes.
+        ConfigError: It cannot be imported or built, takes no file, has no such option, moves only whole scenes, or was
+            trained around another observer.
         WeightsError: The file cannot be used.
     """
     made = specs.build("traffic", present_name(spec, "idm-path"))
@@ -38,6 +41,8 @@ def make_traffic(spec: str) -> TrafficPolicy:
             f"traffic {spec!r}: {type(made).__name__} has no `reset` and `step`, so it cannot move the background of "
             "an environment step by step. See TrafficPolicy in harness.interfaces."
         )
+    trained = getattr(made, "trained_observer", None)
+    check_observer(trained, observer, f"traffic {spec!r}", "write elsewhere=true among its options")
     return made
 
 

@@ -219,6 +219,9 @@ class TrainConfig(RunOptions):
     left; 0 begins all at the first."""
     eval_horizon: int | None = None
     """Steps of 0.1 s after which an evaluation episode is cut off; by default where the scene ends (90 in WOMD)."""
+    horizon: int | None = None
+    """Steps of 0.1 s after which training and evaluation episodes are cut off alike, in the place of the two options
+    before: 311 for half a minute of traffic that goes on beyond the log."""
     eval_also_at: tuple[int, ...] = ()
     """Shorter horizons (steps of 0.1 s) at which every evaluation is judged as well; CAT's and SAGE's scripts evaluate
     at 50. Nothing is played twice for it, unless the presets `route` or `drive` tell the ego how much time is left."""
@@ -232,7 +235,8 @@ class TrainConfig(RunOptions):
     the road and speeding; a contact with a vehicle ends the episode)."""
     traffic: str = "log"
     """What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
-    `smart:FILE?temperature=0.9`, or `module:Class`. The fast engine plays `log` and `idm-lane`."""
+    `smart:FILE?temperature=0.9`, or `module:Class`; `idm-flow`, `rosetta:FILE` and `infgen:FILE` for traffic that
+    enters and leaves. The fast engine plays `log` and `idm-lane`."""
     ego_drives: int = 5
     """Recent ego trajectories per scene that an attack is tailored to (CAT: 5)."""
     remember: Remembered = "all"
@@ -260,12 +264,20 @@ class TrainConfig(RunOptions):
             ConfigError: Names the option, its value and what was expected.
         """
         for name in (
-            *("steps", "eval_every", "checkpoint_every", "train_horizon", "eval_horizon", "ego_drives"),
+            *("steps", "eval_every", "checkpoint_every", "horizon", "train_horizon", "eval_horizon", "ego_drives"),
             *("environments", "threads", "workers", "co_train", "co_train_updates"),
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} {value}: expected at least 1.")
+        if self.horizon is not None:
+            if self.eval_horizon not in (None, self.horizon):
+                raise ConfigError(
+                    f"--horizon {self.horizon} and --eval-horizon {self.eval_horizon}: the first stands for both "
+                    "horizons. Leave one out."
+                )
+            for name in ("train_horizon", "eval_horizon"):
+                object.__setattr__(self, name, self.horizon)
         for steps in self.eval_also_at:
             if not 1 <= steps < (self.eval_horizon or math.inf):
                 raise ConfigError(

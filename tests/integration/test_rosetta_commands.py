@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import harness.envs  # noqa: F401
-from harness import benchmark, evaluate_longterm, evaluate_traffic, simulate, train_traffic
+from harness import benchmark, evaluate_longterm, evaluate_traffic, simulate, train_ego, train_traffic
 from harness.files import read_json
 from scenarios.export import write_folder
 from tests.scenes import Agent, straight_road
@@ -81,6 +81,31 @@ def test_the_environment_of_long_episodes(weights, scenes):
         env.close()
     assert steps == 150
     assert record.newcomers
+
+
+@pytest.mark.slow
+def test_an_ego_is_trained_in_it_beyond_the_log(weights, tmp_path):
+    aside = Agent("aside", -15.0, 3.5, 0.0, 10.0)
+    for split, names in (("train", "ab"), ("test", "c")):
+        write_folder([straight_road(extra=[aside], scene_id=name) for name in names], tmp_path / "data" / split)
+    folder = tmp_path / "run"
+    run(
+        train_ego,
+        f"quick --data {tmp_path / 'data'} --traffic rosetta:{weights}?grid_k=0&reserve=9 --horizon 120 --out {folder} "
+        "--adversary none --eval-adversary none --curriculum constant --steps 400 --eval-every 400 "
+        "--checkpoint-every 400 --td3.warmup 150 --td3.batch-size 64 --td3.precision float32 --train-scenes None "
+        "--test-scenes None --no-pictures --no-tensorboard",
+    )
+    evaluated, played = (
+        [json.loads(line) for line in (folder / name).read_text().splitlines()]
+        for name in ("evaluation.jsonl", "episodes.jsonl")
+    )
+    assert {row["scene"] for row in evaluated} == {"sd_c"}
+    assert not [row["error"] for row in evaluated if row["error"]]
+    assert {record["scene"] for record in played} <= {"sd_a", "sd_b"}
+    assert 0 < max(record["steps"] for record in played) <= 120
+    settings = read_json(folder / "run.json")["config"]
+    assert (settings["train_horizon"], settings["eval_horizon"]) == (120, 120)
 
 
 def test_from_training_to_realism(scenes, tmp_path):

@@ -141,7 +141,7 @@ def test_refused_attacks_are_in_the_records(config, tmp_path, monkeypatch):
         trainer = driven(config, stop)
         told.append(sum(row["attacks_refused"] for row in records(config.out, "metrics")))
         assert told[-1] == trainer.progress.refused_attacks == trainer.parts.episodes.refused
-    assert 0 < told[0] < told[1]
+    assert 0 < told[0] <= told[1]
 
 
 def test_an_adversary_that_learns_beside_the_ego_goes_on_exactly(config, tmp_path):

@@ -1,7 +1,8 @@
 """Distances between windows by raw trajectories: retrieval without a learned encoder (RosettaSim, appendix F.8).
 
-The paper compares the ego's trajectories. Where somebody fixed watches there is no ego: there everybody's trajectories
-are compared as sets, by the best assignment of one window's agents to the other's.
+The paper compares the ego's trajectories. Here the ego drives as recorded, so that its own would find nothing but the
+recording that it comes from, and where somebody fixed watches there is none. So everybody's trajectories are compared
+as sets, by the best assignment of one window's agents to the other's.
 """
 
 from __future__ import annotations
@@ -22,24 +23,6 @@ EVERY: Final = 10
 """Steps between the points of a trajectory that sets are compared by, 1 s."""
 CUTOFF: Final = 30.0
 """An agent that has no counterpart counts as one at this distance, m; ours: some six car lengths."""
-
-
-def ego_paths(poses: Floats, starts: Starts, length: int) -> Floats:
-    """The ego's way in each window, in its own frame at the window's first step: [W, length, 2], m.
-
-    Args:
-        poses: [T, 3] x, y (m), heading (rad).
-        starts: [W] first steps.
-        length: Steps of a window.
-    """
-    rows = starts[:, None] + np.arange(length)
-    return to_frame(poses[rows, :2], poses[starts][:, None, :3])
-
-
-def path_distances(query: Floats, base: Floats) -> Floats:
-    """Root mean square distances [Q, N] (m) between ways [Q, L, 2] and [N, L, 2]: table 10's Ego-MSE, its root."""
-    rows = [np.sqrt(((base - one) ** 2).sum(-1).mean(-1)) for one in query]
-    return np.stack(rows) if rows else np.zeros((0, len(base)))
 
 
 def traffic_paths(

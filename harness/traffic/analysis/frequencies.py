@@ -28,6 +28,8 @@ Counts = NDArray[np.int64]
 
 DOCUMENTATION: Final = "Python's documentation"
 """Name of the text that is always there."""
+ALL_KINDS: Final = "all kinds"
+"""Name of the motion tokens of all kinds together."""
 MAX_TEXT: Final = 256 * MEGABYTE
 """Bytes of a text file."""
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -55,7 +57,7 @@ class TokenCounts(NamedTuple):
                 found[name] = counts
                 found[f"{name}, moving"] = np.delete(counts, self.standing[kind])
         # A token of one kind is another one than that of the same number of another kind.
-        return {**found, "all kinds": self.counts.flatten()}
+        return {**found, ALL_KINDS: self.counts.flatten()}
 
 
 def count_motion_tokens(scenes: Iterable[Scenario], vocabulary: Vocabulary) -> TokenCounts:

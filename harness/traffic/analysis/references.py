@@ -70,7 +70,7 @@ def retrieved_windows(config: ReferencesConfig, scenes: Iterable[Scenario]) -> l
         ConfigError: No scene could be used, the model cannot be built, or no window can be retrieved.
         WeightsError: Weights cannot be used.
     """
-    policy = None if config.traffic == LOG else make_traffic(config.traffic)
+    policy = None if config.traffic == LOG else make_traffic(config.traffic, config.observer)
     played, reasons = _played(config, scenes, policy)
     if not played:
         raise ConfigError(f"references: no scene can be used: {next(iter(reasons), 'there are none')}")

@@ -11,10 +11,11 @@ import numpy as np
 
 from harness.files import JsonDict
 from harness.metrics.intervals import bootstrap_mean
-from harness.metrics.zipf import by_rank, fit_zipf
+from harness.metrics.zipf import FEWEST, by_rank, fit_zipf
 from harness.traffic.analysis.attention import DISTANCES, OWN, PARTS, AttentionRun, AttentionSums, look_at
 from harness.traffic.analysis.config import AttentionConfig, TokenFrequencyConfig
-from harness.traffic.analysis.frequencies import Counts, count_motion_tokens, count_words, texts
+from harness.traffic.analysis.frequencies import ALL_KINDS, Counts, count_motion_tokens, count_words, texts
+from harness.traffic.observers import check_observer
 from harness.traffic.rosetta.model import RosettaModel
 from harness.traffic.tokens.vocabulary import Vocabulary
 from scenarios.scenario import Scenario
@@ -27,18 +28,30 @@ def frequency_result(config: TokenFrequencyConfig, scenes: Iterable[Scenario]) -
     """Zipf fits of motion tokens and of words.
 
     Returns:
-        `settings`, `scenes` (their number), and `rows`: name → the numbers of `ZipfFit`, `motion` (whether they are
-        motion tokens), `ranks` and `shares` (points of the curve).
+        `settings`, `scenes` (their number), `rows`: name → the numbers of `ZipfFit`, `motion` (whether they are
+        motion tokens), `ranks` and `shares` (points of the curve); and `skipped`: name → how many different tokens
+        occur, where they are too few for a fit.
 
     Raises:
-        ConfigError: A text cannot be read, or fewer than three motion tokens of a kind occur.
+        ConfigError: A text cannot be read, or motion tokens of all kinds together are too few for a fit.
         WeightsError: The vocabulary cannot be used.
     """
     words = {name: count_words(text) for name, text in texts(config.text).items()}
     found = count_motion_tokens(scenes, Vocabulary.load(config.vocabulary))
-    rows = {name: {**_fitted(counts), "motion": True} for name, counts in found.groups().items()}
-    rows |= {name: {**_fitted(counts), "motion": False} for name, counts in words.items()}
-    return {"settings": asdict(config), "scenes": found.scenes, "rows": rows}
+    motion = found.groups()
+    fit_zipf(motion[ALL_KINDS])
+    counted = {**motion, **words}
+    types = {name: int((counts > 0).sum()) for name, counts in counted.items()}
+    return {
+        "settings": asdict(config),
+        "scenes": found.scenes,
+        "rows": {
+            name: {**_fitted(counts), "motion": name in motion}
+            for name, counts in counted.items()
+            if types[name] >= FEWEST
+        },
+        "skipped": {name: number for name, number in types.items() if number < FEWEST},
+    }
 
 
 def _fitted(counts: Counts) -> JsonDict:
@@ -60,12 +73,14 @@ def attention_result(config: AttentionConfig, scenes: Callable[[str], Iterable[S
         (part → part → share), both mean over layers.
 
     Raises:
-        ConfigError: No scene could be used, or a model does not show its attention.
+        ConfigError: No scene could be used, or a model does not show its attention, or was trained around another
+            observer.
         WeightsError: A model cannot be used.
     """
     models = {}
     for file in config.weights:
         model = RosettaModel.load(file, device=config.device)
+        check_observer(model.observer, config.observer, str(file), "give --observer as it was trained")
         models[str(file)] = attention_numbers(
             look_at(model, scenes(file.name), config.decisions, config.seed, config.observer)
         )

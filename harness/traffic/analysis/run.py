@@ -10,6 +10,7 @@ from harness.commands.printing import listed
 from harness.commands.scaffold import Session
 from harness.drawing.analysis import draw_attention, draw_frequencies, draw_references
 from harness.files import JsonDict, write_json, write_text
+from harness.metrics.zipf import FEWEST
 from harness.report.analysis_tables import attention_tables, frequency_tables
 from harness.report.tables import Table
 from harness.traffic.analysis.config import AttentionConfig, ReferencesConfig, TokenFrequencyConfig
@@ -31,6 +32,8 @@ def run_frequencies(config: TokenFrequencyConfig, session: Session) -> Path:
     source = config.open(cache_scenes=0)
     with session.open_run(config, source) as run:
         result = frequency_result(config, _tracked(session, source)("counting"))
+        for name, types in result["skipped"].items():
+            session.say(f"{name}: skipped, {types} different tokens occur and a fit needs {FEWEST}")
         _leave(session, run.path, result, frequency_tables(result), "zipf", draw_frequencies)
         return run.path
 

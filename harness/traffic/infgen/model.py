@@ -15,11 +15,11 @@ from harness.traffic.infgen.config import ARCHITECTURE, InfGenConfig
 from harness.traffic.infgen.network import InfGenNetwork
 from harness.traffic.model.config import SmartConfig
 from harness.traffic.model.smart import SmartModel
-from harness.traffic.open.weights import read_model, vocabulary_of
+from harness.traffic.open.weights import OpenModel, read_model, vocabulary_of
 from harness.traffic.sampling import Sampling
 
 
-class InfGenModel(SmartModel):
+class InfGenModel(OpenModel):
     """A trained InfGen-like model: SMART's scene encoder, queries and heads behind it, and how scenes are tokenised.
 
     Paper: InfGen (Peng et al. 2025); `harness.traffic.infgen.network` says what of it is not followed.
@@ -45,7 +45,9 @@ class InfGenModel(SmartModel):
         stored = read_model(path, cls.name, ARCHITECTURE)
         own = InfGenConfig.from_dict(stored.own, stored.where)
         network = build_infgen(stored.config, own, stored.tensors, stored.where)
-        return cls(network.to(device), stored.scene, stored.info, sampling)
+        model = cls(network.to(device), stored.scene, stored.info, sampling)
+        model.observer = stored.observer
+        return model
 
     def _header(self) -> dict[str, str]:
         """What a weights file says of the model, besides its making."""

@@ -30,7 +30,7 @@ def compare_long(config: EvaluateLongtermConfig, scenes: Iterable[Scenario]) -> 
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    policies = {name: make_traffic(name) for name in config.traffic if name != LOG}
+    policies = {name: make_traffic(name, config.observer) for name in config.traffic if name != LOG}
     run = run_long(policies, scenes, config, load_vae(config.retrieval))
     scores = score_long(run, config)
     return {

@@ -48,6 +48,8 @@ class OpenOptions:
     """Largest number of newcomers in half a second."""
     reserve: int = 64
     """Largest number of newcomers at once."""
+    elsewhere: bool = False
+    """Whether it may be used around another observer than it was trained around; without it that is refused."""
 
     def __post_init__(self) -> None:
         """Check ranges.

@@ -25,11 +25,11 @@ from harness.interfaces import HEADING, VX, VY, Newcomer
 from harness.traffic.model.batch import AgentBatch
 from harness.traffic.model.drivers import DriverPool
 from harness.traffic.model.rollout import Rollout
-from harness.traffic.model.smart import SmartModel
 from harness.traffic.open.decisions import nearest_first
 from harness.traffic.open.decoding import OpenOptions, extreme
 from harness.traffic.open.network import UNKNOWN_MOTION, NewcomerNetwork
 from harness.traffic.open.rollout import OpenRollout
+from harness.traffic.open.weights import OpenModel
 from harness.traffic.policy import Bools, Floats, TokenTraffic
 from harness.traffic.sampling import draw, top_k
 from harness.traffic.tokens.layout import GRID_CELLS, GRID_RADIUS, GRID_STEP, layout_poses
@@ -80,12 +80,14 @@ class OpenTraffic(TokenTraffic):
     Attributes:
         path: File of the weights.
         reserve: Largest number of newcomers at once.
+        trained_observer: Around whom the model was trained; None where that is not known, or does not matter.
     """
 
-    def __init__(self, model: SmartModel, options: OpenOptions, path: Path) -> None:
+    def __init__(self, model: OpenModel, options: OpenOptions, path: Path) -> None:
         self.reserve = options.reserve if options.spawning else 0
         model.options = replace(model.options, map_reach=max(_REACH, model.options.map_reach))
         self.path, self._decoding = path, options
+        self.trained_observer = None if options.elsewhere else model.observer
         super().__init__(model)
         network = cast(NewcomerNetwork, model.network)
         self._open_network = network
@@ -112,6 +114,7 @@ class OpenTraffic(TokenTraffic):
         self._watched, self._observer = scenario.ego, own if self._fixed is None else self._fixed
         self._rows = np.zeros(0, dtype=np.intp)
         self._decided = False
+        self._here, self._since = np.zeros(agents, bool), np.zeros(agents, dtype=np.intp)
         self._new: list[Newcomer] = []
 
     def watch(self, observer: Floats | None, area: Floats | None) -> None:
@@ -126,6 +129,9 @@ class OpenTraffic(TokenTraffic):
     def step(self, step: int, states: Floats, valid: Bools) -> tuple[Floats, Bools]:
         """Everybody at `step + 1`; see `TrafficPolicy`."""
         self._new = []
+        # Who is there when the episode begins has been there before.
+        self._since[valid & ~self._here] = step - (not self._here.any())
+        self._here = valid.copy()
         if step == CURRENT_STEP:
             self._watch_somebody(states, valid)
             if self._decoding.spawning:
@@ -169,8 +175,22 @@ class OpenTraffic(TokenTraffic):
         return near if self._decoding.boundary else there
 
     def _look(self, step: int, states: Floats, valid: Bools) -> None:
-        """Tell the model what those that it sees have done: in training, too, nobody else is there for it."""
-        super()._look(step, states, self._seen_from(states, valid))
+        """Tell the model what those that it sees have done: in training, too, nobody else is there for it.
+
+        What somebody has done who was out of sight half a second ago it does not know. A track that has begun since is
+        taken to have been there, as training continues it back (`clean_tracks`).
+        """
+        back = states[:, : HEADING + 1].copy()
+        back[:, :2] -= TOKEN_STEPS * self._dt * states[:, VX : VY + 1]
+        follows = self._fixed is None and bool(valid[self._watched])
+        near = self._in_sight(back, valid) | (not self._decoding.boundary)
+        near[self._watched] |= follows
+        begun = (self._since > step - TOKEN_STEPS) & ((self._since < step) | (step == CURRENT_STEP))
+        seen, rollout = self._seen_from(states, valid), cast(OpenRollout, self._rollout)
+        known = rollout.valid[0].cpu().numpy() | (begun & near)
+        if step:
+            rollout.arrive(torch.as_tensor(seen & ~known, device=self.model.device))
+        super()._look(step, states, seen)
 
     # ---- motion
 

@@ -32,9 +32,15 @@ class OpenRollout(Rollout):
         self._known[row] = False
         self._entered[0, row] = True
 
+    def arrive(self, who: Tensor) -> None:
+        """Some of the rows [A] will be there next without a motion that has led them there."""
+        self._entered[0] |= who
+
     def follow(self, token: Tensor, motion: Tensor, pose: Tensor, valid: Tensor) -> None:
-        """Go on with everything given; who has just entered has come by no motion. See `Rollout.follow`."""
+        """Go on with everything given; who has just come has come by no motion. See `Rollout.follow`."""
         token = torch.where(self._entered, UNKNOWN_MOTION, token)
         motion = motion * ~self._entered[..., None]
         self._entered = torch.zeros_like(valid)
         super().follow(token, motion, pose, valid)
+        # As in training: who comes back remembers nothing of before it was gone.
+        self._known &= valid[0, :, None]

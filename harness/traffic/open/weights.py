@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from torch import Tensor
 
@@ -13,9 +14,11 @@ from harness.files import JsonDict
 from harness.fitting.stored import settings_from_json
 from harness.fitting.weights import read_tensors
 from harness.traffic.model.config import SmartConfig
-from harness.traffic.model.smart import SCENE_LIMITS
+from harness.traffic.model.smart import SCENE_LIMITS, SmartModel
+from harness.traffic.observers import Observer
 from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.vocabulary import Vocabulary
+from scenarios.values import brief
 
 
 class StoredModel(NamedTuple):
@@ -28,6 +31,7 @@ class StoredModel(NamedTuple):
         scene: How scenes are tokenised.
         own: The model's own configuration, not yet checked.
         info: What it says of its making.
+        observer: Around whom the model was trained; None where it does not say.
     """
 
     where: str
@@ -36,6 +40,22 @@ class StoredModel(NamedTuple):
     scene: SceneOptions
     own: JsonDict
     info: JsonDict | None
+    observer: Observer | None
+
+
+class OpenModel(SmartModel):
+    """A model of traffic that comes and goes; arguments as of `SmartModel`.
+
+    Attributes:
+        observer: Around whom it was trained; None where that is not known.
+    """
+
+    observer: Observer | None = None
+
+    def _header(self) -> dict[str, str]:
+        """What a weights file says of the model, besides its making."""
+        told = {} if self.observer is None else {"observer": json.dumps(self.observer)}
+        return {**super()._header(), **told}
 
 
 def read_model(path: str | os.PathLike[str] | None, stage: str, architecture: str) -> StoredModel:
@@ -62,7 +82,12 @@ def read_model(path: str | os.PathLike[str] | None, stage: str, architecture: st
         raise WeightsError(f"{where}: {stage} in its header is no JSON object.")
     config = SmartConfig.from_dict(header.get("config", {}), where)
     scene = settings_from_json(SceneOptions, header.get("scene", {}), where, SCENE_LIMITS)
-    return StoredModel(where, tensors, config, scene, own, header.get("info"))
+    observer: Observer | None = header.get("observer")
+    if observer not in (None, *get_args(Observer)):
+        raise WeightsError(
+            f"{where}: observer in its header is {brief(observer)}, expected one of {', '.join(get_args(Observer))}."
+        )
+    return StoredModel(where, tensors, config, scene, own, header.get("info"), observer)
 
 
 def vocabulary_of(tensors: dict[str, Tensor], where: str) -> Vocabulary:

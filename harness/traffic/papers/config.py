@@ -92,6 +92,12 @@ class TrafficTablesConfig(RunOptions, WorkerOptions, TestScenes, ValScenes, Trai
             if getattr(self, part).seed:
                 raise ConfigError(f"--{part}.seed: rows are trained with the seeds of --seed; leave it out.")
         self._check_places()
+        trained, judged = self.options.observer, self.longterm.observer
+        if trained != judged and any(TABLES[name].measure == "longterm" for name in self.table):
+            raise ConfigError(
+                f"--options.observer {trained} and --longterm.observer {judged}: rows would be judged around another "
+                "observer than they are trained around. Give both alike."
+            )
         if self.ego_init is None and any(TABLES[name].head == "gmm" for name in self.table):
             raise ConfigError(
                 "--table ego: its rows start from a mixture policy. Give --ego-init FILE (of --stage gmm)."

@@ -185,7 +185,7 @@ class TrafficScorer:
         asked = EvaluateLongtermConfig(
             data=job.place, traffic=(job.traffic,), seed=SCORE_SEED, **asdict(self.config.longterm)
         )
-        policies = {} if job.traffic == LOG else {job.traffic: make_traffic(job.traffic)}
+        policies = {} if job.traffic == LOG else {job.traffic: make_traffic(job.traffic, asked.observer)}
         run = run_long(policies, _each(source), asked, load_vae(asked.retrieval))
         if not run.scenes:
             return {"scenes": [], "left_out": run.left_out}

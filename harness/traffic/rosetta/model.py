@@ -18,7 +18,7 @@ from harness.traffic.model.drivers import DriverPool
 from harness.traffic.model.network import MapFeatures
 from harness.traffic.model.smart import SmartModel
 from harness.traffic.open.network import NewcomerNetwork
-from harness.traffic.open.weights import read_model, vocabulary_of
+from harness.traffic.open.weights import OpenModel, read_model, vocabulary_of
 from harness.traffic.rosetta.config import ARCHITECTURE, RosettaConfig
 from harness.traffic.rosetta.network import RosettaNetwork
 from harness.traffic.rosetta.sequence_rollout import SequenceRollout
@@ -26,7 +26,7 @@ from harness.traffic.sampling import Sampling
 from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneTokens
 
 
-class RosettaModel(SmartModel):
+class RosettaModel(OpenModel):
     """A trained RosettaSim: SMART's scene encoder, a sequence model behind it, and how scenes are tokenised.
 
     Paper: RosettaSim, section 4.
@@ -60,7 +60,9 @@ class RosettaModel(SmartModel):
         stored = read_model(path, cls.name, ARCHITECTURE)
         own = RosettaConfig.from_dict(stored.own, stored.where, None if base is None else Path(base))
         network = build_rosetta(stored.config, own, stored.tensors, stored.where)
-        return cls(network.to(device), stored.scene, stored.info, sampling)
+        model = cls(network.to(device), stored.scene, stored.info, sampling)
+        model.observer = stored.observer
+        return model
 
     def _begun(
         self, scene: SceneTokens, maps: MapFeatures, batch: AgentBatch, worlds: int, pool: DriverPool | None = None

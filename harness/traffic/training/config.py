@@ -191,8 +191,8 @@ class StageOptions:
     """Around whom the stages rosetta and infgen learn who enters and leaves: the `ego`, or somebody fixed in the
     `middle` of each scene, as `evaluate_longterm --observer middle` has it, for recordings of cameras that stand."""
     encoder: Encoder = "tuned"
-    """Whether the scene encoder learns in the stage rosetta, too. A frozen one sees each scene once instead of in every
-    epoch, without dropout; the vector that stands for newcomers' unknown motion is frozen with it."""
+    """Whether the scene encoder learns in the stages rosetta and infgen, too. A frozen one sees each scene once instead
+    of in every epoch, without dropout; the vector that stands for newcomers' unknown motion is frozen with it."""
     rl: ReinforcementOptions = field(default_factory=ReinforcementOptions)
     """Options of the reinforcement stages."""
     distil: DistillationOptions = field(default_factory=DistillationOptions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -19,9 +19,35 @@ from harness.traffic.open.decisions import NONE, DecisionBatch, Decisions, decis
 from harness.traffic.open.network import NewcomerNetwork, as_they_came
 from harness.traffic.tokens.population import median_sizes
 from harness.traffic.tokens.scene import SceneTokens
+from harness.traffic.training.config import Encoder
 from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.loop import TrafficTask
-from harness.traffic.training.objective import Step
+from harness.traffic.training.objective import Objective, Step
+
+_ENCODER: Final = (
+    *("piece_shape.", "piece_kind.", "piece_light.", "map_relation.", "map_layers.", "layers."),
+    *("kind.", "shape.", "motion.", "fuse.", "past_relation.", "place_relation.", "agent_relation."),
+    *("token_head.geometry.", "token_head.kind.", "token_head.free"),
+)
+"""What parameters of the scene encoder begin with. The token head's embeddings are among its inputs; the rest of that
+head is not."""
+
+
+def of_encoder(name: str) -> bool:
+    """Whether a parameter of a `NewcomerNetwork` belongs to its scene encoder."""
+    return name == "newcomer" or name.startswith(_ENCODER)
+
+
+class DecisionObjective(Objective, Protocol):
+    """A stage that learns from decisions.
+
+    Attributes:
+        encoder: Whether the scene encoder learns, too.
+        observer: Around whom decisions are made.
+    """
+
+    encoder: Encoder
+    observer: Observer
 
 
 class TrunkFeatures(NamedTuple):
@@ -116,6 +142,10 @@ class NewcomerTask(TrafficTask):
         network.newcomer_sizes.copy_(
             torch.where(known.to(self.device), medians.to(self.device), network.newcomer_sizes)
         )
+
+    def learns(self, name: str) -> bool:
+        """Everything, or everything that stands behind a frozen scene encoder; see `TrafficTask`."""
+        return cast(DecisionObjective, self.objective).encoder == "tuned" or not of_encoder(name)
 
 
 def sizes_of(scenes: TokenisedScenes) -> NDArray[np.float64]:

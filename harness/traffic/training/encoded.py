@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from harness.caching import Lru
+from harness.traffic.model.batch import MapBatch
+from harness.traffic.model.network import MapFeatures
 from harness.traffic.observers import Observer
 from harness.traffic.open.decisions import NONE, DecisionBatch, watched
 from harness.traffic.open.network import NewcomerNetwork, as_they_came
@@ -56,7 +58,7 @@ class KeptFeatures:
             lanes: As in `SceneOptions`.
             observer: Around whom; always the same.
         """
-        found = [self._kept.get(_name(scene), partial(encode, network, scene, lanes, observer)) for scene in scenes]
+        found = self._found(network, scenes, lanes, observer)
         agents, pieces = [], []
         for number, encoded in enumerate(found):
             mine = batch.scene == number
@@ -65,6 +67,30 @@ class KeptFeatures:
             pieces.append(_taken(encoded.pieces, batch.piece[mine]))
         # Decisions come scene by scene.
         return torch.cat(agents), torch.cat(pieces)
+
+    @torch.no_grad()
+    def maps(
+        self, network: NewcomerNetwork, scenes: list[SceneTokens], maps: MapBatch, observer: Observer
+    ) -> MapFeatures:
+        """The whole maps of a batch of scenes, for whoever looks at them from other places than the agents'.
+
+        Args:
+            network: In evaluation mode.
+            scenes: Those of the batch.
+            maps: Their maps.
+            observer: Around whom; always the same.
+        """
+        found = self._found(network, scenes, maps.lanes, observer)
+        x = torch.cat([one.pieces[: len(scene.map_pose)] for one, scene in zip(found, scenes, strict=True)])
+        # Indices of absent pieces have to point somewhere.
+        x = x if len(x) else x.new_zeros(1, x.shape[1])
+        keys = tuple(layer.map.keys(x) for layer in network.decoder)
+        return MapFeatures(maps, keys, table=network.token_head.table(network.motions), features=x)
+
+    def _found(
+        self, network: NewcomerNetwork, scenes: list[SceneTokens], lanes: int, observer: Observer
+    ) -> list[FrozenScene]:
+        return [self._kept.get(_name(scene), partial(encode, network, scene, lanes, observer)) for scene in scenes]
 
 
 @torch.no_grad()

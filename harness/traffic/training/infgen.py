@@ -1,8 +1,10 @@
 """The stage infgen: the InfGen-like model learns states, types, shapes, places and headings from logged decisions.
 
-Everything is trained at once, the scene encoder too, on the same decisions as in the stage rosetta. Newcomers beyond
-the queries of a decision are not learnt from. With several workers each share of a batch takes means of its own, which
-are weighted by their motion tokens, as data-parallel training of InfGen's code does by scenes.
+Everything is trained at once, the scene encoder too unless it is frozen, on the same decisions as in the stage rosetta.
+Newcomers look around through layers of the scene encoder: where it is frozen these stay as they are, and what leads
+into them and out of them learns. Newcomers beyond the queries of a decision are not learnt from. With several workers
+each share of a batch takes means of its own, which are weighted by their motion tokens, as data-parallel training of
+InfGen's code does by scenes.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from harness.traffic.open.decisions import NONE, UNSCORED, DecisionBatch, join_d
 from harness.traffic.open.network import UNKNOWN_MOTION
 from harness.traffic.sampling import drawn
 from harness.traffic.tokens.shapes import relative
+from harness.traffic.training.config import Encoder
 from harness.traffic.training.decided import NewcomerTask, TrunkFeatures, decided, trunk_features
+from harness.traffic.training.encoded import KeptFeatures
 from harness.traffic.training.imitation import label_table
 from harness.traffic.training.objective import StageLoss, Step
 
@@ -54,6 +58,7 @@ class InfGenLesson:
         sizes: [B, J, 3] their sizes, m.
         map_pose: [M, 3] poses of all map pieces; pieces_from: [B] the first piece of each decision's scene.
         companions: [B, N] whose headings and offsets are learnt from as if they were new.
+        encoded: What a frozen scene encoder knows of all this; None where the encoder learns.
     """
 
     agents: AgentBatch
@@ -64,6 +69,7 @@ class InfGenLesson:
     map_pose: Tensor
     pieces_from: Tensor
     companions: Tensor
+    encoded: TrunkFeatures | None = None
 
     @property
     def mask(self) -> Tensor:
@@ -145,8 +151,10 @@ def infgen_losses(
         labels: Shares of classes, and how labels are smoothed.
     """
     entering, decision, pose, apart = learnt_from(lesson)
-    listed = network.listed_from(entering, maps)
-    trunk = trunk_features(network, maps, lesson.agents, lesson.batch, also=listed)
+    trunk = lesson.encoded
+    if trunk is None:
+        listed = network.listed_from(entering, maps)
+        trunk = trunk_features(network, maps, lesson.agents, lesson.batch, also=listed)
     tables = network.tables()
     found = _of_agents(network, lesson, trunk, labels) | _of_queries(network, lesson, trunk, tables, labels)
     others = Bystanders(trunk.agents[decision], lesson.poses[decision], apart)
@@ -225,6 +233,10 @@ class InfGenCloning:
     """Label smoothing of motion tokens, as in behaviour cloning."""
     width: float = 0.1
     """Smoothing is spread over motions within about this contour distance, m; 0 for evenly."""
+    encoder: Encoder = "tuned"
+    """Whether the scene encoder learns too; a frozen one sees each scene once."""
+    encoded: KeptFeatures = field(default_factory=KeptFeatures)
+    """What a frozen one has seen."""
     name: str = "infgen"
     updates: int = 1
     frozen: bool = False
@@ -244,6 +256,10 @@ class InfGenCloning:
         if self.smoothing and self.labels is None:
             self.labels = label_table(network, self.smoothing, self.width)
         labels = LabelOptions(self.options, self.options.spread, self.labels)
+        if self.encoder == "frozen":
+            # Newcomers look around through these layers, which are to be as they are in use, without dropout.
+            for layer in network.decoder:
+                layer.eval()
         found = infgen_losses(cast(InfGenNetwork, network), step.maps, data, labels)
         numbers: Numbers = {name: value.detach() for name, value in found.items()}
         return StageLoss(total_loss(found, self.options), numbers)
@@ -255,8 +271,13 @@ class InfGenCloning:
         return float(total_loss(found, self.options).detach())
 
     def _lesson(self, network: SmartNetwork, step: Step, count: int) -> InfGenLesson:
-        agents, parts = decided(step, cast(InfGenNetwork, network).infgen.limits, count, self.observer)
-        batch = join_decisions(parts).to(step.agents.pose.device)
+        known = cast(InfGenNetwork, network)
+        agents, parts = decided(step, known.infgen.limits, count, self.observer)
+        batch, encoded = join_decisions(parts).to(step.agents.pose.device), None
+        if self.encoder == "frozen":
+            maps = self.encoded.maps(known, step.scenes, step.maps, self.observer)
+            features = self.encoded.features(known, step.scenes, batch, step.maps.lanes, self.observer)
+            encoded = TrunkFeatures(maps, *features)
         scene, moment = batch.scene[:, None], batch.moment[:, None]
         who, new = batch.agent.clamp(min=0), batch.newcomer.clamp(min=0)
         # The decision's end is one moment later; the first token, and pose, leads to moment 1.
@@ -270,6 +291,7 @@ class InfGenCloning:
             map_pose=step.maps.pose,
             pieces_from=step.maps.start[batch.scene],
             companions=self._companions(batch, step.generator),
+            encoded=encoded,
         )
 
     def _companions(self, batch: DecisionBatch, generator: torch.Generator) -> Tensor:
@@ -292,4 +314,6 @@ class InfGenTask(NewcomerTask):
         on_cpu = {name: tensor.cpu() for name, tensor in weights.items()}
         info = {**self.info, "stage": self.objective.name, "epoch": epoch, "validation": value}
         rebuilt = build_infgen(network.config, network.infgen, on_cpu, str(self.folder))
-        return InfGenModel(rebuilt, self.options, info)
+        model = InfGenModel(rebuilt, self.options, info)
+        model.observer = cast(InfGenCloning, self.objective).observer
+        return model

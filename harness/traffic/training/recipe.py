@@ -22,6 +22,7 @@ from harness.traffic.model.smart import SmartModel
 from harness.traffic.rosetta.config import ARCHITECTURE, RosettaConfig
 from harness.traffic.rosetta.model import RosettaModel, around_encoder
 from harness.traffic.tokens.config import SceneOptions
+from harness.traffic.tokens.layout import GRID_RADIUS
 from harness.traffic.tokens.vocabulary import Vocabulary
 from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
@@ -90,39 +91,48 @@ def starting_model(plan: StagePlan) -> SmartModel:
     """The model of `plan.init`, or a new one; for traffic that comes and goes one around its scene encoder.
 
     A RosettaSim goes on as it is, unless another sequence model than its own and than the usual one is asked for: then
-    a new one begins around its scene encoder, which knows newcomers.
+    a new one begins around its scene encoder, which knows newcomers. In training, too, such models see the map as far
+    as the grid reaches.
 
     Raises:
         ConfigError: A scene encoder is to stay as it is that has never learnt anything.
     """
-    if plan.stages == (ROSETTA,) and plan.options.encoder == "frozen":
-        _check_frozen(plan.init)
     if len(plan.stages) != 1 or plan.stages[0] not in COMES_AND_GOES:
         return _starting_smart(plan)
     infgen = plan.stages == (INFGEN,)
     own = INFGEN_ARCHITECTURE if infgen else ARCHITECTURE
+    if plan.options.encoder == "frozen":
+        _check_frozen(plan.init, plan.stages[0], own)
+    model: SmartModel
     if plan.init is not None and written_by(plan.init, "architecture") == own:
         model = InfGenModel.load(plan.init) if infgen else _rosetta_again(plan, plan.init)
         if plan.dropout is not None:
             model.network.set_dropout(plan.dropout)
-        return model
-    if infgen:
-        return infgen_around(_starting_smart(plan), plan.infgen, plan.loop.seed)
-    return around_encoder(_starting_smart(plan), plan.rosetta, plan.loop.seed)
+    elif infgen:
+        model = infgen_around(_starting_smart(plan), plan.infgen, plan.loop.seed)
+    else:
+        model = around_encoder(_starting_smart(plan), plan.rosetta, plan.loop.seed)
+    options = model.options
+    # Pieces within the grid are looked at, and each map layer looks one neighbour farther.
+    needed = GRID_RADIUS + options.radius * model.network.config.map_layers
+    model.options = replace(options, map_margin=max(options.map_margin, needed))
+    return model
 
 
-def _check_frozen(init: Path | None) -> None:
+def _check_frozen(init: Path | None, stage: str, own: str) -> None:
     """Refuse a scene encoder that is to stay as chance has made it, and tell what of another one does."""
     if init is None:
         raise ConfigError(
             "--options.encoder frozen keeps the scene encoder as it is, and a new one has learnt nothing: give --init "
-            "FILE (of --stage bc or rosetta)."
+            f"FILE (of --stage bc or {stage})."
         )
-    if written_by(init, "architecture") != ARCHITECTURE:
+    if written_by(init, "architecture") != own:
         log.warning(
             "%s knows no newcomers: the vector that stands for their unknown motion stays as it was drawn. Begin with "
-            "weights of --stage rosetta, around whose scene encoder a new sequence model can be set.",
+            "weights of --stage %s%s.",
             init,
+            stage,
+            ", around whose scene encoder a new sequence model can be set" if stage == ROSETTA else "",
         )
 
 

@@ -30,12 +30,6 @@ from harness.traffic.training.objective import StageLoss, Step
 from harness.traffic.training.zipf import as_drawn, law_weights, motion_counts
 
 ROSETTA_WEIGHTS: Final = "rosetta.safetensors"
-ENCODER: Final = (
-    *("piece_shape.", "piece_kind.", "piece_light.", "map_relation.", "map_layers.", "layers."),
-    *("kind.", "shape.", "motion.", "fuse.", "past_relation.", "place_relation.", "agent_relation."),
-    *("token_head.geometry.", "token_head.kind.", "token_head.free", "newcomer"),
-)
-"""Parameters of the scene encoder. The token head's embeddings are among its inputs; the rest of that head is not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,14 +156,12 @@ class RosettaTask(NewcomerTask):
 
     weights = ROSETTA_WEIGHTS
 
-    def learns(self, name: str) -> bool:
-        """Everything, or everything that stands behind a frozen scene encoder; see `TrafficTask`."""
-        return cast(SequenceCloning, self.objective).encoder == "tuned" or not name.startswith(ENCODER)
-
     def model(self, weights: dict[str, Tensor], epoch: int, value: float) -> RosettaModel:
         """A model with weights of an epoch."""
         network = cast(RosettaNetwork, self.network)
         on_cpu = {name: tensor.cpu() for name, tensor in weights.items()}
         info = {**self.info, "stage": self.objective.name, "epoch": epoch, "validation": value}
         rebuilt = build_rosetta(network.config, network.rosetta, on_cpu, str(self.folder))
-        return RosettaModel(rebuilt, self.options, info)
+        model = RosettaModel(rebuilt, self.options, info)
+        model.observer = cast(SequenceCloning, self.objective).observer
+        return model

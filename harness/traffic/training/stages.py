@@ -108,7 +108,9 @@ def make_objective(name: str, options: StageOptions) -> Objective:
     if name == ROSETTA:
         return SequenceCloning(options.decisions, options.observer, options.encoder, zipf=options.zipf)
     if name == INFGEN:
-        return InfGenCloning(options.decisions, options.observer, options.infgen, options.smoothing, options.width)
+        return InfGenCloning(
+            options.decisions, options.observer, options.infgen, options.smoothing, options.width, options.encoder
+        )
     if name == DISTIL:
         return Distillation(options)
     for method in METHODS:

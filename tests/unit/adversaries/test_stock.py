@@ -64,6 +64,8 @@ MAKERS = {
     "sage": sage,
     "sage as published": lambda **options: sage(protocol="as-published", **options),
     "sage, logits": lambda **options: sage(mixing="logits", **options),
+    "cat, three profiles": lambda **options: cat(profiles=3, **options),
+    "sage, three profiles": lambda **options: sage(profiles=3, **options),
     "sage, trajectories": lambda **options: sage(mixing="trajectories", **options),
 }
 

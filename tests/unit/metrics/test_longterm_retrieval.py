@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.geometry import from_frame
 from harness.metrics.longterm.retrieval import (
     WindowLatents,
     average_latents,
@@ -16,8 +15,6 @@ from harness.metrics.longterm.retrieval import (
 )
 from harness.metrics.longterm.trajectories import (
     CUTOFF,
-    ego_paths,
-    path_distances,
     set_distance,
     set_distances,
     traffic_paths,
@@ -90,18 +87,6 @@ def test_a_noisy_copy_finds_its_own_scene_and_a_degraded_retrieval_does_not():
     scene = np.arange(40)
     assert retrieval_hits(nearest_windows(distances, 1), scene, scene).mean() == 1.0
     assert retrieval_hits(nearest_windows(distances, 5, skip=0.8), scene, scene).mean() == 0.0
-
-
-def test_ways_are_seen_from_their_own_beginning():
-    steps = np.arange(30)
-    straight = np.stack([steps * 1.0, np.zeros(30), np.zeros(30)], -1)
-    turned = np.concatenate([from_frame(straight[:, :2], np.array([5.0, -7.0, 2.0])), np.full((30, 1), 2.0)], -1)
-    starts = np.array([0, 10])
-    ways = ego_paths(turned, starts, 20)
-    assert ways == pytest.approx(np.broadcast_to(straight[:20, :2], (2, 20, 2)), abs=1e-9)
-    slower = ego_paths(straight * [0.5, 1, 1], starts[:1], 20)
-    expected = np.sqrt(np.mean((0.5 * np.arange(20)) ** 2))
-    assert path_distances(ways, slower)[:, 0] == pytest.approx([expected, expected])
 
 
 def test_sets_of_ways_by_hand():

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.report.command_tables import findings_table, scenes_table
-from harness.report.sage_tables import mixing_tables, remarks, response_tables, theory_tables
+from harness.report.sage_tables import mixing_tables, novelty_table, remarks, response_tables, theory_tables
 from harness.report.traffic_tables import (
     comparison_tables,
     paired_table,
@@ -129,6 +129,14 @@ def test_the_response_to_the_intensity_is_in_order() -> None:
         "yaw rate, rad/s": "0.5000 [0.2500, 0.7500]",
     }
     assert [row["λ at which weights are dominated by it"] for row in worth] == ["none", "0.125"]
+
+
+def test_novelty_has_a_line_per_weight() -> None:
+    keys = ("success", "adversarial", "kinematic", "behavioural", "off_road", "contact")
+    row = {"novelty": 3.0, "kinds": 5, "coverage": [2.0, 1.5, 2.25], **{key: [0.5, 0.25, 0.75] for key in keys}}
+    (found,) = shown(novelty_table({"novelty": [row]}))
+    assert (found["weight of novelty"], found["coverage, bits"], found["kinds"]) == ("3", "2.00 [1.50, 2.25]", "5")
+    assert found["success, %"] == "50.0 [25.0, 75.0]"
 
 
 def test_theory_has_a_line_per_preference_and_a_dash_where_it_says_nothing() -> None:

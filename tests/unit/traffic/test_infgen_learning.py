@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import pickle
 
@@ -24,9 +25,10 @@ from harness.traffic.infgen.losses import (
 )
 from harness.traffic.open.decisions import NONE, UNSCORED
 from harness.traffic.tokens.layout import layout_tokens
-from harness.traffic.training.config import LoopConfig
+from harness.traffic.training import encoded
+from harness.traffic.training.config import LoopConfig, StageOptions
 from harness.traffic.training.dataset import TokenisedScenes
-from harness.traffic.training.decided import sizes_of
+from harness.traffic.training.decided import of_encoder, sizes_of
 from harness.traffic.training.hands import Hand, Share
 from harness.traffic.training.infgen import (
     INFGEN_WEIGHTS,
@@ -38,8 +40,10 @@ from harness.traffic.training.infgen import (
     learnt_from,
 )
 from harness.traffic.training.loop import train_stage
+from harness.traffic.training.recipe import starting_model
+from harness.traffic.training.stages import make_objective
 from tests.unit.traffic.scenes import OPTIONS, small_infgen, tiny_vocabulary
-from tests.unit.traffic.test_rosetta_model import EXAMPLES, busy, step_of
+from tests.unit.traffic.test_rosetta_model import EXAMPLES, busy, plan, step_of
 from tests.unit.traffic.test_training import Scenes
 
 LABELS = LabelOptions(InfGenLossOptions())
@@ -201,13 +205,14 @@ def test_a_query_knows_of_those_before_it_only():
     assert seen[0][rows][:, :agents].tolist() == [(lesson.batch.grid[row] != NONE).tolist()] * 3
 
 
-def task_of(model, folder, epochs, rate=1e-2):
+def task_of(model, folder, epochs, rate=1e-2, encoder="tuned"):
     scenes = TokenisedScenes(
         Scenes(busy()), model.vocabulary, OPTIONS, folder.parent / "tokens", examples=EXAMPLES, workers=1
     )
     loop = LoopConfig(epochs=epochs, batch=1, learning_rate=rate, warmup=0, average=0.0, patience=epochs)
     folder.mkdir(exist_ok=True)
-    return InfGenTask(loop, InfGenCloning(smoothing=0.0), model.network, OPTIONS, scenes, scenes, folder)
+    objective = InfGenCloning(smoothing=0.0, encoder=encoder)
+    return InfGenTask(loop, objective, model.network, OPTIONS, scenes, scenes, folder)
 
 
 def test_a_tiny_training_lowers_every_part(tmp_path):
@@ -224,6 +229,53 @@ def test_a_tiny_training_lowers_every_part(tmp_path):
     assert [name for name in before if not float(after[name]) < float(before[name])] == []
     # Sizes of newcomers are what the scenes have.
     assert best.network.newcomer_sizes[0].tolist() == pytest.approx(sizes_of(task.train_scenes)[0].tolist())
+
+
+def test_a_frozen_encoder_gives_the_same_losses(monkeypatch):
+    model = small_infgen(vocabulary=tiny_vocabulary())
+    with torch.no_grad():
+        for value in model.network.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    model.network.set_dropout(0.5)
+    step, wanted = lesson_of(model)
+    objective, seen = InfGenCloning(smoothing=0.0, encoder="frozen"), []
+    usual = encoded.encode
+    monkeypatch.setattr(encoded, "encode", lambda *about: seen.append(1) or usual(*about))
+    with torch.no_grad():
+        wanted = infgen_losses(model.network, step.maps, wanted, LABELS)
+        for _ in range(2):
+            lesson = objective.prepare(model.network.eval(), step)
+            found = infgen_losses(model.network, step.maps, lesson, LABELS)
+            for name, value in wanted.items():
+                assert float(found[name]) == pytest.approx(float(value), rel=1e-4), name
+            # In training, too, what is frozen drops nothing: places are asked of layers that drop.
+            learnt = objective.loss(model.network.train(), step, lesson).numbers
+            for name in ("motion", "leave", "heading", "offset"):
+                assert float(learnt[name]) == pytest.approx(float(wanted[name]), rel=1e-4), name
+    assert len(seen) == 1
+
+
+def test_a_frozen_encoder_stays_and_the_rest_learns(tmp_path):
+    task = task_of(small_infgen(vocabulary=tiny_vocabulary()), tmp_path / "run", 3, encoder="frozen")
+    before = {name: value.clone() for name, value in task.network.named_parameters()}
+    _, rows = train_stage(task, {}, part="infgen")
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    moved = {name for name, value in task.network.named_parameters() if not torch.equal(value, before[name])}
+    assert not {name for name in moved if of_encoder(name)}
+    assert {
+        "newcomer_out.0.weight",
+        "cell_in.weight",
+        "query_token",
+        "token_head.bias",
+        "queries.0.map.query.weight",
+    } <= moved
+
+
+def test_a_frozen_encoder_is_asked_for_by_name(tmp_path):
+    assert make_objective("infgen", StageOptions(encoder="frozen")).encoder == "frozen"
+    frozen = dataclasses.replace(plan(tmp_path), stages=("infgen",), options=StageOptions(encoder="frozen"))
+    with pytest.raises(ConfigError, match=r"--options.encoder frozen .*of --stage bc or infgen"):
+        starting_model(frozen)
 
 
 def test_a_worker_takes_a_share(tmp_path):

@@ -14,10 +14,10 @@ from harness.traffic.rosetta.config import RosettaConfig
 from harness.traffic.rosetta.model import RosettaModel
 from harness.traffic.training import encoded
 from harness.traffic.training.config import StageOptions
+from harness.traffic.training.decided import of_encoder
 from harness.traffic.training.loop import train_stage
 from harness.traffic.training.recipe import starting_model
 from harness.traffic.training.sequences import (
-    ENCODER,
     ROSETTA_WEIGHTS,
     RosettaTask,
     SequenceCloning,
@@ -59,7 +59,7 @@ def test_the_encoder_is_what_smart_is_before_its_head():
     network = small_rosetta(vocabulary=tiny_vocabulary()).network
     smart = {name for name, _ in SmartNetwork(network.config, tiny_vocabulary()).named_parameters()}
     head = {name for name in smart if name.startswith(("token_head.query", "token_head.key", "token_head.ker"))}
-    frozen = {name for name, _ in network.named_parameters() if name.startswith(ENCODER)}
+    frozen = {name for name, _ in network.named_parameters() if of_encoder(name)}
     assert frozen == (smart - head - {"token_head.bias"}) | {"newcomer"}
 
 
@@ -74,7 +74,7 @@ def test_a_language_model_learns_and_its_frozen_layers_do_not(tmp_path):
     _, rows = train_stage(task, {}, part="rosetta")
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
     moved = {name for name, value in task.network.named_parameters() if not torch.equal(value, before[name])}
-    assert not {name for name in moved if name.startswith(ENCODER)}
+    assert not {name for name in moved if of_encoder(name)}
     assert {"sequence.start", "sequence.norm.weight", "sequence.enter.weight", "sequence.blocks.1.up.weight"} <= moved
     assert torch.equal(task.network.sequence.blocks[0].gate.weight, fixed)
     file = tmp_path / "run" / ROSETTA_WEIGHTS

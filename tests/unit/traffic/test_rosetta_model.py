@@ -278,6 +278,22 @@ def test_where_a_plan_starts(tmp_path):
     assert torch.equal(again.network.start_token, around.network.start_token)
 
 
+@pytest.mark.parametrize("stage", ["rosetta", "infgen"])
+def test_the_map_reaches_as_far_in_training_as_the_grid(tmp_path, stage):
+    model = starting_model(dataclasses.replace(plan(tmp_path), stages=(stage,)))
+    # One map layer, whose neighbours are 10 m away.
+    assert model.options.map_margin == 85.0
+
+    def near(margin: float) -> int:
+        options = dataclasses.replace(model.options, map_margin=margin)
+        (tokens,) = examples_of(straight_road(), model.vocabulary, options, EXAMPLES)
+        away = tokens.map_pose[:, :2] - tokens.goal[tokens.ego, 0, :2]
+        return int((np.hypot(*away.T) < 75.0).sum())
+
+    # At step 0 the road behind the ego is as far as 75 m from it, and from everybody else farther.
+    assert near(60.0) < near(85.0) == near(600.0)
+
+
 def test_a_plan_leaves_weights_of_its_own(tmp_path):
     small_rosetta(vocabulary=tiny_vocabulary()).save(tmp_path / "own.safetensors")
     own = dataclasses.replace(plan(tmp_path), init=tmp_path / "own.safetensors")

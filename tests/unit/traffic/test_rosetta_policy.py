@@ -11,16 +11,19 @@ from harness.errors import ConfigError, WeightsError
 from harness.geometry import boxes_overlap
 from harness.interfaces import SpawningTraffic
 from harness.traffic.make import make_roller, make_traffic
+from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.open.decoding import EXTREME, extreme
 from harness.traffic.open.network import UNKNOWN_MOTION
+from harness.traffic.open.rollout import OpenRollout
 from harness.traffic.rollouts import PolicySimulator
 from harness.traffic.rosetta.decoding import RosettaOptions, Spawned
 from harness.traffic.rosetta.policy import RosettaTraffic
 from harness.traffic.slots import Slots
 from harness.traffic.tokens.layout import grid_cells
+from harness.traffic.tokens.scene import tokenise_scene
 from scenarios.scenario import Kind
 from tests.scenes import Agent, straight_road
-from tests.unit.traffic.scenes import small_rosetta, tiny_vocabulary, traffic
+from tests.unit.traffic.scenes import OPTIONS, small_rosetta, tiny_vocabulary, traffic
 
 EGO, OPPONENT = 0, 1
 
@@ -135,6 +138,26 @@ def test_a_newcomer_begins_without_a_motion_and_without_its_predecessors_past(we
     assert (rollout.token[0] == UNKNOWN_MOTION).nonzero()[:, 0].tolist() == [5]
     rollout.observe(pose, here)
     assert (rollout.token >= 0).all()
+
+
+def test_who_enters_a_row_remembers_nothing_of_who_was_there():
+    model = small_rosetta(vocabulary=tiny_vocabulary())
+    tokens = tokenise_scene(straight_road(), model.vocabulary, OPTIONS)
+    maps = model.network.encode_map(join_maps([tokens], OPTIONS.lanes))
+
+    def seen(way, newcomers):
+        rollout = OpenRollout(model.network, maps, join_agents([tokens])[0].first(2))
+        where = rollout.pose.clone()
+        rollout.advance(torch.full_like(rollout.token, way))
+        for row in newcomers:
+            rollout.enter(row, 2, torch.tensor([1.8, 0.6, 1.7]))
+        rollout.observe(where, rollout.valid)
+        assert (rollout.token[0] == UNKNOWN_MOTION).nonzero()[:, 0].tolist() == newcomers
+        assert (rollout.kinds[0] == 2).nonzero()[:, 0].tolist() == newcomers
+        return rollout.features
+
+    assert torch.equal(seen(1, [0, 1]), seen(2, [0, 1]))
+    assert not torch.equal(seen(1, [1])[0], seen(2, [1])[0])
 
 
 def test_overlap_ends_the_newcomers(weights):

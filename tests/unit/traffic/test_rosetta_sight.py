@@ -8,24 +8,34 @@ import numpy as np
 import pytest
 import torch
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, WeightsError
+from harness.traffic.analysis.config import AttentionConfig
+from harness.traffic.analysis.results import attention_result
+from harness.traffic.longterm.comparison import compare_long
+from harness.traffic.longterm.config import EvaluateLongtermConfig
 from harness.traffic.longterm.scene import LongScene
 from harness.traffic.make import make_traffic
 from harness.traffic.model.batch import join_agents, join_maps
 from harness.traffic.observers import WatchedTraffic
 from harness.traffic.open.config import DecisionLimits
 from harness.traffic.open.decisions import NONE, decisions, watched
-from harness.traffic.open.network import as_they_came
+from harness.traffic.open.network import UNKNOWN_MOTION, as_they_came
 from harness.traffic.open.policy import OpenTraffic
+from harness.traffic.open.rollout import OpenRollout
+from harness.traffic.papers.config import TrafficTablesConfig
 from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned
 from harness.traffic.rosetta.policy import RosettaTraffic
 from harness.traffic.tokens.layout import GRID_CELLS, grid_cells, layout_tokens
 from harness.traffic.tokens.tokeniser import relative_poses
 from harness.traffic.training.config import ExampleOptions, StageOptions
 from harness.traffic.training.examples import examples_of
+from harness.traffic.training.infgen import InfGenCloning
+from harness.traffic.training.sequences import SequenceCloning
 from harness.traffic.training.stages import make_objective
 from tests.scenes import Agent, lasting, make_scene, straight_road
-from tests.unit.traffic.scenes import OPTIONS, small_rosetta, tiny_vocabulary
+from tests.unit.traffic.scenes import OPTIONS, small_infgen, small_rosetta, tiny_vocabulary
+from tests.unit.traffic.test_infgen_learning import task_of as infgen_task
+from tests.unit.traffic.test_rosetta_model import task_of
 
 FAR = Agent("far", -80.0, 0.0, speed=0.0)
 """90 m behind the ego at step 10."""
@@ -87,6 +97,56 @@ def test_who_comes_back_in_training_has_no_past_as_in_use():
 
     with torch.no_grad():
         assert torch.equal(features(True), features(False))
+
+
+def test_who_comes_back_in_use_remembers_nothing(weights):
+    rollout = looked(RosettaTraffic(weights, reserve=1), straight_road(with_opponent=False))._rollout
+    assert isinstance(rollout, OpenRollout)
+    pose, here = rollout.pose.clone(), rollout.valid.clone()
+    assert rollout._known[0, :2].all()
+    rollout.observe(pose, torch.zeros_like(here))
+    rollout.observe(pose, here)
+    assert rollout._known[0].nonzero()[:, 0].tolist() == [0]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_who_comes_into_sight_is_known_as_in_training(weights, late):
+    """Motions are those of the vocabulary, so that both have the same ones; the ego drives 5 m in half a second."""
+    comers = [
+        Agent("always", -60.0, 0.0),
+        # 77 m ahead at step 5, 72 m at step 10; 77 m ahead at step 0, 72 m at step 5.
+        Agent("comes", 82.0, 0.0, speed=0.0),
+        Agent("comes early", 77.0, 0.0, speed=0.0),
+        *(Agent(f"from {first}", 5.0 * first, -3.5, speed=0.0, first=first) for first in (3, 5)),
+    ]
+    if late:
+        comers += [Agent(f"from {first}", 5.0 * first, -3.5, speed=0.0, first=first) for first in (8, 10)]
+        # At step 8 it is in sight; at step 5 it would have been 76 m ahead.
+        comers.append(Agent("from afar", 87.0, 3.5, np.pi, speed=12.0, first=8))
+    scene = straight_road(with_opponent=False, extra=comers)
+    made = tokens(scene)
+    order = [made.agents.tolist().index(agent) for agent in range(scene.num_agents)]
+    agents = as_they_came(join_agents([made])[0], torch.as_tensor(watched(made).seen)[None])
+    rollout = looked(RosettaTraffic(weights, reserve=1), scene)._rollout
+    names, token = np.array(scene.agent_ids), rollout.token[0, : scene.num_agents]
+    assert rollout.valid[0, : scene.num_agents].all()
+    assert names[token.numpy() == UNKNOWN_MOTION].tolist() == ["comes", *(["from afar"] if late else [])]
+    assert torch.equal(token, agents.token[0, order, 1])
+    # Tracks that begin later are continued back in training, where others see them before they can in use.
+    if not late:
+        network = small_rosetta(vocabulary=tiny_vocabulary()).network
+        with torch.no_grad():
+            features, nodes = network(network.encode_map(join_maps([made], OPTIONS.lanes)), agents)
+        assert torch.allclose(rollout.features[: scene.num_agents], features[nodes.row[0, 1, order]], atol=1e-2)
+
+
+def test_who_is_there_when_an_episode_begins_later_has_come_by_a_motion(weights):
+    scene, policy = straight_road(), RosettaTraffic(weights, reserve=1)
+    scene = scene.with_reserve(1)
+    policy.reset(scene, np.random.default_rng(0))
+    policy.step(25, np.stack([scene.states(agent)[25] for agent in range(3)]), scene.valid[:, 25])
+    # 5 m in half a second is the fifth token.
+    assert policy._rollout.token[0, 0] == 4
 
 
 def test_who_enters_at_the_border_is_within_sight(weights):
@@ -248,6 +308,54 @@ def test_an_observer_who_stands_teaches_with_the_ego_as_one_of_many():
     # Around the ego nobody is new but the one that it comes near to.
     assert decisions(found, DecisionLimits()).kind[0, 0] == NONE
     assert not watched(dataclasses.replace(found, ego=np.zeros_like(found.ego))).own.any()
+
+
+@pytest.mark.parametrize(("name", "made"), [("rosetta", small_rosetta), ("infgen", small_infgen)])
+def test_weights_say_around_whom_they_were_trained(tmp_path, name, made):
+    model, path = made(vocabulary=tiny_vocabulary()), tmp_path / "weights.safetensors"
+    spec = f"{name}:{path}"
+    for observer, other in (("middle", "ego"), ("ego", "middle")):
+        model.observer = observer
+        model.save(path, {})
+        assert type(model).load(path).observer == observer
+        assert make_traffic(spec, observer).trained_observer == observer
+        with pytest.raises(
+            ConfigError, match=rf"trained around .* \(--options.observer {observer}\), and here .* watches"
+        ):
+            make_traffic(spec, other)
+        assert make_traffic(f"{spec}?elsewhere=true", other).trained_observer is None
+    model.observer = None
+    model.save(path)
+    for observer in ("ego", "middle"):
+        assert make_traffic(spec, observer).trained_observer is None
+    model.observer = "moon"
+    model.save(path)
+    with pytest.raises(WeightsError, match="observer in its header is 'moon', expected one of ego, middle"):
+        make_traffic(spec)
+
+
+def test_training_leaves_the_observer_with_the_weights(tmp_path):
+    for make, objective in (
+        (task_of, SequenceCloning(observer="middle")),
+        (infgen_task, InfGenCloning(observer="middle")),
+    ):
+        made = small_rosetta if make is task_of else small_infgen
+        task = make(made(vocabulary=tiny_vocabulary()), tmp_path / made.__name__, epochs=1)
+        task.objective = objective
+        assert task.model(task.network.state_dict(), 0, 0.0).observer == "middle"
+
+
+def test_who_judges_looks_from_where_it_was_trained(tmp_path):
+    model, path = small_rosetta(vocabulary=tiny_vocabulary()), tmp_path / "rosetta.safetensors"
+    model.observer = "middle"
+    model.save(path)
+    with pytest.raises(ConfigError, match=r"here the ego watches.*elsewhere=true"):
+        compare_long(EvaluateLongtermConfig(traffic=(f"rosetta:{path}",)), [])
+    with pytest.raises(ConfigError, match=r"give --observer as it was trained"):
+        attention_result(AttentionConfig(weights=(path,)), lambda what: [])
+    with pytest.raises(ConfigError, match=r"--options\.observer middle and --longterm.observer ego"):
+        TrafficTablesConfig(table=("rosetta_long",), options=StageOptions(observer="middle"))
+    assert TrafficTablesConfig(table=("rosetta_tunable",), options=StageOptions(observer="middle"))
 
 
 def test_the_stage_takes_an_observer():

@@ -170,19 +170,27 @@ def test_frequencies_from_options_to_files(tmp_path, monkeypatch) -> None:
     tiny_vocabulary().save(vocabulary)
     session = quiet(COUNTING)
     config = TokenFrequencyConfig(out=tmp_path / "run", text=(tmp_path / "mine.txt",), vocabulary=vocabulary)
-    with pytest.raises(ConfigError, match="different tokens occur"):
-        # Nobody makes three different motions: there is nothing to fit.
-        run_frequencies(config, session)
+    with monkeypatch.context() as few:
+        few.setattr(frequencies.TokenCounts, "groups", lambda self: {frequencies.ALL_KINDS: np.array([9, 4, 0])})
+        with pytest.raises(ConfigError, match="2 different tokens occur"):
+            run_frequencies(config, session)
     monkeypatch.setattr(
         frequencies.TokenCounts,
         "groups",
-        lambda self: {"vehicle": np.array([8, 4, 2]), "vehicle, moving": np.array([4, 2, 1])},
+        lambda self: {
+            "vehicle": np.array([8, 4, 2]),
+            "vehicle, moving": np.array([4, 2, 0]),
+            "cyclist": np.array([0, 5, 0]),
+            frequencies.ALL_KINDS: np.array([8, 4, 2, 0, 5, 0]),
+        },
     )
     folder = run_frequencies(TokenFrequencyConfig(out=tmp_path / "again", text=(tmp_path / "mine.txt",)), session)
     result = json.loads((folder / "analysis.json").read_text())
     assert result["scenes"] == 2
     assert result["rows"]["mine.txt"]["tokens"] == 6
-    assert list(result["rows"]) == ["vehicle", "vehicle, moving", frequencies.DOCUMENTATION, "mine.txt"]
+    assert list(result["rows"]) == ["vehicle", frequencies.ALL_KINDS, frequencies.DOCUMENTATION, "mine.txt"]
+    assert result["skipped"] == {"vehicle, moving": 2, "cyclist": 1}
+    assert "cyclist: skipped, 1 different tokens occur and a fit needs 3" in session.console.file.getvalue()
     assert "| vehicle | 14 | 3 |" in (folder / "tables.md").read_text()
     assert (folder / "zipf.png").stat().st_size > 10_000
     assert "| mine.txt |" in "\n".join(frequency_tables(result)[0].markdown())

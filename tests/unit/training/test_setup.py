@@ -69,6 +69,11 @@ def test_train_and_test_must_share_no_scene() -> None:
         check_disjoint(FakeSource(2), FakeSource(1))
     with pytest.raises(ConfigError, match="both"):
         TrainConfig(train_split="test", test_split="test")
+    both = TrainConfig(horizon=311)
+    assert (both.train_horizon, both.eval_horizon) == (311, 311)
+    assert replace(both, seed=1).eval_horizon == 311
+    with pytest.raises(ConfigError, match="--horizon 311 and --eval-horizon 90"):
+        TrainConfig(horizon=311, eval_horizon=90)
     for horizons in ({"eval_also_at": (50, 0)}, {"eval_also_at": (40,), "eval_horizon": 40}):
         with pytest.raises(ConfigError, match="--eval-also-at"):
             TrainConfig(**horizons)

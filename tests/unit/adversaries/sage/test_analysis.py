@@ -44,7 +44,8 @@ def test_command_writes_numbers_and_pictures(monkeypatch, tmp_path) -> None:
     prior.save(tmp_path / "prior.safetensors")
     for seed, name in enumerate(("adv", "real", "scalar_55"), start=1):
         save_expert(tmp_path, name, GoalBackbone(prior, module=small_network(seed)), GoalBackbone(prior), {})
-    config = SageAnalysisConfig(adversary=f"sage:{tmp_path}", steps=3, grid=3, candidates=(4,), out=tmp_path / "run")
+    options = {"steps": 3, "grid": 3, "candidates": (4,), "novelties": (0.0, 2.0)}
+    config = SageAnalysisConfig(adversary=f"sage:{tmp_path}", **options, out=tmp_path / "run")
     result, folder = sage_analysis.run(config, quiet(sage_analysis.main))
     pictures = {f"{name}.png" for name in ("fronts", "vectors", "landscape", "extrapolation", "theory", "mixing")}
     assert pictures <= {path.name for path in folder.iterdir()}
@@ -60,13 +61,16 @@ def test_command_writes_numbers_and_pictures(monkeypatch, tmp_path) -> None:
     assert [row["name"] for row in result["theory"]["gaps"]["separate"]] == ["scalar_55"]
     assert [row["intensity"] for row in result["completions"]["goals"]] == [0, 0.25, 0.5, 0.75, 1]
     begins = [table.title.split(" ")[0] for table in tables(result)]
-    assert begins[:6] == ["sage", "Wasserstein", "strategies", "λ", "R_μ", "proposition"]
-    assert begins[6:] == ["along", "beyond", "hypervolume", "one", "parts", "the"]
+    assert begins[:7] == ["sage", "Wasserstein", "strategies", "novelty,", "λ", "R_μ", "proposition"]
+    assert [row["novelty"] for row in result["novelty"]] == [0, 2]
+    assert begins[7:] == ["along", "beyond", "hypervolume", "one", "parts", "the"]
     assert remarks(result)[0].startswith("Spearman's ρ with λ: ")
     with pytest.raises(ConfigError, match="--grid 1"):
         SageAnalysisConfig(grid=1)
     with pytest.raises(ConfigError, match="--candidates 0"):
         SageAnalysisConfig(candidates=(4, 0))
+    with pytest.raises(ConfigError, match="--novelties -1"):
+        SageAnalysisConfig(novelties=(-1.0, 2.0))
     with pytest.raises(ConfigError, match="sage:EXPERTS"):
         SageAnalysisConfig(adversary="cat")
 

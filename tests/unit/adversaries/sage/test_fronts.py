@@ -16,11 +16,12 @@ from adversaries.sage.fronts import (
     hypervolume,
     monotone,
     same_share,
+    spread,
 )
 from adversaries.sage.objectives import Values
 from harness.metrics.distribution import KinematicSamples
 from tests.scenes import crossing, straight_road
-from tests.unit.adversaries.sage.toys import small_network, small_prior
+from tests.unit.adversaries.sage.toys import four_ways, small_network, small_prior
 
 
 def row(intensity, adversarial, realism, success=0.0):
@@ -91,6 +92,18 @@ def test_the_attacker_is_compared_with_the_same_vehicle_after_the_current_step()
     np.testing.assert_allclose(choices.log[0].speed, 6.0, atol=1e-6)
     assert len(choices.attack[0].speed) == 81
     assert found["speed"][0] >= 0
+
+
+def test_novelty_spreads_hits_and_loses_none(monkeypatch) -> None:
+    monkeypatch.setattr(SageAdversary, "_draw", four_ways)
+    scenes = [straight_road(scene_id=f"scene {number}", edges=False) for number in range(6)]
+    plain, wide = spread(experts(), scenes, (0.0, 20.0), lambda *_: None)
+    assert (plain["novelty"], wide["novelty"]) == (0.0, 20.0)
+    assert plain["success"] == wide["success"]
+    # All scenes are alike but for their names: nothing spreads without novelty.
+    assert (plain["coverage"][0], plain["kinds"]) == (0.0, 1)
+    assert wide["coverage"][0] > 0
+    assert wide["kinds"] > 1
 
 
 def test_with_one_candidate_the_policy_alone_decides() -> None:

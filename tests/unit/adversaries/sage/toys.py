@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adversaries.common.candidates import Drawn
 from adversaries.prior.config import PriorConfig
 from adversaries.prior.network import GoalNetwork
 from adversaries.prior.prior import MotionPrior
+from harness.interfaces import AttackContext
 from scenarios.scenario import Scenario
+from tests.unit.adversaries.fakes import line
 
 SPEEDS = np.array([0.0, 4.0, 8.0, 12.0])
 SIDES = np.array([-0.3, 0.0, 0.3])
@@ -85,3 +88,11 @@ def small_network(seed: int = 0) -> GoalNetwork:
 def small_prior(seed: int = 0) -> MotionPrior:
     """An untrained prior of the shipped kind."""
     return MotionPrior(small_network(seed))
+
+
+def four_ways(adversary: object, context: AttackContext, intensity: float) -> Drawn:
+    """In place of `SageAdversary._draw`: four candidates that meet the ego of a straight road, and one beside it."""
+    ways = [(20, 0, 0, 2), (40, -40, np.pi / 2, 10), (50, 50, -np.pi / 2, 10), (130, 0, np.pi, 8), (20, 20, 0, 10)]
+    states = np.stack([line(*way) for way in ways])
+    states[:, :11] = context.scenario.states(1)[:11]
+    return Drawn(states=states, valid=np.arange(91) > 10, log_prob=np.zeros(5), size=(4.5, 2.0))
