@@ -145,7 +145,7 @@ def test_refused_attacks_are_in_the_records(config, tmp_path, monkeypatch):
 
 
 def test_an_adversary_that_learns_beside_the_ego_goes_on_exactly(config, tmp_path):
-    config = replace(config, adversary="sage", co_train=EVERY, co_train_updates=1, val_split=None)
+    config = replace(config, adversary="sage", co_train=EVERY, co_train_updates=1, train_horizon=30, val_split=None)
     for name, stops in (("whole", (4 * EVERY,)), ("parts", (2 * EVERY, 4 * EVERY))):
         for stop in stops:
             driven(replace(config, out=tmp_path / name), stop)
