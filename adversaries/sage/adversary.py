@@ -28,7 +28,8 @@ from adversaries.sage.backbone import complete
 from adversaries.sage.co_training import CoTrainedExpert
 from adversaries.sage.experts import Experts, load_aligned, load_experts, merger_of, read_coefficients
 from adversaries.sage.groups import SPACING, Draw, draw_goals
-from adversaries.sage.merging import DENSITY, Merge, Merger
+from adversaries.sage.merging import Merge, Merger
+from adversaries.sage.merging_config import DENSITY
 from adversaries.sage.novelty import bonus, kinds_met
 from adversaries.sage.objectives import Objectives, Style
 from adversaries.sage.refining import BEST, refined
@@ -80,7 +81,7 @@ class SageAdversary(SteeredAdversary):
         coefficient: Coefficient = "equal",
         merge: Merge = "linear",
         density: float = DENSITY,
-        coefficients: str | PathLike[str] | None = None,
+        coefficients: str | PathLike[str] | Sequence[Mapping[str, float]] | None = None,
         third: GoalNetwork | str | PathLike[str] | None = None,
         third_share: float = 0.0,
         profiles: int = 1,
@@ -113,7 +114,7 @@ class SageAdversary(SteeredAdversary):
             merge: How weights are merged (see `adversaries.sage.merging`): `linear`, the straight line; `ties`; `task`,
                 task arithmetic with a coefficient per expert and layer; or `geodesic`, along a sphere.
             density: Share of the weights that `ties` keeps, in (0, 1]. Below 1 the dial ends at trimmed experts.
-            coefficients: File of coefficients for `task`, which `sage_analysis` writes.
+            coefficients: File of coefficients for `task`, which `sage_analysis` writes; or those themselves.
             third: A third expert, such as `novel`, or its file; it must come from the same prior.
             third_share: Share ρ of the third expert, in [0, 1]. The other two share 1 - ρ as λ says; μ stays as it is.
             profiles: Speed profiles for each goal: 1, the prior's own, or 3 (5, 7, 9) with the same path driven up to
@@ -153,7 +154,7 @@ class SageAdversary(SteeredAdversary):
         self,
         merge: Merge,
         density: float,
-        coefficients: str | PathLike[str] | None,
+        coefficients: str | PathLike[str] | Sequence[Mapping[str, float]] | None,
         third: GoalNetwork | str | PathLike[str] | None,
         third_share: float,
         extrapolation: Extrapolation,
@@ -181,8 +182,9 @@ class SageAdversary(SteeredAdversary):
                 f"got mixing={self.mixing}, extrapolation={extrapolation}."
             )
         network = load_aligned(Path(third), self.prior)[0] if isinstance(third, str | PathLike) else third
-        scales = () if coefficients is None else read_coefficients(Path(coefficients), 2 if network is None else 3)
-        return merger_of(self.experts, network, merge, density, scales)
+        if isinstance(coefficients, str | PathLike):
+            coefficients = read_coefficients(Path(coefficients), 2 if network is None else 3)
+        return merger_of(self.experts, network, merge, density, coefficients or ())
 
     def adapt(self, contexts: Sequence[AttackContext], updates: int, seed: int) -> Mapping[str, float]:
         """Go on learning against the drives of these contexts; see `CoTrainedExpert.adapt`."""
