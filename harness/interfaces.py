@@ -153,7 +153,7 @@ class AttackPlan:
 
 @runtime_checkable
 class Adversary(Protocol):
-    """Plans the opponent's motion in one scene. Stateless between calls, apart from caches."""
+    """Plans the opponent's motion in one scene. Stateless but for caches, or `harness.training.co_training`."""
 
     name: str
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from adversaries.prior.features import Features
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
 from adversaries.prior.prior import MotionPrior
 from adversaries.sage.backbone import complete
+from adversaries.sage.co_training import CoTrainedExpert
 from adversaries.sage.experts import Experts, load_aligned, load_experts, merger_of, read_coefficients
 from adversaries.sage.groups import SPACING, Draw, draw_goals
 from adversaries.sage.merging import Merge, Merger
@@ -57,10 +58,12 @@ class GoalScene(NamedTuple):
 class SageAdversary(SteeredAdversary):
     """The steered adversary over the goal-conditioned prior: candidates are its mixture's likeliest goals, completed.
 
-    What `intensity` and the protocols mean is said of `SteeredAdversary`.
+    What `intensity` and the protocols mean is said of `SteeredAdversary`. It is an adversary that adapts
+    (`harness.training.co_training.AdaptingAdversary`): its adversarial expert goes on learning by HGPO.
     """
 
     name = "sage"
+    scenes_per_update: ClassVar[int] = 8
 
     def __init__(
         self,
@@ -140,6 +143,7 @@ class SageAdversary(SteeredAdversary):
         own_weights = None if self._merger is None else partial(self._merger.dialled, third=third_share)
         self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, extrapolation, own_weights)
         self._third_share = third_share
+        self._expert: CoTrainedExpert | None = None
         self._scenes: SceneCache[GoalScene] = SceneCache(cache_scenes)
         check_profiles(self.name, profiles)
         self._check_choice(refine, novelty)
@@ -181,6 +185,43 @@ class SageAdversary(SteeredAdversary):
         if isinstance(coefficients, str | PathLike):
             coefficients = read_coefficients(Path(coefficients), 2 if network is None else 3)
         return merger_of(self.experts, network, merge, density, coefficients or ())
+
+    def adapt(self, contexts: Sequence[AttackContext], updates: int, seed: int) -> Mapping[str, float]:
+        """Go on learning against the drives of these contexts; see `CoTrainedExpert.adapt`."""
+        told = self._learning().adapt(contexts, updates, seed)
+        self._take_over()
+        return told
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was learnt since the experts were loaded."""
+        return self._learning().state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            WeightsError: It belongs to another network.
+        """
+        self._learning().load_state_dict(state)
+        self._take_over()
+
+    def save(self, folder: Path) -> None:
+        """Write the experts as they are now, for `sage:FOLDER`."""
+        self._learning().save(folder)
+
+    def _learning(self) -> CoTrainedExpert:
+        if self._merger is not None:
+            raise ConfigError(f"{self.name}: two experts on a straight line go on learning; leave merge and third out.")
+        if self._expert is None:
+            self._expert = CoTrainedExpert(self.experts, self.draw)
+        return self._expert
+
+    def _take_over(self) -> None:
+        """Mix with the expert as it is now; candidates of before are found no more."""
+        self.experts = replace(self.experts, adv=self._learning().policy.module)
+        self._vectors = self.experts.vectors
+        self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, self.dial.extrapolation)
+        self.__dict__.pop("_weights", None)
 
     def _check_choice(self, refine: int, novelty: float) -> None:
         """Refuse what the choice cannot do.
@@ -231,8 +272,14 @@ class SageAdversary(SteeredAdversary):
         # The sum turns -0 into 0.
         at = round(intensity * self.levels) / self.levels + 0.0 if self.levels else intensity
         again = self.levels > 0 or round(at, 2) == at
+        adapted = 0 if self._expert is None else self._expert.adaptations
+        # Candidates of an expert that goes on learning do not come again in another run.
         made = self._stock.get(
-            context, (at,), lambda: self._make(context, at), version=self.prior.version, on_disk=again
+            context,
+            (at, adapted) if adapted else (at,),
+            lambda: self._make(context, at),
+            version=self.prior.version,
+            on_disk=again and not adapted,
         )
         return Rated(drawn_of(made), Style(*(made[name] for name in Style._fields)))
 

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from adversaries.common.plans import ego_futures
 from adversaries.sage.backbone import Backbone, Case, Ints
 from adversaries.sage.objectives import Objectives, Values, concatenate
 from harness.errors import AdversaryError, ConfigError
+from harness.interfaces import AttackContext
 from harness.metrics.collision import overlaps
 from harness.metrics.encounter_kinds import NO_ENCOUNTER, encounter_kinds
 from scenarios.filters import reject_reason
@@ -26,7 +28,7 @@ CHUNK: Final = 128
 
 
 class Judgement(NamedTuple):
-    """What is known of K futures against the logged ego: objectives, and kinds of encounter [K]."""
+    """What is known of K futures against the ego: objectives, and kinds of encounter [K]."""
 
     values: Values
     kinds: Ints
@@ -39,8 +41,9 @@ class Judgement(NamedTuple):
 class Entry:
     """One scene: the agent's case, objectives and reference log-probabilities by token row.
 
-    Where the backbone can list its futures, all are judged at once and the scene is let go; otherwise they are
-    judged when they first occur, and the reference is asked about those that make pairs.
+    Where the backbone can list its futures, all are judged at once and the scene is let go; otherwise, and against
+    drives that will soon be old, they are judged when they first occur, and the reference is asked about those that
+    make pairs.
 
     Attributes:
         id: Id of the scene.
@@ -48,8 +51,10 @@ class Entry:
         case: The agent's case.
     """
 
-    def __init__(self, scenario: Scenario, backbone: Backbone, step: int = CURRENT_STEP) -> None:
-        """Prepare a scene whose `opponent` is set.
+    def __init__(
+        self, scenario: Scenario, backbone: Backbone, step: int = CURRENT_STEP, against: AttackContext | None = None
+    ) -> None:
+        """Prepare a scene whose `opponent` is set, against the ego trajectories of a context or, without one, the log.
 
         Raises:
             AdversaryError: The scene has no opponent, or the backbone cannot predict it.
@@ -59,11 +64,11 @@ class Entry:
         self.id, self.edges = scenario.id, has_road_edges(scenario)
         self.case: Case = backbone.prepare(scenario, scenario.opponent, step)
         self._reference = backbone
-        self._judge: Callable[[Ints], Judgement] | None = self._judge_of(scenario, backbone, step)
+        self._judge: Callable[[Ints], Judgement] | None = self._judge_of(scenario, backbone, step, against)
         self._judged: dict[bytes, Judgement] = {}
         self._asked: dict[bytes, float] = {}
         self._table: tuple[Judgement, torch.Tensor] | None = None
-        listed = backbone.vocabulary(self.case)
+        listed = None if against is not None else backbone.vocabulary(self.case)
         if listed is not None:
             parts = [self._judge(listed[i : i + CHUNK]) for i in range(0, len(listed), CHUNK)]
             self._table = _together(parts), self._ask(listed)
@@ -74,7 +79,7 @@ class Entry:
         return self._judgement(tokens).values
 
     def kinds(self, tokens: Ints) -> Ints:
-        """The kinds of encounter [K] of token rows [K, L] with the logged ego, or `NO_ENCOUNTER`."""
+        """The kinds of encounter [K] of token rows [K, L] with the ego (its newest drive), or `NO_ENCOUNTER`."""
         return self._judgement(tokens).kinds
 
     def all_kinds(self) -> Ints:
@@ -118,20 +123,24 @@ class Entry:
     def _ask(self, tokens: Ints) -> torch.Tensor:
         return self._reference.distribution([self.case]).log_prob([tokens])[0].clone()
 
-    def _judge_of(self, scenario: Scenario, backbone: Backbone, step: int) -> Callable[[Ints], Judgement]:
+    def _judge_of(
+        self, scenario: Scenario, backbone: Backbone, step: int, against: AttackContext | None
+    ) -> Callable[[Ints], Judgement]:
         assert scenario.opponent is not None
         agent, ego = scenario.opponent, scenario.ego
         objectives = Objectives(scenario, agent, step)
-        track, seen = scenario.states(ego)[None], scenario.valid[ego][None]
+        track, seen, size = scenario.states(ego)[None], scenario.valid[ego][None], scenario.box(ego)
+        if against is not None:
+            (track, seen), size = ego_futures(against), against.ego_size
 
         def judge(tokens: Ints) -> Judgement:
             states, valid = backbone.futures(scenario, agent, step, self.case, tokens)
-            pair = states, np.broadcast_to(valid, states.shape[:-1]), objectives.size, track, seen, scenario.box(ego)
+            pair = states, np.broadcast_to(valid, states.shape[:-1]), objectives.size, track[-1:], seen[-1:], size
             met = overlaps(*pair, step + 1)
             first = met.argmax(-1)
-            poses = states[np.arange(len(states)), first, :3], objectives.size, track[0, first, :3], scenario.box(ego)
+            poses = states[np.arange(len(states)), first, :3], objectives.size, track[-1, first, :3], size
             kinds = np.where(met.any(-1), encounter_kinds(*poses), NO_ENCOUNTER)
-            return Judgement(objectives(states, valid, track, seen, scenario.box(ego)), kinds)
+            return Judgement(objectives(states, valid, track, seen, size), kinds)
 
         return judge
 

@@ -47,6 +47,7 @@ class AttackedEpisodes:
         attacked: How many of them were attacked.
         unplanned: How many were to be attacked and could not be.
         refused: How many attacks failed the precondition, so that their scenes were played as recorded.
+        ego_size: Length and width of the ego, m.
         planning_s: Seconds spent planning and judging plans.
         watch: Called with every finished episode.
     """
@@ -85,7 +86,7 @@ class AttackedEpisodes:
         self.source, self.adversary, self.protocol = source, adversary, protocol
         self.scheduler: Scheduler = scheduler or FixedSchedule(1.0 if adversary else 0.0, 1.0)
         self.buffer = EgoBuffer() if buffer is None else buffer
-        self._ego_size, self._starts, self._seed = ego_size, starts, seed
+        self.ego_size, self._starts, self._seed = ego_size, starts, seed
         self.precondition, self._ids = precondition, tuple(source.ids)
         self.drawn = self.attacked = self.unplanned = self.refused = 0
         self.planning_s = 0.0
@@ -112,7 +113,7 @@ class AttackedEpisodes:
             rng,
             intensity=schedule.intensity,
             ego=self.buffer.get(scenario),
-            ego_size=self._ego_size,
+            ego_size=self.ego_size,
             protocol=self.protocol,
             on_error="tell",
             precondition=self.precondition,
@@ -129,7 +130,7 @@ class AttackedEpisodes:
         """Remember what the ego did, and tell the schedule how it went."""
         play, outcome = episode.play, episode.outcome
         if self.scheduler.chooses and outcome.attacked:
-            outcome = with_regret(outcome, self.source[play.scene], play.plan, episode.ego, self._ego_size)
+            outcome = with_regret(outcome, self.source[play.scene], play.plan, episode.ego, self.ego_size)
         self.scheduler.advance(episode.steps)
         self.scheduler.record(outcome)
         self.buffer.add(self._ids[play.scene], episode.ego, attacked=outcome.attacked)

@@ -27,6 +27,7 @@ FILES: Final = {
     CURVE: "learning curve",
     "playback_normal.gif": "a test scene as recorded",
     "playback_adversarial.gif": "the same scene attacked",
+    "co_trained": "experts that went on learning against the ego, for --adversary sage:",
     "policy.zip": "the policy, for Stable-Baselines3's TD3.load",
     "policy.safetensors": "the policy, for --sut",
     "episodes.jsonl": "every training episode",

@@ -82,6 +82,11 @@ def env_file(step: int) -> str:
     return f"env-{step}.npz"
 
 
+def adversary_file(step: int) -> str:
+    """Name of the file of what an adversary has learnt beside the ego."""
+    return f"adversary-{step}.safetensors"
+
+
 def _segment_file(start: int, end: int) -> str:
     return f"replay-{start}-{end}.npz"
 
@@ -137,7 +142,7 @@ def make_folder(run: Path) -> Path:
 
 def remove_others(folder: Path, progress: TrainingProgress) -> None:
     """Delete files that the manifest does not name: older checkpoints, and what a kill left half-written."""
-    named = {MANIFEST, model_file(progress.step), ego_file(progress.step), env_file(progress.step)}
+    named = {MANIFEST, *(name(progress.step) for name in (model_file, ego_file, env_file, adversary_file))}
     named |= {_segment_file(start, end) for start, end in progress.segments}
     for path in folder.iterdir():
         if path.name not in named:

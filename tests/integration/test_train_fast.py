@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 
+from adversaries.sage.experts import SHIPPED
 from harness import registry
 from harness.commands.runs import RunDirectory
 from harness.commands.scaffold import Session
@@ -141,6 +142,20 @@ def test_refused_attacks_are_in_the_records(config, tmp_path, monkeypatch):
         told.append(sum(row["attacks_refused"] for row in records(config.out, "metrics")))
         assert told[-1] == trainer.progress.refused_attacks == trainer.parts.episodes.refused
     assert 0 < told[0] <= told[1]
+
+
+def test_an_adversary_that_learns_beside_the_ego_goes_on_exactly(config, tmp_path):
+    config = replace(config, adversary="sage", co_train=EVERY, co_train_updates=1, train_horizon=30, val_split=None)
+    for name, stops in (("whole", (4 * EVERY,)), ("parts", (2 * EVERY, 4 * EVERY))):
+        for stop in stops:
+            driven(replace(config, out=tmp_path / name), stop)
+    whole = records(tmp_path / "whole", "metrics")
+    assert records(tmp_path / "parts", "metrics") == whole
+    assert sum("adversary_drift" in row for row in whole) >= 2
+    adapted = [load_file(tmp_path / name / "co_trained" / "adv.safetensors") for name in ("whole", "parts")]
+    assert all(np.array_equal(tensor, adapted[1][name]) for name, tensor in adapted[0].items())
+    shipped = load_file(SHIPPED / "adv.safetensors")
+    assert any(not np.array_equal(tensor, shipped[name]) for name, tensor in adapted[0].items())
 
 
 def test_the_score_of_a_policy_by_hand():

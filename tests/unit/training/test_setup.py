@@ -169,3 +169,9 @@ def test_workers_cannot_play_what_a_curriculum_has_yet_to_choose(tmp_path):
     config = TrainConfig(curriculum="regret", workers=2)
     with pytest.raises(ConfigError, match="--workers 1"):
         build(config, RunDirectory.create(tmp_path / "run", "train_ego", {}))
+
+
+@pytest.mark.parametrize("options", [{}, {"engine": "fast", "protocol": "as-published"}])
+def test_an_adversary_learns_beside_the_ego_on_the_fast_engine_only(options):
+    with pytest.raises(ConfigError, match="--co-train 1000"):
+        TrainConfig(co_train=1000, **options)

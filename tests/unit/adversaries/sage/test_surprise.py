@@ -9,11 +9,12 @@ from adversaries.sage.alignment import Alignment
 from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.bank import build_bank
 from adversaries.sage.config import RECIPES, HgpoConfig
+from adversaries.sage.hgpo import draw_pairs
 from adversaries.sage.novelty import kinds_met
 from adversaries.sage.objectives import Values
 from adversaries.sage.surprise import surprise, surprise_of
 from harness.errors import ConfigError
-from harness.metrics.encounter_kinds import NO_ENCOUNTER
+from harness.metrics.encounter_kinds import KINDS, NO_ENCOUNTER
 from tests.scenes import crossing, straight_road
 from tests.unit.adversaries.fakes import context
 from tests.unit.adversaries.sage.toys import ToyBackbone, small_prior
@@ -50,7 +51,7 @@ def test_kinds_are_those_of_the_futures() -> None:
     # Where futures cannot be listed, kinds are found when they are asked for.
     toy = ToyBackbone()
     (other,) = build_bank([scene], toy).entries
-    rows = np.array([[2, 2, 2, 2], [6, 6, 6, 6], [6, 6, 6, 6]])
+    rows = np.random.default_rng(0).integers(0, 12, (24, 4))
     assert other.kinds(rows).tolist() == wanted(toy, other, rows)
     with pytest.raises(ConfigError, match="cannot list"):
         other.all_kinds()
@@ -65,6 +66,23 @@ def test_novelty_turns_preferences() -> None:
     assert recipe.choose(values, rng, 8, 0.02).tolist() == [[0, 1]]
     # The others know nothing of it.
     assert RECIPES["adv"].reward(values, np.array([0.5, 2.5])) == pytest.approx(RECIPES["adv"].reward(values))
+
+
+def test_pairs_follow_the_surprise() -> None:
+    reference = GoalBackbone(small_prior())
+    entries = build_bank(scenes(), reference).entries
+    distribution, config = reference.distribution([entry.case for entry in entries]), HgpoConfig(pairs=64)
+    # Here no encounter is the greatest surprise, so that it wins against what hits.
+    rare = np.zeros(len(KINDS) + 1)
+    rare[NO_ENCOUNTER] = 10.0
+    pairs = draw_pairs(distribution, entries, RECIPES["novel"], config, np.random.default_rng(0), rare)
+    count = 0
+    for entry, rows, values, chosen in zip(entries, *pairs, strict=True):
+        kinds, soft = entry.kinds(rows), values.feasible[chosen].all(-1)
+        winner, loser = kinds[chosen[soft]].T
+        assert not ((winner != NO_ENCOUNTER) & (loser == NO_ENCOUNTER)).any()
+        count += int(((winner == NO_ENCOUNTER) & (loser != NO_ENCOUNTER)).sum())
+    assert count > 0
 
 
 def test_an_expert_of_novelty_prefers_what_the_rewards_seldom_choose() -> None:
