@@ -33,10 +33,10 @@ from adversaries.sage.merging_config import DENSITY
 from adversaries.sage.novelty import bonus, kinds_met
 from adversaries.sage.objectives import Objectives, Style
 from adversaries.sage.refining import BEST, refined
-from adversaries.sage.steered import CANDIDATES, Drives, Proposal, Rated, SteeredAdversary, only_seen
+from adversaries.sage.steered import CANDIDATES, MORE_CANDIDATES, Drives, Proposal, Rated, SteeredAdversary, only_seen
 from adversaries.sage.steering import Coefficient, Dial, Extrapolation, Mixing, mix_logits
 from harness.caching import Arrays
-from harness.episodes.protocol import Protocol
+from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext
 from scenarios.scenario import Scenario
@@ -70,7 +70,7 @@ class SageAdversary(SteeredAdversary):
         experts: Experts | str | PathLike[str] | None = None,
         prior: MotionPrior | str | PathLike[str] | None = None,
         protocol: str | Protocol = "corrected",
-        candidates: int = CANDIDATES,
+        candidates: int | None = None,
         spacing: float | None = None,
         mixing: Mixing = "weights",
         extrapolation: Extrapolation = "vector",
@@ -95,13 +95,13 @@ class SageAdversary(SteeredAdversary):
                 that ship with Gauntlet.
             prior: The motion prior of the experts or its file; found beside the experts by default.
             protocol: `corrected` or `as-published`.
-            candidates: Candidates from which R_μ chooses.
+            candidates: Candidates from which R_μ chooses. By default 64, and 32 as published (appendix B.1).
             spacing: Candidates keep this distance, m (0: the plain likeliest, the published decoding). By default 4 m,
                 and 0 as published. See `groups.Draw`.
             mixing: `weights` (SAGE), or one of the paper's rivals, `logits` and `trajectories`.
             extrapolation: How weights go on beyond [0, 1]: `vector` (eq. 16) or `direct` (eq. 6 as it stands).
             cache_scenes: Scenes whose features and encodings are kept, about 0.5 MB each, and whose candidates are,
-                0.13 MB for each λ: those of the last `cache_scenes` · (`levels` + 1) scenes and λ.
+                0.26 MB for each λ: those of the last `cache_scenes` · (`levels` + 1) scenes and λ.
             levels: Candidates are drawn at the nearest of the λ 0, 1/`levels`, …, 1 (and beyond, in the same steps):
                 an approximation, so that a λ that glides meets candidates that are kept. The choice among them keeps
                 μ as asked for. 0 draws at every λ as it is.
@@ -131,7 +131,10 @@ class SageAdversary(SteeredAdversary):
             ConfigError: An option cannot work.
         """
         own = experts if isinstance(experts, Experts) else load_experts(experts, prior, cache_scenes)
-        super().__init__(protocol, candidates, mixing, cache_scenes, drives, coefficient, own.weight)
+        chosen = protocol_of(protocol)
+        if candidates is None:
+            candidates = CANDIDATES if chosen.sage_as_written else MORE_CANDIDATES
+        super().__init__(chosen, candidates, mixing, cache_scenes, drives, coefficient, own.weight)
         if not 0 <= levels <= MAX_LEVELS:
             raise ConfigError(f"{self.name}: expected levels from 0 (λ as it is) to {MAX_LEVELS}, got {levels}.")
         default = 0.0 if self.protocol.sage_as_written else SPACING
