@@ -12,7 +12,7 @@ PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
 # MetaDrive forbids Python 3.12 and up, where it works with the newer Panda3D that pyproject.toml asks for.
 METADRIVE := --no-deps --ignore-requires-python metadrive-simulator==0.4.3
 
-.PHONY: help train test test-all fuzz kills lint types docs scenes perf clean
+.PHONY: help install train test test-all fuzz kills lint types docs scenes perf clean
 help:            ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -22,6 +22,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' || exit 0; $(PIP) install $(METADRIVE)
 	@touch $@
+
+install: $(STAMP) ## Set .venv up, and nothing else
 
 train: $(STAMP)  ## Train an ego on procedural scenes under attack, evaluate it, draw it (6 minutes on 2 cores)
 	$(BIN)/python -m harness.train_ego best --train-scenes 64 --val-scenes 16 --test-scenes 16 --steps 1_500_000

@@ -153,7 +153,7 @@ class AttackPlan:
 
 @runtime_checkable
 class Adversary(Protocol):
-    """Plans the opponent's motion in one scene. Stateless between calls, apart from caches."""
+    """Plans the opponent's motion in one scene. Stateless but for caches, or `harness.training.co_training`."""
 
     name: str
 
@@ -240,6 +240,8 @@ class EpisodeOutcome:
         route_completion: Share of the logged ego path, 0 … 1; NaN where that path leads nowhere (a parked ego).
         arrived: Whether the ego reached the end of its path.
         off_road: Whether the ego left the road.
+        scene: Id of the scene, or empty where nobody asked.
+        regret: What a careful driver achieves minus what the ego did, 0 … 1; None where nobody asked.
     """
 
     attacked: bool
@@ -248,11 +250,16 @@ class EpisodeOutcome:
     route_completion: float
     arrived: bool
     off_road: bool = False
+    scene: str = ""
+    regret: float | None = None
 
 
 @runtime_checkable
 class Curriculum(Protocol):
-    """Schedules attacks over training. Resumable through its state dict (JSON-able)."""
+    """Schedules attacks over training. Resumable through its state dict (JSON-able).
+
+    A curriculum may also choose scenes (`harness.episodes.schedules.ChoosingCurriculum`).
+    """
 
     name: str
 

@@ -47,6 +47,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "frequency_axis": "curricula.dual_axis:FrequencyAxisCurriculum",
         "intensity_axis": "curricula.dual_axis:IntensityAxisCurriculum",
         "adaptive": "curricula.adaptive:AdaptiveCurriculum",
+        "regret": "curricula.regret:RegretCurriculum",
     },
     "traffic": {
         "log": "harness.traffic.log_policies:LogTraffic",

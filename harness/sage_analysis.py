@@ -1,14 +1,12 @@
-"""Show what SAGE's experts and their mixtures do, in numbers and pictures.
-
-Fronts of the mixing strategies, response to λ, kinds of encounter, landscapes, theory and parts of the network.
-"""
+"""Show what SAGE's experts and their mixtures do: fronts, merging, kinds of encounter, landscapes and theory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from adversaries.sage.merging_config import MergingConfig
 from harness.commands.configs import at_least
 from harness.commands.options import DataOptions, OutOption, split_or_scenes
 from harness.commands.scaffold import Session, command
@@ -30,15 +28,13 @@ class SageAnalysisConfig(OutOption, DataOptions):
     """Number of points along each side of the landscapes."""
     candidates: tuple[int, ...] = (1, 2, 4, 32)
     """Numbers of candidates at which the strategies are compared: the fewer, the more the policies decide."""
+    merging: MergingConfig = field(default_factory=MergingConfig)
+    """Ways of merging, and the third expert."""
     novelties: tuple[float, ...] = (0.0, 1.0, 3.0, 10.0)
     """Weights of `sage?novelty=W` whose attacks are compared by how evenly they cover the kinds of encounter."""
 
     def __post_init__(self) -> None:
-        """Reject what cannot work.
-
-        Raises:
-            ConfigError: Names the option, its value and what was expected.
-        """
+        """Reject what cannot work."""
         at_least(2, steps=self.steps, grid=self.grid)
         at_least(1, candidates=min(self.candidates, default=0))
         at_least(0, novelties=min(self.novelties, default=-1))
@@ -76,10 +72,12 @@ def run(config: SageAnalysisConfig, session: Session) -> tuple[dict[str, Any], P
                 intensities=[place / (config.steps - 1) for place in range(config.steps)],
                 grid=config.grid,
                 candidates=config.candidates,
+                merging=config.merging,
                 novelties=config.novelties,
                 tick=lambda what, done, total: display(Advanced(what, done, total or len(scenes))),
             )
         write_json(record.path / "analysis.json", result)
+        write_json(record.path / "coefficients.json", result["merging"]["ways"]["coefficients"])
         draw_analysis(result, record.path)
     return result, record.path
 

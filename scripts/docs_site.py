@@ -5,7 +5,7 @@
 The folder then holds `mkdocs.yml` and `pages/`, which the generator of the site turns into HTML (`make docs`).
 
 - In the navigation of `mkdocs.yml` a line `generated: FOLDER` stands for all pages of `reference/FOLDER`.
-- `README.md`, `CONTRIBUTING.md` and `CHANGELOG.md` become pages. Links to them and to modules lead to pages.
+- Files beside `docs/` become pages, such as `README.md`. Links to them and to modules lead to pages.
 - Formulas, between `$` and `$` on one line, become MathML, which browsers draw without a script or a font.
 """
 
@@ -25,6 +25,8 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "index.md": "README.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
+    "conduct.md": "CODE_OF_CONDUCT.md",
+    "traffic_weights.md": "harness/traffic/model/weights/README.md",
 }
 """Pages that are made of files beside `docs/`."""
 GENERATED: Final = "generated"

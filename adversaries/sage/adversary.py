@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -24,16 +25,18 @@ from adversaries.prior.features import Features
 from adversaries.prior.network import Encoding, GoalNetwork, to_batch
 from adversaries.prior.prior import MotionPrior
 from adversaries.sage.backbone import complete
+from adversaries.sage.co_training import CoTrainedExpert
 from adversaries.sage.experts import Experts, load_aligned, load_experts, merger_of, read_coefficients
 from adversaries.sage.groups import SPACING, Draw, draw_goals
-from adversaries.sage.merging import DENSITY, Merge, Merger
+from adversaries.sage.merging import Merge, Merger
+from adversaries.sage.merging_config import DENSITY
 from adversaries.sage.novelty import bonus, kinds_met
 from adversaries.sage.objectives import Objectives, Style
 from adversaries.sage.refining import BEST, refined
-from adversaries.sage.steered import CANDIDATES, Drives, Proposal, Rated, SteeredAdversary, only_seen
+from adversaries.sage.steered import CANDIDATES, MORE_CANDIDATES, Drives, Proposal, Rated, SteeredAdversary, only_seen
 from adversaries.sage.steering import Coefficient, Dial, Extrapolation, Mixing, mix_logits
 from harness.caching import Arrays
-from harness.episodes.protocol import Protocol
+from harness.episodes.protocol import Protocol, protocol_of
 from harness.errors import ConfigError
 from harness.interfaces import AttackContext
 from scenarios.scenario import Scenario
@@ -55,17 +58,19 @@ class GoalScene(NamedTuple):
 class SageAdversary(SteeredAdversary):
     """The steered adversary over the goal-conditioned prior: candidates are its mixture's likeliest goals, completed.
 
-    What `intensity` and the protocols mean is said of `SteeredAdversary`.
+    What `intensity` and the protocols mean is said of `SteeredAdversary`. It is an adversary that adapts
+    (`harness.training.co_training.AdaptingAdversary`): its adversarial expert goes on learning by HGPO.
     """
 
     name = "sage"
+    scenes_per_update: ClassVar[int] = 8
 
     def __init__(
         self,
         experts: Experts | str | PathLike[str] | None = None,
         prior: MotionPrior | str | PathLike[str] | None = None,
         protocol: str | Protocol = "corrected",
-        candidates: int = CANDIDATES,
+        candidates: int | None = None,
         spacing: float | None = None,
         mixing: Mixing = "weights",
         extrapolation: Extrapolation = "vector",
@@ -76,7 +81,7 @@ class SageAdversary(SteeredAdversary):
         coefficient: Coefficient = "equal",
         merge: Merge = "linear",
         density: float = DENSITY,
-        coefficients: str | PathLike[str] | None = None,
+        coefficients: str | PathLike[str] | Sequence[Mapping[str, float]] | None = None,
         third: GoalNetwork | str | PathLike[str] | None = None,
         third_share: float = 0.0,
         profiles: int = 1,
@@ -90,13 +95,13 @@ class SageAdversary(SteeredAdversary):
                 that ship with Gauntlet.
             prior: The motion prior of the experts or its file; found beside the experts by default.
             protocol: `corrected` or `as-published`.
-            candidates: Candidates from which R_μ chooses.
+            candidates: Candidates from which R_μ chooses. By default 64, and 32 as published (appendix B.1).
             spacing: Candidates keep this distance, m (0: the plain likeliest, the published decoding). By default 4 m,
                 and 0 as published. See `groups.Draw`.
             mixing: `weights` (SAGE), or one of the paper's rivals, `logits` and `trajectories`.
             extrapolation: How weights go on beyond [0, 1]: `vector` (eq. 16) or `direct` (eq. 6 as it stands).
             cache_scenes: Scenes whose features and encodings are kept, about 0.5 MB each, and whose candidates are,
-                0.13 MB for each λ: those of the last `cache_scenes` · (`levels` + 1) scenes and λ.
+                0.26 MB for each λ: those of the last `cache_scenes` · (`levels` + 1) scenes and λ.
             levels: Candidates are drawn at the nearest of the λ 0, 1/`levels`, …, 1 (and beyond, in the same steps):
                 an approximation, so that a λ that glides meets candidates that are kept. The choice among them keeps
                 μ as asked for. 0 draws at every λ as it is.
@@ -109,7 +114,7 @@ class SageAdversary(SteeredAdversary):
             merge: How weights are merged (see `adversaries.sage.merging`): `linear`, the straight line; `ties`; `task`,
                 task arithmetic with a coefficient per expert and layer; or `geodesic`, along a sphere.
             density: Share of the weights that `ties` keeps, in (0, 1]. Below 1 the dial ends at trimmed experts.
-            coefficients: File of coefficients for `task`, which `sage_analysis` writes.
+            coefficients: File of coefficients for `task`, which `sage_analysis` writes; or those themselves.
             third: A third expert, such as `novel`, or its file; it must come from the same prior.
             third_share: Share ρ of the third expert, in [0, 1]. The other two share 1 - ρ as λ says; μ stays as it is.
             profiles: Speed profiles for each goal: 1, the prior's own, or 3 (5, 7, 9) with the same path driven up to
@@ -126,7 +131,10 @@ class SageAdversary(SteeredAdversary):
             ConfigError: An option cannot work.
         """
         own = experts if isinstance(experts, Experts) else load_experts(experts, prior, cache_scenes)
-        super().__init__(protocol, candidates, mixing, cache_scenes, drives, coefficient, own.weight)
+        chosen = protocol_of(protocol)
+        if candidates is None:
+            candidates = CANDIDATES if chosen.sage_as_written else MORE_CANDIDATES
+        super().__init__(chosen, candidates, mixing, cache_scenes, drives, coefficient, own.weight)
         if not 0 <= levels <= MAX_LEVELS:
             raise ConfigError(f"{self.name}: expected levels from 0 (λ as it is) to {MAX_LEVELS}, got {levels}.")
         default = 0.0 if self.protocol.sage_as_written else SPACING
@@ -138,6 +146,7 @@ class SageAdversary(SteeredAdversary):
         own_weights = None if self._merger is None else partial(self._merger.dialled, third=third_share)
         self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, extrapolation, own_weights)
         self._third_share = third_share
+        self._expert: CoTrainedExpert | None = None
         self._scenes: SceneCache[GoalScene] = SceneCache(cache_scenes)
         check_profiles(self.name, profiles)
         self._check_choice(refine, novelty)
@@ -148,7 +157,7 @@ class SageAdversary(SteeredAdversary):
         self,
         merge: Merge,
         density: float,
-        coefficients: str | PathLike[str] | None,
+        coefficients: str | PathLike[str] | Sequence[Mapping[str, float]] | None,
         third: GoalNetwork | str | PathLike[str] | None,
         third_share: float,
         extrapolation: Extrapolation,
@@ -176,8 +185,46 @@ class SageAdversary(SteeredAdversary):
                 f"got mixing={self.mixing}, extrapolation={extrapolation}."
             )
         network = load_aligned(Path(third), self.prior)[0] if isinstance(third, str | PathLike) else third
-        scales = () if coefficients is None else read_coefficients(Path(coefficients), 2 if network is None else 3)
-        return merger_of(self.experts, network, merge, density, scales)
+        if isinstance(coefficients, str | PathLike):
+            coefficients = read_coefficients(Path(coefficients), 2 if network is None else 3)
+        return merger_of(self.experts, network, merge, density, coefficients or ())
+
+    def adapt(self, contexts: Sequence[AttackContext], updates: int, seed: int) -> Mapping[str, float]:
+        """Go on learning against the drives of these contexts; see `CoTrainedExpert.adapt`."""
+        told = self._learning().adapt(contexts, updates, seed)
+        self._take_over()
+        return told
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was learnt since the experts were loaded."""
+        return self._learning().state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            WeightsError: It belongs to another network.
+        """
+        self._learning().load_state_dict(state)
+        self._take_over()
+
+    def save(self, folder: Path) -> None:
+        """Write the experts as they are now, for `sage:FOLDER`."""
+        self._learning().save(folder)
+
+    def _learning(self) -> CoTrainedExpert:
+        if self._merger is not None:
+            raise ConfigError(f"{self.name}: two experts on a straight line go on learning; leave merge and third out.")
+        if self._expert is None:
+            self._expert = CoTrainedExpert(self.experts, self.draw)
+        return self._expert
+
+    def _take_over(self) -> None:
+        """Mix with the expert as it is now; candidates of before are found no more."""
+        self.experts = replace(self.experts, adv=self._learning().policy.module)
+        self._vectors = self.experts.vectors
+        self.dial = Dial(GoalNetwork(self.prior.config).eval(), self._vectors, self.dial.extrapolation)
+        self.__dict__.pop("_weights", None)
 
     def _check_choice(self, refine: int, novelty: float) -> None:
         """Refuse what the choice cannot do.
@@ -228,8 +275,14 @@ class SageAdversary(SteeredAdversary):
         # The sum turns -0 into 0.
         at = round(intensity * self.levels) / self.levels + 0.0 if self.levels else intensity
         again = self.levels > 0 or round(at, 2) == at
+        adapted = 0 if self._expert is None else self._expert.adaptations
+        # Candidates of an expert that goes on learning do not come again in another run.
         made = self._stock.get(
-            context, (at,), lambda: self._make(context, at), version=self.prior.version, on_disk=again
+            context,
+            (at, adapted) if adapted else (at,),
+            lambda: self._make(context, at),
+            version=self.prior.version,
+            on_disk=again and not adapted,
         )
         return Rated(drawn_of(made), Style(*(made[name] for name in Style._fields)))
 

@@ -14,6 +14,7 @@ from adversaries.sage.bank import Bank, Entry
 from adversaries.sage.config import FREE, HgpoConfig, Recipe
 from adversaries.sage.hgpo import group_loss
 from adversaries.sage.objectives import Values
+from adversaries.sage.surprise import surprise_of
 from harness.fitting.events import Report, Row, unheard
 from harness.fitting.identity import Identity, digest, fingerprint
 from harness.fitting.loop import Fit
@@ -123,6 +124,7 @@ class Alignment(Task[list[Entry]]):
     ) -> None:
         self.policy, self._origin = reference.clone(), fingerprint(reference.module)
         self.train, self.held_out, self.recipe, self.config = train, held_out, recipe, config
+        self.surprise = surprise_of(reference, train, config) if recipe.w_novel else None
         self.network = self.policy.module
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.learning_rate)
         self.updates = -(-len(train) // config.scenes_per_update)
@@ -135,7 +137,7 @@ class Alignment(Task[list[Entry]]):
 
     def loss(self, batch: list[Entry]) -> Loss:
         """The loss of fresh groups of the batch's scenes."""
-        result = group_loss(self.policy, batch, self.recipe, self.config, self._rng)
+        result = group_loss(self.policy, batch, self.recipe, self.config, self._rng, self.surprise)
         self._groups += result.groups
         value = float("nan") if result.loss is None else float(result.loss.detach())
         return Loss(result.loss, {"loss": value, "pairs": result.pairs, "accuracy": result.accuracy})

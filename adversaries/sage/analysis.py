@@ -19,6 +19,8 @@ from adversaries.sage.config import RECIPES
 from adversaries.sage.experts import Experts, load_experts, load_separate
 from adversaries.sage.fronts import MONOTONE, Progress, Row, by_candidates, fronts, spread
 from adversaries.sage.landscape import NEUTRAL, Probe, extrapolation_front, landscape, linearity
+from adversaries.sage.merged_fronts import measure
+from adversaries.sage.merging_config import MergingConfig
 from adversaries.sage.mixing import gradient_report, part_samples, single_samples, whole_network
 from adversaries.sage.proposition import listed_paths, propositions
 from adversaries.sage.steering import PreferenceVectors, flatten, weights_at
@@ -117,6 +119,7 @@ def analyse(
     beyond: Sequence[float] = (-1.0, -0.5, 1.25, 1.5, 2.0),
     grid: int = 9,
     candidates: Sequence[int] = CANDIDATES,
+    merging: MergingConfig | None = None,
     novelties: Sequence[float] = NOVELTIES,
     tick: Progress = lambda what, done, total: None,
 ) -> Row:
@@ -131,6 +134,7 @@ def analyse(
         beyond: λ of the extrapolations.
         grid: Points per side of the landscape.
         candidates: Numbers of candidates at which the strategies of mixing are compared.
+        merging: Ways of merging that are measured, and the third expert; None measures none.
         novelties: Weights of novelty by which attacks are spread over kinds of encounter.
         tick: Told about progress (what, done, total).
 
@@ -145,14 +149,20 @@ def analyse(
     bank = build_bank(scenes, GoalBackbone(loaded.prior), progress=lambda done, total: tick("scenes", done, total))
     used = _Kept(scenes, frozenset(entry.id for entry in bank.entries))
     probe = Probe(loaded, bank)
+    about = {
+        "scenes": len(bank),
+        "without_edges": sum(not entry.edges for entry in bank.entries),
+        "rejected": [list(pair) for pair in bank.rejected],
+        "merging": None if merging is None else measure(loaded, probe, used, merging, tick),
+    }
+    if merging is not None and merging.only:
+        return about
     by_mixing = fronts(loaded, used, places, beyond, tick)
     even = [row for row in by_mixing["fronts"]["weights"] if row["intensity"] in MONOTONE]
     along = linearity(probe)
     plane = landscape(probe, -0.5, 1.5, grid, tick)
     return {
-        "scenes": len(bank),
-        "without_edges": sum(not entry.edges for entry in bank.entries),
-        "rejected": [list(pair) for pair in bank.rejected],
+        **about,
         "recipes": {"adv": loaded.info.get("adv", {}), "real": loaded.info.get("real", {}), "neutral": asdict(NEUTRAL)},
         **by_mixing,
         "candidates": by_candidates(loaded, used, sorted(set(candidates)), tick),

@@ -36,6 +36,7 @@ class Recipe:
 
     Attributes:
         w_adv, w_real: Weights of eq. 3.
+        w_novel: Weight of novelty (see `adversaries.sage.surprise`), which the paper leaves to later work (section 5).
         map_rule: `precondition` (feasibility first), `weighted` (a penalty in the reward, eq. 2), or `none`.
         pairs: `hierarchical` (HGPO: every infeasible candidate loses to a feasible one, and preferences fill the limit)
             or `one` (standard DPO: the best and the worst feasible candidate). `group`, which headers of older weights
@@ -48,24 +49,34 @@ class Recipe:
     map_rule: Literal["precondition", "weighted", "none"] = "precondition"
     pairs: Literal["hierarchical", "one"] = "hierarchical"
     purpose: str = ""
+    w_novel: float = 0.0
 
-    def reward(self, values: Values) -> NDArray[np.float64]:
-        """What pairs are ranked by."""
+    def reward(self, values: Values, novelty: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
+        """What pairs are ranked by; `novelty` [K], nats, where there is a weight for it."""
         if self.map_rule == "weighted":
-            return values.total(self.w_adv, self.w_real, MAP_WEIGHT)
-        return values.preference(self.w_adv, self.w_real)
+            return values.total(self.w_adv, self.w_real, MAP_WEIGHT) + self.w_novel * novelty
+        return values.preference(self.w_adv, self.w_real) + self.w_novel * novelty
 
-    def choose(self, values: Values, rng: np.random.Generator, limit: int, margin: float) -> NDArray[np.intp]:
+    def choose(
+        self,
+        values: Values,
+        rng: np.random.Generator,
+        limit: int,
+        margin: float,
+        novelty: NDArray[np.float64] | float = 0.0,
+    ) -> NDArray[np.intp]:
         """Pairs [P, 2] (winner, loser) among judged candidates."""
         feasible = values.feasible if self.map_rule == "precondition" else np.ones_like(values.feasible)
         if self.pairs == "one":
-            return best_worst(feasible, self.reward(values), margin)
-        return group_pairs(feasible, self.reward(values), rng, limit, margin)
+            return best_worst(feasible, self.reward(values, novelty), margin)
+        return group_pairs(feasible, self.reward(values, novelty), rng, limit, margin)
 
 
 RECIPES: Final[dict[str, Recipe]] = {
     "adv": Recipe(EXTREME, 1 - EXTREME, purpose="adversarial expert"),
     "real": Recipe(1 - EXTREME, EXTREME, purpose="realism expert"),
+    # As the others have 0.9 for their own end and 0.1 for the other, this has 0.9 for novelty and 0.05 for either.
+    "novel": Recipe((1 - EXTREME) / 2, (1 - EXTREME) / 2, w_novel=EXTREME, purpose="novelty expert"),
     "no_map": Recipe(EXTREME, 1 - EXTREME, map_rule="none", purpose="ablation: no map precondition"),
     "weighted_map": Recipe(EXTREME, 1 - EXTREME, map_rule="weighted", purpose="ablation: weighted map penalty"),
     "no_realism": Recipe(EXTREME, 0.0, purpose="ablation: no realism penalty"),
@@ -134,8 +145,9 @@ class ExpertsConfig:
     """Which experts are made, and how."""
 
     experts: tuple[str, ...] = ("adv", "real")
-    """Experts that are made: `adv` and `real` make the pair that `sage` mixes; the others are the ablations
-    `no_map`, `weighted_map`, `no_realism`, `dpo` and the separately trained `scalar_37`, `scalar_55`, `scalar_73`."""
+    """Experts that are made: `adv` and `real` make the pair that `sage` mixes, `novel` (kinds of encounter that the two
+    seldom choose) is a third one for `sage?third=FILE`; the others are the ablations `no_map`, `weighted_map`,
+    `no_realism`, `dpo` and the separately trained `scalar_37`, `scalar_55`, `scalar_73`."""
     draw: Draw = field(default_factory=Draw)
     """How groups of candidates are drawn from the goal-conditioned prior."""
     filtered: bool = True

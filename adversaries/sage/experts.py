@@ -15,7 +15,8 @@ from adversaries.prior.network import GoalNetwork
 from adversaries.prior.prior import MotionPrior
 from adversaries.sage.backbone import Backbone
 from adversaries.sage.config import EXTREME, RECIPES, Recipe
-from adversaries.sage.merging import DENSITY, Merge, Merger, split
+from adversaries.sage.merging import Merge, Merger, split
+from adversaries.sage.merging_config import DENSITY
 from adversaries.sage.steering import PreferenceVectors, flatten, preference_vectors
 from harness.errors import ConfigError, WeightsError
 from harness.files import read_json

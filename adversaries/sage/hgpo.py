@@ -20,6 +20,8 @@ from adversaries.sage.bank import Entry
 from adversaries.sage.config import BETA, HgpoConfig, Recipe
 from adversaries.sage.objectives import Values
 
+Floats = NDArray[np.float64]
+
 
 def hgpo_loss(winner: Tensor, loser: Tensor, winner_ref: Tensor, loser_ref: Tensor, beta: float = BETA) -> Tensor:
     """Eq. 4: mean of -log σ(β (log π/π_ref of the winner - log π/π_ref of the loser)) over P pairs.
@@ -56,12 +58,29 @@ class PreferencePairs(NamedTuple):
 
 
 def draw_pairs(
-    distribution: Distribution, entries: Sequence[Entry], recipe: Recipe, config: HgpoConfig, rng: np.random.Generator
+    distribution: Distribution,
+    entries: Sequence[Entry],
+    recipe: Recipe,
+    config: HgpoConfig,
+    rng: np.random.Generator,
+    surprise: Floats | None = None,
 ) -> PreferencePairs:
-    """Lines 7 to 14 of algorithm 1 for a few scenes: draw groups, judge and pair them."""
+    """Lines 7 to 14 of algorithm 1 for a few scenes: draw groups, judge and pair them.
+
+    Args:
+        distribution: The policy's, over the scenes' futures.
+        entries: The scenes.
+        recipe: What is preferred.
+        config: Size of groups, number of pairs and margin.
+        rng: Draws groups and pairs.
+        surprise: Novelty by kind of encounter (`surprise.surprise`), for a recipe that gives weight to it.
+    """
     groups = distribution.sample(config.group, rng)
     judged = [entry.values(tokens) for entry, tokens in zip(entries, groups, strict=True)]
-    chosen = [recipe.choose(values, rng, config.pairs, config.margin) for values in judged]
+    chosen = []
+    for entry, rows, values in zip(entries, groups, judged, strict=True):
+        novelty = 0.0 if surprise is None else surprise[entry.kinds(rows)]
+        chosen.append(recipe.choose(values, rng, config.pairs, config.margin, novelty))
     return PreferencePairs(groups, judged, chosen)
 
 
@@ -89,11 +108,19 @@ class GroupLoss:
 
 
 def group_loss(
-    policy: Backbone, entries: Sequence[Entry], recipe: Recipe, config: HgpoConfig, rng: np.random.Generator
+    policy: Backbone,
+    entries: Sequence[Entry],
+    recipe: Recipe,
+    config: HgpoConfig,
+    rng: np.random.Generator,
+    surprise: Floats | None = None,
 ) -> GroupLoss:
-    """Lines 7 to 15 of algorithm 1 for a few scenes: the loss of pairs that are drawn from the current policy."""
+    """Lines 7 to 15 of algorithm 1 for a few scenes: the loss of pairs that are drawn from the current policy.
+
+    Arguments are those of `draw_pairs`, with the policy instead of its distribution.
+    """
     distribution = policy.distribution([entry.case for entry in entries])
-    pairs = draw_pairs(distribution, entries, recipe, config, rng)
+    pairs = draw_pairs(distribution, entries, recipe, config, rng, surprise)
     if pairs.total == 0:
         return GroupLoss(None, 0, float("nan"), pairs.judged)
     winner, loser, winner_ref, loser_ref = pair_log_probs(distribution, entries, pairs)

@@ -23,14 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adversaries.sage.merging_config import DENSITY
 from harness.errors import ConfigError
 
 Layers = Mapping[str, Tensor]
 Merge = Literal["linear", "ties", "task", "geodesic"]
 MERGES: Final[tuple[Merge, ...]] = get_args(Merge)
 
-DENSITY: Final = 0.2
-"""Share of its weights that each task vector keeps in TIES (Yadav et al., section 4: the top 20 %)."""
 ROUNDS: Final = 50
 """Most rounds of the search for a spherical mean."""
 CLOSE: Final = 1e-9

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from harness.checks.base import Checker, require_name
+from harness.episodes.schedules import ChoosingCurriculum
 from harness.interfaces import AttackSchedule, Curriculum, EpisodeOutcome
 
 GRID = np.linspace(0.0, 1.0, 21)
@@ -43,6 +45,8 @@ def check_curriculum(factory: Callable[[], Curriculum], *, episodes: int = 400, 
         rest = _follow(checker, resumed, outcomes[cut:])
         checker.require(rest == reference[cut:], "a state-dict round trip must go on exactly", "another schedule")
     checker.where = ""
+    if isinstance(curriculum, ChoosingCurriculum):
+        _check_choices(checker, factory, outcomes, seed)
 
 
 def make_outcomes(count: int, seed: int) -> list[EpisodeOutcome]:
@@ -117,3 +121,43 @@ def _resume(checker: Checker, factory: Callable[[], Curriculum], outcomes: list[
         json.dumps(resumed.state_dict()) == text, "state_dict must return what load_state_dict was given", "another"
     )
     return resumed
+
+
+def _check_choices(
+    checker: Checker, factory: Callable[[], Curriculum], outcomes: list[EpisodeOutcome], seed: int
+) -> None:
+    """A curriculum that chooses scenes: sound choices, the same again, also when it is resumed half-way."""
+    half = len(outcomes) // 2
+    with checker.only_own_randomness():
+        reference = _choices(checker, factory(), outcomes, seed)
+        again = _choices(checker, factory(), outcomes, seed)
+        first, resumed = factory(), factory()
+        _choices(checker, first, outcomes[:half], seed)
+        resumed.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        rest = _choices(checker, resumed, outcomes[half:], seed, begin=half)
+    checker.require(reference == again, "equal outcomes and generators must give equal choices")
+    checker.require(rest == reference[half:], "a state-dict round trip must go on exactly", "other choices")
+
+
+def _choices(
+    checker: Checker, curriculum: Curriculum, outcomes: list[EpisodeOutcome], seed: int, begin: int = 0
+) -> list[tuple[int, float, float]]:
+    """What is chosen before each outcome, which is then that of the chosen level; every seventh cannot be attacked."""
+    assert isinstance(curriculum, ChoosingCurriculum)
+    scenes, found = tuple(f"scene-{number}" for number in range(5)), []
+    for number, outcome in enumerate(outcomes, begin):
+        place, schedule = curriculum.choose(scenes, (number % 100) / 100, np.random.default_rng([seed, number]))
+        checker.require(0 <= place < len(scenes), "choose must give the place of a scene", f"{place}")
+        checker.require(isinstance(schedule, AttackSchedule), "choose must give an AttackSchedule")
+        checker.require(schedule.probability in (0.0, 1.0), "a chosen probability must be 0 or 1", f"{schedule}")
+        checker.require(np.isfinite(schedule.intensity), "a chosen intensity must be finite", f"{schedule}")
+        found.append((int(place), float(schedule.probability), float(schedule.intensity)))
+        if schedule.probability and number % 7 == 0:
+            curriculum.unattackable(scenes[place], schedule.intensity)
+        elif schedule.probability:
+            regret = 1.0 if outcome.crashed else 1.0 - outcome.route_completion
+            played = replace(outcome, attacked=True, intensity=schedule.intensity, scene=scenes[place], regret=regret)
+            curriculum.record(played)
+        else:
+            curriculum.record(replace(outcome, attacked=False, intensity=0.0))
+    return found

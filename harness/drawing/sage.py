@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.drawing.curves import Panel, Series, draw_panel, draw_panels
 from harness.drawing.figure import legend_below, panels, save_figure
+from harness.drawing.merging import draw_merging
 from harness.drawing.palette import LIGHT, series_colour, series_marker
 from harness.files import Json
 
@@ -35,11 +36,17 @@ STRATEGIES: Final = {"weights": "-", "logits": "--", "trajectories": ":"}
 
 
 def draw_analysis(result: Result, folder: Path) -> None:
-    """Draw `fronts.png`, `vectors.png`, `landscape.png`, `extrapolation.png`, `theory.png` and `mixing.png`.
+    """Draw `fronts`, `vectors`, `landscape`, `extrapolation`, `theory`, `mixing` and `merging`, each a `.png`.
+
+    Those of which the result holds nothing are left out.
 
     Raises:
         RunError: A picture cannot be written.
     """
+    if result.get("merging") is not None:
+        draw_merging(result["merging"], folder / "merging.png")
+    if "fronts" not in result:
+        return
     draw_panels(folder / "fronts.png", _fronts(result), columns=2)
     draw_panels(folder / "extrapolation.png", [*_extrapolation(result), *_beyond(result["beyond"])], columns=2)
     draw_panels(folder / "theory.png", _theory(result["theory"]), columns=2)

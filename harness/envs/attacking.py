@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.episodes.actions import check_action
-from harness.episodes.attacks import Attack, outcome_of, plan_attack
+from harness.episodes.attacks import Attack, Precondition, outcome_of, plan_attack
 from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.escapes import with_regret
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.schedules import FixedSchedule, Scheduler
 from harness.episodes.starts import beginnings, draw_start
@@ -50,7 +51,8 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     before the first). A scene that cannot be attacked (no opponent, say) is played as recorded, and `info` says why.
 
     Everything random in an episode comes from a generator of its own (`rng`), drawn in this order: scene, chance of an
-    attack, the step at which it begins, whatever the adversary draws, seed of the engine. `reset(seed=s)` restarts
+    attack, the choice of a curriculum that chooses both (not where `scenario` is given), the step at which it begins,
+    whatever the adversary draws, seed of the engine. `reset(seed=s)` restarts
     these generators and forgets remembered trajectories: equal seeds give equal episodes. Only where a scheduler learns
     (a curriculum), its experience outlives seeds: steps, outcomes, remembered trajectories. `restart()` forgets it,
     `set_progress()` sets how far it has come, and `state_dict()` takes it to another process.
@@ -65,7 +67,8 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         intensity: Intensity of the attack; default: the schedule's.
         start: Step of the log at which the episode begins; default: 0, or drawn where there are `start_steps`.
 
-    Info at reset: `scenario_index`, `scenario_id`, `attacked`, `intensity`, `attack_error` (empty where all is well).
+    Info at reset: `scenario_index`, `scenario_id`, `attacked`, `intensity`, `attack_error` (empty where all is well),
+    `attack_refused`.
     Info at the last step: also `outcome`, an `EpisodeOutcome`, and `drive_kept`, whether the drive is remembered.
     """
 
@@ -82,6 +85,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         buffer: EgoBuffer | None = None,
         protocol: Protocol = CORRECTED,
         start_steps: int = 0,
+        precondition: Precondition | None = None,
         generators: Callable[[], np.random.Generator] | None = None,
         seed: int | None = None,
         render_mode: str | None = None,
@@ -97,6 +101,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             buffer: Remembered ego trajectories.
             protocol: Decides whether plans are played one step late.
             start_steps: Episodes begin at any step of the log up to this one, see `harness.episodes.starts`.
+            precondition: Attacks that fail it are not played; see `plan_attack`.
             generators: Gives the generator of the next episode; default: derived from the seed.
             seed: Seed until `reset(seed=...)` gives another; None for a random one.
             render_mode: `rgb_array` or None.
@@ -117,6 +122,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.buffer = EgoBuffer() if buffer is None else buffer
         self.protocol = protocol
         self.start_steps = start_steps
+        self.precondition = precondition
         self.render_mode = render_mode
         self.observation_space = core.observation_space
         self.action_space = core.action_space
@@ -126,6 +132,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.attack = Attack()
         self._generators = generators
         self._first_seed = None if seed is None else int(seed)
+        self._names = tuple(source.ids[index] for index in self._scenes)
         self._index_of: dict[str, int] | None = None
         self._scenario: Scenario | None = None
         self._steps = 0
@@ -151,9 +158,12 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             self.buffer.clear()
         self.rng = self._generators() if self._generators else np.random.default_rng(self.np_random.integers(2**63))
         self.scenario_index = self._pick(options.get("scenario"))
-        scenario = self.source[self.scenario_index]
         self.schedule = self.scheduler.current()
         chance = self.rng.random()
+        choice = self.scheduler.choose(self._names, self.rng) if "scenario" not in options else None
+        if choice is not None:
+            self.scenario_index, self.schedule = self._scenes[choice[0]], choice[1]
+        scenario = self.source[self.scenario_index]
         wanted = bool(options.get("attack", chance < self.schedule.probability))
         start = self._start(scenario, options.get("start"))
         self.attack = plan_attack(
@@ -165,7 +175,10 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             ego_size=self.core.options.ego_box,
             protocol=self.protocol,
             on_error="tell",
+            precondition=self.precondition,
         )
+        if choice is not None and wanted and self.attack.plan is None:
+            self.scheduler.unattackable(scenario.id, self.schedule.intensity)
         observation, info = self.core.reset(
             seed=int(self.rng.integers(2**31)),
             options={"scenario": self.scenario_index, "plan": self.attack.plan, "ego": "policy", "start": start},
@@ -286,6 +299,7 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             "attacked": self.attack.plan is not None,
             "intensity": self.attack.played_intensity,
             "attack_error": self.attack.error,
+            "attack_refused": self.attack.refused,
         }
 
     def _count_cut_off(self) -> None:
@@ -307,6 +321,9 @@ class AttackingEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         assert self._scenario is not None
         recording = self.core.recording()
         outcome = outcome_of(self.attack, recording, info)
+        if self.scheduler.chooses and outcome.attacked:
+            box = self.core.options.ego_box
+            outcome = with_regret(outcome, self._scenario, self.attack.plan, recording.ego, box)
         self.scheduler.record(outcome)
         kept = self.buffer.add(self._scenario.id, recording.ego, attacked=outcome.attacked)
         return {"outcome": outcome, "drive_kept": kept}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 NO_ADVERSARY: Final = "none"
 """Registry name of the adversary that never attacks."""
+Attacks = Literal["all", "avoidable", "preventable"]
+"""Which attacks are played in training: `all`, or those that some motion or the careful human driver escapes."""
+Precondition = Callable[[Scenario, AttackPlan, Trajectory, tuple[float, float]], bool]
+"""Whether a plan may be played, given the ego's newest drive in the scene and its length and width, m."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,9 @@ class Attack:
         planned: The plan as the adversary made it, or None where the scene stays as recorded.
         plan: What the simulator plays of it: the same, or one step late (`Protocol.plan_one_step_late`).
         intensity: What was asked for.
-        seconds: Time to plan, s.
+        seconds: Time to plan and to judge the plan, s.
         error: Why the scene could not be attacked, or empty.
+        refused: Whether there is a plan that is not played, because it fails the precondition.
     """
 
     planned: AttackPlan | None = None
@@ -42,6 +47,7 @@ class Attack:
     intensity: float = 0.0
     seconds: float = 0.0
     error: str = ""
+    refused: bool = False
 
     @property
     def played_intensity(self) -> float:
@@ -92,6 +98,7 @@ def plan_attack(
     ego_size: tuple[float, float] | None = None,
     protocol: Protocol = CORRECTED,
     on_error: Literal["raise", "tell"] = "raise",
+    precondition: Precondition | None = None,
 ) -> Attack:
     """Ask an adversary for its attack.
 
@@ -100,6 +107,7 @@ def plan_attack(
         scenario, rng, intensity, ego, ego_size: See `attack_context`.
         protocol: Decides whether the plan is played one step late.
         on_error: At a scene that cannot be attacked, `raise`, or `tell`: the attack then has no plan, but the reason.
+        precondition: A plan that fails it leaves the scene as recorded; None for any plan.
 
     Raises:
         AdversaryError: No opponent, or the adversary cannot plan here (not with `tell`).
@@ -121,11 +129,15 @@ def plan_attack(
             f"adversary {adversary.name!r} in scene {scenario.id}: plan() gave {type(planned).__name__}, expected an "
             "AttackPlan of harness.interfaces, or None to leave the scene as recorded."
         )
-    seconds = time.perf_counter() - began
     plan = planned
     if planned is not None and protocol.plan_one_step_late:
         plan = one_step_late(planned, CURRENT_STEP)
-    return Attack(planned, plan, intensity, seconds, error)
+    refused = False
+    if plan is not None and precondition is not None:
+        drive = log_trajectory(scenario) if ego is None else ego[-1]
+        refused = not precondition(scenario, plan, drive, scenario.box(scenario.ego) if ego_size is None else ego_size)
+    seconds = time.perf_counter() - began
+    return Attack(planned, None if refused else plan, intensity, seconds, error, refused)
 
 
 def one_step_late(plan: AttackPlan, step: int) -> AttackPlan:

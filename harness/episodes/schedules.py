@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
+
+import numpy as np
 
 from harness.errors import ConfigError, foreign
 from harness.files import plain
@@ -14,6 +16,28 @@ from harness.interfaces import AttackSchedule, Curriculum, EpisodeOutcome
 
 ROUNDING: Final = 1e-9
 """A computed probability may lie outside [0, 1] by so much."""
+
+
+@runtime_checkable
+class ChoosingCurriculum(Curriculum, Protocol):
+    """A curriculum that also chooses the scenes of training episodes, optional beside it.
+
+    `record` is then told the scene and the regret of every attacked episode.
+    """
+
+    def choose(self, scenes: Sequence[str], progress: float, rng: np.random.Generator) -> tuple[int, AttackSchedule]:
+        """Place of an episode's scene among these ids, and its schedule, whose probability is 0 or 1.
+
+        Args:
+            scenes: Ids of all scenes, the same ones and in the same order throughout a run.
+            progress: In [0, 1] of the training budget.
+            rng: The only source of randomness.
+        """
+        ...
+
+    def unattackable(self, scene: str, intensity: float) -> None:
+        """Hear that the attack which was chosen last cannot be made, or is refused."""
+        ...
 
 
 class Scheduler(Protocol):
@@ -26,8 +50,21 @@ class Scheduler(Protocol):
 
     learns: bool
 
+    @property
+    def chooses(self) -> bool:
+        """Whether `choose` gives anything, so that regrets are wanted."""
+        ...
+
     def current(self) -> AttackSchedule:
         """Probability and intensity for an episode that begins now."""
+        ...
+
+    def choose(self, scenes: Sequence[str], rng: np.random.Generator) -> tuple[int, AttackSchedule] | None:
+        """Place of the next scene among these ids and its schedule; None leaves both to others (`current`)."""
+        ...
+
+    def unattackable(self, scene: str, intensity: float) -> None:
+        """Hear that a chosen attack cannot be made."""
         ...
 
     def advance(self, steps: int) -> None:
@@ -59,6 +96,7 @@ class FixedSchedule:
     """The same probability and intensity for ever."""
 
     learns = False
+    chooses = False
 
     def __init__(self, probability: float, intensity: float) -> None:
         """Fix them.
@@ -75,6 +113,12 @@ class FixedSchedule:
     def current(self) -> AttackSchedule:
         """The fixed schedule."""
         return self._schedule
+
+    def choose(self, scenes: Sequence[str], rng: np.random.Generator) -> None:
+        """Nothing is chosen."""
+
+    def unattackable(self, scene: str, intensity: float) -> None:
+        """Nothing is learnt."""
 
     def advance(self, steps: int) -> None:
         """Nothing changes with time."""
@@ -126,6 +170,11 @@ class CurriculumSchedule:
         self._fresh = self.state_dict()["curriculum"]
 
     @property
+    def chooses(self) -> bool:
+        """Whether the curriculum chooses scenes, too."""
+        return isinstance(self.curriculum, ChoosingCurriculum)
+
+    @property
     def progress(self) -> float:
         """Share of the budget that is spent, 0 … 1."""
         return min(self.steps / self.total_steps, 1.0)
@@ -144,6 +193,32 @@ class CurriculumSchedule:
                 "AttackSchedule of a probability in [0, 1] and a finite intensity."
             )
         return AttackSchedule(*found)
+
+    def choose(self, scenes: Sequence[str], rng: np.random.Generator) -> tuple[int, AttackSchedule] | None:
+        """The curriculum's choice, where it makes one.
+
+        Raises:
+            ConfigError: It fails, or chooses no scene, a probability that is neither 0 nor 1, or no finite intensity.
+        """
+        if not self.chooses:
+            return None
+        found = self._asked("choose", scenes, self.progress, rng)
+        try:
+            place, (probability, intensity) = found
+            sound = 0 <= int(place) < len(scenes) and probability in (0.0, 1.0) and _finite(intensity)
+        except (TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise ConfigError(
+                f"curriculum {type(self.curriculum).__name__}: choose() gave {found!r:.80}, expected a place among "
+                f"{len(scenes)} scenes and an AttackSchedule with probability 0 or 1 and a finite intensity."
+            )
+        return int(place), AttackSchedule(float(probability), float(intensity))
+
+    def unattackable(self, scene: str, intensity: float) -> None:
+        """Pass it on to a curriculum that chooses."""
+        if self.chooses:
+            self._asked("unattackable", scene, intensity)
 
     def advance(self, steps: int) -> None:
         """Spend budget."""

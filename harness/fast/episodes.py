@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.engine.config import EGO_LENGTH, EGO_WIDTH
-from harness.episodes.attacks import plan_attack
+from harness.episodes.attacks import Precondition, plan_attack
 from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.escapes import with_regret
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.schedules import FixedSchedule, Scheduler
 from harness.episodes.starts import draw_start
@@ -21,6 +22,8 @@ from scenarios.scenario import ScenarioSource
 
 _TRAFFIC: Final = 1
 """Tells an episode's generator of traffic from its other one."""
+_COUNTS: Final = ("drawn", "attacked", "unplanned", "refused")
+"""What is counted."""
 
 
 def _look_away(episode: Finished) -> None:
@@ -31,8 +34,10 @@ class AttackedEpisodes:
     """Scenes, some of them attacked, as `AttackingEnv` plays them one at a time.
 
     Everything random in episode n comes from a generator of its own, derived from (seed, n), drawn in this order:
-    scene, chance of an attack, the step at which it begins, whatever the adversary draws; traffic draws from another
-    one. An attack aims at the ego's last finished drives in that scene (its log before the first). A scene that cannot
+    scene, chance of an attack, the choice of a curriculum that chooses both, the step at which it begins, whatever the
+    adversary draws; traffic draws from another one.
+
+    An attack aims at the ego's last finished drives in that scene (its log before the first). A scene that cannot
     be attacked is played as recorded.
 
     Attributes:
@@ -41,7 +46,9 @@ class AttackedEpisodes:
         drawn: Episodes begun so far.
         attacked: How many of them were attacked.
         unplanned: How many were to be attacked and could not be.
-        planning_s: Seconds spent planning.
+        refused: How many attacks failed the precondition, so that their scenes were played as recorded.
+        ego_size: Length and width of the ego, m.
+        planning_s: Seconds spent planning and judging plans.
         watch: Called with every finished episode.
     """
 
@@ -55,6 +62,7 @@ class AttackedEpisodes:
         protocol: Protocol = CORRECTED,
         ego_size: tuple[float, float] = (EGO_LENGTH, EGO_WIDTH),
         starts: Sequence[NDArray[np.intp]] | None = None,
+        precondition: Precondition | None = None,
         seed: int = 0,
     ) -> None:
         """Compose.
@@ -67,6 +75,7 @@ class AttackedEpisodes:
             protocol: Decides whether plans are played one step late.
             ego_size: Length and width of the ego, m.
             starts: Steps at which an episode may begin, for each scene (`PackedScenes.beginnings`); by default 0.
+            precondition: Attacks that fail it are not played; see `plan_attack`.
             seed: Decides everything random.
 
         Raises:
@@ -77,8 +86,9 @@ class AttackedEpisodes:
         self.source, self.adversary, self.protocol = source, adversary, protocol
         self.scheduler: Scheduler = scheduler or FixedSchedule(1.0 if adversary else 0.0, 1.0)
         self.buffer = EgoBuffer() if buffer is None else buffer
-        self._ego_size, self._starts, self._seed = ego_size, starts, seed
-        self.drawn = self.attacked = self.unplanned = 0
+        self.ego_size, self._starts, self._seed = ego_size, starts, seed
+        self.precondition, self._ids = precondition, tuple(source.ids)
+        self.drawn = self.attacked = self.unplanned = self.refused = 0
         self.planning_s = 0.0
         self.watch: Callable[[Finished], None] = _look_away
 
@@ -91,6 +101,8 @@ class AttackedEpisodes:
         traffic = (self._seed, self.drawn, _TRAFFIC)
         self.drawn += 1
         index, chance, schedule = int(rng.integers(len(self.source))), rng.random(), self.scheduler.current()
+        if (choice := self.scheduler.choose(self._ids, rng)) is not None:
+            index, schedule = choice
         start = 0 if self._starts is None else draw_start(self._starts[index], rng)
         if self.adversary is None or chance >= schedule.probability:
             return Play(index, start=start, seed=traffic)
@@ -101,30 +113,37 @@ class AttackedEpisodes:
             rng,
             intensity=schedule.intensity,
             ego=self.buffer.get(scenario),
-            ego_size=self._ego_size,
+            ego_size=self.ego_size,
             protocol=self.protocol,
             on_error="tell",
+            precondition=self.precondition,
         )
         self.planning_s += attack.seconds
         self.attacked += attack.plan is not None
-        self.unplanned += attack.plan is None
+        self.refused += attack.refused
+        self.unplanned += attack.planned is None
+        if attack.plan is None:
+            self.scheduler.unattackable(scenario.id, schedule.intensity)
         return Play(index, attack.plan, attack.played_intensity, start, traffic)
 
     def finished(self, episode: Finished) -> None:
         """Remember what the ego did, and tell the schedule how it went."""
+        play, outcome = episode.play, episode.outcome
+        if self.scheduler.chooses and outcome.attacked:
+            outcome = with_regret(outcome, self.source[play.scene], play.plan, episode.ego, self.ego_size)
         self.scheduler.advance(episode.steps)
-        self.scheduler.record(episode.outcome)
-        self.buffer.add(self.source.ids[episode.play.scene], episode.ego, attacked=episode.outcome.attacked)
+        self.scheduler.record(outcome)
+        self.buffer.add(self._ids[play.scene], episode.ego, attacked=outcome.attacked)
         self.watch(episode)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything to go on exactly: counts, the schedule (JSON-able), and the remembered drives (arrays)."""
-        counts = {name: getattr(self, name) for name in ("drawn", "attacked", "unplanned")}
+        counts = {name: getattr(self, name) for name in _COUNTS}
         return {**counts, "scheduler": self.scheduler.state_dict(), "buffer": self.buffer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name in ("drawn", "attacked", "unplanned"):
+        for name in _COUNTS:
             setattr(self, name, int(state[name]))
         self.scheduler.load_state_dict(state["scheduler"])
         self.buffer.load_state_dict(state["buffer"])

@@ -121,6 +121,7 @@ def avoidability(
     dt: float = 0.1,
     edges: Floats | None = None,
     search: Search | None = None,
+    latest: bool = True,
 ) -> Avoidability:
     """Whether any feasible ego motion from `visible_step` on avoids the contact at `contact_step`.
 
@@ -136,6 +137,7 @@ def avoidability(
         dt: s.
         edges: Road edges [S, 2, 2] that must not be crossed, or None.
         search: Extent and resolution.
+        latest: Whether the latest departure is sought; without it the first one found stands, and takes less time.
 
     Raises:
         ConfigError: The ego is not valid where it must be.
@@ -154,7 +156,7 @@ def avoidability(
     if best is None:
         problem = problem._replace(search=_finer(search))
         best = _sweep(problem, first)
-    found = best
+    found = best if latest else None
     while found is not None:
         best = found
         found = _sweep(problem, best.step + 1) if best.step + 1 < contact_step else None

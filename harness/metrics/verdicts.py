@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.interfaces import Episode, Trajectory
+from harness.interfaces import AttackPlan, Episode, Trajectory
 from harness.metrics.avoidability import Avoidability, Search, avoidability
 from harness.metrics.collision import first_contact
 from harness.metrics.competent_driver import competent_driver
@@ -27,6 +27,8 @@ FIRST_STEP = CURRENT_STEP + 1
 """The first step that an attack can change, and from which drivers are judged."""
 STRUCK_FROM_BEHIND: Final = ("rear_end", "rear_end_lane_change", "hit_stopped")
 """Kinds of `fault` in which one drove into another's rear."""
+Escape = Literal["avoidable", "preventable"]
+"""Who escapes: some motion of the ego's car (`avoidability`), or the careful human of UN R157 (`competent_driver`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +78,15 @@ def judge_contact(
     if episode.error:
         return None
     states, valid = _everyone(scenario, episode)
-    sizes = np.array([scenario.box(agent) for agent in range(scenario.num_agents)])
-    contact, agent = _first_contact(scenario, episode, states, valid, sizes, ego_size)
-    if agent is None:
+    met = _met(scenario, episode.ego, states, valid, ego_size)
+    if met is None:
         return None
-    ego, other, size = episode.ego, Trajectory(states[agent], valid[agent]), sizes[agent]
+    contact, agent = met.contact, met.agent
+    ego, other, size = episode.ego, Trajectory(states[agent], valid[agent]), met.sizes[agent]
     is_opponent = agent == scenario.opponent
-    seen = None
-    if is_opponent and episode.plan is not None:
-        logged = Trajectory(scenario.states(agent), scenario.valid[agent])
-        seen = visible_step(logged, other, FIRST_STEP)
-    seen = FIRST_STEP if seen is None or seen >= contact else seen
+    seen = _seen(scenario, met, attacked=episode.plan is not None)
+    avoidable = _avoidable(scenario, ego, ego_size, met, seen, search) if has_road_edges(scenario) else None
     index = MapIndex.of(scenario)
-    avoidable = None
-    if has_road_edges(scenario):
-        edges = np.concatenate([index.edge_segments, index.median_segments])
-        rest = np.arange(scenario.num_agents) != scenario.ego
-        avoidable = avoidability(
-            ego, ego_size, states[rest], valid[rest], sizes[rest], contact, seen, scenario.dt, edges, search
-        )
     lanes = index if index.lane_ids else None
     watched = min(FIRST_STEP, contact - 1)  # The drivers need one step before the contact.
     return ContactVerdict(
@@ -108,6 +100,55 @@ def judge_contact(
         fuzzy=fuzzy_driver(ego, ego_size, other, size, scenario.dt, contact_step=contact, start=watched),
         fault=fault(ego, ego_size, other, size, contact, scenario.dt, lanes),
     )
+
+
+def escapes(
+    scenario: Scenario,
+    plan: AttackPlan | None,
+    drive: Trajectory,
+    ego_size: tuple[float, float],
+    escape: Escape = "avoidable",
+    *,
+    opponent_only: bool = False,
+    search: Search | None = None,
+) -> bool:
+    """Whether a reference driver in the ego's place escapes the first contact of a drive after step 10.
+
+    The opponent moves by the plan and everybody else as logged, whatever they did when the ego drove. True where there
+    is no contact. Where the map has no road edges the search for a motion would escape across fields, so that the
+    competent driver, who keeps to the ego's path, is asked in either case.
+
+    Args:
+        scenario: The scene, with its opponent where there is a plan.
+        plan: The attack, or None for the scene as recorded.
+        drive: What the ego did, by absolute step.
+        ego_size: The ego's length and width, m.
+        escape: Who has to escape.
+        opponent_only: Whether contacts with others are passed over.
+        search: Resolution of the avoidability search.
+    """
+    every = range(scenario.num_agents)
+    states, valid = np.stack([scenario.states(agent) for agent in every]), scenario.valid.copy()
+    if plan is not None and scenario.opponent is not None:
+        states[scenario.opponent], valid[scenario.opponent] = _as_long(
+            Trajectory(plan.states, plan.valid), scenario.num_steps
+        )
+    ego = _as_long(drive, scenario.num_steps)
+    met = _met(scenario, ego, states, valid, ego_size, opponent_only)
+    if met is None:
+        return True
+    # Who begins in the midst of a log sees nothing before, and escapes nothing that it begins in.
+    first = int(ego.valid.argmax())
+    if first >= met.contact:
+        return False
+    seen = max(_seen(scenario, met, attacked=plan is not None), first)
+    if escape == "avoidable" and has_road_edges(scenario):
+        return _avoidable(scenario, ego, ego_size, met, seen, search, latest=False).avoidable
+    other = Trajectory(states[met.agent], valid[met.agent])
+    watched = max(min(FIRST_STEP, met.contact - 1), first)
+    return competent_driver(
+        ego, ego_size, other, met.sizes[met.agent], scenario.dt, contact_step=met.contact, start=watched
+    ).prevented
 
 
 def beyond_care(verdict: ContactVerdict | None) -> bool:
@@ -136,20 +177,71 @@ def _everyone(scenario: Scenario, episode: Episode) -> tuple[Floats, Bools]:
     return states, valid
 
 
-def _first_contact(
-    scenario: Scenario, episode: Episode, states: Floats, valid: Bools, sizes: Floats, ego_size: tuple[float, float]
-) -> tuple[int, int | None]:
-    """Step and agent of the first contact that begins after step 10 (the opponent's, of several at once)."""
+class _Met(NamedTuple):
+    """A contact: its step, whom the ego met, and everybody's states [A, T, 5], validity [A, T] and sizes [A, 2]."""
+
+    contact: int
+    agent: int
+    states: Floats
+    valid: Bools
+    sizes: Floats
+
+
+def _met(
+    scenario: Scenario,
+    ego: Trajectory,
+    states: Floats,
+    valid: Bools,
+    ego_size: tuple[float, float],
+    opponent_only: bool = False,
+) -> _Met | None:
+    """The first contact that begins after step 10 (the opponent's, of several at once)."""
+    sizes = np.array([scenario.box(agent) for agent in range(scenario.num_agents)])
     vehicles = np.flatnonzero((scenario.kinds == Kind.VEHICLE) & (np.arange(scenario.num_agents) != scenario.ego))
-    ego = episode.ego
+    opponent = scenario.opponent
+    if opponent_only:
+        vehicles = vehicles[vehicles == (-1 if opponent is None else opponent)]
     steps = first_contact(
         states[vehicles], valid[vehicles], sizes[vehicles], ego.states[None], ego.valid[None], ego_size, FIRST_STEP
     )
     touched = vehicles[steps >= 0]
     if len(touched) == 0:
-        return -1, None
+        return None
     when = steps[steps >= 0]
     first = int(when.min())
     at_once = touched[when == first]
-    opponent = scenario.opponent
-    return first, opponent if opponent is not None and opponent in at_once else int(at_once[0])
+    agent = opponent if opponent is not None and opponent in at_once else int(at_once[0])
+    return _Met(first, agent, states, valid, sizes)
+
+
+def _seen(scenario: Scenario, met: _Met, *, attacked: bool) -> int:
+    """From when the ego could know: a contact that is no attack's surprise was visible from the first step on."""
+    seen = None
+    if attacked and met.agent == scenario.opponent:
+        logged = Trajectory(scenario.states(met.agent), scenario.valid[met.agent])
+        seen = visible_step(logged, Trajectory(met.states[met.agent], met.valid[met.agent]), FIRST_STEP)
+    return FIRST_STEP if seen is None or seen >= met.contact else seen
+
+
+def _avoidable(
+    scenario: Scenario,
+    ego: Trajectory,
+    ego_size: tuple[float, float],
+    met: _Met,
+    seen: int,
+    search: Search | None,
+    latest: bool = True,
+) -> Avoidability:
+    """Whether some motion within road edges and medians avoids the contact."""
+    index, rest = MapIndex.of(scenario), np.arange(scenario.num_agents) != scenario.ego
+    edges = np.concatenate([index.edge_segments, index.median_segments])
+    others = met.states[rest], met.valid[rest], met.sizes[rest]
+    return avoidability(ego, ego_size, *others, met.contact, seen, scenario.dt, edges, search, latest)
+
+
+def _as_long(drive: Trajectory, steps: int) -> Trajectory:
+    """A drive of so many steps: cut, or invalid after its end."""
+    states, valid = np.zeros((steps, drive.states.shape[1])), np.zeros(steps, dtype=bool)
+    kept = min(steps, len(drive.valid))
+    states[:kept], valid[:kept] = drive.states[:kept], drive.valid[:kept]
+    return Trajectory(states, valid)

@@ -27,6 +27,7 @@ FILES: Final = {
     CURVE: "learning curve",
     "playback_normal.gif": "a test scene as recorded",
     "playback_adversarial.gif": "the same scene attacked",
+    "co_trained": "experts that went on learning against the ego, for --adversary sage:",
     "policy.zip": "the policy, for Stable-Baselines3's TD3.load",
     "policy.safetensors": "the policy, for --sut",
     "episodes.jsonl": "every training episode",
@@ -61,6 +62,7 @@ def report(config: TrainConfig, run: RunDirectory, trainer: TrainingLoop, consol
         "steps": progress.step,
         "episodes": progress.episode,
         "failed_episodes": progress.failed_episodes,
+        "refused_attacks": progress.refused_attacks,
         "seconds": progress.seconds,
     }
     write_tables(run.path, summaries, title, about)
@@ -73,6 +75,8 @@ def report(config: TrainConfig, run: RunDirectory, trainer: TrainingLoop, consol
             console.print(
                 f"[yellow]{row.failed} of {row.failed + row.scenes} episodes {row.place} failed[/] (evaluation.jsonl)"
             )
+    if config.attacks != "all":
+        console.print(f"{progress.refused_attacks:,} attacks were not {config.attacks}, and not played in training")
     for line in listed(run.path, FILES):
         console.print(line, markup=False, soft_wrap=True)
 

@@ -7,6 +7,7 @@ from typing import Final
 from harness.files import Json
 from harness.metrics.compliance import without_edges_note
 from harness.metrics.intervals import Interval
+from harness.report.merging_tables import merging_tables
 from harness.report.tables import Column, Table, TableRow
 
 _INTENSITY: Final = Column("intensity", "λ", "number", digits=6, form="g")
@@ -121,7 +122,10 @@ def tables(result: Json) -> list[Table]:
     Args:
         result: Result of `adversaries.sage.analysis.analyse`; intervals are lists of mean, low and high.
     """
-    return [*response_tables(result), novelty_table(result), *theory_tables(result), *mixing_tables(result)]
+    merged = merging_tables(result["merging"]) if result.get("merging") else []
+    if "fronts" not in result:
+        return merged
+    return [*response_tables(result), novelty_table(result), *theory_tables(result), *mixing_tables(result), *merged]
 
 
 def response_tables(result: Json) -> list[Table]:
@@ -266,6 +270,8 @@ def mixing_tables(result: Json) -> list[Table]:
 
 def remarks(result: Json) -> list[str]:
     """What no table holds: how monotone the response is, the vectors, and what the theorems take for granted."""
+    if "monotone" not in result:
+        return []
     rho = ", ".join(f"{key} {value:.2f}" for key, value in result["monotone"].items())
     found, gaps = result["vectors"], result["theory"]["gaps"]
     slopes, fits = gaps["gradients"], gaps["fits"]

@@ -47,6 +47,8 @@ class TrainingProgress:
         curriculum: State dict of the curriculum.
         segments: Replay rows [start, end) of each segment file.
         failed_episodes: Training episodes that could not be played.
+        refused_attacks: Attacks that failed the precondition (`--attacks`), so that their scenes were played as
+            recorded.
         chosen, score: Step and score of the best policy so far on validation scenes; -1 before the first.
     """
 
@@ -60,6 +62,7 @@ class TrainingProgress:
     curriculum: dict[str, object] = field(default_factory=dict)
     segments: list[list[int]] = field(default_factory=list)
     failed_episodes: int = 0
+    refused_attacks: int = 0
     chosen: int = -1
     score: float = -1.0
 
@@ -77,6 +80,11 @@ def ego_file(step: int) -> str:
 def env_file(step: int) -> str:
     """Name of the file of the environments' state."""
     return f"env-{step}.npz"
+
+
+def adversary_file(step: int) -> str:
+    """Name of the file of what an adversary has learnt beside the ego."""
+    return f"adversary-{step}.safetensors"
 
 
 def _segment_file(start: int, end: int) -> str:
@@ -134,7 +142,7 @@ def make_folder(run: Path) -> Path:
 
 def remove_others(folder: Path, progress: TrainingProgress) -> None:
     """Delete files that the manifest does not name: older checkpoints, and what a kill left half-written."""
-    named = {MANIFEST, model_file(progress.step), ego_file(progress.step), env_file(progress.step)}
+    named = {MANIFEST, *(name(progress.step) for name in (model_file, ego_file, env_file, adversary_file))}
     named |= {_segment_file(start, end) for start, end in progress.segments}
     for path in folder.iterdir():
         if path.name not in named:
@@ -196,6 +204,7 @@ def read_progress(folder: Path) -> TrainingProgress:
         counts = (progress.step, progress.episode, progress.updates, progress.next_eval, progress.next_checkpoint)
         segments = [number for start, end in progress.segments for number in (start, end)]
         whole = (*counts, *segments, progress.evaluated + 1, progress.failed_episodes, progress.chosen + 1)
+        whole = (*whole, progress.refused_attacks)
         if not all(type(number) is int and 0 <= number < _MANY for number in whole):
             raise ValueError("a number of steps, episodes or rows is none")
         if any(last[1] != first[0] for last, first in pairwise(progress.segments)):

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from harness.commands.options import Data, FitOnly, RunOptions
 from harness.engine.config import SENSORS
+from harness.episodes.attacks import Attacks
 from harness.episodes.ego_buffer import Remembered
 from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
@@ -162,6 +163,17 @@ class TrainConfig(RunOptions):
     """Motion prior (safetensors) of `cat`, in training and evaluation; the shipped one by default."""
     curriculum: str = "dual_axis"
     """Schedule of attacks: `NAME[?key=value&…]`, as in `dual_axis` or `constant?probability=0.3`, or `module:Class`."""
+    attacks: Attacks = "all"
+    """Which attacks are played in training: `all`; `avoidable`, those that some motion of the ego's car escapes, from
+    its newest drive in the scene and from when the attack can be seen on; or `preventable`, those that the careful
+    human driver of UN Regulation 157 escapes, who brakes and does not swerve. Others leave the scene as recorded, and
+    are counted. The evaluation plays all."""
+    co_train: int | None = None
+    """Steps of the ego between adaptations of the adversary, on the fast engine: `sage` then goes on learning, by HGPO
+    on preferences against the ego's latest drives, and leaves its experts in `co_trained` of the run folder. By default
+    the adversary stays as it is. The evaluation's adversary always does."""
+    co_train_updates: int = 10
+    """Updates of the adversary in each adaptation, of eight scenes each."""
     eval_adversary: str = "cat"
     """What attacks in evaluation, written like `adversary`: the same for every run that is to be compared."""
     eval_intensity: float = 1.0
@@ -253,7 +265,7 @@ class TrainConfig(RunOptions):
         """
         for name in (
             *("steps", "eval_every", "checkpoint_every", "horizon", "train_horizon", "eval_horizon", "ego_drives"),
-            *("environments", "threads", "workers"),
+            *("environments", "threads", "workers", "co_train", "co_train_updates"),
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -322,6 +334,11 @@ class TrainConfig(RunOptions):
             raise ConfigError(
                 f"--start-steps {self.start_steps} --traffic {self.traffic}: only logged traffic can begin at a later "
                 "step. Leave one out."
+            )
+        if self.co_train is not None and (self.engine != "fast" or self.protocol != "corrected"):
+            raise ConfigError(
+                f"--co-train {self.co_train} --engine {self.engine} --protocol {self.protocol}: the adversary learns "
+                "against the ego's drives on the fast engine and in the corrected protocol only. Leave one out."
             )
         if self.engine == "metadrive" and self.val_split is not None:
             raise ConfigError("--val-split: the policy is chosen on validation scenes with --engine fast only.")

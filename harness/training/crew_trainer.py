@@ -167,7 +167,7 @@ class CrewTrainer(Trainer):
         self.scheduler.record(played.outcome)
         kept = self.env.buffer.add(job.scene, played.drive, attacked=played.outcome.attacked)
         sums = steps, sum(played.rewards), played.cost
-        planning = played.attack_seconds, played.attack_error
+        planning = played.attack_seconds, played.attack_error, played.attack_refused
         self._tell(EpisodeTold(self.scene_index, *sums, played.outcome, job.schedule, *planning, kept))
 
 

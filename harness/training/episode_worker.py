@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.envs.attacking import AttackingEnv
 from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.escapes import precondition_of
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import RuledEnv
 from harness.episodes.schedules import FixedSchedule
@@ -62,6 +63,7 @@ class PlayedEpisode:
         drive: What the ego drove.
         attack_seconds: Time to plan the attack, s.
         attack_error: Why the scene could not be attacked, or empty.
+        attack_refused: Whether the attack failed the precondition.
     """
 
     observations: Floats32
@@ -73,6 +75,7 @@ class PlayedEpisode:
     drive: Trajectory
     attack_seconds: float
     attack_error: str
+    attack_refused: bool
 
 
 class EpisodeWorker:
@@ -91,6 +94,7 @@ class EpisodeWorker:
             buffer=EgoBuffer(config.ego_drives),
             protocol=protocol_of(config.protocol),
             start_steps=config.start_steps,
+            precondition=precondition_of(config.attacks),
             generators=lambda: np.random.default_rng([config.seed, self._episode]),
         )
 
@@ -144,6 +148,7 @@ class EpisodeWorker:
             env.core.recording().ego,
             attack.seconds,
             attack.error,
+            attack.refused,
         )
 
 

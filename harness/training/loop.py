@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from harness.commands.runs import RunDirectory
 from harness.envs.attacking import AttackingEnv
 from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.escapes import precondition_of
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.episodes.schedules import CurriculumSchedule
@@ -74,6 +75,7 @@ class EpisodeTold(NamedTuple):
         schedule: What the curriculum wanted.
         attack_seconds: Time to plan, s.
         attack_error: Why the scene could not be attacked, or empty.
+        attack_refused: Whether the attack failed the precondition.
         drive_kept: Whether the drive is remembered.
     """
 
@@ -85,6 +87,7 @@ class EpisodeTold(NamedTuple):
     schedule: AttackSchedule
     attack_seconds: float
     attack_error: str
+    attack_refused: bool
     drive_kept: bool
 
 
@@ -105,6 +108,7 @@ class Trainer(TrainingLoop):
             buffer=EgoBuffer(config.ego_drives, remember=config.remember),
             protocol=protocol_of(config.protocol),
             start_steps=config.start_steps,
+            precondition=precondition_of(config.attacks),
             # Everything random in episode n follows from (seed, n): a resumed run goes on exactly.
             generators=lambda: np.random.default_rng([config.seed, self.progress.episode]),
         )
@@ -239,7 +243,7 @@ class Trainer(TrainingLoop):
         # At the end of an episode nothing is pending: a checkpoint may follow.
         learner.flush(rng)
         learner.memory.end()
-        planning = attack.seconds, attack.error
+        planning = attack.seconds, attack.error, attack.refused
         told = (progress.step - first, reward, cost, info["outcome"], env.schedule, *planning, info["drive_kept"])
         self._tell(EpisodeTold(env.scenario_index, *told))
 
@@ -251,18 +255,20 @@ class Trainer(TrainingLoop):
 
     def _tell(self, told: EpisodeTold) -> None:
         """Record an episode that was played."""
+        self.progress.refused_attacks += told.attack_refused
         record = {
             "step": self.progress.step,
             "episode": self.progress.episode,
-            "scene": self.env.source.ids[told.scene],
             "steps": told.steps,
             "reward": told.reward,
             "cost": told.cost,
             **asdict(told.outcome),
+            "scene": self.env.source.ids[told.scene],
             "probability": told.schedule.probability,
             "scheduled_intensity": told.schedule.intensity,
             "attack_ms": told.attack_seconds * 1000,
             "attack_error": told.attack_error,
+            "attack_refused": told.attack_refused,
             "drive_kept": told.drive_kept,
             "error": "",
         }

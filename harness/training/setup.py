@@ -7,6 +7,7 @@ from typing import Any, Final
 from harness.commands.runs import RunDirectory
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import EndRules, RuledEnv
+from harness.episodes.schedules import ChoosingCurriculum
 from harness.errors import ConfigError
 from harness.files import write_json
 from harness.interfaces import Adversary
@@ -34,6 +35,11 @@ def build(config: TrainConfig, run: RunDirectory) -> Parts:
     from scenarios.splits import Concat
 
     curriculum = build_component("curriculum", config.curriculum)
+    if config.workers > 1 and isinstance(curriculum, ChoosingCurriculum):
+        raise ConfigError(
+            f"--curriculum {config.curriculum} --workers {config.workers}: this curriculum chooses scenes by episodes "
+            "that workers have not played yet. Use --workers 1 or --engine fast."
+        )
     adversary = make_adversary(config.adversary, config)
     shared = config.eval_adversary == config.adversary
     eval_adversary = adversary if shared else make_adversary(config.eval_adversary, config)

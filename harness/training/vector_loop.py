@@ -20,6 +20,7 @@ from harness.fast.plays import Finished
 from harness.fast.vector import FastVectorEnv
 from harness.interfaces import EgoPolicy, Episode
 from harness.training import checkpoint, vector_checkpoint
+from harness.training.co_training import CoTraining
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator, Row, Stage, rows_of
 from harness.training.rounds import EVALUATION, METRICS, RECORDS, VALIDATION, TrainingLoop, Watcher
@@ -43,6 +44,7 @@ class VectorParts:
         test: The test scenes.
         ego_size: Length and width of the ego, m.
         close: Releases everything.
+        co_training: Adapts the adversary, or None where it stays as it is.
     """
 
     env: FastVectorEnv
@@ -53,6 +55,7 @@ class VectorParts:
     test: ScenarioSource
     ego_size: tuple[float, float]
     close: Callable[[], None]
+    co_training: CoTraining | None = None
 
 
 class Tally:
@@ -98,7 +101,7 @@ class VectorTrainer(TrainingLoop):
                 self.directory.keep_records(name, lambda _: False)
             return
         with checkpoint.restoring(folder):
-            self.progress = vector_checkpoint.load(folder, parts.learner, parts.env, parts.episodes)
+            self.progress = vector_checkpoint.load(folder, parts.learner, parts.env, parts.episodes, parts.co_training)
         step, last = self.progress.step, self.progress.evaluated
         self.directory.keep_records(METRICS, lambda record: record["step"] <= step)
         kept = self.directory.keep_records(VALIDATION, lambda record: record["step"] <= last)
@@ -113,14 +116,18 @@ class VectorTrainer(TrainingLoop):
         report = parts.learner.round()
         progress.step, progress.episode = parts.learner.steps_done, parts.episodes.drawn - parts.env.num_envs
         progress.updates += 1
+        refused = parts.episodes.refused - progress.refused_attacks
+        progress.refused_attacks += refused
         schedule = parts.episodes.scheduler.current()
         record = {
             "step": progress.step,
             **{name: value for name, value in report.items() if name != "steps"},
             **self._tally.take(),
+            **({} if self.config.attacks == "all" else {"attacks_refused": refused}),
             "steps_per_second": self.speed(),
             "attack_probability": schedule.probability,
             "attack_intensity": schedule.intensity,
+            **({} if parts.co_training is None else parts.co_training.after(progress.step)),
         }
         self.directory.append(METRICS, record)
         self.watcher.metrics(record)
@@ -165,7 +172,10 @@ class VectorTrainer(TrainingLoop):
     def checkpoint(self) -> None:
         """Save everything that a resumed run needs."""
         parts = self.parts
-        vector_checkpoint.save(self.directory.path, self.progress, parts.learner, parts.env, parts.episodes)
+        run, progress, co_training = self.directory.path, self.progress, parts.co_training
+        vector_checkpoint.save(run, progress, parts.learner, parts.env, parts.episodes, co_training)
+        if co_training is not None:
+            co_training.save(run)
 
     def policy(self) -> EgoPolicy:
         """The chosen policy, read from its file as whoever tests it reads it."""

@@ -10,6 +10,7 @@ import torch
 from harness.commands.runs import RunDirectory
 from harness.engine.config import EngineConfig
 from harness.episodes.ego_buffer import EgoBuffer
+from harness.episodes.escapes import precondition_of
 from harness.episodes.protocol import protocol_of
 from harness.episodes.rules import RuledEnv
 from harness.episodes.schedules import CurriculumSchedule
@@ -19,6 +20,7 @@ from harness.fast.scenes import PackedScenes
 from harness.fast.vector import FastVectorEnv
 from harness.interfaces import Adversary, EgoPolicy
 from harness.specs import build as build_component
+from harness.training.co_training import CoTraining
 from harness.training.config import TrainConfig
 from harness.training.evaluation import Evaluator
 from harness.training.ppo import PPO
@@ -56,7 +58,7 @@ def build_vector(config: TrainConfig, run: RunDirectory, watch: Watch = iter) ->
     torch.set_num_threads(config.threads)
     curriculum = build_component("curriculum", config.curriculum)
     adversary = make_adversary(config.adversary, config)
-    shared = config.eval_adversary == config.adversary
+    shared = config.eval_adversary == config.adversary and config.co_train is None
     eval_adversary = adversary if shared else make_adversary(config.eval_adversary, config)
     train, val, test = _parts_of_data(config)
     unfit: list[LeftOut] | None = None if config.on_error == "raise" else []
@@ -70,6 +72,9 @@ def build_vector(config: TrainConfig, run: RunDirectory, watch: Watch = iter) ->
         _LOG.warning("scene %s is left out: %s", scene, reason)
     write_scene_list(run, train, test, val)
     env, episodes = _training(config, packed, train, adversary, CurriculumSchedule(curriculum, config.steps))
+    co_training = None
+    if (every := config.co_train) is not None:
+        co_training = CoTraining(adversary, episodes, every=every, updates=config.co_train_updates, seed=config.seed)
     examiner = _Examiner(config, test, eval_adversary)
 
     def close() -> None:
@@ -79,7 +84,15 @@ def build_vector(config: TrainConfig, run: RunDirectory, watch: Watch = iter) ->
         examiner.close()
 
     return VectorParts(
-        env, episodes, _learner(config, env), validator, examiner.evaluator, test, env.options.ego_box, close
+        env,
+        episodes,
+        _learner(config, env),
+        validator,
+        examiner.evaluator,
+        test,
+        env.options.ego_box,
+        close,
+        co_training,
     )
 
 
@@ -121,6 +134,7 @@ def _training(
         protocol=protocol_of(config.protocol),
         ego_size=options.ego_box,
         starts=packed.beginnings(config.start_steps, config.train_horizon) if config.start_steps else None,
+        precondition=precondition_of(config.attacks),
         seed=config.seed,
     )
     return FastVectorEnv(packed, config.environments, options, episodes=episodes, threads=config.threads), episodes

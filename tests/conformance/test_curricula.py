@@ -117,7 +117,40 @@ class Nameless(Sound):
     name = None
 
 
+class Chooses(Sound):
+    """Attacks scenes in turn."""
+
+    def choose(self, scenes, progress, rng):
+        return self.seen % len(scenes), AttackSchedule(1.0, 0.5)
+
+    def unattackable(self, scene, intensity):
+        self.seen += 1
+
+
+class ChoosesNowhere(Chooses):
+    def choose(self, scenes, progress, rng):
+        return len(scenes), AttackSchedule(1.0, 0.5)
+
+
+class ChoosesHalf(Chooses):
+    def choose(self, scenes, progress, rng):
+        return 0, AttackSchedule(0.5, 0.5)
+
+
+class ChoosesByOwnCount(Chooses):
+    def __init__(self):
+        super().__init__()
+        self.chosen = 0
+
+    def choose(self, scenes, progress, rng):
+        self.chosen += 1
+        return self.chosen % 3, AttackSchedule(1.0, 0.5)
+
+
 BROKEN = {
+    ChoosesNowhere: "place of a scene",
+    ChoosesHalf: "must be 0 or 1",
+    ChoosesByOwnCount: "go on exactly",
     TooOften: r"probability at progress 0\.60 must lie in \[0, 1\]",
     NanIntensity: r"intensity at progress 0\.00 must be finite",
     Tuple: "must be an AttackSchedule",
@@ -134,6 +167,7 @@ BROKEN = {
 
 def test_a_sound_curriculum_passes():
     check_curriculum(Sound)
+    check_curriculum(Chooses)
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 
+from adversaries.sage.experts import SHIPPED
 from harness import registry
 from harness.commands.runs import RunDirectory
 from harness.commands.scaffold import Session
@@ -116,6 +117,45 @@ def test_a_run_that_is_stopped_goes_on_exactly(config, whole, tmp_path):
     mine, theirs = (load_file(folder / "policy.safetensors") for folder in (config.out, whole))
     assert mine.keys() == theirs.keys()
     assert all(np.array_equal(tensor, theirs[name]) for name, tensor in mine.items())
+
+
+def driven(config, stop):
+    """The trainer of a run that is made or gone on with, and stopped after so many steps, before its end."""
+    new = not config.out.exists()
+    made = RunDirectory.create(config.out, "train_ego", asdict(config)) if new else None
+    with made or RunDirectory.reopen(config.out, "train_ego") as run:
+        trainer = VectorTrainer(config, run, build_vector(config, run))
+        trainer.watcher.metrics = lambda record: setattr(trainer, "stop_requested", record["step"] == stop)
+        trainer.resume()
+        trainer.run()
+        trainer.close()
+    assert trainer.progress.step == stop
+    return trainer
+
+
+def test_refused_attacks_are_in_the_records(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_setup, "precondition_of", lambda _: lambda scene, *_: scene.id == "b")
+    config = replace(config, attacks="avoidable", val_split=None, out=tmp_path / "run")
+    told = []
+    for stop in (EVERY, 3 * EVERY):
+        trainer = driven(config, stop)
+        told.append(sum(row["attacks_refused"] for row in records(config.out, "metrics")))
+        assert told[-1] == trainer.progress.refused_attacks == trainer.parts.episodes.refused
+    assert 0 < told[0] <= told[1]
+
+
+def test_an_adversary_that_learns_beside_the_ego_goes_on_exactly(config, tmp_path):
+    config = replace(config, adversary="sage", co_train=EVERY, co_train_updates=1, train_horizon=30, val_split=None)
+    for name, stops in (("whole", (4 * EVERY,)), ("parts", (2 * EVERY, 4 * EVERY))):
+        for stop in stops:
+            driven(replace(config, out=tmp_path / name), stop)
+    whole = records(tmp_path / "whole", "metrics")
+    assert records(tmp_path / "parts", "metrics") == whole
+    assert sum("adversary_drift" in row for row in whole) >= 2
+    adapted = [load_file(tmp_path / name / "co_trained" / "adv.safetensors") for name in ("whole", "parts")]
+    assert all(np.array_equal(tensor, adapted[1][name]) for name, tensor in adapted[0].items())
+    shipped = load_file(SHIPPED / "adv.safetensors")
+    assert any(not np.array_equal(tensor, shipped[name]) for name, tensor in adapted[0].items())
 
 
 def test_the_score_of_a_policy_by_hand():

@@ -14,6 +14,7 @@ REQUIRES = [
     'ray-of-light>=2; extra == "ray"',
     "no.such_thing",
     'ruff; extra == "dev"',
+    'mkdocs; extra == "docs"',
     'old-engine; python_version < "3.10"',
 ]
 

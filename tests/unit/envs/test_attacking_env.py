@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from curricula.adaptive import AdaptiveCurriculum
+from curricula.regret import RegretCurriculum
 from harness.envs.attacking import AttackingEnv
 from harness.episodes.ego_buffer import EgoBuffer, log_trajectory
 from harness.episodes.protocol import CORRECTED, PUBLISHED
@@ -71,6 +72,27 @@ def test_the_plan_reaches_the_simulator_and_the_info():
     assert (info["attacked"], info["intensity"], info["attack_error"]) == (True, 0.4, "")
     env.reset(options={"scenario": 1, "attack": False})
     assert env.core.resets[-1]["plan"] is None
+
+
+def test_refused_attacks_are_not_played():
+    env, _ = build(precondition=lambda *_: False)
+    _, info = env.reset(seed=0, options={"scenario": 1})
+    assert env.core.resets[-1]["plan"] is None
+    assert (info["attacked"], info["intensity"], info["attack_refused"]) == (False, 0.0, True)
+
+
+def test_a_curriculum_may_choose_scenes_by_regret():
+    env, _ = build()
+    env.scheduler = CurriculumSchedule(RegretCurriculum((0.5,), probability_start=1.0, staleness=0.0), 1000)
+    env.reset(seed=0, options={"scenario": 0, "intensity": 0.5})
+    finish(env, np.array([0.2, 0.0], np.float32))  # Off the road: the only scene with regret, once others are hopeless.
+    for name in ("crossing", "no opponent"):
+        env.scheduler.unattackable(name, 0.5)
+    found = {env.reset()[1]["scenario_id"] for _ in range(10)}
+    assert found == {env.source[0].id}
+    assert (env.schedule, env.attack.intensity) == ((1.0, 0.5), 0.5)
+    env.scheduler.unattackable(env.source[0].id, 0.5)
+    assert len({env.reset()[1]["scenario_id"] for _ in range(30)}) == 3
 
 
 def test_the_outcome_comes_with_the_last_step_only():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from curricula.dual_axis import DualAxisCurriculum
+from curricula.regret import RegretCurriculum
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.schedules import CurriculumSchedule, FixedSchedule
 from harness.errors import AdversaryError, ConfigError
@@ -96,6 +97,17 @@ def test_what_cannot_be_attacked_is_played_as_recorded():
         AttackedEpisodes(ListSource([]))
 
 
+def test_refused_attacks_are_played_as_recorded_and_counted():
+    episodes = AttackedEpisodes(source(), adversary=Noting(), precondition=lambda scene, *_: scene.id == "a")
+    plays = episodes.draw(60)
+    assert {play.scene for play in plays if play.plan is not None} == {0}
+    assert episodes.refused == sum(play.scene != 0 for play in plays) > 0
+    assert (episodes.unplanned, episodes.attacked + episodes.refused) == (0, 60)
+    again = AttackedEpisodes(source(), adversary=Noting())
+    again.load_state_dict(episodes.state_dict())
+    assert again.refused == episodes.refused
+
+
 def test_it_goes_on_exactly():
     def made():
         schedule = CurriculumSchedule(DualAxisCurriculum(), 1000)
@@ -110,6 +122,32 @@ def test_it_goes_on_exactly():
     assert [play[::2] for play in again.draw(30)] == [play[::2] for play in episodes.draw(30)]
     told = again.adversary.contexts[-1].ego_trajectories[-1].states
     assert np.array_equal(told, episodes.adversary.contexts[-1].ego_trajectories[-1].states)
+
+
+def by_regret(adversary, **options):
+    curriculum = RegretCurriculum((0.5,), probability_start=1.0, staleness=0.0, **options)
+    return AttackedEpisodes(source(), adversary=adversary, scheduler=CurriculumSchedule(curriculum, 1000), seed=1)
+
+
+def test_a_curriculum_may_choose_scenes_by_regret():
+    episodes = by_regret(Noting())
+    for scene in (0, 1, 2):
+        play = Play(scene, AttackPlan(episodes.source[scene].states(1), np.ones(91, bool)), 0.5)
+        # The road is left in "b" alone; elsewhere the ego arrives.
+        episodes.finished(finished(play, off_road=scene == 1, arrived=scene != 1))
+    plays = episodes.draw(20)
+    assert {(play.scene, play.intensity, play.plan is not None) for play in plays} == {(1, 0.5, True)}
+    assert episodes.attacked == 20
+    again = by_regret(Noting())
+    again.load_state_dict(episodes.state_dict())
+    assert [play[0:3:2] for play in again.draw(20)] == [play[0:3:2] for play in episodes.draw(20)]
+
+
+def test_a_curriculum_that_chooses_hears_of_attacks_that_cannot_be_made():
+    episodes = by_regret(Noting(fails=True))
+    episodes.draw(50)
+    levels = episodes.state_dict()["scheduler"]["curriculum"]["scenes"]
+    assert {name: values[0] for name, values in levels.items()} == {"a": [0.0], "b": [0.0], "c": [0.0]}
 
 
 def test_outcomes_count_both_kinds_of_contact():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.interfaces import AttackPlan, Episode, Trajectory
-from harness.metrics.verdicts import beyond_care, judge_contact
+from harness.metrics.verdicts import beyond_care, escapes, judge_contact
 from scenarios.scenario import Scenario
 from tests.scenes import CAR, STEPS, Agent, lasting, straight_road
 
@@ -184,3 +184,50 @@ def test_no_contact_and_failed_episode() -> None:
     crash = straight_road(ego_speed=15, opponent_speed=0, opponent_gap=40, opponent_offset=0.0)
     assert judge_contact(crash, episode(crash, error="broken"), SIZE) is None
     assert judge_contact(crash, episode(crash), SIZE) is not None
+
+
+def escaped(scenario: Scenario, attacked: np.ndarray, escape: str = "avoidable", rows: slice = slice(None), **more):
+    """Whether a driver in the place of the logged ego, who was there in these rows, escapes a plan."""
+    valid = np.zeros(STEPS, dtype=bool)
+    valid[rows] = True
+    drive = Trajectory(scenario.states(scenario.ego), valid)
+    return escapes(scenario, AttackPlan(attacked, np.ones(STEPS, dtype=bool)), drive, SIZE, escape, **more)
+
+
+def test_who_escapes_a_plan() -> None:
+    # The scenes of the cut-ins above: too late for the careful human, and with room for everyone.
+    late = straight_road(ego_speed=14, opponent_speed=8, opponent_gap=21)
+    room = straight_road(ego_speed=14, opponent_speed=8, opponent_gap=56)
+    assert not escaped(late, cutting_in(late, 20), "preventable")
+    assert escaped(room, cutting_in(room, 20), "preventable")
+    assert escaped(room, cutting_in(room, 20))
+    # Another car that is suddenly where the ego is leaves nobody a way out.
+    sudden = room.states(1)
+    sudden[12:] = room.states(0)[12:]
+    assert not escaped(room, sudden)
+    assert not escaped(room, sudden, "preventable")
+    # An ego that had ended before, or that is not attacked, had nothing to escape.
+    assert escaped(room, sudden, rows=slice(0, 12))
+    assert escaped(room, room.states(1))
+    # One that begins right there has no way out either.
+    assert not escaped(room, sudden, rows=slice(20, None))
+
+
+def test_without_road_edges_the_competent_driver_decides() -> None:
+    scenes = [straight_road(ego_speed=14, opponent_speed=8, opponent_gap=gap, edges=False) for gap in (21, 56)]
+    assert [escaped(scene, cutting_in(scene, 20)) for scene in scenes] == [False, True]
+
+
+def test_contacts_with_bystanders_may_be_passed_over() -> None:
+    # As above: a standing car that nobody avoids at the first step that counts.
+    scenario = straight_road(ego_speed=10, opponent_gap=40, extra=[Agent("parked", 15.5, 0.0, speed=0.0)])
+    assert not escaped(scenario, scenario.states(1))
+    assert escaped(scenario, scenario.states(1), opponent_only=True)
+
+
+def test_a_drive_of_another_length_than_the_scene_is_judged() -> None:
+    scenario = straight_road(ego_speed=14, opponent_speed=8, opponent_gap=21)
+    plan = AttackPlan(cutting_in(scenario, 20), np.ones(STEPS, dtype=bool))
+    for rows in (40, STEPS, 150):
+        drive = Trajectory(np.resize(scenario.states(0), (rows, 5)), np.arange(rows) < STEPS)
+        assert not escapes(scenario, plan, drive, SIZE, "preventable")

@@ -12,12 +12,13 @@ import pytest
 from gymnasium import spaces
 
 from harness.commands.configs import rebuild
+from harness.commands.runs import RunDirectory
 from harness.episodes.rules import EndRules, RuledEnv
 from harness.errors import ConfigError, UnknownNameError
 from harness.files import plain
 from harness.training.config import BEST, PAPER, PRESETS, QUICK, PPOConfig, TD3Config, TrainConfig
 from harness.training.learner import Learner
-from harness.training.setup import check_disjoint, make_adversary, training_scenes
+from harness.training.setup import build, check_disjoint, make_adversary, training_scenes
 from tests.unit.training.fakes import FakeEnv, FakeSource
 
 
@@ -162,3 +163,15 @@ def test_options_that_cannot_work_are_named() -> None:
         TrainConfig(td3=TD3Config(update_every=0))
     with pytest.raises(ConfigError, match=r"--td3\.overlap"):
         rebuild(TrainConfig, {"td3": {"overlap": True}})
+
+
+def test_workers_cannot_play_what_a_curriculum_has_yet_to_choose(tmp_path):
+    config = TrainConfig(curriculum="regret", workers=2)
+    with pytest.raises(ConfigError, match="--workers 1"):
+        build(config, RunDirectory.create(tmp_path / "run", "train_ego", {}))
+
+
+@pytest.mark.parametrize("options", [{}, {"engine": "fast", "protocol": "as-published"}])
+def test_an_adversary_learns_beside_the_ego_on_the_fast_engine_only(options):
+    with pytest.raises(ConfigError, match="--co-train 1000"):
+        TrainConfig(co_train=1000, **options)

@@ -39,7 +39,7 @@ def test_keeps_the_contract(mixing) -> None:
 
 
 def test_candidates_are_those_of_the_mixed_weights() -> None:
-    sage, scene = SageAdversary(experts(), spacing=0), crossing()
+    sage, scene = SageAdversary(experts(), spacing=0, candidates=32), crossing()
     for intensity, network in ((0.0, sage.experts.real), (1.0, sage.experts.adv)):
         plan = sage.plan(at(scene, intensity))
         direct = MotionPrior(network).candidates(scene, 1, 10, 32, "topk")
@@ -106,6 +106,7 @@ def test_the_attack_follows_the_ego_that_was_driven(sage) -> None:
     assert sage.plan(at(scene, 1.0)).scores["adversarial"].max() > 0.3
     assert sage.plan(at(scene, 1.0, [away])).scores["adversarial"].max() < 1e-6
     published = SageAdversary(sage.experts, protocol="as-published")
+    assert (sage.num, published.num, SageAdversary(sage.experts, candidates=5).num) == (64, 32, 5)
     # The public code attacks the log whatever the policy did.
     assert published.plan(at(scene, 1.0, [away])).scores["adversarial"].max() > 0.3
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from adversaries.sage.adversary import SageAdversary
 from adversaries.sage.analysis import vectors_report
 from adversaries.sage.backbone import GoalBackbone
 from adversaries.sage.experts import save_expert
+from adversaries.sage.merging_config import MergingConfig
 from adversaries.sage.steering import PreferenceVectors
 from harness import sage_analysis
 from harness.errors import ConfigError
@@ -16,6 +18,7 @@ from harness.report.sage_tables import remarks, tables
 from harness.sage_analysis import SageAnalysisConfig
 from tests.scenes import crossing, straight_road
 from tests.sessions import quiet
+from tests.unit.adversaries.fakes import context
 from tests.unit.adversaries.sage.toys import small_network, small_prior
 
 
@@ -47,7 +50,8 @@ def test_command_writes_numbers_and_pictures(monkeypatch, tmp_path) -> None:
     options = {"steps": 3, "grid": 3, "candidates": (4,), "novelties": (0.0, 2.0)}
     config = SageAnalysisConfig(adversary=f"sage:{tmp_path}", **options, out=tmp_path / "run")
     result, folder = sage_analysis.run(config, quiet(sage_analysis.main))
-    pictures = {f"{name}.png" for name in ("fronts", "vectors", "landscape", "extrapolation", "theory", "mixing")}
+    names = ("fronts", "vectors", "landscape", "extrapolation", "theory", "mixing", "merging")
+    pictures = {f"{name}.png" for name in names}
     assert pictures <= {path.name for path in folder.iterdir()}
     written = json.loads((folder / "analysis.json").read_text())
     assert written["scenes"] == 3
@@ -63,7 +67,7 @@ def test_command_writes_numbers_and_pictures(monkeypatch, tmp_path) -> None:
     begins = [table.title.split(" ")[0] for table in tables(result)]
     assert begins[:7] == ["sage", "Wasserstein", "strategies", "novelty,", "λ", "R_μ", "proposition"]
     assert [row["novelty"] for row in result["novelty"]] == [0, 2]
-    assert begins[7:] == ["along", "beyond", "hypervolume", "one", "parts", "the"]
+    assert begins[7:] == ["along", "beyond", "hypervolume", "one", "parts", "the", "ways", "the"]
     assert remarks(result)[0].startswith("Spearman's ρ with λ: ")
     with pytest.raises(ConfigError, match="--grid 1"):
         SageAnalysisConfig(grid=1)
@@ -73,6 +77,25 @@ def test_command_writes_numbers_and_pictures(monkeypatch, tmp_path) -> None:
         SageAnalysisConfig(novelties=(-1.0, 2.0))
     with pytest.raises(ConfigError, match="sage:EXPERTS"):
         SageAnalysisConfig(adversary="cat")
+
+
+def test_merging_alone_with_a_third_expert(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("harness.commands.options.open_scenes", lambda *names, **options: scenes())
+    prior = small_prior()
+    prior.save(tmp_path / "prior.safetensors")
+    for seed, name in enumerate(("adv", "real", "novel"), start=1):
+        save_expert(tmp_path, name, GoalBackbone(prior, module=small_network(seed)), GoalBackbone(prior), {})
+    merging = MergingConfig(only=True, third=tmp_path / "novel.safetensors", densities=(1.0,), parts=2)
+    config = SageAnalysisConfig(adversary=f"sage:{tmp_path}", merging=merging, out=tmp_path / "run")
+    result, folder = sage_analysis.run(config, quiet(sage_analysis.main))
+    assert "fronts" not in result
+    assert "merging.png" in {path.name for path in folder.iterdir()}
+    assert "fronts.png" not in {path.name for path in folder.iterdir()}
+    assert len(tables(result)) == 5
+    assert remarks(result) == []
+    # What is written is what the adversary takes.
+    merged = SageAdversary(tmp_path, merge="task", coefficients=folder / "coefficients.json")
+    assert merged.plan(context(crossing())) is not None
 
 
 def test_old_spellings() -> None:

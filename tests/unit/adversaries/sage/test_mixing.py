@@ -152,11 +152,11 @@ def test_parts_meet_in_the_middle(probe) -> None:
 
 def test_the_whole_network_drives_to_its_goals_itself() -> None:
     ours, scene = experts(), crossing()
-    own = OwnCompletion(ours, spacing=0).propose(replace(context(scene), intensity=1.0))
+    own = OwnCompletion(ours, spacing=0, candidates=32).propose(replace(context(scene), intensity=1.0))
     direct = MotionPrior(ours.adv).candidates(scene, 1, 10, 32, "topk")
     np.testing.assert_allclose(own.log_prob, direct.log_prob, atol=1e-5)
     np.testing.assert_allclose(own.states, direct.states, atol=1e-3)
-    goals = SageAdversary(ours, spacing=0).propose(replace(context(scene), intensity=1.0))
+    goals = SageAdversary(ours, spacing=0, candidates=32).propose(replace(context(scene), intensity=1.0))
     np.testing.assert_allclose(own.log_prob, goals.log_prob, atol=1e-6)
     # The prior drives otherwise to the same goals.
     assert np.abs(own.states - goals.states).max() > 0.05
