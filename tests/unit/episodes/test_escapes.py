@@ -7,7 +7,8 @@ from harness.episodes.attacks import plan_attack
 from harness.episodes.ego_buffer import log_trajectory
 from harness.episodes.escapes import EscapePrecondition, precondition_of, with_regret
 from harness.interfaces import AttackPlan, EpisodeOutcome, Trajectory
-from tests.scenes import CAR, STEPS, straight_road
+from harness.metrics.verdicts import escapes
+from tests.scenes import CAR, STEPS, Agent, straight_road
 
 SCENE = straight_road(ego_speed=14, opponent_speed=8, opponent_gap=56)
 SIZE = CAR[:2]
@@ -37,6 +38,14 @@ def test_a_verdict_is_made_once():
     # Another drive, which ended before.
     assert judge(SCENE, attack, Trajectory(drive.states, np.arange(STEPS) < 12), SIZE)
     assert judge.judged == 3
+
+
+def test_a_contact_with_somebody_else_is_no_fault_of_the_attack():
+    x, y = SCENE.states(0)[14, :2]
+    blocked = straight_road(ego_speed=14, opponent_speed=8, opponent_gap=56, extra=(Agent("parked", x, y, 0.0, 0.0),))
+    plan, drive = AttackPlan(blocked.states(1), np.ones(STEPS, bool)), log_trajectory(blocked)
+    assert EscapePrecondition("preventable")(blocked, plan, drive, SIZE)
+    assert not escapes(blocked, plan, drive, SIZE, "preventable")
 
 
 def test_an_attack_that_nobody_escapes_leaves_the_scene_as_recorded():
