@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from harness.caching import Lru
 from scenarios.indexing.facts import SceneFacts, scene_facts, states_of
 from scenarios.map_sketch import Sketch, map_sketch
 from scenarios.scenario import MapFeature, Scenario, ScenarioSource, SceneList
+from scenarios.store import CACHE_SCENES
 
 MIRRORED: Final = "-mirrored"
 """What the id of a mirrored scene ends with."""
@@ -21,9 +23,16 @@ _FLIP: Final = np.array([1.0, -1.0, 1.0])
 class WithMirrored(SceneList):
     """All scenes of a source, and after them all of them once more, mirrored; a `ScenarioSource`."""
 
-    def __init__(self, source: ScenarioSource) -> None:
-        """Double `source`."""
+    def __init__(self, source: ScenarioSource, *, cache_scenes: int = CACHE_SCENES) -> None:
+        """Double `source`.
+
+        Args:
+            source: The scenes.
+            cache_scenes: Mirrored scenes kept in memory. What others keep of a scene they know by the scene itself, so
+                that one which is mirrored anew costs more than the mirroring.
+        """
         self.source = source
+        self._kept: Lru[int, Scenario] = Lru(cache_scenes)
         self._ids = (*source.ids, *(f"{name}{MIRRORED}" for name in source.ids))
 
     def facts(self, indices: Sequence[int]) -> Iterator[SceneFacts]:
@@ -41,8 +50,8 @@ class WithMirrored(SceneList):
             yield f"{state}{MIRRORED}" if state and index >= len(self.source) else state
 
     def _load(self, index: int) -> Scenario:
-        scenario = self.source[index % len(self.source)]
-        return mirrored(scenario) if index >= len(self.source) else scenario
+        own = index - len(self.source)
+        return self.source[index] if own < 0 else self._kept.get(own, lambda: mirrored(self.source[own]))
 
 
 def mirrored(scenario: Scenario) -> Scenario:

@@ -131,7 +131,7 @@ def scenes_of(config: TrainConfig, split: str, scenes: str | None) -> ScenarioSo
 
 def training_scenes(source: ScenarioSource, config: TrainConfig) -> ScenarioSource:
     """What is trained on of the scenes that may be: all of them, and with `--mirror` their mirror images too."""
-    return WithMirrored(source) if config.mirror else source
+    return WithMirrored(source, cache_scenes=CACHED_SCENES) if config.mirror else source
 
 
 def evaluation_env(config: TrainConfig, test: ScenarioSource, seed: int) -> RuledEnv:

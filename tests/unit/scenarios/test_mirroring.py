@@ -71,6 +71,13 @@ def test_all_scenes_come_twice(doubled):
         assert doubled[plain].opponent == doubled[flipped].opponent
 
 
+def test_a_mirrored_scene_stays_the_same_one(doubled):
+    assert doubled[3] is doubled[3]
+    assert doubled[-1] is doubled[3]
+    forgetful = WithMirrored(doubled.source, cache_scenes=0)
+    assert forgetful[3] is not forgetful[3]
+
+
 def test_what_is_known_of_mirrored_scenes(doubled):
     first, image = scene_facts(doubled, [1, 3])
     assert first == image
