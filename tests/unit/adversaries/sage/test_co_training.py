@@ -73,6 +73,8 @@ def test_it_goes_on_exactly_and_leaves_other_generators_alone(tmp_path) -> None:
     for seed in (0, 1):
         told = whole.adapt(contexts(), 2, seed)
     assert torch.equal(torch.get_rng_state(), generator)
+    # The optimiser goes on, too: two adaptations of two updates.
+    assert {int(known["step"]) for known in whole.state_dict()["moments"].values()} == {4}
     part.adapt(contexts(), 2, 0)
     write_state(tmp_path / "state.safetensors", part.state_dict())
     resumed.load_state_dict(read_state(tmp_path / "state.safetensors", torch.device("cpu")))
