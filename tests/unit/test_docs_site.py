@@ -161,6 +161,13 @@ def test_a_card_says_what_why_whence_and_how(monkeypatch):
     assert lines[-3:] == ["    By a wide margin.", "", "    More of it."]
 
 
+def test_every_adversary_that_plans_has_a_picture(pages):
+    text = pages["reference/cards/adversary.md"]
+    shown = re.findall(r"!\[(\w+):[^\]]*\]\(\.\./\.\./pictures/adversary/(\w+)\.png\)", text)
+    assert shown == [(name, name) for name in registry.BUILTIN["adversary"] if name != "none"]
+    assert docs_pages.picture_of("curriculum", "cat") == ""
+
+
 def test_docstrings_in_their_parts():
     found = docs_text.parts("One\nline.\n\nMore.\n\nSource: here.\n\nArgs:\n    a, b: Both.\n\nRaises:\n    c: Never.")
     assert found == ("One line.", "More.", "here.", {"a": "Both.", "b": "Both."})
