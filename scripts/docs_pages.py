@@ -21,7 +21,7 @@ from scripts.docs_options import command_page, field_texts
 from scripts.docs_text import DocParts, folded, parts, table_row
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PACKAGES: Final = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
+PACKAGES: Final = ("gauntlet", "scenarios", "adversaries", "ego_policies", "curricula", "harness")
 FOLDER: Final = "reference"
 """Where the pages lie in the site."""
 PICTURES: Final = "pictures"
