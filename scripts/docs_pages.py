@@ -125,6 +125,7 @@ def card(name: str, target: str, usage: str = "", picture: str = "") -> str:
         facts.insert(0, ("Command", f"`{usage.replace('NAME', name)}`"))
     if source := source_of(component, own, around):
         facts.append(("Source", source))
+    facts += [(name, text) for name, text in {**around.facts, **own.facts}.items()]
     text = [f"## `{name}`\n", f"{around.summary}\n", f"{own.summary}\n", picture, "| | |\n|---|---|"]
     text += [table_row(f"**{label}**", value) for label, value in facts]
     text += ["", options_table(component)]
