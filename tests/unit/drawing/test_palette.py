@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.drawing.palette import DARK, LIGHT, MARKERS, Palette, blend, rgb, series_colour, series_marker
-from harness.report.html.page import themes
+from harness.report.html.safety import themes
 from scenarios.scenario import Kind
 
 ROOT = Path(__file__).resolve().parents[3]
