@@ -22,7 +22,6 @@ from harness.attacks.attackers import Attacker, Dialled
 from harness.drawing.attacks import draw_attack
 from harness.drawing.playback import View, frames, save_wall
 from harness.engine.config import EGO_LENGTH, EGO_WIDTH, EngineConfig
-from harness.engine.env import GauntletEnv
 from harness.episodes.policies import load_policy
 from harness.episodes.two_stage import two_stages
 from harness.interfaces import Adversary, AttackPlan, Episode
@@ -80,6 +79,9 @@ def view(scenario: Scenario, caption: str) -> View:
 
 def played(source: ScenarioSource, adversaries: Sequence[Adversary]) -> tuple[Scenario, Episode, list[Episode]]:
     """The scene with the ego's undisturbed drive and its drive under each attack."""
+    # Imported here, with the simulator: what is drawn can be tested without it.
+    from harness.engine.env import GauntletEnv
+
     env = GauntletEnv(source, EngineConfig(observation="none"))
     try:
         first, *rest = (step.episode for step in two_stages(env, load_policy(EGO), adversaries, SCENE))
