@@ -203,12 +203,14 @@ def test_formulas_are_typeset_and_code_is_not():
 
 
 def test_the_navigation_is_filled():
-    made = dict.fromkeys(["reference/a/x.md", "reference/a/index.md", "reference/b/y.md"], "")
-    nav = ["start.md", {"A": [{"generated": "a"}]}, {"B": "b.md"}]
+    places = ["reference/a/x.md", "reference/a/index.md", "reference/b/y.md"]
+    made = dict.fromkeys([*places, "a/2025-01-02-x.md", "a/index.md", "a/2025-02-01-y.md"], "")
+    nav = ["start.md", {"A": [{"generated": "a"}]}, {"B": "b.md"}, {"C": [{"latest": "a"}]}]
     assert docs_site.filled(nav, made) == [
         "start.md",
         {"A": ["reference/a/index.md", "reference/a/x.md"]},
         {"B": "b.md"},
+        {"C": ["a/index.md", "a/2025-02-01-y.md", "a/2025-01-02-x.md"]},
     ]
 
 
