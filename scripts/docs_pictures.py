@@ -46,7 +46,7 @@ WALL: Final = {
     "sage@1": "sage, intensity 1",
 }
 """Attacks on the wall, and what stands above each."""
-VIEW: Final = View(pixels=300, metres=60.0, fps=10)
+VIEW: Final = View(pixels=300, metres=60.0, fps=10, named=False, letters=16)
 SHOWN: Final = slice(8, 70)
 """Steps that the wall shows."""
 
