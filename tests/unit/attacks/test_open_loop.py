@@ -267,7 +267,7 @@ def test_the_command_attacks_with_people(tmp_path: Path, capsys) -> None:
     assert "on foot and on bicycles" in " ".join(said.split())
     with (tmp_path / "run" / "attacks.csv").open() as file:
         (row,) = csv.DictReader(file)
-    assert (row["scenario"], row["opponent"]) == ("straight_road", "pedestrian")
+    assert (row["scenario"], row["opponent"]) == ("sd_straight_road", "pedestrian")
     assert len(list((tmp_path / "run" / "pictures").iterdir())) == 1
     main([*words, str(tmp_path / "cars")])
     heard = capsys.readouterr()
