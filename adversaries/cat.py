@@ -1,6 +1,11 @@
 """`cat`: the likeliest of the prior's futures that hits the ego's recent trajectories.
 
 Paper: Zhang et al., "CAT: Closed-loop Adversarial Training for Safe End-to-End Driving", CoRL 2023.
+
+Cost: Some ten milliseconds for the first plan in a scene, less than one for a later plan.
+
+Limits: It has no dial. It chooses among the futures that the prior draws, and where none of them hits, it only comes
+close. Nothing keeps the choice on the road or away from others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,11 @@
 """`rule`: a Bézier curve that cuts into the ego's path and then rides along it.
 
 Paper: the rule-based baseline of CAT (Zhang et al., CoRL 2023) and SAGE (tables 1 and 2).
+
+Cost: Less than a millisecond a plan.
+
+Limits: It has no dial. It meets the ego whatever that takes, so that of all adversaries its motion is the least
+lifelike.
 """
 
 from __future__ import annotations

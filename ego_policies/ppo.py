@@ -9,6 +9,8 @@ class PPOPolicy(SB3Policy):
     """A PPO actor: from a policy file, whose mean action tanh bounds, or from a Stable-Baselines3 zip, whose is cut.
 
     Reads observations only.
+
+    Limits: The weights that come with the package have learnt from procedural scenes, as a baseline to test against.
     """
 
     name = "ppo"

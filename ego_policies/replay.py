@@ -13,7 +13,10 @@ from scenarios.scenario import Scenario
 
 
 class ReplayPolicy:
-    """Moves the ego along its log, kinematically. Privileged: the log is the future."""
+    """Moves the ego along its log, kinematically. Privileged: the log is the future.
+
+    Limits: It does not react, so that attacks on it are attacks in open loop.
+    """
 
     name = "replay"
     control: ClassVar[Literal["action", "replay"]] = "replay"

@@ -28,6 +28,7 @@ VERBS: Final = (
     "train_seal",
     "sage_analysis",
     "scenarios",
+    "reproduce",
     "perf",
     "doctor",
 )

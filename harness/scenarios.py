@@ -15,7 +15,7 @@ from scenarios.listing import divided, rows_of, splits_of
 from scenarios.selection import open_scenes, selected
 
 
-@command(ListConfig, "Table of scenes, and why some are unfit for attacks.", renamed={"--limit": "--scenes"})
+@command(ListConfig, "Table or page of scenes, and why some are unfit for attacks.", renamed={"--limit": "--scenes"})
 def list_(config: ListConfig, session: Session) -> None:
     """Print the table; bad scenes are listed with their error."""
     source = open_scenes(config.data, config.split, None, cache_scenes=0, unread=True)
@@ -28,6 +28,12 @@ def list_(config: ListConfig, session: Session) -> None:
     if config.csv is not None:
         write_text(config.csv, table.csv())
         session.say(f"table: {config.csv}")
+    if config.html is not None:
+        from harness.report.scene_page import write_scene_page
+
+        draw_all = partial(session.track, description="drawing")
+        write_scene_page(config.html, rows, source, f"{config.data}, {config.split}", config.pictures, draw_all)
+        session.say(f"page: {config.html}")
 
 
 @command(ImportConfig, "Check scenes and write the good ones as a ScenarioNet folder with summary and mapping.")

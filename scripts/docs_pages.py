@@ -21,9 +21,11 @@ from scripts.docs_options import command_page, field_texts
 from scripts.docs_text import DocParts, folded, parts, table_row
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PACKAGES: Final = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
+PACKAGES: Final = ("gauntlet", "scenarios", "adversaries", "ego_policies", "curricula", "harness")
 FOLDER: Final = "reference"
 """Where the pages lie in the site."""
+PICTURES: Final = "pictures"
+"""Where pictures lie in `docs/` and in the site; those of cards in a folder for each kind."""
 
 
 class Kind(NamedTuple):
@@ -93,16 +95,26 @@ def cards_page(kind: registry.RegistryKind) -> str:
     """One card per registered component of a kind."""
     title, about, usage = KINDS[kind]
     head = f"# {title}\n\n{about} Third parties register theirs by an entry point of the group `gauntlet.{kind}`.\n"
-    return "\n".join([head, *(card(name, target, usage) for name, target in registry.BUILTIN[kind].items())])
+    found = registry.BUILTIN[kind].items()
+    return "\n".join([head, *(card(name, target, usage, picture_of(kind, name)) for name, target in found)])
 
 
-def card(name: str, target: str, usage: str = "") -> str:
-    """A component: what it does, where it comes from, how it is named, its options, and how it works.
+def picture_of(kind: str, name: str) -> str:
+    """The picture of a component that `scripts/docs_pictures.py` made; empty where there is none."""
+    if not (ROOT / "docs" / PICTURES / kind / f"{name}.png").is_file():
+        return ""
+    words = f"{name}: dotted what the opponent did, faint what it might do, red what it does, blue the ego"
+    return f"![{words}](../../{PICTURES}/{kind}/{name}.png){{ width=420 }}\n"
+
+
+def card(name: str, target: str, usage: str = "", picture: str = "") -> str:
+    """A component: what it does, a picture, where it comes from, how it is named, its options, and how it works.
 
     Args:
         name: Registered name.
         target: `module:Class` or `module:function`.
         usage: A command line with `NAME` for its name; empty for none.
+        picture: Markdown of its picture; empty for none.
     """
     module_name, _, attribute = target.partition(":")
     module = importlib.import_module(module_name)
@@ -113,7 +125,8 @@ def card(name: str, target: str, usage: str = "") -> str:
         facts.insert(0, ("Command", f"`{usage.replace('NAME', name)}`"))
     if source := source_of(component, own, around):
         facts.append(("Source", source))
-    text = [f"## `{name}`\n", f"{around.summary}\n", f"{own.summary}\n", "| | |\n|---|---|"]
+    facts += [(name, text) for name, text in {**around.facts, **own.facts}.items()]
+    text = [f"## `{name}`\n", f"{around.summary}\n", f"{own.summary}\n", picture, "| | |\n|---|---|"]
     text += [table_row(f"**{label}**", value) for label, value in facts]
     text += ["", options_table(component)]
     text.append(folded("How it works", "\n\n".join(part for part in (own.rest, around.rest) if part)))

@@ -4,7 +4,8 @@
 
 The folder then holds `mkdocs.yml` and `pages/`, which the generator of the site turns into HTML (`make docs`).
 
-- In the navigation of `mkdocs.yml` a line `generated: FOLDER` stands for all pages of `reference/FOLDER`.
+- In the navigation of `mkdocs.yml` a line `generated: FOLDER` stands for all pages of `reference/FOLDER`, and a line
+  `latest: FOLDER` for all pages of `docs/FOLDER`, whose names begin with a date, the newest first.
 - Files beside `docs/` become pages, such as `README.md`. Links to them and to modules lead to pages.
 - Formulas, between `$` and `$` on one line, become MathML, which browsers draw without a script or a font.
 """
@@ -31,6 +32,10 @@ OUTSIDE: Final[Mapping[str, str]] = {
 """Pages that are made of files beside `docs/`."""
 GENERATED: Final = "generated"
 """What stands in the navigation for pages that are made from code."""
+LATEST: Final = "latest"
+"""What stands in the navigation for dated pages of a folder of `docs/`."""
+COPIED: Final = ("pictures", "results")
+"""Folders of `docs/` that hold no pages."""
 _LINK: Final = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _CODE: Final = re.compile(r"(```.*?```|`[^`\n]*`|^(?: {4}|\t)[^\n]*$)", re.S | re.M)
 _MATHS: Final = re.compile(r"\$(?=\S)([^$\n]*?\S)\$")
@@ -50,7 +55,8 @@ def write_site(folder: Path, typeset: Typeset) -> None:
     import yaml
 
     made = reference_pages()
-    texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+    docs = ROOT / "docs"
+    texts = {path.relative_to(docs).as_posix(): path.read_text(encoding="utf-8") for path in docs.rglob("*.md")}
     texts |= {place: (ROOT / name).read_text(encoding="utf-8") for place, name in OUTSIDE.items()}
     written = {place: with_bars(with_maths(relinked(text, place), typeset)) for place, text in texts.items()}
     shutil.rmtree(folder, ignore_errors=True)
@@ -58,20 +64,28 @@ def write_site(folder: Path, typeset: Typeset) -> None:
         path = folder / "pages" / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    shutil.copytree(ROOT / "docs" / "pictures", folder / "pages" / "pictures")
+    for name in COPIED:
+        shutil.copytree(docs / name, folder / "pages" / name)
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    config["nav"] = filled(config["nav"], made)
+    config["nav"] = filled(config["nav"], {**written, **made})
     (folder / "mkdocs.yml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 
 def filled(nav: list[Any], made: Mapping[str, str]) -> list[Any]:
-    """A navigation whose lines `generated: FOLDER` are replaced with the pages of that folder, its index first."""
+    """A navigation whose lines `generated: FOLDER` and `latest: FOLDER` are replaced with the pages of that folder.
+
+    Args:
+        nav: Titles and pages, as in `mkdocs.yml`.
+        made: All pages by their place. The index of a folder comes first.
+    """
     found: list[Any] = []
     for item in nav:
         if isinstance(item, dict):
             ((title, value),) = item.items()
-            if title == GENERATED:
-                below = [place for place in made if place.startswith(f"{FOLDER}/{value}/")]
+            if title in (GENERATED, LATEST):
+                head = f"{FOLDER}/{value}/" if title == GENERATED else f"{value}/"
+                below = [place for place in made if place.startswith(head)]
+                below = sorted(below, reverse=True) if title == LATEST else below
                 found += sorted(below, key=lambda place: not place.endswith("/index.md"))
                 continue
             item = {title: filled(value, made) if isinstance(value, list) else value}

@@ -10,6 +10,7 @@ SECTIONS: Final = ("Args", "Attributes", "Raises", "Returns", "Yields", "Example
 """Headings of docstrings (Google style) that end their text."""
 _HEADING: Final = re.compile(rf"^({'|'.join(SECTIONS)}):$", re.M)
 _SOURCE: Final = re.compile(r"(?:Papers?|Sources?)(?: of [\w ]+)?:\s")
+_FACT: Final = re.compile(r"(Cost|Limits):\s")
 _CITED: Final = re.compile(r"et al\.|\(\d{4}\)")
 _MEMBER: Final = re.compile(r"^    (\*{0,2}\w+(?:, \*{0,2}\w+)*): ?")
 
@@ -19,15 +20,17 @@ class DocParts(NamedTuple):
 
     Attributes:
         summary: Its first paragraph on one line.
-        rest: The other paragraphs before the first heading, as Markdown, those that name sources left out.
+        rest: The other paragraphs before the first heading, as Markdown, those of `source` and `facts` left out.
         source: The paragraphs that name sources; where there is none, the summary if it cites somebody.
         members: Parameters and attributes by name, with their texts.
+        facts: What paragraphs that begin with `Cost:` or `Limits:` say, by this word.
     """
 
     summary: str
     rest: str
     source: str
     members: dict[str, str]
+    facts: dict[str, str]
 
 
 def parts(document: str | None) -> DocParts:
@@ -37,11 +40,12 @@ def parts(document: str | None) -> DocParts:
     prose, tail = (text[: match.start()], text[match.start() :]) if match else (text, "")
     summary, *others = [part for part in re.split(r"\n\s*\n", prose.strip()) if part.strip()] or [""]
     sources = [part for part in others if _SOURCE.match(part)]
-    rest = "\n\n".join(part for part in others if part not in sources)
+    facts = {match[1]: one_line(part[match.end() :]) for part in others if (match := _FACT.match(part))}
+    rest = "\n\n".join(part for part in others if part not in sources and not _FACT.match(part))
     source = " ".join(one_line(_SOURCE.sub("", part, count=1)) for part in sources)
     if not source and _CITED.search(summary):
         source = one_line(summary)
-    return DocParts(one_line(summary), rest, source, _members(tail))
+    return DocParts(one_line(summary), rest, source, _members(tail), facts)
 
 
 def _members(text: str) -> dict[str, str]:

@@ -2,6 +2,11 @@
 
 Paper: Zhang et al., "On Adversarial Robustness of Trajectory Prediction for Autonomous Vehicles", CVPR 2022, as SAGE
 (appendix B.1) turns it from prediction errors to collisions: 50 steps of projected gradient descent at 0.2.
+
+Cost: Some sixty milliseconds a plan.
+
+Limits: It has no dial. The ego is taken to drive as it did, whatever the opponent does. The search ends where the boxes
+first touch, so that its hits graze. Nothing but the choice among restarts keeps it on the road.
 """
 
 from __future__ import annotations

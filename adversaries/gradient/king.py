@@ -2,6 +2,11 @@
 
 Paper: Hanselmann et al., "KING: Generating Safety-Critical Driving Scenarios for Robust Imitation via Kinematics
 Gradients", ECCV 2022, as SAGE (appendix B.1) re-implements it: 100 iterations of Adam at 0.005.
+
+Cost: A tenth of a second a plan, and more.
+
+Limits: It has no dial. The ego is taken to drive as it did, whatever the opponent does. The search ends where the boxes
+first touch, so that its hits graze.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""`sage_smart`: SAGE's steered adversary over the traffic model's roll-outs instead of the goal-conditioned prior."""
+"""`sage_smart`: SAGE's steered adversary over the traffic model's roll-outs instead of the goal-conditioned prior.
+
+Paper: Nie et al., "Steerable Adversarial Scenario Generation through Test-Time Preference Alignment", section 3.3.
+
+Limits: The experts that come with the package have learnt from procedural scenes: `train_experts --backbone smart`
+makes those of recorded scenes. Its futures are sampled: two plans with different seeds choose among different ones.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +30,7 @@ def sage_smart(
     cache_scenes: int = 64,
     drives: Literal["mean", "latest"] = "mean",
 ) -> Adversary:
-    """Build it.
+    """The steered adversary over SMART: its candidates are roll-outs of a mixture of two experts, drawn for each plan.
 
     Args:
         experts: Folder that `train_experts --backbone smart` wrote; the shipped experts by default.

@@ -24,6 +24,10 @@ class ListConfig(AllDataOptions):
     data: tyro.conf.Positional[Data] = PROCEDURAL
     csv: Path | None = None
     """File that the table is written to as well."""
+    html: Path | None = None
+    """Page to write: what the folder holds, what is unfit and why, and a small picture of each scene."""
+    pictures: int = 400
+    """With `--html`: number of scenes that get a picture, the first ones. 100 pictures make about a megabyte."""
 
 
 @dataclass(frozen=True)

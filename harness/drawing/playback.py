@@ -5,7 +5,7 @@ The map is drawn once per scene on a canvas that covers the drive; every frame i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,8 @@ from scenarios.scenario import CURRENT_STEP, Scenario
 
 CANDIDATE_ALPHA: Final = 0.5
 """How faint candidates are."""
+GUTTER: Final = 4
+"""Pixels between playbacks that stand beside each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class View:
     Attributes:
         pixels: Side of the square picture.
         metres: Side of the square that it shows, around the ego.
+        place: Middle of the square, m, where it stays in one place instead: smaller files.
         smooth: Drawn so many times larger, then scaled down (no jagged edges).
         fps: Frames per second; one frame is one step, so 10 is real time.
         caption: Words beside the scene's name; by default who attacks and how far the ego has come.
@@ -39,6 +42,7 @@ class View:
 
     pixels: int = 440
     metres: float = 90.0
+    place: tuple[float, float] | None = None
     smooth: int = 2
     fps: int = 10
     caption: str = ""
@@ -70,7 +74,8 @@ def frames(
     if view.whole:
         shown = np.arange(present[0], int(np.flatnonzero(episode.agents_valid.any(0))[-1]) + 1)
     ego, half = episode.ego.states, np.full(2, view.metres / 2)
-    low, high = ego[present, :2].min(0), ego[present, :2].max(0)
+    middles = ego[:, :2] if view.place is None else np.broadcast_to(view.place, (len(ego), 2))
+    low, high = middles[present].min(0), middles[present].max(0)
     # A metre more than needed: a crop never leaves the canvas by rounding.
     canvas = PixelCanvas(Extent((low + high) / 2, (high - low) / 2 + half + 1.0), view.scale)
     draw_map(canvas, scenario)
@@ -82,7 +87,7 @@ def frames(
     for step in shown.tolist():
         # Where the ego was last, once it has left.
         seen = int(present[np.searchsorted(present, step, side="right") - 1])
-        part = canvas.part(Extent(ego[seen, :2], half))
+        part = canvas.part(Extent(middles[seen], half))
         for agent in np.flatnonzero(episode.agents_valid[:, step]).tolist():
             if agent != scenario.ego:
                 draw_box(part, episode.agents[agent, step], sizes[agent], colour_of(scenario, agent))
@@ -136,17 +141,48 @@ def save_playback(
     """
     view = view or View()
     pictures = list(frames(scenario, episode, ego_size, view))
-    if not pictures:
-        return
+    if pictures:
+        _save(pictures, path, view.fps)
+
+
+def save_wall(walls: Sequence[Iterable[Image.Image]], path: Path, *, columns: int, fps: int) -> None:
+    """Write several playbacks beside each other as one animated GIF; one that ends waits for the others.
+
+    Args:
+        walls: The frames of each playback, row by row, all of one size.
+        path: Ends in `.gif`.
+        columns: Playbacks beside each other.
+        fps: Frames per second.
+
+    Raises:
+        RunError: The file cannot be written.
+        ValueError: There is no playback, or one of them has no frame.
+    """
+    shown = [list(pictures) for pictures in walls]
+    if not shown or not all(shown):
+        raise ValueError(f"a wall needs playbacks with frames, found {[len(pictures) for pictures in shown]}")
+    width, height = shown[0][0].size
+    whole = ((width + GUTTER) * columns - GUTTER, (height + GUTTER) * -(-len(shown) // columns) - GUTTER)
+    made = []
+    for step in range(max(map(len, shown))):
+        made.append(Image.new("RGB", whole, LIGHT.halo))
+        for place, pictures in enumerate(shown):
+            corner = (place % columns * (width + GUTTER), place // columns * (height + GUTTER))
+            made[-1].paste(pictures[min(step, len(pictures) - 1)], corner)
+    _save(made, path, fps)
+
+
+def _save(pictures: Sequence[Image.Image], path: Path, fps: int) -> None:
     # One palette for all frames: small files, and no flicker. It holds whoever leaves the picture too.
     sample = np.concatenate([np.asarray(picture) for picture in pictures[:: max(1, len(pictures) // 6)]])
     known = [part for colour in (LIGHT.ego, LIGHT.opponent) for part in rgb(colour)]
     palette = Image.fromarray(sample).quantize(62, dither=Image.Dither.NONE)
     palette.putpalette([*(palette.getpalette() or [])[: 62 * 3], *known])
     images = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    durations = [1000 // view.fps] * (len(images) - 1) + [1500]
+    durations = [1000 // fps] * (len(images) - 1) + [1500]
 
     def write(beside: Path) -> None:
-        images[0].save(beside, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False)
+        # Optimised: what is as in the frame before is left out, which is most of a picture that stays in one place.
+        images[0].save(beside, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True)
 
     write_atomically(path, write)

@@ -46,7 +46,10 @@ def logged_at(log: Floats, valid: Bools, step: int) -> tuple[Floats, Bools]:
 
 
 class LogTraffic:
-    """Everybody follows the log. The engine knows this one and does it without calling it."""
+    """Everybody follows the log. The engine knows this one and does it without calling it.
+
+    Limits: Nobody reacts. Whoever is behind an ego that brakes drives into it.
+    """
 
     name = "log"
     simulator = LogSimulator
@@ -65,7 +68,10 @@ class LogTraffic:
 
 
 class ConstantVelocityTraffic:
-    """From step 10 on whoever moves keeps its velocity and heading, through everybody; objects follow the log."""
+    """From step 10 on whoever moves keeps its velocity and heading, through everybody; objects follow the log.
+
+    Limits: Nobody reacts, and nobody keeps to the road. It is a baseline for measures of realism.
+    """
 
     name = "constant_velocity"
     simulator = ConstantVelocitySimulator
@@ -96,6 +102,8 @@ class PathIDMTraffic:
     vehicle that is itself delayed) slows the vehicle, and its clock with it: it drives the same path later. Stops
     at lights and in queues stay as logged, because a clock also runs while the logged vehicle stands. People,
     cyclists and objects follow the log.
+
+    Limits: Vehicles react by braking alone: nobody swerves, and nobody drives faster than recorded.
 
     Source of the model: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805, with their city parameters.
     """

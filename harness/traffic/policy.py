@@ -220,6 +220,9 @@ class TokenTraffic:
 class SmartTraffic(TokenTraffic):
     """Moves the background by SMART; a `TrafficPolicy`. Who is moved, and when, says `TokenTraffic`.
 
+    Limits: The weights that come with the package have learnt from procedural scenes: `train_traffic` makes those of
+    recorded scenes.
+
     Args:
         weights: File of `train_traffic`; None for the shipped model.
         device: Where it computes.

@@ -68,8 +68,10 @@ def perturbed(logits: Tensor, temperature: float, generator: torch.Generator) ->
     if temperature == 0:
         return logits
     uniform = drawn(logits.shape, generator, logits.device)
-    gumbel = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
-    return logits / temperature + gumbel
+    # Two logarithms of every number cost more than finding the few that are not left out.
+    place = (logits.flatten() > -torch.inf).nonzero()[:, 0]
+    noise = -torch.log(-torch.log(uniform.flatten()[place].clamp(1e-20, 1 - 1e-7)))
+    return (logits / temperature).flatten().index_add(0, place, noise).view(logits.shape)
 
 
 def cat_k(logits: Tensor, distance: Tensor, known: Tensor, k: int, generator: torch.Generator) -> Tensor:

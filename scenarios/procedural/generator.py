@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from scenarios import safe_pickle
 from scenarios.fresh_processes import processors
 from scenarios.procedural.config import SPLITS, ProceduralConfig
 from scenarios.procedural.pool import Pool, SimulationResult, SimulationTask, canonical_pickle, file_name
+from scenarios.procedural.shipped import shipped
 from scenarios.turns import Announcer, Progress, my_turn
 
 logger = logging.getLogger(__name__)
@@ -119,7 +121,7 @@ def _fill(library: _Library, pool: Pool, split: str, wanted: int, total: int, pr
     """Simulate until a split has the wanted number of scenes, saving now and then."""
     if library.count(split) >= wanted:
         return
-    results = pool.results(library.missing(split))
+    results = _results(library, pool, split)
     try:
         for done, outcome in enumerate(results, 1):
             library.add(outcome, wanted)
@@ -138,6 +140,16 @@ def _fill(library: _Library, pool: Pool, split: str, wanted: int, total: int, pr
                 split,
                 library.folder / INDEX,
             )
+
+
+def _results(library: _Library, pool: Pool, split: str) -> Generator[SimulationResult, None, None]:
+    """What simulations give that are missing: the first ones may come with the package."""
+    known, tasks = shipped(library.config), library.missing(split)
+    for task in tasks:
+        if task not in known:
+            yield from pool.results(chain([task], tasks))
+            return
+        yield known[task]
 
 
 class _Library:

@@ -63,6 +63,12 @@ def file_name(split: str, index: int, number: int) -> str:
     return f"sd_pg-{split}-{index:06d}-{number}.pkl"
 
 
+def task_of(name: str) -> SimulationTask:
+    """The simulation that gave a file, by its name."""
+    _, split, index, _ = name.split("-")
+    return SimulationTask(split, int(index))
+
+
 def work(config: ProceduralConfig, task: SimulationTask) -> SimulationResult:
     """Run one simulation.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
+PACKAGES = ("gauntlet", "scenarios", "adversaries", "ego_policies", "curricula", "harness")
 # These import nothing of ours: one exception family, one box geometry, one atomic writer, one cache, one compiler.
 FOUNDATION = ("harness.errors", "harness.geometry", "harness.files", "harness.caching", "harness.kernels")
 CONTRACTS = (*FOUNDATION, "harness.interfaces", "harness.metrics")
@@ -21,11 +21,14 @@ ALLOWED = {
     "ego_policies": ("ego_policies", "scenarios", "harness.fitting.policy_files", *CONTRACTS),
     "curricula": ("curricula", "scenarios", *CONTRACTS),
     "harness": ("harness", "scenarios"),
+    # The façade calls what the commands call.
+    "gauntlet": ("gauntlet", "harness"),
 }
 # Registered components, and modules that have new names.
 TABLES = ("harness/registry.py", "harness/moved.py")
 ENGINE = ("harness/engine/", "scenarios/procedural/")
-NAME = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?::\w+)?")
+# The façade is left out: no component lies in it, and other texts begin with its name.
+NAME = re.compile(rf"(?:{'|'.join(PACKAGES[1:])})(?:\.\w+)+(?::\w+)?")
 
 
 def imports(source: str) -> set[str]:

@@ -20,12 +20,12 @@ from scripts.docs_options import commands
 from tests import scenes
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def python_block(page: str, word: str) -> str:
     """The block of Python code on a page that holds a word."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+    blocks = re.findall(r"```py(?:thon)?[^\n]*\n(.*?)```", (ROOT / page).read_text(), re.S)
     return next(block for block in blocks if word in block)
 
 
@@ -45,7 +45,7 @@ def example(tmp_path, monkeypatch):
 
 def test_the_documented_adversary_keeps_the_contract():
     namespace = {}
-    exec(python_block("docs/extending.md", "class Brake"), namespace)
+    exec(python_block("docs/write_an_adversary.md", "class Brake"), namespace)
     check_adversary(namespace["Brake"](), [scenes.straight_road(), scenes.crossing()])
 
 

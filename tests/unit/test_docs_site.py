@@ -147,7 +147,8 @@ class Shy:
 
 
 def test_a_card_says_what_why_whence_and_how(monkeypatch):
-    module = ModuleType("shy_module", "`shy`: one that keeps away.\n\nPaper: Doe et al., 2020.\n\nMore of it.")
+    about = "`shy`: one that keeps away.\n\nPaper: Doe et al., 2020.\n\nCost: None.\n\nMore of it."
+    module = ModuleType("shy_module", about)
     module.Shy = Shy
     monkeypatch.setitem(sys.modules, "shy_module", module)
     monkeypatch.setattr(Shy, "__module__", "shy_module")
@@ -156,15 +157,24 @@ def test_a_card_says_what_why_whence_and_how(monkeypatch):
     assert "| **Command** | `gauntlet attack --adversary shy` |" in lines
     assert "| **Class** | [`shy_module.Shy`][shy_module.Shy] |" in lines
     assert "| **Source** | Doe et al., 2020. |" in lines
+    assert "| **Cost** | None. |" in lines
     assert "| `gap` | `float` | `2.0` | How far, in m. |" in lines
     assert "| `mode` | `str | None` | `None` | `a|b`. |" in lines
     assert lines[-3:] == ["    By a wide margin.", "", "    More of it."]
 
 
+def test_every_adversary_that_plans_has_a_picture(pages):
+    text = pages["reference/cards/adversary.md"]
+    shown = re.findall(r"!\[(\w+):[^\]]*\]\(\.\./\.\./pictures/adversary/(\w+)\.png\)", text)
+    assert shown == [(name, name) for name in registry.BUILTIN["adversary"] if name != "none"]
+    assert docs_pages.picture_of("curriculum", "cat") == ""
+
+
 def test_docstrings_in_their_parts():
-    found = docs_text.parts("One\nline.\n\nMore.\n\nSource: here.\n\nArgs:\n    a, b: Both.\n\nRaises:\n    c: Never.")
-    assert found == ("One line.", "More.", "here.", {"a": "Both.", "b": "Both."})
-    assert docs_text.parts(None) == ("", "", "", {})
+    head = "One\nline.\n\nMore.\n\nSource: here.\n\nLimits: It\nends.\n\n"
+    found = docs_text.parts(head + "Args:\n    a, b: Both.\n\nRaises:\n    c: Never.")
+    assert found == ("One line.", "More.", "here.", {"a": "Both.", "b": "Both."}, {"Limits": "It ends."})
+    assert docs_text.parts(None) == ("", "", "", {}, {})
     assert docs_text.parts("As Doe et al. (2020) say.").source == "As Doe et al. (2020) say."
 
 
@@ -193,12 +203,14 @@ def test_formulas_are_typeset_and_code_is_not():
 
 
 def test_the_navigation_is_filled():
-    made = dict.fromkeys(["reference/a/x.md", "reference/a/index.md", "reference/b/y.md"], "")
-    nav = ["start.md", {"A": [{"generated": "a"}]}, {"B": "b.md"}]
+    places = ["reference/a/x.md", "reference/a/index.md", "reference/b/y.md"]
+    made = dict.fromkeys([*places, "a/2025-01-02-x.md", "a/index.md", "a/2025-02-01-y.md"], "")
+    nav = ["start.md", {"A": [{"generated": "a"}]}, {"B": "b.md"}, {"C": [{"latest": "a"}]}]
     assert docs_site.filled(nav, made) == [
         "start.md",
         {"A": ["reference/a/index.md", "reference/a/x.md"]},
         {"B": "b.md"},
+        {"C": ["a/index.md", "a/2025-02-01-y.md", "a/2025-01-02-x.md"]},
     ]
 
 

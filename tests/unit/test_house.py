@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
+PACKAGES = ("gauntlet", "scenarios", "adversaries", "ego_policies", "curricula", "harness")
 
 FILE_LINES, FUNCTION_LINES, VERB_LINES, LOOSE_MODULES = 400, 70, 100, 9
 LONG_FILES: dict[str, int] = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +13,6 @@ from typing import Any, Final, NamedTuple
 import jinja2
 import numpy as np
 
-from harness.drawing.palette import DARK, LIGHT
 from harness.engine.config import EngineConfig
 from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore, Record
 from harness.errors import RunError, reading
@@ -24,6 +21,7 @@ from harness.report.html.choice import PAGE_SCENES, Shown
 from harness.report.html.encoding import safe_json
 from harness.report.html.episodes import OUTCOMES, episode_block, outcome, places, shown_scores
 from harness.report.html.overview import context, load, plot_cells, score_titles
+from harness.report.html.safety import policy, strict, themes
 from harness.report.html.scenes import frame_of, scene_block
 from scenarios.scenario import Scenario, ScenarioSource
 
@@ -95,15 +93,12 @@ def _remove_others(run_folder: Path, written: Collection[str]) -> None:
 def _write_page(path: Path, values: Json, collector: _Collector, blocks: Iterator[str], tail: Json) -> None:
     folder = resources.files("harness.report.html") / "templates"
     style = themes() + (folder / "page.css").read_text(encoding="utf-8")
-    # One strict function around all: the page has no global names.
-    script = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    script = f'(() => {{\n"use strict";\n{script}\n}})();'
+    script = strict("\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
     stream = template.stream(
         **values,
-        policy=f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'",
+        policy=policy(script, style),
         style=style,
         script=script,
         scene_blocks=blocks,
@@ -115,20 +110,10 @@ def _write_page(path: Path, values: Json, collector: _Collector, blocks: Iterato
     write_atomically(path, lambda beside: _dump(stream, beside))
 
 
-def themes() -> str:
-    """The palette of pictures as CSS variables, by day and by night."""
-    return f':root {{ {LIGHT.css()} }}\n:root[data-theme="dark"] {{ {DARK.css()} }}\n'
-
-
 def _dump(stream: Any, path: Path) -> None:
     stream.enable_buffering(64)
     with path.open("w", encoding="utf-8", newline="\n") as file:
         stream.dump(file)
-
-
-def _digest(text: str) -> str:
-    """The one script (or style) that the page's content security policy lets run."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 class Part(NamedTuple):

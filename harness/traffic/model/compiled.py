@@ -7,14 +7,14 @@ do on other devices up to rounding.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.kernels import Ints, kernel
+from harness.kernels import Ints, Singles, kernel
 
 Reals = NDArray[Any]
 """Numbers of one precision, single or double."""
@@ -199,34 +199,58 @@ def attend(query: Tensor, source: Tensor, relation: Tensor, row: Tensor, start: 
     return found
 
 
+_LEAST: Final = np.float32(-80.0)
+"""What is further below the largest term than this is lost in the sum's rounding; its power of two is a number yet."""
+_LOG2_E: Final = np.float32(1.44269504088896341)
+_LN2_HIGH: Final = np.float32(0.693359375)
+_LN2_LOW: Final = np.float32(-2.12194440e-4)
+"""The logarithm of two in two parts, of which the first is exact times any exponent."""
+_E2: Final = np.float32(5.0000001201e-1)
+_E3: Final = np.float32(1.6666665459e-1)
+_E4: Final = np.float32(4.1665795894e-2)
+_E5: Final = np.float32(8.3334519073e-3)
+_E6: Final = np.float32(1.3981999507e-3)
+_E7: Final = np.float32(1.9875691500e-4)
+"""Coefficients of the exponential between -ln 2 / 2 and ln 2 / 2, to the last bit (Cephes Math Library, `expf`)."""
+
+
 @kernel
-def _log_sum(factors: Reals, basis: Reals, share: Reals, total: Reals, found: Reals) -> None:
-    """Write log Σ_c exp(a_c · b) [n, V]; see `log_sum_of_products`."""
-    size = basis.shape[1]
-    top = np.empty(size, basis.dtype)
+def _log_sum(factors: Singles, basis: Singles, share: Singles, total: Singles, found: Singles) -> None:
+    """Write log Σ_c exp(a_c · b) [n, V]; see `log_sum_of_products`.
+
+    The exponential is written out: without a branch and a call all tokens of a register are done at once.
+    """
+    size, components = basis.shape[1], factors.shape[1]
+    top = np.empty(size, np.float32)
+    exponent = np.empty(size, np.int32)
+    power = exponent.view(np.float32)
     for n in range(len(factors)):
         own = share[n % len(share)]
-        for c in range(factors.shape[1]):
-            own[c, :] = 0.0
+        for c in range(components):
+            own[c, :] = np.float32(0.0)
             for f in range(factors.shape[2]):
                 factor = factors[n, c, f]
                 for v in range(size):
                     own[c, v] += factor * basis[f, v]
         top[:] = own[0]
-        for c in range(1, factors.shape[1]):
+        for c in range(1, components):
             for v in range(size):
                 top[v] = max(top[v], own[c, v])
-        total[n, :] = 0.0
-        for c in range(factors.shape[1]):
+        total[n, :] = np.float32(0.0)
+        for c in range(components):
             for v in range(size):
-                below = own[c, v] - top[v]
-                # Most are far below, where the exponential is lost in the sum's rounding.
-                if below > -40.0:
-                    part = math.exp(below)
-                    own[c, v] = part
-                    total[n, v] += part
-                else:
-                    own[c, v] = 0.0
+                below = max(own[c, v] - top[v], _LEAST)
+                # Rounded to the nearest: numbers are cut off towards zero, and this one is not above zero.
+                halvings = np.int32(below * _LOG2_E - np.float32(0.5))
+                times = np.float32(halvings)
+                rest = below - times * _LN2_HIGH - times * _LN2_LOW
+                series = ((((_E7 * rest + _E6) * rest + _E5) * rest + _E4) * rest + _E3) * rest + _E2
+                own[c, v] = series * rest * rest + rest + np.float32(1.0)
+                # The bits of a power of two.
+                exponent[v] = (halvings + np.int32(127)) << np.int32(23)
+            for v in range(size):
+                own[c, v] *= power[v]
+                total[n, v] += own[c, v]
         for v in range(size):
             found[n, v] = math.log(total[n, v]) + top[v]
 
@@ -235,7 +259,7 @@ def log_sum_of_products(factors: Tensor, basis: Tensor, *, shares: bool) -> tupl
     """Logarithm of Σ_c exp(a_c · b) [n, V], the sum as a part of its largest term [n, V], and the terms so [n, C, V].
 
     Args:
-        factors: [n, C, F], on the CPU as everything else.
+        factors: [n, C, F], of single precision, on the CPU as everything else.
         basis: [F, V].
         shares: Whether the terms are asked for; otherwise the last tensor means nothing.
     """

@@ -30,13 +30,13 @@ SCALE_DIRECTION: Final = 0.1
 class LogSumOfProducts(torch.autograd.Function):
     """Logarithm of Σ_c exp(a_c · b) [n, V], of factors a [n, C, F] and b [F, V], which learns nothing.
 
-    As `logsumexp` of a matrix product, with a third of the passes over [n, C, V], or on a CPU with one.
+    As `logsumexp` of a matrix product, with a third of the passes over [n, C, V]; on a CPU, in single precision, one.
     """
 
     @staticmethod
     def forward(ctx: Any, factors: Tensor, basis: Tensor) -> Tensor:
         """See the class."""
-        if factors.device.type == "cpu":
+        if factors.device.type == "cpu" and factors.dtype == torch.float32:
             found, total, share = compiled.log_sum_of_products(factors, basis, shares=ctx.needs_input_grad[0])
             ctx.save_for_backward(share, total, basis)
             return found
@@ -92,7 +92,14 @@ class TokenHead(nn.Module):
         return self.geometry(torch.cat(parts, -1)) + self.kind(kinds)[:, None] + self.free
 
     def forward(
-        self, x: Tensor, kinds: Tensor, motion: Tensor, table: Tensor, ends: Tensor, known: Tensor | None = None
+        self,
+        x: Tensor,
+        kinds: Tensor,
+        motion: Tensor,
+        table: Tensor,
+        ends: Tensor,
+        known: Tensor | None = None,
+        keys: Tensor | None = None,
     ) -> Tensor:
         """Logits [N, V], in the precision of `ends`, under autocast too.
 
@@ -103,9 +110,10 @@ class TokenHead(nn.Module):
             table: [3, V, hidden] from `table`.
             ends: [3, V, 3] where tokens end.
             known: [N] whether the motion before is known; who has none has no kernels. None: everybody's is.
+            keys: [3, V, hidden] `key` of the table, where it is at hand: it is the same in every decision.
         """
         query = self.query(x) / math.sqrt(x.shape[-1])
-        keys = self.key(table)
+        keys = self.key(table) if keys is None else keys
         logits = ends.new_zeros(len(x), table.shape[1])
         for kind in range(TOKEN_KINDS):
             rows = (kinds == kind).nonzero()[:, 0]

@@ -41,7 +41,9 @@ class Rollout:
         self._keys = [start.pose.new_zeros(count, past, 2 * hidden) for _ in range(layers)]
         self._poses = start.pose.new_zeros(count, past, 3)
         self._known = torch.zeros(count, past, dtype=torch.bool, device=start.pose.device)
-        self._table = network.token_head.table(network.motions)
+        with torch.no_grad():
+            self._table = network.token_head.table(network.motions)
+            self._token_keys = network.token_head.key(self._table)
         self._corners = self._end_corners()
         for step in range(start.token.shape[2]):
             self._set(
@@ -92,7 +94,8 @@ class Rollout:
         there = self.valid[:, agents]
         features = self.features.view(self.worlds, self.agents, -1)[:, agents][there]
         kinds, motion = self.kinds[:, agents][there], self.motion[:, agents][there]
-        found = self.network.token_head(features, kinds, motion, self._table, self.network.motions[:, :, -1])
+        ends = self.network.motions[:, :, -1]
+        found = self.network.token_head(features, kinds, motion, self._table, ends, keys=self._token_keys)
         logits = found.new_zeros(*there.shape, found.shape[-1])
         logits[there] = found
         return logits

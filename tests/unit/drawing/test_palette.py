@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from harness.drawing.palette import DARK, LIGHT, MARKERS, Palette, blend, rgb, series_colour, series_marker
-from harness.report.html.page import themes
+from harness.report.html.safety import themes
 from scenarios.scenario import Kind
 
 ROOT = Path(__file__).resolve().parents[3]
-PACKAGES = ("scenarios", "adversaries", "ego_policies", "curricula", "harness")
+PACKAGES = ("gauntlet", "scenarios", "adversaries", "ego_policies", "curricula", "harness")
 LITERAL = re.compile(r"""["'\s:(]\#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})\b|["']C\d(?!\d)[-o:s^x*.]*["']|\brgba?\(\s*\d""")
 NAMED = re.compile(r"""\b(?:color|colors|facecolor|edgecolor|ec|fc|fill|c)=["'](?!none["'])""")
 PAINTERS = re.compile(r"^\s*(?:from|import) (?:matplotlib|PIL|imageio)\b", re.MULTILINE)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from harness.drawing.curves import draw_learning
 from harness.drawing.palette import LIGHT, blend, rgb
-from harness.drawing.playback import CANDIDATE_ALPHA, View, frames, save_playback
+from harness.drawing.playback import CANDIDATE_ALPHA, GUTTER, View, frames, save_playback, save_wall
 from harness.interfaces import AttackPlan, Trajectory
 from harness.report.run_report import telling_scene
 from harness.report.training_tables import evaluation_table, terminal_table, write_tables
@@ -131,6 +131,33 @@ def test_playback_is_an_animated_gif(tmp_path) -> None:
     image = Image.open(tmp_path / "play.gif")
     assert image.n_frames == 13
     assert list(tmp_path.iterdir()) == [tmp_path / "play.gif"]
+
+
+def test_a_playback_that_stays_in_one_place() -> None:
+    scene, record = driven()
+    view = View(pixels=200, metres=50.0, place=(6.0, 0.0))
+    pictures = list(frames(scene, record, (4.5, 1.8), view))
+    for step in (0, 12):
+        east, north = record.ego.states[step, :2] - (6.0, 0.0)
+        assert colour_at(pictures[step], view, east, north) == EGO
+        assert colour_at(pictures[12 - step], view, east, north) != EGO
+
+
+def test_playbacks_beside_each_other_wait_for_the_longest(tmp_path) -> None:
+    plain = [Image.new("RGB", (30, 20), colour) for colour in ("#ff0000", "#00ff00", "#0000ff")]
+    save_wall([plain, plain[:1], iter(plain[1:])], tmp_path / "wall.gif", columns=2, fps=10)
+    image = Image.open(tmp_path / "wall.gif")
+    assert (image.size, image.n_frames) == ((60 + GUTTER, 40 + GUTTER), 3)
+    shown = []
+    for step in range(3):
+        image.seek(step)
+        picture = image.convert("RGB")
+        shown.append([picture.getpixel(place) for place in ((1, 1), (32 + GUTTER, 1), (1, 22 + GUTTER))])
+    red, green, blue = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+    wanted = [[red, red, green], [green, red, blue], [blue, red, blue]]
+    assert np.abs(np.array(shown) - wanted).max() < 10
+    with pytest.raises(ValueError, match=r"found \[3, 0\]"):
+        save_wall([plain, []], tmp_path / "none.gif", columns=2, fps=10)
 
 
 def test_the_telling_scene_was_safe_until_attacked() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from harness.traffic.model.attention import RelativeAttention
-from harness.traffic.model.compiled import attend
+from harness.traffic.model.compiled import attend, log_sum_of_products
 from harness.traffic.model.edges import DenseEdges, ListedEdges, link, selected
 from harness.traffic.model.embeddings import Relation
 from harness.traffic.model.heads import LogSumOfProducts
@@ -84,6 +84,18 @@ def test_kernels_that_learn_nothing_say_the_same(apart):
     assert torch.allclose(found, torch.logsumexp(factors @ basis, 1), rtol=1e-5, atol=1e-5)
     factors.requires_grad_()
     assert torch.equal(found, LogSumOfProducts.apply(factors, basis))
+
+
+def test_the_exponential_is_right_to_the_last_bits():
+    """Of two terms one is a known step below the other: the sum is 1 + exp(-step)."""
+    steps = torch.linspace(0, 79, 20_000, dtype=torch.float64)
+    factors = torch.stack([torch.zeros_like(steps), -steps], 1)[..., None].float()
+    with torch.no_grad():
+        _, total, terms = log_sum_of_products(factors, torch.ones(1, 1), shares=True)
+    exponential = torch.exp(factors[:, 1, 0].double())
+    assert torch.allclose(terms[:, 1, 0].double(), exponential, rtol=3e-7, atol=0)
+    assert torch.allclose(total[:, 0].double(), 1 + exponential, rtol=2e-7)
+    assert (terms[:, 0] == 1).all()
 
 
 def test_distances_of_all_tokens():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.errors import ConfigError
-from harness.traffic.sampling import Sampling, cat_k, draw, keep_best, top_k, warm_k
+from harness.traffic.sampling import Sampling, cat_k, draw, keep_best, perturbed, top_k, warm_k
 
 
 def seeded() -> torch.Generator:
@@ -26,6 +26,15 @@ def test_draw_follows_probabilities_and_temperature():
     sharp = (draw(logits, 0.5, seeded()) == 0).float().mean()
     assert sharp == pytest.approx(0.64 / 0.68, abs=0.015)
     assert (draw(logits, 0.0, seeded()) == 0).all()
+
+
+def test_noise_is_the_same_whatever_is_left_out():
+    logits = torch.randn(2, 3, 50, generator=seeded())
+    every, few = perturbed(logits, 0.7, seeded()), perturbed(top_k(logits, 4), 0.7, seeded())
+    kept = few > -torch.inf
+    assert kept.sum(-1).eq(4).all()
+    assert torch.equal(few[kept], every[kept])
+    assert (every - logits / 0.7).std() > 0.5
 
 
 def test_cat_k_takes_the_nearest_of_the_k_most_probable():

@@ -1,0 +1,98 @@
+"""One page about a folder of scenes: what it holds, what is unfit and why, and a small picture of each scene."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import jinja2
+
+from harness.drawing.thumbnails import as_png, thumbnail
+from harness.errors import GauntletError, one_line
+from harness.files import write_atomically
+from harness.report.html.safety import policy, strict, themes
+from scenarios.listing import SceneRow
+from scenarios.scenario import ScenarioSource
+
+Watch = Callable[[Sequence[SceneRow]], Iterable[SceneRow]]
+"""Passes rows on, and may count them for whoever waits."""
+NO_SPLIT: Final = "in no split"
+
+
+def write_scene_page(
+    path: Path, rows: Sequence[SceneRow], source: ScenarioSource, title: str, pictures: int, watch: Watch = iter
+) -> None:
+    """Write the page: it needs no network and no other file, and what strangers named is shown as text only.
+
+    Args:
+        path: File to write.
+        rows: The scenes that are shown.
+        source: Where their pictures come from.
+        title: What the scenes are.
+        pictures: How many scenes get a picture: the first so many.
+        watch: Sees the scenes go by.
+
+    Raises:
+        RunError: The page cannot be written.
+    """
+    folder = resources.files("harness.report.html") / "templates"
+    style = themes() + "".join((folder / name).read_text(encoding="utf-8") for name in ("page.css", "scenes.css"))
+    script = strict((folder / "scenes.js").read_text(encoding="utf-8"))
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string((folder / "scenes.html.j2").read_text(encoding="utf-8"))
+    stream: Any = template.stream(
+        title=title,
+        policy=policy(script, style),
+        style=style,
+        script=script,
+        facts=facts_of(rows),
+        splits=sorted({row.split or NO_SPLIT for row in rows}),
+        reasons=Counter(row.left_out for row in rows if row.left_out).most_common(),
+        cards=_cards(rows, source, pictures, watch),
+        no_split=NO_SPLIT,
+    )
+    write_atomically(path, lambda beside: _dump(stream, beside))
+
+
+def _dump(stream: Any, path: Path) -> None:
+    stream.enable_buffering(16)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        stream.dump(file)
+
+
+def facts_of(rows: Sequence[SceneRow]) -> list[tuple[str, str]]:
+    """What the scenes have in common, as names and values."""
+    fit = sum(not row.left_out for row in rows)
+    splits = Counter(row.split or NO_SPLIT for row in rows)
+    found = [
+        ("scenes", str(len(rows))),
+        *((name, str(splits[name])) for name in ("train", "val", "test", NO_SPLIT) if splits[name]),
+        ("fit for attacks", str(fit)),
+    ]
+    for name, key, unit in (("steps", "steps", ""), ("agents", "agents", ""), ("ego's path", "ego_path", " m")):
+        values = [float(getattr(row, key)) for row in rows if getattr(row, key)]
+        if values and min(values) == max(values):
+            found.append((name, f"{values[0]:.0f}{unit}"))
+        elif values:
+            found.append((name, f"{min(values):.0f} to {max(values):.0f}{unit}, median {median(values):.0f}{unit}"))
+    return found
+
+
+def _cards(
+    rows: Sequence[SceneRow], source: ScenarioSource, pictures: int, watch: Watch
+) -> Iterator[Mapping[str, object]]:
+    indices = {name: index for index, name in enumerate(source.ids)}
+    for number, row in enumerate(watch(rows)):
+        picture, error = "", ""
+        # What cannot be read has no steps, and says why.
+        if number < pictures and row.steps:
+            try:
+                picture = base64.b64encode(as_png(thumbnail(source[indices[row.scene]]))).decode()
+            except GauntletError as failure:
+                error = one_line(str(failure))
+        yield {"row": row, "picture": picture, "error": error}
