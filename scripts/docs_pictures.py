@@ -2,13 +2,16 @@
 
     python -m scripts.docs_pictures docs/pictures
 
-It writes `wall.gif`, the scene recorded and under five attacks, and `adversary/NAME.png`, an attack of each adversary.
+It writes `wall.gif`, the scene recorded and under five attacks, `adversary/NAME.png`, an attack of each adversary, and
+`dial.html`, a page on which the intensity of `sage` is dialled.
 Every scene is generated, so that the pictures are free of the licences of recorded data.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -25,11 +28,14 @@ from harness.engine.config import EGO_LENGTH, EGO_WIDTH, EngineConfig
 from harness.episodes.policies import load_policy
 from harness.episodes.two_stage import two_stages
 from harness.interfaces import Adversary, AttackPlan, Episode
+from harness.report.html import FILE as REPORT
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.sources import open_source
 
 SCENE: Final = 2
 """Index of the scene among the procedural test scenes: a roundabout."""
+DIALLED: Final = "1:4"
+"""Scenes of the page with the dial, of the same test scenes."""
 EGO: Final = "idm"
 """Who drives: it reacts, by braking."""
 WALL: Final = {
@@ -106,9 +112,25 @@ def draw_card(scenario: Scenario, episode: Episode, path: Path, name: str) -> No
     small.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
+def write_dial(path: Path) -> None:
+    """Write the page of a benchmark of a few scenes, in which `sage` attacks at eleven intensities.
+
+    Raises:
+        GauntletError: A scene cannot be played, or the file cannot be written.
+    """
+    from harness import benchmark
+
+    levels = [f"sage@{level / 10:g}" for level in range(11)]
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder, "run")
+        benchmark.main(["--sut", EGO, "--adversary", *levels, "--scenes", DIALLED, "--out", str(run)])
+        shutil.copyfile(run / REPORT, path)
+
+
 def main() -> None:
     """Write the pictures into the folder that the first argument names."""
     write_pictures(Path(sys.argv[1]))
+    write_dial(Path(sys.argv[1], "dial.html"))
 
 
 if __name__ == "__main__":
