@@ -46,6 +46,8 @@ WALL: Final = {
     "sage@1": "sage, intensity 1",
 }
 """Attacks on the wall, and what stands above each."""
+UNSEEN: Final = ("none", "vulnerable")
+"""Adversaries without a picture: nobody attacks, and generated scenes have neither pedestrians nor cyclists."""
 VIEW: Final = View(pixels=300, metres=60.0, fps=10, named=False, letters=16)
 SHOWN: Final = slice(8, 70)
 """Steps that the wall shows."""
@@ -62,7 +64,7 @@ def write_pictures(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = open_source("procedural", "test", test=SCENE + 1)
-    names = [name for name in registry.BUILTIN["adversary"] if name != "none"]
+    names = [name for name in registry.BUILTIN["adversary"] if name not in UNSEEN]
     attackers = [Attacker.parse(text, 1.0) for text in (*WALL, *names)]
     adversaries = [Dialled(attacker.build(), attacker.label, attacker.intensity) for attacker in attackers]
     scenario, recorded, attacked = played(source, adversaries)
