@@ -181,6 +181,7 @@ def test_others_are_in_the_way_and_companions_are_not() -> None:
     friend = Agent("friend", 40.5, -6.0, 1.0, 0.0, Kind.PEDESTRIAN, (0.8, 0.8, 1.75))
     beside = VulnerableAdversary().plan(at(1.0, kerbside(extra=[friend])))
     np.testing.assert_allclose(beside.states, open_way.states)
+    assert beside.info["meets_others"] is False
     crowd = [
         replace(friend, id=f"{x} {y}", x=40.0 + x, y=y - 6.0) for x in (-1.0, 0, 1.0) for y in (-1.0, 0, 1.0) if x or y
     ]
