@@ -37,7 +37,7 @@ GENERATED: Final = "generated"
 """What stands in the navigation for pages that are made from code."""
 LATEST: Final = "latest"
 """What stands in the navigation for dated pages of a folder of `docs/`."""
-COPIED: Final = ("pictures", "results")
+COPIED: Final = ("pictures", "results", "styles")
 """Folders of `docs/` that hold no pages."""
 _LINK: Final = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _CODE: Final = re.compile(r"(```.*?```|`[^`\n]*`|^(?: {4}|\t)[^\n]*$)", re.S | re.M)
