@@ -24,7 +24,7 @@ from harness.errors import ConfigError
 from harness.exports.library import library
 from harness.exports.openscenario import write_openscenario
 from harness.files import file_name, write_json, write_text
-from harness.interfaces import Adversary, AttackPlan
+from harness.interfaces import Adversary, AttackPlan, EgoPolicy
 from harness.report.tables import csv_text
 from scenarios.export import write_folder
 from scenarios.scenario import Scenario, ScenarioSource
@@ -49,6 +49,7 @@ def run_attacks(config: AttackConfig, session: Session) -> Path:
     """
     if config.export_openscenario:
         library()  # missing libraries are found now, not after the first attack
+    policy = None if config.sut is None else load_policy(config.sut)  # a misspelt name, too
     adversaries = [
         Dialled(attacker.build(protocol=config.protocol, prior=config.prior), attacker.label, attacker.intensity)
         for attacker in config.attackers
@@ -75,20 +76,20 @@ def run_attacks(config: AttackConfig, session: Session) -> Path:
         write_text(folder.path / "attacks.csv", csv_text(asdict(record) for record in records))
         write_json(folder.path / "summary.json", summaries)
         session.console.print(open_loop_table(summaries).rich(turned=True))
-        if config.sut is not None:
-            episodes = _simulated(config, source, adversaries, config.sut, session)
+        if policy is not None:
+            episodes = _simulated(config, source, adversaries, policy, session)
             write_text(folder.path / "simulated.csv", csv_text(asdict(episode) for episode in episodes))
             session.console.print(simulation_table(episodes).rich(turned=True))
         return folder.path
 
 
 def _simulated(
-    config: AttackConfig, source: ScenarioSource, adversaries: Sequence[Adversary], sut: str, session: Session
+    config: AttackConfig, source: ScenarioSource, adversaries: Sequence[Adversary], policy: EgoPolicy, session: Session
 ) -> list[SimulatedAttack]:
     return simulate(
         source,
         len(source),
-        load_policy(sut),
+        policy,
         adversaries,
         protocol_of(config.protocol),
         intensity=config.intensity,

@@ -48,3 +48,13 @@ def test_the_command_simulates_on_demand(
     assert (row["policy"], row["adversary"]) == ("replay", "rule")
     assert int(row["opponent"]) > 10
     assert "in the engine against replay" in capsys.readouterr().out
+
+
+def test_a_system_that_does_not_exist_is_said_before_anything_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("scenarios.selection.open_source", lambda *data, **options: tiny_source())
+    with pytest.raises(SystemExit):
+        attack.main(["--adversary", "rule", "--sut", "idmm", "--out", str(tmp_path / "run")])
+    assert "idmm" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
