@@ -68,7 +68,7 @@ def write_card(
         "---",
         f"# {name}",
         "",
-        f"{TITLES[kind]} for [Gauntlet](https://pypi.org/project/gauntlet-drive/).",
+        f"{TITLES[kind]} for the testing harness Gauntlet.",
         "",
     ]
     text += [ABOUT[kind], ""]
