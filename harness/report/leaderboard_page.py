@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import jinja2
 
-from harness.benchmarking.columns import DRIVE_COLUMNS, SUCCESS_COLUMNS, ScoreColumn
+from harness.benchmarking.columns import DRIVE_COLUMNS
 from harness.episodes.records import UNDISTURBED
 from harness.files import Json, write_text
 from harness.metrics.intervals import Interval
@@ -19,14 +19,15 @@ from harness.report.html.safety import policy, strict, themes
 from harness.report.tables import DASH, Column, Table, TableRow
 from harness.sharing.submissions import Submission
 
-_BY_KEY: Final = {column.key: column for column in (*SUCCESS_COLUMNS, *DRIVE_COLUMNS)}
-UNDISTURBED_COLUMNS: Final[tuple[ScoreColumn, ...]] = tuple(
-    _BY_KEY[key] for key in ("completion", "crashed", "off_road_ego")
+COMPLETED: Final = next(column for column in DRIVE_COLUMNS if column.key == "completion")
+UNDISTURBED_COLUMNS: Final[tuple[Column, ...]] = (
+    COMPLETED,
+    Column.percent("crashed", "collision", "the ego touched any vehicle, by engine or by boxes"),
+    next(column for column in DRIVE_COLUMNS if column.key == "off_road_ego"),
 )
 """What is shown of the drive without an attack."""
 HIT: Final = Column.percent("success", "hit")
 """Share of scenes in which the opponent hit the system: the benchmark's success of the attack."""
-COMPLETED: Final = _BY_KEY["completion"]
 MEAN: Final = "mean_hit"
 """Key of the column by which the page is sorted at first."""
 
@@ -112,7 +113,7 @@ def board_cells(submission: Submission) -> Iterator[BoardCell]:
     """The numbers of a system, in the order of `board_columns`."""
     mean = mean_hit(submission)
     yield BoardCell(mean if math.isfinite(mean) else None, HIT.number(mean), "")
-    pairs = [(UNDISTURBED, column) for column in UNDISTURBED_COLUMNS]
+    pairs: list[tuple[str, Column]] = [(UNDISTURBED, column) for column in UNDISTURBED_COLUMNS]
     pairs += [(label, column) for label in submission.adversaries for column in (HIT, COMPLETED)]
     for adversary, column in pairs:
         yield _board_cell(submission.interval(adversary, column.key), column)
