@@ -24,7 +24,7 @@ class PushConfig:
     repository: tyro.conf.Positional[str]
     """`USER/NAME` on the hub; it is made where it is missing."""
     licence: str
-    """Licence of what is sent, by the hub's name for it: `mit`, `apache-2.0`, `cc-by-4.0`, …"""
+    """Licence of what is sent, by the hub's name for it: such as `mit`, `apache-2.0` or `cc-by-4.0`."""
     about: str = ""
     """A few sentences of yours for the card."""
     public: bool = False
