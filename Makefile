@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DOCS   := $(VENV)/.installed-docs
+NOTEBOOKS := $(VENV)/.installed-notebooks
 CASES  ?= 10000
 SEED   ?= 0
 KILLS  ?= 50
@@ -12,7 +13,7 @@ PIP     = $(BIN)/python -m pip --quiet --disable-pip-version-check
 # MetaDrive forbids Python 3.12 and up, where it works with the newer Panda3D that pyproject.toml asks for.
 METADRIVE := --no-deps --ignore-requires-python metadrive-simulator==0.4.3
 
-.PHONY: help install train test test-all fuzz kills lint types docs scenes perf clean
+.PHONY: help install train test test-all fuzz kills lint types docs notebooks scenes perf clean
 help:            ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -61,6 +62,13 @@ $(DOCS): $(STAMP)
 docs: $(DOCS)    ## Build the documentation site into site/: no warnings, no network
 	$(BIN)/python -m scripts.docs_site build/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file build/docs/mkdocs.yml
+
+$(NOTEBOOKS): $(STAMP)
+	$(PIP) install -c constraints.txt -e '.[notebooks]'
+	@touch $@
+
+notebooks: $(NOTEBOOKS) ## Run the notebooks of docs/notebooks/ anew, and keep what they show
+	$(BIN)/python -m scripts.run_notebooks
 
 scenes: $(STAMP) ## Generate the 200 + 50 procedural scenes
 	$(BIN)/python -m harness.scenarios generate

@@ -80,13 +80,18 @@ def named(thing: object) -> str:
 
 
 def several(things: object) -> list[str]:
-    """The names of one component, or of several.
+    """The names of one component, or of several, as commands take them that compare: objects are labelled `Thing=…`.
 
     Raises:
         ConfigError: One cannot be found by a name.
     """
     single = isinstance(things, str) or callable(things) or not isinstance(things, Iterable)
-    return [named(thing) for thing in ([things] if single else cast("Iterable[object]", things))]
+    return [_labelled(thing) for thing in ([things] if single else cast("Iterable[object]", things))]
+
+
+def _labelled(thing: object) -> str:
+    text = named(thing)
+    return text if isinstance(thing, str) else f"{text.rpartition(':')[2].rpartition('.')[2]}={text}"
 
 
 def of_main(names: list[str]) -> bool:

@@ -42,7 +42,7 @@ class AttackContext:
 
     Attributes:
         scenario: The recorded scene.
-        opponent: Index of the vehicle that attacks.
+        opponent: Index of who attacks.
         ego_trajectories: What the ego did (or, before it ever drove here, its log); newest last, never empty.
         intensity: 0 natural … 1 vicious. Values outside [0, 1] extrapolate where the adversary can.
         rng: The only source of randomness an adversary may use.
@@ -236,7 +236,7 @@ class EpisodeOutcome:
     Attributes:
         attacked: Whether a plan was played.
         intensity: The intensity of the attack; 0 where there was none.
-        crashed: Whether the ego hit a vehicle, by the engine's contact flag or by boxes that met.
+        crashed: Whether the ego hit a vehicle or the opponent, by the engine's contact flag or by boxes that met.
         route_completion: Share of the logged ego path, 0 … 1; NaN where that path leads nowhere (a parked ego).
         arrived: Whether the ego reached the end of its path.
         off_road: Whether the ego left the road.
@@ -345,8 +345,9 @@ class Episode:
         reward, cost: Sums over the episode.
         route_completion: Share of the logged ego path that was driven, 0 … 1; NaN where it leads nowhere.
         arrived, off_road, truncated: How it ended.
-        crash_contact: First step at which the engine reported a vehicle contact, or None.
-        crash_geometry: First step at which the ego's box met any vehicle's box, or None.
+        crash_contact: First step at which the engine reported a contact with a vehicle, or with an opponent of another
+            kind, or None.
+        crash_geometry: First step at which the ego's box met the box of any vehicle or of the opponent, or None.
         crash_opponent: First step at which the ego's box met the opponent's box, or None.
         mean_speed: m/s, over the episode.
         mean_jerk: m/s³, mean absolute longitudinal jerk over the episode.
@@ -388,7 +389,7 @@ class Episode:
 
     @property
     def crashed(self) -> bool:
-        """Whether the ego hit a vehicle, by contact or by geometry."""
+        """Whether the ego hit a vehicle or the opponent, by contact or by geometry."""
         return self.crash_contact is not None or self.crash_geometry is not None
 
 

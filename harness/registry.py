@@ -25,6 +25,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "seal": "adversaries.seal.adversary:SealAdversary",
         "king": "adversaries.gradient.king:KingAdversary",
         "adv_traj_opt": "adversaries.gradient.adv_traj_opt:AdvTrajOptAdversary",
+        "vulnerable": "adversaries.vulnerable.adversary:VulnerableAdversary",
     },
     "policy": {
         "replay": "ego_policies.replay:ReplayPolicy",

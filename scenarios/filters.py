@@ -12,7 +12,7 @@ import numpy as np
 
 from scenarios.map_index import MapIndex, has_road_edges
 from scenarios.opponents import MIN_STEPS
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 MIN_EGO_REACH: Final = 5.0
 """How far an ego must get from where it begins, m: about its own length. Of 400 WOMD scenes one ego stays nearer."""
@@ -23,6 +23,7 @@ def reject_reason(scenario: Scenario, *, as_published: bool = False) -> str | No
 
     The opponent must be seen for `MIN_STEPS` steps after the history (3 s: SAGE does not say how short is too short; in
     the 400 WOMD scenes the shortest opponent lasts 67 steps), or as long as a scene lasts that is shorter than that.
+    Road boundaries bind vehicles only: pedestrians and cyclists come from beyond them.
 
     Args:
         scenario: With its `opponent` set.
@@ -55,7 +56,7 @@ def static_ego(scenario: Scenario) -> str | None:
 
 
 def opponent_violates_map(scenario: Scenario, *, as_published: bool = False) -> bool:
-    """Whether the opponent's logged box crosses a road boundary at any step; never where the map has none.
+    """Whether the logged box of an opponent that is a vehicle crosses a road boundary; never where the map has none.
 
     Args:
         scenario: With its `opponent` set.
@@ -63,7 +64,8 @@ def opponent_violates_map(scenario: Scenario, *, as_published: bool = False) -> 
             reproduces SAGE's published skip list (of the first 400 scenes it skips 107: 99 of these and one
             more have a mirrored box on a boundary, but only 22 a true one).
     """
-    if scenario.opponent is None or not has_road_edges(scenario):
+    opponent = scenario.opponent
+    if opponent is None or scenario.kinds[opponent] != Kind.VEHICLE or not has_road_edges(scenario):
         return False
     rows = np.flatnonzero(scenario.valid[scenario.opponent])
     poses = scenario.states(scenario.opponent)[rows, :3]

@@ -1,8 +1,12 @@
-"""Who plays the adversary: the vehicle that the source marks, or the one in strongest conflict with the ego."""
+"""Who plays the adversary: the vehicle that the source marks, or the one in strongest conflict with the ego.
+
+Where pedestrians or cyclists are asked for, it is the one who needs the least of its kind's top speed to meet the ego.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +23,33 @@ CLOSING_SPEED: Final = 5.0
 """Metres of clearance that count as one second of time gap."""
 MAX_CONFLICT: Final = 10.0
 """Weaker conflicts (s) are none: the two never come near each other."""
+OpponentKind = Literal["vehicle", "pedestrian", "cyclist", "vulnerable"]
+"""Who may play the adversary; `vulnerable` road users are pedestrians and cyclists."""
+KINDS: Final[Mapping[OpponentKind, tuple[Kind, ...]]] = {
+    "vehicle": (Kind.VEHICLE,),
+    "pedestrian": (Kind.PEDESTRIAN,),
+    "cyclist": (Kind.CYCLIST,),
+    "vulnerable": (Kind.PEDESTRIAN, Kind.CYCLIST),
+}
+TOP_SPEED: Final[Mapping[Kind, float]] = {Kind.PEDESTRIAN: 2.533, Kind.CYCLIST: 30.0 / 3.6}
+"""Top speeds, m/s: the mean maximum gait speed of men in their twenties, the fastest group of Bohannon ("Comfortable
+and maximum walking speed of adults aged 20-79 years", Age and Ageing 26, 1997), and the design speed of shared paths,
+30 km/h (AASHTO 1999), which 1 % of cyclists exceeded (FHWA-HRT-04-103, 2004). Runners are faster."""
 
 
-def select_opponent(scenario: Scenario) -> int | None:
-    """Index of the vehicle that plays the adversary, or None if no vehicle qualifies.
+def select_opponent(scenario: Scenario, kind: OpponentKind = "vehicle") -> int | None:
+    """Index of who plays the adversary, or None if nobody of that kind qualifies.
 
-    Where the source names exactly two objects of interest and the ego is one of them, it is the other
+    Of vehicles: where the source names exactly two objects of interest and the ego is one of them, it is the other
     (if that is a vehicle that is ever seen), as CAT and SAGE choose. Otherwise it is the vehicle with the
-    smallest `conflict`.
+    smallest `conflict`. Of pedestrians and cyclists: the one with the smallest `effort`.
+
+    Args:
+        scenario: The scene.
+        kind: Who may attack.
     """
+    if kind != "vehicle":
+        return _least_effort(scenario, KINDS[kind])
     marked = marked_opponent(scenario)
     if marked is not None:
         return marked
@@ -54,14 +76,49 @@ def marked_opponent(scenario: Scenario) -> int | None:
 
 def suitable_vehicles(scenario: Scenario) -> NDArray[np.intp]:
     """Indices of vehicles, other than the ego, that are seen long enough and move."""
+    return np.flatnonzero(_seen(scenario, (Kind.VEHICLE,)) & (path_lengths(scenario) >= MIN_PATH))
+
+
+def _seen(scenario: Scenario, kinds: tuple[Kind, ...]) -> NDArray[np.bool_]:
+    """Who, of these kinds and other than the ego, is there at the current step and for long enough after it, [A]."""
     valid = scenario.valid
     last_history = min(CURRENT_STEP, scenario.num_steps - 1)
     future = valid[:, last_history + 1 :].sum(1)
     needed = min(MIN_STEPS, max(scenario.num_steps - last_history - 1, 1))
-    ok = (scenario.kinds == Kind.VEHICLE) & valid[:, last_history] & (future >= needed)
-    ok &= path_lengths(scenario) >= MIN_PATH
+    ok = np.isin(scenario.kinds, kinds) & valid[:, last_history] & (future >= needed)
     ok[scenario.ego] = False
-    return np.flatnonzero(ok)
+    return ok
+
+
+def _least_effort(scenario: Scenario, kinds: tuple[Kind, ...]) -> int | None:
+    """Who, of these kinds, meets the ego with the least effort; None where nobody can, even at top speed."""
+    candidates = np.flatnonzero(_seen(scenario, kinds))
+    if len(candidates) == 0:
+        return None
+    efforts = effort(scenario, candidates)
+    best = int(efforts.argmin())
+    return int(candidates[best]) if efforts[best] <= 1.0 else None
+
+
+def effort(scenario: Scenario, agents: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Share of its kind's top speed that each agent needs to meet the ego, [len(agents)]; above 1 it cannot.
+
+    The minimum, over every later step of the logged ego, of the straight way from where the agent is at the current
+    step to within 2.5 m of where the ego then is, over the time until then and `TOP_SPEED`. Where the agent itself goes
+    in its log does not matter: somebody who waits at the kerb may step off it.
+
+    Args:
+        scenario: The scene.
+        agents: Pedestrians and cyclists, there at the current step.
+    """
+    now = min(CURRENT_STEP, scenario.num_steps - 1)
+    rows = np.flatnonzero(scenario.valid[scenario.ego, now + 1 :]) + now + 1
+    if len(rows) == 0:
+        return np.full(len(agents), np.inf)
+    gap = scenario.position[scenario.ego, rows, :2] - scenario.position[agents, now, None, :2]
+    way = np.maximum(np.hypot(gap[..., 0], gap[..., 1]) - NEAR, 0.0)
+    top = np.array([TOP_SPEED[Kind(int(scenario.kinds[agent]))] for agent in agents])
+    return np.asarray((way / ((rows - now) * scenario.dt)).min(1) / top)
 
 
 def path_lengths(scenario: Scenario) -> NDArray[np.float64]:

@@ -96,7 +96,7 @@ class Scenario:
         valid: [A, T] bool.
         features: The road map.
         ego: Index of the ego (self-driving car).
-        opponent: Index of the vehicle that plays the adversary, where known.
+        opponent: Index of who plays the adversary, where known: a vehicle unless somebody else was asked for.
         objects_of_interest: Agent ids that the source marks as interacting.
         lights: Traffic lights as the source holds them (`dynamic_map_states`).
         metadata: The source's metadata, untouched.

@@ -11,6 +11,8 @@ import numpy as np
 
 from harness.errors import ConfigError, ScenarioError
 from scenarios.indexing.facts import UNREAD, Known, scene_facts, unfit_reasons
+from scenarios.opponents import OpponentKind
+from scenarios.other_opponents import WithOpponents
 from scenarios.resampling import resampling_note
 from scenarios.scenario import ScenarioSource
 from scenarios.sources import DEFAULT_COUNTS, DEFAULT_VAL, PROCEDURAL, open_source
@@ -100,6 +102,7 @@ def open_scenes(
     on_error: Literal["raise", "skip"] = "raise",
     fit_only: bool = False,
     unread: bool = False,
+    opponent: OpponentKind = "vehicle",
 ) -> ScenarioSource:
     """The scenes that the options `--data`, `--split`, `--scenes` and `--fit-only` name, and that can be read.
 
@@ -111,6 +114,7 @@ def open_scenes(
         on_error: What to do where a scene cannot be read after all: raise, or leave it out when the folder is opened.
         fit_only: Leave out those of the selection that are unfit for attacks (`fit_scenes`).
         unread: Keep those that cannot be read (`readable_scenes`), for whoever looks scenes up by their ids.
+        opponent: Who attacks (`opponents.select_opponent`); what is fit depends on it.
 
     Raises:
         ConfigError: Unknown or empty split, or a selection that names no scene, or none that is fit.
@@ -124,6 +128,8 @@ def open_scenes(
     if scenes is not None:
         chosen = selected(scenes, source.ids)
         source = source if chosen == list(range(len(source))) else Subset(source, chosen)
+    if opponent != "vehicle":
+        source = WithOpponents(source, opponent)
     if fit_only:
         return fit_scenes(source, data)
     return source if unread else readable_scenes(source)

@@ -2,13 +2,16 @@
 
     python -m scripts.docs_pictures docs/pictures
 
-It writes `wall.gif`, the scene recorded and under five attacks, and `adversary/NAME.png`, an attack of each adversary.
+It writes `wall.gif`, the scene recorded and under five attacks, `adversary/NAME.png`, an attack of each adversary, and
+`dial.html`, a page on which the intensity of `sage` is dialled.
 Every scene is generated, so that the pictures are free of the licences of recorded data.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -25,11 +28,14 @@ from harness.engine.config import EGO_LENGTH, EGO_WIDTH, EngineConfig
 from harness.episodes.policies import load_policy
 from harness.episodes.two_stage import two_stages
 from harness.interfaces import Adversary, AttackPlan, Episode
+from harness.report.html import FILE as REPORT
 from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.sources import open_source
 
 SCENE: Final = 2
 """Index of the scene among the procedural test scenes: a roundabout."""
+DIALLED: Final = "1:4"
+"""Scenes of the page with the dial, of the same test scenes."""
 EGO: Final = "idm"
 """Who drives: it reacts, by braking."""
 WALL: Final = {
@@ -40,7 +46,9 @@ WALL: Final = {
     "sage@1": "sage, intensity 1",
 }
 """Attacks on the wall, and what stands above each."""
-VIEW: Final = View(pixels=300, metres=60.0, fps=10)
+UNSEEN: Final = ("none", "vulnerable")
+"""Adversaries without a picture: nobody attacks, and generated scenes have neither pedestrians nor cyclists."""
+VIEW: Final = View(pixels=300, metres=60.0, fps=10, named=False, letters=16)
 SHOWN: Final = slice(8, 70)
 """Steps that the wall shows."""
 
@@ -56,7 +64,7 @@ def write_pictures(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = open_source("procedural", "test", test=SCENE + 1)
-    names = [name for name in registry.BUILTIN["adversary"] if name != "none"]
+    names = [name for name in registry.BUILTIN["adversary"] if name not in UNSEEN]
     attackers = [Attacker.parse(text, 1.0) for text in (*WALL, *names)]
     adversaries = [Dialled(attacker.build(), attacker.label, attacker.intensity) for attacker in attackers]
     scenario, recorded, attacked = played(source, adversaries)
@@ -104,9 +112,25 @@ def draw_card(scenario: Scenario, episode: Episode, path: Path, name: str) -> No
     small.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
+def write_dial(path: Path) -> None:
+    """Write the page of a benchmark of a few scenes, in which `sage` attacks at eleven intensities.
+
+    Raises:
+        GauntletError: A scene cannot be played, or the file cannot be written.
+    """
+    from harness import benchmark
+
+    levels = [f"sage@{level / 10:g}" for level in range(11)]
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder, "run")
+        benchmark.main(["--sut", EGO, "--adversary", *levels, "--scenes", DIALLED, "--out", str(run)])
+        shutil.copyfile(run / REPORT, path)
+
+
 def main() -> None:
     """Write the pictures into the folder that the first argument names."""
     write_pictures(Path(sys.argv[1]))
+    write_dial(Path(sys.argv[1], "dial.html"))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from scripts.docs_notebooks import notebook_page
 from scripts.docs_pages import FOLDER, PACKAGES, ROOT, reference_pages
 from scripts.docs_zoo import BOARD, leaderboard_page, our_standings, write_board, zoo_page
 
@@ -31,6 +32,8 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "traffic_weights.md": "harness/traffic/model/weights/README.md",
 }
 """Pages that are made of files beside `docs/`."""
+NOTEBOOKS: Final = "notebooks"
+"""Folder of the notebooks' pages."""
 GENERATED: Final = "generated"
 """What stands in the navigation for pages that are made from code."""
 LATEST: Final = "latest"
@@ -69,6 +72,12 @@ def write_site(folder: Path, typeset: Typeset) -> None:
     write_board(folder / "pages" / FOLDER / BOARD, board)
     for name in COPIED:
         shutil.copytree(docs / name, folder / "pages" / name)
+    for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        text, pictures = notebook_page(notebook)
+        (folder / "pages" / NOTEBOOKS).mkdir(exist_ok=True)
+        (folder / "pages" / NOTEBOOKS / f"{notebook.stem}.md").write_text(text, encoding="utf-8")
+        for name, data in pictures.items():
+            (folder / "pages" / NOTEBOOKS / name).write_bytes(data)
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     config["nav"] = filled(config["nav"], {**written, **made})
     (folder / "mkdocs.yml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")

@@ -234,6 +234,36 @@ def crossing(
     return make_scene(agents, features, scene_id=scene_id, origin=origin, rotation=rotation, interest=interest)
 
 
+def kerbside(
+    *,
+    kind: Kind = Kind.PEDESTRIAN,
+    x: float = 40.0,
+    y: float = -6.0,
+    heading: float = np.pi / 2,
+    speed: float = 0.0,
+    ego_speed: float = 10.0,
+    extra: Sequence[Agent] = (),
+    origin: tuple[float, float] = (0.0, 0.0),
+    rotation: float = 0.0,
+    scene_id: str = "kerbside",
+) -> Scenario:
+    """`straight_road` without a car ahead; the opponent is somebody beside it, a pedestrian who stands and faces it.
+
+    The ego drives along y = 0 and passes `x` = 40 after 4 s; the road ends at y = -2.
+    """
+    size = (0.8, 0.8, 1.75) if kind == Kind.PEDESTRIAN else (1.8, 0.6, 1.75)
+    who = Agent("opponent", x, y, heading, speed, kind, size)
+    scene = straight_road(
+        ego_speed=ego_speed,
+        with_opponent=False,
+        extra=[who, *extra],
+        origin=origin,
+        rotation=rotation,
+        scene_id=scene_id,
+    )
+    return scene.with_opponent(scene.index_of("opponent"))
+
+
 def _move(xy: np.ndarray, origin: tuple[float, float], rotation: float) -> np.ndarray:
     cos, sin = np.cos(rotation), np.sin(rotation)
     return xy @ np.array([[cos, sin], [-sin, cos]]) + np.asarray(origin)

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 CANDIDATES: Final = 32
 """Candidates K from which R_μ chooses (appendix B.1)."""
 MORE_CANDIDATES: Final = 64
-"""Candidates of `sage` where nothing is repeated as published: more goals hit more often (`docs/sage.md`)."""
+"""Candidates of `sage` where nothing is repeated as published: more goals hit more often (measured: `docs/sage.md`)."""
 
 Drives = Literal["mean", "latest"]
 """Which drives of the ego R_adv looks at: the mean over all that are remembered, or the latest alone (appendix B.1)."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from harness.attacks.attackers import Attacker
 from harness.commands.configs import at_least
-from harness.commands.options import DataOptions, OutOption
+from harness.commands.options import AttackedScenes, OutOption
 from harness.episodes.protocol import ProtocolName
 from harness.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class AttackConfig(OutOption, DataOptions):
+class AttackConfig(OutOption, AttackedScenes):
     """Plan attacks on the logged ego of every scene and judge them by geometry at every step."""
 
     adversary: tuple[str, ...] = ("cat", "rule")

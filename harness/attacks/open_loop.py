@@ -22,10 +22,10 @@ from harness.metrics.adversarial import adversarial_reward
 from harness.metrics.collision import AS_PUBLISHED, OverlapCheck, closest_approach, first_contact, first_overlap
 from harness.metrics.compliance import map_checks
 from harness.metrics.intervals import Interval, bootstrap_mean, wilson
-from harness.metrics.realism import behavioural_penalty, kinematic_penalty
+from harness.metrics.realism import realism_of
 from harness.report.tables import Value
 from scenarios.map_index import MapIndex
-from scenarios.scenario import Scenario
+from scenarios.scenario import Kind, Scenario
 
 PATH_POLYGONS: Final = OverlapCheck(headings="path")
 """SAGE's `eval_sage.py`: polygons at every step, headings recomputed from positions."""
@@ -45,11 +45,12 @@ class AttackRecord:
         contact_step_sage: The same by the check of SAGE's evaluation script.
         closest_m: Smallest distance of the centres, m.
         reward: R_adv, equation 11.
-        kinematic: P_kin, equation 12, of the opponent from the current step on.
-        behavioural: P_beh, equation 13, of the opponent from the current step on.
-        off_road: Whether the opponent's box crosses a road edge; None where the map has none.
+        kinematic: P_kin, equation 12, of the opponent from the current step on, by the limits of its kind.
+        behavioural: P_beh, equation 13, of the opponent from the current step on; NaN for a pedestrian.
+        off_road: Whether the opponent's box crosses a road edge; None where the map has none, or on foot or bicycle.
         hits_traffic: Whether the opponent's box meets another agent's logged track; None where there is no plan.
         milliseconds: Time to plan, ms.
+        opponent: What the opponent is: `vehicle`, `pedestrian` or `cyclist`.
     """
 
     scenario: str
@@ -66,6 +67,7 @@ class AttackRecord:
     off_road: bool | None = None
     hits_traffic: bool | None = None
     milliseconds: float = np.nan
+    opponent: str = ""
 
 
 def attack_logged(
@@ -85,7 +87,11 @@ def attack_logged(
     else:
         plan_states, plan_valid = plan.states, plan.valid
     numbers = judge(context, plan_states, plan_valid, protocol)
-    return AttackRecord(scenario.id, adversary.name, protocol.name, milliseconds=attack.seconds * 1e3, **numbers), plan
+    kind = Kind(int(scenario.kinds[context.opponent])).name.lower()
+    record = AttackRecord(
+        scenario.id, adversary.name, protocol.name, milliseconds=attack.seconds * 1e3, opponent=kind, **numbers
+    )
+    return record, plan
 
 
 def judge(context: AttackContext, states: Floats, valid: Bools, protocol: Protocol) -> JsonDict:
@@ -99,14 +105,15 @@ def judge(context: AttackContext, states: Floats, valid: Bools, protocol: Protoc
     off_road, hits_traffic = map_checks(
         MapIndex.of(scene), scene, context.opponent, (states, valid), start, mirrored=protocol.boxes_mirrored
     )
+    kinematic, behavioural = realism_of(Kind(int(scene.kinds[context.opponent])), states, motion, scene.dt, **style)
     return {
         "contact_step": int(first_contact(*pair, start)),
         "contact_step_cat": int(first_overlap(*pair, start, AS_PUBLISHED)),
         "contact_step_sage": int(first_overlap(*pair, start, PATH_POLYGONS)),
         "closest_m": float(closest_approach(states, valid, ego.states, ego.valid, start)),
         "reward": float(adversarial_reward(*pair, start, as_published=protocol.reward_of_the_plan)),
-        "kinematic": float(kinematic_penalty(states, motion, scene.dt, **style)),
-        "behavioural": float(behavioural_penalty(states, motion, scene.dt, **style)),
+        "kinematic": float(kinematic),
+        "behavioural": float(behavioural),
         "off_road": off_road,
         "hits_traffic": hits_traffic,
     }
@@ -147,7 +154,8 @@ def summarise(records: Sequence[AttackRecord], seed: int = 0) -> list[dict[str, 
     `scenes` were attacked; `failed` could not be, and are in no other number. `success` is the share of scenes with
     contact: `as-published` counts CAT's check, `corrected` every step; `success_sage` goes by SAGE's script (only
     `as-published`). Rates have Wilson intervals, means bootstrap intervals over scenes; `milliseconds` is the median.
-    `without_edges` counts scenes whose map has no road edges: `off_road` is a share of the others.
+    `vulnerable` counts opponents on foot and on bicycles, and `without_edges` vehicles in scenes whose map has no road
+    edges: `off_road` is a share of the others.
     """
     rows = []
     for name in dict.fromkeys(record.adversary for record in records):
@@ -171,7 +179,8 @@ def summarise(records: Sequence[AttackRecord], seed: int = 0) -> list[dict[str, 
             "kinematic": bootstrap_mean([r.kinematic for r in good], seed),
             "behavioural": bootstrap_mean([r.behavioural for r in good], seed),
             "off_road": rate(r.off_road for r in good),
-            "without_edges": sum(r.off_road is None for r in good),
+            "without_edges": sum(r.off_road is None and r.opponent == Kind.VEHICLE.name.lower() for r in good),
+            "vulnerable": sum(r.opponent in ("pedestrian", "cyclist") for r in good),
             "hits_traffic": rate(r.hits_traffic for r in good),
             "milliseconds": float(np.median([r.milliseconds for r in good])) if good else np.nan,
         }

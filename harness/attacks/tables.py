@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.attacks.closed_loop import JUDGES, SimulatedAttack, rates
 from harness.episodes.protocol import protocol_of
-from harness.metrics.compliance import without_edges_note
+from harness.metrics.compliance import VULNERABLE_NOTE, without_edges_note
 from harness.report.tables import Column, Table, TableRow
 
 _HEAD: Final = Column("adversary", "")
@@ -38,6 +38,8 @@ def open_loop_table(summaries: Sequence[TableRow]) -> Table:
     # Every adversary plays the same scenes; where one failed, another row counts more of them.
     most = max(summaries, key=lambda row: int(str(row["without_edges"])))
     note = without_edges_note(int(str(most["without_edges"])), int(str(most["scenes"])))
+    if most["vulnerable"]:
+        note = f"{note} {VULNERABLE_NOTE}".strip()
     return Table(columns, summaries, title, caption=note)
 
 

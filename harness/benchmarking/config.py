@@ -9,7 +9,7 @@ from typing import Final
 
 from harness.attacks.attackers import Attacker
 from harness.commands.configs import at_least
-from harness.commands.options import DataOptions, RunOptions, WorkerOptions
+from harness.commands.options import AttackedScenes, RunOptions, WorkerOptions
 from harness.episodes.protocol import ProtocolName
 from harness.episodes.records import UNDISTURBED
 from harness.errors import ConfigError
@@ -25,7 +25,7 @@ RECORDED: Final = "log"
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig(RunOptions, DataOptions, WorkerOptions):
+class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
     """Every adversary against every system under test, in two stages, over the scenes of a split."""
 
     sut: tuple[str, ...] = ("replay", "idm")

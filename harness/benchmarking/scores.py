@@ -24,11 +24,12 @@ from harness.metrics.collision import AS_PUBLISHED, OverlapCheck, first_contact,
 from harness.metrics.compliance import map_checks
 from harness.metrics.distribution import kinematic_samples
 from harness.metrics.encounter import impact, minimum_distance, time_to_collision
-from harness.metrics.realism import behavioural_penalty, kinematic_penalty
+from harness.metrics.fault import Fault
+from harness.metrics.realism import realism_of
 from harness.metrics.verdicts import judge_contact
 from harness.traffic.rollouts import Interventions
 from scenarios.map_index import MapIndex
-from scenarios.scenario import CURRENT_STEP, Scenario
+from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 START: Final = CURRENT_STEP + 1
 """First step that an attack can change: contacts that began earlier are nobody's success."""
@@ -95,6 +96,11 @@ class Case:
         assert self.scenario.opponent is not None, "only cases with an opponent are scored"
         return self.scenario.opponent
 
+    @property
+    def kind(self) -> Kind:
+        """What the opponent is."""
+        return Kind(int(self.scenario.kinds[self.agent]))
+
     @cached_property
     def size(self) -> tuple[float, float]:
         """Length and width of the opponent, m."""
@@ -122,6 +128,8 @@ def score(case: Case) -> dict[str, Score]:
     numbers = dict(_drive(case))
     if case.scenario.opponent is not None and case.episode.opponent is not None:
         numbers |= {**_success(case), **_quality(case), **_encounter(case)}
+        if case.kind != Kind.VEHICLE:
+            numbers["opponent_kind"] = case.kind.name.lower()
     numbers |= _verdict(case)
     return {key: _plain(value) for key, value in numbers.items()}
 
@@ -196,7 +204,7 @@ def _meet(case: Case, opponent: Trajectory, ego: Trajectory, published: OverlapC
 
 
 def _touched(case: Case) -> bool:
-    """Whether the first vehicle contact that the engine reported was with the opponent (and since the attack)."""
+    """Whether the first contact that counts as a crash for the engine was with the opponent (and since the attack)."""
     step = case.episode.crash_contact
     if step is None or step < START or step >= case.rows:
         return False
@@ -212,16 +220,17 @@ def _quality(case: Case) -> Mapping[str, Any]:
     if protocol.penalties_by_gradient:
         style = {"differences": "gradient", "headings": "path"}
     pair = (*actual, case.size, *case.ego, case.ego_size)
+    kinematic, behavioural = realism_of(case.kind, *case.motion, scene.dt, **style)
     return {
         "reward": adversarial_reward(*pair, START, as_published=protocol.reward_of_the_plan),
-        "kinematic": kinematic_penalty(*case.motion, scene.dt, **style),
-        "behavioural": behavioural_penalty(*case.motion, scene.dt, **style),
+        "kinematic": kinematic,
+        "behavioural": behavioural,
         **_compliance(case),
     }
 
 
 def _compliance(case: Case) -> Mapping[str, bool | None]:
-    """Whether the opponent leaves the road (None: no road edges) or meets anyone but the ego (as logged)."""
+    """Whether the opponent leaves the road (None: no edges that bind it) or meets anyone but the ego (as logged)."""
     scene, steps = case.scenario, case.scenario.num_steps
     motion = case.motion.states[:steps], case.motion.valid[:steps]
     edges, objects = map_checks(
@@ -257,10 +266,15 @@ def _verdict(case: Case) -> Mapping[str, object]:
         "seconds_before_impact": None if verdict.avoidability is None else verdict.avoidability.seconds_before_impact,
         "cc_prevented": verdict.competent.prevented,
         "fsm_prevented": verdict.fuzzy.prevented,
-        "fault": verdict.fault.party,
-        "fault_kind": verdict.fault.kind,
-        "fault_reason": verdict.fault.reason,
+        **_fault(verdict.fault),
     }
+
+
+def _fault(found: Fault | None) -> Mapping[str, object]:
+    """Who is to blame; nothing where the rules do not apply."""
+    if found is None:
+        return {}
+    return {"fault": found.party, "fault_kind": found.kind, "fault_reason": found.reason}
 
 
 def _plain(value: Any) -> Score:

@@ -149,7 +149,7 @@ def _cell(
         intensity=intensity,
         scenes=sum(any(not record.error for record in row) for row in records),
         failures=len(failed),
-        without_edges=_without_edges(outcomes),
+        without_edges=_without_edges(outcomes, records),
         reasons=dict(sorted(Counter(record.error.partition(":")[0] for _, record in failed).items())),
         examples=tuple(f"scene {scene}: {record.error}" for scene, record in failed[:3]),
         columns=columns,
@@ -163,12 +163,13 @@ def _outcomes(records: Sequence[Sequence[Scored]], name: str) -> Floats:
     return np.array([[_number(record.scores.get(name)) for record in row] for row in records], dtype=np.float64)
 
 
-def _without_edges(outcomes: Mapping[str, Floats]) -> int:
-    """Scenes whose compliance was judged, but not by road edges."""
+def _without_edges(outcomes: Mapping[str, Floats], records: Sequence[Sequence[Scored]]) -> int:
+    """Scenes whose compliance was judged, but not by road edges although they bind the opponent."""
     if not {"hits_objects", "crosses_edge"} <= set(outcomes):
         return 0
     judged, by_edges = (np.isfinite(outcomes[name]).any(-1) for name in ("hits_objects", "crosses_edge"))
-    return int((judged & ~by_edges).sum())
+    bound = np.array([not any("opponent_kind" in record.scores for record in row) for row in records], dtype=bool)
+    return int((judged & ~by_edges & bound).sum())
 
 
 def _number(value: object) -> float:

@@ -14,7 +14,7 @@ from harness.errors import METADRIVE
 DISTRIBUTION: Final = "gauntlet-drive"
 INSTALL: Final = "pip install -c constraints.txt -e ."
 ENGINE: Final = "metadrive-simulator"
-MAINTAINERS: Final = ("dev", "docs")
+MAINTAINERS: Final = ("dev", "docs", "notebooks")
 """Extras whose packages no user misses."""
 
 

@@ -11,6 +11,7 @@ import tyro
 
 from harness.executors import Executor
 from scenarios.importers.layouts import KINDS
+from scenarios.opponents import OpponentKind
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import open_scenes
 from scenarios.sources import PROCEDURAL
@@ -86,6 +87,34 @@ class DataOptions(DataOption):
     def open_all(self, cache_scenes: int | None = None) -> ScenarioSource:
         """As `open`, with what is unfit or cannot be read: for whoever looks up by id what `open` gave."""
         return open_scenes(self.data, self.split, self.scenes, cache_scenes=cache_scenes, unread=True)
+
+
+@dataclass(frozen=True)
+class AttackedScenes(DataOptions):
+    """Which scenes, and who attacks there."""
+
+    opponent: OpponentKind = "vehicle"
+    """Who attacks: the `vehicle` in conflict with the ego, or the `pedestrian`, the `cyclist`, or either of both
+    (`vulnerable`) who needs the least effort to meet the ego. Scenes without one are unfit."""
+
+    def open(self, cache_scenes: int | None = None) -> ScenarioSource:
+        """The scenes that the options name; errors as of `DataOptions.open`."""
+        return self._opened(cache_scenes, fit_only=self.fit_only)
+
+    def open_all(self, cache_scenes: int | None = None) -> ScenarioSource:
+        """As `open`, with what is unfit or cannot be read: for whoever looks up by id what `open` gave."""
+        return self._opened(cache_scenes, unread=True)
+
+    def _opened(self, cache_scenes: int | None, *, fit_only: bool = False, unread: bool = False) -> ScenarioSource:
+        return open_scenes(
+            self.data,
+            self.split,
+            self.scenes,
+            cache_scenes=cache_scenes,
+            fit_only=fit_only,
+            unread=unread,
+            opponent=self.opponent,
+        )
 
 
 @dataclass(frozen=True)

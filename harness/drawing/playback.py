@@ -37,6 +37,8 @@ class View:
         smooth: Drawn so many times larger, then scaled down (no jagged edges).
         fps: Frames per second; one frame is one step, so 10 is real time.
         caption: Words beside the scene's name; by default who attacks and how far the ego has come.
+        named: Whether the scene's name stands in the picture.
+        letters: Height of the letters, pixels.
         whole: Whether it goes on after the ego has left, for as long as anybody is there.
     """
 
@@ -46,6 +48,8 @@ class View:
     smooth: int = 2
     fps: int = 10
     caption: str = ""
+    named: bool = True
+    letters: int = 10
     whole: bool = False
 
     @property
@@ -94,7 +98,7 @@ def frames(
         if episode.ego.valid[step]:
             draw_box(part, ego[step], ego_size, LIGHT.ego)
         picture = part.image.resize((view.pixels, view.pixels), Image.Resampling.BILINEAR)
-        _write(picture, scenario, episode, step, view.caption, ended=step == shown[-1])
+        _write(picture, scenario, episode, step, view, ended=step == shown[-1])
         yield picture
 
 
@@ -110,21 +114,22 @@ def _draw_plan(canvas: PixelCanvas, episode: Episode) -> None:
     canvas.lines([plan.states[ahead]], LIGHT.opponent, 0.45, alpha=0.75)
 
 
-def _write(picture: Image.Image, scenario: Scenario, episode: Episode, step: int, caption: str, *, ended: bool) -> None:
+def _write(picture: Image.Image, scenario: Scenario, episode: Episode, step: int, view: View, *, ended: bool) -> None:
     """Scene, time and what has happened so far; in the last picture how it ended."""
-    pen = ImageDraw.Draw(picture)
-    font = ImageFont.load_default()
+    pen, caption = ImageDraw.Draw(picture), view.caption
+    font, line = ImageFont.load_default(size=view.letters), round(1.4 * view.letters)
     attack = f"attacked by {episode.adversary}" if episode.plan is not None else "as recorded"
     done = episode.route_completion
     end = f"   completed {done:.0%}" if ended and not caption and np.isfinite(done) else ""
     if ended and not caption and (episode.off_road or episode.arrived):
         end += "   LEFT THE ROAD" if episode.off_road else "   arrived"
     end += "   end of the map" if ended and episode.end_of_map else ""
-    pen.text((8, 6), f"{scenario.id}  {caption or attack}", fill=LIGHT.ink, font=font)
-    pen.text((8, 20), f"{step * scenario.dt:4.1f} s{end}", fill=LIGHT.ink, font=font)
+    name = f"{scenario.id}  " if view.named else ""
+    pen.text((8, 6), f"{name}{caption or attack}", fill=LIGHT.ink, font=font)
+    pen.text((8, 6 + line), f"{step * scenario.dt:4.1f} s{end}", fill=LIGHT.ink, font=font)
     hits = [hit for hit in (episode.crash_contact, episode.crash_geometry) if hit is not None]
     if hits and step >= min(hits):
-        pen.text((8, 34), f"COLLISION at {min(hits) * scenario.dt:.1f} s", fill=LIGHT.opponent, font=font)
+        pen.text((8, 6 + 2 * line), f"COLLISION at {min(hits) * scenario.dt:.1f} s", fill=LIGHT.opponent, font=font)
 
 
 def save_playback(

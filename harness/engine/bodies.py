@@ -19,6 +19,7 @@ from panda3d.bullet import BulletBoxShape, BulletCylinderShape, BulletGhostNode,
 from panda3d.core import BitMask32, LVector3, NodePath, TransformState, Vec3
 
 from harness.engine.config import TICK
+from harness.engine.headless import AGENT_TAG
 from harness.engine.scene import BODIES, Body
 
 Floats = NDArray[np.float64]
@@ -29,7 +30,6 @@ _VEHICLE_BIT: Final = 1
 _DETECTOR_BIT: Final = 9
 _DETECTOR_HEIGHT: Final = 5
 """Collision group and height (m) of stock's neighbour detector (`Lidar.get_broad_phase_detector`)."""
-_AGENT_TAG: Final = "agent"
 ALL_RAYS: Final = BitMask32.bit(_TRAFFIC_BIT)
 
 Bound = tuple[list[float], list[float], list[float]]
@@ -96,7 +96,7 @@ class _Pool:
             self.release(agent)
         spare = self._free[body]
         path = spare.pop() if spare else NodePath(make_node(Body(body), dynamic=self.dynamic))
-        path.node().setTag(_AGENT_TAG, str(agent))
+        path.node().setTag(AGENT_TAG, str(agent))
         self.used[agent] = body, path
         return path
 
@@ -200,7 +200,7 @@ class LidarWorld:
         nodes = [
             contact.getNode1() if contact.getNode0() == detector.node() else contact.getNode0() for contact in contacts
         ]
-        return {int(node.getTag(_AGENT_TAG)) for node in nodes}
+        return {int(node.getTag(AGENT_TAG)) for node in nodes}
 
     def close(self) -> None:
         """Release the bodies."""

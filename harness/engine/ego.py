@@ -62,6 +62,11 @@ class EgoVehicle(DefaultVehicle):
         self._draws: dict[str, Forces] = {}
         self.forces = Forces(0.0, 0.0)
 
+    def init_state_info(self) -> None:
+        """Forget what was touched in the last step."""
+        super().init_state_info()
+        self.touched: set[int] = set()
+
     def draw_forces(self, scene: str) -> None:
         """Take the engine and brake force of the scene with this id."""
         if scene not in self._draws:

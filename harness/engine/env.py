@@ -289,7 +289,8 @@ class GauntletEnv(ScenarioEnv):
         row = min(step, len(recorder.ego) - 1)
         recorder.steps = row
         recorder.ego[row] = ego.world_state(scene.origin)
-        recorder.contact[row], recorder.geometry[row] = ego.crash_vehicle, hit
+        contact = bool(ego.crash_vehicle) or scene.scenario.opponent in ego.touched
+        recorder.contact[row], recorder.geometry[row] = contact, hit
         recorder.geometry_opponent[row] = hit_opponent
         planned = traffic.planned_state()
         if planned is not None:
@@ -299,7 +300,7 @@ class GauntletEnv(ScenarioEnv):
             **({f"shield_{name}": count for name, count in done._asdict().items()} if done is not None else {}),
             # A replayed ego stays where its log ends, wherever the map does.
             **({"end_of_map": False} if self._replay else {}),
-            "crash_contact": bool(ego.crash_vehicle),
+            "crash_contact": contact,
             "crash_geometry": hit,
             "crash_opponent": hit_opponent,
             "scenario_id": scene.scenario.id,

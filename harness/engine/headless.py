@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from metadrive.constants import MetaDriveType
 from metadrive.engine.base_engine import BaseEngine
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 starting = threading.RLock()
 """Held while a thread looks whether the engine is free and takes it."""
 
+AGENT_TAG: Final = "agent"
+"""Tag of a body that stands for an agent: its index."""
 _CRASH_FLAGS = {
     MetaDriveType.VEHICLE: "crash_vehicle",
     MetaDriveType.PEDESTRIAN: "crash_human",
@@ -59,11 +61,14 @@ class HeadlessEngine(BaseEngine):
 
     @staticmethod
     def flag_contact(ego: Any, contact: Any) -> None:
-        """Set the crash flag that a contact between the ego and something means."""
+        """Set the crash flag that a contact between the ego and something means, and note whom it touched."""
         first, second = contact.getNode0(), contact.getNode1()
-        flag = _CRASH_FLAGS.get((second if first == ego.chassis.node() else first).getName())
+        other = second if first == ego.chassis.node() else first
+        flag = _CRASH_FLAGS.get(other.getName())
         if flag is not None:
             setattr(ego, flag, True)
+        if agent := other.getTag(AGENT_TAG):
+            ego.touched.add(int(agent))
 
 
 def start_engine(config: Mapping[str, object], owner: object) -> HeadlessEngine:

@@ -24,8 +24,9 @@ class Recording:
         opponent: Trajectory of the opponent, or None where the scene has none.
         agents: [A, S, STATE] of everybody (the ego included, at its index).
         agents_valid: [A, S].
-        contact: [S] whether the engine reported a contact between the ego and a vehicle in this step.
-        geometry: [S] whether the ego's box met a vehicle's box after this step.
+        contact: [S] whether the engine reported a contact between the ego and a vehicle, or an opponent of another
+            kind, in this step.
+        geometry: [S] whether the ego's box met a vehicle's box, or such an opponent's, after this step.
         geometry_opponent: [S] whether it met the opponent's.
         engine_force, brake_force: Forces of the ego's car, N per wheel at action 1 and -1.
         start: Step at which the episode began.
@@ -56,7 +57,7 @@ class Recording:
 
     @property
     def crash_contact(self) -> int | None:
-        """First step with a reported vehicle contact, or None."""
+        """First step with a reported contact that counts, or None."""
         return self.first(self.contact)
 
     @property

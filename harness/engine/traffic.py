@@ -364,11 +364,17 @@ class TrafficManager:
         return foresee(self._scene, self.present.agents, step, plan[:2] if plan else None, logged=self._policy is None)
 
     def close_vehicles(self, ego_span: float) -> NDArray[np.intp]:
-        """Rows of `present` of the vehicles whose boxes may meet the ego's, half of whose diagonal is `ego_span` m."""
+        """Rows of `present` of those whose boxes may meet the ego's, half of whose diagonal is `ego_span` m.
+
+        They are the vehicles, and the opponent of whatever kind.
+        """
         present = self.present
         sizes = self.sizes[present.agents]
+        counts = self._kinds[present.agents] == Kind.VEHICLE
+        if self._opponent is not None:
+            counts |= present.agents == self._opponent
         reach = np.hypot(sizes[:, 0], sizes[:, 1]) / 2 + ego_span
-        return np.flatnonzero((present.distance <= reach) & (self._kinds[present.agents] == Kind.VEHICLE))
+        return np.flatnonzero((present.distance <= reach) & counts)
 
     def recorded(self) -> tuple[Bools, Floats | None, tuple[Newcomer, ...]]:
         """Who was there [A, S], where a policy drove everybody's states [A, S, STATE], and who has entered.

@@ -57,9 +57,10 @@ DRIVE: Final = 22
     OFF_ROAD,
     LOST,
     UNSOUND,
-) = range(12)
+    TOUCHED_OPPONENT,
+) = range(13)
 """Columns of `Fleet.flags`; `UNSOUND`: the car's state is no longer finite, and the episode ends."""
-FLAGS: Final = 12
+FLAGS: Final = 13
 PAST_THETA, PAST_SPEED, PAST_STEP = range(3)
 PAST: Final = 3
 """Columns of `Fleet.past`: heading (rad), speed (m/s), and 1 + the step that they are of."""

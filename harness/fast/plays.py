@@ -37,8 +37,8 @@ class Finished(NamedTuple):
         steps: Steps that were driven.
         ego: What the ego did, by absolute step in the scene's world frame, as of `Recording.ego`; valid from the step
             on at which the episode began.
-        crash_contact, crash_geometry, crash_opponent: First step at which the engine reported a contact with a
-            vehicle, the ego's box met a vehicle's, and the opponent's; or None.
+        crash_contact, crash_geometry, crash_opponent: First step at which the engine reported a contact with a vehicle
+            or the opponent, the ego's box met a vehicle's or the opponent's, and the opponent's; or None.
         reward, cost: Sums over the episode.
         completion: Share of the route, 0 … 1.
         arrived, off_road, truncated: How it ended.

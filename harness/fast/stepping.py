@@ -59,6 +59,7 @@ from harness.fast.fleet import (
     RIGHT_Y,
     STEERING,
     THROTTLE,
+    TOUCHED_OPPONENT,
     UNSOUND,
     Fleet,
     Rules,
@@ -66,7 +67,7 @@ from harness.fast.fleet import (
 from harness.fast.ground import TOUCHING_STEPS, bear
 from harness.fast.judging import judge
 from harness.fast.lane_traffic import LaneTraffic, advance_lanes, begin_driving
-from harness.fast.overlap import KIND, TOUCHED
+from harness.fast.overlap import AGENT, KIND, TOUCHED
 from harness.fast.progress import follow
 from harness.fast.rays import lines_under
 from harness.fast.route_view import observe_route
@@ -182,8 +183,10 @@ def _finish(
     route = scenes.route[scenes.route_of[scene] : scenes.route_of[scene + 1]]
     follow(route, scenes.facts[scene, LENGTH_M], drive)
     _stand_on(scenes, fleet, e)
+    opponent = int(scenes.facts[scene, OPPONENT])
     for index in range(fleet.near_count[e]):
         if fleet.near[e, index, TOUCHED] > 0:
+            flags[TOUCHED_OPPONENT] |= int(fleet.near[e, index, AGENT]) == opponent
             kind = int(fleet.near[e, index, KIND])
             flags[CRASH_VEHICLE] |= kind == bodies.VEHICLE
             flags[CRASH_HUMAN] |= kind == bodies.HUMAN
@@ -236,13 +239,14 @@ def _stand_on(scenes: Scenes, fleet: Fleet, e: int) -> None:
 
 @inner
 def _compare_boxes(scenes: Scenes, fleet: Fleet, e: int, here: Floats, count: int) -> None:
-    """Whether the ego's box (late pose, simulated size) meets a vehicle's of its logged size."""
+    """Whether the ego's box (late pose, simulated size) meets a vehicle's, or the opponent's, of its logged size."""
     scene, flags, drive = fleet.scene[e], fleet.flags[e], fleet.drive[e]
     first, opponent = scenes.agent_of[scene], int(scenes.facts[scene, OPPONENT])
     for index in range(count):
         agent = int(here[index, HERE_AGENT])
         length, width = scenes.sizes[first + agent, 0], scenes.sizes[first + agent, 1]
-        if scenes.vehicle[first + agent] and boxes_meet(drive, LENGTH, WIDTH, here, index, length, width):
+        counts = scenes.vehicle[first + agent] or agent == opponent
+        if counts and boxes_meet(drive, LENGTH, WIDTH, here, index, length, width):
             flags[GEOMETRY] = True
             flags[GEOMETRY_OPPONENT] |= agent == opponent
 

@@ -27,6 +27,7 @@ from harness.fast.fleet import (
     POSE_THETA,
     POSE_X,
     POSE_Y,
+    TOUCHED_OPPONENT,
     UNSOUND,
     make_fleet,
     rules_of,
@@ -198,6 +199,8 @@ class FastVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         self._drives[which, step, :3] = fleet.drive[which][:, (POSE_X, POSE_Y, POSE_THETA)]
         self._drives[which, step, 3:] = fleet.body[which][:, (VX, VY)]
         seen, flags = self._first[which], fleet.flags[which][:, (CRASH_VEHICLE, GEOMETRY, GEOMETRY_OPPONENT)]
+        # A contact with the opponent counts whatever it is.
+        flags[:, 0] |= fleet.flags[which, TOUCHED_OPPONENT]
         self._first[which] = np.where(flags & (seen < 0), step[:, None], seen)
 
     def _finished(self, environment: int) -> Finished:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.metrics.collision import overlaps
 from scenarios.map_index import has_road_edges
-from scenarios.scenario import Scenario
+from scenarios.scenario import Kind, Scenario
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -80,7 +80,8 @@ def map_checks(
 ) -> tuple[bool | None, bool]:
     """Whether an agent leaves the road, and whether it meets anyone but the ego (as logged).
 
-    The first is None where the map has no road edges: nobody can be said to stay on a road without an end.
+    The first is None where the map has no road edges: nobody can be said to stay on a road without an end. It is None
+    for pedestrians and cyclists, too, who cross kerbs.
 
     Args:
         index: Road edges of the scene.
@@ -94,12 +95,20 @@ def map_checks(
     size, ignore = scenario.box(agent), (agent, scenario.ego)
     if mirrored:
         states, scenario = _mirrored(states), replace(scenario, heading=-scenario.heading)
-    off_road = bool(off_road_steps(index, states, valid, size, start).any()) if has_road_edges(scenario) else None
+    bound = scenario.kinds[agent] == Kind.VEHICLE and has_road_edges(scenario)
+    off_road = bool(off_road_steps(index, states, valid, size, start).any()) if bound else None
     return off_road, bool(traffic_contact_steps(scenario, states, valid, size, ignore, start).any())
 
 
 JUDGED_BY_EDGES: Final = "crossings, and what could have been avoided on the road,"
 """What of an episode rests on road edges."""
+
+
+VULNERABLE_NOTE: Final = (
+    "Opponents on foot and on bicycles: P_kin goes by the limits of their kind and cannot be compared with a "
+    "vehicle's; P_beh of pedestrians, crossings of road edges and fault are not judged."
+)
+"""What tables say where the opponents are pedestrians and cyclists."""
 
 
 def without_edges_note(without: int, total: int, what: str = "crossings") -> str:

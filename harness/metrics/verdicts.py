@@ -33,10 +33,10 @@ Escape = Literal["avoidable", "preventable"]
 
 @dataclass(frozen=True, slots=True)
 class ContactVerdict:
-    """One contact of the ego with one vehicle.
+    """One contact of the ego with one vehicle, or with an opponent of any kind.
 
     Attributes:
-        agent: Index of that vehicle in the scene.
+        agent: Index of the other one in the scene.
         is_opponent: Whether it is the attacked scene's opponent.
         contact_step: First step of contact, at least 11.
         visible_step: From when the ego could know.
@@ -45,7 +45,7 @@ class ContactVerdict:
             escape across fields.
         competent: The CC driver of UN R157 in the ego's place.
         fuzzy: The fuzzy safety model in the ego's place.
-        fault: Who caused it.
+        fault: Who caused it; None where the other one is on foot or on a bicycle: the rules are about two vehicles.
     """
 
     agent: int
@@ -56,13 +56,14 @@ class ContactVerdict:
     avoidability: Avoidability | None
     competent: ReferenceDriver
     fuzzy: ReferenceDriver
-    fault: Fault
+    fault: Fault | None
 
 
 def judge_contact(
     scenario: Scenario, episode: Episode, ego_size: tuple[float, float], search: Search | None = None
 ) -> ContactVerdict | None:
-    """Judge the first contact of an episode that begins after step 10; None where the ego met no vehicle.
+    """Judge the first contact of an episode that begins after step 10; None where the ego met no vehicle
+    and no opponent.
 
     The opponent moves on by its plan where the recording has ended. A contact with another vehicle, or with an opponent
     that had not left its log by then, was visible from the first step on: it is not the attack that came as a surprise.
@@ -88,6 +89,7 @@ def judge_contact(
     avoidable = _avoidable(scenario, ego, ego_size, met, seen, search) if has_road_edges(scenario) else None
     index = MapIndex.of(scenario)
     lanes = index if index.lane_ids else None
+    rules_apply = scenario.kinds[agent] == Kind.VEHICLE
     watched = min(FIRST_STEP, contact - 1)  # The drivers need one step before the contact.
     return ContactVerdict(
         agent=agent,
@@ -98,7 +100,7 @@ def judge_contact(
         avoidability=avoidable,
         competent=competent_driver(ego, ego_size, other, size, scenario.dt, contact_step=contact, start=watched),
         fuzzy=fuzzy_driver(ego, ego_size, other, size, scenario.dt, contact_step=contact, start=watched),
-        fault=fault(ego, ego_size, other, size, contact, scenario.dt, lanes),
+        fault=fault(ego, ego_size, other, size, contact, scenario.dt, lanes) if rules_apply else None,
     )
 
 
@@ -161,8 +163,10 @@ def beyond_care(verdict: ContactVerdict | None) -> bool:
     if verdict is None:
         return False
     fault = verdict.fault
-    struck = fault.party == "opponent" and fault.kind in STRUCK_FROM_BEHIND and fault.ego_face == "rear"
-    return struck or (verdict.avoidability is not None and not verdict.avoidability.avoidable)
+    unavoidable = verdict.avoidability is not None and not verdict.avoidability.avoidable
+    if fault is None or fault.party != "opponent":
+        return unavoidable
+    return unavoidable or (fault.kind in STRUCK_FROM_BEHIND and fault.ego_face == "rear")
 
 
 def _everyone(scenario: Scenario, episode: Episode) -> tuple[Floats, Bools]:
@@ -197,8 +201,11 @@ def _met(
 ) -> _Met | None:
     """The first contact that begins after step 10 (the opponent's, of several at once)."""
     sizes = np.array([scenario.box(agent) for agent in range(scenario.num_agents)])
-    vehicles = np.flatnonzero((scenario.kinds == Kind.VEHICLE) & (np.arange(scenario.num_agents) != scenario.ego))
-    opponent = scenario.opponent
+    opponent, agents = scenario.opponent, np.arange(scenario.num_agents)
+    counts = scenario.kinds == Kind.VEHICLE
+    if opponent is not None:
+        counts |= agents == opponent
+    vehicles = np.flatnonzero(counts & (agents != scenario.ego))
     if opponent_only:
         vehicles = vehicles[vehicles == (-1 if opponent is None else opponent)]
     steps = first_contact(

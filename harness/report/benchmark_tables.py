@@ -15,7 +15,7 @@ from harness.benchmarking.published import SAGE_TABLES, published_row
 from harness.benchmarking.summary import Cell, as_object
 from harness.episodes.protocol import NOT_REPEATED, protocol_of
 from harness.files import Json, write_json, write_text
-from harness.metrics.compliance import JUDGED_BY_EDGES, without_edges_note
+from harness.metrics.compliance import JUDGED_BY_EDGES, VULNERABLE_NOTE, without_edges_note
 from harness.metrics.intervals import Interval
 from harness.report.certificate_tables import certificate_lines
 from harness.report.tables import Column, Table, TableRow, csv_text, tex
@@ -201,7 +201,8 @@ def _preamble(config: BenchmarkConfig) -> list[str]:
         f"Data `{Path(config.data).name}`, split `{config.split}`, seeds {', '.join(map(str, config.seed))}, traffic "
         f"`{config.traffic}`, intensity {config.intensity:g}. Numbers with 95 % intervals over scenes; N counts scenes "
         "that did not fail, and failures are in no rate."
-        + (" Scenes unfit for attacks are left out: `left_out.json` says which and why." if config.fit_only else ""),
+        + (" Scenes unfit for attacks are left out: `left_out.json` says which and why." if config.fit_only else "")
+        + (f" {VULNERABLE_NOTE}" if config.opponent != "vehicle" else ""),
         "",
         "Deviations of the published code, and whether this table repeats them:",
         "",

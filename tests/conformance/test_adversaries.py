@@ -10,8 +10,8 @@ from harness.checks.adversary import check_adversary
 from harness.episodes.attacks import attack_context
 from harness.errors import AdversaryError, ConformanceError
 from harness.interfaces import HEADING, VX, VY, AttackPlan
-from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS
-from tests.scenes import crossing, lasting, straight_road
+from scenarios.scenario import CURRENT_STEP, FUTURE_STEPS, Kind
+from tests.scenes import crossing, kerbside, lasting, straight_road
 
 
 def scenes():
@@ -23,6 +23,17 @@ def scenes():
     ]
 
 
+def people():
+    return [
+        kerbside(),
+        kerbside(kind=Kind.CYCLIST, y=-4.0, heading=0.2, speed=4.0, scene_id="cyclist"),
+        kerbside(speed=1.4, x=48.0, y=-4.0, origin=(7000.0, -12000.0), rotation=0.7, scene_id="far away"),
+        kerbside(speed=3.5, heading=0.0, scene_id="runner"),
+    ]
+
+
+# Who attacks on foot and on bicycles.
+ON_FOOT = {"vulnerable"}
 # Whose plans do not depend on the intensity, as their classes say.
 UNDIALLED = {"none", "rule", "cat", "seal", "king", "adv_traj_opt"}
 # Every candidate of a roll-out is made alike; the number that is usual is drawn in scenes of any length, below.
@@ -32,13 +43,15 @@ FEW = {"sage_smart": {"candidates": 6}}
 @pytest.mark.parametrize("name", registry.names("adversary"))
 def test_registered_adversary(name):
     made = registry.make("adversary", name, **FEW.get(name, {}))
-    check_adversary(made, scenes(), intensities=(1.0,) if name in UNDIALLED else (0.0, 0.5, 1.0))
+    attacked = people() if name in ON_FOOT else scenes()
+    check_adversary(made, attacked, intensities=(1.0,) if name in UNDIALLED else (0.0, 0.5, 1.0))
 
 
 @pytest.mark.parametrize("steps", [21, 111])
 @pytest.mark.parametrize("name", registry.names("adversary"))
 def test_scenes_of_any_length_can_be_attacked(name, steps):
-    scene, made = lasting(crossing(), steps), registry.make("adversary", name)
+    scene = lasting(kerbside() if name in ON_FOOT else crossing(), steps)
+    made = registry.make("adversary", name)
     plan = made.plan(attack_context(scene, np.random.default_rng(0)))
     if plan is None:
         assert name == "none"

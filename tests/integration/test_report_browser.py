@@ -234,3 +234,30 @@ def test_names_of_strangers_are_shown_as_they_are(page, source):
     page.click("#episodes button >> nth=1")
     assert source.ids[1].replace("\u2028", "") in page.text_content("#episode-title").replace("\u2028", "")
     assert page.locator("img").count() == 0
+
+
+def test_a_dial_goes_from_one_intensity_to_the_next_at_the_same_moment(browser, run, tmp_path):
+    text = (run.folder / "report.html").read_text()
+    named = '"adversaries":["none","rule","fan"]'
+    assert named in text
+    (tmp_path / "dial.html").write_text(text.replace(named, '"adversaries":["none","x@1","x@0.5"]'))
+    opened = browser.new_page(viewport={"width": 1300, "height": 900})
+    trouble = []
+    opened.on("pageerror", lambda error: trouble.append(str(error)))
+    opened.goto((tmp_path / "dial.html").as_uri())
+    opened.wait_for_selector("#episodes button")
+    choose(opened, "logged", "none (undisturbed)")
+    assert opened.locator("#dial").is_hidden()
+    choose(opened, "logged", "x@0.5")
+    assert opened.text_content("#level-text") == "λ = 0.5"
+    opened.press("#view", "ArrowRight")
+    opened.press("#view", "]")
+    assert opened.text_content("#level-text") == "λ = 1"
+    assert opened.text_content("#episode-title").startswith("x@1 · logged")
+    assert "step 1 " in opened.text_content("#clock")
+    opened.press("#view", "]")
+    assert opened.text_content("#level-text") == "λ = 1"
+    opened.evaluate("const l = document.getElementById('level'); l.value = 0; l.dispatchEvent(new Event('input'))")
+    assert opened.text_content("#episode-title").startswith("x@0.5 · logged")
+    assert trouble == []
+    opened.close()

@@ -31,7 +31,7 @@ FOLDER: Final = "report"
 _PAGE: Final = re.compile(r"scenes-[0-9]+-[0-9]+\.html")
 Watch = Callable[[Iterable[str]], Iterable[str]]
 """Passes names of scenes on, and may count them for whoever waits."""
-SCRIPTS: Final = ("core.js", "decode.js", "drawing.js", "player.js", "list.js", "plots.js", "main.js")
+SCRIPTS: Final = ("core.js", "decode.js", "drawing.js", "player.js", "list.js", "dial.js", "plots.js", "main.js")
 """In the order in which they are joined into one."""
 
 

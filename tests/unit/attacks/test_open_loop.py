@@ -25,8 +25,8 @@ from harness.report.tables import csv_text
 from harness.specs import build
 from scenarios import ScenarioStore
 from scenarios.export import write_folder
-from scenarios.scenario import Scenario
-from tests.scenes import Agent, crossing, straight_road
+from scenarios.scenario import Kind, Scenario
+from tests.scenes import Agent, crossing, kerbside, straight_road
 
 
 class Swerve:
@@ -234,3 +234,41 @@ def test_the_recorded_history_is_not_held_against_the_adversary() -> None:
     heading[1, :9] += np.arange(9) % 2  # a recording that jitters by a radian
     jittery = replace(scene, heading=heading)
     assert attack_logged(make("adversary", "none"), jittery, CORRECTED)[0].kinematic == pytest.approx(1.872, abs=1e-3)
+
+
+def test_people_are_judged_by_what_binds_them() -> None:
+    scene = kerbside(y=-4.0)
+    record, plan = attack_logged(make("adversary", "vulnerable"), scene, CORRECTED)
+    assert plan is not None
+    assert record.opponent == "pedestrian"
+    assert record.contact_step > 10
+    assert record.off_road is None, "it steps over the road's edge, as people do"
+    assert np.isnan(record.behavioural)
+    assert 1.0 < record.kinematic < 3.0
+    rider, _ = attack_logged(make("adversary", "vulnerable"), kerbside(y=-4.0, kind=Kind.CYCLIST, speed=3.0), CORRECTED)
+    assert rider.opponent == "cyclist"
+    assert np.isfinite(rider.behavioural)
+    rows = summarise([record, rider])
+    assert (rows[0]["vulnerable"], rows[0]["without_edges"]) == (2, 0)
+    text = "\n".join(open_loop_table(rows).markdown())
+    assert "no road edges" not in text
+    cars = summarise([attack_logged(Swerve(gap=2.0), straight_road(edges=False), CORRECTED)[0]])
+    assert (cars[0]["vulnerable"], cars[0]["without_edges"]) == (0, 1)
+
+
+def test_the_command_attacks_with_people(tmp_path: Path, capsys) -> None:
+    walker = Agent("walker", 40.0, -6.0, np.pi / 2, 0.0, Kind.PEDESTRIAN, (0.8, 0.8, 1.75))
+    write_folder([straight_road(extra=[walker]), straight_road(scene_id="cars only")], tmp_path / "data")
+    words = ["--data", str(tmp_path / "data"), "--split", "all", "--adversary", "vulnerable", "--out"]
+    main([*words, str(tmp_path / "run"), "--opponent", "pedestrian", "--fit-only", "--pictures", "1"])
+    said = capsys.readouterr().out
+    assert "left out 1 of 2 scenes" in said
+    assert "no opponent" in said
+    assert "on foot and on bicycles" in " ".join(said.split())
+    with (tmp_path / "run" / "attacks.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["scenario"], row["opponent"]) == ("sd_straight_road", "pedestrian")
+    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 1
+    main([*words, str(tmp_path / "cars")])
+    heard = capsys.readouterr()
+    assert "--opponent vulnerable" in " ".join((heard.out + heard.err).split())

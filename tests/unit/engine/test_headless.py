@@ -14,8 +14,8 @@ from harness.errors import ConfigError, EngineError
 from tests.sources import tiny_source
 
 
-def contact(ego, name: str, *, ego_first: bool):
-    other = SimpleNamespace(getName=lambda: name)
+def contact(ego, name: str, *, ego_first: bool, tag: str = ""):
+    other = SimpleNamespace(getName=lambda: name, getTag=lambda key: tag if key == "agent" else "")
     nodes = (ego.chassis.node(), other) if ego_first else (other, ego.chassis.node())
     return SimpleNamespace(getNode0=lambda: nodes[0], getNode1=lambda: nodes[1])
 
@@ -38,6 +38,14 @@ def test_a_contact_sets_the_flag_of_what_was_touched(name, flag, ego_first):
     ego = SimpleNamespace(chassis=SimpleNamespace(node=lambda: node))
     HeadlessEngine.flag_contact(ego, contact(ego, name, ego_first=ego_first))
     assert {key for key in vars(ego) if key.startswith("crash")} == ({flag} if flag else set())
+
+
+def test_a_contact_says_with_whom():
+    node = SimpleNamespace(getName=lambda: "VEHICLE")
+    ego = SimpleNamespace(chassis=SimpleNamespace(node=lambda: node), touched=set())
+    for name, tag in (("PEDESTRIAN", "7"), ("GROUND", ""), ("VEHICLE", "3")):
+        HeadlessEngine.flag_contact(ego, contact(ego, name, ego_first=True, tag=tag))
+    assert ego.touched == {3, 7}
 
 
 def test_a_second_engine_is_refused(monkeypatch):

@@ -47,9 +47,9 @@ def test_an_unknown_option_of_a_group_is_named():
 def test_classes_and_functions_have_names():
     assert named("sage@0.5") == "sage@0.5"
     assert named(Jitter) == "tests.unit.benchmarking.saboteurs:Jitter"
-    assert several(["cat", Jitter]) == ["cat", named(Jitter)]
-    assert several(Jitter) == [named(Jitter)]
-    assert of_main(["idm", "__main__:Mine"])
+    assert several(["cat", Jitter]) == ["cat", f"Jitter={named(Jitter)}"]
+    assert several(Jitter) == [f"Jitter={named(Jitter)}"]
+    assert of_main(["idm", "Mine=__main__:Mine"])
     assert not of_main(["idm", named(Jitter)])
 
 

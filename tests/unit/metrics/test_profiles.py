@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from harness.metrics.profiles import difference, hold, path_headings, profile
-from harness.metrics.realism import behavioural_penalty, kinematic_penalty, soft_excess
+from harness.metrics.realism import SOFT_LIMITS, behavioural_penalty, kinematic_penalty, realism_of, soft_excess
+from scenarios.scenario import Kind
 
 
 def wiggle(steps: int = 60) -> np.ndarray:
@@ -89,3 +90,23 @@ def test_hold_fills_gaps_and_the_beginning() -> None:
 
 def test_soft_excess_does_not_overflow() -> None:
     assert soft_excess(np.array(5000.0), 7.0) == pytest.approx(4993.0)
+
+
+def test_road_users_are_judged_by_the_limits_of_their_kind() -> None:
+    states = np.zeros((91, 5))
+    states[:, 0] = 0.1 * np.arange(91)  # 1 m/s, straight: what is left are the floors.
+    valid = np.ones(91, dtype=bool)
+    for kind, limits in ((Kind.PEDESTRIAN, (0.23 * 9.81, 0.23 * 9.81, np.pi)), (Kind.VEHICLE, (7.0, 6.0, 0.8))):
+        kinematic, _ = realism_of(kind, states, valid, 0.1)
+        assert kinematic == pytest.approx(5 * sum(np.log1p(np.exp(-limit)) for limit in limits))
+    rider = SOFT_LIMITS[Kind.CYCLIST]
+    assert rider == pytest.approx((0.25 * 9.81, 0.36 * 9.81, np.sqrt(0.36 * 9.81 / 3.1)))
+    assert realism_of(Kind.CYCLIST, states, valid, 0.1)[0] == kinematic_penalty(states, valid, limits=rider)
+
+
+def test_turning_on_the_spot_is_held_against_who_rides_and_not_against_who_walks() -> None:
+    states = np.zeros((91, 5))
+    states[:, 2] = 0.1 * np.arange(91)
+    valid = np.ones(91, dtype=bool)
+    assert np.isnan(realism_of(Kind.PEDESTRIAN, states, valid, 0.1)[1])
+    assert realism_of(Kind.CYCLIST, states, valid, 0.1)[1] == behavioural_penalty(states, valid) > 100

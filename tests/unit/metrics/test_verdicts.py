@@ -7,8 +7,8 @@ import pytest
 
 from harness.interfaces import AttackPlan, Episode, Trajectory
 from harness.metrics.verdicts import beyond_care, escapes, judge_contact
-from scenarios.scenario import Scenario
-from tests.scenes import CAR, STEPS, Agent, lasting, straight_road
+from scenarios.scenario import Kind, Scenario
+from tests.scenes import CAR, STEPS, Agent, kerbside, lasting, straight_road
 
 SIZE = CAR[:2]
 
@@ -231,3 +231,17 @@ def test_a_drive_of_another_length_than_the_scene_is_judged() -> None:
     for rows in (40, STEPS, 150):
         drive = Trajectory(np.resize(scenario.states(0), (rows, 5)), np.arange(rows) < STEPS)
         assert not escapes(scenario, plan, drive, SIZE, "preventable")
+
+
+def test_an_opponent_on_foot_is_judged_and_a_bystander_is_not() -> None:
+    scene = kerbside(y=-2.0, extra=[Agent("bystander", 20.0, 0.0, 0.0, 0.0, Kind.PEDESTRIAN, (0.8, 0.8, 1.75))])
+    attacked = scene.states(scene.opponent).copy()
+    attacked[20:, 1] = np.minimum(-2.0 + 0.14 * np.arange(71), 0.0)
+    attacked[20:34, 4] = 1.4
+    verdict = judge_contact(scene, episode(scene, attacked=attacked), SIZE)
+    # The ego's front, 2.25 m ahead of its centre, meets the box of 0.8 m at x = 39.6 m after 3.74 s.
+    assert (verdict.agent, verdict.contact_step, verdict.is_opponent) == (scene.opponent, 38, True)
+    assert verdict.fault is None
+    assert verdict.avoidability.avoidable
+    assert not beyond_care(verdict)
+    assert judge_contact(scene.with_opponent(None), episode(scene.with_opponent(None)), SIZE) is None

@@ -143,6 +143,20 @@ def test_a_playback_that_stays_in_one_place() -> None:
         assert colour_at(pictures[12 - step], view, east, north) != EGO
 
 
+def test_words_are_as_large_as_asked_and_name_the_scene_unless_told() -> None:
+    scene, record = driven()
+
+    def words(**changes) -> tuple[int, int]:
+        """Width and height of what is written, pixels."""
+        picture = next(frames(scene, record, (4.5, 1.8), View(pixels=400, metres=50.0, caption="one", **changes)))
+        rows, columns = np.nonzero(np.asarray(picture)[:60].max(-1) < 140)
+        return int(np.ptp(columns)), int(np.ptp(rows))
+
+    small, large, bare = words(), words(letters=20), words(named=False)
+    assert large[1] > 1.5 * small[1]
+    assert bare[0] < small[0]
+
+
 def test_playbacks_beside_each_other_wait_for_the_longest(tmp_path) -> None:
     plain = [Image.new("RGB", (30, 20), colour) for colour in ("#ff0000", "#00ff00", "#0000ff")]
     save_wall([plain, plain[:1], iter(plain[1:])], tmp_path / "wall.gif", columns=2, fps=10)

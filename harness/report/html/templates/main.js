@@ -20,6 +20,7 @@ document.documentElement.dataset.theme = dark.matches ? "dark" : "light";
 dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
 $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 startPlayer();
+startDial();
 if ($("plots")) startPlots();
 startList();
 refilter();

@@ -72,6 +72,7 @@ function open(row, keepView = false, link = true) {
   $("clock").textContent = now ? "" : "this episode failed: there is nothing to see";
   delete canvas.dataset.ego;
   showMarks(now);
+  showDial(row);
   showNumbers(row);
   resize();
   if (now && !same) fit(now);

@@ -1,0 +1,1 @@
+"""`vulnerable`: pedestrians and cyclists as attackers."""
