@@ -6,6 +6,7 @@
 | `name`, `authors`, `link`, `kind` | what the system is called, by whom, where to read of it, and one of `KINDS` |
 | `gauntlet` | `version` and `commit` of what measured it |
 | `scenes` | `count`, and `digest`: SHA-256 of their ids, a line each, in their order |
+| `opponent` | who attacks: `vehicle`, `pedestrian`, … |
 | `horizon` | steps after which episodes were cut off, or null |
 | `adversaries` | by label, as they were written on the command line |
 | `weights` | SHA-256 of weights that adversaries and traffic were given, sorted; the package's own are not listed |
@@ -41,6 +42,8 @@ KINDS: Final[tuple[str, ...]] = get_args(SystemKind)
 MAX_SUBMISSION: Final = 5 * MEGABYTE
 MAX_TEXT: Final = 120
 """Characters of a name."""
+OPPONENT: Final = "vehicle"
+"""Who attacks in runs that do not say."""
 SHARED_TERMS: Final = ("protocol", "deviations_repeated", "data", "split", "traffic", "seeds")
 """What all cells of a benchmark say alike."""
 RATES: Final = ("success", "crashed", "off_road_ego", "completion")
@@ -101,6 +104,7 @@ class Submission:
             "scenes": f"{held['scenes']['count']}, digest {held['scenes']['digest'][:12]}",
             "traffic": cell["traffic"],
             "seeds": ", ".join(map(str, cell["seeds"])),
+            "opponent": held["opponent"],
             "horizon": "recording" if held["horizon"] is None else f"{held['horizon']} steps",
             "adversaries": ", ".join(given),
             "weights given": ", ".join(text[:12] for text in held["weights"]) or "none: the package's own",
@@ -143,6 +147,7 @@ def compose(run: Path, sut: str, header: Json) -> JsonDict:
                 "commit": info["provenance"]["commit"],
             },
             "scenes": {"count": len(lineup["scenes"]), "digest": scenes_digest(lineup["scenes"])},
+            "opponent": info["config"].get("opponent", OPPONENT),
             "horizon": info["config"]["horizon"],
             "adversaries": texts,
             "weights": digests,
@@ -183,6 +188,7 @@ def _header_faults(content: Json) -> Iterator[str]:
         "gauntlet.commit": ("a commit or null", _is_text_or_none(_inner(content, "gauntlet", "commit"))),
         "scenes.count": ("a number of 1 and more", _is_count(_inner(content, "scenes", "count"), 1)),
         "scenes.digest": ("64 hexadecimal digits", _matches(_DIGEST, _inner(content, "scenes", "digest"))),
+        "opponent": ("a kind of road user", _is_text(content.get("opponent"))),
         "horizon": ("a number of steps or null", content.get("horizon") is None or _is_count(content["horizon"], 1)),
         "adversaries": ("one or more names by label", _is_naming(content.get("adversaries"))),
         "weights": ("a list of digests", _is_list(content.get("weights"), lambda item: _matches(_DIGEST, item), 0)),

@@ -44,6 +44,7 @@ def content(name="mine", hits=(0.5, 0.25), **changed):
         "kind": "learned",
         "gauntlet": {"version": "0.1.0", "commit": "abc"},
         "scenes": {"count": 4, "digest": DIGEST},
+        "opponent": "vehicle",
         "horizon": None,
         "adversaries": {"cat": "cat", "half": "sage@0.5"},
         "weights": [],
@@ -85,6 +86,7 @@ def test_a_submission_in_order_has_no_fault():
         (["gauntlet", "version"], "new", "gauntlet.version: expected a version"),
         (["scenes", "count"], True, "scenes.count: expected a number"),
         (["scenes", "digest"], "0", "scenes.digest: expected 64"),
+        (["opponent"], None, "opponent: expected a kind of road user"),
         (["horizon"], 0, "horizon: expected"),
         (["adversaries"], {}, "adversaries: expected"),
         (["weights"], ["x"], "weights: expected a list of digests"),
@@ -130,6 +132,7 @@ def test_the_terms_of_a_comparison_are_named():
 def test_the_first_sets_the_terms_and_hits_the_order():
     worst, best = submission("worst", (1.0, 0.5)), submission("best", (0.25, 0.25))
     late = submission("late", horizon=50)
+    assert submission(opponent="cyclist").unlike(late)[0] == "opponent is cyclist, not vehicle"
     found = standings([worst, late, best, submission("best")])
     assert [item.name for item in found.entries] == ["best", "worst"]
     assert found.refused == (("late", "horizon is 50 steps, not recording"), ("best", "the name is taken"))
@@ -197,7 +200,7 @@ def test_a_submission_is_made_of_a_run(tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(value))
     found = compose(tmp_path, "mine", {"name": "n", "authors": ["A"], "link": None, "kind": "other"})
     assert found["adversaries"] == {"cat": "cat:w?spacing=4@0.5"}
-    assert (found["weights"], found["horizon"]) == (["f" * 64], 90)
+    assert (found["weights"], found["horizon"], found["opponent"]) == (["f" * 64], 90, "vehicle")
     assert found["scenes"] == {"count": 4, "digest": DIGEST}
     assert [one["adversary"] for one in found["cells"]] == ["none", "cat"]
     assert (found["cells"][0]["data"], found["cells"][0]["traffic"]) == (
