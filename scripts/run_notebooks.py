@@ -62,7 +62,7 @@ def tidy(notebook: dict[str, Any]) -> dict[str, Any]:
                 item["text"] = _lines(_HIDDEN.sub("", "".join(item["text"])))
             for kind, value in item.get("data", {}).items():
                 if kind.startswith("text/"):
-                    item["data"][kind] = _lines("".join(value))
+                    item["data"][kind] = _lines(_HIDDEN.sub("", "".join(value)))
         if cell["cell_type"] == "code":
             cell["outputs"] = cell_outputs
     return notebook

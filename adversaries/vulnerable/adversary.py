@@ -94,7 +94,8 @@ class VulnerableAdversary:
         if kind not in MOTION_LIMITS:
             raise AdversaryError(
                 f"scenario {scene.id}: `vulnerable` moves pedestrians and cyclists, but the opponent is a "
-                f"{kind.name.lower()}. Open the scenes with --opponent vulnerable (scenarios.other_opponents in code)."
+                f"{kind.name.lower()}. `attack` and `benchmark` choose one of them by --opponent vulnerable (in code: "
+                "scenarios.other_opponents)."
             )
         first = context.step + 1
         last = min(context.step + FUTURE_STEPS, scene.num_steps - 1)

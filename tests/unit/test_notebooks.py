@@ -78,13 +78,16 @@ def test_what_differs_from_run_to_run_is_not_kept():
         "outputs": [
             {"output_type": "stream", "name": "stderr", "text": "a bar"},
             {"output_type": "stream", "name": "stdout", "text": "1\n/tmp/abc/runs/benchmark\n"},
+            {"output_type": "display_data", "data": {"text/html": "in /tmp/abc/runs/fan", "image/png": PIXEL}},
         ],
     }
     made = tidy({"cells": [code], "metadata": {"language_info": {"version": "3.11.7"}}})
     assert made["metadata"] == {"language_info": {"name": "python"}}
     assert made["cells"][0]["metadata"] == {}
     assert made["cells"][0]["source"] == ["print(1)\n", "print(2)"]
-    assert [output["text"] for output in made["cells"][0]["outputs"]] == [["1\n", "runs/benchmark\n"]]
+    printed, shown = made["cells"][0]["outputs"]
+    assert printed["text"] == ["1\n", "runs/benchmark\n"]
+    assert shown["data"] == {"text/html": ["in runs/fan"], "image/png": PIXEL}
 
 
 def test_a_notebook_is_run_in_place(tmp_path):
