@@ -29,6 +29,9 @@ VERBS: Final = (
     "sage_analysis",
     "scenarios",
     "reproduce",
+    "leaderboard",
+    "push",
+    "pull",
     "perf",
     "doctor",
 )

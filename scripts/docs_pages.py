@@ -73,6 +73,8 @@ WRITTEN: Final[Mapping[str, str]] = {
     "Scenes as ScenarioNet files": "scenarios.export",
     "Policy files": "harness.fitting.policy_files",
     "Weights files": "harness.fitting.weights",
+    "Scenes that are shared": "harness.sharing.scene_files",
+    "Submissions to a leaderboard": "harness.sharing.submissions",
     "ASAM OpenSCENARIO": "harness.exports.openscenario",
     "ASAM OpenDRIVE": "harness.exports.opendrive",
 }

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from scripts.docs_notebooks import notebook_page
 from scripts.docs_pages import FOLDER, PACKAGES, ROOT, reference_pages
+from scripts.docs_zoo import BOARD, leaderboard_page, our_standings, write_board, zoo_page
 
 OUTSIDE: Final[Mapping[str, str]] = {
     "index.md": "README.md",
@@ -57,7 +58,8 @@ def write_site(folder: Path, typeset: Typeset) -> None:
     # Imported here: only the extra `docs` brings it.
     import yaml
 
-    made = reference_pages()
+    board = our_standings()
+    made = {**reference_pages(), f"{FOLDER}/zoo.md": zoo_page(), f"{FOLDER}/leaderboard.md": leaderboard_page(board)}
     docs = ROOT / "docs"
     texts = {path.relative_to(docs).as_posix(): path.read_text(encoding="utf-8") for path in docs.rglob("*.md")}
     texts |= {place: (ROOT / name).read_text(encoding="utf-8") for place, name in OUTSIDE.items()}
@@ -67,6 +69,7 @@ def write_site(folder: Path, typeset: Typeset) -> None:
         path = folder / "pages" / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    write_board(folder / "pages" / FOLDER / BOARD, board)
     for name in COPIED:
         shutil.copytree(docs / name, folder / "pages" / name)
     for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
