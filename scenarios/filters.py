@@ -67,8 +67,8 @@ def opponent_violates_map(scenario: Scenario, *, as_published: bool = False) -> 
     opponent = scenario.opponent
     if opponent is None or scenario.kinds[opponent] != Kind.VEHICLE or not has_road_edges(scenario):
         return False
-    rows = np.flatnonzero(scenario.valid[scenario.opponent])
-    poses = scenario.states(scenario.opponent)[rows, :3]
+    rows = np.flatnonzero(scenario.valid[opponent])
+    poses = scenario.states(opponent)[rows, :3]
     if as_published:
         poses[:, 2] *= -1.0
-    return bool(MapIndex.of(scenario).boxes_cross_edges(poses, scenario.box(scenario.opponent)).any())
+    return bool(MapIndex.of(scenario).boxes_cross_edges(poses, scenario.box(opponent)).any())

@@ -245,7 +245,8 @@ def _column_faults(cell: Json) -> Iterator[str]:
             continue
         parts = [held.get(key) for key in ("low", "value", "high")] if isinstance(held, dict) else [""]
         known = [part for part in parts if part is not None]
-        if not all(map(_is_number, known)) or not _rises([0.0, *known, 1.0]):
+        numbers = [part for part in known if _is_number(part)]
+        if len(numbers) < len(known) or not _rises([0.0, *map(float, numbers), 1.0]):
             yield f"columns: {name}: expected 0 <= low <= value <= high <= 1, found {', '.join(map(brief, parts))}."
 
 
