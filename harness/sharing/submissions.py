@@ -243,7 +243,7 @@ def _column_faults(cell: Json) -> Iterator[str]:
         held = columns.get(name)
         if held is None:
             continue
-        parts = [held.get(key) for key in ("low", "value", "high")] if isinstance(held, dict) else [""]
+        parts: list[Any] = [held.get(key) for key in ("low", "value", "high")] if isinstance(held, dict) else [""]
         known = [part for part in parts if part is not None]
         if not all(map(_is_number, known)) or not _rises([0.0, *known, 1.0]):
             yield f"columns: {name}: expected 0 <= low <= value <= high <= 1, found {', '.join(map(brief, parts))}."
