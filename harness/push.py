@@ -1,7 +1,8 @@
 """Send a policy, experts, weights, attacked scenes or a run to the Hugging Face hub, with a card.
 
-Weights are safetensors, scenes become safetensors, everything else is text; files that can run code are refused, and
-others, such as pictures, are left out. The working directory and the home directory are taken out of the texts.
+Weights are safetensors, scenes become safetensors, everything else is text. Files that can run code are refused, and
+others, such as pictures and a run's checkpoint, are left out. The working directory and the home directory are taken
+out of the texts.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main(config: PushConfig, session: Session) -> None:
         for text in parcel.warnings:
             session.warn(text)
         if left_out := parcel.staged.left_out:
-            session.say(f"left out, neither weights nor text: {', '.join(left_out[:3])}{' …' * (len(left_out) > 3)}")
+            session.say(f"left out: {', '.join(left_out[:3])}{' …' * (len(left_out) > 3)}")
         if hub is None:
             session.say(parcel.card)
             for file in parcel.files:

@@ -22,6 +22,8 @@ from scenarios.store import ScenarioStore
 CARD: Final = "README.md"
 ORIGIN: Final = "pulled.json"
 """What a pulled folder says of where it came from; it is not shared on."""
+CHECKPOINTS: Final = ("checkpoint", f"checkpoint{WEIGHTS}")
+"""Folder or file of a run that only serves to go on with it, and stays behind."""
 MAX_TEXT: Final = 200 * MEGABYTE
 """Bytes of a text file that is shared: reports with playbacks have up to 60 MB."""
 
@@ -33,7 +35,7 @@ class Staged:
     Attributes:
         folder: Where.
         files: What it holds.
-        left_out: Files of the source that are neither weights nor text, such as pictures and records, by their path.
+        left_out: Files of the source that are neither weights nor text, or that only serve to go on with a run.
         personal: Weights files whose header still names a folder of this machine.
     """
 
@@ -61,6 +63,8 @@ def stage(source: Path, folder: Path) -> Staged:
     paths = sorted(_below(source)) if source.is_dir() else [source, *filter(Path.is_file, [root / RUN_FILE])]
     scenes = [path for path in paths if _is_scene(path.relative_to(root))]
     rest = [path for path in paths if not _is_scene(path.relative_to(root)) and path.name not in (ORIGIN, CARD)]
+    resumed = [path for path in rest if (root / RUN_FILE).is_file() and path.relative_to(root).parts[0] in CHECKPOINTS]
+    rest = [path for path in rest if path not in resumed]
     # Files that can run code are among these, to be refused: their owner should know that they stay behind.
     kept = [path for path in rest if path.name.lower().endswith(SHARED) or runs_code(path.name)]
     check_contents((SharedFile(path.relative_to(root).as_posix(), path.stat().st_size) for path in kept), str(source))
@@ -76,7 +80,7 @@ def stage(source: Path, folder: Path) -> Staged:
     return Staged(
         folder=folder,
         files=tuple(check_contents(staged, str(source))),
-        left_out=tuple(path.relative_to(root).as_posix() for path in rest if path not in kept),
+        left_out=tuple(path.relative_to(root).as_posix() for path in (*rest, *resumed) if path not in kept),
         personal=tuple(path.name for path in kept if path.suffix == WEIGHTS and _names_a_place(path)),
     )
 

@@ -243,7 +243,7 @@ def _column_faults(cell: Json) -> Iterator[str]:
         held = columns.get(name)
         if held is None:
             continue
-        parts = [held.get(key) for key in ("low", "value", "high")] if isinstance(held, dict) else [""]
+        parts: list[Any] = [held.get(key) for key in ("low", "value", "high")] if isinstance(held, dict) else [""]
         known = [part for part in parts if part is not None]
         numbers = [part for part in known if _is_number(part)]
         if len(numbers) < len(known) or not _rises([0.0, *map(float, numbers), 1.0]):

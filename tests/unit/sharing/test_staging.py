@@ -31,14 +31,26 @@ def test_pictures_stay_behind_and_the_record_goes_with_a_single_file(policy_run,
 
 
 def test_code_and_links_are_refused_by_name(policy_run, tmp_path):
-    (policy_run / "checkpoint").mkdir()
-    (policy_run / "checkpoint" / "state.pt").write_bytes(b"x")
-    with pytest.raises(ConfigError, match=r"can run code when they are opened: checkpoint/state\.pt\."):
+    (policy_run / "best").mkdir()
+    (policy_run / "best" / "state.pt").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"can run code when they are opened: best/state\.pt\."):
         stage(policy_run, tmp_path / "out")
-    (policy_run / "checkpoint" / "state.pt").unlink()
+    (policy_run / "best" / "state.pt").unlink()
     (policy_run / "passwords.json").symlink_to("/etc/passwd")
     with pytest.raises(ConfigError, match="symbolic link"):
         stage(policy_run, tmp_path / "out")
+
+
+def test_the_checkpoint_of_a_run_stays_behind_and_is_code_elsewhere(policy_run, tmp_path):
+    (policy_run / "checkpoint").mkdir()
+    (policy_run / "checkpoint" / "policy.zip").write_bytes(b"x")
+    (policy_run / "checkpoint" / "manifest.json").write_text("{}")
+    (tmp_path / "out").mkdir()
+    staged = stage(policy_run, tmp_path / "out")
+    assert staged.left_out == ("curve.png", "checkpoint/manifest.json", "checkpoint/policy.zip")
+    (policy_run / "run.json").unlink()
+    with pytest.raises(ConfigError, match=r"checkpoint/policy\.zip\."):
+        stage(policy_run, tmp_path / "other")
 
 
 def test_a_pickle_that_is_no_scene_is_not_opened(policy_run, tmp_path):
@@ -157,5 +169,5 @@ def test_a_dry_run_needs_no_client_and_prints_the_card(policy_run, monkeypatch, 
     push.main([str(policy_run), "someone/ego", "--licence", "mit", "--dry-run"])
     printed = capsys.readouterr().out
     assert "license: mit" in printed
-    assert "left out, neither weights nor text: curve.png" in printed
+    assert "left out: curve.png" in printed
     assert "  policy.safetensors: " in printed
