@@ -80,7 +80,7 @@ def test_coded_names_hold_short_texts_whole():
 
 
 def test_no_other_module_renames_files_into_place():
-    """`samples.py` moves a whole folder; everything else goes through `write_atomically`."""
+    """`samples.py` and `transfer.py` move whole folders; everything else goes through `write_atomically`."""
     from tests.unit.test_dependencies import PACKAGES, ROOT
 
     found = {
@@ -90,7 +90,8 @@ def test_no_other_module_renames_files_into_place():
         if "os.replace(" in path.read_text() or '.with_name(f".{' in path.read_text()
     }
     trainers = {"adversaries/prior/training.py", "adversaries/sage/alignment.py"}
-    assert found - trainers == {"harness/files.py", "adversaries/prior/samples.py"}
+    folders = {"adversaries/prior/samples.py", "harness/sharing/transfer.py"}
+    assert found - trainers == {"harness/files.py", *folders}
 
 
 @pytest.mark.parametrize("read", [lambda path: read_bounded(path, 100), read_json, read_arrays, open_regular])

@@ -28,7 +28,11 @@ def commands():
                 yield pytest.param(item, id=name)
 
 
-@pytest.mark.parametrize("item", commands())
+# It calls other commands as the documentation does, with the scenes that these tables have.
+FIXED = ("reproduce",)
+
+
+@pytest.mark.parametrize("item", [item for item in commands() if item.id not in FIXED])
 def test_where_scenes_are_chosen_unfit_ones_can_be_left_out(item):
     names = {field.name for field in fields(item.kind)}
     assert ("data" in names) <= ("fit_only" in names)
