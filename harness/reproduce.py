@@ -28,7 +28,7 @@ class ReproduceConfig(OutOption):
     simulated traffic."""
     data: Data = PROCEDURAL
     scale: Scale = "full"
-    """`full`, as in the documentation (hours on two cores for `egos`, half an hour for the others), or `small`."""
+    """`full`, as in the documentation (hours on two cores for `egos`, minutes for the others), or `small`."""
     dry_run: bool = False
     """Only print the command."""
 
