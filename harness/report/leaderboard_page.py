@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from statistics import fmean
 from typing import Final, NamedTuple
 
-import jinja2
-
 from harness.benchmarking.columns import DRIVE_COLUMNS
 from harness.episodes.records import UNDISTURBED
-from harness.files import Json, write_text
+from harness.files import Json
 from harness.metrics.intervals import Interval
-from harness.report.html.safety import policy, strict, themes
+from harness.report.html.safety import write_page
 from harness.report.tables import DASH, Column, Table, TableRow
 from harness.sharing.submissions import Submission
 
@@ -166,23 +163,18 @@ def write_leaderboard(path: Path, found: Standings) -> None:
     Raises:
         RunError: The page cannot be written.
     """
-    folder = resources.files("harness.report.html") / "templates"
-    style = themes() + "".join((folder / name).read_text(encoding="utf-8") for name in ("page.css", "board.css"))
-    script = strict((folder / "board.js").read_text(encoding="utf-8"))
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string((folder / "board.html.j2").read_text(encoding="utf-8"))
     columns = board_columns(found.entries[0].adversaries)
-    text = template.render(
-        policy=policy(script, style),
-        style=style,
-        script=script,
+    write_page(
+        path,
+        "board.html.j2",
+        ("page.css", "board.css"),
+        ("board.js",),
         terms=found.entries[0].terms(),
         columns=columns,
         groups=_groups(columns),
         rows=[_row(item) for item in found.entries],
         refused=found.refused,
     )
-    write_text(path, text)
 
 
 def _groups(columns: Sequence[BoardColumn]) -> list[tuple[str, int]]:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
-
-import jinja2
+from typing import Final
 
 from harness.drawing.thumbnails import as_png, thumbnail
 from harness.errors import GauntletError, one_line
-from harness.files import write_atomically
-from harness.report.html.safety import policy, strict, themes
+from harness.report.html.safety import write_page
 from scenarios.listing import SceneRow
 from scenarios.scenario import ScenarioSource
 
@@ -40,29 +36,18 @@ def write_scene_page(
     Raises:
         RunError: The page cannot be written.
     """
-    folder = resources.files("harness.report.html") / "templates"
-    style = themes() + "".join((folder / name).read_text(encoding="utf-8") for name in ("page.css", "scenes.css"))
-    script = strict((folder / "scenes.js").read_text(encoding="utf-8"))
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string((folder / "scenes.html.j2").read_text(encoding="utf-8"))
-    stream: Any = template.stream(
+    write_page(
+        path,
+        "scenes.html.j2",
+        ("page.css", "scenes.css"),
+        ("scenes.js",),
         title=title,
-        policy=policy(script, style),
-        style=style,
-        script=script,
         facts=facts_of(rows),
         splits=sorted({row.split or NO_SPLIT for row in rows}),
         reasons=Counter(row.left_out for row in rows if row.left_out).most_common(),
         cards=_cards(rows, source, pictures, watch),
         no_split=NO_SPLIT,
     )
-    write_atomically(path, lambda beside: _dump(stream, beside))
-
-
-def _dump(stream: Any, path: Path) -> None:
-    stream.enable_buffering(16)
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        stream.dump(file)
 
 
 def facts_of(rows: Sequence[SceneRow]) -> list[tuple[str, str]]:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from importlib import resources
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import jinja2
 import numpy as np
 
 from harness.engine.config import EngineConfig
 from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore, Record
 from harness.errors import RunError, reading
-from harness.files import Json, JsonDict, explained, write_atomically
+from harness.files import Json, JsonDict, explained
 from harness.report.html.choice import PAGE_SCENES, Shown
 from harness.report.html.encoding import safe_json
 from harness.report.html.episodes import OUTCOMES, episode_block, outcome, places, shown_scores
 from harness.report.html.overview import context, load, plot_cells, score_titles
-from harness.report.html.safety import policy, strict, themes
+from harness.report.html.safety import write_page
 from harness.report.html.scenes import frame_of, scene_block
 from scenarios.scenario import Scenario, ScenarioSource
 
@@ -91,29 +89,11 @@ def _remove_others(run_folder: Path, written: Collection[str]) -> None:
 
 
 def _write_page(path: Path, values: Json, collector: _Collector, blocks: Iterator[str], tail: Json) -> None:
-    folder = resources.files("harness.report.html") / "templates"
-    style = themes() + (folder / "page.css").read_text(encoding="utf-8")
-    script = strict("\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS))
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
-    stream = template.stream(
-        **values,
-        policy=policy(script, style),
-        style=style,
-        script=script,
-        scene_blocks=blocks,
-        # Asked for after the scenes: by then every episode has been seen.
-        index=lambda: safe_json({**collector.index(), **tail}),
-    )
     with explained(path.parent, "make"):
         path.parent.mkdir(exist_ok=True)
-    write_atomically(path, lambda beside: _dump(stream, beside))
-
-
-def _dump(stream: Any, path: Path) -> None:
-    stream.enable_buffering(64)
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        stream.dump(file)
+    # The index is asked for after the scenes: by then every episode has been seen.
+    index = {"index": lambda: safe_json({**collector.index(), **tail})}
+    write_page(path, "page.html.j2", ("page.css",), SCRIPTS, **values, scene_blocks=blocks, **index)
 
 
 class Part(NamedTuple):
