@@ -92,7 +92,8 @@ def comparison_tables(result: Json, count: int) -> Iterator[rich.table.Table | s
     if note := without_edges_note(len(result["without_edges"]), len(result["scenes"]["ids"]), what):
         yield note
     rules = ", ".join(f"{rule} ({number})" for rule, number in result["evaluated_agents"].items())
-    yield f"scored agents: the AV and {rules}; 95 % bootstrap intervals over scenes"
+    who = "everybody within 100 m of the AV" if settings["agents"] == "near" else f"the AV and {rules}"
+    yield f"scored agents: {who}; 95 % bootstrap intervals over scenes"
     if result["paired"]:
         yield paired_table(result["paired"]).rich()
 

@@ -45,7 +45,13 @@ def _realism(config: EvaluateTrafficConfig, scenes: Iterable[Scenario]) -> dict[
     """Scores by the sim-agents metrics (WOSAC)."""
     simulators = {name: make_simulator(name, parity=config.parity) for name in config.traffic}
     found = evaluate(
-        simulators, scenes, rollouts=config.rollouts, seed=config.seed, config=config.config, parity=config.parity
+        simulators,
+        scenes,
+        rollouts=config.rollouts,
+        seed=config.seed,
+        config=config.config,
+        parity=config.parity,
+        agents=config.agents,
     )
     if not found.scenes:
         reason = next(iter(found.left_out.values()), "there are none")

@@ -74,6 +74,10 @@ class EvaluateTrafficConfig(AllDataOptions):
     """Roll-outs per scene and model; the challenge has 32."""
     config: Literal["2025", "2024"] = "2025"
     """Year of the challenge whose weights are used."""
+    agents: Literal["official", "near"] = "official"
+    """Who is scored: `official` (the AV and the few that the challenge names: two agents in an interactive scene of
+    WOMD), or `near` (everybody within 100 m of the AV at step 10). Values of one do not compare with values of the
+    other."""
     parity: bool = False
     """Reproduce the official code with its quirks, bit for bit where it counts, instead of what it evidently means."""
     reactivity: bool = False

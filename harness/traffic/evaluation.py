@@ -16,7 +16,7 @@ import torch
 from harness.errors import ScenarioError
 from harness.metrics.intervals import bootstrap_mean
 from harness.metrics.paired import paired_difference
-from harness.metrics.wosac import FEATURES, Scorer, evaluated_agents
+from harness.metrics.wosac import FEATURES, Evaluated, Scorer, evaluated_agents
 from harness.traffic.rollouts import Interventions, SceneSimulator, total_interventions
 from scenarios.map_index import has_road_edges
 from scenarios.scenario import Scenario
@@ -58,6 +58,7 @@ def evaluate(
     seed: int = 0,
     config: str = "2025",
     parity: bool = False,
+    agents: Evaluated = "official",
 ) -> RealismTable:
     """Simulate and score every scene with every model; a scene that cannot be scored is left out for all.
 
@@ -67,6 +68,7 @@ def evaluate(
         rollouts: Per scene; the challenge has 32.
         seed: Seed of the simulators; the same for all models and scenes.
         config, parity: See `Scorer`.
+        agents: Who is scored: see `evaluated_agents`.
     """
     table = RealismTable(
         scores={name: {metric: [] for metric in METRICS} for name in simulators},
@@ -74,14 +76,17 @@ def evaluate(
     )
     for scenario in scenes:
         try:
-            rows = _scene(simulators, scenario, rollouts, seed, config, parity, table)
+            chosen, rule = evaluated_agents(scenario, agents)
+            with _one_thread():
+                scorer = Scorer(scenario, config, parity, agents=chosen, partial=True)
+            rows = _scene(simulators, scenario, rollouts, seed, scorer, table)
         except ScenarioError as error:
             table.left_out[scenario.id] = str(error)
             continue
         table.scenes.append(scenario.id)
         if not has_road_edges(scenario):
             table.without_edges.append(scenario.id)
-        table.rules[evaluated_agents(scenario)[1]] += 1
+        table.rules[rule] += 1
         for name, row in rows.items():
             for metric in METRICS:
                 table.scores[name][metric].append(row[metric])
@@ -93,12 +98,9 @@ def _scene(
     scenario: Scenario,
     rollouts: int,
     seed: int,
-    config: str,
-    parity: bool,
+    scorer: Scorer,
     table: RealismTable,
 ) -> dict[str, dict[str, float]]:
-    with _one_thread():
-        scorer = Scorer(scenario, config, parity, partial=True)
     rows = {}
     for name, simulator in simulators.items():
         begin = time.perf_counter()

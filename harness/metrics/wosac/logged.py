@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,11 @@ FEWEST: int = CURRENT_STEP + 4
 """Shortest scene, steps: an acceleration is a central difference of central differences."""
 JITTER: float = 0.005
 """Tolerance of a time step, s: WOMD's time stamps wander by a few ms, and the metrics take every step for 0.1 s."""
+NEAR: Final = 100.0
+"""Distance from the AV within which everybody is scored where `near` is asked for, m (CAT-K trains within as much)."""
+
+Evaluated = Literal["official", "near"]
+"""Who is scored: whom the challenge scores, or everybody within 100 m of the AV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +50,28 @@ class Logged:
     origin: np.ndarray
 
 
-def evaluated_agents(scenario: Scenario) -> tuple[tuple[int, ...], str]:
+def evaluated_agents(scenario: Scenario, who: Evaluated = "official") -> tuple[tuple[int, ...], str]:
     """Scenario indices of the agents that are scored, and by what rule.
 
     The challenge scores `tracks_to_predict` and the AV. Where the metadata have no such list, the objects of interest
     and the AV are scored; where they have neither, every vehicle, pedestrian and cyclist that is there at step 10.
     Agents that are absent at step 10 are not simulated and so not scored.
 
+    Args:
+        scenario: The scene.
+        who: `official` is what the challenge scores. `near` is every vehicle, pedestrian and cyclist within 100 m of
+            the AV at step 10, the AV among them: in WOMD some twenty a scene in the place of two.
+
     Returns:
         Indices in ascending order of the agents' ids (the challenge's order) where these are numbers, and
-        `tracks_to_predict`, `objects_of_interest` or `all`.
+        `tracks_to_predict`, `objects_of_interest`, `all` or `near`.
     """
+    if who == "near":
+        there = scenario.position[:, CURRENT_STEP, :2]
+        with np.errstate(invalid="ignore"):
+            near = np.linalg.norm(there - there[scenario.ego], axis=-1) <= NEAR
+        chosen = np.flatnonzero(near & (scenario.kinds <= Kind.CYCLIST) & scenario.valid[:, CURRENT_STEP])
+        return _ordered(scenario, chosen.tolist()), "near"
     predict = scenario.metadata.get("tracks_to_predict")
     names: Sequence[object] = ()
     if isinstance(predict, Mapping):
@@ -69,7 +86,11 @@ def evaluated_agents(scenario: Scenario) -> tuple[tuple[int, ...], str]:
     if not names:
         chosen, rule = set(np.flatnonzero(scenario.kinds <= Kind.CYCLIST).tolist()), "all"
     present = [index for index in chosen if scenario.valid[index, CURRENT_STEP]]
-    return tuple(sorted(present, key=lambda index: _id_order(scenario.agent_ids[index]))), rule
+    return _ordered(scenario, present), rule
+
+
+def _ordered(scenario: Scenario, agents: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(agents, key=lambda index: _id_order(scenario.agent_ids[index])))
 
 
 def _id_order(name: str) -> tuple[int, str]:

@@ -36,6 +36,14 @@ def test_tracks_to_predict_come_first_in_any_of_their_forms(predict):
     assert (set(chosen), rule) == ({0, 1}, "tracks_to_predict")
 
 
+def test_near_is_everybody_within_100_m_of_the_av():
+    # At step 10 the AV is at x = 10 m; things, and who comes at step 30, are not scored.
+    others = (Agent("at", 99.99, 0.0), Agent("beyond", 100.01, 0.0), Agent("box", 8.0, 5.0, kind=Kind.BARRIER))
+    made = straight_road(extra=(*OTHERS, *others), interest=("walker",))
+    chosen, rule = evaluated_agents(made, "near")
+    assert ({made.agent_ids[k] for k in chosen}, rule) == ({"ego", "opponent", "walker", "at"}, "near")
+
+
 def test_who_comes_late_is_not_simulated():
     log = read_log(scene(), EXACT)
     assert log.agents.tolist() == [0, 1, 2]

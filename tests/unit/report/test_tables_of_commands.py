@@ -52,6 +52,7 @@ def test_realism_says_which_numbers_lack_scenes_without_road_edges() -> None:
     scores = {"log": {metric: [0.5, float("nan")] for metric in METRICS}}
     table = RealismTable(["a", "b"], scores, {"log": {"simulate": 2.0, "score": 1.0}}, without_edges=["b"])
     settings = {"reactivity": False, "causes": False, "dial": None, "parity": False, "config": "2025", "rollouts": 4}
+    settings["agents"] = "official"
     result = {
         "settings": settings, "left_out": {}, "without_edges": table.without_edges, "evaluated_agents": {"x": 2},
         "scenes": {"ids": table.scenes}, **summarise(table),

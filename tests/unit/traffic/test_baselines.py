@@ -281,6 +281,8 @@ def test_command(tmp_path, capsys):
     assert len(found["paired"]) == 3
     assert found["settings"]["parity"] is True
     assert "realism 2025" in capsys.readouterr().out
+    main(["--data", str(tmp_path / "d"), "--traffic", *models[:2], "--rollouts", "1", "--agents", "near"])
+    assert "scored agents: everybody within 100 m of the AV" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["--data", str(tmp_path / "none"), "--models", "log"])
     assert "write --traffic" in capsys.readouterr().err
