@@ -23,6 +23,7 @@ from harness.executors import JobResult, JobStream, WorkerSetup, open_stream
 from harness.fitting.task import Loss, read
 from harness.traffic.model.network import SmartNetwork
 from harness.traffic.training.config import LoopConfig
+from harness.traffic.training.dataset import TokenisedScenes
 from harness.traffic.training.objective import Objective
 
 _TARGET: Final = "harness.traffic.training.hands:Hand"
@@ -44,6 +45,7 @@ class Divisible(Protocol):
     objective: Objective
     config: LoopConfig
     device: torch.device
+    train_scenes: TokenisedScenes
     hands: Hands | None
 
     def parameters(self) -> list[nn.Parameter]:
@@ -93,9 +95,24 @@ class Taught(NamedTuple):
     known: tuple[bool, ...]
 
 
-def split(entries: Sequence[int], parts: int) -> list[tuple[int, ...]]:
-    """Scenes in at most so many shares of nearly equal size, in their order."""
-    return [tuple(map(int, part)) for part in np.array_split(np.asarray(entries), parts) if len(part)]
+def split(entries: Sequence[int], work: Sequence[float], parts: int) -> list[tuple[int, ...]]:
+    """Scenes in at most so many shares of nearly equal work, each in the order of the scenes.
+
+    The largest goes first, and each to the share that has least by then: a batch takes as long as its largest share,
+    and scenes differ tenfold.
+
+    Args:
+        entries: Numbers of the scenes.
+        work: Of each.
+        parts: Number of shares.
+    """
+    taken = [0.0] * parts
+    chosen: list[list[int]] = [[] for _ in range(parts)]
+    for place in sorted(range(len(entries)), key=lambda place: -work[place]):
+        share = min(range(parts), key=lambda part: (taken[part], len(chosen[part])))
+        taken[share] += work[place]
+        chosen[share].append(place)
+    return [tuple(int(entries[place]) for place in sorted(share)) for share in chosen if share]
 
 
 def numbered(parameters: Sequence[nn.Parameter], flat: Tensor) -> Iterable[tuple[nn.Parameter, Tensor]]:
@@ -155,6 +172,13 @@ class Hands:
         self._weights = torch.zeros(size).share_memory_()
         self._gradients = torch.zeros(count, sum(value.numel() for value in self._learning)).share_memory_()
         self._stream: JobStream[Share] | None = None
+        self._work: dict[int, int] = {}
+
+    def _work_of(self, entry: int) -> int:
+        """Known tokens of a scene: the time that it takes goes with them."""
+        if entry not in self._work:
+            self._work[entry] = int(self._task.train_scenes[entry].token_valid.sum())
+        return self._work[entry]
 
     def __enter__(self) -> Self:
         kwargs = {"task": pickle.dumps(self._task), "weights": self._weights, "gradients": self._gradients}
@@ -190,7 +214,8 @@ class Hands:
 
     def differentiate(self, entries: Sequence[int], seed: tuple[int, ...]) -> Loss:
         """The loss of a batch, and its gradient in `grad` of the parameters: the shares' by their decisions."""
-        shares = [Share(place, part, seed) for place, part in enumerate(split(entries, self._count))]
+        parts = split(entries, [self._work_of(entry) for entry in entries], self._count)
+        shares = [Share(place, part, seed) for place, part in enumerate(parts)]
         taught = [result.value for result in self._done(shares) if isinstance(result.value, Taught)]
         decisions = torch.tensor([one.decisions for one in taught])
         weight = decisions / decisions.sum()

@@ -125,8 +125,10 @@ class Here:
 
 
 def test_shares():
-    assert split([5, 6, 7], 2) == [(5, 6), (7,)]
-    assert split([5], 2) == [(5,)]
+    assert split([5, 6, 7], [1, 1, 1], 2) == [(5, 7), (6,)]
+    assert split([5], [3], 2) == [(5,)]
+    assert split([5, 6, 7, 8], [2, 9, 3, 4], 2) == [(6,), (5, 7, 8)]
+    assert split([5, 6, 7], [0, 0, 0], 2) == [(5, 7), (6,)], "nobody is left without a share"
 
 
 @pytest.mark.parametrize("stage", ["bc", "gmm"])
