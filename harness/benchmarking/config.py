@@ -18,6 +18,7 @@ from harness.specs import labelled
 MAY_DIFFER: Final = (
     *("executor", "workers", "timeout", "json", "retry_failures", "playback"),
     *("certify", "certify_rollouts", "certificate"),
+    *("fail_if", "expected", "update_expected", "junit"),
 )
 """Options that do not change a result, so that a resumed run may have others."""
 RECORDED: Final = "log"
@@ -66,6 +67,19 @@ class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
     """File that the summary is written to as well: one object per adversary and system under test."""
     retry_failures: bool = False
     """On resumption, run failed episodes again."""
+    fail_if: tuple[str, ...] = ()
+    """Conditions under which the command ends with exit code 1, as in "sage.crashed > .2" (of any system),
+    "idm/sage.success.low > .1" (one system; the lower end of the interval) or "regressions > 0". Columns are those of
+    summary.json, shares from 0 to 1; counts are regressions (episodes that pass in --expected and do not now),
+    failing, errors, and gone."""
+    expected: Path | None = None
+    """File of expected outcomes (JSON) that the run is compared with, episode by episode. An episode passes where the
+    ego touches no vehicle and stays on the road."""
+    update_expected: bool = False
+    """Write the outcomes of this run to --expected. What changes is printed, and counts as no regression."""
+    junit: Path | None = None
+    """File of JUnit XML with a test case per episode and per condition (needs the extra `gate`). Episodes that were
+    expected to fail are skipped ones."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work before anything is loaded."""
@@ -79,6 +93,8 @@ class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
                 f"--traffic {RECORDED} is the recording, which other traffic is certified against. Name the traffic to "
                 "certify, as in --traffic smart."
             )
+        if self.update_expected and self.expected is None:
+            raise ConfigError("--update-expected: name the file, as in --expected expected.json.")
         if self.horizon is not None:
             at_least(1, horizon=self.horizon)
         if self.workers is not None and self.workers < 1:

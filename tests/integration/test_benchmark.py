@@ -117,8 +117,9 @@ def test_another_seed_gives_another_table(serial: Path, scenes: Path, tmp_path: 
     out = tmp_path / "seed"
     adversaries = ["--adversary", JITTER, "--sut", "replay"]
     config = benchmark.main.parse(options(scenes, out, *adversaries, "--executor", "serial", "--seed", "1"))
-    found, folder = run_benchmark(config, Session("benchmark"))
+    found, folder, verdict = run_benchmark(config, Session("benchmark"))
     assert folder == out
+    assert not verdict.found, "no gate was asked for"
     assert len(found) == len(cells(out))
     key = ("jitter", "replay")
     assert cells(out)[key]["columns"]["kinematic"] != cells(serial)[key]["columns"]["kinematic"]
