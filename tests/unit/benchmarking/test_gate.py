@@ -172,6 +172,10 @@ def test_junit_has_a_case_per_episode_and_condition(tmp_path: Path) -> None:
     found = dict(zip(places, outcomes, strict=True))
     findings = [Finding("cat.crashed > .2", "idm/cat", 0.5, True), Finding("errors > 9", "", 1.0, False)]
     file = tmp_path / "j.xml"
+    write_junit(file, found, {places[1]: "new"}, findings, compared=True)
+    assert [
+        case.get("name") for case in ElementTree.parse(file).iter("testcase") if case.find("skipped") is not None
+    ] == ["b, seed 0"], "a new scene that fails was not expected to"
     write_junit(file, found, {places[3]: "newly failing"}, findings, compared=True)
     suites = ElementTree.parse(file).getroot()
     told = {suite.get("name"): [(case.get("name"), *(part.tag for part in case)) for case in suite] for suite in suites}
@@ -220,8 +224,11 @@ def test_a_run_is_compared_with_what_was_expected(tmp_path: Path) -> None:
     verdict = pass_through(gate, config, LINEUP, second, cells)
     assert not verdict.closed
     assert len(verdict.changed) == 3
-    gate, config = gated(second, expected=file, fail_if=("regressions > 0", "gone > 0"))
-    assert not pass_through(gate, config, LINEUP, second, cells).closed
+    gate, config = gated(second, expected=file, fail_if=("regressions > 0", "gone > 0"), data="else/where")
+    assert not pass_through(gate, config, LINEUP, second, cells).closed, "where the data lie does not matter"
+    fewer = replace(LINEUP, scenes=SCENES[:3])
+    closed = [item for item in pass_through(gate, config, fewer, second, cells).findings if item.closes]
+    assert [(item.condition, item.value) for item in closed] == [("gone > 0", 2.0)]
 
 
 def test_nothing_is_written_where_no_gate_is_asked_for(tmp_path: Path) -> None:
