@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import benchmark
+from harness import benchmark, compare
 from harness.benchmarking.run import run_benchmark
 from harness.commands.scaffold import Session
 from harness.episodes.records import CellKey, EpisodeStore
@@ -111,6 +111,24 @@ def test_one_json_object_per_cell(serial: Path) -> None:
         assert len(list(csv.DictReader(file))) == 6
     assert (serial / "benchmark.tex").read_text().count(r"\begin{table}") == 2
     assert "Against idm" in (serial / "benchmark.md").read_text()
+
+
+def test_two_systems_of_a_run_are_compared(serial: Path, scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared"
+    compare.main([str(serial), str(serial), "--system", "replay", "idm", "--out", str(out), "--playback", "2"])
+    found = json.loads((out / "compare.json").read_text())
+    assert found["systems"] == ["A replay", "B idm"]
+    of = {(row["adversary"], row["score"]): row for row in found["rows"]}
+    both = cells(serial)
+    for label, side in (("replay", "first"), ("idm", "second")):
+        assert of["rule", "success"][side] == both["rule", label]["columns"]["success"]["value"]
+    page = (out / "report.html").read_text()
+    assert '"beside":true' in page.replace(" ", "")
+    assert CROSSING in page
+    assert "B idm against A replay" in (out / "compare.md").read_text()
+    with pytest.raises(SystemExit) as stop:
+        compare.main([str(serial), str(serial)])
+    assert stop.value.code == 2
 
 
 def test_another_seed_gives_another_table(serial: Path, scenes: Path, tmp_path: Path) -> None:
