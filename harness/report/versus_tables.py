@@ -31,7 +31,7 @@ def versus_table(rows: Sequence[Versus], labels: tuple[str, str]) -> Table:
 
     Args:
         rows: Differences.
-        labels: Of both systems.
+        labels: Labels of both systems.
     """
     first, second = labels
     columns = (
@@ -67,7 +67,7 @@ def turned_lines(changed: Sequence[Turned], labels: tuple[str, str], most: int =
 
     Args:
         changed: By adversary.
-        labels: Of both systems.
+        labels: Labels of both systems.
         most: Scenes that are named of each kind.
     """
     for item in changed:

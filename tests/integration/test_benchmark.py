@@ -14,6 +14,7 @@ import pytest
 
 from harness import benchmark, compare
 from harness.benchmarking.run import run_benchmark
+from harness.benchmarking.versus.run import FILES
 from harness.commands.scaffold import Session
 from harness.episodes.records import CellKey, EpisodeStore
 from harness.interfaces import Trajectory
@@ -122,6 +123,7 @@ def test_two_systems_of_a_run_are_compared(serial: Path, scenes: Path, tmp_path:
     both = cells(serial)
     for label, side in (("replay", "first"), ("idm", "second")):
         assert of["rule", "success"][side] == both["rule", label]["columns"]["success"]["value"]
+    assert all((out / name).exists() for name in FILES)
     page = (out / "report.html").read_text()
     assert '"beside":true' in page.replace(" ", "")
     assert CROSSING in page

@@ -99,7 +99,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConditionFound:
     """A condition as it was found in one place.
 
     Attributes:
@@ -122,25 +122,25 @@ class Finding:
         return f"{verdict}: {self.condition}: {value}{f' ({self.place})' if self.place else ''}"
 
 
-def judged(conditions: Iterable[Condition], cells: Sequence[Cell], counts: Mapping[str, int]) -> list[Finding]:
+def judged(conditions: Iterable[Condition], cells: Sequence[Cell], counts: Mapping[str, int]) -> list[ConditionFound]:
     """What was found of every condition, in every place that it names.
 
     Args:
         conditions: Checked ones.
-        cells: Of the benchmark.
+        cells: The cells of the benchmark.
         counts: By the names of `COUNTS`.
     """
     found = []
     for condition in conditions:
         if not condition.where:
             value = float(counts[condition.quantity])
-            found.append(Finding(condition.text, "", value, condition.holds(value)))
+            found.append(ConditionFound(condition.text, "", value, condition.holds(value)))
             continue
         for cell in cells:
             place = f"{cell.system.label}/{cell.adversary}"
             if condition.where in (cell.adversary, place):
                 value = _value(cell, condition)
-                found.append(Finding(condition.text, place, value, condition.holds(value)))
+                found.append(ConditionFound(condition.text, place, value, condition.holds(value)))
     return found
 
 

@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from harness.benchmarking.gate.conditions import Finding
-from harness.benchmarking.gate.outcomes import Change, Judged, Place
+from harness.benchmarking.gate.conditions import ConditionFound
+from harness.benchmarking.gate.outcomes import Change, EpisodePlace, JudgedEpisode
 from harness.errors import ConfigError, shown
 from harness.files import write_atomically
 
@@ -34,9 +34,9 @@ def library() -> Any:
 
 def write_junit(
     file: Path,
-    found: Mapping[Place, Judged],
-    changed: Mapping[Place, Change],
-    findings: Sequence[Finding],
+    found: Mapping[EpisodePlace, JudgedEpisode],
+    changed: Mapping[EpisodePlace, Change],
+    findings: Sequence[ConditionFound],
     *,
     compared: bool,
 ) -> None:
@@ -75,7 +75,7 @@ def write_junit(
     write_atomically(file, lambda beside: every.write(str(beside), pretty=True))
 
 
-def _case(junit: Any, place: Place, judged: Judged, known: bool) -> Any:
+def _case(junit: Any, place: EpisodePlace, judged: JudgedEpisode, known: bool) -> Any:
     name = f"{place.scene}, seed {place.seed}"
     spent = judged.seconds if math.isfinite(judged.seconds) else None
     case = junit.TestCase(shown(name), shown(f"{place.system}.{place.adversary}"), spent)

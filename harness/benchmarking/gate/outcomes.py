@@ -24,7 +24,7 @@ _SETTINGS: Final = ("data", "split", "protocol", "traffic", "horizon", "opponent
 """Options without which outcomes do not compare."""
 
 
-class Place(NamedTuple):
+class EpisodePlace(NamedTuple):
     """Which episode: a system, an adversary (`none`: undisturbed), a scene and a seed."""
 
     system: str
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedEpisode:
     """An episode.
 
     Attributes:
@@ -51,18 +51,18 @@ class Judged:
     seconds: float = float("nan")
 
 
-def judge(record: Scored) -> Judged:
+def judge(record: Scored) -> JudgedEpisode:
     """Whether an episode passes: the ego touched no vehicle, by engine or by boxes, and did not leave the road."""
     spent = record.scores.get("seconds_episode")
     seconds = float(spent) if isinstance(spent, int | float) else float("nan")
     if record.error:
-        return Judged("error", record.error, seconds)
+        return JudgedEpisode("error", record.error, seconds)
     told = {"crashed": "the ego touched a vehicle", "off_road_ego": "the ego left the road"}
     happened = [text for name, text in told.items() if record.scores.get(name)]
-    return Judged("fail" if happened else "pass", " and ".join(happened), seconds)
+    return JudgedEpisode("fail" if happened else "pass", " and ".join(happened), seconds)
 
 
-def episodes(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> Iterator[tuple[Place, Judged]]:
+def episodes(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> Iterator[tuple[EpisodePlace, JudgedEpisode]]:
     """Every episode of a run: systems outermost, then adversaries with the undisturbed scene first, scenes and seeds.
 
     Raises:
@@ -74,7 +74,7 @@ def episodes(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> Iterator[
             for scene in lineup.scenes:
                 for seed, store in stores.items():
                     record = store.read_scores(CellKey(scene, system.label, adversary))
-                    yield Place(system.label, adversary, scene, seed), judge(record)
+                    yield EpisodePlace(system.label, adversary, scene, seed), judge(record)
 
 
 def settings_of(config: BenchmarkConfig) -> JsonDict:
@@ -89,11 +89,11 @@ class Expected:
 
     Attributes:
         settings: As `settings_of` gives them.
-        outcomes: Of every episode.
+        outcomes: The outcome of every episode.
     """
 
     settings: JsonDict
-    outcomes: Mapping[Place, Outcome]
+    outcomes: Mapping[EpisodePlace, Outcome]
 
     def save(self, file: Path) -> None:
         """Write them, in an order and form in which a difference of versions can be read.
@@ -121,7 +121,7 @@ class Expected:
             if found["expected_results"] != FORMAT:
                 raise ValueError(f"format {found['expected_results']!r}")
             outcomes = {
-                Place(system, adversary, scene, int(seed)): outcome
+                EpisodePlace(system, adversary, scene, int(seed)): outcome
                 for system, by_adversary in found["episodes"].items()
                 for adversary, by_scene in by_adversary.items()
                 for scene, by_seed in by_scene.items()
@@ -155,12 +155,14 @@ class Expected:
             )
 
 
-def changes(expected: Mapping[Place, Outcome], found: Mapping[Place, Judged]) -> dict[Place, Change]:
+def changes(
+    expected: Mapping[EpisodePlace, Outcome], found: Mapping[EpisodePlace, JudgedEpisode]
+) -> dict[EpisodePlace, Change]:
     """What is otherwise than expected. An episode that breaks down does not pass.
 
     An episode that failed and now breaks down, or the other way round, has not changed.
     """
-    result: dict[Place, Change] = {}
+    result: dict[EpisodePlace, Change] = {}
     for place, judged in found.items():
         before = expected.get(place)
         if before is None:

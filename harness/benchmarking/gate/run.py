@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Final
 
 from harness.benchmarking.config import BenchmarkConfig
-from harness.benchmarking.gate.conditions import Condition, Finding, judged
+from harness.benchmarking.gate.conditions import Condition, ConditionFound, judged
 from harness.benchmarking.gate.junit import library, write_junit
-from harness.benchmarking.gate.outcomes import Change, Expected, Judged, Place, changes, episodes, settings_of
+from harness.benchmarking.gate.outcomes import (
+    Change,
+    EpisodePlace,
+    Expected,
+    JudgedEpisode,
+    changes,
+    episodes,
+    settings_of,
+)
 from harness.benchmarking.lineup import Lineup
 from harness.benchmarking.summary import Cell
 from harness.episodes.records import UNDISTURBED
@@ -66,14 +74,14 @@ class GateVerdict:
     """What a gate found.
 
     Attributes:
-        findings: Of every condition, in every place.
+        findings: What was found of every condition, in every place.
         changed: Episodes that are otherwise than expected.
         found: Every episode.
     """
 
-    findings: tuple[Finding, ...] = ()
-    changed: Mapping[Place, Change] = field(default_factory=dict)
-    found: Mapping[Place, Judged] = field(default_factory=dict)
+    findings: tuple[ConditionFound, ...] = ()
+    changed: Mapping[EpisodePlace, Change] = field(default_factory=dict)
+    found: Mapping[EpisodePlace, JudgedEpisode] = field(default_factory=dict)
 
     @property
     def closed(self) -> bool:
@@ -117,7 +125,7 @@ def pass_through(
     return verdict
 
 
-def _counts(found: Mapping[Place, Judged], changed: Mapping[Place, Change]) -> dict[str, int]:
+def _counts(found: Mapping[EpisodePlace, JudgedEpisode], changed: Mapping[EpisodePlace, Change]) -> dict[str, int]:
     outcomes, kinds = Counter(one.outcome for one in found.values()), Counter(changed.values())
     return {
         "regressions": kinds["newly failing"],

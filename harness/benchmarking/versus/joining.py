@@ -32,7 +32,7 @@ class BenchedRun:
         folder: Where it lies.
         config: What was run.
         lineup: Who took part, as `lineup.json` has it.
-        versions: Of `PACKAGES`, as far as they are known.
+        versions: Versions of `PACKAGES`, as far as they are known.
         system: The system that is compared.
     """
 
@@ -146,7 +146,7 @@ class Sides:
 
     @property
     def labels(self) -> tuple[str, str]:
-        """Of both systems, told apart."""
+        """The labels of both systems, told apart."""
         first, second = (f"{mark} {side[0].system.label}" for mark, side in zip(SIDES, self.runs, strict=True))
         return first, second
 

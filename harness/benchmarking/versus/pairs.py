@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmarking.gate.outcomes import Judged, Place
+from harness.benchmarking.gate.outcomes import EpisodePlace, JudgedEpisode
 from harness.benchmarking.summary import Cell
 from harness.metrics.intervals import Interval
 from harness.metrics.paired import crossed_difference, holm, mcnemar
@@ -64,12 +64,14 @@ class Turned:
     newly_passing: tuple[str, ...]
 
 
-def failing(found: dict[Place, Judged], system: str, adversary: str, scenes: Sequence[str], repeats: int) -> Floats:
+def failing(
+    found: dict[EpisodePlace, JudgedEpisode], system: str, adversary: str, scenes: Sequence[str], repeats: int
+) -> Floats:
     """[S, R] whether each episode fails: 1, 0, or NaN where it broke down."""
     told = {"pass": 0.0, "fail": 1.0, "error": np.nan}
     return np.array(
         [
-            [told[found[Place(system, adversary, scene, repeat)].outcome] for repeat in range(repeats)]
+            [told[found[EpisodePlace(system, adversary, scene, repeat)].outcome] for repeat in range(repeats)]
             for scene in scenes
         ],
         dtype=np.float64,
@@ -123,7 +125,11 @@ def versus(adversaries: Sequence[str], tables: dict[tuple[str, str], tuple[Float
 
 
 def tables_of(
-    cells: Sequence[Cell], found: dict[Place, Judged], labels: tuple[str, str], scenes: Sequence[str], repeats: int
+    cells: Sequence[Cell],
+    found: dict[EpisodePlace, JudgedEpisode],
+    labels: tuple[str, str],
+    scenes: Sequence[str],
+    repeats: int,
 ) -> dict[tuple[str, str], tuple[Floats, Floats]]:
     """What `versus` compares: numbers that both systems have against an adversary."""
     outcomes = {(cell.system.label, cell.adversary): cell.outcomes for cell in cells}

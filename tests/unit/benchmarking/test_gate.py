@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.benchmarking.config import BenchmarkConfig
-from harness.benchmarking.gate.conditions import Condition, Finding, judged
+from harness.benchmarking.gate.conditions import Condition, ConditionFound, judged
 from harness.benchmarking.gate.junit import write_junit
-from harness.benchmarking.gate.outcomes import Expected, Judged, Place, changes, judge
+from harness.benchmarking.gate.outcomes import EpisodePlace, Expected, JudgedEpisode, changes, judge
 from harness.benchmarking.gate.run import FILE, Gate, pass_through
 from harness.benchmarking.jobs import seed_store
 from harness.benchmarking.lineup import Lineup, SystemInfo
@@ -118,12 +118,12 @@ def test_what_passes(scores: dict[str, bool], error: str, outcome: str, why: str
 
 
 def test_what_has_changed() -> None:
-    def at(scene: str) -> Place:
-        return Place("idm", "cat", scene, 0)
+    def at(scene: str) -> EpisodePlace:
+        return EpisodePlace("idm", "cat", scene, 0)
 
     before = {at("a"): "pass", at("b"): "fail", at("c"): "fail", at("d"): "pass", at("e"): "error", at("f"): "pass"}
     now = {"a": "fail", "b": "pass", "c": "error", "d": "error", "e": "fail", "g": "fail"}
-    assert changes(before, {at(scene): Judged(outcome) for scene, outcome in now.items()}) == {
+    assert changes(before, {at(scene): JudgedEpisode(outcome) for scene, outcome in now.items()}) == {
         at("a"): "newly failing",
         at("b"): "newly passing",
         at("d"): "newly failing",
@@ -134,7 +134,7 @@ def test_what_has_changed() -> None:
 
 def test_expected_results_come_back_and_other_options_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "e.json"
-    outcomes = {Place("idm", "none", "a", 0): "pass", Place("idm", "cat", "a", 3): "fail"}
+    outcomes = {EpisodePlace("idm", "none", "a", 0): "pass", EpisodePlace("idm", "cat", "a", 3): "fail"}
     Expected({"protocol": "corrected", "traffic": "log"}, outcomes).save(file)
     found = Expected.load(file)
     assert found.outcomes == outcomes
@@ -162,15 +162,15 @@ def test_other_files_are_no_expected_results(tmp_path: Path, content: str) -> No
 
 
 def test_junit_has_a_case_per_episode_and_condition(tmp_path: Path) -> None:
-    places = [Place("idm", adversary, scene, 0) for adversary in ("none", "cat") for scene in ("a", "b")]
+    places = [EpisodePlace("idm", adversary, scene, 0) for adversary in ("none", "cat") for scene in ("a", "b")]
     outcomes = (
-        Judged("pass", seconds=2.0),
-        Judged("fail", "left"),
-        Judged("error", "bad <\x00>"),
-        Judged("fail", "hit"),
+        JudgedEpisode("pass", seconds=2.0),
+        JudgedEpisode("fail", "left"),
+        JudgedEpisode("error", "bad <\x00>"),
+        JudgedEpisode("fail", "hit"),
     )
     found = dict(zip(places, outcomes, strict=True))
-    findings = [Finding("cat.crashed > .2", "idm/cat", 0.5, True), Finding("errors > 9", "", 1.0, False)]
+    findings = [ConditionFound("cat.crashed > .2", "idm/cat", 0.5, True), ConditionFound("errors > 9", "", 1.0, False)]
     file = tmp_path / "j.xml"
     write_junit(file, found, {places[1]: "new"}, findings, compared=True)
     assert [

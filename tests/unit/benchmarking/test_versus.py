@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.benchmarking.config import BenchmarkConfig
-from harness.benchmarking.gate.outcomes import Judged, Place
+from harness.benchmarking.gate.outcomes import EpisodePlace, JudgedEpisode
 from harness.benchmarking.jobs import seed_store
 from harness.benchmarking.lineup import FILE as LINEUP
 from harness.benchmarking.lineup import Lineup, SystemInfo
@@ -169,7 +169,9 @@ def test_one_run_may_have_both_systems() -> None:
 
 def test_episodes_that_broke_down_are_not_known() -> None:
     outcomes = {("a", 0): "pass", ("a", 1): "fail", ("b", 0): "error", ("b", 1): "pass"}
-    found = {Place("x", "cat", scene, seed): Judged(outcome) for (scene, seed), outcome in outcomes.items()}
+    found = {
+        EpisodePlace("x", "cat", scene, seed): JudgedEpisode(outcome) for (scene, seed), outcome in outcomes.items()
+    }
     assert np.array_equal(failing(found, "x", "cat", ("a", "b"), 2), [[0, 1], [np.nan, 0]], equal_nan=True)
 
 
