@@ -2,7 +2,7 @@
 
     python -m scripts.docs_costs docs/results/costs.csv
 
-It is the measurement `decisions` of `gauntlet perf`, on procedural test scenes.
+It is the measurement `decisions` of `gauntlet perf`, on the procedural scenes that come with the package.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.files import write_text
+from scenarios.sources import open_source
 
 if TYPE_CHECKING:
     from harness.performance.decisions import Costs
 
 KINDS: Final = {"decision_ms": "policy", "traffic_ms": "traffic"}
 """Kind of component by the name of its measurement."""
+SCENES: Final = 3
+"""Number of scenes, of those that come with the package; the first of them is not timed."""
 COMMAND: Final = "python -m scripts.docs_costs docs/results/costs.csv"
 """First line of the file."""
 
@@ -44,8 +47,8 @@ def main() -> None:
     from harness.performance.config import PerfConfig
     from harness.performance.decisions import measure_decisions
 
-    config = PerfConfig(split="test", decision_sample=3)
-    write_text(Path(sys.argv[1]), costs_csv(measure_decisions(config.open(), config)))
+    source = open_source("procedural", "test", test=SCENES)
+    write_text(Path(sys.argv[1]), costs_csv(measure_decisions(source, PerfConfig(decision_sample=SCENES - 1))))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ def measure_decisions(source: ScenarioSource, config: PerfConfig) -> dict[str, C
     """
     torch.set_num_threads(1)
     scenes = spread(source, config.decision_sample + 1)
+    # What the simulator itself takes is nobody's cost.
+    _decisions("replay", scenes, config.seed)
     return {
         "decision_ms": _each("policy", lambda name: _decisions(name, scenes, config.seed)),
         "traffic_ms": _each("traffic", lambda name: _steps(name, scenes, config.seed)),

@@ -91,7 +91,8 @@ def test_decisions_and_steps_are_timed_but_for_the_first_scene(monkeypatch):
     monkeypatch.setattr(decisions, "make_roller", lambda name, steps: roller)
     monkeypatch.setattr(decisions.time, "process_time", lambda: next(clock))
     found = decisions.measure_decisions(roads(5), PerfConfig(decision_sample=2))
-    assert driven == [2, 3, 7], "what the first scene took is forgotten"
+    assert driven[-3:] == [2, 3, 7], "what the first scene took is forgotten"
+    assert len(driven) == 6, "the simulator was warm"
     assert rolled == [("0", 1), ("2", 1), ("4", 1)]
     assert found["decision_ms"]["broken"] == {"error": "needs a file"}
     assert found["decision_ms"]["decides"]["median"] == found["decision_ms"]["decides"]["slowest"] == 1000
