@@ -32,7 +32,7 @@ built by its name alone, or decides nothing."""
 
 
 class TimedPolicy:
-    """A policy whose decisions are timed.
+    """A policy whose decisions are timed; it has the attributes of the policy.
 
     Attributes:
         policy: Who decides.
@@ -43,10 +43,16 @@ class TimedPolicy:
         """Watch `policy`."""
         self.policy = policy
         self.seconds: list[float] = []
+        self.name, self.control = policy.name, policy.control
+        self.observation, self.privileged = policy.observation, policy.privileged
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the policy's own."""
+        """What only some policies have."""
         return getattr(self.policy, name)
+
+    def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
+        """Begin an episode."""
+        self.policy.reset(scenario, rng)
 
     def act(self, observation: NDArray[np.float32], view: EgoView) -> NDArray[np.float32]:
         """The policy's action [2]."""

@@ -65,7 +65,10 @@ def test_every_adversary_is_timed_but_for_its_first_plan(monkeypatch):
 
 def test_decisions_and_steps_are_timed_but_for_the_first_scene(monkeypatch):
     class Decides:
+        name = "decides"
+        control = "action"
         observation = "none"
+        privileged = False
 
         def act(self, observation, view):
             return observation
