@@ -12,6 +12,7 @@ from harness.benchmarking.certificates.making import carried, certify, check_can
 from harness.benchmarking.certificates.statements import statement
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import BenchmarkConfig
+from harness.benchmarking.freezing import freeze
 from harness.benchmarking.gate.run import FILE as GATE
 from harness.benchmarking.gate.run import Gate, GateVerdict, pass_through
 from harness.benchmarking.lineup import FILE, Lineup, assemble
@@ -49,7 +50,7 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
     Raises:
         GauntletError: Unknown names, unusable data or weights, a folder that cannot be written, another run's folder.
     """
-    for file in (config.json, config.junit, config.expected if config.update_expected else None):
+    for file in (config.json, config.junit, config.freeze, config.expected if config.update_expected else None):
         _check_writable(file)
     lineup, known = assemble(config), carried(config)
     gate = Gate.of(config, lineup)
@@ -71,6 +72,8 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
         if stated["line"]:
             session.say(stated["line"])
         write_all(folder, cells, compare(cells), config, stated)
+        if config.freeze is not None:
+            freeze(config.freeze, config, lineup, folder, session)
         if config.json is not None:
             write_json(config.json, [as_object(cell, config) | {"certificate": stated["checks"]} for cell in cells])
         # The page looks scenes up by their ids: none need be filtered again.

@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness import benchmark, compare
+from harness.attacks.frozen import AttackSet
 from harness.benchmarking.run import run_benchmark
 from harness.benchmarking.versus.run import FILES
 from harness.commands.scaffold import Session
@@ -112,6 +114,33 @@ def test_one_json_object_per_cell(serial: Path) -> None:
         assert len(list(csv.DictReader(file))) == 6
     assert (serial / "benchmark.tex").read_text().count(r"\begin{table}") == 2
     assert "Against idm" in (serial / "benchmark.md").read_text()
+
+
+def test_frozen_attacks_are_the_same_to_the_last_step(serial: Path, scenes: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "attacks.safetensors", tmp_path / "again"
+    table = serial.with_suffix(".json")
+    again = ["--adversary", "rule", JITTER, "--json", str(table)]
+    benchmark.main(["--resume", str(serial), "--freeze", str(file), *again])
+    assert ("rule", "idm") in AttackSet.load(file).groups
+    benchmark.main(options(scenes, out, "--attacks", str(file), "--executor", "serial"))
+    first, second = EpisodeStore(serial), EpisodeStore(out)
+    compared = 0
+    for system in ("replay", "idm"):
+        for adversary in ("rule", "jitter"):
+            for scene in (CROSSING, "sd_straight_road"):
+                one = first.read(CellKey(scene, system, adversary))
+                other = second.read(CellKey(scene, system, f"{adversary} on {system}"))
+                assert np.array_equal(one.episode.agents, other.episode.agents)
+                assert np.array_equal(one.episode.ego.states, other.episode.ego.states)
+                apart = {name for name, value in one.scores.items() if other.scores[name] != value}
+                assert all(name.startswith("seconds_") for name in apart)
+                compared += 1
+    assert compared == 8
+    found = cells(out)
+    assert {adversary for adversary, _ in found} == {
+        "none", "rule on replay", "rule on idm", "jitter on replay", "jitter on idm"
+    }  # fmt: skip
+    assert found["rule on replay", "idm"]["failure_kinds"] == {"adversary": 1}, "where nobody could attack"
 
 
 def test_two_systems_of_a_run_are_compared(serial: Path, scenes: Path, tmp_path: Path) -> None:

@@ -164,8 +164,24 @@ class Sides:
         """What a benchmark of both would have been told; every repeat is a seed."""
         first = self.runs[0][0].config
         specs = tuple(f"{label}={side[0].system.spec}" for label, side in zip(self.labels, self.runs, strict=True))
-        plain: dict[str, Any] = {"json": None, "fail_if": (), "expected": None, "update_expected": False, "junit": None}
-        found = replace(first, sut=specs, seed=tuple(range(self.repeats)), certify=False, certificate=None, **plain)
+        plain: dict[str, Any] = {
+            "json": None,
+            "fail_if": (),
+            "expected": None,
+            "update_expected": False,
+            "junit": None,
+            "freeze": None,
+        }
+        found = replace(
+            first,
+            sut=specs,
+            seed=tuple(range(self.repeats)),
+            certify=False,
+            certificate=None,
+            fail_if=(),
+            update_expected=False,
+            **plain,
+        )
         return found if data is None else replace(found, data=data)
 
     def lineup(self) -> Lineup:
