@@ -136,8 +136,8 @@ def _trained(name: str) -> str:
 
 
 def cost_facts(kind: registry.RegistryKind, name: str) -> dict[str, str]:
-    """What the card of a component says of its cost: a label, and Markdown; nothing for kinds that are not measured."""
-    if kind not in COSTED:
+    """What the card of a component says of its cost: a label, and Markdown; nothing where nothing was measured."""
+    if kind not in COSTED or not csv_rows("costs"):
         return {}
     row = next((row for row in csv_rows("costs") if (row["kind"], row["name"]) == (kind, name)), None)
     if row is None:
