@@ -114,7 +114,8 @@ class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
             )
         if not self.seed or len(set(self.seed)) != len(self.seed) or min(self.seed) < 0:
             raise ConfigError(f"benchmark: expected one or more different seeds >= 0, got {self.seed}.")
-        labels = [item.label for item in self.attackers]
+        # The file of `--attacks` is read later: its rows have names of their own.
+        labels = [item.label for item in self.attackers] if self.attacks is None else []
         if len(set(labels)) != len(labels):
             raise ConfigError(f"benchmark: two adversaries are called the same among {', '.join(labels)}.")
         if UNDISTURBED in labels:

@@ -15,6 +15,8 @@ import pytest
 
 from harness import benchmark, compare
 from harness.attacks.frozen import AttackSet
+from harness.benchmarking.freezing import freeze
+from harness.benchmarking.lineup import assemble
 from harness.benchmarking.run import run_benchmark
 from harness.benchmarking.versus.run import FILES
 from harness.commands.scaffold import Session
@@ -118,9 +120,8 @@ def test_one_json_object_per_cell(serial: Path) -> None:
 
 def test_frozen_attacks_are_the_same_to_the_last_step(serial: Path, scenes: Path, tmp_path: Path) -> None:
     file, out = tmp_path / "attacks.safetensors", tmp_path / "again"
-    table = serial.with_suffix(".json")
-    again = ["--adversary", "rule", JITTER, "--json", str(table)]
-    benchmark.main(["--resume", str(serial), "--freeze", str(file), *again])
+    config = benchmark.main.parse(options(scenes, serial, "--adversary", "rule", JITTER))
+    freeze(file, config, assemble(config), serial, Session("benchmark"))
     assert ("rule", "idm") in AttackSet.load(file).groups
     benchmark.main(options(scenes, out, "--attacks", str(file), "--executor", "serial"))
     first, second = EpisodeStore(serial), EpisodeStore(out)
