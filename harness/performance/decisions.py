@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from harness import registry
-from harness.engine.config import EngineConfig
+from harness.engine.config import EngineConfig, ObservationName
 from harness.engine.env import GauntletEnv
 from harness.episodes.policies import load_policy
 from harness.episodes.rollout import run_episode
@@ -99,7 +99,8 @@ def _each(kind: registry.RegistryKind, measured: Callable[[str], Sequence[float]
 def _decisions(name: str, scenes: Sequence[Scenario], seed: int) -> Sequence[float]:
     """Seconds of every decision in all scenes but the first."""
     policy = TimedPolicy(load_policy(name))
-    env = GauntletEnv(LoadedScenes(scenes), EngineConfig(observation=policy.observation, seed=seed))
+    observation = cast(ObservationName, policy.observation)
+    env = GauntletEnv(LoadedScenes(scenes), EngineConfig(observation=observation, seed=seed))
     try:
         for place in range(len(scenes)):
             if place == min(1, len(scenes) - 1):
