@@ -13,6 +13,7 @@ from harness.benchmarking.certificates.statements import statement
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.freezing import freeze
+from harness.benchmarking.gate.outcomes import check_expected
 from harness.benchmarking.gate.run import FILE as GATE
 from harness.benchmarking.gate.run import Gate, GateVerdict, pass_through
 from harness.benchmarking.lineup import FILE, Lineup, assemble
@@ -52,6 +53,7 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
     """
     for file in (config.json, config.junit, config.freeze, config.expected if config.update_expected else None):
         _check_writable(file)
+    check_expected(config)
     lineup, known = assemble(config), carried(config)
     gate = Gate.of(config, lineup)
     check_can_be_made(config, lineup)

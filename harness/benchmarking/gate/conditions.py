@@ -118,7 +118,7 @@ class ConditionFound:
     def said(self) -> str:
         """One line."""
         value = f"{self.value:.4g}" if self.value == self.value else "not known"
-        verdict = "closed" if self.closes else "open"
+        verdict = "FAIL" if self.closes else "pass"
         return f"{verdict}: {self.condition}: {value}{f' ({self.place})' if self.place else ''}"
 
 

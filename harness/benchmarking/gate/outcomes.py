@@ -138,6 +138,26 @@ class Expected:
             ) from error
         return cls(settings, outcomes)
 
+    def check_met(self, lineup: Lineup, file: Path) -> None:
+        """Refuse results of which this run has no episode: nothing would be compared, and nothing could regress.
+
+        Raises:
+            ConfigError: Names the systems of both.
+        """
+        systems = {item.label for item in lineup.systems}
+        adversaries, scenes = {UNDISTURBED, *lineup.adversaries}, set(lineup.scenes)
+        met = (
+            place.system in systems and place.adversary in adversaries and place.scene in scenes
+            for place in self.outcomes
+        )
+        if self.outcomes and not any(met):
+            theirs = ", ".join(sorted({place.system for place in self.outcomes}))
+            raise ConfigError(
+                f"--expected {file} has no episode of this run. It has systems {theirs}; this run has "
+                f"{', '.join(sorted(systems))}, and scenes or adversaries may differ, too. Name systems as they are "
+                "named there (--sut LABEL=SPEC), or make the file anew with --update-expected."
+            )
+
     def check(self, settings: Mapping[str, object], file: Path) -> None:
         """Refuse results that were made with other options.
 
@@ -153,6 +173,16 @@ class Expected:
             raise ConfigError(
                 f"--expected {file} was made with {'; '.join(different)}. Give the same options, or another file."
             )
+
+
+def check_expected(config: BenchmarkConfig) -> None:
+    """Whether the expected results are there, which is known before any scene is.
+
+    Raises:
+        ConfigError: There is no such file, it holds something else, or it is of other options.
+    """
+    if config.expected is not None and not config.update_expected:
+        Expected.load(config.expected).check(settings_of(config), config.expected)
 
 
 def changes(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.gate.conditions import Condition, ConditionFound, judged
@@ -16,6 +16,7 @@ from harness.benchmarking.gate.outcomes import (
     EpisodePlace,
     Expected,
     JudgedEpisode,
+    Outcome,
     changes,
     episodes,
     settings_of,
@@ -65,6 +66,7 @@ class Gate:
             expected = Expected.load(file)
             if not config.update_expected:
                 expected.check(settings_of(config), file)
+                expected.check_met(lineup, file)
         asked = bool(conditions) or file is not None or config.junit is not None
         return cls(conditions, expected, config.update_expected, asked)
 
@@ -90,6 +92,9 @@ class GateVerdict:
 
     def lines(self) -> Iterator[str]:
         """What is said of it."""
+        if self.found:
+            outcomes = Counter(one.outcome for one in self.found.values())
+            yield "episodes: " + ", ".join(f"{outcomes[kind]} {kind}" for kind in get_args(Outcome))
         for change, count in Counter(self.changed.values()).items():
             yield f"{change}: {count} of {len(self.found)} episodes"
             places = [place for place, kind in self.changed.items() if kind == change]
@@ -99,7 +104,7 @@ class GateVerdict:
                     yield f"  … and {len(places) - _SHOWN} more in {FILE}"
         yield from (finding.said for finding in self.findings)
         if self.findings:
-            yield f"gate: {'closed' if self.closed else 'open'}"
+            yield "gate: closed (exit code 1)" if self.closed else "gate: open"
 
 
 def pass_through(

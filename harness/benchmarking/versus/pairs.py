@@ -20,6 +20,8 @@ FAILING: Final = "failing"
 """Share of episodes in which the ego touches a vehicle or leaves the road."""
 COMPARED: Final = (FAILING, "success", "completion", "min_distance", "speed", "jerk")
 """What is compared: the share that fails, and scores of episodes."""
+SHARES: Final = (FAILING, "success", "completion")
+"""Those that lie between 0 and 1, so that differences lie between -1 and 1."""
 CHANGED: Final = 0.5
 """A scene has changed where the share of its repeats that fail differs by so much (of one repeat: at all)."""
 
@@ -111,6 +113,8 @@ def versus(adversaries: Sequence[str], tables: dict[tuple[str, str], tuple[Float
                 continue
             first, second = tables[adversary, score]
             gap = crossed_difference(second.T, first.T)
+            if score in SHARES:
+                gap = replace(gap, difference=Interval(*np.clip(gap.difference, -1.0, 1.0).tolist()))
             test, p_value = "crossed", gap.p_value
             if score in (FAILING, "success") and first.shape[1] == 1:
                 test, p_value = "mcnemar", mcnemar(second[:, 0], first[:, 0]).p_value if gap.scenes else float("nan")

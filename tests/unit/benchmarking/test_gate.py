@@ -10,7 +10,15 @@ import pytest
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.gate.conditions import Condition, ConditionFound, judged
 from harness.benchmarking.gate.junit import write_junit
-from harness.benchmarking.gate.outcomes import EpisodePlace, Expected, JudgedEpisode, changes, judge
+from harness.benchmarking.gate.outcomes import (
+    EpisodePlace,
+    Expected,
+    JudgedEpisode,
+    changes,
+    check_expected,
+    judge,
+    settings_of,
+)
 from harness.benchmarking.gate.run import FILE, Gate, pass_through
 from harness.benchmarking.jobs import seed_store
 from harness.benchmarking.lineup import Lineup, SystemInfo
@@ -89,7 +97,7 @@ def test_conditions_are_judged_in_every_place_that_they_name(cells: list[Cell]) 
         ("idm/none", 0.0, True),
         ("", 1.0, False),
     ]
-    assert found[0].said == "closed: sage@0.5.crashed > .66: 0.6667 (idm/sage@0.5)"
+    assert found[0].said == "FAIL: sage@0.5.crashed > .66: 0.6667 (idm/sage@0.5)"
 
 
 def test_intervals_can_be_asked_for_and_what_is_not_known_closes(cells: list[Cell]) -> None:
@@ -214,7 +222,8 @@ def test_a_run_is_compared_with_what_was_expected(tmp_path: Path) -> None:
     lines = list(verdict.lines())
     assert "newly failing: 1 of 8 episodes" in lines
     assert "  idm against sage@0.5 in scene a, seed 0" in lines
-    assert lines[-1] == "gate: closed"
+    assert lines[-1] == "gate: closed (exit code 1)"
+    assert lines[0] == "episodes: 6 pass, 2 fail, 0 error"
     stored = json.loads((second / FILE).read_text())
     assert stored["closed"] is True
     assert stored["outcomes"] == {"pass": 6, "fail": 2}
@@ -229,6 +238,20 @@ def test_a_run_is_compared_with_what_was_expected(tmp_path: Path) -> None:
     fewer = replace(LINEUP, scenes=SCENES[:3])
     closed = [item for item in pass_through(gate, config, fewer, second, cells).findings if item.closes]
     assert [(item.condition, item.value) for item in closed] == [("gone > 0", 2.0)]
+
+
+def test_results_of_which_nothing_is_run_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "expected.json"
+    Expected(settings_of(CONFIG), {EpisodePlace("renamed", "none", "a", 0): "pass"}).save(file)
+    with pytest.raises(ConfigError, match=r"has no episode of this run\. It has systems renamed; this run has idm"):
+        gated(tmp_path, expected=file)
+    Expected(settings_of(CONFIG), {EpisodePlace("idm", "none", "a", 7): "pass"}).save(file)
+    gated(tmp_path, expected=file)
+    check_expected(replace(CONFIG, expected=file))
+    with pytest.raises(ConfigError, match="traffic"):
+        check_expected(replace(CONFIG, expected=file, traffic="idm-lane"))
+    with pytest.raises(ConfigError, match="no such file"):
+        check_expected(replace(CONFIG, expected=tmp_path / "none.json"))
 
 
 def test_nothing_is_written_where_no_gate_is_asked_for(tmp_path: Path) -> None:
