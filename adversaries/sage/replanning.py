@@ -131,9 +131,11 @@ class ReplanningController:
     """Plans anew every so many steps and follows its path in between; a `harness.episodes.watching.WatchingController`.
 
     A plan is SAGE's: candidates by the mixture at λ, chosen by R_μ. It is made in the scene as it has become, by
-    everybody's true motion so far. Nothing that is yet to come in the log is looked at. The ego is expected to go on along each of
-    its remembered drives from where it is now (`along_drive`); where it is on none of them, and with the forecast
-    `motion`, at its present speed and turn rate. So is everybody else (`go_on`), for a candidate's feasibility.
+    everybody's true motion so far. Nothing that is yet to come in the log is looked at.
+
+    The ego is expected to go on along each of its remembered drives from where it is now (`along_drive`): it knows its
+    way, and what it did there is the best guess of what it will do. Where it is on none of them, and with the forecast
+    `motion`, it keeps its present speed and turn rate. So does everybody else (`go_on`), for a candidate's feasibility.
     """
 
     def __init__(
