@@ -151,7 +151,7 @@ def benchmark(
         out=out,
         **options,
     )
-    cells, folder = run_benchmark(chosen, _session("benchmark", verbose=verbose))
+    cells, folder, _ = run_benchmark(chosen, _session("benchmark", verbose=verbose))
     return Run(folder, tuple(as_object(cell, chosen) for cell in cells))
 
 

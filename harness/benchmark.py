@@ -8,14 +8,14 @@ from harness.commands.scaffold import Session, command
 
 
 @command(BenchmarkConfig, __doc__, may_differ=MAY_DIFFER)
-def main(config: BenchmarkConfig, session: Session) -> None:
-    """Run, print the tables and where everything lies."""
+def main(config: BenchmarkConfig, session: Session) -> int:
+    """Run, print the tables and where everything lies; 1 where a gate was asked for and closes."""
     # Imported late: `--help` should not wait for torch and the simulator.
     from harness.benchmarking.run import FILES, run_benchmark
     from harness.episodes.protocol import protocol_of
     from harness.report.benchmark_tables import LEGEND, terminal
 
-    cells, folder = run_benchmark(config, session)
+    cells, folder, verdict = run_benchmark(config, session)
     for table in terminal(cells, config):
         session.console.print(table.rich(compact=True))
     for line in LEGEND:
@@ -25,8 +25,9 @@ def main(config: BenchmarkConfig, session: Session) -> None:
     if failed := sum(cell.failures for cell in cells):
         example = next(cell.examples[0] for cell in cells if cell.failures)
         session.warn(f"{failed} episodes failed, for example in {example}. benchmark.md says which and why.")
-    for line in listed(folder, FILES):
+    for line in (*listed(folder, FILES), *verdict.lines()):
         session.say(line)
+    return int(verdict.closed)
 
 
 if __name__ == "__main__":

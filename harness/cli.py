@@ -17,6 +17,7 @@ VERBS: Final = (
     "train_matrix",
     "attack",
     "benchmark",
+    "compare",
     "train_prior",
     "train_traffic",
     "simulate",

@@ -11,6 +11,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, get_type_hints
 
 from harness import cli, registry
@@ -18,6 +19,7 @@ from harness.benchmarking import columns
 from harness.envs import IDS, VECTOR_IDS
 from harness.report.tables import Column
 from scripts.docs_options import command_page, field_texts
+from scripts.docs_scores import COSTED, COSTS, cost_facts, metric_facts, score_facts
 from scripts.docs_text import DocParts, folded, parts, table_row
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -98,7 +100,13 @@ def cards_page(kind: registry.RegistryKind) -> str:
     title, about, usage = KINDS[kind]
     head = f"# {title}\n\n{about} Third parties register theirs by an entry point of the group `gauntlet.{kind}`.\n"
     found = registry.BUILTIN[kind].items()
-    return "\n".join([head, *(card(name, target, usage, picture_of(kind, name)) for name, target in found)])
+    if kind in COSTED:
+        head += f"\n{COSTS}\n"
+    cards = [
+        card(name, target, usage, picture_of(kind, name), {**cost_facts(kind, name), **score_facts(kind, name)})
+        for name, target in found
+    ]
+    return "\n".join([head, *cards])
 
 
 def picture_of(kind: str, name: str) -> str:
@@ -109,7 +117,9 @@ def picture_of(kind: str, name: str) -> str:
     return f"![{words}](../../{PICTURES}/{kind}/{name}.png){{ width=420 }}\n"
 
 
-def card(name: str, target: str, usage: str = "", picture: str = "") -> str:
+def card(
+    name: str, target: str, usage: str = "", picture: str = "", measured: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """A component: what it does, a picture, where it comes from, how it is named, its options, and how it works.
 
     Args:
@@ -117,6 +127,7 @@ def card(name: str, target: str, usage: str = "", picture: str = "") -> str:
         target: `module:Class` or `module:function`.
         usage: A command line with `NAME` for its name; empty for none.
         picture: Markdown of its picture; empty for none.
+        measured: What is said of measurements: labels, and Markdown.
     """
     module_name, _, attribute = target.partition(":")
     module = importlib.import_module(module_name)
@@ -127,7 +138,7 @@ def card(name: str, target: str, usage: str = "", picture: str = "") -> str:
         facts.insert(0, ("Command", f"`{usage.replace('NAME', name)}`"))
     if source := source_of(component, own, around):
         facts.append(("Source", source))
-    facts += [(name, text) for name, text in {**around.facts, **own.facts}.items()]
+    facts += [(name, text) for name, text in {**around.facts, **own.facts, **measured}.items()]
     text = [f"## `{name}`\n", f"{around.summary}\n", f"{own.summary}\n", picture, "| | |\n|---|---|"]
     text += [table_row(f"**{label}**", value) for label, value in facts]
     text += ["", options_table(component)]
@@ -228,6 +239,7 @@ def metric_card(name: str) -> str:
     text = [f"## `{name.rpartition('.')[2]}`\n", f"{told.summary}\n"]
     if told.source:
         text.append(f"**Source:** {told.source}\n")
+    text += [f"**{label}:** {value}\n" for label, value in metric_facts(name).items()]
     functions = [
         value
         for key, value in vars(module).items()

@@ -2,8 +2,9 @@
 
     python -m scripts.docs_pictures docs/pictures
 
-It writes `wall.gif`, the scene recorded and under five attacks, `adversary/NAME.png`, an attack of each adversary, and
-`dial.html`, a page on which the intensity of `sage` is dialled.
+It writes `wall.gif`, the scene recorded and under five attacks, `gallery/NAME.gif`, the scene recorded and under an
+attack of each adversary, `adversary/NAME.png`, a still picture of that attack, and `dial.html`, a page on which the
+intensity of `sage` is dialled.
 Every scene is generated, so that the pictures are free of the licences of recorded data.
 """
 
@@ -48,6 +49,8 @@ WALL: Final = {
 """Attacks on the wall, and what stands above each."""
 UNSEEN: Final = ("none", "vulnerable")
 """Adversaries without a picture: nobody attacks, and generated scenes have neither pedestrians nor cyclists."""
+GALLERY: Final = "gallery"
+"""Folder of the moving pictures, one for each adversary: recorded on the left, attacked on the right."""
 VIEW: Final = View(pixels=300, metres=60.0, fps=10, named=False, letters=16)
 SHOWN: Final = slice(8, 70)
 """Steps that the wall shows."""
@@ -72,10 +75,13 @@ def write_pictures(folder: Path) -> None:
     captions = ["as recorded", *WALL.values()]
     walls = [
         islice(frames(scenario, episode, size, view(scenario, caption)), SHOWN.start, SHOWN.stop)
-        for episode, caption in zip([recorded, *attacked], captions, strict=False)
+        for episode, caption in zip([recorded, *attacked], [*captions, *names], strict=True)
     ]
-    save_wall(walls, folder / "wall.gif", columns=3, fps=VIEW.fps)
-    for name, episode in zip(names, attacked[len(WALL) :], strict=True):
+    shown = [list(pictures) for pictures in walls]
+    save_wall(shown[: len(captions)], folder / "wall.gif", columns=3, fps=VIEW.fps)
+    (folder / GALLERY).mkdir(exist_ok=True)
+    for name, pictures, episode in zip(names, shown[len(captions) :], attacked[len(WALL) :], strict=True):
+        save_wall([shown[0], pictures], folder / GALLERY / f"{name}.gif", columns=2, fps=VIEW.fps)
         draw_card(scenario, episode, folder / "adversary" / f"{name}.png", name)
 
 

@@ -41,6 +41,9 @@ class AttackConfig(OutOption, AttackedScenes):
     export_openscenario: bool = False
     """Write every attacked scene as ASAM OpenSCENARIO with OpenDRIVE roads, `openscenario/ADVERSARY/` (needs the
     optional library: `pip install 'gauntlet-drive[openscenario]'`)."""
+    freeze: Path | None = None
+    """Write the attacks into a file, to be replayed against systems with `benchmark --attacks`. Those that a controller
+    drives (`seal`) are left out."""
     seed: int = 0
     """Seed of adversaries and bootstrap intervals."""
 
@@ -48,6 +51,8 @@ class AttackConfig(OutOption, AttackedScenes):
         """Reject what cannot work before anything is loaded."""
         if not self.adversary:
             raise ConfigError("attack: name at least one adversary (--adversary cat rule none).")
+        if self.freeze is not None and self.protocol != "corrected":
+            raise ConfigError("--freeze: attacks as published are played a step late. Use --protocol corrected.")
         if self.pictures < 0:
             raise ConfigError(f"--pictures {self.pictures}: expected 0 or more.")
         if self.horizon is not None:

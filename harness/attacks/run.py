@@ -12,6 +12,7 @@ from harness.attacks.attackers import Dialled
 from harness.attacks.closed_loop import SimulatedAttack, simulate
 from harness.attacks.config import AttackConfig
 from harness.attacks.export import attacked_scene
+from harness.attacks.frozen import RECORDED, AttackKey, FrozenAttack, frozen
 from harness.attacks.open_loop import AttackRecord, attack_all, summarise
 from harness.attacks.tables import open_loop_table, simulation_table
 from harness.commands.printing import grouped, tracked
@@ -68,6 +69,10 @@ def run_attacks(config: AttackConfig, session: Session) -> Path:
             seed=config.seed,
             on_plan=keep,
         )
+        if config.freeze is not None:
+            told = {"protocol": config.protocol, "traffic": RECORDED, "seed": config.seed}
+            for key in frozen(keep.attacks, config.freeze, **told):
+                session.warn(f"not frozen, a controller drives it: {key.adversary} in scene {key.scene}")
         # What an adversary cannot attack is a scene's fault most often: said once, not once for every adversary.
         reasons = ((item.scenario, item.error.removeprefix(f"scenario {item.scenario}: ")) for item in records)
         for line in grouped(dict.fromkeys(reason for reason in reasons if reason[1]), "scenes"):
@@ -100,15 +105,24 @@ def _simulated(
 
 
 class _Keeper:
-    """Draws the first attacks of each adversary, and writes attacked scenes where that is wanted."""
+    """Draws the first attacks of each adversary, writes attacked scenes and keeps attacks where that is wanted.
+
+    Attributes:
+        attacks: What is to be frozen.
+    """
 
     def __init__(self, folder: Path, config: AttackConfig) -> None:
         self._folder, self._config = folder, config
         self._drawn: Counter[str] = Counter()
+        self._intensities = {attacker.label: attacker.intensity for attacker in config.attackers}
+        self.attacks: list[tuple[AttackKey, FrozenAttack | None]] = []
 
     def __call__(self, scenario: Scenario, record: AttackRecord, plan: AttackPlan | None) -> None:
         if record.error:
             return
+        if self._config.freeze is not None:
+            key = AttackKey(record.adversary, RECORDED, scenario.id)
+            self.attacks.append((key, FrozenAttack.of(scenario, self._intensities[record.adversary], plan)))
         label = file_name(record.adversary, "-_@.")
         if plan is not None and (self._config.export or self._config.export_openscenario):
             self._export(attacked_scene(scenario, plan, f"{scenario.id}-{record.adversary}"), label)

@@ -106,6 +106,61 @@ ENCOUNTER_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
 )
 """How close and how hard."""
 
+_SIDES: Final = ("front", "left", "right", "rear")
+
+SEVERITY_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
+    ScoreColumn(
+        "closing_speed",
+        "closing speed",
+        "mean",
+        "rate at which the centres approach before contact, over contacts",
+        digits=2,
+        unit="m/s",
+    ),
+    ScoreColumn(
+        "impact_angle", "angle", "mean", "angle between both headings, over contacts; 180: head-on", digits=0, unit="°"
+    ),
+    ScoreColumn(
+        "delta_v",
+        "Δv of the ego",
+        "mean",
+        "change of the ego's velocity by momentum, with masses by length, over contacts",
+        digits=2,
+        unit="m/s",
+    ),
+    ScoreColumn(
+        "injury_given_contact",
+        "serious injury, contacts",
+        "mean",
+        "probability that an occupant of the ego is seriously injured (MAIS3+), by Δv and side (NHTSA 2022), over "
+        "contacts",
+        factor=100.0,
+        digits=2,
+        unit="%",
+    ),
+    ScoreColumn(
+        "injury_risk",
+        "serious injury, attacks",
+        "mean",
+        "the same over all attacks, 0 where nobody is met: success, weighted by severity",
+        factor=100.0,
+        digits=2,
+        unit="%",
+    ),
+    *(
+        _percent(
+            f"side_{side}",
+            side,
+            f"the ego is struck at its {side}, over contacts",
+            "Side struck",
+            source="side_struck",
+            equals=side,
+        )
+        for side in _SIDES
+    ),
+)
+"""How bad contacts are for the ego's occupants: see `harness.metrics.severity`."""
+
 VERDICT_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     _percent(
         "avoidable",
@@ -176,6 +231,7 @@ COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     *SUCCESS_COLUMNS,
     *RATE_COLUMNS,
     *ENCOUNTER_COLUMNS,
+    *SEVERITY_COLUMNS,
     *VERDICT_COLUMNS,
     *DRIVE_COLUMNS,
     *SHIELD_COLUMNS,
@@ -186,6 +242,7 @@ TABLES: Final[tuple[tuple[str, tuple[ScoreColumn, ...]], ...]] = (
     ("attack", SAGE_COLUMNS),
     ("success by every reading", (*SUCCESS_COLUMNS, *RATE_COLUMNS)),
     ("encounter", ENCOUNTER_COLUMNS),
+    ("severity of contacts with the opponent", SEVERITY_COLUMNS),
     ("contacts: avoidable, preventable, whose fault", VERDICT_COLUMNS),
     ("system under test", DRIVE_COLUMNS),
     ("shield of the traffic", SHIELD_COLUMNS),

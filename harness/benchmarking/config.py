@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.attacks.attackers import Attacker
+from harness.attacks.frozen import frozen_spec, opened
 from harness.commands.configs import at_least
 from harness.commands.options import AttackedScenes, RunOptions, WorkerOptions
 from harness.episodes.protocol import ProtocolName
@@ -18,6 +19,7 @@ from harness.specs import labelled
 MAY_DIFFER: Final = (
     *("executor", "workers", "timeout", "json", "retry_failures", "playback"),
     *("certify", "certify_rollouts", "certificate"),
+    *("fail_if", "expected", "update_expected", "junit", "freeze"),
 )
 """Options that do not change a result, so that a resumed run may have others."""
 RECORDED: Final = "log"
@@ -34,6 +36,9 @@ class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
     adversary: tuple[str, ...] = ("rule", "cat")
     """`NAME[:FILE][?key=value&…][@λ]`, as in `cat`, `sage@0.5` (another intensity), `sage:EXPERTS?spacing=4`, or
     `module:Class`; `LABEL=…` gives another name in tables. The undisturbed scene (`none`) is always there."""
+    attacks: Path | None = None
+    """File of attacks (of `--freeze`, or of `attack --freeze`) that are replayed in the place of `--adversary`: one row
+    for each adversary and system that they were made on."""
     protocol: ProtocolName = "corrected"
     """`corrected`, or `as-published` to compare with the papers' tables; never both in one run."""
     intensity: float = 1.0
@@ -66,6 +71,22 @@ class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
     """File that the summary is written to as well: one object per adversary and system under test."""
     retry_failures: bool = False
     """On resumption, run failed episodes again."""
+    freeze: Path | None = None
+    """Write the attacks of this run (of its first seed) into a file, to be replayed against other systems with
+    `--attacks`. Attacks that a controller drives (`seal`) are left out."""
+    fail_if: tuple[str, ...] = ()
+    """Conditions under which the command ends with exit code 1, as in "sage.crashed > .2" (of any system),
+    "idm/sage.success.low > .1" (one system; the lower end of the interval) or "regressions > 0". Columns are those of
+    summary.json, shares from 0 to 1; counts are regressions (episodes that pass in --expected and do not now),
+    failing, errors, and gone."""
+    expected: Path | None = None
+    """File of expected outcomes (JSON) that the run is compared with, episode by episode. An episode passes where the
+    ego touches no vehicle and stays on the road."""
+    update_expected: bool = False
+    """Write the outcomes of this run to --expected. What changes is printed, and counts as no regression."""
+    junit: Path | None = None
+    """File of JUnit XML with a test case per episode and per condition (needs the extra `gate`). Episodes that were
+    expected to fail are skipped ones."""
 
     def __post_init__(self) -> None:
         """Reject what cannot work before anything is loaded."""
@@ -79,6 +100,10 @@ class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
                 f"--traffic {RECORDED} is the recording, which other traffic is certified against. Name the traffic to "
                 "certify, as in --traffic smart."
             )
+        if self.freeze is not None and self.protocol != "corrected":
+            raise ConfigError("--freeze: attacks as published are played a step late. Use --protocol corrected.")
+        if self.update_expected and self.expected is None:
+            raise ConfigError("--update-expected: name the file, as in --expected expected.json.")
         if self.horizon is not None:
             at_least(1, horizon=self.horizon)
         if self.workers is not None and self.workers < 1:
@@ -89,7 +114,8 @@ class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
             )
         if not self.seed or len(set(self.seed)) != len(self.seed) or min(self.seed) < 0:
             raise ConfigError(f"benchmark: expected one or more different seeds >= 0, got {self.seed}.")
-        labels = [item.label for item in self.attackers]
+        # The file of `--attacks` is read later: its rows have names of their own.
+        labels = [item.label for item in self.attackers] if self.attacks is None else []
         if len(set(labels)) != len(labels):
             raise ConfigError(f"benchmark: two adversaries are called the same among {', '.join(labels)}.")
         if UNDISTURBED in labels:
@@ -97,7 +123,16 @@ class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
 
     @property
     def attackers(self) -> tuple[Attacker, ...]:
-        """The adversaries, `none` left out (it is stage 1)."""
+        """The adversaries, `none` left out (it is stage 1); of `--attacks`, those that its file has.
+
+        Raises:
+            WeightsError: That file cannot be used.
+        """
+        if self.attacks is not None:
+            return tuple(
+                Attacker(f"{adversary} on {made_on}", frozen_spec(self.attacks, adversary, made_on), intensity)
+                for (adversary, made_on), intensity in opened(self.attacks).groups.items()
+            )
         found = [Attacker.parse(text, self.intensity) for text in self.adversary]
         return tuple(item for item in found if item.spec.head != UNDISTURBED)
 

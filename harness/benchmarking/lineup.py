@@ -125,7 +125,7 @@ def assemble(config: BenchmarkConfig) -> Lineup:
         raise ConfigError(f"benchmark: {config.data} has no scene in split {config.split!r}. Try --split all.")
     paths = [Path(item.spec.file) for item in config.attackers if item.spec.name in targets("adversary")]
     given = [path for path in paths if path.exists() and path != Path()]
-    digests = {str(path): digest_of(path) for path in (*([] if config.prior is None else [config.prior]), *given)}
+    digests = {str(path): digest_of(path) for path in (*filter(None, (config.prior, config.attacks)), *given)}
     names = tuple(item.label for item in config.attackers)
     return Lineup(
         scenes=tuple(source.ids),

@@ -12,6 +12,9 @@ from harness.benchmarking.certificates.making import carried, certify, check_can
 from harness.benchmarking.certificates.statements import statement
 from harness.benchmarking.comparison import compare
 from harness.benchmarking.config import BenchmarkConfig
+from harness.benchmarking.freezing import freeze
+from harness.benchmarking.gate.run import FILE as GATE
+from harness.benchmarking.gate.run import Gate, GateVerdict, pass_through
 from harness.benchmarking.lineup import FILE, Lineup, assemble
 from harness.benchmarking.runner import prepare, run_all
 from harness.benchmarking.summary import Cell, as_object, summarise
@@ -34,19 +37,23 @@ FILES: Final = {
     "summary.json": "everything as JSON",
     "episodes": "a record of every episode",
     "left_out.json": "scenes that were left out, and why",
+    GATE: "what a gate found: conditions, and episodes that are otherwise than expected",
     CERTIFICATE: "fidelity certificate of the traffic, to be named by `--certificate` of other runs with it",
 }
 """What a benchmark leaves in its run folder."""
 
 
-def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell], Path]:
-    """Run (or go on with) a benchmark, write its tables and its report; return the cells and the run folder.
+def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell], Path, GateVerdict]:
+    """Run (or go on with) a benchmark, write its tables and its report; return the cells, the run folder and what the
+    gate found.
 
     Raises:
         GauntletError: Unknown names, unusable data or weights, a folder that cannot be written, another run's folder.
     """
-    _check_writable(config.json)
+    for file in (config.json, config.junit, config.freeze, config.expected if config.update_expected else None):
+        _check_writable(file)
     lineup, known = assemble(config), carried(config)
+    gate = Gate.of(config, lineup)
     check_can_be_made(config, lineup)
     with session.open_run(config) as directory:
         folder = directory.path
@@ -65,13 +72,15 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
         if stated["line"]:
             session.say(stated["line"])
         write_all(folder, cells, compare(cells), config, stated)
+        if config.freeze is not None:
+            freeze(config.freeze, config, lineup, folder, session)
         if config.json is not None:
             write_json(config.json, [as_object(cell, config) | {"certificate": stated["checks"]} for cell in cells])
         # The page looks scenes up by their ids: none need be filtered again.
         scenes = config.open_all(cache_scenes=0)
         shown = choose(cells, lineup.scenes, config.playback)
         write_report(folder, scenes, shown, partial(session.track, description="report"))
-        return cells, folder
+        return cells, folder, pass_through(gate, config, lineup, folder, cells)
 
 
 def _take_up(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> None:
@@ -91,7 +100,7 @@ def _take_up(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> None:
 
 
 def _check_writable(path: Path | None) -> None:
-    """Say at once, not after an hour, that the JSON file cannot be written."""
+    """Say at once, not after an hour, that a file cannot be written."""
     if path is not None:
         with explained(path, "write"):
             existed = path.exists()

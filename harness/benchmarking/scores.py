@@ -23,9 +23,10 @@ from harness.metrics.adversarial import adversarial_reward
 from harness.metrics.collision import AS_PUBLISHED, OverlapCheck, first_contact, first_overlap, near_contact
 from harness.metrics.compliance import map_checks
 from harness.metrics.distribution import kinematic_samples
-from harness.metrics.encounter import impact, minimum_distance, time_to_collision
+from harness.metrics.encounter import Impact, impact, minimum_distance, time_to_collision
 from harness.metrics.fault import Fault
 from harness.metrics.realism import realism_of
+from harness.metrics.severity import mass_of, severity, side_struck
 from harness.metrics.verdicts import judge_contact
 from harness.traffic.rollouts import Interventions
 from scenarios.map_index import MapIndex
@@ -248,6 +249,25 @@ def _encounter(case: Case) -> Mapping[str, object]:
         "min_distance": near.value if near.valid else None,
         "min_ttc": soon.value if soon.valid else None,
         "impact_speed": hard.relative_speed if hard is not None else None,
+        **_severity(case, hard),
+    }
+
+
+def _severity(case: Case, hard: Impact | None) -> Mapping[str, object]:
+    """How bad the contact is for the ego's occupants; without one the risk of the attack is 0."""
+    if hard is None or case.contact is None:
+        return {"injury_risk": 0.0}
+    step = case.contact
+    masses = mass_of(Kind.VEHICLE, case.ego_size[0]), mass_of(case.kind, case.size[0])
+    side = side_struck(case.ego.states[step], case.ego_size, case.executed.states[step], case.size)
+    found = severity(hard.relative_speed, *masses, side)
+    return {
+        "closing_speed": hard.closing_speed,
+        "impact_angle": abs(np.degrees(hard.heading_difference)),
+        "delta_v": found.delta_v,
+        "side_struck": found.side,
+        "injury_given_contact": found.injury,
+        "injury_risk": found.injury,
     }
 
 

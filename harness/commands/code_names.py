@@ -33,7 +33,7 @@ KINDS: Final[dict[str, RegistryKind]] = {
     "backbone": "backbone",
 }
 """Fields of configurations that name components, and the kind of component."""
-WRITTEN: Final = frozenset({"json", "samples", "rollouts", "cache"})
+WRITTEN: Final = frozenset({"json", "samples", "rollouts", "cache", "junit", "freeze", "expected"})
 """Fields of configurations that name a file or folder which a run writes, besides its own folder."""
 TRUST: Final = "trust"
 """Option of a component that lets its file do more than is checked."""

@@ -45,6 +45,8 @@ class PerfConfig(AllDataOptions):
     """Updates of learned traffic, by cloning and by fine-tuning, for its training rates; 0 skips them."""
     attack_sample: int = 20
     """Number of scenes to attack per adversary; 0 skips the attacks."""
+    decision_sample: int = 5
+    """Number of scenes in which each system under test and each traffic model is timed; 0 skips them."""
     episodes: int = 2_000
     """Episodes for the memory growth; 0 skips it."""
     episode_steps: int = 20
@@ -64,4 +66,4 @@ class PerfConfig(AllDataOptions):
         at_least(0, fast_sample=self.fast_sample, fast_blocks=self.fast_blocks, worker_steps=self.worker_steps)
         at_least(0, fast_train_steps=self.fast_train_steps, traffic_updates=self.traffic_updates)
         at_least(0, exact_sample=self.exact_sample, train_steps=self.train_steps, attack_sample=self.attack_sample)
-        at_least(0, episodes=self.episodes, seed=self.seed)
+        at_least(0, decision_sample=self.decision_sample, episodes=self.episodes, seed=self.seed)

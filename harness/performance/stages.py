@@ -12,6 +12,7 @@ from harness.performance.against_fast import measure_fast_agreement
 from harness.performance.against_stock import measure_differences, measure_speed
 from harness.performance.attacks import measure_attacks
 from harness.performance.config import PerfConfig
+from harness.performance.decisions import measure_decisions
 from harness.performance.fast_rates import measure_fast_speed, measure_fast_training
 from harness.performance.memory import measure_memory
 from harness.performance.sample import spread
@@ -57,6 +58,7 @@ def measure(config: PerfConfig, tell: Callable[[str], None]) -> Measured:
         ("training with workers", config.worker_steps, lambda: measure_workers(scenes, config)),
         ("training of traffic", config.traffic_updates, lambda: measure_traffic_training(scenes, config)),
         ("attacks", config.attack_sample, lambda: measure_attacks(source, config)),
+        ("decisions", config.decision_sample, lambda: measure_decisions(source, config)),
         ("memory", config.episodes, lambda: measure_memory(scenes, config)),
     ]
 

@@ -49,5 +49,9 @@ def performance_table(measured: Mapping[str, object]) -> Table:
         values[f"attack_ms {name}"] = times.get("error") or f"{times['median']:.1f}"
         if "cached" in times:
             values[f"attack_ms {name}, cached"] = f"{times['cached']:.2f}"
+    for kind in ("decision_ms", "traffic_ms"):
+        costs = measured.get(kind)
+        for name, cost in costs.items() if isinstance(costs, Mapping) else ():
+            values[f"{kind} {name}"] = cost.get("error") or f"{cost['median']:.2f}"
     rows = [{"measurement": name, "value": value, "goal": GOALS.get(name, "")} for name, value in values.items()]
     return Table(COLUMNS, rows)

@@ -10,10 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from harness import benchmark
+from harness import benchmark, compare
+from harness.attacks.frozen import AttackSet
+from harness.benchmarking.freezing import freeze
+from harness.benchmarking.lineup import assemble
 from harness.benchmarking.run import run_benchmark
+from harness.benchmarking.versus.run import FILES
 from harness.commands.scaffold import Session
 from harness.episodes.records import CellKey, EpisodeStore
 from harness.interfaces import Trajectory
@@ -113,12 +118,58 @@ def test_one_json_object_per_cell(serial: Path) -> None:
     assert "Against idm" in (serial / "benchmark.md").read_text()
 
 
+def test_frozen_attacks_are_the_same_to_the_last_step(serial: Path, scenes: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "attacks.safetensors", tmp_path / "again"
+    config = benchmark.main.parse(options(scenes, serial, "--adversary", "rule", JITTER))
+    freeze(file, config, assemble(config), serial, Session("benchmark"))
+    assert ("rule", "idm") in AttackSet.load(file).groups
+    benchmark.main(options(scenes, out, "--attacks", str(file), "--executor", "serial"))
+    first, second = EpisodeStore(serial), EpisodeStore(out)
+    compared = 0
+    for system in ("replay", "idm"):
+        for adversary in ("rule", "jitter"):
+            for scene in (CROSSING, "sd_straight_road"):
+                one = first.read(CellKey(scene, system, adversary))
+                other = second.read(CellKey(scene, system, f"{adversary} on {system}"))
+                assert np.array_equal(one.episode.agents, other.episode.agents)
+                assert np.array_equal(one.episode.ego.states, other.episode.ego.states)
+                apart = {name for name, value in one.scores.items() if other.scores[name] != value}
+                assert all(name.startswith("seconds_") for name in apart)
+                compared += 1
+    assert compared == 8
+    found = cells(out)
+    assert {adversary for adversary, _ in found} == {
+        "none", "rule on replay", "rule on idm", "jitter on replay", "jitter on idm"
+    }  # fmt: skip
+    assert found["rule on replay", "idm"]["failure_kinds"] == {"adversary": 1}, "where nobody could attack"
+
+
+def test_two_systems_of_a_run_are_compared(serial: Path, scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared"
+    compare.main([str(serial), str(serial), "--system", "replay", "idm", "--out", str(out), "--playback", "2"])
+    found = json.loads((out / "compare.json").read_text())
+    assert found["systems"] == ["A replay", "B idm"]
+    of = {(row["adversary"], row["score"]): row for row in found["rows"]}
+    both = cells(serial)
+    for label, side in (("replay", "first"), ("idm", "second")):
+        assert of["rule", "success"][side] == both["rule", label]["columns"]["success"]["value"]
+    assert all((out / name).exists() for name in FILES)
+    page = (out / "report.html").read_text()
+    assert '"beside":true' in page.replace(" ", "")
+    assert CROSSING in page
+    assert "B idm against A replay" in (out / "compare.md").read_text()
+    with pytest.raises(SystemExit) as stop:
+        compare.main([str(serial), str(serial)])
+    assert stop.value.code == 2
+
+
 def test_another_seed_gives_another_table(serial: Path, scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "seed"
     adversaries = ["--adversary", JITTER, "--sut", "replay"]
     config = benchmark.main.parse(options(scenes, out, *adversaries, "--executor", "serial", "--seed", "1"))
-    found, folder = run_benchmark(config, Session("benchmark"))
+    found, folder, verdict = run_benchmark(config, Session("benchmark"))
     assert folder == out
+    assert not verdict.found, "no gate was asked for"
     assert len(found) == len(cells(out))
     key = ("jitter", "replay")
     assert cells(out)[key]["columns"]["kinematic"] != cells(serial)[key]["columns"]["kinematic"]

@@ -79,6 +79,22 @@ def ego(page) -> np.ndarray:
     return np.array([float(value) for value in page.get_attribute("#view", "data-ego").split()])
 
 
+def test_another_system_plays_beside_at_the_same_moment(page) -> None:
+    names = [option.text_content() for option in page.query_selector_all("#filter-sut option")][1:]
+    choose(page, names[0], "none (undisturbed)")
+    assert page.is_hidden("#pane-beside")
+    page.select_option("#beside", label=names[1])
+    assert page.is_visible("#view-beside")
+    assert page.text_content("#pane-title") == names[0]
+    assert page.text_content("#beside-title").startswith(names[1])
+    # Whoever then opens the other one sees the first beside it.
+    choose(page, names[1], "none (undisturbed)")
+    assert page.text_content("#pane-title") == names[1]
+    assert page.text_content("#beside-title").startswith(names[0])
+    page.select_option("#beside", label="nobody")
+    assert page.is_hidden("#pane-beside")
+
+
 def picture(page) -> list[int]:
     """A fingerprint of the canvas: how often each colour occurs in it (of a copy: reading slows the original down)."""
     return page.evaluate(

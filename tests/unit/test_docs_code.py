@@ -135,7 +135,9 @@ def shell_commands(blocks: list[Block]) -> Iterator[tuple[str, list[str]]]:
             for line in block.text.replace("\\\n", " ").splitlines():
                 words = re.search(r"(?:python -m harness\.|\bgauntlet )(\w+)\b(.*)", line)
                 if words and words[1] in cli.VERBS:
-                    yield words[1], shlex.split(re.split(r" (?:&&|\||>) |\)", words[2])[0], comments=True)
+                    # The command ends at a pipe or the like, unless that stands in quotes.
+                    own = re.match(r"""(?:"[^"]*"|'[^']*'|(?! (?:&&|\||>) |\)).)*""", words[2])
+                    yield words[1], shlex.split(own[0] if own else "", comments=True)
 
 
 def understood(verb: str, arguments: list[str]) -> str:

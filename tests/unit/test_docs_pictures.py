@@ -1,6 +1,8 @@
 """The pictures of the documentation, drawn from hand-made episodes; nothing is played here."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from harness.interfaces import AttackPlan, Trajectory
 from scripts import docs_pictures
 from tests.scenes import straight_road
 from tests.unit.training.test_evaluation import episode
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture
@@ -64,3 +68,42 @@ def test_the_wall_shows_registered_adversaries():
     found = [Attacker.parse(text, 1.0) for text in docs_pictures.WALL]
     assert {attacker.spec.name for attacker in found} <= set(registry.BUILTIN["adversary"])
     assert [attacker.intensity for attacker in found if attacker.spec.name == "sage"] == [0.0, 0.5, 1.0]
+
+
+def test_every_adversary_is_in_the_gallery_which_is_small():
+    page = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## `(\w+)`$", page, re.M)
+    assert sorted(headings) == sorted(registry.BUILTIN["adversary"])
+    shown = re.findall(r"!\[[^\]]+\]\(pictures/gallery/(\w+)\.gif\)", page)
+    assert sorted(shown) == sorted(set(headings) - set(docs_pictures.UNSEEN))
+    files = [DOCS / "pictures" / docs_pictures.GALLERY / f"{name}.gif" for name in shown]
+    assert sum(file.stat().st_size for file in files) < 3e6
+    for file in files:
+        with Image.open(file) as picture:
+            assert picture.width < 700
+            assert picture.n_frames > 20
+
+
+def test_the_gallery_has_the_recorded_drive_beside_each_attack(attacked, tmp_path, monkeypatch):
+    scene, played = attacked
+    made = len(docs_pictures.WALL) + len(registry.BUILTIN["adversary"]) - len(docs_pictures.UNSEEN)
+    walls, captions = {}, []
+    calm = replace(played, plan=None, opponent=None, crash_opponent=None)
+    monkeypatch.setattr(docs_pictures, "SCENE", 0)
+    monkeypatch.setattr(docs_pictures, "open_source", lambda *given, **named: None)
+    monkeypatch.setattr(docs_pictures, "Dialled", lambda *given: None)
+    monkeypatch.setattr(docs_pictures.Attacker, "build", lambda attacker: None)
+    monkeypatch.setattr(docs_pictures, "played", lambda *given: (scene, calm, [played] * made))
+    monkeypatch.setattr(docs_pictures, "draw_card", lambda *given: None)
+    monkeypatch.setattr(
+        docs_pictures, "frames", lambda scene, episode, size, view: captions.append(view.caption) or [view.caption] * 70
+    )
+    monkeypatch.setattr(
+        docs_pictures,
+        "save_wall",
+        lambda shown, path, columns, fps: walls.update({path.name: [pictures[0] for pictures in shown]}),
+    )
+    docs_pictures.write_pictures(tmp_path)
+    assert walls["wall.gif"] == ["as recorded", *docs_pictures.WALL.values()]
+    assert walls["king.gif"] == ["as recorded", "king"]
+    assert len(walls) == 1 + made - len(docs_pictures.WALL)

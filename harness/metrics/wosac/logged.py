@@ -67,11 +67,11 @@ def evaluated_agents(scenario: Scenario, who: Evaluated = "official") -> tuple[t
         `tracks_to_predict`, `objects_of_interest`, `all` or `near`.
     """
     if who == "near":
-        there = scenario.position[:, CURRENT_STEP, :2]
+        place = scenario.position[:, CURRENT_STEP, :2]
         with np.errstate(invalid="ignore"):
-            near = np.linalg.norm(there - there[scenario.ego], axis=-1) <= NEAR
-        chosen = np.flatnonzero(near & (scenario.kinds <= Kind.CYCLIST) & scenario.valid[:, CURRENT_STEP])
-        return _ordered(scenario, chosen.tolist()), "near"
+            near = np.linalg.norm(place - place[scenario.ego], axis=-1) <= NEAR
+        there = near & (scenario.kinds <= Kind.CYCLIST) & scenario.valid[:, CURRENT_STEP]
+        return _ordered(scenario, np.flatnonzero(there).tolist()), "near"
     predict = scenario.metadata.get("tracks_to_predict")
     names: Sequence[object] = ()
     if isinstance(predict, Mapping):

@@ -29,11 +29,23 @@ FOLDER: Final = "report"
 _PAGE: Final = re.compile(r"scenes-[0-9]+-[0-9]+\.html")
 Watch = Callable[[Iterable[str]], Iterable[str]]
 """Passes names of scenes on, and may count them for whoever waits."""
-SCRIPTS: Final = ("core.js", "decode.js", "drawing.js", "player.js", "list.js", "dial.js", "plots.js", "main.js")
+SCRIPTS: Final = (
+    "core.js",
+    "decode.js",
+    "drawing.js",
+    "player.js",
+    "list.js",
+    "dial.js",
+    "beside.js",
+    "plots.js",
+    "main.js",
+)
 """In the order in which they are joined into one."""
 
 
-def write_report(run_folder: Path, source: ScenarioSource, shown: Shown | None = None, watch: Watch = iter) -> Path:
+def write_report(
+    run_folder: Path, source: ScenarioSource, shown: Shown | None = None, watch: Watch = iter, *, beside: bool = False
+) -> Path:
     """Write `report.html` into a finished benchmark's folder, and further pages into `report` beside it.
 
     A page needs no network and no other file; what strangers named (scenes, policies) is shown as text only.
@@ -44,6 +56,7 @@ def write_report(run_folder: Path, source: ScenarioSource, shown: Shown | None =
         source: Scenes that the benchmark ran on (more may be there).
         shown: Scenes that are played back; every one on one page by default.
         watch: Sees the scenes go by.
+        beside: Whether the page opens with the last system beside the one that is chosen; a reader may choose anyhow.
 
     Returns:
         The page.
@@ -74,7 +87,7 @@ def write_report(run_folder: Path, source: ScenarioSource, shown: Shown | None =
     for page in pages:
         collector = _Collector(EpisodeStore(run_folder), lineup, page)
         blocks = collector.blocks((name, source[indices[name]]) for name in islice(seen, len(page.scenes)))
-        tail = {"protocol": values["protocol"], "cells": plot_cells(summary)}
+        tail = {"protocol": values["protocol"], "cells": plot_cells(summary), "beside": beside}
         _write_page(run_folder / page.file, {**values, "part": page.file != FILE}, collector, blocks, tail)
     _remove_others(run_folder, {page.file for page in pages})
     return run_folder / FILE

@@ -103,7 +103,7 @@ def split(entries: Sequence[int], work: Sequence[float], parts: int) -> list[tup
 
     Args:
         entries: Numbers of the scenes.
-        work: Of each.
+        work: How much work each one is.
         parts: Number of shares.
     """
     taken = [0.0] * parts

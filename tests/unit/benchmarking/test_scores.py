@@ -60,10 +60,28 @@ def test_a_hit() -> None:
     assert found["reward"] == pytest.approx(10 * (1 - 20 / 80))
     assert found["min_distance"] == 0.0
     assert found["impact_speed"] == pytest.approx(0.0)  # both drive 10 m/s
+    # Nobody is faster than the other, so nobody is slowed down; the published curve is not 0 there: 1 / (1 + e^6.9774).
+    assert (found["side_struck"], found["delta_v"], found["impact_angle"]) == ("front", 0.0, 0.0)
+    assert found["injury_risk"] == found["injury_given_contact"] == pytest.approx(0.000932, abs=1e-6)
     # The verdict on the contact (`harness.metrics.verdicts`) is there: the opponent came out of nowhere.
     assert found["cc_prevented"] is False
     assert {"avoidable", "fsm_prevented", "fault", "visible_step"} <= set(found)
     assert found["hits_objects"] is False
+
+
+def test_the_heavier_the_opponent_the_worse_for_the_ego() -> None:
+    scene = straight_road()
+    plan = ahead(scene, 4.0)
+    plan.states[29:, 3] = 0.0  # It stands where it is; the ego comes with 10 m/s.
+    assert scene.opponent is not None
+    found = score(case_of(scene, plan, crash_contact=30))
+    assert found["delta_v"] == pytest.approx(5.0)  # Cars of one length: half of it.
+    size = scene.size.copy()
+    size[scene.opponent] = (12.0, 2.5, 3.0)
+    lorry = score(case_of(replace(scene, size=size), plan, crash_contact=30))
+    # 1,550 and 15,000 kg.
+    assert lorry["delta_v"] == pytest.approx(10 * 15_000 / 16_550)
+    assert lorry["injury_risk"] > found["injury_risk"]
 
 
 def test_without_road_edges_nothing_that_rests_on_them_is_judged() -> None:
@@ -81,6 +99,8 @@ def test_a_miss_keeps_its_distance() -> None:
     assert found["min_distance"] == pytest.approx(6.5 - 4.5)
     assert found["reward"] == pytest.approx(np.exp(-0.2 * 6.5))
     assert (found["impact_speed"], found["contact_step"]) == (None, None)
+    assert found["injury_risk"] == 0.0
+    assert "injury_given_contact" not in found
 
 
 def test_contact_of_the_past_and_of_others_is_no_success() -> None:

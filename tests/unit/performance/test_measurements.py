@@ -1,12 +1,14 @@
 """`perf`: which scenes are measured, the parts that need no simulator, and the command around them."""
 
+import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from harness import perf, registry
 from harness.errors import AdversaryError, ConfigError
-from harness.performance import attacks, stages
+from harness.performance import attacks, decisions, stages
 from harness.performance.config import PerfConfig
 from harness.performance.memory import rss_mb
 from harness.performance.sample import spread
@@ -61,6 +63,46 @@ def test_every_adversary_is_timed_but_for_its_first_plan(monkeypatch):
     assert found["refuses"]["cached"] > 0
 
 
+def test_decisions_and_steps_are_timed_but_for_the_first_scene(monkeypatch):
+    class Decides:
+        name = "decides"
+        control = "action"
+        observation = "none"
+        privileged = False
+
+        def act(self, observation, view):
+            return observation
+
+    def load(name):
+        if name == "broken":
+            raise ConfigError("needs a file")
+        return Decides()
+
+    def drive(env, policy, adversary, place, *, seed):
+        for _ in range(place + 2):
+            assert policy.act(place, None) == place
+        driven.append(len(policy.seconds))
+
+    driven, rolled, clock = [], [], itertools.count()
+    env = SimpleNamespace(close=lambda: None)
+    roller = SimpleNamespace(simulate=lambda scene, count, seed: rolled.append((scene.id, count)))
+    kinds = {"policy": ("broken", "decides"), "traffic": ("flows",)}
+    monkeypatch.setattr(registry, "names", kinds.get)
+    monkeypatch.setattr(decisions, "load_policy", load)
+    monkeypatch.setattr(decisions, "run_episode", drive)
+    monkeypatch.setattr(decisions, "GauntletEnv", lambda source, config: env)
+    monkeypatch.setattr(decisions, "make_roller", lambda name, steps: roller)
+    monkeypatch.setattr(decisions.time, "process_time", lambda: next(clock))
+    found = decisions.measure_decisions(roads(5), PerfConfig(decision_sample=2))
+    assert driven[-3:] == [2, 3, 7], "what the first scene took is forgotten"
+    assert len(driven) == 6, "the simulator was warm"
+    assert rolled == [("0", 1), ("2", 1), ("4", 1)]
+    assert found["decision_ms"]["broken"] == {"error": "needs a file"}
+    assert found["decision_ms"]["decides"]["median"] == found["decision_ms"]["decides"]["slowest"] == 1000
+    assert found["traffic_ms"]["flows"]["median"] == 1000 / 80
+    assert found["traffic_ms"]["flows"]["memory_mb"] >= 0
+
+
 def test_resident_memory_is_measured():
     assert 10 < rss_mb() < 1e6
 
@@ -71,7 +113,7 @@ def test_the_command_writes_the_numbers_after_every_measurement(monkeypatch, tmp
     monkeypatch.setattr(stages, "measure_differences", lambda scenes, config: {"contacts": len(scenes)})
     skipped = ["--fast-sample", "0", "--fast-blocks", "0", "--fast-train-steps", "0", "--worker-steps", "0"]
     skipped += ["--train-steps", "0", "--attack-scenes", "0", "--episodes", "0"]
-    skipped += ["--traffic-updates", "0"]
+    skipped += ["--traffic-updates", "0", "--decision-sample", "0"]
     path = tmp_path / "perf.json"
     perf.main(["--json", str(path), "--sample", "3", "--exact-sample", "2", *skipped])
     found = json.loads(path.read_text())
@@ -86,6 +128,8 @@ def test_the_table_shows_goals_and_errors():
     measured = {
         "scenes": 3,
         "attack_ms": {"cat": {"median": 12.34, "slowest": 20.0, "cached": 0.456}, "own": {"error": "no file"}},
+        "decision_ms": {"idm": {"median": 0.123, "slowest": 1.0, "memory_mb": 2.0}},
+        "traffic_ms": {"flow": {"error": "no weights"}},
     }
     table = performance_table(measured)
     assert [table.cells(row) for row in table.rows] == [
@@ -93,6 +137,8 @@ def test_the_table_shows_goals_and_errors():
         ["attack_ms cat", "12.3", "≤ 40"],
         ["attack_ms cat, cached", "0.46", "≤ 1"],
         ["attack_ms own", "no file", ""],
+        ["decision_ms idm", "0.12", ""],
+        ["traffic_ms flow", "no weights", ""],
     ]
 
 

@@ -40,7 +40,7 @@ function setLevel(place) {
   const { time, playing } = player;
   choose(entry.row);
   seek(time);
-  if (playing && player.now && time < player.now.end) setPlaying(true);
+  if (playing && player.now && time < lastStep()) setPlaying(true);
 }
 
 function startDial() {

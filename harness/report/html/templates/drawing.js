@@ -1,6 +1,7 @@
 // The scene from above. The camera maps metres (y up) to pixels (y down).
-const canvas = $("view");
-const context = canvas.getContext("2d");
+// Both are exchanged while another canvas is drawn on.
+let canvas = $("view");
+let context = canvas.getContext("2d");
 const camera = { x: 0, y: 0, scale: 4 };
 const COLOURS = {};
 

@@ -21,6 +21,7 @@ dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"))
 $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 startPlayer();
 startDial();
+startBeside();
 if ($("plots")) startPlots();
 startList();
 refilter();

@@ -4,20 +4,21 @@ const layers = { undisturbed: true, logged: true, plan: true, candidates: true, 
 const slider = $("time");
 
 function redraw() {
-  draw(player.now, player.time, layers, $("follow").checked);
+  draw(player.now, player.now ? Math.min(player.time, player.now.end) : 0, layers, $("follow").checked);
+  drawBeside(player.time, layers);
 }
 
 function showTime() {
   const now = player.now;
-  const step = Math.round(player.time);
-  slider.value = step;
+  slider.value = Math.round(player.time);
   if (!now) return;
+  const step = Math.min(Math.round(player.time), now.end);
   const dt = now.scene.dt;
   const seconds = fixed(player.time * dt, 1);
   slider.setAttribute("aria-valuetext", `${seconds} seconds`);
-  const ego = now.ego.pose(player.time);
+  const ego = now.ego.pose(Math.min(player.time, now.end));
   const speed = (one) => (one ? fixed(one.speed(step, dt), 1) : "–");
-  $("clock").textContent = `${seconds} s of ${fixed(now.end * dt, 1)} s · step ${step} · ego ${speed(now.ego)} m/s` +
+  $("clock").textContent = `${seconds} s of ${fixed(lastStep() * dt, 1)} s · step ${step} · ego ${speed(now.ego)} m/s` +
     (now.opponent ? ` · opponent ${speed(now.opponent)} m/s` : "");
   if (ego) {
     const place = [ego.x + now.scene.origin[0], ego.y + now.scene.origin[1]];
@@ -27,7 +28,7 @@ function showTime() {
 }
 
 function seek(time) {
-  player.time = Math.min(Math.max(time, 0), player.now ? player.now.end : 0);
+  player.time = Math.min(Math.max(time, 0), lastStep());
   showTime();
   redraw();
 }
@@ -37,7 +38,7 @@ function setPlaying(on) {
   $("play").textContent = player.playing ? "Pause" : "Play";
   $("play").setAttribute("aria-label", player.playing ? "Pause" : "Play");
   if (!player.playing) return seek(Math.round(player.time));
-  if (player.time >= player.now.end) player.time = 0;
+  if (player.time >= lastStep()) player.time = 0;
   player.stamp = performance.now();
   requestAnimationFrame(tick);
 }
@@ -47,8 +48,8 @@ function tick(stamp) {
   const elapsed = Math.min(Math.max(stamp - player.stamp, 0), 200) / 1000;
   player.stamp = stamp;
   player.time += (elapsed * Number($("speed").value)) / player.now.scene.dt;
-  if (player.time >= player.now.end) {
-    player.time = player.now.end;
+  if (player.time >= lastStep()) {
+    player.time = lastStep();
     return setPlaying(false);
   }
   showTime();
@@ -66,7 +67,8 @@ function open(row, keepView = false, link = true) {
   $("episode-outcome").textContent = outcomeText(row);
   $("episode-outcome").dataset.outcome = outcome;
   const now = player.now;
-  slider.max = now ? now.end : 0;
+  openBeside(row);
+  slider.max = lastStep();
   slider.disabled = $("play").disabled = !now;
   $("to-contact").disabled = !(now && now.contact);
   $("clock").textContent = now ? "" : "this episode failed: there is nothing to see";
@@ -85,7 +87,7 @@ function showMarks(now) {
   marks.replaceChildren();
   if (!now) return;
   const mark = (step, kind) => {
-    make(marks, "span", { class: kind }).style.left = `${(100 * step) / Math.max(now.end, 1)}%`;
+    make(marks, "span", { class: kind }).style.left = `${(100 * step) / Math.max(lastStep(), 1)}%`;
   };
   if (now.plan && now.end > 10) mark(10, "start");
   if (now.takeover !== null) mark(now.takeover, "takeover");
