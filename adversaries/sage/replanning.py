@@ -109,7 +109,7 @@ class OneMap(RoadsCache):
 
 
 @dataclass(frozen=True)
-class Decision:
+class Replanned:
     """One plan of an episode, for pictures and tests.
 
     Attributes:
@@ -150,7 +150,7 @@ class ReplanningController:
             forecast: What the ego is expected to do.
         """
         self.choice, self.drives, self.period, self.forecast = choice, drives, period, forecast
-        self.decisions: list[Decision] = []
+        self.decisions: list[Replanned] = []
 
     def __getstate__(self) -> dict[str, object]:
         """Nothing of a running episode."""
@@ -201,7 +201,7 @@ class ReplanningController:
         best = int(proposal.score.argmax())
         path = proposal.states[best]
         hit, score = bool(proposal.values.hits[best]), float(proposal.score[best])
-        self.decisions.append(Decision(step, path, egos, hit, score))
+        self.decisions.append(Replanned(step, path, egos, hit, score))
         self._follow(path, int(np.flatnonzero(proposal.drawn(context).valid)[-1]))
 
     def _expected(self, step: int, ego: Floats) -> tuple[Trajectory, ...]:

@@ -13,6 +13,7 @@ from adversaries.common.candidates import Drawn
 from adversaries.prior.config import PriorConfig
 from adversaries.prior.network import GoalNetwork
 from adversaries.prior.prior import MotionPrior
+from adversaries.sage.goal_scenes import GoalScene
 from harness.interfaces import AttackContext
 from scenarios.scenario import Scenario
 from tests.unit.adversaries.fakes import line
@@ -98,7 +99,7 @@ def four_ways(adversary: object, context: AttackContext, intensity: float) -> Dr
     return Drawn(states=states, valid=np.arange(91) > 10, log_prob=np.zeros(5), size=(4.5, 2.0))
 
 
-def five_speeds(prior: object, scene: object, scores: object, context: AttackContext, *options: object) -> Drawn:
+def five_speeds(prior: object, scene: GoalScene, scores: object, context: AttackContext, *options: object) -> Drawn:
     """In place of `goal_scenes.drawn_goals`: straight on from now, at five speeds that are reached by 2 m/s²."""
     now, steps = context.scenario.states(context.opponent)[context.step], np.arange(91)
     time, pace = np.maximum(steps - context.step, 0)[None] * 0.1, np.hypot(*now[3:])
