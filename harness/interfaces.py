@@ -104,7 +104,7 @@ class ReactiveController(Protocol):
     """Drives the opponent by physics from `AttackPlan.takeover_step` on. Deterministic.
 
     It travels to workers inside its plan, so it holds plain data and can be pickled. One plan may be played any
-    number of times, one after the other: `reset` forgets everything that the last episode left.
+    number of times in turn: `reset` forgets the last episode. One may also watch (`harness.episodes.watching`).
     """
 
     def reset(self, plan: AttackPlan, context: ControlContext) -> None:

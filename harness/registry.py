@@ -21,6 +21,7 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "rule": "adversaries.rule:RuleAdversary",
         "cat": "adversaries.cat:CatAdversary",
         "sage": "adversaries.sage.adversary:SageAdversary",
+        "sage_replan": "adversaries.sage.replan:ReplanningSageAdversary",
         "sage_smart": "adversaries.sage.smart:sage_smart",
         "seal": "adversaries.seal.adversary:SealAdversary",
         "king": "adversaries.gradient.king:KingAdversary",

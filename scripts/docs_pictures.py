@@ -47,8 +47,9 @@ WALL: Final = {
     "sage@1": "sage, intensity 1",
 }
 """Attacks on the wall, and what stands above each."""
-UNSEEN: Final = ("none", "vulnerable")
-"""Adversaries without a picture: nobody attacks, and generated scenes have neither pedestrians nor cyclists."""
+UNSEEN: Final = ("none", "vulnerable", "sage_replan")
+"""Adversaries without a picture: nobody attacks, generated scenes have neither pedestrians nor cyclists, and a picture
+of one plan would not show that it is made anew."""
 GALLERY: Final = "gallery"
 """Folder of the moving pictures, one for each adversary: recorded on the left, attacked on the right."""
 VIEW: Final = View(pixels=300, metres=60.0, fps=10, named=False, letters=16)

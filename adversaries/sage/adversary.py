@@ -17,28 +17,27 @@ from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
 
-from adversaries.common.candidates import Drawn, drawn_of, with_profiles
+from adversaries.common.candidates import Drawn, drawn_of
 from adversaries.common.speed_profiles import check_profiles
 from adversaries.common.stock import MAKING, Stock, entry
 from adversaries.prior.cache import SceneCache
-from adversaries.prior.features import Features
-from adversaries.prior.network import Encoding, GoalNetwork, to_batch
+from adversaries.prior.network import GoalNetwork, to_batch
 from adversaries.prior.prior import MotionPrior
-from adversaries.sage.backbone import complete
 from adversaries.sage.co_training import CoTrainedExpert
 from adversaries.sage.experts import Experts, load_aligned, load_experts, merger_of, read_coefficients
-from adversaries.sage.groups import SPACING, Draw, draw_goals
+from adversaries.sage.goal_scenes import GoalScene, drawn_goals, goal_scene
+from adversaries.sage.groups import SPACING, Draw
 from adversaries.sage.merging import Merge, Merger
 from adversaries.sage.merging_config import DENSITY
 from adversaries.sage.novelty import bonus, kinds_met
 from adversaries.sage.objectives import Objectives, Style
 from adversaries.sage.refining import BEST, refined
-from adversaries.sage.steered import CANDIDATES, MORE_CANDIDATES, Drives, Proposal, Rated, SteeredAdversary, only_seen
+from adversaries.sage.steered import CANDIDATES, MORE_CANDIDATES, Drives, Proposal, Rated, SteeredAdversary
 from adversaries.sage.steering import Coefficient, Dial, Extrapolation, Mixing, mix_logits
 from harness.caching import Arrays
 from harness.episodes.protocol import Protocol, protocol_of
@@ -50,14 +49,6 @@ MAX_LEVELS: Final = 1_000
 """Most `levels`: each is one more entry per scene."""
 MAX_STEPS: Final = 1_000
 """Most steps of `refine`."""
-
-
-class GoalScene(NamedTuple):
-    """What an attack needs of a scene, whatever λ and the ego are."""
-
-    case: Features
-    encoding: Encoding
-    objectives: Objectives
 
 
 class SageAdversary(SteeredAdversary):
@@ -316,16 +307,8 @@ class SageAdversary(SteeredAdversary):
 
     def _draw(self, context: AttackContext, intensity: float) -> Drawn:
         """The likeliest goals at λ, completed."""
-        scene = self._scene(context)
         scores = self._log_probs(context, intensity).double().numpy()
-        case = scene.case
-        goals = draw_goals(scores, case.goal_points, case.goal_mask, self.num, self.draw)
-        states, valid = complete(
-            self.prior, scene.encoding, context.scenario, context.opponent, context.step, case, goals
-        )
-        size = context.scenario.box(context.opponent)
-        drawn = Drawn(states=only_seen(context, states), valid=valid, log_prob=scores[goals], size=size)
-        return with_profiles(context, drawn, self.profiles)
+        return drawn_goals(self.prior, self._scene(context), scores, context, self.num, self.draw, self.profiles)
 
     def _objectives(self, context: AttackContext) -> Objectives:
         return self._scene(context).objectives
@@ -344,8 +327,6 @@ class SageAdversary(SteeredAdversary):
         with MAKING:
             return self._scenes.get(context.scenario, key, lambda: self._prepare(context.scenario, *key))
 
-    @torch.inference_mode()
     def _prepare(self, scenario: Scenario, opponent: int, step: int) -> GoalScene:
         case = self.prior.features(scenario, opponent, step)
-        encoding = self.prior.network.encode(to_batch([case]))
-        return GoalScene(case, encoding, Objectives(scenario, opponent, step, published=self.protocol.sage_as_written))
+        return goal_scene(self.prior, case, scenario, opponent, step, published=self.protocol.sage_as_written)

@@ -21,11 +21,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm, qmc
 
+from adversaries.common.driving import actuate, extrapolate, limited, present_motion
 from adversaries.seal.networks import LATENT, SkillModel, SkillPrior, TrackScorer
 from adversaries.seal.skills import MAX_CURVATURE, MAX_PUSH, MIN_SPEED, observe
-from adversaries.seal.tracks import extrapolate, present_motion, relative_track
+from adversaries.seal.tracks import relative_track
 from harness.geometry import wrap_angle
-from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, ControlContext, VehicleModel
+from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, ControlContext
 from harness.metrics.collision import first_overlap
 
 Floats = NDArray[np.float64]
@@ -38,8 +39,6 @@ HORIZON: Final = 20
 CONTACT_BONUS: Final = 1.0
 """Skills whose box meets the expected ego's come first (ours). The scorer sees centres only, as SEAL's does for whole
 candidates; over two seconds the half metre between a hit and a miss decides."""
-GRIP_SHARE: Final = 0.9
-"""Share of the tyres' grip that is used."""
 
 
 def noise_points(count: int = SKILLS) -> Singles:
@@ -175,14 +174,6 @@ def _last_controls(before: Floats | None, now: Floats, dt: float) -> tuple[float
     return push, float(np.clip(curvature, -MAX_CURVATURE, MAX_CURVATURE))
 
 
-def limited(push: Floats, curvature: Floats, own: Floats, vehicle: VehicleModel) -> tuple[Floats, Floats]:
-    """Controls [...] that the car can follow at the speed of `own` [..., 5]."""
-    speed = np.maximum(np.hypot(own[..., VX], own[..., VY]), 1e-3)
-    grip = GRIP_SHARE * vehicle.grip
-    sharpest = np.minimum(math.tan(vehicle.max_steering) / (vehicle.front_axle + vehicle.rear_axle), grip / speed**2)
-    return np.clip(push, -grip, vehicle.throttle), np.clip(curvature, -sharpest, sharpest)
-
-
 def _move(own: Floats, push: Floats, curvature: Floats, dt: float) -> Floats:
     """States [N, 5] one step on."""
     speed = np.hypot(own[:, VX], own[:, VY])
@@ -193,16 +184,3 @@ def _move(own: Floats, push: Floats, curvature: Floats, dt: float) -> Floats:
     place = own[:, :2] + (mean * dt)[:, None] * np.stack([np.cos(middle), np.sin(middle)], -1)
     velocity = after[:, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
     return np.concatenate([place, wrap_angle(heading)[:, None], velocity], -1)
-
-
-def actuate(push: float, curvature: float, own: Floats, vehicle: VehicleModel) -> Floats:
-    """Steering and throttle/brake [2] in [-1, 1] for an acceleration (m/s²) and a curvature (1/m)."""
-    able_push, able_curvature = limited(np.array(push), np.array(curvature), own, vehicle)
-    steering = math.atan(float(able_curvature) * (vehicle.front_axle + vehicle.rear_axle)) / vehicle.max_steering
-    wanted = float(able_push)
-    if wanted >= 0:
-        throttle = wanted / vehicle.throttle
-    else:
-        # Rolling resistance works only while the engine does not pull, and replaces a weak brake.
-        throttle = 0.0 if wanted > -vehicle.rolling else wanted / vehicle.brake
-    return np.clip(np.array([steering, throttle]), -1.0, 1.0)

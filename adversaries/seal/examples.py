@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaries.common.driving import extrapolate, present_motion
 from adversaries.seal.rollouts import Rollouts
-from adversaries.seal.tracks import closeness, deviation, extrapolate, present_motion, relative_track
+from adversaries.seal.tracks import closeness, deviation, relative_track
 from harness.metrics.collision import closest_approach
 
 Singles = NDArray[np.float32]

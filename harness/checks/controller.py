@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from harness.checks.base import Checker
+from harness.episodes.watching import WatchingController
 from harness.geometry import wrap_angle
 from harness.interfaces import (
     HEADING,
@@ -94,7 +95,12 @@ def _drive(
     start = plan.takeover_step - 1
     own = np.where(plan.valid[start], plan.states[start], scenario.states(scenario.opponent)[start])
     actions = []
-    for step in range(start, min(start + STEPS, scenario.num_steps - 1)):
+    watcher = controller if isinstance(controller, WatchingController) else None
+    for step in range(min(start + STEPS, scenario.num_steps - 1)):
+        if watcher is not None:
+            _watch(checker, watcher, step, scenario, own if step >= start else None, ego[step])
+        if step < start:
+            continue
         seen = own.copy(), ego[step].copy()
         with checker.only_own_randomness(), checker.untouched("the states that it is shown", *seen):
             action = controller.act(step, *seen)
@@ -104,6 +110,21 @@ def _drive(
         actions.append(values)
         own = _bicycle(own, values.clip(-1.0, 1.0), scenario.dt)
     return np.array(actions).reshape(-1, 2)
+
+
+def _watch(
+    checker: Checker, controller: WatchingController, step: int, scenario: Scenario, own: Floats | None, ego: Floats
+) -> None:
+    """Show the logged traffic, with the opponent and the ego where they are."""
+    valid = scenario.valid[:, step].copy()
+    states = np.stack([scenario.states(agent)[step] for agent in range(scenario.num_agents)])
+    if own is not None and scenario.opponent is not None:
+        states[scenario.opponent], valid[scenario.opponent] = own, True
+    states[scenario.ego], valid[scenario.ego] = ego, True
+    states[~valid] = 0.0
+    sizes = np.array([scenario.box(agent) for agent in range(scenario.num_agents)])
+    with checker.only_own_randomness(), checker.untouched("what it watches", states, valid, sizes):
+        controller.watch(step, states, valid, sizes)
 
 
 def _bicycle(state: Floats, action: Floats, dt: float) -> Floats:

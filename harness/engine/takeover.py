@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from panda3d.core import LVector3, Vec3
 
+from harness.engine.bodies import Present
 from harness.engine.config import IDLE_BRAKE, SUBSTEPS, TICK
 from harness.engine.scene import BODIES, Body, Scene
 from harness.engine.settling import VEHICLE_CLASSES, GroundWorld, build_car, wheel_friction
+from harness.episodes.watching import WatchingController
 from harness.errors import AdversaryError, foreign
 from harness.geometry import wrap_angle
-from harness.interfaces import HEADING, VX, VY, AttackPlan, ControlContext, VehicleModel
+from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, ControlContext, VehicleModel
 
 Floats = NDArray[np.float64]
 
@@ -141,7 +143,8 @@ class Takeover:
         assert controller is not None, "the environment checks plans"
         assert plan.takeover_step is not None, "the environment checks plans"
         assert opponent is not None, "the environment checks plans"
-        self._scene, self._controller, self.first = scene, controller, plan.takeover_step
+        self._scene, self._opponent = scene, opponent
+        self._controller, self.first = controller, plan.takeover_step
         self._body = Body(int(scene.body[opponent, min(self.first, scene.steps - 1)]))
         self._car: WheeledCar | None = None
         length, width = scene.sizes[opponent].tolist()
@@ -149,14 +152,37 @@ class Takeover:
             scene.scenario, opponent, (length, width), (ego_box[0], ego_box[1]), vehicle_model(self._body)
         )
         self._call(self.first, lambda: controller.reset(plan, context))
+        self._watcher = controller if isinstance(controller, WatchingController) else None
 
-    def advance(self, step: int, before: Floats, yaw_rate: float, ego_before: Floats) -> Floats:
+    def watch(self, step: int, present: Present, sizes: Floats, ego: Floats) -> None:
+        """Show everybody as they are after absolute step `step` to a controller that watches.
+
+        Args:
+            step: The present.
+            present: Everybody but the ego.
+            sizes: [A, 2] length and width, m.
+            ego: [STATE], scenario frame.
+
+        Raises:
+            AdversaryError: The controller failed.
+        """
+        watcher = self._watcher
+        if watcher is None:
+            return
+        states, valid = np.zeros((len(sizes), STATE)), np.zeros(len(sizes), dtype=np.bool_)
+        place = present.xy + self._scene.origin
+        states[present.agents] = np.column_stack([place, present.theta, present.velocity])
+        states[self._scene.scenario.ego] = ego
+        valid[present.agents] = valid[self._scene.scenario.ego] = True
+        self._call(step, lambda: watcher.watch(step, states, valid, sizes.copy()))
+
+    def advance(self, step: int, present: Present, earlier: Floats | None, ego_before: Floats) -> Floats:
         """The opponent's state after absolute step `step`.
 
         Args:
             step: From `first` on, every step once.
-            before: [STATE] the opponent after `step - 1`, relative to the scene's origin.
-            yaw_rate: Turn rate of the opponent then, rad/s (used in the first call).
+            present: Everybody but the ego after `step - 1`, the opponent among them.
+            earlier: [STATE] the opponent's planned row of `step - 2`, or None (used in the first call).
             ego_before: [STATE] the ego after `step - 1`, scenario frame.
 
         Returns:
@@ -165,9 +191,12 @@ class Takeover:
         Raises:
             AdversaryError: The controller failed or gave no action.
         """
+        row = int(np.searchsorted(present.agents, self._opponent))
+        before = np.array([*present.xy[row], present.theta[row], *present.velocity[row]])
         if self._car is None:
+            turn = 0.0 if earlier is None else float(wrap_angle(before[HEADING] - earlier[HEADING]))
             self._car = WheeledCar(self._body)
-            self._car.place(before, yaw_rate)
+            self._car.place(before, turn / self._scene.scenario.dt)
         opponent = before.copy()
         opponent[:2] += self._scene.origin
         action = self._call(step - 1, lambda: self._controller.act(step - 1, opponent, ego_before.copy()))

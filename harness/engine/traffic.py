@@ -18,7 +18,7 @@ from harness.engine.scene import BODIES, HALF_SPAN, Body, Scene, body_of
 from harness.engine.settling import Settler
 from harness.engine.takeover import Takeover
 from harness.errors import EngineError, foreign
-from harness.geometry import box_separation, wrap_angle
+from harness.geometry import box_separation
 from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, Newcomer, SpawningTraffic, TrafficPolicy
 from harness.traffic.rollouts import Interventions
 from harness.traffic.slots import Slots
@@ -144,16 +144,12 @@ class TrafficManager:
 
     def _react(self, step: int, planned: Floats) -> Floats:
         """The opponent's row: `planned`, or from the takeover on what its controller makes of the last step."""
-        takeover, last = self._takeover, self.present
+        takeover = self._takeover
         assert takeover is not None, "only called with a controller"
         assert self._opponent is not None, "only called with a plan"
         if step < takeover.first or not self.present_log[self._opponent, step - 1]:
             return planned
-        row = int(np.searchsorted(last.agents, self._opponent))
-        before = np.array([*last.xy[row], last.theta[row], *last.velocity[row]])
-        earlier = self._plan_row(step - 2)
-        turn = 0.0 if earlier is None else float(wrap_angle(before[HEADING] - earlier[HEADING]))
-        return takeover.advance(step, before, turn / self._scene.scenario.dt, self._ego_before)
+        return takeover.advance(step, self.present, self._plan_row(step - 2), self._ego_before)
 
     def advance(self, step: int, ego: EgoVehicle) -> None:
         """Put everyone where they are after absolute step `step`."""
@@ -189,6 +185,8 @@ class TrafficManager:
             self._ego_before = np.array(ego.world_state(scene.origin))
         if self._policy is not None:
             self.states[agents, step] = np.column_stack([xy + scene.origin, theta, velocity])
+        if self._takeover is not None:
+            self._takeover.watch(step, self.present, self.sizes, self._ego_before)
         self._step, self._logged = now, states is None
         self._planned = plan is not None
         self._show()

@@ -175,6 +175,25 @@ class Meddling(Drives):
         return np.zeros(2)
 
 
+class Peeping(Drives):
+    """Changes what it watches."""
+
+    def watch(self, step, states, valid, sizes):
+        states[0] += 1.0
+
+
+class Remembering(Drives):
+    """Acts by how often it has watched, and never forgets."""
+
+    seen = 0
+
+    def watch(self, step, states, valid, sizes):
+        self.seen += 1
+
+    def act(self, step, opponent, ego):
+        return np.array([0.0, 1.0 / (1.0 + self.seen)])
+
+
 class Gambling(Drives):
     def act(self, step, opponent, ego):
         return np.random.random(2)  # noqa: NPY002
@@ -258,6 +277,8 @@ BROKEN = {
     "controller with three actions": (taken_over(Shapeless), "two numbers"),
     "controller with infinite actions": (taken_over(Infinite), "finite"),
     "controller that changes what it sees": (taken_over(Meddling), "change the states"),
+    "controller that changes what it watches": (taken_over(Peeping), "change what it watches"),
+    "controller that remembers what it watched": (taken_over(Remembering), "whatever was driven before"),
     "controller with global randomness": (taken_over(Gambling), "global one"),
     "controller that cannot be pickled": (taken_over(Unpacked), "pickled"),
     "controller that changes when copied": (taken_over(CopiedBadly), "as the original"),

@@ -200,3 +200,12 @@ def test_a_plan_with_its_controller_travels_to_workers():
     plan = pickle.loads(pickle.dumps(plan_with(Fixed(0.1, 0.2))))
     assert plan.takeover_step == TAKEOVER
     np.testing.assert_array_equal(plan.controller.action, [0.1, 0.2])
+
+
+def test_a_controller_that_fails_to_watch_is_named(env):
+    class Blind(Fixed):
+        def watch(self, step, states, valid, sizes):
+            raise ValueError("too bright")
+
+    with pytest.raises(AdversaryError, match=r"controller Blind at step 0 of scene .*too bright"):
+        play(env, plan_with(Blind()))

@@ -13,6 +13,7 @@ from adversaries.common.candidates import Drawn
 from adversaries.prior.config import PriorConfig
 from adversaries.prior.network import GoalNetwork
 from adversaries.prior.prior import MotionPrior
+from adversaries.sage.goal_scenes import GoalScene
 from harness.interfaces import AttackContext
 from scenarios.scenario import Scenario
 from tests.unit.adversaries.fakes import line
@@ -96,3 +97,17 @@ def four_ways(adversary: object, context: AttackContext, intensity: float) -> Dr
     states = np.stack([line(*way) for way in ways])
     states[:, :11] = context.scenario.states(1)[:11]
     return Drawn(states=states, valid=np.arange(91) > 10, log_prob=np.zeros(5), size=(4.5, 2.0))
+
+
+def five_speeds(prior: object, scene: GoalScene, scores: object, context: AttackContext, *options: object) -> Drawn:
+    """In place of `goal_scenes.drawn_goals`: straight on from now, at five speeds that are reached by 2 m/s²."""
+    now, steps = context.scenario.states(context.opponent)[context.step], np.arange(91)
+    time, pace = np.maximum(steps - context.step, 0)[None] * 0.1, np.hypot(*now[3:])
+    change = np.array([[4.0], [6.0], [8.0], [10.0], [12.0]]) - pace
+    paces = pace + np.sign(change) * np.minimum(2.0 * time, np.abs(change))
+    covered = np.cumsum(paces * np.diff(time, prepend=0.0), 1)
+    direction = np.array([np.cos(now[2]), np.sin(now[2])])
+    states = np.zeros((5, 91, 5))
+    states[..., :2] = now[:2] + covered[..., None] * direction
+    states[..., 2], states[..., 3:] = now[2], paces[..., None] * direction
+    return Drawn(states=states, valid=steps > context.step, log_prob=np.zeros(5), size=(4.5, 2.0))

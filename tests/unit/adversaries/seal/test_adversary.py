@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from adversaries.common.driving import actuate, limited
 from adversaries.seal.adversary import SealAdversary
-from adversaries.seal.controller import SkillController, actuate, controller_weights, limited, noise_points
+from adversaries.seal.controller import SkillController, controller_weights, noise_points
 from harness.checks import check_adversary
 from harness.checks.controller import VEHICLE
 from harness.errors import ConfigError, WeightsError

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from adversaries.seal.tracks import closeness, deviation, extrapolate, present_motion, relative_track
+from adversaries.common.driving import extrapolate, present_motion
+from adversaries.seal.tracks import closeness, deviation, relative_track
 from tests.unit.adversaries.fakes import line
 
 
