@@ -164,14 +164,7 @@ class Sides:
         """What a benchmark of both would have been told; every repeat is a seed."""
         first = self.runs[0][0].config
         specs = tuple(f"{label}={side[0].system.spec}" for label, side in zip(self.labels, self.runs, strict=True))
-        plain: dict[str, Any] = {
-            "json": None,
-            "fail_if": (),
-            "expected": None,
-            "update_expected": False,
-            "junit": None,
-            "freeze": None,
-        }
+        plain: dict[str, Any] = dict.fromkeys(("json", "expected", "junit", "freeze"))
         found = replace(
             first,
             sut=specs,

@@ -65,6 +65,9 @@ def test_two_runs_are_joined_into_one_that_has_both(runs: tuple[Path, Path], tmp
     assert (copied.episode.policy, own.episode.policy) == ("B new", "new")
     assert np.array_equal(copied.episode.ego.states, own.episode.ego.states)
     assert [item.label for item in sides.lineup().systems] == list(LABELS)
+    merged = sides.config("elsewhere")
+    assert (merged.sut, merged.data, merged.seed) == (("A old=idm", "B new=idm"), "elsewhere", (0,))
+    assert (merged.freeze, merged.junit, merged.fail_if) == (None, None, ())
 
 
 def test_runs_and_seeds_are_repeats(tmp_path: Path) -> None:
