@@ -28,8 +28,8 @@ def commands():
                 yield pytest.param(item, id=name)
 
 
-# One calls other commands as the documentation does, with the scenes that these tables have; the other has the scenes of
-# the runs that it compares.
+# One calls other commands as the documentation does, with the scenes that these tables have. The other has the scenes
+# of the runs that it compares.
 FIXED = ("reproduce", "compare")
 
 
