@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from harness.geometry import box_distances, wrap_angle
+from harness.geometry import box_corners, box_distances, wrap_angle
 from harness.interfaces import VX, MetricValue, Trajectory
 
 Floats = NDArray[np.float64]
@@ -150,6 +151,20 @@ def impact(ego: Trajectory, other: Trajectory, step: int) -> Impact:
         closing_speed=closing,
         heading_difference=float(wrap_angle(b[2] - a[2])),
     )
+
+
+def contact_place(own: Floats, own_size: ArrayLike, other: Floats, other_size: ArrayLike) -> tuple[float, float]:
+    """Where two boxes meet, m: the middle of their overlap, or of the gap between boxes that do not overlap.
+
+    Args:
+        own, other: [≥ 3] x, y, heading.
+        own_size, other_size: [2] length and width, m.
+    """
+    pairs = ((own, own_size), (other, other_size))
+    mine, theirs = (shapely.polygons(box_corners(state[:3], np.asarray(size, np.float64))) for state, size in pairs)
+    common = mine.intersection(theirs)
+    middle = (common if not common.is_empty else shapely.shortest_line(mine, theirs)).centroid
+    return float(middle.x), float(middle.y)
 
 
 def _extent(half: Floats, turn: Floats) -> Floats:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from harness.geometry import box_corners
+from harness.metrics.encounter import contact_place
 from scenarios.scenario import Kind
 
 Floats = NDArray[np.float64]
@@ -112,12 +111,8 @@ def side_struck(own: Floats, own_size: ArrayLike, other: Floats, other_size: Arr
         own_size, other_size: [2] length and width, m.
     """
     size = np.asarray(own_size, dtype=np.float64)
-    mine = shapely.polygons(box_corners(own[:3], size))
-    theirs = shapely.polygons(box_corners(other[:3], np.asarray(other_size, dtype=np.float64)))
-    common = mine.intersection(theirs)
-    # Boxes that do not overlap yet are nearest on that side.
-    middle = (common if not common.is_empty else shapely.shortest_line(mine, theirs)).centroid
-    ahead, aside = middle.x - own[0], middle.y - own[1]
+    x, y = contact_place(own, own_size, other, other_size)
+    ahead, aside = x - own[0], y - own[1]
     cos, sin = np.cos(own[2]), np.sin(own[2])
     along, left = cos * ahead + sin * aside, -sin * ahead + cos * aside
     if abs(along) / size[0] >= abs(left) / size[1]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from harness.episodes.records import UNDISTURBED, Record, Score
-from harness.geometry import box_corners, box_separation
+from harness.geometry import box_separation
 from harness.interfaces import STATE, Episode
+from harness.metrics.encounter import contact_place
 from harness.report.html.encoding import pack, pack_track
 from harness.report.html.scenes import Frame
 from harness.traffic.slots import as_played
@@ -106,15 +106,12 @@ def contact(
     gaps = box_separation(episode.agents[rows, when, :3], sizes, ego, np.array(ego_size))
     nearest = int(gaps.argmin())
     row = int(rows[nearest])
-    mine = shapely.polygons(box_corners(ego, np.array(ego_size)))
-    other = shapely.polygons(box_corners(episode.agents[row, when, :3], sizes[nearest]))
-    common = mine.intersection(other)
-    place = (common if not common.is_empty else shapely.shortest_line(mine, other)).centroid
+    x, y = contact_place(ego, ego_size, episode.agents[row, when], sizes[nearest])
     return {
         "step": when,
         "agent": row,
-        "x": round(place.x - float(frame.origin[0]), 2),
-        "y": round(place.y - float(frame.origin[1]), 2),
+        "x": round(x - float(frame.origin[0]), 2),
+        "y": round(y - float(frame.origin[1]), 2),
     }
 
 
