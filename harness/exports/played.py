@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import ScenarioError
 from harness.interfaces import HEADING, VX, Episode
 from harness.metrics.profiles import hold
 from harness.traffic.slots import as_played
-from scenarios.scenario import Scenario
+from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 
 def played_scene(scenario: Scenario, episode: Episode, name: str) -> Scenario:
@@ -53,6 +54,55 @@ def played_scene(scenario: Scenario, episode: Episode, name: str) -> Scenario:
         metadata={**scenario.metadata, "ts": np.arange(steps) * scenario.dt},
         source="",
     )
+
+
+def later_part(scene: Scenario, first: int) -> Scenario:
+    """The same scene from step `first` on, around somebody who is there then.
+
+    The ego stays who it is where it is there at the scene's new current step. Elsewhere the vehicle becomes the ego
+    that is there for longest from the beginning on; of equal ones, that with the longest path. Nobody is the opponent.
+    Whoever is never there any more is left out.
+
+    Args:
+        scene: The whole scene.
+        first: Step that becomes step 0; at least `CURRENT_STEP` + 2 steps follow it.
+
+    Raises:
+        ScenarioError: No vehicle is there from the new beginning to the new current step, so that none can be the ego.
+    """
+    valid = scene.valid[:, first:]
+    here = np.flatnonzero(valid.any(1))
+    able = np.flatnonzero(valid[:, : CURRENT_STEP + 2].all(1) & (scene.kinds == Kind.VEHICLE))
+    if not len(able):
+        raise ScenarioError(
+            f"scene {scene.id}: no vehicle is there from step {first} to step {first + CURRENT_STEP + 1}, so that none "
+            "can be the ego of what is exported. Expected traffic that goes on; use another warm-up or a higher inflow."
+        )
+    moves = np.hypot(*np.moveaxis(np.diff(scene.position[able, first:, :2], axis=1), -1, 0))
+    moves[~(valid[able, 1:] & valid[able, :-1])] = 0.0
+    stay = np.where(valid[able].all(1), valid.shape[1], valid[able].argmin(1))
+    best = able[np.lexsort((moves.sum(1), stay))[-1]]
+    ego = scene.ego if valid[scene.ego, CURRENT_STEP] else int(best)
+    return replace(
+        scene,
+        agent_ids=tuple(scene.agent_ids[agent] for agent in here),
+        kinds=scene.kinds[here],
+        **{name: getattr(scene, name)[here, first:] for name in ("position", "heading", "velocity", "size", "valid")},
+        ego=int(np.searchsorted(here, ego)),
+        opponent=None,
+        objects_of_interest=(),
+        lights={key: _later(light, scene.num_steps, first) for key, light in scene.lights.items()},
+        metadata={**scene.metadata, "ts": np.arange(scene.num_steps - first) * scene.dt},
+    )
+
+
+def _later(value: Any, rows: int, first: int) -> Any:
+    """A part of a light with every series of `rows` steps from step `first` on."""
+    if isinstance(value, Mapping):
+        return {key: _later(item, rows, first) for key, item in value.items()}
+    if isinstance(value, np.ndarray | list | tuple) and len(value) == rows and not isinstance(value, str):
+        return value[first:]
+    return value
 
 
 def _lasting(value: Any, rows: int, steps: int) -> Any:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from harness.commands.configs import at_least
 from harness.commands.options import AllDataOptions, RunOptions
 from harness.engine.config import MAX_HORIZON
 from harness.errors import ConfigError
 from scenarios.scenario import DT, FUTURE_STEPS
+
+_LEFT: Final = 1.0
+"""Shortest time after the warm-up, s: with the first second of the scene it makes two."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class SimulateConfig(RunOptions, AllDataOptions):
     """Length of the roll-outs, s. Beyond 8 s, and with traffic that enters and leaves (`idm-flow`, `rosetta`,
     `infgen`), who leaves is gone; in 8 s of any other model everybody of the first second stays, as in the sim agents
     challenge."""
+    warm_up: float = 0.0
+    """Time at the beginning that exported scenes leave out, s: with traffic that enters and leaves, what is left has
+    little to do with how the recording began. The ego is somebody who is there then."""
     seed: int = 0
     """Seed of the roll-outs: the same seed gives the same ones."""
     gifs: int = 1
@@ -53,6 +59,13 @@ class SimulateConfig(RunOptions, AllDataOptions):
         at_least(0, gifs=self.gifs, seed=self.seed)
         if not DT <= self.seconds <= MAX_HORIZON * DT:
             raise ConfigError(f"--seconds {self.seconds:g}: expected {DT} to {MAX_HORIZON * DT:g} s.")
+        if not 0 <= self.warm_up <= self.seconds - _LEFT:
+            raise ConfigError(
+                f"--warm-up {self.warm_up:g}: expected 0 to {max(self.seconds - _LEFT, 0):g} s: "
+                f"{_LEFT:g} s less than --seconds."
+            )
+        if self.warm_up and not (self.export or self.export_openscenario):
+            raise ConfigError("--warm-up only matters to what is exported. Give --export or --export-openscenario too.")
         if self.threads is not None:
             at_least(1, threads=self.threads)
 

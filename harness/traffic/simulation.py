@@ -16,7 +16,7 @@ from harness.drawing.simulated import draw_simulated
 from harness.errors import RunError, reading
 from harness.exports.library import library
 from harness.exports.openscenario import write_openscenario
-from harness.exports.played import played_scene
+from harness.exports.played import later_part, played_scene
 from harness.files import Json, file_name, read_json, write_json
 from harness.traffic.config import SimulateConfig
 from harness.traffic.make import make_roller
@@ -63,6 +63,8 @@ def _export(config: SimulateConfig, scenario: Scenario, simulated: SimulatedScen
     for number in range(simulated.rollouts if config.export or config.export_openscenario else 0):
         episode = as_episode(scenario, simulated, number, model, config.seed)
         played = played_scene(scenario, episode, f"{scenario.id}-{model}-{number}")
+        if first := round(config.warm_up / scenario.dt):
+            played = later_part(played, first)
         if config.export:
             write_folder([played], place / "scenes")
         if config.export_openscenario:

@@ -9,9 +9,9 @@ import pytest
 
 from harness.drawing.playback import View, frames
 from harness.episodes.records import CellKey, EpisodeStore, Record
-from harness.errors import ConfigError, RunError
+from harness.errors import ConfigError, RunError, ScenarioError
 from harness.exports.openscenario import bodies
-from harness.exports.played import played_scene
+from harness.exports.played import later_part, played_scene
 from harness.files import read_json
 from harness.interfaces import Newcomer
 from harness.report.html.episodes import episode_block
@@ -176,12 +176,17 @@ def test_roll_outs_of_any_length():
         assert make_roller("idm", 150).name == "idm-lane"
     with pytest.raises(ConfigError, match="--seconds 0"):
         SimulateConfig(seconds=0.0)
+    with pytest.raises(ConfigError, match=r"--warm-up 7\.5: expected 0 to 7 s"):
+        SimulateConfig(warm_up=7.5, export=True)
+    with pytest.raises(ConfigError, match="Give --export"):
+        SimulateConfig(warm_up=5.0)
 
 
 def test_the_command_simulates_half_a_minute(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(SimulateConfig, "open", lambda *_, **__: ListSource([straight_road()]))
     run = tmp_path / "run"
     options = ["--traffic", "idm-flow?inflow=600", "--seconds", "31", "--rollouts", "2", "--gifs", "0", "--export"]
+    options += ["--warm-up", "21"]
     main([*options, "--out", str(run)])
     assert "roll-outs of 31 s" in capsys.readouterr().out
     row = read_json(run / "straight_road" / "summary.json")["rollouts"][0]
@@ -190,3 +195,32 @@ def test_the_command_simulates_half_a_minute(tmp_path, monkeypatch, capsys):
         assert found["states"].shape[2] == 310
         assert found["kinds"].shape == found["valid"].shape[:2] == found["sizes"].shape[:2]
     assert len(ScenarioStore(run / "straight_road" / "scenes")) == 2
+    assert {later.num_steps for later in ScenarioStore(run / "straight_road" / "scenes")} == {111}
+
+
+def test_a_later_part_has_an_ego_of_its_own(scene, episode):
+    played = played_scene(scene, episode, "played")
+    later = later_part(played, 100)
+    assert later.num_steps == 111
+    assert later.valid.any(1).all()
+    assert later.agent_ids == tuple(np.array(played.agent_ids)[played.valid[:, 100:].any(1)])
+    for agent, name in enumerate(later.agent_ids):
+        before = played.agent_ids.index(name)
+        assert np.array_equal(later.valid[agent], played.valid[before, 100:])
+        assert np.array_equal(later.position[agent], played.position[before, 100:])
+    assert later.valid[later.ego, :12].all()
+    assert later.lights["right"]["state"]["object_state"] == [CROSSING] * 111
+    assert later.opponent is None
+
+
+def test_the_ego_of_a_later_part_stays_longest(scene, episode):
+    played = played_scene(scene, episode, "played")
+    there = np.zeros_like(played.valid)
+    there[1, 100:150], there[-1, 100:180], there[0, :101] = True, True, True
+    later = later_part(replace(played, valid=there), 100)
+    assert later.agent_ids[later.ego] == played.agent_ids[-1]
+    there = there.copy()
+    there[0, 100:120] = True
+    assert later_part(replace(played, valid=there, ego=0), 100).ego == 0
+    with pytest.raises(ScenarioError, match="none can be the ego"):
+        later_part(replace(played, valid=np.zeros_like(there)), 100)
