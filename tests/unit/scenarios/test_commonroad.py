@@ -312,6 +312,16 @@ def test_import_joins(write, tmp_path):
     done = import_folder(tmp_path / "logs", tmp_path / "out2", join=40.0)
     assert not done.written
     assert "no vehicle is there throughout" in done.left_out[0].reason
+    done = import_folder(tmp_path / "logs", tmp_path / "out3", join=40.0, ego_may_leave=True)
+    (scene,) = open_source(tmp_path / "out3")
+    there = scene.valid[scene.ego]
+    assert (scene.num_steps, len(done.written), len(done.left_out)) == (401, 1, 0)
+    assert there[:21].all()
+    assert not there[-1]
+    whole = scene.valid[:, 0] & (np.ptp(scene.position[..., 0], axis=1) > 10)
+    assert there.sum() == scene.valid[whole].sum(1).max()
+    with pytest.raises(ConfigError, match="goes with --join"):
+        import_folder(tmp_path / "logs", tmp_path / "out4", ego_may_leave=True)
 
 
 def test_the_end_of_a_log_is_held_out(write, tmp_path):
