@@ -155,7 +155,7 @@ class Channel:
 
     def _last_words(self) -> str:
         words = b"".join(self._errors)[-LAST_WORDS:].decode(errors="replace").strip().splitlines()
-        return f" Its last words on standard error: {one_line(words[-1], 300)}" if words else ""
+        return f" Its last words on standard error: {one_line(words[-1], 300)}." if words else ""
 
 
 def words_of(command: str) -> list[str]:
