@@ -247,6 +247,73 @@ SHIELD_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
 )
 """What the shield of learned traffic did."""
 
+POLICY_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
+    ScoreColumn(
+        "tracking_mean",
+        "mean",
+        "mean",
+        "distance of the ego from where its last trajectory had it, mean of an episode",
+        source="policy_tracking_mean",
+        group="Tracking error",
+        digits=3,
+        unit="m",
+    ),
+    ScoreColumn(
+        "tracking_max",
+        "max.",
+        "mean",
+        "the largest such distance of an episode",
+        source="policy_tracking_max",
+        group="Tracking error",
+        digits=3,
+        unit="m",
+    ),
+    ScoreColumn(
+        "sensor_dropped",
+        "dropped",
+        "mean",
+        "frames of the sensors that never arrived",
+        source="policy_sensor_dropped",
+        group="Sensors",
+        factor=100.0,
+        digits=1,
+        unit="%",
+    ),
+    ScoreColumn(
+        "sensor_age",
+        "age",
+        "mean",
+        "age of what the system saw",
+        source="policy_sensor_age",
+        group="Sensors",
+        digits=3,
+        unit="s",
+    ),
+    ScoreColumn(
+        "answer_mean",
+        "mean",
+        "mean",
+        "time that an external system took for an answer, by the clock, mean of an episode",
+        source="policy_answer_mean",
+        group="Answer",
+        factor=1000.0,
+        digits=1,
+        unit="ms",
+    ),
+    ScoreColumn(
+        "answer_max",
+        "max.",
+        "mean",
+        "the longest such time of an episode",
+        source="policy_answer_max",
+        group="Answer",
+        factor=1000.0,
+        digits=1,
+        unit="ms",
+    ),
+)
+"""What a system under test measured of itself: the tracker, the sensors and the answers of programs."""
+
 COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     *SAGE_COLUMNS,
     *SUCCESS_COLUMNS,
@@ -256,6 +323,7 @@ COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     *VERDICT_COLUMNS,
     *DRIVE_COLUMNS,
     *SHIELD_COLUMNS,
+    *POLICY_COLUMNS,
 )
 """Every column, as in JSON and CSV."""
 
@@ -267,6 +335,7 @@ TABLES: Final[tuple[tuple[str, tuple[ScoreColumn, ...]], ...]] = (
     ("contacts: avoidable, preventable, whose fault", VERDICT_COLUMNS),
     ("system under test", DRIVE_COLUMNS),
     ("shield of the traffic", SHIELD_COLUMNS),
+    ("tracker, sensors and answers of the system", POLICY_COLUMNS),
 )
 """What is printed for every system under test: a title and its columns."""
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from adversaries.common.tracking import PathTracker
 from harness.checks.controller import VEHICLE, _bicycle
 from harness.engine.scene import Body
 from harness.engine.takeover import WheeledCar, vehicle_model
+from harness.episodes.tracking import PathTracker
 from harness.interfaces import HEADING, VX
 from tests.unit.adversaries.fakes import line
 
