@@ -171,17 +171,16 @@ class EgoView:
     """What a privileged policy may see of the present; the future of others only where it declares so.
 
     Attributes:
-        step: Absolute step.
-        dt: Seconds per step.
-        ego: [STATE].
-        ego_size: Length and width, m.
+        step, dt: Absolute step, and seconds per step.
+        ego, ego_size: [STATE], and length and width, m.
         route: [N, 2] polyline of the logged ego path, and of the way beyond it where it goes on, m.
-        agents: [M, STATE] every other present agent.
-        agent_sizes: [M, 2] length and width, m.
+        agents: [M, STATE] every other present agent, with `agent_sizes` [M, 2] length and width, m.
         speed_limit: m/s, where known.
         futures: [M, H, STATE] where `agents[m]` will be after absolute step `step + 1 + h`, H up to the end of the log:
             the attack plan for the opponent that follows one, the log for everybody else. NaN where the agent will be
-            gone, or where nobody knows (traffic that reacts). Only for policies with `sees_futures = True`, else None.
+            gone, or where nobody knows. Only for policies with `sees_futures = True`, else None.
+        foreseen: [M] how many rows of `futures` are known: none of traffic that reacts, of an opponent with a
+            controller those before it takes over. NaN in a known row is an agent that will be gone. None as `futures`.
     """
 
     step: int
@@ -193,6 +192,7 @@ class EgoView:
     agent_sizes: Floats
     speed_limit: float | None = None
     futures: Floats | None = None
+    foreseen: NDArray[np.intp] | None = None
 
 
 @runtime_checkable
@@ -201,11 +201,11 @@ class EgoPolicy(Protocol):
 
     Attributes:
         name: Registry name.
-        control: `action` drives by `act`; `replay` follows the log (and `act` is never called).
+        control: `action` drives by `act`; `replay` follows the log; `trajectory` plans (see `ego_policies.tracked`).
         observation: Observation preset that `act` expects (`cat`, `metadrive`), or `none`.
         privileged: True if it reads `EgoView` or more: tables label it.
 
-    A policy may also have `sees_futures = True`: it is then shown `EgoView.futures`, and must be `privileged`.
+    It may have `sees_futures = True` (is shown `EgoView.futures`, must be `privileged`) and `measured() -> numbers`.
     """
 
     name: str

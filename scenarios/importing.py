@@ -49,6 +49,7 @@ def import_folder(
     strict: bool = False,
     not_in: Sequence[str] = (),
     join: float | None = None,
+    ego_may_leave: bool = False,
     hold_out: int = 0,
     hold_out_last: float = 0.0,
     watch: Watch = iter,
@@ -63,6 +64,7 @@ def import_folder(
         strict: Raise at the first scene that cannot be read, instead of leaving it out.
         not_in: Leave out what shares a drive with these scenes: folders or files, with `@val` or `@test` for a split.
         join: Join CommonRoad windows that follow one another to logs, and cut these into scenes of so many seconds.
+        ego_may_leave: With `join`, an ego need only be there for the first 2 s of its scene.
         hold_out: Write a split file in which so many scenes of the folder are `test`, whole maps of them, and the
             others `train`; 0 for none.
         hold_out_last: Write a split file in which the scenes of the last seconds of each log are `test`, and those
@@ -79,12 +81,16 @@ def import_folder(
     if (hold_out and hold_out_last) or (hold_out_last and join is None):
         raise ConfigError("import: --hold-out-last goes with --join, and not with --hold-out.")
     condition = None if where is None else Where.parse(where)
+    if ego_may_leave and join is None:
+        raise ConfigError(
+            "import: --ego-may-leave goes with --join: elsewhere a scene lasts as long as its ego is there."
+        )
     left_out: list[LeftOut] = []
     scenes: ScenarioSource
     if join is None:
         scenes = open_source(source, cache_scenes=0)
     else:
-        scenes = _log_scenes(source, join, None if strict else left_out)
+        scenes = _log_scenes(source, join, ego_may_leave, None if strict else left_out)
     by_time = held_out_by_time(scenes.parts, hold_out_last) if isinstance(scenes, LogScenes) and hold_out_last else {}
     count = len(scenes) + len(left_out)
     rates: dict[str, str] = {}
@@ -137,9 +143,9 @@ def _good(
             left_out.append(LeftOut(scenario.id, reason))
 
 
-def _log_scenes(source: Path, seconds: float, left_out: list[LeftOut] | None) -> LogScenes:
+def _log_scenes(source: Path, seconds: float, ego_may_leave: bool, left_out: list[LeftOut] | None) -> LogScenes:
     bad: dict[str, str] = {}
     logs = read_logs(source, bad=None if left_out is None else bad)
     if left_out is not None:
         left_out += [LeftOut(name, reason) for name, reason in bad.items()]
-    return LogScenes(cut(logs, seconds))
+    return LogScenes(cut(logs, seconds), ego_may_leave)

@@ -154,9 +154,37 @@ class TurnRates:
         return turn
 
 
-def known_futures(futures: Floats, steps: int) -> Floats:
-    """The first `steps` poses [M, H, 3] of `EgoView.futures`, NaN past its end."""
+def other_poses(view: EgoView, turn: Floats, steps: int, *, knows: bool) -> Floats:
+    """Poses [M, H, 3] of the others after each step: as known, and where nobody knows, as they move by then.
+
+    Args:
+        view: What the ego sees now.
+        turn: [M] turn rates now, rad/s.
+        steps: Number of steps H.
+        knows: Whether to read the view's futures; else everybody keeps speed and turn rate.
+
+    Returns:
+        NaN where somebody will be gone.
+    """
+    guessed, futures = constant_turn(view.agents, turn, steps, view.dt), view.futures
+    if futures is None or not knows:
+        return guessed
     poses = np.full((len(futures), steps, 3), np.nan)
     given = futures[:, :steps, :3]
     poses[:, : given.shape[1]] = given
+    unknown = np.isnan(poses[..., 0]).all(-1) & (futures.shape[1] > 0)
+    poses[unknown] = guessed[unknown]
+    known = np.zeros(0, np.intp) if view.foreseen is None else view.foreseen
+    for row in np.flatnonzero((known > 0) & (known < min(steps, futures.shape[1]))):
+        _carry_on(poses[row], futures[row, : known[row]], view.agents[row], view.dt)
     return poses
+
+
+def _carry_on(poses: Floats, known: Floats, now: Floats, dt: float) -> None:
+    """Let an agent keep its last known speed and turn rate: fills poses [H, 3] after the K known rows [K, STATE]."""
+    before, last = np.vstack([now, known])[-2:]
+    if not np.isfinite(last[0]):
+        return
+    change = float(wrap_angle(last[HEADING] - before[HEADING])) / dt if np.isfinite(before[0]) else 0.0
+    turn = np.clip(change, -_MAX_TURN, _MAX_TURN) if np.hypot(last[VX], last[VY]) > _SLOW else 0.0
+    poses[len(known) :] = constant_turn(last[None], np.array([turn]), len(poses) - len(known), dt)[0]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ego_policies.routes import SampledRoute, curve_speed, prepare_route
 from ego_policies.rule_expert.config import RuleExpertConfig
-from ego_policies.rule_expert.forecast import Controllers, TurnRates, constant_turn, forecast_ego, known_futures
+from ego_policies.rule_expert.forecast import Controllers, TurnRates, forecast_ego, other_poses
 from ego_policies.rule_expert.safety import BARE, Margin, choose, first_contact
 from ego_policies.vehicle import GRIP
 from harness.interfaces import HEADING, VX, VY, EgoView
@@ -65,7 +65,8 @@ class RuleExpertPolicy:
         in_bend = turn_ahead(route, along) > config.bend
         steps = round((config.intersection_horizon if in_bend else config.horizon) / view.dt)
         target = self._target(view, route, along, in_bend=in_bend)
-        target = self._safe(view, route, along, target, self._others(view, turn, steps), steps)
+        others = other_poses(view, turn, steps, knows=self.sees_futures)
+        target = self._safe(view, route, along, target, others, steps)
         x, y, heading, vx, vy = view.ego
         steering, pedal = self._controllers.act(
             np.asarray(x + 1j * y),
@@ -99,16 +100,6 @@ class RuleExpertPolicy:
         speed = float(np.hypot(view.ego[VX], view.ego[VY]))
         braking_distance = speed**2 / GRIP + config.min_lookahead  # at half of what the tyres hold
         return min(target, curve_speed(route.line, along, braking_distance, config.cornering))
-
-    def _others(self, view: EgoView, turn: Floats, steps: int) -> Floats:
-        """Poses [M, H, 3] of the others, as known or, where nobody knows, as they move now."""
-        guessed = constant_turn(view.agents, turn, steps, view.dt)
-        if not self.sees_futures or view.futures is None:
-            return guessed
-        known = known_futures(view.futures, steps)
-        unknown = np.isnan(known[..., 0]).all(-1) & (view.futures.shape[1] > 0)
-        known[unknown] = guessed[unknown]
-        return known
 
     def _safe(
         self, view: EgoView, route: SampledRoute, along: float, target: float, others: Floats, steps: int

@@ -70,6 +70,9 @@ class ImportConfig:
     join: float | None = None
     """CommonRoad alone: join windows that follow one another to logs, and cut these into scenes of so many seconds. A
     part of a log in which no vehicle is there throughout has no ego and is left out."""
+    ego_may_leave: bool = False
+    """With `--join`: the ego need only be there for the first 2 s of its scene. It is one that drives and stays
+    longest. For traffic that is watched by a camera that stands (`--observer middle`)."""
     hold_out: int = 0
     """Write a split file in which so many scenes are `test` and the others `train`; those that share a map stay
     together."""

@@ -332,6 +332,7 @@ class GauntletEnv(ScenarioEnv):
         scene, ego = self._need_scene(), self._ego
         assert ego is not None, "a scene implies an ego"
         present = self._traffic.present
+        coming = self._traffic.futures(self._step) if futures else None
         return EgoView(
             step=self._step,
             dt=scene.scenario.dt,
@@ -340,7 +341,8 @@ class GauntletEnv(ScenarioEnv):
             route=scene.route.points + scene.origin,
             agents=np.column_stack([present.xy + scene.origin, present.theta, present.velocity]),
             agent_sizes=self._traffic.sizes[present.agents],
-            futures=self._traffic.futures(self._step) if futures else None,
+            futures=None if coming is None else coming.states,
+            foreseen=None if coming is None else coming.known,
         )
 
     @property

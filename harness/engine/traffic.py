@@ -13,7 +13,7 @@ from panda3d.bullet import BulletWorld
 
 from harness.engine.bodies import ContactBodies, LidarWorld, Present
 from harness.engine.ego import EgoVehicle
-from harness.engine.futures import foresee
+from harness.engine.futures import Foreseen, foresee
 from harness.engine.scene import BODIES, HALF_SPAN, Body, Scene, body_of
 from harness.engine.settling import Settler
 from harness.engine.takeover import Takeover
@@ -356,10 +356,12 @@ class TrafficManager:
         place = present.xy[row] + self._scene.origin
         return self._opponent, np.array([*place, present.theta[row], *present.velocity[row]])
 
-    def futures(self, step: int) -> Floats:
-        """Where everyone present will be after steps `step + 1` … (see `EgoView.futures`): [M, H, STATE]."""
-        plan = self._plan_rows if self._opponent is not None else None
-        return foresee(self._scene, self.present.agents, step, plan[:2] if plan else None, logged=self._policy is None)
+    def futures(self, step: int) -> Foreseen:
+        """Where everyone present will be after steps `step + 1` … (see `EgoView.futures`)."""
+        plan = self._plan_rows[:2] if self._plan_rows is not None and self._opponent is not None else None
+        takeover = None if self._takeover is None else self._takeover.first
+        agents, logged = self.present.agents, self._policy is None
+        return foresee(self._scene, agents, step, plan, logged=logged, takeover=takeover)
 
     def close_vehicles(self, ego_span: float) -> NDArray[np.intp]:
         """Rows of `present` of those whose boxes may meet the ego's, half of whose diagonal is `ego_span` m.

@@ -52,6 +52,6 @@ def scenes_table(rows: Sequence[SceneRow], title: str, *, full: bool = False) ->
 
 
 def _cells(row: SceneRow) -> TableRow:
-    texts = dict(zip((column.key for column in _SCENES), row[: len(_SCENES)], strict=True))
+    texts = {column.key: str(text) for column, text in zip(_SCENES, row, strict=False)}
     tags = {tag.name: " ".join(row.tags.values.get(tag.name, ())) for tag in TAGS}
     return {**texts, "tags": str(row.tags), **tags, **row.tags.numbers}

@@ -39,7 +39,7 @@ SHOWN: Final = 3
 def values_table(tags: Sequence[SceneTags]) -> Table:
     """How many scenes have each value, by axes."""
     counts = value_counts(tags)
-    rows = [
+    rows: list[TableRow] = [
         {"axis": AXES[tag.axis], "tag": tag.name, "value": value, "scenes": counts[tag.name, value]}
         for tag in TAGS
         for value in tag.values
@@ -55,7 +55,7 @@ def shares_table(tags: Sequence[SceneTags], pool: Sequence[SceneTags]) -> Table:
         pool: Tags of other scenes of the data.
     """
     own, other = pair_counts(tags) > 0, pair_counts(pool) > 0
-    rows = []
+    rows: list[TableRow] = []
     for axes in combinations(AXES, 2):
         of_axes = np.array([pair.axes == axes for pair in PAIRS])
         rows.append(_share(AXES[axes[0]], AXES[axes[1]], own[of_axes], other[of_axes]))
@@ -82,7 +82,7 @@ def additions_table(added: Sequence[Addition], names: Sequence[str]) -> Table:
         added: The scenes, by their places.
         names: Ids of the scenes to choose from.
     """
-    rows = [
+    rows: list[TableRow] = [
         {"scene": names[one.scene], "adds": len(one.pairs), "such": "; ".join(map(str, one.pairs[:SHOWN]))}
         for one in added
     ]
@@ -98,7 +98,7 @@ def pairs_table(tags: Sequence[SceneTags], pool: Sequence[SceneTags], names: Seq
         names: Ids of those.
     """
     counts, has = pair_counts(tags), pairs_present(pool)
-    rows = []
+    rows: list[TableRow] = []
     for place, pair in enumerate(PAIRS):
         others = np.flatnonzero(has[:, place])
         rows.append(

@@ -12,6 +12,7 @@ A scene lasts as long as its ego is there: a file without a vehicle that is ther
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from scenarios.importers.commonroad_xml import children, number, step
 from scenarios.scenario import Scenario
 from scenarios.source_format import Description
 
+SHORTEST_EGO: Final = 2.0
+"""An ego that may leave is there for so long at least, s: the second of history, and one after it."""
 LONG: Final = 9.0
 """Time that an ego should be there, s: the 91 steps of most scenes."""
 FAR: Final = 10.0
@@ -114,27 +117,31 @@ def _window(path: str | Path) -> Window:
         return Window(about.get("benchmarkID") or Path(path).stem, dt, roads, tracks, starts)
 
 
-def to_description(window: Window, span: tuple[int, int] | None = None) -> Description:
+def to_description(window: Window, span: tuple[int, int] | None = None, ego_may_leave: bool = False) -> Description:
     """`ScenarioDescription` dictionary of a window.
 
     Args:
         window: What a file holds, or several that were joined.
         span: First and last time step of the scene, in which its ego must be there throughout; by default those of the
             ego.
+        ego_may_leave: With `span`, the ego must only be there for its first `SHORTEST_EGO` seconds; of several that
+            are it is one that stays longest.
 
     Raises:
         ScenarioError: No vehicle can be the ego, or the scene is larger than can be used.
     """
     vehicles = [track for track in window.tracks if track.kind == "VEHICLE" and not track.static]
     if span is not None:
+        needed = min(span[0] + math.ceil(SHORTEST_EGO / window.dt), span[1]) if ego_may_leave else span[1]
         vehicles = [
-            track.between(*span) for track in vehicles if track.steps[0] <= span[0] and track.steps[-1] >= span[1]
+            track.between(*span) for track in vehicles if track.steps[0] <= span[0] and track.steps[-1] >= needed
         ]
+        vehicles = _longest(vehicles) if ego_may_leave else vehicles
     ego = choose_ego(vehicles, window.starts, window.dt)
     if ego is None:
-        when = "" if span is None else f" from step {span[0]} to step {span[1]}"
+        when = "" if span is None else f" from step {span[0]} to step {needed}"
         raise ScenarioError(f"no vehicle is there throughout{when}, so there is no ego.")
-    first, last = int(ego.steps[0]), int(ego.steps[-1])
+    first, last = span or (int(ego.steps[0]), int(ego.steps[-1]))
     steps = last - first + 1
     parts = [track if track.static else track.between(first, last) for track in window.tracks]
     parts = [track for track in parts if len(track.steps)]
@@ -172,19 +179,35 @@ def choose_ego(vehicles: Sequence[Track], starts: Sequence[tuple[int, float, flo
         starts: Time step, x and y (m) of each planning problem.
         dt: Seconds between time steps.
     """
-    whole = [track for track in vehicles if len(track.steps) == track.steps[-1] - track.steps[0] + 1]
+    whole = [track for track in vehicles if _is_whole(track)]
     begins = np.array(starts, dtype=np.float64).reshape(-1, 3)
     return max(whole, key=lambda track: _rank(track, begins, dt), default=None)
 
 
+def _longest(vehicles: Sequence[Track]) -> list[Track]:
+    """Of vehicles without a gap those that are there for longest; parked ones only where nobody drives."""
+    whole = [track for track in vehicles if _is_whole(track)]
+    driven = [track for track in whole if _reach(track) >= FAR] or whole
+    longest = max((len(track.steps) for track in driven), default=0)
+    return [track for track in driven if len(track.steps) == longest]
+
+
+def _is_whole(track: Track) -> bool:
+    return len(track.steps) == track.steps[-1] - track.steps[0] + 1
+
+
+def _reach(track: Track) -> float:
+    """Largest distance from where a track begins, m."""
+    return float(np.hypot(*(track.rows[:, :2] - track.rows[0, :2]).T).max())
+
+
 def _rank(track: Track, starts: NDArray[np.float64], dt: float) -> tuple[bool, bool, bool, float]:
     place = track.rows[:, :2]
-    reach = np.hypot(*(place - place[0]).T).max()
     path = np.hypot(*np.diff(place, axis=0).T).sum()
     during = starts[(starts[:, 0] >= track.steps[0]) & (starts[:, 0] <= track.steps[-1])]
     there = place[during[:, 0].astype(np.int64) - track.steps[0]]
     named = (np.hypot(*(there - during[:, 1:]).T) < SAME_PLACE).any()
-    return bool(reach >= FAR), bool((len(place) - 1) * dt >= LONG - dt / 2), bool(named), float(path)
+    return _reach(track) >= FAR, bool((len(place) - 1) * dt >= LONG - dt / 2), bool(named), float(path)
 
 
 def _track(track: Track, first: int, steps: int) -> Description:

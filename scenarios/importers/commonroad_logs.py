@@ -3,7 +3,8 @@
 Converted recordings come as windows named by their first and last time step: `C-DEU_MONAEast-2_1040_T-1119.xml`.
 Windows of one recording that have the same map and time step, and of which one begins where the other ends, are one
 log. An obstacle goes on across a border where the next window has its id at its first step, within reach; else it is
-another agent. A scene must have a vehicle that is there throughout: its ego, chosen by the rule of `commonroad`.
+another agent. A scene must have a vehicle that is there throughout: its ego, chosen by the rule of `commonroad`. Where
+the observer is a camera that stands, an ego that is there at the beginning may do.
 """
 
 from __future__ import annotations
@@ -94,15 +95,21 @@ class LogScenes(SceneList):
         parts: Where they lie in which log.
     """
 
-    def __init__(self, cuts: Sequence[LogPart]) -> None:
-        """Take the scenes of `cut`."""
+    def __init__(self, cuts: Sequence[LogPart], ego_may_leave: bool = False) -> None:
+        """Take the scenes of `cut`.
+
+        Args:
+            cuts: The scenes.
+            ego_may_leave: Whether an ego need not be there to the end; see `to_description`.
+        """
         self.parts = tuple(cuts)
+        self._ego_may_leave = ego_may_leave
         self._ids = tuple(part.name for part in cuts)
 
     def _load(self, index: int) -> Scenario:
         name, log, first, last = self.parts[index]
         try:
-            description = to_description(log.window, (first, last))
+            description = to_description(log.window, (first, last), self._ego_may_leave)
         except ScenarioError as error:
             raise ScenarioError(f"{name}: {error}") from error
         return complete(rename(resampled(from_description(description, name)), name))

@@ -1,5 +1,7 @@
 """What a policy that may see the future is shown, and that it then happens."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,34 @@ def test_nobody_knows_the_future_of_traffic_that_reacts(env):
     plan = swerve()
     env.reset(options={"scenario": 0, "plan": plan, "ego": "replay"})
     rows = plan.states - np.array([*env._scene.origin, 0, 0, 0])
-    found = foresee(env._scene, np.array([1, 2, 3]), 15, (rows, plan.valid), logged=False)
+    coming = foresee(env._scene, np.array([1, 2, 3]), 15, (rows, plan.valid), logged=False)
+    found, known = coming
     assert found[0, :45] == pytest.approx(plan.states[16:61], abs=0.01), "the opponent still follows its plan"
     assert np.isnan(found[1:]).all()
+    assert known.tolist() == [75, 0, 0]
+
+
+class Rolls:
+    """A controller that never touches the pedals."""
+
+    def reset(self, plan, context):
+        pass
+
+    def act(self, step, opponent, ego):
+        return np.zeros(2)
+
+
+@pytest.mark.parametrize(("step", "known"), [(5, 24), (25, 4), (28, 1), (29, 0), (40, 0)])
+def test_nobody_knows_what_a_controller_will_do(env, step, known):
+    """It takes over at step 30: of the opponent the rows of steps up to 29 are known, of the others all are."""
+    plan = replace(swerve(), controller=Rolls(), takeover_step=30)
+    env.reset(options={"scenario": 0, "plan": plan, "ego": "replay"})
+    for _ in range(step):
+        env.step(np.zeros(2))
+    view = env.view(futures=True)
+    opponent, others = view.futures[0], view.foreseen[1:]
+    assert np.isfinite(opponent[:known]).all()
+    assert np.isnan(opponent[known:]).all()
+    assert view.foreseen[0] == known
+    assert (others == 90 - step).all()
+    assert np.isfinite(view.futures[1, : 40 - step]).all()

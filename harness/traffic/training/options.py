@@ -48,8 +48,8 @@ class TrainTrafficConfig(RunOptions, TestScenes, ValScenes, TrainScenes):
     size: Literal["nano", "mini", "tiny"] = "nano"
     """Size of a new model; later stages keep that of the weights which they start from."""
     init: Path | None = None
-    """Weights to start from (safetensors); required by all stages but bc, gmm, rosetta and infgen. The last two take
-    weights of bc for their scene encoder, or their own."""
+    """Weights to start from (safetensors); required by all stages but bc, gmm, rosetta and infgen. The last three
+    take weights of bc for their scene encoder, or their own."""
     dropout: float | None = None
     """Dropout share instead of the model's (nano: 0.1); small models on few epochs do better with 0."""
     vocabulary: Path | None = None

@@ -146,6 +146,8 @@ def _rosetta_again(plan: StagePlan, file: Path) -> RosettaModel:
 def _starting_smart(plan: StagePlan) -> SmartModel:
     if plan.init is not None:
         model = SmartModel.load(plan.init)
+        if plan.stages[0] == "gmm" and model.network.mixture is None:
+            model = _with_mixture(model, plan.loop.seed)
         if plan.dropout is not None:
             model.network.set_dropout(plan.dropout)
         return model
@@ -156,6 +158,14 @@ def _starting_smart(plan: StagePlan) -> SmartModel:
     if plan.stages[0] == "gmm":
         config = replace(config, head="gmm")
     return SmartModel(SmartNetwork(config, Vocabulary.load(plan.vocabulary)), plan.scene)
+
+
+def _with_mixture(tokens: SmartModel, seed: int) -> SmartModel:
+    """The same model with a new mixture head beside its token head."""
+    torch.manual_seed(seed)
+    network = SmartNetwork(replace(tokens.network.config, head="gmm"), tokens.vocabulary)
+    network.load_state_dict({**network.state_dict(), **tokens.network.state_dict()})
+    return SmartModel(network, tokens.options, {"encoder": tokens.info})
 
 
 def run_stages(

@@ -1,11 +1,13 @@
 """The rule-based expert in scenes whose numbers can be worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ego_policies.routes import SampledRoute, prepare_route
 from ego_policies.rule_expert import BlindRuleExpertPolicy, RuleExpertConfig, RuleExpertPolicy
-from ego_policies.rule_expert.forecast import Controllers, TurnRates, constant_turn, forecast_ego
+from ego_policies.rule_expert.forecast import Controllers, TurnRates, constant_turn, forecast_ego, other_poses
 from ego_policies.rule_expert.pid import PID, Gains
 from ego_policies.rule_expert.policy import flow_speed, turn_ahead
 from ego_policies.rule_expert.safety import BARE, Margin, choose, first_contact
@@ -20,10 +22,10 @@ STRAIGHT = np.stack([np.linspace(0.0, 200.0, 101), np.zeros(101)], -1)
 CAR = (4.5, 2.0)
 
 
-def view(ego=(50.0, 0.0, 0.0, 10.0, 0.0), agents=(), futures=None, route=STRAIGHT, step=10):
+def view(ego=(50.0, 0.0, 0.0, 10.0, 0.0), agents=(), futures=None, route=STRAIGHT, step=10, foreseen=None):
     agents = np.array(agents, dtype=float).reshape(-1, STATE)
     sizes = np.tile(CAR, (len(agents), 1))
-    return EgoView(step, 0.1, np.array(ego, dtype=float), CAR, route, agents, sizes, None, futures)
+    return EgoView(step, 0.1, np.array(ego, dtype=float), CAR, route, agents, sizes, None, futures, foreseen)
 
 
 def moving(agent, steps=80):
@@ -159,6 +161,32 @@ def test_where_nobody_knows_the_future_it_guesses():
     crossing = (65.0, -15.0, np.pi / 2, 0.0, 10.0)
     unknown = np.full((1, 80, STATE), np.nan)
     assert act(RuleExpertPolicy(CALM), view(agents=[crossing], futures=unknown))[1] < -0.2
+
+
+def test_who_is_known_for_a_while_only_goes_on_by_its_last_speed_and_turn_rate():
+    """Half a second is known: 1 m a step along x, then a turn to the left by 0.05 rad in the last known step."""
+    neighbour = (62.0, 3.5, 0.0, 10.0, 0.0)
+    futures = moving(neighbour)
+    futures[0, 4, 2:] = [0.05, 10.0 * np.cos(0.05), 10.0 * np.sin(0.05)]
+    futures[0, 5:] = np.nan
+    sight = view(agents=[neighbour], futures=futures, foreseen=np.array([5]))
+    poses = other_poses(sight, np.zeros(1), 20, knows=True)[0]
+    assert poses[:5] == pytest.approx(futures[0, :5, :3])
+    assert poses[5:, 2] == pytest.approx(0.05 + 0.05 * np.arange(1, 16))
+    # A circle of radius v/w = 10 / 0.5 = 20 m whose centre is 20 m to the left of the last known pose.
+    middle = np.array([67.0 - 20 * np.sin(0.05), 3.5 + 20 * np.cos(0.05)])
+    assert np.hypot(*(poses[5:, :2] - middle).T) == pytest.approx(np.full(15, 20.0))
+    gone = other_poses(view(agents=[neighbour], futures=futures, foreseen=np.array([80])), np.zeros(1), 20, knows=True)
+    assert np.isnan(gone[0, 5:]).all(), "known to be gone"
+
+
+def test_it_brakes_for_somebody_of_whom_only_the_next_half_second_is_known():
+    crossing = (65.0, -15.0, np.pi / 2, 0.0, 10.0)
+    futures = moving(crossing)
+    futures[0, 5:] = np.nan
+    sight = view(agents=[crossing], futures=futures, foreseen=np.array([5]))
+    assert act(RuleExpertPolicy(CALM), sight)[1] < -0.2
+    assert act(RuleExpertPolicy(CALM), replace(sight, foreseen=np.array([80])))[1] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_steers_back_to_the_route():

@@ -1,5 +1,6 @@
 """CommonRoad: lanelets, signs, lights, obstacles, the ego, hostile XML, and windows that are one log."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from xml.etree.ElementTree import fromstring
 
@@ -9,7 +10,8 @@ import pytest
 from harness.errors import ConfigError, ScenarioError
 from scenarios import bounds, open_source
 from scenarios.importers import commonroad, commonroad_xml
-from scenarios.importers.commonroad_agents import read_obstacle
+from scenarios.importers.commonroad import to_description
+from scenarios.importers.commonroad_agents import Track, read_obstacle
 from scenarios.importers.commonroad_logs import LogPart, LogScenes, cut, held_out_by_time, read_logs, span_of
 from scenarios.importers.commonroad_roads import LaneletMap
 from scenarios.importers.outlines import road_outlines
@@ -312,6 +314,38 @@ def test_import_joins(write, tmp_path):
     done = import_folder(tmp_path / "logs", tmp_path / "out2", join=40.0)
     assert not done.written
     assert "no vehicle is there throughout" in done.left_out[0].reason
+    done = import_folder(tmp_path / "logs", tmp_path / "out3", join=40.0, ego_may_leave=True)
+    (scene,) = open_source(tmp_path / "out3")
+    there = scene.valid[scene.ego]
+    assert (scene.num_steps, len(done.written), len(done.left_out)) == (401, 1, 0)
+    assert there[:21].all()
+    assert not there[-1]
+    whole = scene.valid[:, 0] & (np.ptp(scene.position[..., 0], axis=1) > 10)
+    assert there.sum() == scene.valid[whole].sum(1).max()
+    with pytest.raises(ConfigError, match="goes with --join"):
+        import_folder(tmp_path / "logs", tmp_path / "out4", ego_may_leave=True)
+
+
+def test_an_ego_that_may_leave_drives_and_stays_longest(write, tmp_path):
+    windows(write)
+    window = read_logs(tmp_path / "logs")[0].window
+
+    def driving(name: str, steps: int, speed: float) -> Track:
+        rows = np.zeros((steps, 5))
+        rows[:, 0] = speed * 0.2 * np.arange(steps)
+        return Track(name, "VEHICLE", (4.0, 2.0, 1.5), np.arange(steps), rows)
+
+    tracks = [
+        driving("parked", 201, 0.0),
+        driving("fast", 60, 20.0),
+        driving("slow", 100, 1.0),
+        driving("brief", 5, 40.0),
+    ]
+    for known, name in ((tracks, "slow"), (tracks[:2], "fast"), (tracks[::3], "parked")):
+        found = to_description(replace(window, tracks=known), (0, 200), ego_may_leave=True)
+        assert (found["metadata"]["sdc_id"], found["length"]) == (name, 201)
+    with pytest.raises(ScenarioError, match="from step 0 to step 10"):
+        to_description(replace(window, tracks=tracks[3:]), (0, 200), ego_may_leave=True)
 
 
 def test_the_end_of_a_log_is_held_out(write, tmp_path):

@@ -11,9 +11,11 @@ import torch
 
 from harness.errors import ConfigError
 from harness.traffic.model.heads import Mixture
+from harness.traffic.tokens.config import SceneOptions
 from harness.traffic.tokens.shapes import compose
-from harness.traffic.training.config import StageOptions
+from harness.traffic.training.config import ExampleOptions, LoopConfig, StageOptions
 from harness.traffic.training.mixture import HARD, MIXTURE_STRATEGIES
+from harness.traffic.training.recipe import StagePlan, starting_model
 from harness.traffic.training.stages import STAGES, check_head, make_objective
 from tests.elsewhere import DEVICE, Elsewhere, move
 from tests.scenes import crossing, lasting
@@ -73,6 +75,26 @@ def test_mixture_targets_lead_back_to_the_log():
     rolled = make_objective("gmm_perturbation", StageOptions()).prepare(model.network, step)
     taken = rolled.agents.motion[:, :, 2:]
     assert torch.allclose(taken[mask[:, :, :-1]], rolled.extra["motion"][:, :, 1:-1][mask[:, :, :-1]], atol=1e-4)
+
+
+def test_a_mixture_begins_with_the_scene_encoder_of_a_token_model(tmp_path):
+    tokens = small_model(seed=3, vocabulary=tiny_vocabulary())
+    tokens.save(tmp_path / "tokens.safetensors", {"by": "test"})
+    file = tmp_path / "tokens.safetensors"
+    parts = (False, ExampleOptions(), SceneOptions(), 0.25, LoopConfig(seed=5), StageOptions(), tmp_path)
+    plan = StagePlan(("gmm",), "nano", file, None, *parts)
+    begun = starting_model(plan)
+    check_head(plan.stages, begun.network, "tokens.safetensors")
+    weights = begun.network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in tokens.network.state_dict().items())
+    assert {name.split(".")[0] for name in weights.keys() - tokens.network.state_dict().keys()} == {"mixture"}
+    assert begun.info == {"encoder": {"by": "test"}}
+    assert {part.p for part in begun.network.modules() if isinstance(part, torch.nn.Dropout)} <= {0.25}
+    again = starting_model(plan)
+    assert all(torch.equal(value, weights[name]) for name, value in again.network.state_dict().items())
+    begun.save(tmp_path / "gmm.safetensors")
+    on = starting_model(replace(plan, init=tmp_path / "gmm.safetensors"))
+    assert all(torch.equal(value, weights[name]) for name, value in on.network.state_dict().items())
 
 
 @pytest.mark.parametrize(("stage", "head"), [("catk", "tokens"), ("gmm_catk", "gmm")])
