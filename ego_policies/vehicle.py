@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.interfaces import VehicleModel
+
 Floats = NDArray[np.float64]
 
 MAX_STEERING: Final = np.deg2rad(40.0)
@@ -32,6 +34,17 @@ CORNERING: Final = 7.0
 """Lateral acceleration beyond which the car slides instead of turning, m/s² (6.5 to 8)."""
 TOP_SPEED: Final = 80.0 / 3.6
 """The engine gives no more force beyond this, m/s (`max_speed_km_h`)."""
+
+MODEL: Final = VehicleModel(
+    front_axle=WHEELBASE - REAR_AXLE,
+    rear_axle=REAR_AXLE,
+    max_steering=float(MAX_STEERING),
+    throttle=FULL_THROTTLE,
+    brake=FULL_BRAKE,
+    grip=GRIP,
+    rolling=ROLLING,
+)
+"""The car as the tracker knows it; MetaDrive draws the forces of its engine and brakes anew in every scene."""
 
 
 def pedal(acceleration: float, hardest: float) -> float:

@@ -95,6 +95,10 @@ class PolicyError(GauntletError, RuntimeError):
     """A policy under test returned something that is not an action, or could not be loaded."""
 
 
+class NoAnswerError(PolicyError):
+    """A policy that is a program of its own died, was late, or said what is no answer: it may do better once more."""
+
+
 class AdversaryError(GauntletError, RuntimeError):
     """An adversary cannot plan on this scene."""
 

@@ -201,11 +201,11 @@ class EgoPolicy(Protocol):
 
     Attributes:
         name: Registry name.
-        control: `action` drives by `act`; `replay` follows the log (and `act` is never called).
+        control: `action` drives by `act`; `replay` follows the log; `trajectory` plans (see `ego_policies.tracked`).
         observation: Observation preset that `act` expects (`cat`, `metadrive`), or `none`.
         privileged: True if it reads `EgoView` or more: tables label it.
 
-    A policy may also have `sees_futures = True`: it is then shown `EgoView.futures`, and must be `privileged`.
+    It may have `sees_futures = True` (is shown `EgoView.futures`, must be `privileged`) and `measured() -> numbers`.
     """
 
     name: str

@@ -41,6 +41,9 @@ BUILTIN: Final[dict[RegistryKind, dict[str, str]]] = {
         "torchscript": "ego_policies.adapters:TorchScriptPolicy",
         "onnx": "ego_policies.adapters:OnnxPolicy",
         "callable": "ego_policies.adapters:CallablePolicy",
+        "tracked": "ego_policies.tracked:TrackedPolicy",
+        "sensed": "ego_policies.sensed:SensedPolicy",
+        "external": "ego_policies.external.policy:ExternalPolicy",
     },
     "curriculum": {
         "constant": "curricula.constant:ConstantCurriculum",

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from adversaries.common.candidates import Drawn
 from adversaries.common.forecasts import along_drive, go_on
-from adversaries.common.tracking import PathTracker
 from adversaries.prior.config import PriorConfig
 from adversaries.prior.features import extract
 from adversaries.prior.network import GoalNetwork, to_batch
@@ -22,6 +21,7 @@ from adversaries.sage.goal_scenes import GoalScene, drawn_goals, goal_scene
 from adversaries.sage.groups import Draw
 from adversaries.sage.objectives import Objectives
 from adversaries.sage.steered import Drives, SteeredAdversary
+from harness.episodes.tracking import PathTracker
 from harness.interfaces import STATE, VX, VY, AttackContext, AttackPlan, ControlContext, Trajectory
 from scenarios.scenario import Scenario
 

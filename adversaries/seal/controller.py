@@ -21,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm, qmc
 
-from adversaries.common.driving import actuate, extrapolate, limited, present_motion
+from adversaries.common.driving import extrapolate, present_motion
 from adversaries.seal.networks import LATENT, SkillModel, SkillPrior, TrackScorer
 from adversaries.seal.skills import MAX_CURVATURE, MAX_PUSH, MIN_SPEED, observe
 from adversaries.seal.tracks import relative_track
+from harness.episodes.tracking import actuate, limited
 from harness.geometry import wrap_angle
 from harness.interfaces import HEADING, STATE, VX, VY, AttackPlan, ControlContext
 from harness.metrics.collision import first_overlap

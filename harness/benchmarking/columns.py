@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from harness.episodes.records import UNDISTURBED
+from harness.metrics.intervals import Interval
 from harness.report.tables import Column
 
 
@@ -15,10 +18,12 @@ class ScoreColumn(Column):
     Attributes:
         source: Score of an episode that it is made of (`distance`: name of the samples); empty: the key.
         equals: The score counts where it has this value (`rate` of a category), or None.
+        of_attack: Whether it says how an attack did, so that it means nothing in the row `none`.
     """
 
     source: str = ""
     equals: str | None = None
+    of_attack: bool = False
 
     @property
     def score(self) -> str:
@@ -35,6 +40,7 @@ SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         "corrected: the boxes of ego and opponent met in the simulation after the attack began; as published: the "
         "planned opponent's box overlaps the re-simulated ego's",
         arrow="up",
+        of_attack=True,
     ),
     ScoreColumn("reward", "Adv. Reward", "mean", "equation 11 of SAGE", arrow="up"),
     ScoreColumn("behavioural", "Behav.", "mean", "P_beh, equation 13", group="Real. Pen.", arrow="down"),
@@ -73,19 +79,34 @@ SUCCESS_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         "the first vehicle contact that the engine reported (after the attack began) was with the opponent",
         "Contact",
     ),
-    _percent("success_new", "not undisturbed", "boxes met, and they did not in the undisturbed drive", "Contact"),
+    _percent(
+        "success_new",
+        "not undisturbed",
+        "boxes met, and they did not in the undisturbed drive",
+        "Contact",
+        of_attack=True,
+    ),
     _percent("crashed", "any vehicle", "the ego touched any vehicle at any time, by engine or by boxes", "Contact"),
     _percent(
         "success_planned",
         "plan, stage 1",
         "the plan's box overlaps the ego's as recorded in stage 1 (every step, true headings)",
         "Open loop",
+        of_attack=True,
     ),
     _percent(
-        "success_sage", "plan, SAGE's check", "the plan overlaps the re-simulated ego, path headings", "Open loop"
+        "success_sage",
+        "plan, SAGE's check",
+        "the plan overlaps the re-simulated ego, path headings",
+        "Open loop",
+        of_attack=True,
     ),
     _percent(
-        "success_cat", "plan, CAT's check", "the plan's edges cross the logged ego's, every fifth step", "Open loop"
+        "success_cat",
+        "plan, CAT's check",
+        "the plan's edges cross the logged ego's, every fifth step",
+        "Open loop",
+        of_attack=True,
     ),
 )
 """Every reading of success, side by side."""
@@ -226,6 +247,73 @@ SHIELD_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
 )
 """What the shield of learned traffic did."""
 
+POLICY_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
+    ScoreColumn(
+        "tracking_mean",
+        "mean",
+        "mean",
+        "distance of the ego from where its last trajectory had it, mean of an episode",
+        source="policy_tracking_mean",
+        group="Tracking error",
+        digits=3,
+        unit="m",
+    ),
+    ScoreColumn(
+        "tracking_max",
+        "max.",
+        "mean",
+        "the largest such distance of an episode",
+        source="policy_tracking_max",
+        group="Tracking error",
+        digits=3,
+        unit="m",
+    ),
+    ScoreColumn(
+        "sensor_dropped",
+        "dropped",
+        "mean",
+        "frames of the sensors that never arrived",
+        source="policy_sensor_dropped",
+        group="Sensors",
+        factor=100.0,
+        digits=1,
+        unit="%",
+    ),
+    ScoreColumn(
+        "sensor_age",
+        "age",
+        "mean",
+        "age of what the system saw",
+        source="policy_sensor_age",
+        group="Sensors",
+        digits=3,
+        unit="s",
+    ),
+    ScoreColumn(
+        "answer_mean",
+        "mean",
+        "mean",
+        "time that an external system took for an answer, by the clock, mean of an episode",
+        source="policy_answer_mean",
+        group="Answer",
+        factor=1000.0,
+        digits=1,
+        unit="ms",
+    ),
+    ScoreColumn(
+        "answer_max",
+        "max.",
+        "mean",
+        "the longest such time of an episode",
+        source="policy_answer_max",
+        group="Answer",
+        factor=1000.0,
+        digits=1,
+        unit="ms",
+    ),
+)
+"""What a system under test measured of itself: the tracker, the sensors and the answers of programs."""
+
 COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     *SAGE_COLUMNS,
     *SUCCESS_COLUMNS,
@@ -235,6 +323,7 @@ COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     *VERDICT_COLUMNS,
     *DRIVE_COLUMNS,
     *SHIELD_COLUMNS,
+    *POLICY_COLUMNS,
 )
 """Every column, as in JSON and CSV."""
 
@@ -246,5 +335,27 @@ TABLES: Final[tuple[tuple[str, tuple[ScoreColumn, ...]], ...]] = (
     ("contacts: avoidable, preventable, whose fault", VERDICT_COLUMNS),
     ("system under test", DRIVE_COLUMNS),
     ("shield of the traffic", SHIELD_COLUMNS),
+    ("tracker, sensors and answers of the system", POLICY_COLUMNS),
 )
 """What is printed for every system under test: a title and its columns."""
+
+OF_ATTACKS: Final = frozenset(column.score for column in COLUMNS if column.of_attack)
+"""Scores that mean nothing where nobody attacks."""
+_MET: Final = (("success_geometry", "the opponent"), ("crashed", "any vehicle"))
+_WHOLE: Final = ScoreColumn.percent("", digits=0)
+
+
+def means_something(score: str, adversary: str) -> bool:
+    """Whether a score says something of episodes of an adversary; of nobody's attack there is no success."""
+    return adversary != UNDISTURBED or score not in OF_ATTACKS
+
+
+def undisturbed_note(found: Mapping[str, Interval]) -> str:
+    """Why the row `none` has no success, and whom the ego met there all the same; one line for below a table.
+
+    Args:
+        found: Values of the row by column; those that are missing are not told.
+    """
+    met = [f"{who} in {_WHOLE.show(found[key])} %" for key, who in _MET if key in found]
+    told = f" Undisturbed, the ego met {' and '.join(met)} of scenes." if met else ""
+    return f"{UNDISTURBED}: nobody attacks, so there is no success.{told}"

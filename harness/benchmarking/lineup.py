@@ -32,7 +32,8 @@ class SystemInfo:
         privileged: Whether it reads more than sensors (the true state of others).
         sees_futures: Whether it even reads where others will be.
         control: `action` or `replay`.
-        digest: SHA-256 of its file, or of those of its files (a checkpoint and statistics), or empty.
+        digest: SHA-256 of its file, or of those of its files (a checkpoint and statistics, or the files that a
+            program's command names), or empty.
     """
 
     label: str
@@ -144,10 +145,13 @@ def _system(text: str) -> SystemInfo:
         policy = load_policy(system.spec)
     whole = Path(system.spec).is_file()
     spec = parse(system.spec)
-    named = [system.spec] if whole else [spec.file, *map(str, spec.options.values())]
-    # A policy whose file was left out names the one that comes with the package.
-    named = named if any(named) else [str(getattr(policy, "path", ""))]
-    digests = [digest_of(Path(name)) for name in named if Path(name).is_file()]
+    bare = [] if spec.name in targets("policy") else [spec.name]
+    named = [system.spec] if whole else [*bare, spec.file, *map(str, spec.options.values())]
+    files = [*(Path(name) for name in named), *getattr(policy, "files", ())]
+    if not any(file.is_file() for file in files):
+        # A policy whose file was left out names the one that comes with the package.
+        files = [Path(str(getattr(policy, "path", "")))]
+    digests = [digest_of(file) for file in dict.fromkeys(files) if file.is_file()]
     return SystemInfo(
         label=system.label or policy.name,
         spec=system.spec,

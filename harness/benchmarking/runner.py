@@ -71,10 +71,13 @@ def run_all(
 
 def anchored(text: str) -> str:
     """A path, or `name:path`, made absolute where it exists: workers may run in another folder. Other text stays."""
-    head, colon, tail = text.partition(":")
     if Path(text).exists():
         return str(Path(text).resolve())
-    return f"{head}:{Path(tail).resolve()}" if colon and tail and Path(tail).exists() else text
+    bare, mark, options = text.partition("?")
+    head, colon, tail = bare.partition(":")
+    if mark and Path(bare).exists():
+        return str(Path(bare).resolve()) + mark + options
+    return f"{head}:{Path(tail).resolve()}{mark}{options}" if colon and tail and Path(tail).exists() else text
 
 
 def anchored_config(config: BenchmarkConfig) -> BenchmarkConfig:

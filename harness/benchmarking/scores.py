@@ -8,6 +8,7 @@ controller drove (SEAL) is it the executed one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from harness.episodes.protocol import Protocol
 from harness.episodes.records import UNDISTURBED, Score
-from harness.interfaces import STATE, AttackPlan, Episode, Trajectory
+from harness.errors import PolicyError, foreign
+from harness.interfaces import STATE, AttackPlan, EgoPolicy, Episode, Trajectory
 from harness.metrics.adversarial import adversarial_reward
 from harness.metrics.collision import AS_PUBLISHED, OverlapCheck, first_contact, first_overlap, near_contact
 from harness.metrics.compliance import map_checks
@@ -34,6 +36,8 @@ from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 START: Final = CURRENT_STEP + 1
 """First step that an attack can change: contacts that began earlier are nobody's success."""
+MEASURED: Final = "policy_"
+"""What the names of a policy's own scores begin with."""
 PATH_POLYGONS: Final = OverlapCheck(headings="path")
 """SAGE's `eval_sage.py`: polygons at every step, headings from positions."""
 
@@ -143,6 +147,26 @@ def shield_scores(done: Interventions | None) -> dict[str, Score]:
         "shield_changed": done.changed / done.decisions,
         "shield_no_way_out": done.no_way_out / done.decisions,
     }
+
+
+def measured_by(policy: EgoPolicy) -> dict[str, Score]:
+    """What the policy itself measured in the episode, by `policy_NAME`; nothing where it measures nothing.
+
+    Raises:
+        PolicyError: Its `measured` fails, or gives something else than finite numbers by name.
+    """
+    measured = getattr(policy, "measured", None)
+    if not callable(measured):
+        return {}
+    with foreign(f"policy {policy.name!r}: `measured` failed", PolicyError):
+        return {f"{MEASURED}{name}": _finite(value) for name, value in measured().items()}
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"expected finite numbers, got {number}")
+    return number
 
 
 def profiles(case: Case) -> dict[str, NDArray[np.generic]]:

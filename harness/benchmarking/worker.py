@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from harness.attacks.attackers import Attacker
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import Unit, episode_seed
-from harness.benchmarking.scores import Case, profiles, score, shield_scores
+from harness.benchmarking.scores import Case, measured_by, profiles, score, shield_scores
 from harness.engine.config import EngineConfig, ObservationName
 from harness.episodes.policies import load_policy
 from harness.episodes.protocol import protocol_of
@@ -102,7 +102,11 @@ class BenchmarkWorker:
             return None
 
     def close(self) -> None:
-        """Stop the simulator."""
+        """Stop the simulator, and policies that are programs of their own."""
+        for policy in self._policies.values():
+            close = getattr(policy, "close", None)
+            if callable(close):
+                close()
         if self._env is not None:
             self._env.close()
             self._env = None
@@ -155,6 +159,7 @@ class BenchmarkWorker:
             reactive_traffic=self._config.traffic != "log",
         )
         numbers: dict[str, Score] = score(case) | shield_scores(self._environment(policy).interventions)
+        numbers |= measured_by(policy)
         timings: dict[str, Score] = {
             "seconds_episode": seconds,
             "seconds_planning": played.attack.seconds,

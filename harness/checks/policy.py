@@ -7,6 +7,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import registry
 from harness.checks.base import Checker, require_name
 from harness.episodes.actions import check_action
 from harness.errors import PolicyError
@@ -21,7 +22,7 @@ def check_policy(policy: EgoPolicy, scenario: Scenario, *, observation_size: int
     """Check a policy on the log of a scene, with random observations.
 
     Args:
-        policy: The policy.
+        policy: The policy; a planner of trajectories is checked behind the tracker.
         scenario: Gives the views: the ego on its log, the others on theirs.
         observation_size: Length of the observation vector; 0 for policies whose `observation` is `none`.
         seed: Seed of the observations and of the policy's generator.
@@ -35,7 +36,11 @@ def check_policy(policy: EgoPolicy, scenario: Scenario, *, observation_size: int
         isinstance(policy, EgoPolicy),
         "it must have `name`, `control`, `observation`, `privileged`, `reset` and `act`",
     )
-    checker.require(policy.control in ("action", "replay"), "`control` must be 'action' or 'replay'", policy.control)
+    if policy.control == "trajectory":
+        policy = registry.resolve("policy", "tracked")(policy)
+    checker.require(
+        policy.control in ("action", "replay"), "`control` must be 'action', 'replay' or 'trajectory'", policy.control
+    )
     checker.require(policy.observation in OBSERVATIONS, f"`observation` must be in {OBSERVATIONS}", policy.observation)
     checker.require(isinstance(policy.privileged, bool), "`privileged` must be a bool", repr(policy.privileged))
     foresees = getattr(policy, "sees_futures", False)
@@ -101,6 +106,14 @@ def _log_futures(scenario: Scenario, step: int, agents: list[int], *, known: boo
     return found
 
 
+def _answer(checker: Checker, policy: EgoPolicy, observation: NDArray[np.float32], view: EgoView) -> object:
+    """What the policy answers; what it raises as its own failure breaks the contract."""
+    try:
+        return policy.act(observation, view)
+    except PolicyError as error:
+        checker.fail(str(error).rstrip("."))
+
+
 def _drive(
     checker: Checker,
     policy: EgoPolicy,
@@ -127,7 +140,7 @@ def _drive(
                 checker.untouched("its observation", observation),
                 checker.untouched("its view", *arrays),
             ):
-                action = policy.act(observation, view)
+                action = _answer(checker, policy, observation, view)
             try:
                 clipped = check_action(action, policy=policy.name, step=step)
             except PolicyError as error:

@@ -1,8 +1,9 @@
 """Names of code in a run that is resumed: a run folder may come from a stranger, and its words must not choose code.
 
-`run.json` holds names such as `module:Class`, which are imported, and `torchscript:FILE?trust=true`, whose graph is run
-unchecked. When a run is resumed, such a name counts only if whoever resumes it types it again, and so does a place
-outside of the run folder that is written to. What lies in the run folder is never imported, typed or not.
+`run.json` holds names such as `module:Class`, which are imported, `external:COMMAND`, which are run, and
+`torchscript:FILE?trust=true`, whose graph is run unchecked. When a run is resumed, such a name counts only if whoever
+resumes it types it again, and so does a place outside of the run folder that is written to. What lies in the run folder
+is never imported, typed or not.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ WRITTEN: Final = frozenset({"json", "samples", "rollouts", "cache", "junit", "fr
 """Fields of configurations that name a file or folder which a run writes, besides its own folder."""
 TRUST: Final = "trust"
 """Option of a component that lets its file do more than is checked."""
+OBSERVE: Final = "observe"
+"""Option of a system under test that names a function, `module:name`."""
+RUN: Final = ("external",)
+"""Registered names whose file is a command, or an address that is connected to."""
 
 
 def check_resumed(config: DataclassInstance, arguments: Sequence[str], folder: Path) -> None:
@@ -67,12 +72,12 @@ def check_resumed(config: DataclassInstance, arguments: Sequence[str], folder: P
                 f"run {folder} names code to be run: {option(name)} {text}. A run folder may come from a stranger: "
                 f"if you know this code, give the option again, as in --resume {folder} {option(name)} {text}."
             )
-        module = parse(labelled(text)[1]).name
-        if found := _file_inside(module, search, place):
-            raise ConfigError(
-                f"{option(name)} {text}: module {module!r} lies in the run folder ({found}). Code of a run folder is "
-                "never imported: if you trust it, move it to a folder of your own."
-            )
+        for module in _modules(text):
+            if found := _file_inside(module, search, place):
+                raise ConfigError(
+                    f"{option(name)} {text}: module {module!r} lies in the run folder ({found}). Code of a run folder "
+                    "is never imported: if you trust it, move it to a folder of your own."
+                )
 
 
 def names_of_code(config: DataclassInstance) -> list[tuple[str, str]]:
@@ -125,8 +130,14 @@ def _is_code(field: str, text: str) -> bool:
     except GauntletError:
         return ":" in bare  # It cannot be read: whatever it is, its reader will refuse it, or whoever resumes types it.
     if spec.name in targets(KINDS[field]):
-        return TRUST in spec.options
+        return spec.name in RUN or bool({TRUST, OBSERVE} & set(spec.options))
     return ":" in bare
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    """Modules that a specification names, the first perhaps a registered name."""
+    spec = parse(labelled(text)[1])
+    return spec.name, *(str(spec.options[key]).partition(":")[0] for key in spec.options if key == OBSERVE)
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -15,8 +16,10 @@ from harness.specs import Spec, check_switches, parse, resolve
 
 SUFFIXES: Final = {".zip": "sb3", ".safetensors": "sb3", ".pt": "torchscript", ".ts": "torchscript", ".onnx": "onnx"}
 """Which registered policy reads which file."""
-CONTROLS: Final = ("action", "replay")
-"""What a policy's `control` may be."""
+CONTROLS: Final = ("action", "replay", "trajectory")
+"""What a policy's `control` may be; `trajectory` is one only until the policy has been loaded."""
+SENSING: Final = ("noise", "position", "heading", "velocity", "latency", "drop", "observe")
+"""Options that every policy has beside its own: what stands between it and the world (`sensed`)."""
 REFUSED: Final = (".pkl", ".pickle", ".pth", ".ckpt", ".joblib")
 """Files that hold pickles."""
 
@@ -29,7 +32,9 @@ def load_policy(spec: str, *, observation: str | None = None, name: str | None =
             a registry name (`replay`, `idm`, `rule_expert`, `ppo`, or a third party's);
             a name and a file, `td3:path/to/model.zip`; options behind a question mark (see `harness.specs`);
             a file: `*.zip` (Stable-Baselines3), `*.safetensors` (a policy file), `*.pt` (TorchScript), `*.onnx`;
-            `module:Thing`, a class (built without arguments), a policy object, or a function of the observation.
+            `module:Thing`, a class (built without arguments), a policy object, or a function of the observation;
+            `external:COMMAND` or `external:tcp://HOST:PORT`, a program of its own. Each may have the options of
+            `SENSING` behind a question mark, as in `td3:model.zip?latency=0.2`.
         observation: Observation preset that the policy expects; None keeps the policy's own (policy files
             say theirs, other files: `cat`).
         name: Label in tables; None keeps the policy's own.
@@ -39,6 +44,51 @@ def load_policy(spec: str, *, observation: str | None = None, name: str | None =
         PolicyError: The file or object is not a usable policy.
         ConfigError: The name needs a file, or takes none, or the module cannot be imported.
     """
+    bare, sensing = _behind_sensors(spec)
+    if not sensing:
+        return _driving(_load(spec, observation=observation, name=name))
+    if "observe" in sensing:
+        sensing["observe"] = _function(sensing["observe"])
+    policy = _load(bare, observation=observation)
+    sensed = registry.resolve("policy", "sensed")(policy, **sensing)
+    if name is not None:
+        sensed.name = name
+    return _driving(sensed)
+
+
+def _behind_sensors(spec: str) -> tuple[str, dict[str, Any]]:
+    """A specification without the options of sensors, and these options; a policy's own of that name stay its own."""
+    head, mark, _ = spec.partition("?")
+    if not mark or Path(spec).exists():
+        return spec, {}
+    parsed = parse(spec)
+    own: Mapping[str, inspect.Parameter] = {}
+    if parsed.name in registry.targets("policy"):
+        own = inspect.signature(resolve("policy", parsed)).parameters
+    sensing = {key: value for key, value in parsed.options.items() if key in SENSING and key not in own}
+    if not sensing:
+        return spec, {}
+    kept = [part for part in spec[len(head) + 1 :].split("&") if part.partition("=")[0] not in sensing]
+    return head + "?" * bool(kept) + "&".join(kept), sensing
+
+
+def _function(text: object) -> Any:
+    """The function that an option names as `module:name`."""
+    if not isinstance(text, str) or ":" not in text:
+        raise ConfigError(f"observe is {text!r:.60}, expected a function of the EgoView as module:name.")
+    return registry.resolve("policy", text)
+
+
+def _driving(policy: EgoPolicy) -> EgoPolicy:
+    """The policy itself, or a planner of trajectories behind the tracker."""
+    _check_attributes(policy)
+    if policy.control == "trajectory":
+        return registry.resolve("policy", "tracked")(policy)
+    return policy
+
+
+def _load(spec: str, *, observation: str | None = None, name: str | None = None) -> EgoPolicy:
+    """`load_policy` without what stands between a policy and the world."""
     options = {key: value for key, value in (("observation", observation), ("name", name)) if value is not None}
     table = registry.targets("policy")
     if re.split("[:?@]", spec, maxsplit=1)[0] in table:
@@ -87,6 +137,10 @@ def _from_name(spec: Spec, options: dict[str, Any]) -> EgoPolicy:
 def _needs_file(name: str, what: str = "path") -> NoReturn:
     if what == "function":
         raise ConfigError(f"policy {name!r} wraps a function of yours: write module:function.")
+    if name in ("tracked", "sensed"):
+        raise ConfigError(f"policy {name!r} wraps another one by itself: see docs/test_a_policy.md.")
+    if name == "external":
+        raise ConfigError("policy 'external' runs a program: write \"external:COMMAND\" or external:tcp://HOST:PORT.")
     raise ConfigError(f"policy {name!r} needs a file ({what}): write {name}:PATH.")
 
 
@@ -113,7 +167,6 @@ def wrap_policy(thing: Any, **options: Any) -> EgoPolicy:
         for key, value in options.items():
             if getattr(thing, key) != value:
                 setattr(thing, key, value)
-        _check_attributes(thing)
         return thing
     return registry.resolve("policy", "callable")(function=thing, **options)
 

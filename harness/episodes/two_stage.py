@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from harness.episodes.attacks import NO_ADVERSARY
 from harness.episodes.ego_buffer import EgoBuffer
 from harness.episodes.protocol import CORRECTED, Protocol
 from harness.episodes.rollout import Played, failed_episode, play
-from harness.errors import GauntletError, RunError
+from harness.errors import GauntletError, NoAnswerError, RunError
 from harness.interfaces import Adversary, EgoPolicy, Episode
 
 if TYPE_CHECKING:
     from harness.engine.env import GauntletEnv
+
+TRIES: Final = 2
+"""How often an episode is played whose policy gives no answer."""
+_LOG = logging.getLogger(__name__)
 
 
 def play_stage(
@@ -28,6 +33,9 @@ def play_stage(
     protocol: Protocol = CORRECTED,
 ) -> Played:
     """Play one stage. An episode that fails is a record with its reason, never lost.
+
+    Where a policy that is a program of its own gives no answer, the episode is tried once more: programs and networks
+    have bad moments. Everything else would fail in the same way again.
 
     Args:
         env: Engine environment; its observation preset must be the policy's.
@@ -57,14 +65,19 @@ def play_stage(
         # A drive too short to attack leaves the log.
         buffer.add(name, undisturbed.ego)
         drives = buffer.get(env.source[scenario_index])
-    try:
-        return play(
-            env, policy, adversary, scenario_index, intensity=intensity, seed=seed, drives=drives, protocol=protocol
-        )
-    except RunError:
-        raise
-    except GauntletError as error:
-        return Played(failed(str(error) or type(error).__name__), failure=error)
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return play(
+                env, policy, adversary, scenario_index, intensity=intensity, seed=seed, drives=drives, protocol=protocol
+            )
+        except RunError:
+            raise
+        except GauntletError as error:
+            if tries_left and isinstance(error.__cause__, NoAnswerError):
+                _LOG.warning("%s The episode is tried again.", error)
+                continue
+            return Played(failed(str(error) or type(error).__name__), failure=error)
+    raise AssertionError("the last try returns")
 
 
 def two_stages(

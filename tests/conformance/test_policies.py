@@ -1,5 +1,8 @@
 """Every registered policy keeps its contract, and every way of breaking it is caught."""
 
+import sys
+from pathlib import Path
+
 import gymnasium as gym
 import numpy as np
 import onnx
@@ -8,12 +11,28 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from stable_baselines3 import PPO, SAC, TD3
 
+from ego_policies.idm import IDMPolicy
 from harness import registry
 from harness.checks import check_policy
 from harness.errors import ConformanceError
 from tests.scenes import crossing, straight_road
 
 SIZE = 12
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Ahead:
+    """A planner: straight on at 10 m/s for three seconds."""
+
+    name, control, observation, privileged = "ahead", "trajectory", "none", True
+
+    def reset(self, scenario, rng):
+        pass
+
+    def act(self, observation, view):
+        x, y, heading = view.ego[:3]
+        way = np.arange(1, 31)
+        return np.stack([x + way * np.cos(heading), y + way * np.sin(heading), np.full(30, heading)], -1)
 
 
 class Plain(gym.Env):
@@ -61,6 +80,9 @@ OPTIONS = {
     "sb3": lambda folder: saved_model(SAC, folder),
     "torchscript": torchscript,
     "onnx": onnx_graph,
+    "external": lambda folder: {"path": f"{sys.executable} {ROOT / 'examples' / 'external_planner.py'}"},
+    "tracked": lambda folder: {"planner": Ahead()},
+    "sensed": lambda folder: {"policy": IDMPolicy(), "latency": 0.3, "position": 0.5, "drop": 0.2, "noise": 0.1},
     "callable": lambda folder: {"function": lambda observation: np.tanh(observation[:2])},
 }
 
@@ -185,6 +207,11 @@ class Handless:
     name, control, observation, privileged = "x", "action", "cat", False
 
 
+class Planless(Ahead):
+    def act(self, observation, view):
+        return np.zeros((5, 4))
+
+
 BROKEN = {
     "state survives": (ForgetsToReset(), "does state survive the reset"),
     "nan": (Returns(np.array([np.nan, 0.0])), "step 10.*not finite"),
@@ -203,15 +230,17 @@ BROKEN = {
     "future changed": (RewritesTheFuture(), "change its view"),
     "vague seer": (VagueSeer(), "`sees_futures` must be a bool"),
     "modest replay": (ModestReplay(), "knows the future"),
-    "control": (Steers(), "'action' or 'replay'"),
+    "control": (Steers(), "'action', 'replay' or 'trajectory'"),
     "preset": (UnknownPreset(), "`observation` must be in"),
     "no act": (Handless(), "`act`"),
+    "trajectory of another shape": (Planless(), "two or more rows"),
 }
 
 
 def test_a_sound_policy_passes():
     check_policy(Sound(), straight_road(), observation_size=SIZE)
     check_policy(Seer(), straight_road(), observation_size=SIZE)
+    check_policy(Ahead(), straight_road())
 
 
 @pytest.mark.parametrize("case", BROKEN)

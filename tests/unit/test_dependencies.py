@@ -11,14 +11,16 @@ PACKAGES = ("gauntlet", "scenarios", "adversaries", "ego_policies", "curricula",
 # These import nothing of ours: one exception family, one box geometry, one atomic writer, one cache, one compiler.
 FOUNDATION = ("harness.errors", "harness.geometry", "harness.files", "harness.caching", "harness.kernels")
 CONTRACTS = (*FOUNDATION, "harness.interfaces", "harness.metrics")
+# One tracker follows timed paths, whoever drives.
+FOLLOWED = ("harness.episodes.tracking",)
 # What an adversary is asked, and which of its published code's deviations it repeats.
 ASKED = ("harness.episodes.attacks", "harness.episodes.protocol")
 ALLOWED = {
     "scenarios": ("scenarios", *FOUNDATION),
     # SAGE's token backbone lives with SAGE, over the public models of the traffic package; one loop fits all.
-    "adversaries": ("adversaries", "scenarios", "harness.traffic", "harness.fitting", *ASKED, *CONTRACTS),
+    "adversaries": ("adversaries", "scenarios", "harness.traffic", "harness.fitting", *ASKED, *FOLLOWED, *CONTRACTS),
     # Policy files are written by training and read by policies, within the bounds of all weights.
-    "ego_policies": ("ego_policies", "scenarios", "harness.fitting.policy_files", *CONTRACTS),
+    "ego_policies": ("ego_policies", "scenarios", "harness.fitting.policy_files", *FOLLOWED, *CONTRACTS),
     "curricula": ("curricula", "scenarios", *CONTRACTS),
     "harness": ("harness", "scenarios"),
     # The façade calls what the commands call.

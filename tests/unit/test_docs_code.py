@@ -8,6 +8,7 @@ import ast
 import importlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import types
@@ -82,6 +83,7 @@ def folder(tmp_path, monkeypatch) -> Iterator[Path]:
     """The working directory, on the path, with four hand-made scenes in place of the generated ones."""
     names = [f"sd_pg-{split}-{number:06d}-0" for split in ("train", "test") for number in range(4)]
     write_folder([straight_road(scene_id=name) for name in names], tmp_path / "scenes")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.setattr(procedural, "ensure", lambda *_, **__: tmp_path / "scenes")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

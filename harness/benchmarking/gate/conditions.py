@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from harness.benchmarking.columns import COLUMNS
+from harness.benchmarking.columns import COLUMNS, means_something
 from harness.benchmarking.summary import Cell
 from harness.errors import ConfigError, UnknownNameError
 
@@ -88,10 +88,17 @@ class Condition:
 
         Raises:
             UnknownNameError: Names who takes part.
+            ConfigError: It asks for the success of nobody's attack.
         """
         known = [*adversaries, *(f"{system}/{name}" for system in systems for name in adversaries)]
         if self.where and self.where not in known:
             raise UnknownNameError("adversary (or system/adversary) of a gate", self.where, known)
+        nobody = self.where.rpartition("/")[2]
+        if not means_something(self.quantity, nobody):
+            raise ConfigError(
+                f"--fail-if {self.text!r}: nobody attacks in {nobody!r}, so there is no success. "
+                f"{nobody}.success_geometry is how often the opponent is met there, {nobody}.crashed any vehicle."
+            )
 
     def holds(self, value: float) -> bool:
         """Whether a value meets the condition, so that the gate closes; what is not known does."""

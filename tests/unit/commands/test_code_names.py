@@ -47,10 +47,14 @@ CODE = [
     "package.mine:Policy",
     "cat:Policy",
     "torchscript:f.pt?trust=true",
+    "external:rm -r x",
+    "a=external:tcp://host:80",
+    "idm?observe=mine:look",
+    "model.zip?latency=1&observe=mine:look",
     "x:",
     "@1:a@x",
 ]
-PLAIN = ["replay", "td3:model.zip", "mine=td3:a/b:c.zip", "model.pt", "torchscript:f.pt", "idm"]
+PLAIN = ["replay", "td3:model.zip", "mine=td3:a/b:c.zip", "model.pt", "torchscript:f.pt", "idm", "idm?latency=1"]
 
 
 def stranger(folder: Path, **config) -> Path:
@@ -130,6 +134,9 @@ def test_a_module_in_the_run_folder_is_never_imported(here, monkeypatch):
     typed = ["--sut", "mine:Policy", "run.mine:Policy"]
     with pytest.raises(ConfigError, match=r"run\.mine.* lies in the run folder"):
         resumed(["--resume", str(run), *typed])
+    look = "idm?observe=looks.mine:look"
+    with pytest.raises(ConfigError, match=r"looks\.mine.* lies in the run folder"):
+        resumed(["--resume", str(stranger(here / "looks", sut=[look])), "--sut", look])
     monkeypatch.chdir(run)
     with pytest.raises(ConfigError, match=r"mine.py\). Code of a run folder is never imported"):
         resumed(["--resume", ".", "--sut", "mine:Policy"])

@@ -6,7 +6,7 @@ import pytest
 from harness.episodes.ego_buffer import log_trajectory
 from harness.episodes.protocol import PUBLISHED
 from harness.episodes.two_stage import two_stages
-from harness.errors import AdversaryError, PolicyError
+from harness.errors import AdversaryError, NoAnswerError, PolicyError
 from tests.sources import tiny_source
 from tests.unit.envs.fakes import FakeCore, SpyAdversary, Straight
 
@@ -52,6 +52,38 @@ def test_a_failed_first_stage_fails_the_second_with_its_reason(env):
     assert attacked.episode.error == f"stage 1 failed: {normal.episode.error}"
     assert (attacked.episode.adversary, attacked.episode.intensity, attacked.failure) == ("spy", 0.5, None)
     assert spy.contexts == []
+
+
+class Unsteady(Straight):
+    """A program that gives no answer in its first `bad` episodes."""
+
+    def __init__(self, bad, error=NoAnswerError):
+        super().__init__((0.02, 0.0))
+        self.bad, self.begun, self.error = bad, 0, error
+
+    def reset(self, scenario, rng):
+        super().reset(scenario, rng)
+        self.begun += 1
+
+    def act(self, observation, view):
+        if self.begun <= self.bad:
+            raise self.error("it has ended")
+        return super().act(observation, view)
+
+
+def test_who_gives_no_answer_is_tried_once_more(env, caplog):
+    plain = next(two_stages(env, Straight((0.02, 0.0)), [], 0))
+    again = next(two_stages(env, Unsteady(1), [], 0))
+    assert "tried again" in caplog.text
+    assert not again.episode.error
+    assert np.array_equal(again.episode.ego.states, plain.episode.ego.states)
+    policy = Unsteady(2)
+    gone = next(two_stages(env, policy, [], 0))
+    assert (policy.begun, isinstance(gone.failure, PolicyError)) == (2, True)
+    assert "it has ended" in gone.episode.error
+    broken = Unsteady(1, ValueError)
+    assert next(two_stages(env, broken, [], 0)).episode.error
+    assert broken.begun == 1
 
 
 def test_a_scene_that_cannot_be_attacked_is_a_record(env):

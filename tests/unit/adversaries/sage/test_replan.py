@@ -70,6 +70,9 @@ def test_plans_are_made_every_second_and_not_in_the_last() -> None:
     seldom = replanner(period=25).plan(context(SCENE))
     drive(seldom.controller, seldom, ego)
     assert [made.step for made in seldom.controller.decisions] == [35]
+    # The scene ends at step 90: at 60 there is enough left of it, and at 85 there are five steps.
+    drive(seldom.controller, seldom, ego, until=90)
+    assert [made.step for made in seldom.controller.decisions] == [35, 60]
     once = replanner(period=0).plan(context(SCENE))
     drive(once.controller, once, ego)
     assert once.controller.decisions == []

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from adversaries.common.driving import actuate, limited
 from adversaries.seal.adversary import SealAdversary
 from adversaries.seal.controller import SkillController, controller_weights, noise_points
 from harness.checks import check_adversary
 from harness.checks.controller import VEHICLE
+from harness.episodes.tracking import actuate, limited
 from harness.errors import ConfigError, WeightsError
 from harness.interfaces import VX, ControlContext
 from harness.metrics.collision import first_overlap

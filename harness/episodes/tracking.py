@@ -1,4 +1,7 @@
-"""Follows a timed path with steering and pedals: pure pursuit across it, speed feedback along it."""
+"""Follows a timed path with steering and pedals: pure pursuit across it, speed feedback along it.
+
+Attackers that are driven by physics and systems under test that answer trajectories share this tracker.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from adversaries.common.driving import actuate
 from harness.geometry import to_frame
-from harness.interfaces import HEADING, VX, VehicleModel
+from harness.interfaces import HEADING, VX, VY, VehicleModel
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +22,9 @@ NEAREST: Final = 2.5
 """But never nearer than this, m: at a crawl the way of half a second is shorter than a car's steering can follow."""
 CATCH_UP: Final = 1.0
 """Speed that is added for each metre that the car is behind its path, 1/s."""
+
+GRIP_SHARE: Final = 0.9
+"""Share of the tyres' grip that is used."""
 
 
 class PathTracker:
@@ -80,3 +85,24 @@ def _rear_axle(states: Floats, vehicle: VehicleModel) -> Floats:
     """[..., 2] where the rear axle of states [..., STATE] is."""
     heading = states[..., HEADING]
     return states[..., :2] - vehicle.rear_axle * np.stack([np.cos(heading), np.sin(heading)], -1)
+
+
+def limited(push: Floats, curvature: Floats, own: Floats, vehicle: VehicleModel) -> tuple[Floats, Floats]:
+    """Controls [...] that the car can follow at the speed of `own` [..., 5]."""
+    speed = np.maximum(np.hypot(own[..., VX], own[..., VY]), 1e-3)
+    grip = GRIP_SHARE * vehicle.grip
+    sharpest = np.minimum(math.tan(vehicle.max_steering) / (vehicle.front_axle + vehicle.rear_axle), grip / speed**2)
+    return np.clip(push, -grip, vehicle.throttle), np.clip(curvature, -sharpest, sharpest)
+
+
+def actuate(push: float, curvature: float, own: Floats, vehicle: VehicleModel) -> Floats:
+    """Steering and throttle/brake [2] in [-1, 1] for an acceleration (m/s²) and a curvature (1/m)."""
+    able_push, able_curvature = limited(np.array(push), np.array(curvature), own, vehicle)
+    steering = math.atan(float(able_curvature) * (vehicle.front_axle + vehicle.rear_axle)) / vehicle.max_steering
+    wanted = float(able_push)
+    if wanted >= 0:
+        throttle = wanted / vehicle.throttle
+    else:
+        # Rolling resistance works only while the engine does not pull, and replaces a weak brake.
+        throttle = 0.0 if wanted > -vehicle.rolling else wanted / vehicle.brake
+    return np.clip(np.array([steering, throttle]), -1.0, 1.0)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from adversaries.common.tracking import PathTracker
 from harness.checks.controller import VEHICLE, _bicycle
 from harness.engine.scene import Body
 from harness.engine.takeover import WheeledCar, vehicle_model
+from harness.episodes.tracking import PathTracker
 from harness.interfaces import HEADING, VX
 from tests.unit.adversaries.fakes import line
 
@@ -77,6 +77,25 @@ def test_actions_are_those_of_the_geometry():
     # At 5 m/s it looks 2.5 m ahead: of points every half metre, the first from there on is 2.5 m ahead.
     wheel = np.arctan(2.0 * 0.2 / (2.5**2 + 0.2**2) * (VEHICLE.front_axle + VEHICLE.rear_axle))
     assert slow.act(10, line(0.0, -0.2, 0.0, 5.0)[10])[0] == pytest.approx(wheel / VEHICLE.max_steering)
+
+
+def test_the_arc_begins_at_the_rear_axle_and_ends_where_the_paths_rear_axle_will_be():
+    """The car is on the path, turned by 0.15 rad to its left: its rear axle is to the right of the path.
+
+    Seen from there the path's rear axle is 3.99 m away four steps ahead, and five steps ahead first beyond the 4 m
+    that it looks ahead at 10 m/s.
+    """
+    turned, axle = 0.15, VEHICLE.rear_axle
+    own = line(0.0, 0.0, 0.0, 10.0)[10]
+    own[HEADING] = turned
+    along, aside = 5.0 - axle * (1.0 - np.cos(turned)), axle * np.sin(turned)
+    assert np.hypot(along - 1.0, aside) < 4.0
+    left = aside * np.cos(turned) - along * np.sin(turned)
+    curvature = 2.0 * left / (along**2 + aside**2)
+    assert abs(curvature) < 0.9 * VEHICLE.grip / 100.0, "its tyres hold"
+    wheel = np.arctan(curvature * (VEHICLE.front_axle + VEHICLE.rear_axle))
+    tracker = PathTracker(line(0.0, 0.0, 0.0, 10.0), STEPS - 1, VEHICLE, 0.1)
+    assert tracker.act(10, own)[0] == pytest.approx(wheel / VEHICLE.max_steering)
 
 
 def test_beyond_the_end_it_goes_straight_on():
