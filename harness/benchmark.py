@@ -13,13 +13,11 @@ def main(config: BenchmarkConfig, session: Session) -> int:
     # Imported late: `--help` should not wait for torch and the simulator.
     from harness.benchmarking.run import FILES, run_benchmark
     from harness.episodes.protocol import protocol_of
-    from harness.report.benchmark_tables import LEGEND, terminal
+    from harness.report.benchmark_tables import terminal
 
     cells, folder, verdict = run_benchmark(config, session)
     for table in terminal(cells, config):
         session.console.print(table.rich(compact=True))
-    for line in LEGEND:
-        session.say(f"  {line}")
     if repeated := protocol_of(config.protocol).names():
         session.say(f"repeats of the published code: {', '.join(repeated)}")
     if failed := sum(cell.failures for cell in cells):

@@ -18,11 +18,13 @@ class ScoreColumn(Column):
     Attributes:
         source: Score of an episode that it is made of (`distance`: name of the samples); empty: the key.
         equals: The score counts where it has this value (`rate` of a category), or None.
+        short: Head in the terminal, where room is scarce.
         of_attack: Whether it says how an attack did, so that it means nothing in the row `none`.
     """
 
     source: str = ""
     equals: str | None = None
+    short: str = ""
     of_attack: bool = False
 
     @property
@@ -33,6 +35,12 @@ class ScoreColumn(Column):
 
 _percent: Final = ScoreColumn.percent
 
+
+def _from_log(source: str, title: str, what: str, unit: str, short: str) -> ScoreColumn:
+    about = f"distance of the attacks' {what} from the log's, {unit}"
+    return ScoreColumn(f"wd_{source}", title, "distance", about, source=source, group="Dist. Diff. (WD)", short=short)
+
+
 SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     _percent(
         "success",
@@ -40,11 +48,28 @@ SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         "corrected: the boxes of ego and opponent met in the simulation after the attack began; as published: the "
         "planned opponent's box overlaps the re-simulated ego's",
         arrow="up",
+        short="success",
         of_attack=True,
     ),
-    ScoreColumn("reward", "Adv. Reward", "mean", "equation 11 of SAGE", arrow="up"),
-    ScoreColumn("behavioural", "Behav.", "mean", "P_beh, equation 13", group="Real. Pen.", arrow="down"),
-    ScoreColumn("kinematic", "Kine.", "mean", "P_kin, equation 12", group="Real. Pen.", arrow="down"),
+    ScoreColumn("reward", "Adv. Reward", "mean", "adversarial reward (SAGE, eq. 11)", arrow="up", short="rew."),
+    ScoreColumn(
+        "behavioural",
+        "Behav.",
+        "mean",
+        "P_beh, penalty of behaviour that is not lifelike (eq. 13)",
+        group="Real. Pen.",
+        arrow="down",
+        short="beh.",
+    ),
+    ScoreColumn(
+        "kinematic",
+        "Kine.",
+        "mean",
+        "P_kin, penalty of motion that is not lifelike (eq. 12)",
+        group="Real. Pen.",
+        arrow="down",
+        short="kin.",
+    ),
     ScoreColumn(
         "map_objects",
         "Crash Obj.",
@@ -54,6 +79,7 @@ SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         group="Map Comp.",
         factor=10.0,
         arrow="down",
+        short="hits",
     ),
     ScoreColumn(
         "map_edges",
@@ -64,10 +90,11 @@ SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         group="Map Comp.",
         factor=50.0,
         arrow="down",
+        short="edge",
     ),
-    ScoreColumn("wd_acceleration", "Accel.", "distance", "m/s²", source="acceleration", group="Dist. Diff. (WD)"),
-    ScoreColumn("wd_speed", "Vel.", "distance", "m/s", source="speed", group="Dist. Diff. (WD)"),
-    ScoreColumn("wd_yaw_rate", "Yaw", "distance", "rad/s", source="yaw_rate", group="Dist. Diff. (WD)"),
+    _from_log("acceleration", "Accel.", "acceleration", "m/s²", "acc."),
+    _from_log("speed", "Vel.", "speed", "m/s", "vel."),
+    _from_log("yaw_rate", "Yaw", "yaw rate", "rad/s", "yaw"),
 )
 """The columns of SAGE's tables 1, 2, 6 and 7, in their order."""
 

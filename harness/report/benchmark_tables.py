@@ -21,15 +21,6 @@ from harness.metrics.intervals import Interval
 from harness.report.certificate_tables import certificate_lines
 from harness.report.tables import Column, Table, TableRow, csv_text, tex
 
-SHORT_HEADS: Final = ("rew.", "beh.", "kin.", "obj.", "line", "acc.", "vel.", "yaw")
-"""Heads of SAGE's columns after the success rate, for the terminal."""
-LEGEND: Final = (
-    "none: undisturbed. success: the attack makes the opponent meet the ego. rew.: adversarial reward (SAGE, eq. 11).",
-    "beh., kin.: penalties of behaviour and kinematics that are not lifelike (eq. 13, 12).",
-    "obj.: share of attacks that meet anyone else, times 10; line: that cross a road edge, times 50.",
-    "acc., vel., yaw: distance of acceleration, speed and yaw rate from the log's (m/s², m/s, rad/s).",
-)
-"""What the short heads mean, in lines. `benchmark.md` says more of every column."""
 ADVERSARY: Final = Column("adversary")
 SCENES: Final = Column("n", "N", "number")
 SECONDS: Final = Column("seconds_per_scene", "s per scene", "number", digits=2)
@@ -40,12 +31,18 @@ CSV_COLUMNS: Final = (
 )
 TERMINAL_COLUMNS: Final = (
     Column("adversary", ""),
-    SCENES,
-    Column("failures", "fail", "number"),
-    Column.percent("success", "success", digits=0),
+    replace(SCENES, about="scenes"),
+    Column("failures", "fail", "number", "episodes that broke down, which are in no number"),
     *(
-        replace(column, title=title, digits=2, bare=True, arrow="", group="", unit="")
-        for column, title in zip(SAGE_COLUMNS[1:], SHORT_HEADS, strict=True)
+        replace(
+            column,
+            title=column.short,
+            digits=0 if column.key == "success" else 2,
+            bare=column.key != "success",
+            arrow="",
+            group="",
+        )
+        for column in SAGE_COLUMNS
     ),
 )
 DEVIATION_COLUMNS: Final = (
@@ -115,11 +112,15 @@ def summary(
 
 
 def terminal(cells: Sequence[Cell], config: BenchmarkConfig) -> list[Table]:
-    """SAGE's table for every system, short enough for 80 characters: intervals of the success rate only (`LEGEND`)."""
-    return [
-        Table(TERMINAL_COLUMNS, _rows(own, config), f"{system.title}, {config.protocol}", notes(own))
+    """SAGE's table for every system, short enough for 80 characters: intervals of the success rate only.
+
+    The last one has the legend of all.
+    """
+    tables = [
+        Table(TERMINAL_COLUMNS, _rows(own, config), f"{system.title}, {config.protocol}", notes(own), legend=False)
         for system, own in by_system(cells)
     ]
+    return [*tables[:-1], *(replace(last, legend=True) for last in tables[-1:])]
 
 
 def markdown(

@@ -236,7 +236,7 @@ class TrainConfig(RunOptions):
     the road and speeding; a contact with a vehicle ends the episode)."""
     traffic: str = "log"
     """What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
-    `smart:FILE?temperature=0.9`, or `module:Class`; `idm-flow`, `rosetta:FILE` and `infgen:FILE` for traffic that
+    `smart:FILE?temperature=0.9`, or `module:Class`; `idm-flow`, `rosetta` and `infgen:FILE` for traffic that
     enters and leaves. The fast engine plays `log` and `idm-lane`."""
     ego_drives: int = 5
     """Recent ego trajectories per scene that an attack is tailored to (CAT: 5)."""
