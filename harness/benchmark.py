@@ -14,7 +14,7 @@ def main(config: BenchmarkConfig, session: Session) -> int:
     from harness.benchmarking.estimate import say_cost
     from harness.benchmarking.run import FILES, run_benchmark
     from harness.episodes.protocol import protocol_of
-    from harness.report.benchmark_tables import LEGEND, terminal
+    from harness.report.benchmark_tables import terminal
 
     if config.dry_run:
         say_cost(config, session)
@@ -22,8 +22,6 @@ def main(config: BenchmarkConfig, session: Session) -> int:
     cells, folder, verdict, coverage = run_benchmark(config, session)
     for table in terminal(cells, config, coverage):
         session.console.print(table.rich(compact=True))
-    for line in LEGEND:
-        session.say(f"  {line}")
     if repeated := protocol_of(config.protocol).names():
         session.say(f"repeats of the published code: {', '.join(repeated)}")
     if failed := sum(cell.failures for cell in cells):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from harness import registry
+from harness.episodes.records import UNDISTURBED
 from harness.metrics.intervals import Interval
 from harness.report.tables import Column
 
@@ -96,6 +97,13 @@ def score_facts(kind: registry.RegistryKind, name: str) -> dict[str, str]:
 
 def _attacking(name: str) -> str:
     """How often an adversary succeeds against each system under test, by intensity where it has several rows."""
+    if name == UNDISTURBED:
+        calm = [f"`{row['sut']}` {_met(row)}" for row in csv_rows("attacks") if row["adversary"] == name]
+        return (
+            f"Nobody attacks. Scenes in which the opponent is met all the same, in %: {', '.join(calm)}."
+            if calm
+            else ""
+        )
     labels: dict[str, list[str]] = {}
     for row in csv_rows("attacks"):
         own, _, level = row["adversary"].partition("@")
@@ -109,14 +117,19 @@ def _attacking(name: str) -> str:
 def _attacked(name: str) -> str:
     """How often each adversary succeeds against a system under test."""
     rows = [row for row in csv_rows("attacks") if row["sut"] == name]
-    shown = [f"{_success(row)} by `{row['adversary']}`" for row in rows if row["adversary"] != "none"]
-    calm = [f"Unattacked {_success(row)}." for row in rows if row["adversary"] == "none"]
+    shown = [f"{_success(row)} by `{row['adversary']}`" for row in rows if row["adversary"] != UNDISTURBED]
+    calm = [f"Unattacked it meets the opponent in {_met(row)} %." for row in rows if row["adversary"] == UNDISTURBED]
     return f"Attacks that succeed, in %: {', '.join(shown)}. {' '.join(calm)}".strip() if rows else ""
 
 
-def _success(row: Mapping[str, str]) -> str:
-    numbers = (float(row[key]) for key in ("success", "success_low", "success_high"))
+def _success(row: Mapping[str, str], key: str = "success") -> str:
+    numbers = (float(row[name]) for name in (key, f"{key}_low", f"{key}_high"))
     return SUCCESS.show(Interval(*numbers))
+
+
+def _met(row: Mapping[str, str]) -> str:
+    """How often ego and opponent meet, whoever attacks."""
+    return _success(row, "success_geometry")
 
 
 def _moving(name: str) -> str:

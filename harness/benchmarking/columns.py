@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from harness.episodes.records import UNDISTURBED
+from harness.metrics.intervals import Interval
 from harness.report.tables import Column
 
 
@@ -15,10 +18,14 @@ class ScoreColumn(Column):
     Attributes:
         source: Score of an episode that it is made of (`distance`: name of the samples); empty: the key.
         equals: The score counts where it has this value (`rate` of a category), or None.
+        short: Head in the terminal, where room is scarce.
+        of_attack: Whether it says how an attack did, so that it means nothing in the row `none`.
     """
 
     source: str = ""
     equals: str | None = None
+    short: str = ""
+    of_attack: bool = False
 
     @property
     def score(self) -> str:
@@ -28,6 +35,12 @@ class ScoreColumn(Column):
 
 _percent: Final = ScoreColumn.percent
 
+
+def _from_log(source: str, title: str, what: str, unit: str, short: str) -> ScoreColumn:
+    about = f"distance of the attacks' {what} from the log's, {unit}"
+    return ScoreColumn(f"wd_{source}", title, "distance", about, source=source, group="Dist. Diff. (WD)", short=short)
+
+
 SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     _percent(
         "success",
@@ -35,10 +48,28 @@ SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         "corrected: the boxes of ego and opponent met in the simulation after the attack began; as published: the "
         "planned opponent's box overlaps the re-simulated ego's",
         arrow="up",
+        short="success",
+        of_attack=True,
     ),
-    ScoreColumn("reward", "Adv. Reward", "mean", "equation 11 of SAGE", arrow="up"),
-    ScoreColumn("behavioural", "Behav.", "mean", "P_beh, equation 13", group="Real. Pen.", arrow="down"),
-    ScoreColumn("kinematic", "Kine.", "mean", "P_kin, equation 12", group="Real. Pen.", arrow="down"),
+    ScoreColumn("reward", "Adv. Reward", "mean", "adversarial reward (SAGE, eq. 11)", arrow="up", short="rew."),
+    ScoreColumn(
+        "behavioural",
+        "Behav.",
+        "mean",
+        "P_beh, penalty of behaviour that is not lifelike (eq. 13)",
+        group="Real. Pen.",
+        arrow="down",
+        short="beh.",
+    ),
+    ScoreColumn(
+        "kinematic",
+        "Kine.",
+        "mean",
+        "P_kin, penalty of motion that is not lifelike (eq. 12)",
+        group="Real. Pen.",
+        arrow="down",
+        short="kin.",
+    ),
     ScoreColumn(
         "map_objects",
         "Crash Obj.",
@@ -48,6 +79,7 @@ SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         group="Map Comp.",
         factor=10.0,
         arrow="down",
+        short="hits",
     ),
     ScoreColumn(
         "map_edges",
@@ -58,10 +90,11 @@ SAGE_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         group="Map Comp.",
         factor=50.0,
         arrow="down",
+        short="edge",
     ),
-    ScoreColumn("wd_acceleration", "Accel.", "distance", "m/s²", source="acceleration", group="Dist. Diff. (WD)"),
-    ScoreColumn("wd_speed", "Vel.", "distance", "m/s", source="speed", group="Dist. Diff. (WD)"),
-    ScoreColumn("wd_yaw_rate", "Yaw", "distance", "rad/s", source="yaw_rate", group="Dist. Diff. (WD)"),
+    _from_log("acceleration", "Accel.", "acceleration", "m/s²", "acc."),
+    _from_log("speed", "Vel.", "speed", "m/s", "vel."),
+    _from_log("yaw_rate", "Yaw", "yaw rate", "rad/s", "yaw"),
 )
 """The columns of SAGE's tables 1, 2, 6 and 7, in their order."""
 
@@ -73,19 +106,34 @@ SUCCESS_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         "the first vehicle contact that the engine reported (after the attack began) was with the opponent",
         "Contact",
     ),
-    _percent("success_new", "not undisturbed", "boxes met, and they did not in the undisturbed drive", "Contact"),
+    _percent(
+        "success_new",
+        "not undisturbed",
+        "boxes met, and they did not in the undisturbed drive",
+        "Contact",
+        of_attack=True,
+    ),
     _percent("crashed", "any vehicle", "the ego touched any vehicle at any time, by engine or by boxes", "Contact"),
     _percent(
         "success_planned",
         "plan, stage 1",
         "the plan's box overlaps the ego's as recorded in stage 1 (every step, true headings)",
         "Open loop",
+        of_attack=True,
     ),
     _percent(
-        "success_sage", "plan, SAGE's check", "the plan overlaps the re-simulated ego, path headings", "Open loop"
+        "success_sage",
+        "plan, SAGE's check",
+        "the plan overlaps the re-simulated ego, path headings",
+        "Open loop",
+        of_attack=True,
     ),
     _percent(
-        "success_cat", "plan, CAT's check", "the plan's edges cross the logged ego's, every fifth step", "Open loop"
+        "success_cat",
+        "plan, CAT's check",
+        "the plan's edges cross the logged ego's, every fifth step",
+        "Open loop",
+        of_attack=True,
     ),
 )
 """Every reading of success, side by side."""
@@ -317,3 +365,24 @@ TABLES: Final[tuple[tuple[str, tuple[ScoreColumn, ...]], ...]] = (
     ("tracker, sensors and answers of the system", POLICY_COLUMNS),
 )
 """What is printed for every system under test: a title and its columns."""
+
+OF_ATTACKS: Final = frozenset(column.score for column in COLUMNS if column.of_attack)
+"""Scores that mean nothing where nobody attacks."""
+_MET: Final = (("success_geometry", "the opponent"), ("crashed", "any vehicle"))
+_WHOLE: Final = ScoreColumn.percent("", digits=0)
+
+
+def means_something(score: str, adversary: str) -> bool:
+    """Whether a score says something of episodes of an adversary; of nobody's attack there is no success."""
+    return adversary != UNDISTURBED or score not in OF_ATTACKS
+
+
+def undisturbed_note(found: Mapping[str, Interval]) -> str:
+    """Why the row `none` has no success, and whom the ego met there all the same; one line for below a table.
+
+    Args:
+        found: Values of the row by column; those that are missing are not told.
+    """
+    met = [f"{who} in {_WHOLE.show(found[key])} %" for key, who in _MET if key in found]
+    told = f" Undisturbed, the ego met {' and '.join(met)} of scenes." if met else ""
+    return f"{UNDISTURBED}: nobody attacks, so there is no success.{told}"

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.benchmarking.columns import COLUMNS, ScoreColumn
+from harness.benchmarking.columns import COLUMNS, ScoreColumn, means_something
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.jobs import seed_store
 from harness.benchmarking.lineup import Lineup, SystemInfo
@@ -141,7 +141,7 @@ def _cell(
             value = None if distances is None else _estimate(getattr(distances, column.score), apart)
         else:
             value = _value(outcomes, records, column)
-        if value is not None:
+        if value is not None and means_something(column.score, adversary):
             columns[column.key] = value
     return Cell(
         system=system,

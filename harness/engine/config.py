@@ -188,7 +188,8 @@ class EngineConfig:
         observation: `cat` or `metadrive`, see `SENSORS`; `none` where nobody needs one (steps are much faster).
         reward: `cat`, `metadrive` or `drive`, see `REWARDS`.
         traffic: What moves the background: `log`, `idm-path`, `idm-lane`, `idm-flow`, `constant_velocity`,
-            `smart`, `smart:FILE`, `rosetta:FILE`, `infgen:FILE` (see `harness.traffic.make`), or a third party's name.
+            `smart`, `rosetta` (or `smart:FILE`, `rosetta:FILE`), `infgen:FILE` (see `harness.traffic.make`), or a third
+            party's name.
         crash_vehicle_done: Whether a contact with a vehicle ends the episode.
         static_vehicles: Whether vehicles that never move are present (CAT and SAGE drop them).
         filter_overlapping: Whether a logged vehicle waits to appear while the driven ego is where it would be

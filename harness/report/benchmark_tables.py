@@ -8,28 +8,20 @@ from pathlib import Path
 from typing import Final
 
 from harness.benchmarking.budget import Coverage
-from harness.benchmarking.columns import COLUMNS, SAGE_COLUMNS, TABLES
+from harness.benchmarking.columns import COLUMNS, SAGE_COLUMNS, TABLES, undisturbed_note
 from harness.benchmarking.comparison import Comparison
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.lineup import SystemInfo
 from harness.benchmarking.published import SAGE_TABLES, published_row
 from harness.benchmarking.summary import Cell, as_object
 from harness.episodes.protocol import NOT_REPEATED, protocol_of
+from harness.episodes.records import UNDISTURBED
 from harness.files import Json, write_json, write_text
 from harness.metrics.compliance import JUDGED_BY_EDGES, VULNERABLE_NOTE, without_edges_note
 from harness.metrics.intervals import Interval
 from harness.report.certificate_tables import certificate_lines
 from harness.report.tables import Column, Table, TableRow, csv_text, tex
 
-SHORT_HEADS: Final = ("rew.", "beh.", "kin.", "obj.", "line", "acc.", "vel.", "yaw")
-"""Heads of SAGE's columns after the success rate, for the terminal."""
-LEGEND: Final = (
-    "none: undisturbed. success: the opponent meets the ego. rew.: adversarial reward (SAGE, eq. 11).",
-    "beh., kin.: penalties of behaviour and kinematics that are not lifelike (eq. 13, 12).",
-    "obj.: share of attacks that meet anyone else, times 10; line: that cross a road edge, times 50.",
-    "acc., vel., yaw: distance of acceleration, speed and yaw rate from the log's (m/s², m/s, rad/s).",
-)
-"""What the short heads mean, in lines. `benchmark.md` says more of every column."""
 ADVERSARY: Final = Column("adversary")
 SCENES: Final = Column("n", "N", "number")
 SECONDS: Final = Column("seconds_per_scene", "s per scene", "number", digits=2)
@@ -40,12 +32,18 @@ CSV_COLUMNS: Final = (
 )
 TERMINAL_COLUMNS: Final = (
     Column("adversary", ""),
-    SCENES,
-    Column("failures", "fail", "number"),
-    Column.percent("success", "success", digits=0),
+    replace(SCENES, about="scenes"),
+    Column("failures", "fail", "number", "episodes that broke down, which are in no number"),
     *(
-        replace(column, title=title, digits=2, bare=True, arrow="", group="", unit="")
-        for column, title in zip(SAGE_COLUMNS[1:], SHORT_HEADS, strict=True)
+        replace(
+            column,
+            title=column.short,
+            digits=0 if column.key == "success" else 2,
+            bare=column.key != "success",
+            arrow="",
+            group="",
+        )
+        for column in SAGE_COLUMNS
     ),
 )
 DEVIATION_COLUMNS: Final = (
@@ -122,12 +120,18 @@ def summary(
 
 
 def terminal(cells: Sequence[Cell], config: BenchmarkConfig, coverage: Coverage | None = None) -> list[Table]:
-    """SAGE's table for every system, short enough for 80 characters: intervals of the success rate only (`LEGEND`)."""
+    """SAGE's table for every system, short enough for 80 characters: intervals of the success rate only.
+
+    The last one has the legend of all.
+    """
     part = "" if coverage is None else coverage.title
-    return [
-        Table(TERMINAL_COLUMNS, _rows(own, config), f"{system.title}, {config.protocol}{part}", edges_note(own))
+    tables = [
+        Table(
+            TERMINAL_COLUMNS, _rows(own, config), f"{system.title}, {config.protocol}{part}", notes(own), legend=False
+        )
         for system, own in by_system(cells)
     ]
+    return [*tables[:-1], *(replace(last, legend=True) for last in tables[-1:])]
 
 
 def markdown(
@@ -144,7 +148,7 @@ def markdown(
     failed = Column("failures", "failed", "number")
     for system, own in by_system(cells):
         lines += [f"## Against {system.title}", ""]
-        if note := edges_note(own):
+        if note := notes(own):
             lines += [note, ""]
         for title, columns in TABLES:
             kept = [column for column in columns if any(column.key in cell.columns for cell in own)]
@@ -173,7 +177,7 @@ def latex(cells: Sequence[Cell], config: BenchmarkConfig, coverage: Coverage | N
         scenes = max((cell.scenes for cell in own), default=0)
         caption = (
             rf"Adversaries against \textbf{{{tex(system.title)}}} ({config.protocol}; "
-            rf"$N={scenes}$ scenes{tex(part)}; 95\,\% intervals). {tex(edges_note(own))}".rstrip()
+            rf"$N={scenes}$ scenes{tex(part)}; 95\,\% intervals). {tex(notes(own))}".rstrip()
         )
         columns = (replace(ADVERSARY, title="Methods"), *SAGE_COLUMNS)
         parts.append(Table(columns, _rows(own, config)).latex(caption))
@@ -187,10 +191,16 @@ def by_system(cells: Sequence[Cell]) -> list[tuple[SystemInfo, list[Cell]]]:
     return [(own[0].system, own) for own in grouped]
 
 
-def edges_note(cells: Sequence[Cell]) -> str:
-    """Why crossings are dashes, or rest on fewer scenes; empty where every map has road edges."""
+def notes(cells: Sequence[Cell]) -> str:
+    """Why there are dashes in the tables of a system, in one line: nobody's attack, and maps without road edges."""
     most = max(cells, key=lambda cell: cell.without_edges)
-    return without_edges_note(most.without_edges, most.scenes, JUDGED_BY_EDGES)
+    quiet = [
+        undisturbed_note({name: found.interval for name, found in cell.columns.items()})
+        for cell in cells
+        if cell.adversary == UNDISTURBED
+    ]
+    edges = without_edges_note(most.without_edges, most.scenes, JUDGED_BY_EDGES)
+    return " ".join([*quiet, edges]).rstrip()
 
 
 def _rows(cells: Sequence[Cell], config: BenchmarkConfig) -> list[TableRow]:

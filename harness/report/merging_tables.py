@@ -8,18 +8,19 @@ from harness.files import Json
 from harness.metrics.intervals import Interval
 from harness.report.tables import Column, Table, TableRow
 
+INTENSITY: Final = Column("intensity", "λ", "number", "intensity of the attack", digits=6, form="g")
+ADVERSARIAL: Final = Column("adversarial", "R_adv", "mean", "adversarial reward (SAGE, eq. 11)")
+ENDS: Final = (
+    Column.percent("success"),
+    ADVERSARIAL,
+    Column("realism", "P_real", "mean", "penalties of motion and behaviour that are not lifelike"),
+    Column("feasible", "feasible", "mean"),
+)
 _WORTH: Final = (
     Column("volume", "hypervolume", "mean", digits=3),
     Column("gain", "more than the first", "mean", digits=3),
 )
 _SAMPLED: Final = tuple(Column(f"sample_{one.key}", one.title, "mean", group="one sample") for one in _WORTH)
-_ENDS: Final = (
-    Column.percent("success"),
-    Column("adversarial", "R_adv", "mean"),
-    Column("realism", "P_real", "mean"),
-    Column("feasible", "feasible", "mean"),
-)
-_INTENSITY: Final = Column("intensity", "λ", "number", digits=6, form="g")
 _SHARES: Final = tuple(
     Column(f"share_{i}", name, "number", group="share", digits=6, form="g")
     for i, name in enumerate(("adversarial", "realistic", "third"))
@@ -42,7 +43,7 @@ def merging_tables(found: Json) -> list[Table]:
     title = f"ways of merging two experts, {found['scenes']} scenes (95 % intervals)"
     shown = [
         Table((Column("of", "merging"), *_WORTH, *_SAMPLED), worth, title, note),
-        Table((Column("of", "merging"), _INTENSITY, *_ENDS), _rows(ways["fronts"]), "the same along the dial"),
+        Table((Column("of", "merging"), INTENSITY, *ENDS), _rows(ways["fronts"]), "the same along the dial"),
     ]
     if swept is None:
         return shown
@@ -50,7 +51,7 @@ def merging_tables(found: Json) -> list[Table]:
     points: list[TableRow] = [
         {
             **{f"share_{i}": share for i, share in enumerate(point["shares"])},
-            **{column.key: Interval(*point[column.key]) for column in (*_ENDS, _NOVELTY)},
+            **{column.key: Interval(*point[column.key]) for column in (*ENDS, _NOVELTY)},
         }
         for point in swept["simplex"]
     ]
@@ -58,8 +59,8 @@ def merging_tables(found: Json) -> list[Table]:
     return [
         *shown,
         Table((third, *_WORTH), _volumes(swept["volumes"]), "three experts: dials by share of the third"),
-        Table((third, _INTENSITY, *_ENDS, *covered), _rows(swept["dials"]), "the same along the dial"),
-        Table((*_SHARES, *_ENDS, _NOVELTY), points, "one sample of the policy at points of the simplex"),
+        Table((third, INTENSITY, *ENDS, *covered), _rows(swept["dials"]), "the same along the dial"),
+        Table((*_SHARES, *ENDS, _NOVELTY), points, "one sample of the policy at points of the simplex"),
     ]
 
 

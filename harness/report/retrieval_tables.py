@@ -14,8 +14,8 @@ from harness.traffic.longterm.config import TRAJECTORIES
 _ACCURACY: Final = (
     Column("model", ""),
     Column("setting", "among"),
-    Column("map_weight", "λ", "number", digits=2, form="g"),
-    Column("references", "K"),
+    Column("map_weight", "λ", "number", "weight of the map", digits=2, form="g"),
+    Column("references", "K", about="windows that are retrieved"),
     Column("accuracy", kind="number"),
 )
 _CORRELATION: Final = (
@@ -24,11 +24,11 @@ _CORRELATION: Final = (
     Column("all", "against all windows", "number", signed=True),
 )
 _SWEEP: Final = (
-    Column("map_weight", "λ", "number", digits=2, form="g"),
-    Column("references", "K"),
+    Column("map_weight", "λ", "number", "weight of the map", digits=2, form="g"),
+    Column("references", "K", about="windows that are retrieved"),
     Column("equal", "found among as many", "number"),
     Column("more", "found among all", "number"),
-    Column("r", "r of meta", "number", signed=True),
+    Column("r", "r of meta", "number", "correlation of the scores", signed=True),
 )
 _DEGRADED: Final = (
     Column("retrieval", "retrieved by"),

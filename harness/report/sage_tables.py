@@ -7,15 +7,14 @@ from typing import Final
 from harness.files import Json
 from harness.metrics.compliance import without_edges_note
 from harness.metrics.intervals import Interval
-from harness.report.merging_tables import merging_tables
+from harness.report.merging_tables import ADVERSARIAL, ENDS, INTENSITY, merging_tables
 from harness.report.tables import Column, Table, TableRow
 
-_INTENSITY: Final = Column("intensity", "λ", "number", digits=6, form="g")
 _RESPONSE: Final = (
     Column.percent("success"),
-    Column("adversarial", "R_adv", "mean"),
-    Column("kinematic", "P_kin", "mean"),
-    Column("behavioural", "P_beh", "mean"),
+    ADVERSARIAL,
+    Column("kinematic", "P_kin", "mean", "penalty of motion that is not lifelike (eq. 12)"),
+    Column("behavioural", "P_beh", "mean", "penalty of behaviour that is not lifelike (eq. 13)"),
     Column.percent("off_road", "off road"),
     Column.percent("contact", "hits traffic"),
 )
@@ -45,7 +44,7 @@ def _number(key: str, title: str, group: str = "", digits: int = 3) -> Column:
     return Column(key, title, "number", group=group, digits=digits)
 
 
-_MU: Final = Column("preference", "μ", "number", digits=6, form="g")
+_MU: Final = Column("preference", "μ", "number", "weight of R_adv beside P_real", digits=6, form="g")
 _PREFERENCE: Final = (
     _MU,
     _number("coefficient", "λ(μ)"),
@@ -65,7 +64,7 @@ _SEPARATE: Final = (
 )
 _PROPOSITION: Final = (
     Column("ideal", "ideal of μ", "number", digits=6, form="g"),
-    _INTENSITY,
+    INTENSITY,
     _number("weights", "weights", digits=2),
     _number("outputs", "outputs", digits=2),
     _number("difference", "difference", digits=2),
@@ -88,19 +87,13 @@ _BEYOND: Final = (
     Column("points", "of", "number"),
 )
 _CANDIDATES: Final = (
-    Column("candidates", "K", "number"),
+    Column("candidates", "K", "number", "candidates of a plan"),
     _number("weights", "weights"),
     _number("logits", "logits"),
     _number("trajectories", "trajectories"),
     Column("same", "weights and logits choose the same, λ ¼, ½, ¾"),
 )
-_SAMPLE: Final = (
-    Column.percent("success"),
-    Column("adversarial", "R_adv", "mean"),
-    Column("realism", "P_real", "mean"),
-    Column("feasible", "feasible", "mean"),
-)
-_SAMPLES: Final = (Column("mixing"), _INTENSITY, *_SAMPLE, _number("apart", "total variation from weights"))
+_SAMPLES: Final = (Column("mixing"), INTENSITY, *ENDS, _number("apart", "total variation from weights"))
 _PARTS: Final = (
     Column("of", "part"),
     Column("weights", "weights", "number"),
@@ -140,7 +133,7 @@ def response_tables(result: Json) -> list[Table]:
             "mixing": mixing,
             "hypervolume": area,
             "dominated": ", ".join(
-                _INTENSITY.number(row["intensity"]) for row in result["dominated"] if row["by"] == mixing
+                INTENSITY.number(row["intensity"]) for row in result["dominated"] if row["by"] == mixing
             )
             or "none",
         }
@@ -153,8 +146,8 @@ def response_tables(result: Json) -> list[Table]:
         for row in rows
     ]
     return [
-        Table((_INTENSITY, *_RESPONSE), response, title, note),
-        Table((_INTENSITY, *_DISTANCES), apart, "Wasserstein distances from the log of the same vehicles"),
+        Table((INTENSITY, *_RESPONSE), response, title, note),
+        Table((INTENSITY, *_DISTANCES), apart, "Wasserstein distances from the log of the same vehicles"),
         Table(_STRATEGIES, worth, "strategies"),
     ]
 
@@ -238,7 +231,7 @@ def mixing_tables(result: Json) -> list[Table]:
         {
             "intensity": row["intensity"],
             "mixing": name,
-            **{column.key: Interval(*row[column.key]) for column in _SAMPLE},
+            **{column.key: Interval(*row[column.key]) for column in ENDS},
             "apart": apart if name == "logits" else None,
         }
         for name in ("weights", "logits")
@@ -264,7 +257,7 @@ def mixing_tables(result: Json) -> list[Table]:
         Table(_CANDIDATES, worth, "hypervolume of the strategies by number of candidates"),
         Table(_SAMPLES, samples, "one sample of the mixed policy", apart),
         Table(_PARTS, parts, "parts of the network: HGPO's gradient at the prior, and one sample with λ in this part"),
-        Table((Column("of", "mixed"), _INTENSITY, *_RESPONSE), own, "the goals' part, and the whole network"),
+        Table((Column("of", "mixed"), INTENSITY, *_RESPONSE), own, "the goals' part, and the whole network"),
     ]
 
 

@@ -124,6 +124,7 @@ class Table:
         columns: From left to right; the first one names the row where a table is turned on its side.
         rows: Values by the columns' keys; a key that is missing is a dash. Further keys are not shown.
         title, caption: Above and below, in the terminal.
+        legend: Whether the terminal says below what the heads mean, of columns that say it themselves.
         count: Key of the number of scenes of a row. Where it is given, Markdown says on how many scenes a number rests
             if they are fewer, and CSV has that count of every number.
     """
@@ -133,6 +134,12 @@ class Table:
     title: str = ""
     caption: str = ""
     count: str = ""
+    legend: bool = True
+
+    def below(self) -> str:
+        """What stands below it in the terminal: its caption, then what its heads mean."""
+        told = dict.fromkeys(f"{one.name or one.key}: {one.about}" for one in self.columns if one.about and self.legend)
+        return "\n".join(filter(None, [self.caption, f"{'. '.join(told)}." if told else ""]))
 
     def cells(self, row: TableRow) -> list[str]:
         """A row as texts."""
@@ -145,7 +152,8 @@ class Table:
             turned: One column per row and one line per column, for few rows of many numbers.
             compact: No space between columns.
         """
-        shown = RichTable(title=escape(self.title) or None, title_justify="left", caption=escape(self.caption) or None)
+        below = escape(self.below()) or None
+        shown = RichTable(title=escape(self.title) or None, title_justify="left", caption=below, caption_justify="left")
         if compact:
             shown.padding, shown.pad_edge = (0, 0), False
         if turned:
@@ -166,7 +174,7 @@ class Table:
         for line in lines:
             filled = [cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)]
             texts.append("  ".join(filled).rstrip())
-        return "\n".join([self.title, *texts, *filter(None, [self.caption])])
+        return "\n".join([self.title, *texts, *filter(None, [self.below()])])
 
     def _turn(self, shown: RichTable) -> None:
         lines = [self._styled(row) for row in self.rows]

@@ -21,8 +21,13 @@ _TITLES: Final = {
     "min_ade": "min_ade, m",
     "ade": "ade, m",
 }
+_ABOUT: Final = {
+    "meta": "weighted mean of the features that follow, 0 to 1",
+    "min_ade": "mean distance from the log, of the nearest roll-out",
+    "ade": "mean distance from the log, of all roll-outs",
+}
 REALISM: Final = tuple(
-    Column(key, _TITLES.get(key), "mean", digits=4, group=group)
+    Column(key, _TITLES.get(key), "mean", _ABOUT.get(key, ""), digits=4, group=group)
     for group, keys in (("summary", SUMMARY), ("features", FEATURES), ("rates", RATES))
     for key in keys
 )

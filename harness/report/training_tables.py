@@ -85,13 +85,20 @@ def prior_records(results: Json) -> list[JsonDict]:
     ]
 
 
+_NEAREST: Final = {
+    "minADE": "mean distance of the nearest",
+    "minFDE": "distance at the end of the nearest",
+    "miss": "share that is met by none",
+}
+
+
 def prior_table(results: Json) -> Table:
     """The numbers of `train_prior` that matter."""
-    metrics = [f"{name}_{k}" for k in (6, 32) for name in ("minADE", "minFDE", "miss")]
+    metrics = {f"{name}_{k}": f"{about} of {k}" for k in (6, 32) for name, about in _NEAREST.items()}
     columns = (
         *(Column(key) for key in ("split", "vehicles", "method")),
         Column("samples", kind="number", digits=0),
-        *(Column(key, kind="number") for key in metrics),
+        *(Column(key, kind="number", about=about) for key, about in metrics.items()),
     )
     title = "Motion prior beside baselines (m; miss: no mode within 2 m after 8 s)"
     return Table(columns, prior_records(results), title)
@@ -142,11 +149,14 @@ def seal_table(history: Mapping[str, Sequence[Json]]) -> Table:
     return Table(columns, rows, "SEAL: best held-out epochs")
 
 
+_ERRORS: Final = {"mean": "", "p95": "95 % of the steps are below it", "max": ""}
+
+
 def tokens_table(errors: Mapping[str, Mapping[str, float]]) -> Table:
     """Reconstruction errors of a motion vocabulary per kind of agent."""
     columns = (
         Column("kind"),
-        *(Column(key, kind="number") for key in ("mean", "p95", "max")),
+        *(Column(key, kind="number", about=about) for key, about in _ERRORS.items()),
         Column("steps", kind="number", digits=0),
     )
     rows: list[TableRow] = [{"kind": kind, **row} for kind, row in errors.items()]

@@ -42,7 +42,7 @@ def versus_table(rows: Sequence[Versus], labels: tuple[str, str]) -> Table:
         Column("difference"),
         Column("p", kind="number"),
         Column("holm", "Holm", kind="number"),
-        Column("n", "N", kind="number", digits=0),
+        Column("n", "N", "number", "pairs of scenes", digits=0),
     )
     shown: list[TableRow] = []
     for row in rows:

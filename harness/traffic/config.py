@@ -24,8 +24,8 @@ class SimulateConfig(RunOptions, AllDataOptions):
     """Scenes of the split: `20` for the first 20, `10:20` for a range, `#3` for one, a scene's id, or several with
     commas."""
     traffic: str = "smart"
-    """The model that moves everybody: `smart`, `smart:FILE`, `rosetta:FILE`, `infgen:FILE`, `log`, `constant_velocity`,
-    `idm-lane`, `idm-flow`, `idm-path` or `module:Class`. Options follow a question mark, as in
+    """The model that moves everybody: `smart`, `rosetta` (or `smart:FILE`, `rosetta:FILE`), `infgen:FILE`, `log`,
+    `constant_velocity`, `idm-lane`, `idm-flow`, `idm-path` or `module:Class`. Options follow a question mark, as in
     `smart:FILE?temperature=0.9` (smart: temperature, top_k, method=top_k|warm_k, continuity, choices,
     rule=likelihood|overlaps, shield=true, device, and how drivers drive: pace=1.2 times as fast as the lane allows,
     gap=2 s to the vehicle ahead, attention=0.5, spread, gap_spread)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from harness.commands.options import Data, FitOnly, RunOptions
+from harness.commands.options import Data, FitOnly, RunOptions, WhereOption
 from harness.engine.config import SENSORS
 from harness.episodes.attacks import Attacks
 from harness.episodes.ego_buffer import Remembered
@@ -140,6 +140,7 @@ class TrainConfig(RunOptions):
 
     data: Data = PROCEDURAL
     fit_only: FitOnly = False
+    where: WhereOption = None
     train_split: str = "train"
     """Split of the folder to train on. Procedural scenes have their own."""
     test_split: str = "test"
@@ -235,7 +236,7 @@ class TrainConfig(RunOptions):
     the road and speeding; a contact with a vehicle ends the episode)."""
     traffic: str = "log"
     """What moves the background: `log`, `idm-path`, `idm-lane`, `constant_velocity`, `smart` (learned), `smart:FILE`,
-    `smart:FILE?temperature=0.9`, or `module:Class`; `idm-flow`, `rosetta:FILE` and `infgen:FILE` for traffic that
+    `smart:FILE?temperature=0.9`, or `module:Class`; `idm-flow`, `rosetta` and `infgen:FILE` for traffic that
     enters and leaves. The fast engine plays `log` and `idm-lane`."""
     ego_drives: int = 5
     """Recent ego trajectories per scene that an attack is tailored to (CAT: 5)."""

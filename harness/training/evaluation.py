@@ -27,11 +27,12 @@ logger = logging.getLogger(__name__)
 Stage = Literal["normal", "adversarial"]
 STAGES: Final[dict[Stage, str]] = {"normal": "as recorded", "adversarial": "attacked"}
 """In the order in which they are played, with what tables and pictures call them."""
+UNAVOIDABLE: Final = "contacts that no careful driver would have avoided"
 COLUMNS: Final = (
-    Column("reward", "Reward", "mean", digits=1, arrow="up"),
-    Column("cost", "Cost", "mean", digits=2, arrow="down"),
-    Column("completion", "Completion", "mean", digits=2, arrow="up"),
-    Column("collision", "Collision", "mean", digits=2, arrow="down"),
+    Column("reward", "Reward", "mean", "what training rewards, over an episode", digits=1, arrow="up"),
+    Column("cost", "Cost", "mean", "contacts and leaving the road, over an episode", digits=2, arrow="down"),
+    Column("completion", "Completion", "mean", "share of the route", digits=2, arrow="up"),
+    Column("collision", "Collision", "mean", "share of episodes", digits=2, arrow="down"),
     Column("speed", "Speed m/s", "mean", digits=2, arrow="up"),
     Column("jerk", "Jerk m/s³", "mean", digits=1, arrow="down"),
 )
@@ -40,7 +41,7 @@ BESIDE: Final = (
     Column("steps", "Steps", "mean", digits=1, about="of 0.1 s, an episode"),
     Column("arrived", "Arrived", "mean", digits=2, arrow="up"),
     Column("off_road", "Left the road", "mean", digits=2, arrow="down"),
-    Column("unavoidable", "Unavoidable", "mean", digits=2, about="contacts that no careful driver would have avoided"),
+    Column("unavoidable", "Unavoidable", "mean", UNAVOIDABLE, digits=2),
 )
 """What stands beside the papers' columns: how fast an ego is done, how its episodes end, and for how many of its
 contacts no driver is to blame; see `Row`."""

@@ -25,7 +25,7 @@ from harness.files import JsonDict
 from harness.metrics.intervals import Estimate, Interval, bootstrap_mean
 from harness.metrics.paired import RESAMPLES, PairedDifference, crossed_difference, holm
 from harness.report.tables import Column
-from harness.training.evaluation import COLUMNS, Row, Stage
+from harness.training.evaluation import COLUMNS, UNAVOIDABLE, Row, Stage
 from harness.training.matrix import TrainedCell
 
 Floats = NDArray[np.float64]
@@ -34,8 +34,8 @@ EITHER: Final = "collision_or_off_road"
 ENDINGS: Final = (
     Column("collision", "Collision", "mean", digits=2, arrow="down"),
     Column("off_road", "Left the road", "mean", digits=2, arrow="down"),
-    Column(EITHER, "Either", "mean", digits=2, arrow="down"),
-    Column("unavoidable", "Unavoidable", "mean", digits=2),
+    Column(EITHER, "Either", "mean", "share of episodes with a collision or off the road", digits=2, arrow="down"),
+    Column("unavoidable", "Unavoidable", "mean", UNAVOIDABLE, digits=2),
     Column("arrived", "Arrived", "mean", digits=2, arrow="up"),
     Column("speed", "Speed m/s", "mean", digits=2),
     Column("steps", "Steps", "mean", digits=0),

@@ -185,7 +185,7 @@ def choose_ego(vehicles: Sequence[Track], starts: Sequence[tuple[int, float, flo
 
 
 def _longest(vehicles: Sequence[Track]) -> list[Track]:
-    """Of vehicles without a gap those that are there for longest; parked ones only where nobody drives."""
+    """Vehicles without a gap that are there for longest; parked ones only where nobody drives."""
     whole = [track for track in vehicles if _is_whole(track)]
     driven = [track for track in whole if _reach(track) >= FAR] or whole
     longest = max((len(track.steps) for track in driven), default=0)

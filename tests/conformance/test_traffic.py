@@ -8,9 +8,9 @@ from harness.checks import check_traffic
 from harness.errors import ConformanceError
 from harness.traffic.model.smart import SHIPPED
 from tests.scenes import Agent, crossing, straight_road
-from tests.unit.traffic.scenes import small_infgen, small_rosetta
+from tests.unit.traffic.scenes import small_infgen
 
-UNSHIPPED = {"rosetta": small_rosetta, "infgen": small_infgen}
+UNSHIPPED = {"infgen": small_infgen}
 """Models of which no weights come with the package."""
 
 

@@ -8,13 +8,16 @@ from harness import registry
 from scripts import docs_costs, docs_scores
 from scripts.docs_scores import DOCS, cost_facts, metric_facts, published, score_facts
 
+ATTACKED = ("idm,push,.5,.25,.75", "idm,push@0.5,.4,.3,.6", "ppo,push,1,.9,1")
+
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """A folder of documents with small tables; what was read before and is read here is forgotten."""
     (tmp_path / "results").mkdir()
-    head = "sut,adversary,success,success_low,success_high"
-    rows = ["idm,none,.1,0,.2", "idm,push,.5,.25,.75", "idm,push@0.5,.4,.3,.6", "ppo,push,1,.9,1"]
+    met = "success_geometry,success_geometry_low,success_geometry_high"
+    head = f"sut,adversary,success,success_low,success_high,{met}"
+    rows = ["idm,none,,,,.1,0,.2", *(f"{row},0,0,0" for row in ATTACKED)]
     (tmp_path / "results/attacks.csv").write_text("\n".join(["# a command", head, *rows]))
     text = "# Results\n\n## Traffic\n\nWords.\n\n| traffic | meta |\n|---|---|\n| log | .8 [.7, .9] |\n"
     text += "| `flow?a=1` | **.7** [.6, .8] |\n\n| later | x |\n|---|---|\n| log | 0 |\n"
@@ -36,12 +39,17 @@ def test_an_adversary_says_how_often_it_succeeds_at_each_intensity(results):
         "At λ = 0.5: 40 [30, 60] against `idm`. From the [table of attacks](../../results.md#attacks)."
     )
     assert found["Egos trained against it"].startswith("Completion as recorded .9, attacked by `sage` .8.")
-    assert "recorded .5" in score_facts("adversary", "none")["Egos trained against it"]
+    nobody = score_facts("adversary", "none")
+    assert "recorded .5" in nobody["Egos trained against it"]
+    assert nobody["Headline table"].startswith(
+        "Nobody attacks. Scenes in which the opponent is met all the same, in %: `idm` 10 [0, 20]."
+    )
 
 
 def test_a_system_under_test_says_who_hits_it(results):
     assert score_facts("policy", "idm")["Headline table"].startswith(
-        "Attacks that succeed, in %: 50 [25, 75] by `push`, 40 [30, 60] by `push@0.5`. Unattacked 10 [0, 20]."
+        "Attacks that succeed, in %: 50 [25, 75] by `push`, 40 [30, 60] by `push@0.5`. Unattacked it meets "
+        "the opponent in 10 [0, 20] %."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.benchmarking.columns import means_something
 from harness.benchmarking.gate.outcomes import EpisodePlace, JudgedEpisode
 from harness.benchmarking.summary import Cell
 from harness.metrics.intervals import Interval
@@ -143,6 +144,6 @@ def tables_of(
         tables[adversary, FAILING] = first, second
         for score in COMPARED[1:]:
             sides = [outcomes[label, adversary].get(score) for label in labels]
-            if sides[0] is not None and sides[1] is not None:
+            if sides[0] is not None and sides[1] is not None and means_something(score, adversary):
                 tables[adversary, score] = sides[0], sides[1]
     return tables

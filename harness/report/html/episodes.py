@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.benchmarking.columns import means_something
 from harness.episodes.records import UNDISTURBED, Record, Score
 from harness.geometry import box_separation
 from harness.interfaces import STATE, Episode
@@ -41,12 +42,12 @@ def outcome(episode: Episode, scores: dict[str, Score] | Any, adversary: str) ->
     return "collision" if episode.crashed else "quiet"
 
 
-def shown_scores(scores: Any) -> dict[str, Score]:
-    """The numbers of an episode without its timings, to four decimals."""
+def shown_scores(scores: Any, adversary: str) -> dict[str, Score]:
+    """The numbers of an episode of an adversary without its timings, to four decimals."""
     return {
         name: round(value, 4) if isinstance(value, float) else value
         for name, value in scores.items()
-        if not name.startswith(TIMINGS)
+        if not name.startswith(TIMINGS) and means_something(name, adversary)
     }
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from harness.benchmarking.columns import COLUMNS, TABLES
+from harness.benchmarking.columns import COLUMNS, TABLES, ScoreColumn, means_something, undisturbed_note
 from harness.benchmarking.lineup import FILE as LINEUP
 from harness.commands.runs import read_run
 from harness.episodes.records import UNDISTURBED
 from harness.errors import RunError
 from harness.files import Json, JsonDict, read_json
 from harness.metrics.compliance import JUDGED_BY_EDGES, without_edges_note
+from harness.metrics.intervals import Interval
 from harness.report.certificate_tables import certificate_block
 from harness.report.tables import DASH, Column, grouped
 
@@ -167,7 +168,7 @@ def _system(system: Json, cells: Sequence[Json]) -> JsonDict:
                 "adversary": cell["adversary"],
                 "n": cell["n"],
                 "failed": cell["failures"],
-                "entries": [_entry(column, cell["columns"].get(column.key)) for column in kept],
+                "entries": [_entry(column, _value(column, cell)) for column in kept],
                 "seconds": SECONDS.number(cell["seconds_per_scene"].get("episode")),
             }
             for cell in cells
@@ -190,7 +191,20 @@ def _system(system: Json, cells: Sequence[Json]) -> JsonDict:
         "privileged": bool(system.get("privileged")),
         "notes": notes,
         "tables": tables,
+        "undisturbed": [_undisturbed(cell) for cell in cells if cell["adversary"] == UNDISTURBED],
     }
+
+
+def _value(column: ScoreColumn, cell: Json) -> Json | None:
+    """A number of a cell; runs of earlier versions have a success of nobody's attack."""
+    return cell["columns"].get(column.key) if means_something(column.score, cell["adversary"]) else None
+
+
+def _undisturbed(cell: Json) -> str:
+    known = {name: value for name, value in cell["columns"].items() if value["value"] is not None}
+    return undisturbed_note(
+        {name: Interval(found["value"], found["low"], found["high"]) for name, found in known.items()}
+    )
 
 
 def _groups(columns: Sequence[Column]) -> list[tuple[str, int]]:

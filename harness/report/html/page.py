@@ -191,5 +191,5 @@ class _Collector:
             "sut": list(self._systems).index(key.policy),
             "adversary": self._adversaries.index(key.adversary),
             "outcome": outcome(record.episode, record.scores, key.adversary),
-            "scores": shown_scores(record.scores),
+            "scores": shown_scores(record.scores, key.adversary),
         }

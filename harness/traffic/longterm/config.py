@@ -86,7 +86,7 @@ class EvaluateLongtermConfig(LongtermOptions, AllDataOptions):
     """Which models are compared, on which scenes, and by what."""
 
     traffic: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("--models",))] = ("log", "idm-lane", "smart")
-    """The models: `log`, `idm-lane`, `idm-flow`, `constant_velocity`, `smart`, `smart:FILE`, `rosetta:FILE`,
+    """The models: `log`, `idm-lane`, `idm-flow`, `constant_velocity`, `smart`, `smart:FILE`, `rosetta`, `rosetta:FILE`,
     `infgen:FILE` or `module:Class`, whatever moves the background of an environment. Whoever is not there at step 10
     does not enter unless the model lets it; `log` is the recording itself, the ceiling."""
     seed: int = 0

@@ -58,19 +58,23 @@ class OpenModel(SmartModel):
         return {**super()._header(), **told}
 
 
-def read_model(path: str | os.PathLike[str] | None, stage: str, architecture: str) -> StoredModel:
+def read_model(
+    path: str | os.PathLike[str] | None, stage: str, architecture: str, shipped: Path | None = None
+) -> StoredModel:
     """Read a weights file.
 
     Args:
-        path: The file; no weights come with the package.
+        path: The file; None for `shipped`.
         stage: Stage of `train_traffic` that makes such files, under whose name the model's own configuration stands.
         architecture: What the file must say that it is.
+        shipped: Weights that come with the package, if any do.
 
     Raises:
         WeightsError: No file is named, or it is missing, not safetensors, of another architecture, or its header is not
             understood.
     """
     train = f"rain one with `python -m harness.train_traffic --stage {stage} --data DIR`, and give"
+    path = shipped if path is None else path
     if path is None:
         raise WeightsError(
             f"traffic {stage!r}: no weights come with the package. T{train} its file: {stage}:RUN/{stage}.safetensors."

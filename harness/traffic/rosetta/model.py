@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from harness.traffic.rosetta.network import RosettaNetwork
 from harness.traffic.rosetta.sequence_rollout import SequenceRollout
 from harness.traffic.sampling import Sampling
 from harness.traffic.tokens.scene import CURRENT_TOKEN, SceneTokens
+
+SHIPPED: Final = Path(__file__).parent / "weights" / "rosetta_small.safetensors"
+"""Weights with a small sequence model, trained on procedural scenes, part of the package."""
 
 
 class RosettaModel(OpenModel):
@@ -47,17 +50,17 @@ class RosettaModel(OpenModel):
         """Read weights.
 
         Args:
-            path: Their file.
+            path: Their file; None for those that come with the package.
             sampling: As of `SmartModel`.
             device: Where it computes.
             base: Folder of the sequence model `language`, if that is what they were trained with.
 
         Raises:
-            WeightsError: No file is named, or it is missing, not safetensors, of another architecture, or has tensors
+            WeightsError: The file is missing, not safetensors, of another architecture, or has tensors
                 that do not fit.
             ConfigError: A pretrained sequence model is missing whose frozen layers are no part of the file.
         """
-        stored = read_model(path, cls.name, ARCHITECTURE)
+        stored = read_model(path, cls.name, ARCHITECTURE, SHIPPED)
         own = RosettaConfig.from_dict(stored.own, stored.where, None if base is None else Path(base))
         network = build_rosetta(stored.config, own, stored.tensors, stored.where)
         model = cls(network.to(device), stored.scene, stored.info, sampling)

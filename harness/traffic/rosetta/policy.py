@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from harness.traffic.open.decoding import without
 from harness.traffic.open.policy import Admit, OpenTraffic, options_of
 from harness.traffic.policy import Bools, Floats
 from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision, Spawned
-from harness.traffic.rosetta.model import RosettaModel
+from harness.traffic.rosetta.model import SHIPPED, RosettaModel
 from harness.traffic.rosetta.simulator import RosettaSimulator
 from harness.traffic.tokens.layout import layout_poses, layout_tokens
 
@@ -29,13 +29,13 @@ class RosettaTraffic(OpenTraffic):
     Paper: RosettaSim, section 4 and appendix D.3. Ours: only vehicles enter on centre lines.
 
     Args:
-        weights: File of `train_traffic --stage rosetta`; none comes with the package.
+        weights: File of `train_traffic --stage rosetta`; None for the one that comes with the package.
         device: Where it computes.
         base: Folder of the sequence model `language`, if the weights were trained with one.
         options: Fields of `RosettaOptions`, instead of the defaults.
 
     Raises:
-        WeightsError: No file is given, or it cannot be used.
+        WeightsError: The file cannot be used.
         ConfigError: Bad options.
     """
 
@@ -53,7 +53,7 @@ class RosettaTraffic(OpenTraffic):
     ) -> None:
         self.options = options_of(self.name, RosettaOptions, options)
         model = RosettaModel.load(weights, device=device, base=base)
-        super().__init__(model, self.options, Path(cast(str | Path, weights)))
+        super().__init__(model, self.options, Path(weights or SHIPPED))
         self._network = model.network
         with torch.no_grad():
             self._tables = self._network.tables()

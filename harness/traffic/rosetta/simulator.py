@@ -19,14 +19,14 @@ class RosettaSimulator:
     Paper: RosettaSim, section 6.1 and appendix D.3; it takes `top_k=48` here.
 
     Args:
-        weights: File of `train_traffic --stage rosetta`.
+        weights: File of `train_traffic --stage rosetta`; None for the one that comes with the package.
         device: Where it computes.
         base: Folder of the sequence model `language`, if the weights were trained with one.
         options: Fields of `RosettaOptions`. Those of motion count: `top_k` and `temperature`. Who enters and who is let
             go is no question here.
 
     Raises:
-        WeightsError: No file is given, or it cannot be used.
+        WeightsError: The file cannot be used.
         ConfigError: Bad options.
     """
 

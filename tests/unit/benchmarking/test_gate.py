@@ -86,6 +86,13 @@ def test_whoever_is_named_has_to_take_part() -> None:
         Condition.parse("rule.crashed > 0").check(["idm"], ["none", "cat"])
 
 
+def test_nobodys_attack_has_no_success() -> None:
+    for text in ("none.success > 0", "idm/none.success_cat > 0"):
+        with pytest.raises(ConfigError, match=r"nobody attacks in 'none'.*none\.crashed"):
+            Condition.parse(text).check(["idm"], ["none", "cat"])
+    Condition.parse("none.success_geometry > 0").check(["idm"], ["none", "cat"])
+
+
 def test_conditions_are_judged_in_every_place_that_they_name(cells: list[Cell]) -> None:
     # Two of the three attacked scenes that did not break down.
     texts = ("sage@0.5.crashed > .66", "idm/sage@0.5.crashed > .67", "none.crashed >= 0", "errors > 1")

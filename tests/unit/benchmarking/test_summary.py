@@ -25,8 +25,6 @@ from harness.episodes.records import CellKey
 from harness.errors import ConfigError, RunError
 from harness.metrics.intervals import wilson
 from harness.report.benchmark_tables import (
-    LEGEND,
-    SHORT_HEADS,
     csv_table,
     latex,
     markdown,
@@ -49,8 +47,13 @@ def fill(folder: Path, config: BenchmarkConfig = CONFIG) -> None:
     for seed in config.seed:
         store = seed_store(folder, seed, seed == config.seed[0])
         for number, scene in enumerate(SCENES):
+            met = number == 3
             quiet = an_episode(adversary="none", policy="rule_expert", scenario=scene)
-            store.write(CellKey(scene, "rule_expert", "none"), quiet, {"success": False, "completion": 0.5})
+            store.write(
+                CellKey(scene, "rule_expert", "none"),
+                quiet,
+                {"success": met, "success_geometry": met, "completion": 0.5},
+            )
             for adversary, hits in HITS.items():
                 hit = hits[number]
                 error = "adversary: no candidates" if hit is None else ""
@@ -182,6 +185,18 @@ def test_tables_say_everything(cells: list[Cell], tmp_path: Path) -> None:
     assert "plan_one_step_late | no" in text
     rows = list(csv.DictReader(io.StringIO(csv_table(cells, CONFIG))))
     assert [row["adversary"] for row in rows] == ["none", "cat", "sage@0.5"]
+    # Nobody's attack has no success, though the ego met the opponent in one scene of six.
+    assert (rows[0]["success"], rows[0]["success_n"], rows[0]["success_geometry"]) == ("", "0", str(1 / 6))
+    note = (
+        "none: nobody attacks, so there is no success. Undisturbed, the ego met the opponent in 17 [3, 56] % of scenes."
+    )
+    assert "| none | 6 | 0 | – |" in text
+    (table,) = terminal(cells, CONFIG)
+    assert note in text
+    assert note == table.caption
+    assert note.replace("%", r"\%") in latex(cells, CONFIG)
+    assert table.cells(table.rows[0])[3] == "–"
+    assert "success" not in summary(cells, comparisons, CONFIG)["cells"][0]["columns"]
     assert (rows[1]["success"], rows[1]["n"], rows[1]["failures"], rows[1]["impact_speed_n"]) == ("1.0", "5", "1", "5")
     tex = latex(cells, CONFIG)
     assert tex.count(r"\begin{table}") == 1
@@ -189,7 +204,14 @@ def test_tables_say_everything(cells: list[Cell], tmp_path: Path) -> None:
     assert r"100.0\%" in tex
     assert r"rule\_expert" in tex
     assert len(terminal(cells, CONFIG)) == 1
-    assert all(head in " ".join(LEGEND) for head in SHORT_HEADS)
+    # Every head of the terminal is explained below the last table, in the words of the column's own definition.
+    legend = table.below().removeprefix(table.caption)
+    for column in SAGE_COLUMNS:
+        assert f"{column.short}: {column.about}" in legend
+    two = [replace(one, system=replace(SYSTEM, label=label)) for label in "ab" for one in cells]
+    first, last = terminal(two, CONFIG)
+    assert "rew.: adversarial reward" in last.below()
+    assert first.below() == first.caption
     write_all(tmp_path, cells, comparisons, CONFIG)
     written = json.loads((tmp_path / "summary.json").read_text())
     assert len(written["cells"]) == 3

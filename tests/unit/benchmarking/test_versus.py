@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from harness.benchmarking.config import BenchmarkConfig
-from harness.benchmarking.gate.outcomes import EpisodePlace, JudgedEpisode
+from harness.benchmarking.gate.outcomes import EpisodePlace, JudgedEpisode, episodes
 from harness.benchmarking.jobs import seed_store
 from harness.benchmarking.lineup import FILE as LINEUP
 from harness.benchmarking.lineup import Lineup, SystemInfo
+from harness.benchmarking.summary import summarise
 from harness.benchmarking.versus.config import CompareConfig
 from harness.benchmarking.versus.joining import Sides
-from harness.benchmarking.versus.pairs import FAILING, Turned, failing, turned, versus
+from harness.benchmarking.versus.pairs import FAILING, Turned, failing, tables_of, turned, versus
 from harness.commands.runs import RunDirectory
 from harness.episodes.records import CellKey
 from harness.errors import ConfigError, RunError
@@ -68,6 +69,22 @@ def test_two_runs_are_joined_into_one_that_has_both(runs: tuple[Path, Path], tmp
     merged = sides.config("elsewhere")
     assert (merged.sut, merged.data, merged.seed) == (("A old=idm", "B new=idm"), "elsewhere", (0,))
     assert (merged.freeze, merged.junit, merged.fail_if) == (None, None, ())
+
+
+def test_the_success_of_nobodys_attack_is_not_compared(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    sides = Sides.open([[runs[0]], [runs[1]]], ())
+    sides.copy(tmp_path / "both", iter)
+    config = sides.config("elsewhere")
+    cells = summarise(tmp_path / "both", config, sides.lineup())
+    found = dict(episodes(tmp_path / "both", config, sides.lineup()))
+    compared = tables_of(cells, found, LABELS, SCENES, 1)
+    assert set(compared) == {
+        ("none", FAILING),
+        ("none", "speed"),
+        ("cat", FAILING),
+        ("cat", "success"),
+        ("cat", "speed"),
+    }
 
 
 def test_runs_and_seeds_are_repeats(tmp_path: Path) -> None:

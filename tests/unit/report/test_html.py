@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from shapely import Point, Polygon
 
+from harness.benchmarking.columns import OF_ATTACKS
 from harness.episodes.records import UNDISTURBED, CellKey, EpisodeStore
 from harness.errors import RunError
 from harness.files import read_json
@@ -121,7 +122,8 @@ def test_every_episode_is_listed_with_its_outcome(page: Page, run):
         else:
             assert shown == ("collision" if record.episode.crashed else "quiet")
         for name, column in index["scores"].items():
-            expected = record.scores.get(name)
+            nobody = key.adversary == UNDISTURBED and name in OF_ATTACKS
+            expected = None if nobody else record.scores.get(name)
             assert column[row] == (pytest.approx(expected, abs=1e-4) if isinstance(expected, float) else expected)
     counts = Counter(index["episodes"]["outcome"])
     assert counts["success"] >= 3
@@ -215,12 +217,17 @@ def test_tables_say_what_the_summary_says(page: Page, run):
     summary = read_json(run.folder / "summary.json")
     text = re.sub(r"\s+", " ", page.text)
     for cell in summary["cells"]:
-        value = cell["columns"]["success"]
-        if cell["adversary"] != UNDISTURBED:
+        if cell["adversary"] == UNDISTURBED:
+            assert "success" not in cell["columns"]
+        else:
+            value = cell["columns"]["success"]
             assert (
                 f"{100 * value['value']:.1f} {100 * value['low']:.1f} to {100 * value['high']:.1f} N = {cell['n']}"
                 in text
             )
+    assert text.count("none: nobody attacks, so there is no success. Undisturbed, the ego met the opponent in") == len(
+        {cell["sut"] for cell in summary["cells"]}
+    )
     assert "protocol: corrected" in text
     assert "1 failed" in text
     assert "privileged: reads true states" in text

@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -64,6 +66,18 @@ def test_plain_columns_are_aligned_and_stay_on_their_lines() -> None:
     rows = [{"name": "山山", "n": 1}, {"name": "a\n\x1b[31m", "n": 12}]
     lines = Table([NAME, N], rows, "title").plain().split("\n")
     assert lines == ["title", "Methods      N", "山山         1", "a\\n\\x1b[31m  12"]
+
+
+def test_heads_that_say_what_they_mean_are_explained_below_the_table() -> None:
+    columns = (NAME, Column("kin", "P_kin", "number", "penalty of [motion]"), Column("beh", about="of behaviour"))
+    table = Table(columns, [{"name": "cat", "kin": 1, "beh": 2}], "title", "All scenes.")
+    told = "P_kin: penalty of [motion]. beh: of behaviour."
+    assert table.below() == f"All scenes.\n{told}"
+    assert table.plain().endswith(f"\nAll scenes.\n{told}")
+    for turned in (False, True):
+        assert told.replace(" ", "") in re.sub(r"\s", "", printed(table.rich(turned=turned)))
+    assert replace(table, legend=False).below() == "All scenes."
+    assert Table((NAME,), []).below() == ""
 
 
 def test_csv_and_records_hold_plain_numbers_with_their_ends() -> None:

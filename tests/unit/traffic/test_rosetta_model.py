@@ -19,7 +19,7 @@ from harness.traffic.open.network import UNKNOWN_MOTION, as_they_came
 from harness.traffic.rosetta import decoding
 from harness.traffic.rosetta.config import ARCHITECTURE, RosettaConfig
 from harness.traffic.rosetta.decoding import RosettaOptions, SequenceDecision
-from harness.traffic.rosetta.model import RosettaModel
+from harness.traffic.rosetta.model import SHIPPED, RosettaModel
 from harness.traffic.rosetta.network import sinusoids
 from harness.traffic.rosetta.sequence import join_sequences
 from harness.traffic.tokens.layout import LayoutTokens
@@ -204,8 +204,9 @@ def test_a_strangers_file_is_checked(tmp_path, field, value, message):
 def test_files_of_nobody_and_of_others(tmp_path):
     with pytest.raises(WeightsError, match="train_traffic --stage rosetta"):
         RosettaModel.load(tmp_path / "none.safetensors")
-    with pytest.raises(WeightsError, match="no weights come with the package"):
-        RosettaModel.load()
+    shipped = RosettaModel.load()
+    assert (shipped.network.rosetta.sequence_model, shipped.observer) == ("transformer", "ego")
+    assert SHIPPED.stat().st_size < 16e6
     path = tmp_path / "smart.safetensors"
     small_model().save(path)
     with pytest.raises(WeightsError, match="another model"):

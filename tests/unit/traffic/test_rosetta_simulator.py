@@ -93,6 +93,7 @@ def test_names_and_options(weights):
     with pytest.raises(ConfigError, match="'colour' is no option"):
         make_simulator(f"rosetta:{weights}?colour=1")
     with pytest.raises(WeightsError, match="no weights come with the package"):
-        make_simulator("rosetta")
+        make_simulator("infgen")
+    assert make_simulator("rosetta").model.network.rosetta.sequence_model == "transformer"
     # Of 8 s in which agents enter and leave the policy itself is asked.
     assert isinstance(make_roller(f"rosetta:{weights}", 80), PolicySimulator)
