@@ -20,6 +20,11 @@ def wrap_angle(angle: Floats) -> Floats:
     return (np.asarray(angle) + np.pi) % (2 * np.pi) - np.pi
 
 
+def quarter_turn(turn: Floats) -> NDArray[np.intp]:
+    """The quarter turn that is nearest to an angle (rad): 0 ahead, 1 left, 2 back, 3 right, each ± 45°; any shape."""
+    return np.rint(np.asarray(turn) / (np.pi / 2)).astype(np.intp) % 4
+
+
 def to_frame(points: Floats, pose: Floats) -> Floats:
     """World points [..., 2] in the frame of `pose` (x, y, heading), whose heading becomes +x."""
     offset = points - pose[..., :2]

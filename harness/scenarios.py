@@ -1,39 +1,28 @@
-"""List, import, generate, validate and draw scenes."""
+"""List, count, import, generate, validate and draw scenes."""
 
 from __future__ import annotations
 
 from collections import Counter
 from functools import partial
 
-from harness.commands.left_out import note_left_out, note_unfit
+from harness.commands.left_out import note_left_out
 from harness.commands.printing import grouped
 from harness.commands.scaffold import Group, Session, command
-from harness.commands.scenes import DrawConfig, GenerateConfig, ImportConfig, ListConfig, ValidateConfig
-from harness.files import file_name, write_text
-from harness.report.command_tables import QUICK_ROWS, scenes_table
-from scenarios.listing import divided, rows_of, splits_of
-from scenarios.selection import open_scenes, selected
+from harness.commands.scene_lists import say_coverage, say_list
+from harness.commands.scenes import CoverageConfig, DrawConfig, GenerateConfig, ImportConfig, ListConfig, ValidateConfig
+from harness.files import file_name
 
 
-@command(ListConfig, "Table or page of scenes, and why some are unfit for attacks.", renamed={"--limit": "--scenes"})
+@command(ListConfig, "Table or page of scenes, their tags, and why some are unfit.", renamed={"--limit": "--scenes"})
 def list_(config: ListConfig, session: Session) -> None:
     """Print the table; bad scenes are listed with their error."""
-    source = open_scenes(config.data, config.split, None, cache_scenes=0, unread=True)
-    indices = range(len(source)) if config.scenes is None else selected(config.scenes, source.ids)
-    rows, unfit = divided(rows_of(source, splits_of(source, config.split), indices), config.fit_only)
-    table = scenes_table(rows, f"{config.data}, split {config.split}: {len(rows)} of {len(source)} scenes")
-    session.console.print(table.rich()) if len(rows) <= QUICK_ROWS else session.say(table.plain())
-    session.say(f"{sum(not row.left_out for row in rows)} of {len(indices)} are fit for attacks.")
-    note_unfit(session.say, unfit, len(indices), None)
-    if config.csv is not None:
-        write_text(config.csv, table.csv())
-        session.say(f"table: {config.csv}")
-    if config.html is not None:
-        from harness.report.scene_page import write_scene_page
+    say_list(config, session)
 
-        draw_all = partial(session.track, description="drawing")
-        write_scene_page(config.html, rows, source, f"{config.data}, {config.split}", config.pictures, draw_all)
-        session.say(f"page: {config.html}")
+
+@command(CoverageConfig, "Which combinations of tags scenes cover along four axes, and which scenes would add some.")
+def coverage(config: CoverageConfig, session: Session) -> None:
+    """Print the tables."""
+    say_coverage(config, session)
 
 
 @command(ImportConfig, "Check scenes and write the good ones as a ScenarioNet folder with summary and mapping.")
@@ -93,7 +82,9 @@ def draw(config: DrawConfig, session: Session) -> None:
 
 
 main = Group(
-    "scenarios", __doc__, {"list": list_, "import": import_, "generate": generate, "validate": validate, "draw": draw}
+    "scenarios",
+    __doc__,
+    {"list": list_, "coverage": coverage, "import": import_, "generate": generate, "validate": validate, "draw": draw},
 )
 
 if __name__ == "__main__":

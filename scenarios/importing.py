@@ -16,7 +16,9 @@ from scenarios.scenario import Scenario, ScenarioSource
 from scenarios.selection import LeftOut
 from scenarios.sources import open_part, open_source
 from scenarios.splits import SPLIT_FILE, some_held_out, write_splits
+from scenarios.tagging.scene_tags import tags_of
 from scenarios.training_pool import training_pool
+from scenarios.where import Where
 
 Watch = Callable[[Iterable[int]], Iterable[int]]
 """Passes indices on, and may count them for whoever waits."""
@@ -43,6 +45,7 @@ def import_folder(
     out: Path,
     *,
     fit_only: bool = False,
+    where: str | None = None,
     strict: bool = False,
     not_in: Sequence[str] = (),
     join: float | None = None,
@@ -57,6 +60,7 @@ def import_folder(
         source: A folder of scenes in any format, or one file.
         out: Folder to write; files of the same name are replaced.
         fit_only: Leave out scenes that are unfit for attacks.
+        where: Leave out scenes whose tags do not meet this condition (`scenarios.where`).
         strict: Raise at the first scene that cannot be read, instead of leaving it out.
         not_in: Leave out what shares a drive with these scenes: folders or files, with `@val` or `@test` for a split.
         join: Join CommonRoad windows that follow one another to logs, and cut these into scenes of so many seconds.
@@ -76,6 +80,7 @@ def import_folder(
         raise ConfigError(f"import: {out} is the source itself. Choose another folder.")
     if (hold_out and hold_out_last) or (hold_out_last and join is None):
         raise ConfigError("import: --hold-out-last goes with --join, and not with --hold-out.")
+    condition = None if where is None else Where.parse(where)
     if ego_may_leave and join is None:
         raise ConfigError(
             "import: --ego-may-leave goes with --join: elsewhere a scene lasts as long as its ego is there."
@@ -92,7 +97,7 @@ def import_folder(
     if not_in:
         scenes = pool = training_pool(scenes, [open_part(text) for text in not_in])
         left_out += [LeftOut(name, f"{reason}: {held_out}") for name, held_out, reason in pool.dropped]
-    good = _good(scenes, watch(range(len(scenes))), fit_only, strict, left_out)
+    good = _good(scenes, watch(range(len(scenes))), fit_only, condition, strict, left_out)
     written = write_folder(_noted(good, rates), out)
     if hold_out_last:
         write_splits({name: by_time[name] for name in rates}, out / SPLIT_FILE)
@@ -113,7 +118,12 @@ def _noted(scenarios: Iterable[Scenario], rates: dict[str, str]) -> Iterator[Sce
 
 
 def _good(
-    source: ScenarioSource, indices: Iterable[int], fit_only: bool, strict: bool, left_out: list[LeftOut]
+    source: ScenarioSource,
+    indices: Iterable[int],
+    fit_only: bool,
+    where: Where | None,
+    strict: bool,
+    left_out: list[LeftOut],
 ) -> Iterator[Scenario]:
     """The scenes that are copied; the others are noted in `left_out`."""
     for index in indices:
@@ -125,6 +135,8 @@ def _good(
             left_out.append(LeftOut(source.ids[index], str(error)))
             continue
         reason = reject_reason(scenario) if fit_only else None
+        if reason is None and where is not None and not where.holds(tags_of(scenario)):
+            reason = f"does not meet --where {where.text!r}"
         if reason is None:
             yield scenario
         else:

@@ -1,4 +1,4 @@
-"""What a list of scenes tells about each: size, path of the ego, opponent, split, and why it is unfit for attacks."""
+"""What a list of scenes tells about each: size, path of the ego, opponent, split, tags, why it is unfit for attacks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from scenarios.indexing.facts import UNREAD, scene_facts
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import LeftOut
 from scenarios.splits import assign
+from scenarios.tagging.vocabulary import SceneTags
 
 
 class SceneRow(NamedTuple):
-    """One scene of a list, as text; what is unknown is empty.
+    """One scene of a list, as text but for its tags; what is unknown is empty.
 
     Attributes:
         scene: Id of the scene.
@@ -23,6 +24,7 @@ class SceneRow(NamedTuple):
         opponent: Id of the opponent.
         split: `train`, `val` or `test`.
         left_out: Why it is unfit for attacks, or why it cannot be read.
+        tags: What it is tagged with.
     """
 
     scene: str
@@ -33,10 +35,11 @@ class SceneRow(NamedTuple):
     opponent: str = ""
     split: str = ""
     left_out: str = ""
+    tags: SceneTags = SceneTags()
 
 
 def splits_of(source: ScenarioSource, split: str) -> Sequence[str]:
-    """The split of every scene of a source.
+    """The split of every scene of a source, in its order.
 
     Args:
         source: All scenes of `split`.
@@ -68,6 +71,7 @@ def rows_of(source: ScenarioSource, splits: Sequence[str], indices: Iterable[int
             facts.opponent or "",
             splits[index],
             facts.unfit or "",
+            facts.tags,
         )
 
 

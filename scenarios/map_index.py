@@ -102,6 +102,20 @@ class MapIndex:
         # The entry holds the features, so a live key cannot belong to another map.
         return _CACHE.get(id(scenario.features), lambda: (scenario.features, cls(scenario)))[1]
 
+    def part(self, lanes: Sequence[int]) -> MapIndex:
+        """The map of some lanes alone, without road edges: its trees are made faster. Indices count anew."""
+        made = object.__new__(MapIndex)
+        made.edge_segments = made.median_segments = np.zeros((0, 2, 2))
+        made.lane_ids = tuple(self.lane_ids[lane] for lane in lanes)
+        made.lane_lines = tuple(self.lane_lines[lane] for lane in lanes)
+        made.lane_lengths = self.lane_lengths[list(lanes)]
+        rank = {lane: index for index, lane in enumerate(lanes)}
+        made.successors, made.predecessors = (
+            tuple(tuple(rank[other] for other in related[lane] if other in rank) for lane in lanes)
+            for related in (self.successors, self.predecessors)
+        )
+        return made
+
     # ---- road edges
 
     def boxes_cross_edges(self, poses: Floats, size: Floats | Sequence[float]) -> Bools:
@@ -229,7 +243,7 @@ class MapIndex:
         done = [*so_far, piece]
         rest = length - (stop - along)
         # 64 pieces: a loop of zero-length lanes must end somewhere.
-        nexts = self._straightest_first(lane) if rest > 0.5 and len(done) < 64 else ()
+        nexts = self.straightest_first(lane) if rest > 0.5 and len(done) < 64 else ()
         if not nexts:
             joined = np.concatenate(done)
             keep = np.concatenate([[True], np.hypot(*np.diff(joined, axis=0).T) > 1e-6])
@@ -240,7 +254,7 @@ class MapIndex:
                 return
             self._extend(done, successor, 0.0, rest, limit, paths)
 
-    def _straightest_first(self, lane: int) -> tuple[int, ...]:
+    def straightest_first(self, lane: int) -> tuple[int, ...]:
         """Successors of a lane, ordered by how little they turn from start to end."""
         return tuple(sorted(self.successors[lane], key=lambda index: abs(_turn(self.lane_lines[index]))))
 

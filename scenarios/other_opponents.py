@@ -36,7 +36,8 @@ class WithOpponents(SceneList):
                 yield replace(facts_of(self[index]), rate=known.rate)
             else:
                 reason = f"no opponent: nobody here is a {' or '.join(sorted(names))}"
-                yield replace(known, opponent=None, opponent_fault=reason, unfit=reason)
+                tags = known.tags.without_opponent()
+                yield replace(known, opponent=None, opponent_fault=reason, unfit=reason, tags=tags)
 
     def sketches(self, indices: Sequence[int]) -> Iterator[Sketch]:
         """The maps of some scenes, in their order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count, islice
 from typing import Final, Literal, NamedTuple
@@ -18,6 +19,8 @@ from scenarios.scenario import ScenarioSource
 from scenarios.sources import DEFAULT_COUNTS, DEFAULT_VAL, PROCEDURAL, open_source
 from scenarios.splits import SPLITS, SplitPart, Subset
 from scenarios.store import CACHE_SCENES
+from scenarios.tagging.vocabulary import ALL_VALUES, tag_pairs
+from scenarios.where import Where
 
 EDGELESS: Final = "no road edges"
 """Why a scene is left out where leaving the road is judged."""
@@ -101,38 +104,93 @@ def open_scenes(
     cache_scenes: int | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     fit_only: bool = False,
+    where: str | None = None,
     unread: bool = False,
     opponent: OpponentKind = "vehicle",
 ) -> ScenarioSource:
-    """The scenes that the options `--data`, `--split`, `--scenes` and `--fit-only` name, and that can be read.
+    """The scenes that `--data`, `--split`, `--where`, `--scenes` and `--fit-only` name, and that can be read.
 
     Args:
         data: See `open_source`.
         split: `train`, `val`, `test`; None or `all` for every scene.
-        scenes: See `selected`; None for all of the split.
+        scenes: See `selected`; None for all of the split that meet `where`.
         cache_scenes: Scenes kept in memory; by default `scenarios.store.CACHE_SCENES`.
         on_error: What to do where a scene cannot be read after all: raise, or leave it out when the folder is opened.
         fit_only: Leave out those of the selection that are unfit for attacks (`fit_scenes`).
+        where: A condition on tags (`scenarios.where`), or None.
         unread: Keep those that cannot be read (`readable_scenes`), for whoever looks scenes up by their ids.
         opponent: Who attacks (`opponents.select_opponent`); what is fit depends on it.
 
     Raises:
-        ConfigError: Unknown or empty split, or a selection that names no scene, or none that is fit.
+        ConfigError: Unknown or empty split, a condition that cannot be read or that no scene meets, or a selection that
+            names no scene, or none that is fit.
         ScenarioError: The data, or every scene of the selection, cannot be read.
     """
     kept = CACHE_SCENES if cache_scenes is None else cache_scenes
+    condition = None if where is None else Where.parse(where)
     # Of procedural scenes, no more are generated than are asked for.
-    counts = needed(split, scenes) if data == PROCEDURAL and scenes is not None else {}
+    counts = needed(split, scenes) if data == PROCEDURAL and scenes is not None and condition is None else {}
     train, val, test = (counts.get(name) for name in SPLITS)
     source = open_source(data, split, cache_scenes=kept, on_error=on_error, train=train, val=val, test=test)
+    # Tags tell of the opponent, too. Without a condition only the scenes that are chosen get another one.
+    if condition is not None:
+        source = matching_scenes(source if opponent == "vehicle" else WithOpponents(source, opponent), condition, data)
     if scenes is not None:
         chosen = selected(scenes, source.ids)
         source = source if chosen == list(range(len(source))) else Subset(source, chosen)
-    if opponent != "vehicle":
+    if condition is None and opponent != "vehicle":
         source = WithOpponents(source, opponent)
     if fit_only:
         return fit_scenes(source, data)
     return source if unread else readable_scenes(source)
+
+
+class MatchingScenes(Subset):
+    """The scenes of a source that meet a condition; a `ScenarioSource`.
+
+    Attributes:
+        where: The condition as it was written.
+    """
+
+    def __init__(self, source: ScenarioSource, indices: Sequence[int], where: str) -> None:
+        """Keep `indices` of `source`."""
+        super().__init__(source, indices)
+        self.where = where
+
+
+def matching_scenes(source: ScenarioSource, where: Where, name: str = "the source") -> MatchingScenes:
+    """The scenes of a source whose tags meet a condition; what cannot be read meets none.
+
+    Args:
+        source: All scenes.
+        where: The condition.
+        name: What the source is called in messages.
+
+    Raises:
+        ConfigError: None does.
+    """
+    tags = [None if facts.error else facts.tags for facts in scene_facts(source)]
+    met = [index for index, own in enumerate(tags) if own is not None and where.holds(own)]
+    if not met:
+        there = Counter(pair for own in tags if own is not None for pair in tag_pairs(own))
+        said = ", ".join(f"{tag}={value} ({there[tag, value]})" for tag, value in ALL_VALUES if there[tag, value])
+        raise ConfigError(
+            f"--where {where.text!r} leaves none of the {len(tags)} scenes of {name}. Their tags: {said or 'none'}."
+        )
+    return MatchingScenes(source, met, where.text)
+
+
+def matching_line(sources: Iterable[object]) -> str:
+    """How many scenes of how many meet the condition of the sources, in one line; empty without one."""
+    found: dict[tuple[str, int, int], None] = {}
+    waiting = list(sources)
+    while waiting:
+        item = waiting.pop(0)
+        if isinstance(item, MatchingScenes):
+            found[item.where, len(item), len(item.source)] = None
+        inner = (getattr(item, "source", None), *getattr(item, "sources", ()))
+        waiting += [one for one in inner if one is not None]
+    return ", ".join(f"--where {text!r}: {own} of {total} scenes" for text, own, total in found)
 
 
 class LeftOut(NamedTuple):

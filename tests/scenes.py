@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.geometry import interpolate_polyline
 from scenarios.scenario import Kind, MapFeature, Scenario
 
 STEPS = 91
@@ -85,6 +86,27 @@ def make_scene(
         opponent=names.index(opponent) if opponent in names else None,
         objects_of_interest=tuple(interest),
     )
+
+
+def moved_aside(scenario: Scenario, agent: str, first: int, last: int, offset: float) -> Scenario:
+    """The scene in which an agent of a road along +x moves `offset` m to the left, evenly, from step first to last."""
+    row, position, velocity = scenario.index_of(agent), scenario.position.copy(), scenario.velocity.copy()
+    share = np.clip((np.arange(scenario.num_steps) - first) / (last - first), 0.0, 1.0)
+    position[row, :, 1] += offset * share
+    velocity[row, first:last, 1] += offset / ((last - first) * scenario.dt)
+    return replace(scenario, position=position, velocity=velocity)
+
+
+def driven_along(scenario: Scenario, agent: str, line: np.ndarray, speeds: np.ndarray | float) -> Scenario:
+    """The scene in which an agent drives along a line [N, 2] from its beginning, at speeds [T] or one, m/s."""
+    row, steps = scenario.index_of(agent), scenario.num_steps
+    speeds = np.broadcast_to(speeds, steps)
+    along = np.concatenate([[0.0], np.cumsum(speeds[:-1] * scenario.dt)])
+    places, headings = interpolate_polyline(line, along)
+    position, heading, velocity = (getattr(scenario, name).copy() for name in ("position", "heading", "velocity"))
+    position[row, :, :2], heading[row] = places, headings
+    velocity[row] = speeds[:, None] * np.stack([np.cos(headings), np.sin(headings)], -1)
+    return replace(scenario, position=position, heading=heading, velocity=velocity)
 
 
 def lasting(scenario: Scenario, steps: int) -> Scenario:

@@ -9,7 +9,7 @@ from typing import Final
 from harness.commands.printing import grouped
 from harness.files import write_json
 from scenarios.scenario import ScenarioSource
-from scenarios.selection import LeftOut, left_out, left_out_line, reasons, resampled_line, split_line
+from scenarios.selection import LeftOut, left_out, left_out_line, matching_line, reasons, resampled_line, split_line
 
 FILE: Final = "left_out.json"
 SHOWN: Final = 10
@@ -37,7 +37,7 @@ def note_left_out(say: Callable[[str], None], sources: Sequence[ScenarioSource |
 
 def scene_lines(sources: Sequence[ScenarioSource]) -> list[str]:
     """What there is to say of scenes besides what is left out."""
-    return [f"{line}." for line in (split_line(sources), resampled_line(sources)) if line]
+    return [f"{line}." for line in (split_line(sources), matching_line(sources), resampled_line(sources)) if line]
 
 
 def note_unfit(say: Callable[[str], None], unfit: Sequence[LeftOut], total: int, folder: Path | None) -> None:

@@ -32,6 +32,14 @@ FitOnly = Annotated[
     ),
 ]
 """Type of the option `--fit-only`."""
+WhereOption = Annotated[
+    str | None,
+    tyro.conf.arg(
+        help="Take only scenes whose tags meet a condition, such as `type=cut-in and speed>10`; it narrows the split "
+        "before scenes of it are counted. `scenarios list` shows the tags."
+    ),
+]
+"""Type of the option `--where`."""
 NO_SCENES: Final = "none"
 """Name of a split that is empty."""
 
@@ -58,6 +66,11 @@ class DataOption:
 
     data: Data = PROCEDURAL
     fit_only: FitOnly = False
+    where: WhereOption = None
+
+    def part(self, split: str, scenes: str | None) -> ScenarioSource:
+        """Scenes of a split of the data; errors as of `DataOptions.open`."""
+        return open_scenes(self.data, split, scenes, fit_only=self.fit_only, where=self.where)
 
     @property
     def origin(self) -> str:
@@ -82,11 +95,28 @@ class DataOptions(DataOption):
             ConfigError: Unknown split, or a selection that is none.
             ScenarioError: The data cannot be read.
         """
-        return open_scenes(self.data, self.split, self.scenes, cache_scenes=cache_scenes, fit_only=self.fit_only)
+        return self._opened(cache_scenes, fit_only=self.fit_only)
 
     def open_all(self, cache_scenes: int | None = None) -> ScenarioSource:
         """As `open`, with what is unfit or cannot be read: for whoever looks up by id what `open` gave."""
-        return open_scenes(self.data, self.split, self.scenes, cache_scenes=cache_scenes, unread=True)
+        return self._opened(cache_scenes, unread=True)
+
+    @property
+    def attacker(self) -> OpponentKind:
+        """Who attacks, for commands in which that can be chosen."""
+        return "vehicle"
+
+    def _opened(self, cache_scenes: int | None, *, fit_only: bool = False, unread: bool = False) -> ScenarioSource:
+        return open_scenes(
+            self.data,
+            self.split,
+            self.scenes,
+            cache_scenes=cache_scenes,
+            fit_only=fit_only,
+            where=self.where,
+            unread=unread,
+            opponent=self.attacker,
+        )
 
 
 @dataclass(frozen=True)
@@ -97,24 +127,10 @@ class AttackedScenes(DataOptions):
     """Who attacks: the `vehicle` in conflict with the ego, or the `pedestrian`, the `cyclist`, or either of both
     (`vulnerable`) who needs the least effort to meet the ego. Scenes without one are unfit."""
 
-    def open(self, cache_scenes: int | None = None) -> ScenarioSource:
-        """The scenes that the options name; errors as of `DataOptions.open`."""
-        return self._opened(cache_scenes, fit_only=self.fit_only)
-
-    def open_all(self, cache_scenes: int | None = None) -> ScenarioSource:
-        """As `open`, with what is unfit or cannot be read: for whoever looks up by id what `open` gave."""
-        return self._opened(cache_scenes, unread=True)
-
-    def _opened(self, cache_scenes: int | None, *, fit_only: bool = False, unread: bool = False) -> ScenarioSource:
-        return open_scenes(
-            self.data,
-            self.split,
-            self.scenes,
-            cache_scenes=cache_scenes,
-            fit_only=fit_only,
-            unread=unread,
-            opponent=self.opponent,
-        )
+    @property
+    def attacker(self) -> OpponentKind:
+        """Who attacks."""
+        return self.opponent
 
 
 @dataclass(frozen=True)
@@ -137,7 +153,7 @@ class TrainScenes(DataOption):
 
     def open_train(self) -> ScenarioSource:
         """The scenes to learn from; errors as of `DataOptions.open`."""
-        return open_scenes(self.data, self.train_split, self.train_scenes, fit_only=self.fit_only)
+        return self.part(self.train_split, self.train_scenes)
 
 
 @dataclass(frozen=True)
@@ -151,7 +167,7 @@ class ValScenes(DataOption):
 
     def open_val(self) -> ScenarioSource:
         """The scenes to validate on; errors as of `DataOptions.open`."""
-        return open_scenes(self.data, self.val_split, self.val_scenes, fit_only=self.fit_only)
+        return self.part(self.val_split, self.val_scenes)
 
 
 @dataclass(frozen=True)
@@ -167,7 +183,7 @@ class TestScenes(DataOption):
         """The scenes held out, or None without any; errors as of `DataOptions.open`."""
         if self.test_split == NO_SCENES:
             return None
-        return open_scenes(self.data, self.test_split, self.test_scenes, fit_only=self.fit_only)
+        return self.part(self.test_split, self.test_scenes)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,14 @@ from typing import Annotated, Final
 
 import tyro
 
-from harness.commands.options import AllDataOptions, Data, FitOnly
+from harness.commands.options import AllDataOptions, Data, FitOnly, WhereOption
+from harness.errors import ConfigError
 from scenarios.importers.layouts import KINDS
 from scenarios.procedural.config import ProceduralConfig
-from scenarios.scenario import CURRENT_STEP
+from scenarios.scenario import CURRENT_STEP, ScenarioSource
+from scenarios.selection import matching_scenes, open_scenes
 from scenarios.sources import PROCEDURAL
+from scenarios.where import Where
 
 SOURCE_HELP: Final = f"Folder of scenes, root of a data set, or one scene file: {KINDS}."
 
@@ -28,6 +31,33 @@ class ListConfig(AllDataOptions):
     """Page to write: what the folder holds, what is unfit and why, and a small picture of each scene."""
     pictures: int = 400
     """With `--html`: number of scenes that get a picture, the first ones. 100 pictures make about a megabyte."""
+
+    def whole_and_chosen(self) -> tuple[ScenarioSource, ScenarioSource]:
+        """All scenes of the split, what cannot be read among them, and those that meet `where`.
+
+        Raises:
+            ConfigError: Unknown split, or a condition that cannot be read or that no scene meets.
+            ScenarioError: The data cannot be read.
+        """
+        condition = None if self.where is None else Where.parse(self.where)
+        whole = open_scenes(self.data, self.split, None, cache_scenes=0, unread=True)
+        return whole, whole if condition is None else matching_scenes(whole, condition, self.data)
+
+
+@dataclass(frozen=True)
+class CoverageConfig(AllDataOptions):
+    """Whose coverage, and how much is said of what is missing."""
+
+    data: tyro.conf.Positional[Data] = PROCEDURAL
+    csv: Path | None = None
+    """File for every pair of values: how many scenes have it, and which other scenes of the data would cover it."""
+    additions: int = 10
+    """Number of other scenes that are named, those that would cover the most of what is missing."""
+
+    def __post_init__(self) -> None:
+        """Reject a number of scenes that is none."""
+        if not 0 <= self.additions <= 10_000:
+            raise ConfigError(f"--additions {self.additions}: expected 0 to 10000 scenes.")
 
 
 @dataclass(frozen=True)
@@ -50,6 +80,7 @@ class ImportConfig:
     """With `--join`: write a split file in which the scenes of the last so many seconds of each log are `test`, and
     those before `train`; a scene that has a moving agent in common with one of the former is in no split."""
     fit_only: FitOnly = False
+    where: WhereOption = None
     strict: bool = False
     """Stop at the first bad file instead of leaving it out and reporting it."""
     not_in: tuple[str, ...] = ()

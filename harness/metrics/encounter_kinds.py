@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.geometry import to_frame
+from harness.geometry import quarter_turn, to_frame
 from harness.metrics.contact_faces import FACES
 from harness.metrics.intervals import Interval, percentile_interval, resampled
 
@@ -38,7 +38,7 @@ def encounter_kinds(poses: Floats, size: ArrayLike, ego: Floats, ego_size: Array
         [K].
     """
     turn = poses[:, 2] - ego[:, 2]
-    way = np.rint(turn / (np.pi / 2)).astype(np.intp) % 4
+    way = quarter_turn(turn)
     own, other = np.asarray(ego_size, dtype=np.float64) / 2, np.asarray(size, dtype=np.float64) / 2
     cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
     offset = to_frame(poses[:, :2], ego)

@@ -14,6 +14,7 @@ from harness.errors import GauntletError, one_line
 from harness.report.html.safety import write_page
 from scenarios.listing import SceneRow
 from scenarios.scenario import ScenarioSource
+from scenarios.tagging.vocabulary import ALL_VALUES, tag_pairs
 
 Watch = Callable[[Sequence[SceneRow]], Iterable[SceneRow]]
 """Passes rows on, and may count them for whoever waits."""
@@ -44,6 +45,7 @@ def write_scene_page(
         title=title,
         facts=facts_of(rows),
         splits=sorted({row.split or NO_SPLIT for row in rows}),
+        tags=_tags(rows),
         reasons=Counter(row.left_out for row in rows if row.left_out).most_common(),
         cards=_cards(rows, source, pictures, watch),
         no_split=NO_SPLIT,
@@ -68,6 +70,12 @@ def facts_of(rows: Sequence[SceneRow]) -> list[tuple[str, str]]:
     return found
 
 
+def _tags(rows: Sequence[SceneRow]) -> list[str]:
+    """The tags that occur, as `--where` takes them, in the order of the vocabulary."""
+    found = {pair for row in rows for pair in tag_pairs(row.tags)}
+    return ["=".join(pair) for pair in ALL_VALUES if pair in found]
+
+
 def _cards(
     rows: Sequence[SceneRow], source: ScenarioSource, pictures: int, watch: Watch
 ) -> Iterator[Mapping[str, object]]:
@@ -80,4 +88,5 @@ def _cards(
                 picture = base64.b64encode(as_png(thumbnail(source[indices[row.scene]]))).decode()
             except GauntletError as failure:
                 error = one_line(str(failure))
-        yield {"row": row, "picture": picture, "error": error}
+        tags = ["=".join(pair) for pair in tag_pairs(row.tags)]
+        yield {"row": row, "picture": picture, "error": error, "tags": tags}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from harness.commands.options import Data, FitOnly, RunOptions
+from harness.commands.options import Data, FitOnly, RunOptions, WhereOption
 from harness.engine.config import SENSORS
 from harness.episodes.attacks import Attacks
 from harness.episodes.ego_buffer import Remembered
@@ -140,6 +140,7 @@ class TrainConfig(RunOptions):
 
     data: Data = PROCEDURAL
     fit_only: FitOnly = False
+    where: WhereOption = None
     train_split: str = "train"
     """Split of the folder to train on. Procedural scenes have their own."""
     test_split: str = "test"

@@ -125,7 +125,13 @@ def train_and_test(config: TrainConfig) -> tuple[ScenarioSource, ScenarioSource]
 def scenes_of(config: TrainConfig, split: str, scenes: str | None) -> ScenarioSource:
     """Some scenes of a split of the run's data; errors as of `train_and_test`."""
     return open_scenes(
-        config.data, split, scenes, on_error=config.on_error, cache_scenes=CACHED_SCENES, fit_only=config.fit_only
+        config.data,
+        split,
+        scenes,
+        on_error=config.on_error,
+        cache_scenes=CACHED_SCENES,
+        fit_only=config.fit_only,
+        where=config.where,
     )
 
 

@@ -18,12 +18,14 @@ from scenarios.map_sketch import Sketch, map_sketch
 from scenarios.opponents import path_lengths
 from scenarios.resampling import recorded_rate
 from scenarios.scenario import Kind, Scenario, ScenarioSource
+from scenarios.tagging.scene_tags import tags_of
+from scenarios.tagging.vocabulary import SceneTags
 from scenarios.validate import Needs, check_opponent
 
 Value = TypeVar("Value")
 
-RULES: Final = 3
-"""Raise it when a scene may get other facts than before: filters, sketches, importers, validation, opponents."""
+RULES: Final = 4
+"""Raise it when a scene may get other facts than before: filters, sketches, importers, validation, opponents, tags."""
 
 UNREAD: Final = "cannot be read"
 """Why a scene is left out whose file is bad; the error follows behind a colon."""
@@ -47,6 +49,7 @@ class SceneFacts:
         opponent_fault: Why a use that needs an opponent cannot take the scene, or empty.
         unfit: Why the scene is unfit for attacks, or None.
         error: Why it cannot be used at all, or empty.
+        tags: What it is tagged with.
     """
 
     scene_id: str = ""
@@ -62,6 +65,7 @@ class SceneFacts:
     opponent_fault: str = ""
     unfit: str | None = None
     error: str = ""
+    tags: SceneTags = field(default_factory=SceneTags)
 
     def lacks(self, needs: Needs) -> str:
         """Why a use with these needs cannot take the scene, or empty."""
@@ -136,6 +140,7 @@ def facts_of(scenario: Scenario) -> SceneFacts:
         opponent=None if scenario.opponent is None else scenario.agent_ids[scenario.opponent],
         opponent_fault="; ".join(f"{fault.field}: {fault.reason}" for fault in faults if fault.level == "error"),
         unfit=reject_reason(scenario),
+        tags=tags_of(scenario),
     )
 
 

@@ -12,6 +12,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -21,6 +22,7 @@ import numpy as np
 from scenarios.importers.tfrecord import RecordPlace
 from scenarios.indexing.facts import RULES, IndexRow, SceneFacts
 from scenarios.map_sketch import SKETCH_SIZE, Sketch
+from scenarios.tagging.vocabulary import SceneTags
 
 Value = TypeVar("Value")
 Key = tuple[bytes, int]
@@ -37,7 +39,7 @@ _DAMAGED: Final = frozenset(
 """The file is none of ours, or no longer whole: not what a full disk or missing rights lead to."""
 _COLUMNS: Final = (
     "scene_id, rate, steps, agents, kinds, ego_path, ego_steps, static_ego, road_edges, opponent, opponent_fault, "
-    "unfit, error"
+    "unfit, error, tags"
 )
 _TABLES: Final = f"""
 CREATE TABLE scenes (
@@ -284,10 +286,17 @@ def _transaction(base: sqlite3.Connection) -> Iterator[None]:
 def _values(facts: SceneFacts) -> tuple[object, ...]:
     """A row's columns; SQLite takes whole Unicode only."""
     values = (getattr(facts, name) for name in _COLUMNS.split(", "))
+    values = (asdict(value) if isinstance(value, SceneTags) else value for value in values)
     return tuple(
         json.dumps(value) if isinstance(value, dict) else _text(value) if isinstance(value, str) else value
         for value in values
     )
+
+
+def _tags(text: str) -> SceneTags:
+    found = json.loads(text)
+    values = {str(name): tuple(map(str, given)) for name, given in dict(found["values"]).items()}
+    return SceneTags(values, {str(name): float(number) for name, number in dict(found["numbers"]).items()})
 
 
 def _text(value: str) -> str:
@@ -295,7 +304,7 @@ def _text(value: str) -> str:
 
 
 def _facts(row: tuple[Any, ...]) -> SceneFacts:
-    name, rate, steps, agents, kinds, path, ego_steps, static, edges, opponent, fault, unfit, error = row
+    name, rate, steps, agents, kinds, path, ego_steps, static, edges, opponent, fault, unfit, error, tags = row
     return SceneFacts(
         str(name),
         str(rate),
@@ -310,6 +319,7 @@ def _facts(row: tuple[Any, ...]) -> SceneFacts:
         str(fault),
         None if unfit is None else str(unfit),
         str(error),
+        _tags(tags),
     )
 
 

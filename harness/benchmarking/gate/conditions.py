@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from harness.benchmarking.columns import COLUMNS, means_something
 from harness.benchmarking.summary import Cell
 from harness.errors import ConfigError, UnknownNameError
+from scenarios.comparisons import COMPARE, ORDER, comparison, number
 
 Edge = Literal["mean", "low", "high"]
 """Which number of an estimate: the mean, or an end of its 95 % interval."""
@@ -18,13 +17,6 @@ Edge = Literal["mean", "low", "high"]
 COUNTS: Final = ("regressions", "failing", "errors", "gone")
 """What is counted over all episodes: those that fail or break down and were expected to pass; those that fail; those
 that broke down; those that were expected and are not there."""
-_COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-_FORM: Final = re.compile(r"\s*(?P<left>\S.*?)\s*(?P<sign>>=|<=|>|<)\s*(?P<limit>[-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
 _KEYS: Final = tuple(column.key for column in COLUMNS)
 
 
@@ -56,19 +48,17 @@ class Condition:
             ConfigError: It has another form.
             UnknownNameError: There is no such column or count.
         """
-        match = _FORM.fullmatch(text)
-        if match is None:
+        found = comparison(text, ORDER)
+        limit = number(found.right) if found is not None else None
+        if found is None or limit is None:
+            what = "" if found is None else f"{found.right} is no number; "
             raise ConfigError(
-                f"--fail-if {text!r}: expected ADVERSARY.COLUMN > NUMBER (as in 'sage.crashed > .2'; also <, >=, <=), "
-                f"or one of {', '.join(COUNTS)} in place of ADVERSARY.COLUMN."
+                f"--fail-if {text!r}: {what}expected ADVERSARY.COLUMN > NUMBER (as in 'sage.crashed > .2'; also "
+                f"<, >=, <=), or one of {', '.join(COUNTS)} in place of ADVERSARY.COLUMN."
             )
-        try:
-            limit = float(match["limit"])
-        except ValueError as error:
-            raise ConfigError(f"--fail-if {text!r}: {match['limit']} is no number.") from error
-        left = match["left"]
+        left, sign = found.left, found.sign
         if left in COUNTS:
-            return cls(text, left, match["sign"], limit)
+            return cls(text, left, sign, limit)
         edge: Edge = "mean"
         for name in ("low", "high"):
             if left.endswith(f".{name}"):
@@ -78,7 +68,7 @@ class Condition:
             raise UnknownNameError("count of a gate", left, COUNTS)
         if key not in _KEYS:
             raise UnknownNameError("column of a gate", key, _KEYS)
-        return cls(text, key, match["sign"], limit, where, edge)
+        return cls(text, key, sign, limit, where, edge)
 
     def check(self, systems: Collection[str], adversaries: Collection[str]) -> None:
         """Refuse what names somebody who does not take part.
@@ -102,7 +92,7 @@ class Condition:
 
     def holds(self, value: float) -> bool:
         """Whether a value meets the condition, so that the gate closes; what is not known does."""
-        return not value == value or _COMPARE[self.sign](value, self.limit)
+        return not value == value or COMPARE[self.sign](value, self.limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,4 +95,4 @@ class VocabularyCommand(DataOptions):
         data = self.measure_data or self.data
         if data == NO_SCENES:
             return None
-        return open_scenes(data, self.measure_split, self.measure_scenes, fit_only=self.fit_only)
+        return open_scenes(data, self.measure_split, self.measure_scenes, fit_only=self.fit_only, where=self.where)

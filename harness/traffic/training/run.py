@@ -30,7 +30,9 @@ def sources(config: TrainTrafficConfig, session: Session) -> tuple[ScenarioSourc
     if not (config.extra or config.held_out):
         return train, val
     parts = [text.partition("@") for text in config.extra]
-    extra = [open_scenes(folder, split or None, fit_only=config.fit_only) for folder, _, split in parts]
+    extra = [
+        open_scenes(folder, split or None, fit_only=config.fit_only, where=config.where) for folder, _, split in parts
+    ]
     held_out = [source for source in (val, config.open_test()) if source is not None]
     held_out += [open_part(text) for text in config.held_out]
     pool = training_pool(Concat([train, *extra]), held_out)

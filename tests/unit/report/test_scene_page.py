@@ -14,9 +14,11 @@ from harness.errors import RunError
 from harness.report.html.safety import policy, strict
 from harness.report.scene_page import NO_SPLIT, facts_of, write_scene_page
 from scenarios.listing import SceneRow
+from scenarios.tagging.vocabulary import SceneTags
 from tests.scenes import crossing, straight_road
 
-FIT = SceneRow("sd_a", "91", "10 Hz", "2", "40.0", "7", "train")
+TAGS = SceneTags({"type": ("cut-in", "cyclist"), "road": ("junction",)})
+FIT = SceneRow("sd_a", "91", "10 Hz", "2", "40.0", "7", "train", "", TAGS)
 LONG = SceneRow("sd_b", "101", "10 Hz", "6", "20.0", "7", "test")
 UNFIT = SceneRow("sd_c", "91", "10 Hz", "1", "30.0", left_out="no opponent <b>")
 UNREAD = SceneRow("sd_d", left_out="cannot be read: torn")
@@ -71,6 +73,14 @@ def test_every_scene_has_a_card_and_readable_ones_a_picture(tmp_path):
     assert "no picture: it is gone" in text
     assert "cannot be read: torn" in text
     assert seen == [FIT, LONG, UNFIT, UNREAD]
+
+
+def test_tags_are_shown_and_can_be_chosen(tmp_path):
+    text = page(tmp_path, [FIT, LONG], pictures=0)
+    assert re.findall(r'data-tags="([^"]*)"', text) == ["type=cut-in type=cyclist road=junction", ""]
+    assert '<p class="note">cut-in, cyclist, junction</p>' in text
+    options = re.search(r'<select id="tag">(.*?)</select>', text)[1]
+    assert re.findall("<option>([^<]+)", options) == ["road=junction", "type=cut-in", "type=cyclist"]
 
 
 def test_names_are_text_and_only_the_page_s_own_script_may_run(tmp_path):

@@ -1,7 +1,5 @@
 """What commands print of hand-made results: every number under its head, best epochs, ranges and states."""
 
-import pytest
-
 from harness.report.command_tables import findings_table, scenes_table
 from harness.report.sage_tables import mixing_tables, novelty_table, remarks, response_tables, theory_tables
 from harness.report.traffic_tables import (
@@ -15,6 +13,8 @@ from harness.report.training_tables import experts_tables, prior_records, prior_
 from harness.traffic.evaluation import METRICS, RealismTable, summarise
 from harness.traffic.reactivity import Reaction
 from harness.traffic.reactivity import summarise as summarise_reactions
+from scenarios.listing import SceneRow
+from scenarios.tagging.vocabulary import SceneTags
 
 DISTANCES = ("acceleration", "speed", "yaw_rate")
 
@@ -29,12 +29,15 @@ def test_findings_have_a_state_in_colour_and_scenes_keep_their_heads() -> None:
     table = findings_table([{"check": "torch", "found": "missing", "state": "FIX", "remedy": "install it"}])
     assert shown(table) == [{"check": "torch", "found": "missing", "": "FIX", "what to do": "install it"}]
     assert list(table.rich().columns[2].cells) == ["[red]FIX[/]"]
-    listed = scenes_table([("s", "91", "5 Hz", "3", "12.5", "7", "test", "")], "T")
-    head, row = listed.csv().splitlines()
-    assert head == "scene,steps,recorded,agents,ego path m,opponent,split,left out because"
-    assert row == "s,91,5 Hz,3,12.5,7,test,"
-    with pytest.raises(ValueError, match="shorter"):
-        scenes_table([("s",)], "T")
+    tags = SceneTags({"road": ("junction", "merge"), "rule": ("crosswalk",)}, {"speed": 2.5})
+    rows = [SceneRow("s", "91", "5 Hz", "3", "12.5", "7", "test", "", tags)]
+    head, row = scenes_table(rows, "T").csv().splitlines()
+    assert head == "scene,steps,recorded,agents,ego path m,opponent,split,tags,left out because"
+    assert row == 's,91,5 Hz,3,12.5,7,test,"junction, merge, crosswalk",'
+    head, row = scenes_table(rows, "T", full=True).csv().splitlines()
+    full = dict(zip(head.split(","), row.split(","), strict=True))
+    assert (full["road"], full["type"], full["rule"], full["speed"]) == ("junction merge", "", "crosswalk", "2.5")
+    assert full["density"] == ""
 
 
 def test_realism_has_a_line_per_metric_and_pairs_have_signs() -> None:

@@ -11,15 +11,16 @@ function refilter() {
   const name = $("name").value.trim().toLowerCase();
   const split = $("split").value;
   const fit = $("fit").value;
+  const tag = $("tag").value;
   let shown = 0;
   for (const card of cards) {
-    const { name: own, split: part, fit: attacked } = card.dataset;
-    card.hidden = !own.toLowerCase().includes(name) || (split && part !== split) || (fit && attacked !== fit);
+    const { name: own, split: part, fit: attacked, tags } = card.dataset;
+    card.hidden = (tag && !tags.split(" ").includes(tag)) || !own.toLowerCase().includes(name) || (split && part !== split) || (fit && attacked !== fit);
     shown += !card.hidden;
   }
   $("count").textContent = `${shown} of ${cards.length} scenes`;
 }
 
-for (const id of ["name", "split", "fit"]) $(id).addEventListener("input", refilter);
+for (const id of ["name", "split", "tag", "fit"]) $(id).addEventListener("input", refilter);
 document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
 refilter();
