@@ -151,8 +151,10 @@ def benchmark(
         out=out,
         **options,
     )
-    cells, folder, _ = run_benchmark(chosen, _session("benchmark", verbose=verbose))
-    return Run(folder, tuple(as_object(cell, chosen) for cell in cells))
+    if chosen.dry_run:
+        raise ConfigError("dry_run is for the command: gauntlet benchmark --dry-run prints what a run will cost.")
+    done = run_benchmark(chosen, _session("benchmark", verbose=verbose))
+    return Run(done.folder, tuple(as_object(cell, chosen) for cell in done.cells))
 
 
 def train(

@@ -11,12 +11,16 @@ from harness.commands.scaffold import Session, command
 def main(config: BenchmarkConfig, session: Session) -> int:
     """Run, print the tables and where everything lies; 1 where a gate was asked for and closes."""
     # Imported late: `--help` should not wait for torch and the simulator.
+    from harness.benchmarking.estimate import say_cost
     from harness.benchmarking.run import FILES, run_benchmark
     from harness.episodes.protocol import protocol_of
     from harness.report.benchmark_tables import terminal
 
-    cells, folder, verdict = run_benchmark(config, session)
-    for table in terminal(cells, config):
+    if config.dry_run:
+        say_cost(config, session)
+        return 0
+    cells, folder, verdict, coverage = run_benchmark(config, session)
+    for table in terminal(cells, config, coverage):
         session.console.print(table.rich(compact=True))
     if repeated := protocol_of(config.protocol).names():
         session.say(f"repeats of the published code: {', '.join(repeated)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,8 @@ VERBS: Final = (
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb that the first argument names, or list the verbs."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        _find_modules_here()
     session = Session("gauntlet")
     with reported(session):
         if not arguments or arguments[0] in ("-h", "--help"):
@@ -53,6 +56,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UnknownNameError("verb", arguments[0], VERBS)
     # Imported under its own name, not run as `__main__`: option types are looked up in the module that holds them.
     importlib.import_module(f"harness.{arguments[0]}").main(arguments[1:])
+
+
+def _find_modules_here() -> None:
+    """Let a script find modules of the working folder as `python -m` does, after everything that is installed."""
+    here = os.getcwd()
+    if not sys.flags.safe_path and not {"", here} & set(sys.path):
+        sys.path.append(here)
 
 
 def purpose(verb: str) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from harness.attacks.attackers import Attacker
 from harness.attacks.frozen import frozen_spec, opened
-from harness.commands.configs import at_least
+from harness.commands.configs import at_least, seconds_of
 from harness.commands.options import AttackedScenes, RunOptions, WorkerOptions
 from harness.episodes.protocol import ProtocolName
 from harness.episodes.records import UNDISTURBED
@@ -20,6 +20,7 @@ MAY_DIFFER: Final = (
     *("executor", "workers", "timeout", "json", "retry_failures", "playback"),
     *("certify", "certify_rollouts", "certificate"),
     *("fail_if", "expected", "update_expected", "junit", "freeze"),
+    *("budget", "dry_run"),
 )
 """Options that do not change a result, so that a resumed run may have others."""
 RECORDED: Final = "log"
@@ -69,6 +70,11 @@ class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
     beside the report; more scenes than there are means every one."""
     json: Path | None = None
     """File that the summary is written to as well: one object per adversary and system under test."""
+    budget: str | None = None
+    """Time after which no further episode begins, such as `90s`, `10m` or `2h`. Tables are then of the scenes that are
+    complete, and say of how many. `--resume` goes on with the rest, without a budget unless one is given again."""
+    dry_run: bool = False
+    """Only say how many episodes, minutes and megabytes the run will be, measured on up to three of its scenes."""
     retry_failures: bool = False
     """On resumption, run failed episodes again."""
     freeze: Path | None = None
@@ -104,6 +110,13 @@ class BenchmarkConfig(RunOptions, AttackedScenes, WorkerOptions):
             raise ConfigError("--freeze: attacks as published are played a step late. Use --protocol corrected.")
         if self.update_expected and self.expected is None:
             raise ConfigError("--update-expected: name the file, as in --expected expected.json.")
+        if self.budget is not None:
+            seconds_of("budget", self.budget)
+            if self.certify or self.update_expected:
+                raise ConfigError(
+                    "--budget: a run that ends early makes no certificate and no expected results. Leave out --certify "
+                    "and --update-expected."
+                )
         if self.horizon is not None:
             at_least(1, horizon=self.horizon)
         if self.workers is not None and self.workers < 1:

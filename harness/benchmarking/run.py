@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import chdir
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from harness.benchmarking.budget import Coverage, covered
 from harness.benchmarking.certificates.files import FILE as CERTIFICATE
 from harness.benchmarking.certificates.making import carried, certify, check_can_be_made, kept
 from harness.benchmarking.certificates.statements import statement
@@ -19,6 +21,7 @@ from harness.benchmarking.gate.run import Gate, GateVerdict, pass_through
 from harness.benchmarking.lineup import FILE, Lineup, assemble
 from harness.benchmarking.runner import prepare, run_all
 from harness.benchmarking.summary import Cell, as_object, summarise
+from harness.commands.configs import seconds_of
 from harness.commands.left_out import note_unfit
 from harness.commands.printing import bars
 from harness.commands.scaffold import Session
@@ -50,13 +53,29 @@ FILES: Final = {
 """What a benchmark leaves in its run folder."""
 
 
-def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell], Path, GateVerdict]:
-    """Run (or go on with) a benchmark, write its tables and its report; return the cells, the run folder and what the
-    gate found.
+class Benchmarked(NamedTuple):
+    """What has become of a benchmark.
+
+    Attributes:
+        cells: Its numbers.
+        folder: Its run folder.
+        verdict: What the gate found.
+        coverage: How much of it there is.
+    """
+
+    cells: list[Cell]
+    folder: Path
+    verdict: GateVerdict
+    coverage: Coverage
+
+
+def run_benchmark(config: BenchmarkConfig, session: Session) -> Benchmarked:
+    """Run (or go on with) a benchmark, write its tables and its report.
 
     Raises:
         GauntletError: Unknown names, unusable data or weights, a folder that cannot be written, another run's folder.
     """
+    until = None if config.budget is None else time.time() + seconds_of("budget", config.budget)
     for file in (config.json, config.junit, config.freeze, config.expected if config.update_expected else None):
         _check_writable(file)
     check_expected(config)
@@ -72,24 +91,36 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> tuple[list[Cell]
         note_unfit(session.say, lineup.left_out, total, folder)
         with bars(session.console) as progress, chdir("."):
             task = progress.add_task("episodes", total=None)
-            run_all(config, lineup, folder, lambda done, total: progress.update(task, completed=done, total=total))
+            run_all(
+                config, lineup, folder, lambda done, total: progress.update(task, completed=done, total=total), until
+            )
+        coverage, lineup = covered(lineup, config.seed, folder)
+        if not lineup.scenes:
+            raise RunError(
+                f"the budget of {config.budget} ended the run before one scene was complete: {coverage.episodes} of "
+                f"{coverage.of_episodes} episodes have been run. Go on with --resume {folder}."
+            )
         episodes = len(lineup.scenes) * len(lineup.systems) * (1 + len(config.attackers))
         cells = summarise(folder, config, lineup, partial(session.track, description="summarising", total=episodes))
         known = certify(config, lineup, folder, cells, session) if config.certify else kept(config, folder, known)
         stated = statement(config, lineup, known)
         if stated["line"]:
             session.say(stated["line"])
-        write_all(folder, cells, compare(cells), config, stated)
+        write_all(folder, cells, compare(cells), config, stated, coverage)
         # Scenes are looked up by their ids: none need be filtered again.
         scenes = config.open_all(cache_scenes=0)
         write_text(folder / TAGS, rates_by_tag(cells, _tags(scenes, lineup)).csv())
         if config.freeze is not None:
             freeze(config.freeze, config, lineup, folder, session)
         if config.json is not None:
-            write_json(config.json, [as_object(cell, config) | {"certificate": stated["checks"]} for cell in cells])
+            about = {"certificate": stated["checks"], "coverage": coverage.as_object()}
+            write_json(config.json, [as_object(cell, config) | about for cell in cells])
         shown = choose(cells, lineup.scenes, config.playback)
         write_report(folder, scenes, shown, partial(session.track, description="report"))
-        return cells, folder, pass_through(gate, config, lineup, folder, cells)
+        verdict = pass_through(gate, config, lineup, folder, cells)
+        if coverage.line:
+            session.warn(f"{coverage.line} Go on with --resume {folder}.")
+        return Benchmarked(cells, folder, verdict, coverage)
 
 
 def _tags(source: ScenarioSource, lineup: Lineup) -> list[SceneTags]:

@@ -26,15 +26,20 @@ WORKER: Final = "worker"
 
 
 def run_all(
-    config: BenchmarkConfig, lineup: Lineup, folder: Path, on_progress: Callable[[int, int], None] | None = None
+    config: BenchmarkConfig,
+    lineup: Lineup,
+    folder: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+    until: float | None = None,
 ) -> None:
-    """Run every episode that has no record yet; afterwards every one has (a failure is a record).
+    """Run every episode that has no record yet; afterwards every one has (a failure is a record), if there was time.
 
     Args:
         config: What to run.
         lineup: Who takes part.
         folder: Run folder.
         on_progress: Called with finished and all episodes, at the start and after every unit.
+        until: Time (s since the epoch) from which on no further episode begins; None: until all are done.
 
     Raises:
         RunError: The folder cannot be written, or workers do not share it.
@@ -42,7 +47,7 @@ def run_all(
     """
     folder = folder.resolve()
     systems = {item.label: anchored(item.spec) for item in lineup.systems}
-    spec = WorkerSpec(anchored_config(config), folder, systems)
+    spec = WorkerSpec(anchored_config(config), folder, systems, until)
     setup = WorkerSetup("harness.benchmarking.worker:build", {"spec": spec})
     work = units(lineup.scenes, tuple(systems), lineup.adversaries, config.seed)
     missing = {unit: len(unit.missing(folder)) for unit in work}
@@ -50,14 +55,14 @@ def run_all(
     tell = on_progress or (lambda done, all_of_them: None)
     tell(total - sum(missing.values()), total)
     pending = [unit for unit in work if unit.missing(folder)]
-    while pending:
+    while pending and not spec.over:
         again = []
         for result in run_jobs(pending, setup, config.executor, config.workers, config.timeout, RETRIES):
             unit = result.job
             if result.error:
                 give_up(unit, result.error, folder)
             missing[unit] = len(unit.missing(folder))
-            if missing[unit] and not result.error:
+            if missing[unit] and not result.error and not spec.over:
                 raise RunError(
                     f"a worker finished {unit}, but {missing[unit]} of its records are not in {folder}. Workers on "
                     "other machines need the same run folder: give --out on a shared file system."

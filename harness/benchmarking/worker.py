@@ -41,11 +41,18 @@ class WorkerSpec:
         config: The run's configuration.
         folder: The run folder, absolute.
         systems: Policy spec by label.
+        until: Time (s since the epoch) from which on no further episode begins, or None.
     """
 
     config: BenchmarkConfig
     folder: Path
     systems: Mapping[str, str]
+    until: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is over."""
+        return self.until is not None and time.time() >= self.until
 
 
 def build(spec: WorkerSpec) -> BenchmarkWorker:
@@ -82,16 +89,20 @@ class BenchmarkWorker:
             RunError: A record cannot be written.
         """
         store, todo = unit.store(self._spec.folder), unit.missing(self._spec.folder)
+        if self._spec.over:
+            return 0
         first = unit.keys[0]
         # Read back even if it was just driven: a resumed run then sees the very same numbers.
         quiet = None if first in todo else self._recorded(store, first)
         if quiet is None:
             self._run(store, first, unit, None)
             quiet = store.read(first).episode
+        done = int(first in todo)
         for key in todo:
-            if key != first:
+            if key != first and not self._spec.over:
                 self._run(store, key, unit, quiet)
-        return len(todo)
+                done += 1
+        return done
 
     def _recorded(self, store: EpisodeStore, key: CellKey) -> Episode | None:
         """An episode as it is on disk; None where that is damaged, so that it is driven again, to the same end."""

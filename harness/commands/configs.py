@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -16,6 +17,8 @@ from scenarios.values import brief
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
+_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
@@ -37,6 +40,19 @@ def at_least(least: float, **values: float) -> None:
     for name, value in values.items():
         if not value >= least:
             raise ConfigError(f"{option(name)} {value}: expected at least {least}.")
+
+
+def seconds_of(name: str, text: str) -> float:
+    """The seconds of an option that is a span of time, such as `90s`, `10m` or `1.5h`.
+
+    Raises:
+        ConfigError: It is none, or nothing.
+    """
+    found = _SPAN.fullmatch(text)
+    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"{option(name)} {text!r:.40}: expected a time above 0 such as 90s, 10m or 2h.")
+    return seconds
 
 
 def check_finite(values: Mapping[str, object], where: str = "") -> None:

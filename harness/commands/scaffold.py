@@ -47,6 +47,8 @@ UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What happens to an output that was fine when the command began."""
 PLACES: Final = ("out", "resume")
 """Options that every run may have otherwise when it is resumed: they say where it lies."""
+ONE_CALL: Final = (*PLACES, "budget", "dry_run")
+"""Options of one call, which a run that is gone on with does not take over."""
 
 Presets = Mapping[str, tuple[str, Config]]
 """What a preset is for, and its configuration, by name."""
@@ -120,8 +122,7 @@ def check_same(config: Config, path: Path, verb: str, may_differ: Collection[str
         RunError: There is no such run, or another command made it.
         ConfigError: Options differ that may not; each is named with both values.
     """
-    different = differences(config, stored_config(type(config), path, verb), (*PLACES, *may_differ))
-    if different:
+    if different := differences(config, stored_config(type(config), path, verb), (*PLACES, *may_differ)):
         raise ConfigError(
             f"run {path} has another configuration: {'; '.join(different)}. Leave these options out, or start anew."
         )
@@ -170,12 +171,12 @@ class Command(Generic[Config]):
             RunError: There is no run to go on with.
         """
         arguments = self._respelled(arguments, session or Session(self.verb))
-        resumable = any(item.name == "resume" for item in fields(self.kind))
-        path = _value_of("--resume", arguments) if resumable else None
+        one_call = {item.name: item.default for item in fields(self.kind) if item.name in ONE_CALL}
+        path = _value_of("--resume", arguments) if "resume" in one_call else None
         prog, about = self.usage, self.description
         with _own_errors():
             if path is not None and not {"-h", "--help"} & set(arguments):
-                stored = replace(stored_config(self.kind, Path(path), self.verb), out=None, resume=None)
+                stored = replace(stored_config(self.kind, Path(path), self.verb), **one_call)
                 config = tyro.cli(self.kind, prog=prog, args=arguments, description=about, default=stored)
                 check_resumed(config, arguments, Path(path))
                 return config
@@ -387,8 +388,7 @@ def _silence(stream: TextIO) -> None:
 
 
 def _stopped(session: Session, code: int, why: str = "") -> NoReturn:
-    kept = "stopped; whatever was finished is kept. A run folder is gone on with by --resume FOLDER."
-    _end(session, code, why + kept)
+    _end(session, code, f"{why}stopped; whatever was finished is kept. Go on with a run folder by --resume FOLDER.")
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
+from harness.benchmarking.budget import Coverage
 from harness.benchmarking.columns import COLUMNS, SAGE_COLUMNS, TABLES, undisturbed_note
 from harness.benchmarking.comparison import Comparison
 from harness.benchmarking.config import BenchmarkConfig
@@ -66,6 +67,7 @@ def write_all(
     comparisons: Sequence[Comparison],
     config: BenchmarkConfig,
     stated: Json | None = None,
+    coverage: Coverage | None = None,
 ) -> None:
     """Write `benchmark.md`, `benchmark.csv`, `comparisons.csv`, `benchmark.tex` and `summary.json`.
 
@@ -73,24 +75,30 @@ def write_all(
         folder: Run folder.
         cells, comparisons, config: What was found.
         stated: What there is to say of the traffic, by `harness.benchmarking.certificates.statements`.
+        coverage: How much of the run there is; None: all.
 
     Raises:
         RunError: The folder cannot be written.
     """
-    write_text(folder / "benchmark.md", markdown(cells, comparisons, config, stated))
+    write_text(folder / "benchmark.md", markdown(cells, comparisons, config, stated, coverage))
     write_text(folder / "benchmark.csv", csv_table(cells, config))
     write_text(folder / "comparisons.csv", csv_text(asdict(item) for item in comparisons))
-    write_text(folder / "benchmark.tex", latex(cells, config))
-    write_json(folder / "summary.json", summary(cells, comparisons, config, stated))
+    write_text(folder / "benchmark.tex", latex(cells, config, coverage))
+    write_json(folder / "summary.json", summary(cells, comparisons, config, stated, coverage))
 
 
 def summary(
-    cells: Sequence[Cell], comparisons: Sequence[Comparison], config: BenchmarkConfig, stated: Json | None = None
+    cells: Sequence[Cell],
+    comparisons: Sequence[Comparison],
+    config: BenchmarkConfig,
+    stated: Json | None = None,
+    coverage: Coverage | None = None,
 ) -> dict[str, object]:
     """Everything as one JSON object: `about`, `cells` (one per adversary and system), `comparisons`, `certificate`."""
     return {
         "about": {
             "config": asdict(config),
+            "coverage": None if coverage is None else coverage.as_object(),
             "protocol": config.protocol,
             "deviations": protocol_of(config.protocol).describe(),
             "columns": [
@@ -111,23 +119,32 @@ def summary(
     }
 
 
-def terminal(cells: Sequence[Cell], config: BenchmarkConfig) -> list[Table]:
+def terminal(cells: Sequence[Cell], config: BenchmarkConfig, coverage: Coverage | None = None) -> list[Table]:
     """SAGE's table for every system, short enough for 80 characters: intervals of the success rate only.
 
     The last one has the legend of all.
     """
+    part = "" if coverage is None else coverage.title
     tables = [
-        Table(TERMINAL_COLUMNS, _rows(own, config), f"{system.title}, {config.protocol}", notes(own), legend=False)
+        Table(
+            TERMINAL_COLUMNS, _rows(own, config), f"{system.title}, {config.protocol}{part}", notes(own), legend=False
+        )
         for system, own in by_system(cells)
     ]
     return [*tables[:-1], *(replace(last, legend=True) for last in tables[-1:])]
 
 
 def markdown(
-    cells: Sequence[Cell], comparisons: Sequence[Comparison], config: BenchmarkConfig, stated: Json | None = None
+    cells: Sequence[Cell],
+    comparisons: Sequence[Comparison],
+    config: BenchmarkConfig,
+    stated: Json | None = None,
+    coverage: Coverage | None = None,
 ) -> str:
     """Every table of every system, the paired tests, failures, and what the protocol repeats."""
     lines = [f"# Benchmark, protocol `{config.protocol}`", "", *_preamble(config), *certificate_lines(stated)]
+    if coverage is not None and coverage.line:
+        lines[2:2] = [f"**{coverage.line}**", ""]
     failed = Column("failures", "failed", "number")
     for system, own in by_system(cells):
         lines += [f"## Against {system.title}", ""]
@@ -152,14 +169,15 @@ def csv_table(cells: Sequence[Cell], config: BenchmarkConfig) -> str:
     return Table(CSV_COLUMNS, _rows(cells, config), count="n").csv()
 
 
-def latex(cells: Sequence[Cell], config: BenchmarkConfig) -> str:
+def latex(cells: Sequence[Cell], config: BenchmarkConfig, coverage: Coverage | None = None) -> str:
     """SAGE's table for every system (packages booktabs and graphicx); intervals in small print."""
+    part = "" if coverage is None or coverage.complete else f" of {coverage.of_scenes} planned"
     parts = [f"% protocol: {config.protocol}"]
     for system, own in by_system(cells):
         scenes = max((cell.scenes for cell in own), default=0)
         caption = (
             rf"Adversaries against \textbf{{{tex(system.title)}}} ({config.protocol}; "
-            rf"$N={scenes}$ scenes; 95\,\% intervals). {tex(notes(own))}".rstrip()
+            rf"$N={scenes}$ scenes{tex(part)}; 95\,\% intervals). {tex(notes(own))}".rstrip()
         )
         columns = (replace(ADVERSARY, title="Methods"), *SAGE_COLUMNS)
         parts.append(Table(columns, _rows(own, config)).latex(caption))

@@ -167,7 +167,7 @@ def test_another_seed_gives_another_table(serial: Path, scenes: Path, tmp_path: 
     out = tmp_path / "seed"
     adversaries = ["--adversary", JITTER, "--sut", "replay"]
     config = benchmark.main.parse(options(scenes, out, *adversaries, "--executor", "serial", "--seed", "1"))
-    found, folder, verdict = run_benchmark(config, Session("benchmark"))
+    found, folder, verdict, _ = run_benchmark(config, Session("benchmark"))
     assert folder == out
     assert not verdict.found, "no gate was asked for"
     assert len(found) == len(cells(out))
@@ -203,6 +203,32 @@ def test_processes_that_are_killed_and_resumed_give_the_same_table(serial: Path,
     # Another executor may go on, and has nothing to do.
     benchmark.main(["--resume", str(killed), *adversaries, "--executor", "serial"])
     assert {key: store.path(key).stat().st_mtime_ns for key in store.keys()} == after
+
+
+def test_a_budget_ends_a_run_which_then_goes_on(
+    serial: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adversaries, out = ["--adversary", "rule", JITTER], tmp_path / "short"
+    arguments = options(scenes, out, *adversaries, "--executor", "serial")
+    benchmark.main([*arguments, "--dry-run"])
+    said = capsys.readouterr().out
+    assert "18 episodes (3 scenes, 2 systems, the undisturbed scene and 2 attacked, 1 seed), 18 still" in said
+    assert not out.exists()
+    with pytest.raises(SystemExit) as stop:
+        benchmark.main([*arguments, "--budget", "0.001s"])
+    assert stop.value.code == 2
+    assert "0 of 18 episodes have been run. Go on with --resume" in " ".join(capsys.readouterr().err.split())
+    # Without a budget of its own, a run that is gone on with has none.
+    benchmark.main(["--resume", str(out), *adversaries, "--executor", "serial"])
+    assert cells(out) == cells(serial)
+    assert json.loads((out / "summary.json").read_text())["about"]["coverage"]["complete"] is True
+    one = EpisodeStore(out)
+    one.remove(CellKey(CROSSING, "idm", "rule"))
+    benchmark.main(["--resume", str(out), *adversaries, "--executor", "serial", "--budget", "0.001s"])
+    about = json.loads((out / "summary.json").read_text())["about"]["coverage"]
+    assert about == {"scenes": 2, "of_scenes": 3, "episodes": 17, "of_episodes": 18, "complete": False}
+    assert cells(out)["none", "idm"]["n"] == 2, "a scene counts for all or for none"
+    assert "17 of 18 episodes" in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

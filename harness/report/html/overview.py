@@ -57,12 +57,14 @@ def context(run: Json, lineup: Json, summary: Json) -> JsonDict:
     protocol = str(lineup["protocol"])
     systems = [str(item["label"]) for item in lineup["systems"]]
     adversaries = [UNDISTURBED, *map(str, lineup["adversaries"])]
+    part = _part(summary["about"].get("coverage"))
     return {
         "protocol": protocol,
         "corrected": protocol == "corrected",
         "deviations": summary["about"]["deviations"],
         "data": Path(str(config.get("data", ""))).name,
-        "scenes": len(lineup["scenes"]),
+        "scenes": len(lineup["scenes"]) if part is None else part["scenes"],
+        "coverage": part,
         "systems": systems,
         "adversaries": adversaries,
         "config": {name: _plain(config[name]) for name in FACTS if name in config},
@@ -82,6 +84,13 @@ def context(run: Json, lineup: Json, summary: Json) -> JsonDict:
         "certificate": certificate_block(summary.get("certificate")),
         "columns": [{"heading": column.heading(), "about": column.about} for column in COLUMNS],
     }
+
+
+def _part(coverage: object) -> JsonDict | None:
+    """How much of the run there is, where it is not all."""
+    if not isinstance(coverage, dict) or coverage.get("complete", True):
+        return None
+    return {name: int(coverage[name]) for name in ("scenes", "of_scenes", "episodes", "of_episodes")}
 
 
 def plot_cells(summary: Json) -> list[JsonDict]:

@@ -75,6 +75,21 @@ def test_the_console_script_lists_the_verbs_and_refuses_others(capsys):
     assert "error: unknown verb 'simulat'" in capsys.readouterr().err
 
 
+def test_the_script_finds_modules_of_the_working_folder_after_all_others(tmp_path, monkeypatch):
+    installed = [path for path in sys.path if path and Path(path) != ROOT]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gauntlet", "--help"])
+    for before, after in ((installed, [*installed, str(tmp_path)]), (["", *installed], ["", *installed])):
+        monkeypatch.setattr(sys, "path", list(before))
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert sys.path == after
+    monkeypatch.setattr(sys, "path", list(installed))
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert sys.path == installed, "a call from Python changes nothing"
+
+
 def test_every_verb_is_listed():
     verbs = {path.stem for path in (ROOT / "harness").glob("*.py") if '__name__ == "__main__"' in path.read_text()}
     assert verbs - {"cli"} == set(cli.VERBS)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from harness import leaderboard
+from harness.errors import ConfigError
 from harness.report.html.safety import policy
 from harness.report.leaderboard_page import (
     board_cells,
@@ -208,6 +209,9 @@ def test_a_submission_is_made_of_a_run(tmp_path):
         "smart:smart.safetensors?temperature=0.9",
     )
     assert "/home" not in json.dumps(found)
+    (tmp_path / "summary.json").write_text(json.dumps({"cells": cells, "about": {"coverage": {"complete": False}}}))
+    with pytest.raises(ConfigError, match="its budget ended it"):
+        compose(tmp_path, "mine", {})
 
 
 def refused(arguments, capsys):
