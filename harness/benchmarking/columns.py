@@ -9,6 +9,7 @@ from typing import Final
 from harness.episodes.records import UNDISTURBED
 from harness.metrics.intervals import Interval
 from harness.report.tables import Column
+from scenarios.tagging.vocabulary import MEETINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,12 @@ REACTIONS_S: Final = (0.5, 1.0, 1.5, 2.0)
 LATE: Final = "avoidable_after_"
 """What the names of these scores begin with; the time in ms follows."""
 
+TYPE_COLUMNS: Final[tuple[ScoreColumn, ...]] = tuple(
+    _percent(f"played_{name}", name, f"played as `{name}`: see docs/tags.md", "Kind", source="attack_type", equals=name)
+    for name in (*MEETINGS, "pedestrian", "cyclist")
+)
+"""What kind of encounter opponent and ego had, as it was played: at their contact, or where they were nearest."""
+
 VERDICT_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     _percent(
         "avoidable",
@@ -314,6 +321,7 @@ COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     *RATE_COLUMNS,
     *ENCOUNTER_COLUMNS,
     *SEVERITY_COLUMNS,
+    *TYPE_COLUMNS,
     *VERDICT_COLUMNS,
     *DRIVE_COLUMNS,
     *SHIELD_COLUMNS,
@@ -326,6 +334,7 @@ TABLES: Final[tuple[tuple[str, tuple[ScoreColumn, ...]], ...]] = (
     ("success by every reading", (*SUCCESS_COLUMNS, *RATE_COLUMNS)),
     ("encounter", ENCOUNTER_COLUMNS),
     ("severity of contacts with the opponent", SEVERITY_COLUMNS),
+    ("kinds of encounter, as they were played", TYPE_COLUMNS),
     ("contacts: avoidable, preventable, whose fault", VERDICT_COLUMNS),
     ("system under test", DRIVE_COLUMNS),
     ("shield of the traffic", SHIELD_COLUMNS),

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.benchmarking.attack_types import attack_type
 from harness.benchmarking.columns import LATE, REACTIONS_S
 from harness.episodes.protocol import Protocol
 from harness.episodes.records import UNDISTURBED, Score
@@ -276,8 +277,16 @@ def _encounter(case: Case) -> Mapping[str, object]:
         "min_distance": near.value if near.valid else None,
         "min_ttc": soon.value if soon.valid else None,
         "impact_speed": hard.relative_speed if hard is not None else None,
+        "attack_type": _attack_type(case),
         **_severity(case, hard),
     }
+
+
+def _attack_type(case: Case) -> str | None:
+    """What kind of encounter it was, as it was played."""
+    if case.kind != Kind.VEHICLE:
+        return case.kind.name.lower()
+    return attack_type(case.scenario, case.ego, case.ego_size, case.executed, case.size, START, case.contact)
 
 
 def _severity(case: Case, hard: Impact | None) -> Mapping[str, object]:

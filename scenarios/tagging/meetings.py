@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from harness.geometry import arc_lengths, interpolate_polyline, project_to_polyline, quarter_turn, wrap_angle
+from harness.geometry import arc_lengths, box_reach, interpolate_polyline, project_to_polyline, quarter_turn, wrap_angle
 from scenarios.opponents import CLOSING_SPEED, NEAR
 
 Floats = NDArray[np.float64]
@@ -95,7 +95,7 @@ def nearest_to_conflict(ego: Motion, other: Motion, start: int, dt: float) -> tu
 
 
 def meeting(
-    ego: Motion, other: Motion, steps: tuple[int, int], dt: float, changes: ArrayLike = (), until: int | None = None
+    ego: Motion, other: Motion, steps: tuple[int, int], dt: float, changes: ArrayLike = (), contact: int | None = None
 ) -> str:
     """How a vehicle meets the ego, one of `vocabulary.MEETINGS`.
 
@@ -104,16 +104,18 @@ def meeting(
         steps: Steps of the ego and of the other at which the two are nearest to a conflict.
         dt: Time between steps, s.
         changes: Steps at which the ego has changed lanes.
-        until: Last step that counts; the last one there is by default.
+        contact: Step at which the two touch, or None. It is in the ego's path then, and later steps do not count.
     """
     at, then = steps
     way = int(quarter_turn(other.states[then, 2] - ego.states[at, 2]))
     if way != 0:
         return "oncoming" if way == 2 else "crossing"
     line = driven_path(ego)
-    rows = np.flatnonzero(other.valid[: None if until is None else until + 1])
+    rows = np.flatnonzero(other.valid[: None if contact is None else contact + 1])
     place = on_path(line, other.states[rows])
-    inside = (place.aside <= (ego.size[1] + other.size[1]) / 2) & (quarter_turn(place.turn) == 0)
+    _, across = box_reach(place.turn, *(np.full(len(rows), side / 2) for side in other.size))
+    inside = (place.aside <= ego.size[1] / 2 + across) & (quarter_turn(place.turn) == 0)
+    inside[-1] |= contact is not None
     if not inside.any():
         return "parallel"
     last = int(np.flatnonzero(inside)[-1])
@@ -131,7 +133,8 @@ def meeting(
     there = np.flatnonzero(ego.valid)[np.abs(own - place.along[entered]).argmin()]
     moved = (np.abs(np.asarray(changes, dtype=np.intp) - there) <= round(CHANGING_S / dt)).any()
     now = own[np.abs(np.flatnonzero(ego.valid) - step).argmin()]
-    return "cut-in" if place.along[entered] > now and not moved else "rear-end"
+    behind = place.along[entered] < now - ego.size[0] / 2
+    return "rear-end" if behind or moved else "cut-in"
 
 
 def passers(ego: Motion, places: Floats, valid: Bools, dt: float) -> Bools:

@@ -72,7 +72,7 @@ class SceneTags:
 
 
 MEETINGS: Final[Mapping[str, str]] = {
-    "cut-in": "same way; it comes from beside the ego's path into it, ahead of the ego, and the ego keeps its lane",
+    "cut-in": "same way; its box comes from beside the ego's path into it, not behind the ego, which keeps its lane",
     "merging": "same way; it comes into the ego's path, and headed 45° or more away from that 2 s before, as far back",
     "rear-end": "same way; both are in one path, one behind the other",
     "parallel": "same way; it stays beside the ego's path",

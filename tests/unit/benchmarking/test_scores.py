@@ -58,6 +58,7 @@ def test_a_hit() -> None:
     for name in ("success", "success_geometry", "success_contact", "success_new", "success_planned", "success_sage"):
         assert found[name] is True, name
     assert found["reward"] == pytest.approx(10 * (1 - 20 / 80))
+    assert found["attack_type"] == "cut-in"  # It drives beside the ego, and then before it.
     assert found["min_distance"] == 0.0
     assert found["impact_speed"] == pytest.approx(0.0)  # both drive 10 m/s
     # Nobody is faster than the other, so nobody is slowed down; the published curve is not 0 there: 1 / (1 + e^6.9774).
