@@ -59,8 +59,27 @@ def records(folder, name):
 def whole(config, tmp_path_factory):
     """A run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    assert train(replace(config, out=folder), Session("train_ego", Console(quiet=True), Console(quiet=True))) == 0
+    with (folder.parent / "news.txt").open("w") as news:
+        assert train(replace(config, out=folder), Session("train_ego", Console(quiet=True), Console(file=news))) == 0
     return folder
+
+
+def test_whoever_waits_is_told_what_for(config, whole, tmp_path):
+    (line,) = [line for line in (whole.parent / "news.txt").read_text().splitlines() if "before it learns" in line]
+    assert line.startswith("before it learns: opens and packs the scenes, ")
+    assert line.endswith("plans the first attacks")
+    seen = []
+
+    def track(items, description):
+        seen.append((description, len(items)))
+        return items
+
+    with RunDirectory.create(tmp_path / "run", "train_ego", asdict(replace(config, out=tmp_path / "run"))) as run:
+        parts = build_vector(config, run, track)
+        assert seen == [("packing scenes", 2), ("packing scenes", 2), ("planning first attacks", 8)]
+        parts.learner.round()
+        assert len(seen) == 3, "later attacks are planned in silence"
+        parts.close()
 
 
 def test_a_run_leaves_what_it_promises_and_reports_the_chosen_policy(config, whole):
