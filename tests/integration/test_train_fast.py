@@ -16,6 +16,7 @@ from harness.engine.scene import parse_scene
 from harness.errors import ConfigError, RunError
 from harness.fast.lanes import drivers_of
 from harness.fast.packing import pack
+from harness.files import write_json
 from harness.training import checkpoint, vector_checkpoint, vector_setup
 from harness.training.config import PRESETS, PPOConfig, TrainConfig
 from harness.training.evaluation import Row
@@ -23,7 +24,10 @@ from harness.training.run import train
 from harness.training.validation import driving_score
 from harness.training.vector_loop import VectorTrainer
 from harness.training.vector_setup import build_vector
+from scenarios.export import write_folder
+from scenarios.scenario import Kind
 from tests.integration.test_train_ego import data  # noqa: F401  # A fixture: scenes on disk.
+from tests.scenes import Agent, straight_road
 
 EVERY = 8 * 16
 
@@ -223,6 +227,22 @@ def test_training_scenes_are_mirrored_and_no_others(config, tmp_path, monkeypatc
     half = len(used["train"]) // 2
     assert used["train"][half:] == [f"{name}-mirrored" for name in used["train"][:half]]
     assert not [name for name in (*used["val"], *used["test"]) if name.endswith("-mirrored")]
+
+
+def test_whoever_is_asked_for_attacks_in_training_validation_and_test(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_setup, "playable_scenes", packed_here)
+    walker = Agent("walker", 50.0, -6.0, np.pi / 2, 0.0, Kind.PEDESTRIAN, (0.8, 0.8, 1.75))
+    write_folder([straight_road(scene_id=name, extra=[walker]) for name in "abc"], tmp_path / "data")
+    write_json(tmp_path / "data" / "splits.json", {"train": ["a"], "val": ["b"], "test": ["c"]})
+    given = {"opponent": "pedestrian", "adversary": "vulnerable", "eval_adversary": "vulnerable", "fit_only": True}
+    chosen = {"val_split": "val", "val_scenes": None, "curriculum": "constant?probability=1"}
+    config = replace(config, data=str(tmp_path / "data"), out=tmp_path / "run", **given, **chosen)
+    with RunDirectory.create(config.out, "train_ego", asdict(config)) as run:
+        parts = build_vector(config, run)
+        for source in (parts.episodes.source, parts.validator._source, parts.test):
+            assert [scene.kinds[scene.opponent] for scene in source] == [Kind.PEDESTRIAN]
+        assert parts.episodes.attacked == config.environments
+        parts.close()
 
 
 @pytest.mark.parametrize(
