@@ -45,7 +45,7 @@ from scenarios.splits import Subset
 _LOG: Final = logging.getLogger(__name__)
 
 
-class Track(Protocol):
+class CountedNumbers(Protocol):
     """Passes numbers on, and may count them for whoever waits."""
 
     def __call__(self, items: Iterable[int], description: str) -> Iterable[int]:
@@ -57,7 +57,7 @@ def _untracked(items: Iterable[int], description: str) -> Iterable[int]:
     return items
 
 
-def build_vector(config: TrainConfig, run: RunDirectory, track: Track = _untracked) -> VectorParts:
+def build_vector(config: TrainConfig, run: RunDirectory, track: CountedNumbers = _untracked) -> VectorParts:
     """Open and pack the scenes, and build everything else; MetaDrive starts with the final evaluation.
 
     Args:
