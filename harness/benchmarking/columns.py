@@ -9,6 +9,7 @@ from typing import Final
 from harness.episodes.records import UNDISTURBED
 from harness.metrics.intervals import Interval
 from harness.report.tables import Column
+from scenarios.tagging.vocabulary import MEETINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,17 @@ SEVERITY_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
 )
 """How bad contacts are for the ego's occupants: see `harness.metrics.severity`."""
 
+REACTIONS_S: Final = (0.5, 1.0, 1.5, 2.0)
+"""Times to react, s, for which it is told how many contacts are still avoidable; at 0 it is `avoidable`."""
+LATE: Final = "avoidable_after_"
+"""What the names of these scores begin with; the time in ms follows."""
+
+TYPE_COLUMNS: Final[tuple[ScoreColumn, ...]] = tuple(
+    _percent(f"played_{name}", name, f"played as `{name}`: see docs/tags.md", "Kind", source="attack_type", equals=name)
+    for name in (*MEETINGS, "pedestrian", "cyclist")
+)
+"""What kind of encounter opponent and ego had, as it was played: at their contact, or where they were nearest."""
+
 VERDICT_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     _percent(
         "avoidable",
@@ -216,6 +228,16 @@ VERDICT_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
         "a feasible motion of the ego on the road, begun once the attack was visible, avoids it; not judged on maps "
         "without road edges",
     ),
+    *(
+        _percent(
+            f"{LATE}{round(1000 * reaction)}ms",
+            f"{reaction:g} s",
+            f"a driver who acts {reaction:g} s after the attack was visible can still avoid it",
+            "Avoidable after",
+        )
+        for reaction in REACTIONS_S
+    ),
+    ScoreColumn("time_to_react", "left to react", "mean", "time from visible to the last way out", digits=2, unit="s"),
     ScoreColumn(
         "seconds_before_impact",
         "lost before impact",
@@ -274,70 +296,22 @@ SHIELD_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
 )
 """What the shield of learned traffic did."""
 
+
+def _measured(key: str, group: str, title: str, about: str, unit: str, digits: int = 3) -> ScoreColumn:
+    factor = {"%": 100.0, "ms": 1000.0}.get(unit, 1.0)
+    given = {"source": f"policy_{key}", "group": group, "factor": factor, "digits": digits, "unit": unit}
+    return ScoreColumn(key, title, "mean", about, **given)  # type: ignore[arg-type]
+
+
+_WANTED: Final = "distance of the ego from where its last trajectory had it"
+_CLOCK: Final = "time that an external system took for an answer, by the clock"
 POLICY_COLUMNS: Final[tuple[ScoreColumn, ...]] = (
-    ScoreColumn(
-        "tracking_mean",
-        "mean",
-        "mean",
-        "distance of the ego from where its last trajectory had it, mean of an episode",
-        source="policy_tracking_mean",
-        group="Tracking error",
-        digits=3,
-        unit="m",
-    ),
-    ScoreColumn(
-        "tracking_max",
-        "max.",
-        "mean",
-        "the largest such distance of an episode",
-        source="policy_tracking_max",
-        group="Tracking error",
-        digits=3,
-        unit="m",
-    ),
-    ScoreColumn(
-        "sensor_dropped",
-        "dropped",
-        "mean",
-        "frames of the sensors that never arrived",
-        source="policy_sensor_dropped",
-        group="Sensors",
-        factor=100.0,
-        digits=1,
-        unit="%",
-    ),
-    ScoreColumn(
-        "sensor_age",
-        "age",
-        "mean",
-        "age of what the system saw",
-        source="policy_sensor_age",
-        group="Sensors",
-        digits=3,
-        unit="s",
-    ),
-    ScoreColumn(
-        "answer_mean",
-        "mean",
-        "mean",
-        "time that an external system took for an answer, by the clock, mean of an episode",
-        source="policy_answer_mean",
-        group="Answer",
-        factor=1000.0,
-        digits=1,
-        unit="ms",
-    ),
-    ScoreColumn(
-        "answer_max",
-        "max.",
-        "mean",
-        "the longest such time of an episode",
-        source="policy_answer_max",
-        group="Answer",
-        factor=1000.0,
-        digits=1,
-        unit="ms",
-    ),
+    _measured("tracking_mean", "Tracking error", "mean", f"{_WANTED}, mean of an episode", "m"),
+    _measured("tracking_max", "Tracking error", "max.", f"{_WANTED}, largest of an episode", "m"),
+    _measured("sensor_dropped", "Sensors", "dropped", "frames of the sensors that never arrived", "%", 1),
+    _measured("sensor_age", "Sensors", "age", "age of what the system saw", "s"),
+    _measured("answer_mean", "Answer", "mean", f"{_CLOCK}, mean of an episode", "ms", 1),
+    _measured("answer_max", "Answer", "max.", f"{_CLOCK}, longest of an episode", "ms", 1),
 )
 """What a system under test measured of itself: the tracker, the sensors and the answers of programs."""
 
@@ -347,6 +321,7 @@ COLUMNS: Final[tuple[ScoreColumn, ...]] = (
     *RATE_COLUMNS,
     *ENCOUNTER_COLUMNS,
     *SEVERITY_COLUMNS,
+    *TYPE_COLUMNS,
     *VERDICT_COLUMNS,
     *DRIVE_COLUMNS,
     *SHIELD_COLUMNS,
@@ -359,6 +334,7 @@ TABLES: Final[tuple[tuple[str, tuple[ScoreColumn, ...]], ...]] = (
     ("success by every reading", (*SUCCESS_COLUMNS, *RATE_COLUMNS)),
     ("encounter", ENCOUNTER_COLUMNS),
     ("severity of contacts with the opponent", SEVERITY_COLUMNS),
+    ("kinds of encounter, as they were played", TYPE_COLUMNS),
     ("contacts: avoidable, preventable, whose fault", VERDICT_COLUMNS),
     ("system under test", DRIVE_COLUMNS),
     ("shield of the traffic", SHIELD_COLUMNS),

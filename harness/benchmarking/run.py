@@ -26,17 +26,23 @@ from harness.commands.left_out import note_unfit
 from harness.commands.printing import bars
 from harness.commands.scaffold import Session
 from harness.errors import RunError, reading
-from harness.files import explained, read_json, write_json
+from harness.files import explained, read_json, write_json, write_text
 from harness.report.benchmark_tables import write_all
 from harness.report.html import FILE as REPORT
 from harness.report.html import write_report
 from harness.report.html.choice import choose
+from harness.report.tag_tables import rates_by_tag
+from scenarios.indexing.facts import scene_facts
+from scenarios.scenario import ScenarioSource
+from scenarios.tagging.vocabulary import SceneTags
 
+TAGS: Final = "tags.csv"
 FILES: Final = {
     REPORT: "report with playback of the most telling scenes: open it in a browser",
     "benchmark.md": "every table, paired tests, failures, and what the columns mean",
     "benchmark.csv": "every number of every cell",
     "benchmark.tex": "tables for LaTeX",
+    TAGS: "how often attacks succeed and egos crash, by tags of scenes and by kinds of encounter as they were played",
     "comparisons.csv": "paired tests between adversaries",
     "summary.json": "everything as JSON",
     "episodes": "a record of every episode",
@@ -101,19 +107,26 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> Benchmarked:
         if stated["line"]:
             session.say(stated["line"])
         write_all(folder, cells, compare(cells), config, stated, coverage)
+        # Scenes are looked up by their ids: none need be filtered again.
+        scenes = config.open_all(cache_scenes=0)
+        write_text(folder / TAGS, rates_by_tag(cells, _tags(scenes, lineup)).csv())
         if config.freeze is not None:
             freeze(config.freeze, config, lineup, folder, session)
         if config.json is not None:
             about = {"certificate": stated["checks"], "coverage": coverage.as_object()}
             write_json(config.json, [as_object(cell, config) | about for cell in cells])
-        # The page looks scenes up by their ids: none need be filtered again.
-        scenes = config.open_all(cache_scenes=0)
         shown = choose(cells, lineup.scenes, config.playback)
         write_report(folder, scenes, shown, partial(session.track, description="report"))
         verdict = pass_through(gate, config, lineup, folder, cells)
         if coverage.line:
             session.warn(f"{coverage.line} Go on with --resume {folder}.")
         return Benchmarked(cells, folder, verdict, coverage)
+
+
+def _tags(source: ScenarioSource, lineup: Lineup) -> list[SceneTags]:
+    """The tags of the scenes that take part, in their order."""
+    places = {name: place for place, name in enumerate(source.ids)}
+    return [facts.tags for facts in scene_facts(source, [places[name] for name in lineup.scenes])]
 
 
 def _take_up(folder: Path, config: BenchmarkConfig, lineup: Lineup) -> None:

@@ -17,11 +17,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.benchmarking.attack_types import attack_type
+from harness.benchmarking.columns import LATE, REACTIONS_S
 from harness.episodes.protocol import Protocol
 from harness.episodes.records import UNDISTURBED, Score
 from harness.errors import PolicyError, foreign
 from harness.interfaces import STATE, AttackPlan, EgoPolicy, Episode, Trajectory
 from harness.metrics.adversarial import adversarial_reward
+from harness.metrics.avoidability import Avoidability
 from harness.metrics.collision import AS_PUBLISHED, OverlapCheck, first_contact, first_overlap, near_contact
 from harness.metrics.compliance import map_checks
 from harness.metrics.distribution import kinematic_samples
@@ -36,6 +39,7 @@ from scenarios.scenario import CURRENT_STEP, Kind, Scenario
 
 START: Final = CURRENT_STEP + 1
 """First step that an attack can change: contacts that began earlier are nobody's success."""
+_EXACT: Final = 1e-9
 MEASURED: Final = "policy_"
 """What the names of a policy's own scores begin with."""
 PATH_POLYGONS: Final = OverlapCheck(headings="path")
@@ -273,8 +277,16 @@ def _encounter(case: Case) -> Mapping[str, object]:
         "min_distance": near.value if near.valid else None,
         "min_ttc": soon.value if soon.valid else None,
         "impact_speed": hard.relative_speed if hard is not None else None,
+        "attack_type": _attack_type(case),
         **_severity(case, hard),
     }
+
+
+def _attack_type(case: Case) -> str | None:
+    """What kind of encounter it was, as it was played."""
+    if case.kind != Kind.VEHICLE:
+        return case.kind.name.lower()
+    return attack_type(case.scenario, case.ego, case.ego_size, case.executed, case.size, START, case.contact)
 
 
 def _severity(case: Case, hard: Impact | None) -> Mapping[str, object]:
@@ -306,11 +318,28 @@ def _verdict(case: Case) -> Mapping[str, object]:
         return {}
     return {
         "visible_step": verdict.visible_step,
-        "avoidable": None if verdict.avoidability is None else verdict.avoidability.avoidable,
-        "seconds_before_impact": None if verdict.avoidability is None else verdict.avoidability.seconds_before_impact,
+        **_avoidable(verdict.avoidability, case.scenario.dt),
         "cc_prevented": verdict.competent.prevented,
         "fsm_prevented": verdict.fuzzy.prevented,
         **_fault(verdict.fault),
+    }
+
+
+def _avoidable(found: Avoidability | None, dt: float) -> Mapping[str, object]:
+    """Whether anything avoids the contact, until when, and who is still in time: by the time that a driver takes.
+
+    A driver who takes τ to react acts τ after the contact has become visible, and until then does what the ego did.
+    """
+    late = [f"{LATE}{round(1000 * reaction)}ms" for reaction in REACTIONS_S]
+    if found is None:
+        return dict.fromkeys(("avoidable", "seconds_before_impact", "time_to_react", *late))
+    left = found.time_to_react(dt)
+    in_time = [left is not None and reaction <= left + _EXACT for reaction in REACTIONS_S]
+    return {
+        "avoidable": found.avoidable,
+        "seconds_before_impact": found.seconds_before_impact,
+        "time_to_react": left,
+        **dict(zip(late, in_time, strict=True)),
     }
 
 

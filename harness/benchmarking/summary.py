@@ -48,6 +48,7 @@ class Cell:
         columns: Values by name.
         seconds: Median seconds per scene: `episode` (planning, simulation), `planning` alone, `scoring`.
         outcomes: Per score, [S, R] over scenes and seeds, NaN where undefined: what paired tests need.
+        played: [S][R] kinds of encounter as they were played, empty where there was none.
     """
 
     system: SystemInfo
@@ -61,6 +62,7 @@ class Cell:
     columns: Mapping[str, Estimate]
     seconds: Mapping[str, float]
     outcomes: Mapping[str, Floats]
+    played: tuple[tuple[str, ...], ...] = ()
 
 
 def summarise(folder: Path, config: BenchmarkConfig, lineup: Lineup, watch: Watch = iter) -> list[Cell]:
@@ -155,6 +157,7 @@ def _cell(
         columns=columns,
         seconds=_seconds(good),
         outcomes=outcomes,
+        played=tuple(tuple(str(record.scores.get("attack_type") or "") for record in row) for row in records),
     )
 
 
@@ -187,8 +190,16 @@ def _value(outcomes: Mapping[str, Floats], records: Sequence[Sequence[Scored]], 
     known = np.isfinite(values)
     if column.kind == "rate" and not ((values[known] >= 0) & (values[known] <= 1)).all():
         raise RunError(f"a record holds another number than 0 to 1 for {column.score}. Start the run anew.")
+    if column.kind == "rate":
+        return rate_of(values)
+    return _estimate(bootstrap_mean(values), int(known.any(-1).sum()))
+
+
+def rate_of(values: Floats) -> Estimate:
+    """The share of ones among zeros and ones [S, R] over scenes and seeds, NaN where undefined."""
+    known = np.isfinite(values)
     scenes = int(known.any(-1).sum())
-    if column.kind == "rate" and values.shape[1] == 1:
+    if values.shape[1] == 1:
         return Estimate(wilson(int(values[known].sum()), scenes), scenes)
     return _estimate(bootstrap_mean(values), scenes)
 

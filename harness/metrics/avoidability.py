@@ -109,6 +109,10 @@ class Avoidability:
     witness_step: int | None
     manoeuvre: str
 
+    def time_to_react(self, dt: float) -> float | None:
+        """How long a driver may do nothing new once the contact is visible, s; None if nothing avoids it."""
+        return None if self.witness_step is None else (self.witness_step - self.visible_step) * dt
+
 
 def avoidability(
     ego: Trajectory,

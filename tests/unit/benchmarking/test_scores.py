@@ -58,6 +58,7 @@ def test_a_hit() -> None:
     for name in ("success", "success_geometry", "success_contact", "success_new", "success_planned", "success_sage"):
         assert found[name] is True, name
     assert found["reward"] == pytest.approx(10 * (1 - 20 / 80))
+    assert found["attack_type"] == "cut-in"  # It drives beside the ego, and then before it.
     assert found["min_distance"] == 0.0
     assert found["impact_speed"] == pytest.approx(0.0)  # both drive 10 m/s
     # Nobody is faster than the other, so nobody is slowed down; the published curve is not 0 there: 1 / (1 + e^6.9774).
@@ -87,9 +88,26 @@ def test_the_heavier_the_opponent_the_worse_for_the_ego() -> None:
 def test_without_road_edges_nothing_that_rests_on_them_is_judged() -> None:
     scene = straight_road(edges=False)
     found = score(case_of(scene, ahead(scene, 2.0), crash_contact=30))
-    assert [found[name] for name in ("crosses_edge", "avoidable", "seconds_before_impact")] == [None, None, None]
+    edges = ("crosses_edge", "avoidable", "seconds_before_impact", "time_to_react", "avoidable_after_500ms")
+    assert [found[name] for name in edges] == [None] * 5
     # The others are: the reference drivers, the fault, and the tracks of others.
     assert None not in [found[name] for name in ("hits_objects", "cc_prevented", "fsm_prevented", "fault")]
+
+
+def test_who_takes_long_to_react_is_late() -> None:
+    """The opponent stops in the ego's lane, 30 m ahead: the last way out comes a while after it can be seen."""
+    scene = straight_road()
+    plan = ahead(scene, 30.0, start=20)
+    plan.states[21:, :2], plan.states[20:, 3:] = plan.states[20, :2], 0.0
+    found = score(case_of(scene, plan))
+    left, visible = found["time_to_react"], found["visible_step"]
+    assert isinstance(left, float)
+    assert 0.5 < left < 2.0
+    # From visible to the contact there is the time to react, a step, and the time in which all is lost.
+    assert found["contact_step"] == pytest.approx(visible + (left + found["seconds_before_impact"]) / 0.1 + 1)
+    late = {key: found[f"avoidable_after_{round(1000 * key)}ms"] for key in (0.5, 1.0, 1.5, 2.0)}
+    assert late == {key: key <= left + 1e-6 for key in late}
+    assert {True, False} == set(late.values())
 
 
 def test_a_miss_keeps_its_distance() -> None:

@@ -22,10 +22,11 @@ class Notes:
     name, control, observation, privileged, sees_futures = "notes", "action", "cat", True, True
 
     def reset(self, scenario, rng):
-        self.seen, self.drawn = [], rng.random()
+        self.seen, self.drawn, self.rng = [], [], rng
 
     def act(self, observation, view):
         self.seen.append((observation, view))
+        self.drawn.append(self.rng.random())
         return np.zeros(2, np.float32)
 
 
@@ -48,7 +49,7 @@ def test_without_options_everything_is_as_it_is():
         assert all(np.array_equal(getattr(view, key), getattr(true, key)) for key in ("ego", "agents", "route"))
     assert policy.measured() == {"sensor_dropped": 0.0, "sensor_age": 0.0}
     # The policy's own randomness is what it would be without sensors.
-    assert notes.drawn == np.random.default_rng(0).random()
+    assert notes.drawn == np.random.default_rng(0).random(40).tolist()
 
 
 def test_latency_is_the_age_of_what_is_seen():

@@ -31,6 +31,7 @@ def test_stopped_vehicle_until_braking_distance_is_gone() -> None:
     assert found.unavoidable_from_step == 26
     assert found.seconds_before_impact == pytest.approx(1.1)
     assert found.witness_step == 25
+    assert found.time_to_react(DT) == pytest.approx(2.0)
     assert "brakes" in found.manoeuvre
 
 
@@ -41,6 +42,7 @@ def test_too_late_is_unavoidable_but_room_beside_helps() -> None:
     assert late.unavoidable_from_step is None
     assert late.seconds_before_impact is None
     assert late.witness is None
+    assert late.time_to_react(DT) is None
     beside = judge(ego, stopped, visible=30, edges=TWO_LANES)
     assert beside.avoidable
     assert "left" in beside.manoeuvre
