@@ -24,7 +24,7 @@ from scenarios.validate import Needs, check_opponent
 
 Value = TypeVar("Value")
 
-RULES: Final = 5
+RULES: Final = 6
 """Raise it when a scene may get other facts than before: filters, sketches, importers, validation, opponents, tags."""
 
 UNREAD: Final = "cannot be read"

@@ -18,6 +18,10 @@ BEYOND: Final = 20.0
 """The ego's path goes straight on by so much at both ends, m: there others are ahead of it or behind it, too."""
 STEP: Final = 1.0
 """Points of the ego's path lie at least so far apart, m: at rest it has no direction."""
+SHARED_S: Final = 0.5
+"""Who is in the ego's path for so long, s, and heads along it, shares it."""
+WAYS: Final = ("parallel", "crossing", "oncoming", "crossing")
+"""What others do, by quarter turns between the headings where the two are nearest to a conflict."""
 BEFORE_S: Final = 2.0
 """How long before a vehicle enters the ego's path its heading is compared with that of the path, as far back, s."""
 CHANGING_S: Final = 3.0
@@ -104,20 +108,19 @@ def meeting(
         steps: Steps of the ego and of the other at which the two are nearest to a conflict.
         dt: Time between steps, s.
         changes: Steps at which the ego has changed lanes.
-        contact: Step at which the two touch, or None. It is in the ego's path then, and later steps do not count.
+        contact: Step at which the two touch, or None; later steps do not count. Who heads the same way then is in the
+            ego's path.
     """
-    at, then = steps
-    way = int(quarter_turn(other.states[then, 2] - ego.states[at, 2]))
-    if way != 0:
-        return "oncoming" if way == 2 else "crossing"
     line = driven_path(ego)
     rows = np.flatnonzero(other.valid[: None if contact is None else contact + 1])
     place = on_path(line, other.states[rows])
     _, across = box_reach(place.turn, *(np.full(len(rows), side / 2) for side in other.size))
     inside = (place.aside <= ego.size[1] / 2 + across) & (quarter_turn(place.turn) == 0)
-    inside[-1] |= contact is not None
-    if not inside.any():
-        return "parallel"
+    way = int(quarter_turn(other.states[steps[1], 2] - ego.states[steps[0], 2]))
+    inside[-1] |= contact is not None and way == 0
+    touched = contact is not None and bool(inside[-1])
+    if inside.sum() < round(SHARED_S / dt) and not touched:
+        return WAYS[way]
     last = int(np.flatnonzero(inside)[-1])
     outside = np.flatnonzero(~inside[:last])
     if len(outside) == 0:

@@ -72,14 +72,14 @@ class SceneTags:
 
 
 MEETINGS: Final[Mapping[str, str]] = {
-    "cut-in": "same way; its box comes from beside the ego's path into it, not behind the ego, which keeps its lane",
-    "merging": "same way; it comes into the ego's path, and headed 45° or more away from that 2 s before, as far back",
-    "rear-end": "same way; both are in one path, one behind the other",
-    "parallel": "same way; it stays beside the ego's path",
-    "crossing": "headings differ by 45° to 135° where the two are nearest to a conflict",
-    "oncoming": "headings differ by more than 135° there",
+    "cut-in": "it shares the ego's path; its box came from beside, not behind the ego, which keeps its lane",
+    "merging": "it shares the ego's path, and 2 s before it came it headed 45° or more away from that, as far back",
+    "rear-end": "it shares the ego's path otherwise: one is behind the other",
+    "parallel": "it does not; headings differ by less than 45° where the two are nearest to a conflict",
+    "crossing": "it does not; headings differ by 45° to 135° there",
+    "oncoming": "it does not; headings differ by more than 135° there",
 }
-"""How a vehicle meets the ego. Same way: headings differ by less than 45° where the two are nearest to a conflict."""
+"""How a vehicle meets the ego. It shares the ego's path if its box is in that for 0.5 s and heads along within 45°."""
 
 TAGS: Final[tuple[TagKind, ...]] = (
     TagKind(

@@ -135,8 +135,9 @@ def options(kind: type, prefix: str = "") -> set[str]:
     found: set[str] = set()
     hints = get_type_hints(kind)
     for item in fields(kind):
-        name = prefix + item.name.replace("_", "-")
-        found |= {f"--{name}", f"--no-{name}"}
+        own = item.name.replace("_", "-")
+        name = prefix + own
+        found |= {f"--{name}", f"--{prefix}no-{own}"}
         if is_dataclass(hints[item.name]):
             found |= options(hints[item.name], f"{name}.") | options(hints[item.name])
     return found

@@ -97,6 +97,16 @@ def test_a_left_turn_into_the_way_of_somebody_is_merging():
     assert of(mirrored, "manoeuvre") == ("right-turn",)
 
 
+def test_who_turns_into_the_ego_s_road_is_merging_and_who_crosses_it_is_not():
+    """The opponent comes from the west, turns left, and is 10 m north of the junction when the ego passes it."""
+    base = crossing()
+    up = np.array([[0.0, -60.0], [0.0, 200.0]])
+    scene = driven_along(driven_along(base, "ego", up, 10.0), "opponent", LEFT, 10.0)
+    assert of(scene, "type") == ("merging",)
+    straight_on = np.array([[-50.0, 0.0], [200.0, 0.0]])
+    assert of(driven_along(scene, "opponent", straight_on, 10.0), "type") == ("crossing",)
+
+
 def test_oncoming_traffic():
     scene = make_scene(
         [Agent("ego", 0.0, 0.0), Agent("opponent", 100.0, 3.5, np.pi)], straight_road().features, opponent="opponent"
