@@ -15,11 +15,10 @@ from harness.commands.scaffold import Session, command
 def main(config: CompareConfig, session: Session) -> None:
     """Compare, print the table and where everything lies."""
     from harness.benchmarking.versus.run import FILES, run_compare
-    from harness.report.versus_tables import LEGEND
+    from harness.report.versus_tables import LEGEND, scenes_needed
 
-    _, folder = run_compare(config, session)
-    session.say(LEGEND)
-    for line in listed(folder, FILES):
+    rows, folder = run_compare(config, session)
+    for line in (*filter(None, (LEGEND, scenes_needed(rows))), *listed(folder, FILES)):
         session.say(line)
 
 

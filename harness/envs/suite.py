@@ -54,15 +54,16 @@ _ARGUMENTS: Final = f"""{_COMMON.rstrip()}
 _SPACES: Final = """
     ## Observation Space
     `Box(0, 1, (n,), float32)`: n = 112 (`cat`) or 161 (`metadrive`), everything scaled to [0, 1]. `route` is
-    `Box(-1, 1, (252,), float32)`; see `harness.fast.route_view` for its numbers.
+    `Box(-1, 1, (252,), float32)`; see `harness.fast.route_view` for its numbers, and `harness.engine.layout` for those
+    of the others one by one.
 
     | Part | `cat` | `metadrive` | Unit before scaling |
     |---|---|---|---|
     | distance to road edges and continuous lines | 30 rays | 12 rays | m, of 50 |
     | heading against the route, speed, steering, last action | 5 | 5 | rad, km/h, [-1, 1] |
-    | yaw rate | 1 | 1 | rad per step |
+    | size of the yaw rate | 1 | 1 | rad/s |
     | distance to lane lines (`cat`), offset from the route (`metadrive`) | 12 rays | 1 | m, of 50 / of 4 |
-    | ten way points ahead in the car's frame, heading and lateral error | 22 | 22 | m, rad |
+    | nine way points ahead in the car's frame, lateral and heading error, two zeros | 22 | 22 | m, rad |
     | nearest others: relative position and velocity | 3 × 4 | 0 | m, km/h |
     | lidar: vehicles, people, objects | 30 rays | 120 rays | m, of 50 |
 

@@ -18,6 +18,7 @@ from harness.episodes.starts import draw_start
 from harness.errors import ConfigError
 from harness.fast.plays import Finished, Play
 from harness.interfaces import Adversary
+from scenarios.importing import Watch
 from scenarios.scenario import ScenarioSource
 
 _TRAFFIC: Final = 1
@@ -91,10 +92,13 @@ class AttackedEpisodes:
         self.drawn = self.attacked = self.unplanned = self.refused = 0
         self.planning_s = 0.0
         self.watch: Callable[[Finished], None] = _look_away
+        # Sees the episodes of the next draw go by. The first one plans for every environment at once.
+        self.counted: Watch = iter
 
     def draw(self, count: int) -> Sequence[Play]:
         """Scenes and attacks of the next episodes."""
-        return [self._draw() for _ in range(count)]
+        counted, self.counted = self.counted, iter
+        return [self._draw() for _ in counted(range(count))]
 
     def _draw(self) -> Play:
         rng = np.random.default_rng([self._seed, self.drawn])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -18,6 +19,14 @@ LEGEND: Final = (
     "several). p is McNemar's exact test for shares of one repeat, else a t test of scenes and repeats; Holm adjusts "
     "it for every row of the table."
 )
+
+
+HALF_WIDTH: Final = 0.1
+"""Half of a 95 % interval of a difference of shares that tells something."""
+TOO_FEW: Final = 10
+"""With fewer scenes their spread is not known either."""
+_AT_MOST: Final = math.ceil((1.96 / HALF_WIDTH) ** 2)
+"""Scenes that always suffice: (1.96 · s / half-width)², where s, the spread of a scene's difference, is at most 1."""
 
 
 def _column(score: str) -> Column:
@@ -62,6 +71,33 @@ def versus_table(rows: Sequence[Versus], labels: tuple[str, str]) -> Table:
     return Table(columns, shown, f"{second} against {first}")
 
 
+def scenes_needed(rows: Sequence[Versus]) -> str:
+    """How many scenes would make the intervals of the shares that fail narrow; empty where they are.
+
+    Args:
+        rows: Those of the table.
+    """
+    failing = [row for row in rows if row.score == FAILING and row.scenes]
+    if not failing:
+        return ""
+    count = min(row.scenes for row in failing)
+    if count < TOO_FEW:
+        return (
+            f"N = {count} is too small to tell the systems apart, or how many scenes would. {_AT_MOST} scenes always "
+            f"make the interval of a difference of shares ± {HALF_WIDTH:g} or narrower: (1.96 s / {HALF_WIDTH:g})², "
+            "where s, the standard deviation of a scene's difference, is at most 1."
+        )
+    halves = [(row.scenes, (row.difference.high - row.difference.low) / 2) for row in failing]
+    wanted = [(math.ceil(n * (half / HALF_WIDTH) ** 2 - 1e-9), half) for n, half in halves if math.isfinite(half)]
+    needed, half = max(wanted, default=(0, 0.0))
+    if half <= HALF_WIDTH:
+        return ""
+    return (
+        f"The widest interval of a share that fails is ± {half:.2f}. About {needed} scenes would make it ± "
+        f"{HALF_WIDTH:g}: N · (half-width / {HALF_WIDTH:g})², since intervals shrink with the root of N."
+    )
+
+
 def turned_lines(changed: Sequence[Turned], labels: tuple[str, str], most: int = _NAMED) -> Iterator[str]:
     """Scenes in which one of the two fails and the other does not.
 
@@ -81,5 +117,6 @@ def versus_markdown(rows: Sequence[Versus], changed: Sequence[Turned], labels: t
     """The table, its legend, and every scene that changed."""
     table = versus_table(rows, labels)
     scenes = [f"- {markdown_text(line)}" for line in turned_lines(changed, labels, most=10**9)]
-    lines = [f"# {markdown_text(table.title)}", "", *table.markdown(), "", LEGEND, "", "## Scenes that changed", ""]
+    told = " ".join(filter(None, [LEGEND, scenes_needed(rows)]))
+    lines = [f"# {markdown_text(table.title)}", "", *table.markdown(), "", told, "", "## Scenes that changed", ""]
     return "\n".join([*lines, *(scenes or ["None."]), ""])

@@ -16,6 +16,7 @@ from harness.errors import ConfigError
 from harness.fast.made_for import FAST_TRAFFIC
 from harness.specs import parse
 from harness.training.sb3_config import SACConfig, SB3PPOConfig, SB3TD3Config
+from scenarios.opponents import OpponentKind
 from scenarios.sources import PROCEDURAL
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -141,6 +142,9 @@ class TrainConfig(RunOptions):
     data: Data = PROCEDURAL
     fit_only: FitOnly = False
     where: WhereOption = None
+    opponent: OpponentKind = "vehicle"
+    """Who attacks, in training and evaluation: the `vehicle` in conflict with the ego, or the `pedestrian`, the
+    `cyclist`, or either of both (`vulnerable`). Scenes without one are unfit; the adversary `vulnerable` moves them."""
     train_split: str = "train"
     """Split of the folder to train on. Procedural scenes have their own."""
     test_split: str = "test"

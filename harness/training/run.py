@@ -53,8 +53,8 @@ def train(config: TrainConfig, session: Session) -> int:
 
 
 def _trainer(config: TrainConfig, run: RunDirectory, session: Session) -> TrainingLoop:
-    with session.news.status("opening scenes, starting the simulator"):
-        parts = setup.build(config, run)
+    _tell(session, "opens the scenes and starts the simulator")
+    parts = setup.build(config, run)
     note_left_out(session.say, [parts.engine.source], run.path)
     return make_trainer(config, run, parts)
 
@@ -69,13 +69,22 @@ def make_trainer(config: TrainConfig, run: RunDirectory, parts: Parts, watcher: 
 
 def _vector_trainer(config: TrainConfig, run: RunDirectory, session: Session) -> TrainingLoop:
     # Imported here: the fast engine and its compiler are of no use to a run on MetaDrive.
+    from harness.kernels import kernel_cache
     from harness.training.vector_loop import VectorTrainer
     from harness.training.vector_setup import build_vector
 
-    with session.news.status("opening and packing scenes"):
-        parts = build_vector(config, run)
+    compiled = any(kernel_cache().rglob("*.nbi"))
+    does = ["opens and packs the scenes", *([] if compiled else ["compiles the fast engine (once, about a minute)"])]
+    planning = [] if config.adversary == "none" else ["plans the first attacks"]
+    _tell(session, ", ".join([*does, *planning]))
+    parts = build_vector(config, run, session.track)
     note_left_out(session.say, [parts.episodes.source, parts.test], run.path)
     return VectorTrainer(config, run, parts)
+
+
+def _tell(session: Session, does: str) -> None:
+    """Say what happens before anything is learnt: bars are for terminals, and this line is for logs too."""
+    session.news.print(f"before it learns: {does}", markup=False, soft_wrap=True)
 
 
 def _run(trainer: TrainingLoop, watchers: Watchers, run: RunDirectory, session: Session) -> int:

@@ -132,6 +132,7 @@ def scenes_of(config: TrainConfig, split: str, scenes: str | None) -> ScenarioSo
         cache_scenes=CACHED_SCENES,
         fit_only=config.fit_only,
         where=config.where,
+        opponent=config.opponent,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Final, Protocol
 
 import torch
 
@@ -36,7 +38,6 @@ from harness.training.setup import (
 from harness.training.validation import Validator
 from harness.training.vector_learner import VectorLearner
 from harness.training.vector_loop import VectorParts
-from scenarios.importing import Watch
 from scenarios.scenario import ScenarioSource
 from scenarios.selection import LeftOut
 from scenarios.splits import Subset
@@ -44,13 +45,25 @@ from scenarios.splits import Subset
 _LOG: Final = logging.getLogger(__name__)
 
 
-def build_vector(config: TrainConfig, run: RunDirectory, watch: Watch = iter) -> VectorParts:
+class CountedNumbers(Protocol):
+    """Passes numbers on, and may count them for whoever waits."""
+
+    def __call__(self, items: Iterable[int], description: str) -> Iterable[int]:
+        """Pass on; the description says what is done."""
+        ...
+
+
+def _untracked(items: Iterable[int], description: str) -> Iterable[int]:
+    return items
+
+
+def build_vector(config: TrainConfig, run: RunDirectory, track: CountedNumbers = _untracked) -> VectorParts:
     """Open and pack the scenes, and build everything else; MetaDrive starts with the final evaluation.
 
     Args:
         config: The run's.
         run: Its folder.
-        watch: Sees the scenes go by.
+        track: Sees scenes and first episodes go by, and is told what is done with them.
 
     Raises:
         GauntletError: Unknown names, unusable data or weights, overlapping splits.
@@ -63,15 +76,18 @@ def build_vector(config: TrainConfig, run: RunDirectory, watch: Watch = iter) ->
     train, val, test = _parts_of_data(config)
     unfit: list[LeftOut] | None = None if config.on_error == "raise" else []
     train = training_scenes(train, config)
-    packed, train = playable_scenes(train, traffic=config.traffic, watch=watch, left_out=unfit)
+    packing = partial(track, description="packing scenes")
+    packed, train = playable_scenes(train, traffic=config.traffic, watch=packing, left_out=unfit)
     validator = None
     if val is not None:
-        chosen_on, val = playable_scenes(val, traffic=config.traffic, watch=watch, left_out=unfit)
+        chosen_on, val = playable_scenes(val, traffic=config.traffic, watch=packing, left_out=unfit)
         validator = _validator(config, chosen_on, val, eval_adversary)
     for scene, reason in unfit or ():
         _LOG.warning("scene %s is left out: %s", scene, reason)
     write_scene_list(run, train, test, val)
     env, episodes = _training(config, packed, train, adversary, CurriculumSchedule(curriculum, config.steps))
+    if adversary is not None:
+        episodes.counted = partial(track, description="planning first attacks")
     co_training = None
     if (every := config.co_train) is not None:
         co_training = CoTraining(adversary, episodes, every=every, updates=config.co_train_updates, seed=config.seed)

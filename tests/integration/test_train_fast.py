@@ -16,6 +16,7 @@ from harness.engine.scene import parse_scene
 from harness.errors import ConfigError, RunError
 from harness.fast.lanes import drivers_of
 from harness.fast.packing import pack
+from harness.files import write_json
 from harness.training import checkpoint, vector_checkpoint, vector_setup
 from harness.training.config import PRESETS, PPOConfig, TrainConfig
 from harness.training.evaluation import Row
@@ -23,7 +24,10 @@ from harness.training.run import train
 from harness.training.validation import driving_score
 from harness.training.vector_loop import VectorTrainer
 from harness.training.vector_setup import build_vector
+from scenarios.export import write_folder
+from scenarios.scenario import Kind
 from tests.integration.test_train_ego import data  # noqa: F401  # A fixture: scenes on disk.
+from tests.scenes import Agent, straight_road
 
 EVERY = 8 * 16
 
@@ -59,8 +63,27 @@ def records(folder, name):
 def whole(config, tmp_path_factory):
     """A run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    assert train(replace(config, out=folder), Session("train_ego", Console(quiet=True), Console(quiet=True))) == 0
+    with (folder.parent / "news.txt").open("w") as news:
+        assert train(replace(config, out=folder), Session("train_ego", Console(quiet=True), Console(file=news))) == 0
     return folder
+
+
+def test_whoever_waits_is_told_what_for(config, whole, tmp_path):
+    (line,) = [line for line in (whole.parent / "news.txt").read_text().splitlines() if "before it learns" in line]
+    assert line.startswith("before it learns: opens and packs the scenes, ")
+    assert line.endswith("plans the first attacks")
+    seen = []
+
+    def track(items, description):
+        seen.append((description, len(items)))
+        return items
+
+    with RunDirectory.create(tmp_path / "run", "train_ego", asdict(replace(config, out=tmp_path / "run"))) as run:
+        parts = build_vector(config, run, track)
+        assert seen == [("packing scenes", 2), ("packing scenes", 2), ("planning first attacks", 8)]
+        parts.learner.round()
+        assert len(seen) == 3, "later attacks are planned in silence"
+        parts.close()
 
 
 def test_a_run_leaves_what_it_promises_and_reports_the_chosen_policy(config, whole):
@@ -204,6 +227,22 @@ def test_training_scenes_are_mirrored_and_no_others(config, tmp_path, monkeypatc
     half = len(used["train"]) // 2
     assert used["train"][half:] == [f"{name}-mirrored" for name in used["train"][:half]]
     assert not [name for name in (*used["val"], *used["test"]) if name.endswith("-mirrored")]
+
+
+def test_whoever_is_asked_for_attacks_in_training_validation_and_test(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_setup, "playable_scenes", packed_here)
+    walker = Agent("walker", 50.0, -6.0, np.pi / 2, 0.0, Kind.PEDESTRIAN, (0.8, 0.8, 1.75))
+    write_folder([straight_road(scene_id=name, extra=[walker]) for name in "abc"], tmp_path / "data")
+    write_json(tmp_path / "data" / "splits.json", {"train": ["a"], "val": ["b"], "test": ["c"]})
+    given = {"opponent": "pedestrian", "adversary": "vulnerable", "eval_adversary": "vulnerable", "fit_only": True}
+    chosen = {"val_split": "val", "val_scenes": None, "curriculum": "constant?probability=1"}
+    config = replace(config, data=str(tmp_path / "data"), out=tmp_path / "run", **given, **chosen)
+    with RunDirectory.create(config.out, "train_ego", asdict(config)) as run:
+        parts = build_vector(config, run)
+        for source in (parts.episodes.source, parts.validator._source, parts.test):
+            assert [scene.kinds[scene.opponent] for scene in source] == [Kind.PEDESTRIAN]
+        assert parts.episodes.attacked == config.environments
+        parts.close()
 
 
 @pytest.mark.parametrize(

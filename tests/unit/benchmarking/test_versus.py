@@ -1,6 +1,7 @@
 """One system against another: which runs compare, what changed, and what of it is chance."""
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from harness.benchmarking.lineup import Lineup, SystemInfo
 from harness.benchmarking.summary import summarise
 from harness.benchmarking.versus.config import CompareConfig
 from harness.benchmarking.versus.joining import Sides
-from harness.benchmarking.versus.pairs import FAILING, Turned, failing, tables_of, turned, versus
+from harness.benchmarking.versus.pairs import FAILING, Turned, Versus, failing, tables_of, turned, versus
 from harness.commands.runs import RunDirectory
 from harness.episodes.records import CellKey
 from harness.errors import ConfigError, RunError
 from harness.files import write_json
-from harness.report.versus_tables import turned_lines, versus_markdown, versus_table
+from harness.metrics.intervals import Interval
+from harness.report.versus_tables import scenes_needed, turned_lines, versus_markdown, versus_table
 from tests.unit.benchmarking.examples import an_episode
 
 SCENES = ("a", "b", "c", "d")
@@ -193,6 +195,24 @@ def test_episodes_that_broke_down_are_not_known() -> None:
         EpisodePlace("x", "cat", scene, seed): JudgedEpisode(outcome) for (scene, seed), outcome in outcomes.items()
     }
     assert np.array_equal(failing(found, "x", "cat", ("a", "b"), 2), [[0, 1], [np.nan, 0]], equal_nan=True)
+
+
+def test_how_many_scenes_would_tell_more() -> None:
+    def row(scenes: int, half: float, score: str = FAILING) -> Versus:
+        gap = Interval(0.25, 0.25 - half, 0.25 + half)
+        return Versus("cat", score, 0.25, 0.5, gap, "mcnemar", 0.5, 0.5, scenes)
+
+    # 20 scenes give ± 0.3: a third of that takes nine times as many.
+    said = scenes_needed([row(20, 0.3), row(20, 0.2), row(20, 5.0, "speed")])
+    assert said.startswith(
+        "The widest interval of a share that fails is ± 0.30. About 180 scenes would make it ± 0.1: N ·"
+    )
+    assert scenes_needed([row(20, 0.1)]) == scenes_needed([]) == scenes_needed([row(20, 0.5, "speed")]) == ""
+    assert scenes_needed([row(20, math.nan)]) == ""
+    # (1.96 / 0.1)² = 384.16
+    few = scenes_needed([row(2, math.nan)])
+    assert few.startswith("N = 2 is too small to tell the systems apart, or how many scenes would. 385 scenes always")
+    assert few in versus_markdown([row(2, 0.5)], [], LABELS)
 
 
 def test_scenes_that_turn() -> None:
