@@ -155,7 +155,7 @@ def test_a_lane_that_turns_off_makes_a_junction():
 @pytest.mark.parametrize(("angle", "road"), [(90.0, "junction"), (35.0, "junction"), (25.0, "straight")])
 def test_a_lane_that_crosses_the_way_makes_a_junction(angle, road):
     """It crosses at x = 20, and leads nowhere else."""
-    across = np.outer([-50.0, 50.0], [np.cos(np.radians(angle)), np.sin(np.radians(angle))]) + [20.0, 0.0]
+    across = np.outer([-50.0, 50.0], [np.cos(np.radians(angle)), np.sin(np.radians(angle))]) + np.array([20.0, 0.0])
     lanes = [lane("own", np.array([[-50.0, 0.0], [200.0, 0.0]])), lane("other", across)]
     assert of(make_scene([Agent("ego", 0.0, 0.0)], lanes), "road") == (road,)
 
