@@ -41,10 +41,11 @@ def test_what_comes_after_the_contact_does_not_count():
 
 
 def test_a_crash_that_turns_the_other_does_not_change_the_kind():
-    scene = straight_road(opponent_offset=0.0, opponent_gap=5.0)
+    scene = straight_road(opponent_gap=5.0)
     heading = scene.heading.copy()
     heading[scene.opponent, 40:] = np.pi / 2
-    assert played(replace(scene, heading=heading), contact=40) == "rear-end"
+    assert played(replace(scene, heading=heading), contact=40) == "cut-in"
+    assert played(replace(scene, heading=heading), contact=41) == "crossing"
 
 
 def cell(adversary="cat", **outcomes):
