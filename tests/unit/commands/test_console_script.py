@@ -67,7 +67,7 @@ def test_the_console_script_lists_the_verbs_and_refuses_others(capsys):
         cli.main([])
     assert stop.value.code == 2
     printed = capsys.readouterr().out
-    assert "  scenarios         List, import, generate, validate and draw scenes.\n" in printed
+    assert "  scenarios         List, count, import, generate, validate and draw scenes.\n" in printed
     assert all(f"  {verb} " in printed for verb in cli.VERBS)
     with pytest.raises(SystemExit) as stop:
         cli.main(["simulat"])
