@@ -57,11 +57,12 @@ class SensedPolicy:
 
         Args:
             policy: The system under test.
-            noise: Standard deviation of the noise on each number of the observation, in its own unit.
+            noise: Standard deviation of the noise on each number of the observation, in its own unit. A policy that
+                wants no observation has none.
             position: Standard deviation of the noise on others' x and y, m.
             heading: Standard deviation of the noise on their heading, rad.
             velocity: Standard deviation of the noise on vx and vy, m/s.
-            latency: Age of the newest frame that a policy can see, s.
+            latency: Age at which a frame arrives, s; it is seen at the next step from then on.
             drop: Probability that a frame never arrives, below 1.
             observe: Makes the observation out of the `EgoView`, in the place of a preset.
 
@@ -136,7 +137,7 @@ class SensedPolicy:
             self._dropped += 1
         else:
             self._frames.append(frame)
-        latest = view.step - round(self._latency / view.dt)
+        latest = view.step - math.ceil(self._latency / view.dt - 1e-9)
         while len(self._frames) > 1 and self._frames[1].view.step <= latest:
             self._frames.popleft()
         first = self._frames[0]
@@ -153,6 +154,9 @@ class SensedPolicy:
             seen.futures[...] += drawn[:, None]
         if self._observe is not None:
             observation = self._observed(seen)
+        elif self.observation == "none":
+            # It is nobody's, and its length, which the draws must not depend on, that of whatever simulator there is.
+            return SensorFrame(observation, seen)
         noise = self._noise * self._rng.standard_normal(len(observation))
         return SensorFrame((observation + noise).astype(np.float32), seen)
 

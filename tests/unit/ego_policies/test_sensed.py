@@ -92,6 +92,27 @@ def test_draws_come_from_the_seed():
     assert np.array_equal(at_latest.agents, next(view for _, view in first if view.step == 30).agents)
 
 
+def test_who_wants_no_observation_draws_the_same_in_every_simulator():
+    class Blind(Notes):
+        observation = "none"
+
+    def places(numbers):
+        notes = Blind()
+        policy = SensedPolicy(notes, position=0.5, drop=0.3, noise=0.1)
+        policy.reset(SCENE, np.random.default_rng(0))
+        for step in range(10, 20):
+            policy.act(np.zeros(numbers, np.float32), log_view(SCENE, step))
+        return [view.agents for _, view in notes.seen]
+
+    assert all(np.array_equal(a, b) for a, b in zip(places(112), places(161), strict=True))
+
+
+@pytest.mark.parametrize(("latency", "age"), [(0.05, 0.1), (0.25, 0.3), (0.3, 0.3), (0.0, 0.0)])
+def test_a_frame_is_not_seen_before_it_has_arrived(latency, age):
+    view = sensed(latency=latency)[0].seen[-1][1]
+    assert (49 - view.step) * view.dt == pytest.approx(age)
+
+
 def speeds(view):
     """An observation function."""
     return view.ego[3:]
