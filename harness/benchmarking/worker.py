@@ -114,10 +114,13 @@ class BenchmarkWorker:
 
     def close(self) -> None:
         """Stop the simulator, and policies that are programs of their own."""
+        self._stop_simulator()
         for policy in self._policies.values():
             close = getattr(policy, "close", None)
             if callable(close):
                 close()
+
+    def _stop_simulator(self) -> None:
         if self._env is not None:
             self._env.close()
             self._env = None
@@ -193,7 +196,7 @@ class BenchmarkWorker:
         """The simulator with the policy's observations; a process has one, so another kind replaces it."""
         wanted = policy.observation
         if self._env is not None and wanted not in ("none", self._env.options.observation):
-            self.close()
+            self._stop_simulator()
         if self._env is None:
             observation = cast(ObservationName, "cat" if wanted == "none" else wanted)
             config = EngineConfig(
