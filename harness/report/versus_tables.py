@@ -87,11 +87,11 @@ def scenes_needed(rows: Sequence[Versus]) -> str:
             f"make the interval of a difference of shares ± {HALF_WIDTH:g} or narrower: (1.96 s / {HALF_WIDTH:g})², "
             "where s, the standard deviation of a scene's difference, is at most 1."
         )
-    halves = [(row.scenes, (row.difference.high - row.difference.low) / 2) for row in failing]
-    wanted = [(math.ceil(n * (half / HALF_WIDTH) ** 2 - 1e-9), half) for n, half in halves if math.isfinite(half)]
-    needed, half = max(wanted, default=(0, 0.0))
+    halves = [((row.difference.high - row.difference.low) / 2, row.scenes) for row in failing]
+    half, scenes = max((one for one in halves if math.isfinite(one[0])), default=(0.0, 0))
     if half <= HALF_WIDTH:
         return ""
+    needed = math.ceil(scenes * (half / HALF_WIDTH) ** 2 - 1e-9)
     return (
         f"The widest interval of a share that fails is ± {half:.2f}. About {needed} scenes would make it ± "
         f"{HALF_WIDTH:g}: N · (half-width / {HALF_WIDTH:g})², since intervals shrink with the root of N."

@@ -214,7 +214,15 @@ class IndexTable:
                 with contextlib.closing(sqlite3.connect(self.path, _BUSY_S, isolation_level=None)) as base:
                     _prepare(base)
                     return work(base)
-            except (sqlite3.Error, ValueError, TypeError, ArithmeticError, RecursionError, OSError) as error:
+            except (
+                sqlite3.Error,
+                ValueError,
+                TypeError,
+                LookupError,
+                ArithmeticError,
+                RecursionError,
+                OSError,
+            ) as error:
                 if attempt or not _damaged(error):
                     self._give_up(error)
                 else:

@@ -207,6 +207,9 @@ def test_how_many_scenes_would_tell_more() -> None:
     assert said.startswith(
         "The widest interval of a share that fails is ± 0.30. About 180 scenes would make it ± 0.1: N ·"
     )
+    # The widest is told, even if another adversary has more scenes, and so would take more.
+    said = scenes_needed([row(100, 0.09), row(20, 0.12)])
+    assert said.startswith("The widest interval of a share that fails is ± 0.12. About 29 scenes")
     assert scenes_needed([row(20, 0.1)]) == scenes_needed([]) == scenes_needed([row(20, 0.5, "speed")]) == ""
     assert scenes_needed([row(20, math.nan)]) == ""
     # (1.96 / 0.1)² = 384.16

@@ -131,6 +131,11 @@ def damage_rows(path):
         rows.execute("UPDATE scenes SET steps = 'many', kinds = '[1'")
 
 
+def no_tags(path):
+    with sqlite3.connect(path) as rows:
+        rows.execute("UPDATE scenes SET tags = '{}'")
+
+
 def other_tables(path):
     with sqlite3.connect(path) as rows:
         rows.execute("DROP TABLE sketches")
@@ -164,7 +169,8 @@ def cut(path):
 
 
 @pytest.mark.parametrize(
-    "damage", [damage_file, damage_rows, deep_rows, endless_rows, endless_view, other_tables, other_rules, cut]
+    "damage",
+    [damage_file, damage_rows, deep_rows, endless_rows, endless_view, other_tables, no_tags, other_rules, cut],
 )
 def test_a_damaged_index_is_made_anew(folder, examined, damage):
     store = ScenarioStore(folder)
