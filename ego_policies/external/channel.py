@@ -14,7 +14,6 @@ import weakref
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from harness.errors import NoAnswerError, PolicyError, one_line
@@ -148,7 +147,7 @@ class Channel:
             self._reader.join(LEAVE_S)
             code = self._process.returncode
             if code is not None:
-                how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+                how = f"died of {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
             else:
                 how = f"closed its output ({reason})"
         self.fail(f"{how} before it answered {what}. Run it by hand to see why.{self._last_words()}", reason)
@@ -165,7 +164,7 @@ def words_of(command: str) -> list[str]:
         PolicyError: A quotation mark is not closed, or there is no word.
     """
     try:
-        words = [command] if Path(command).is_file() else shlex.split(command)
+        words = [command] if os.path.isfile(command) else shlex.split(command)
     except ValueError as error:
         raise PolicyError(
             f"external policy `{command}`: the command cannot be read ({error}). Close its quotes."
@@ -213,6 +212,11 @@ def _connected(target: str, seconds: float) -> socket.socket:
         ) from error
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return found
+
+
+def _signal(number: int) -> str:
+    """The name of a signal, where it has one."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _keep_tail(process: subprocess.Popen[bytes], kept: deque[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -75,7 +76,7 @@ class ExternalPolicy:
     def files(self) -> tuple[Path, ...]:
         """Files that the command names: with another content it is another system."""
         words = () if self._target.startswith(ADDRESS) else words_of(self._target)
-        return tuple(path for word in words if (path := Path(word)).is_file())
+        return tuple(Path(word) for word in words if os.path.isfile(word))
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> None:
         """Tell the program that an episode begins.
@@ -84,6 +85,7 @@ class ExternalPolicy:
             NoAnswerError: It does not answer, or has become another one since it was first asked.
         """
         if self._channel is None and self._connect() != self._about:
+            self.close()
             raise PolicyError(
                 f"external policy `{self._target}` says something else of itself than before. Start the run anew."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import chdir
 from dataclasses import asdict, dataclass
@@ -143,15 +144,16 @@ def _system(text: str) -> SystemInfo:
     system = System.parse(text)
     with chdir("."):  # Its module may go to its own folder, and the paths of the command line are meant from here.
         policy = load_policy(system.spec)
-    whole = Path(system.spec).is_file()
+    # A command (`external:…`) may be longer than the name of a file, which `os.path` takes and `pathlib` does not.
+    whole = os.path.isfile(system.spec)
     spec = parse(system.spec)
     bare = [] if spec.name in targets("policy") else [spec.name]
     named = [system.spec] if whole else [*bare, spec.file, *map(str, spec.options.values())]
     files = [*(Path(name) for name in named), *getattr(policy, "files", ())]
-    if not any(file.is_file() for file in files):
+    if not any(map(os.path.isfile, files)):
         # A policy whose file was left out names the one that comes with the package.
         files = [Path(str(getattr(policy, "path", "")))]
-    digests = [digest_of(file) for file in dict.fromkeys(files) if file.is_file()]
+    digests = [digest_of(file) for file in dict.fromkeys(files) if os.path.isfile(file)]
     return SystemInfo(
         label=system.label or policy.name,
         spec=system.spec,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -76,13 +77,14 @@ def run_all(
 
 def anchored(text: str) -> str:
     """A path, or `name:path`, made absolute where it exists: workers may run in another folder. Other text stays."""
-    if Path(text).exists():
+    # A command (`external:…`) may be longer than the name of a file, which `os.path` takes and `pathlib` does not.
+    if os.path.exists(text):
         return str(Path(text).resolve())
     bare, mark, options = text.partition("?")
     head, colon, tail = bare.partition(":")
-    if mark and Path(bare).exists():
+    if mark and os.path.exists(bare):
         return str(Path(bare).resolve()) + mark + options
-    return f"{head}:{Path(tail).resolve()}{mark}{options}" if colon and tail and Path(tail).exists() else text
+    return f"{head}:{Path(tail).resolve()}{mark}{options}" if colon and tail and os.path.exists(tail) else text
 
 
 def anchored_config(config: BenchmarkConfig) -> BenchmarkConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +60,7 @@ def load_policy(spec: str, *, observation: str | None = None, name: str | None =
 def _behind_sensors(spec: str) -> tuple[str, dict[str, Any]]:
     """A specification without the options of sensors, and these options; a policy's own of that name stay its own."""
     head, mark, _ = spec.partition("?")
-    if not mark or Path(spec).exists():
+    if not mark or os.path.exists(spec):
         return spec, {}
     parsed = parse(spec)
     own: Mapping[str, inspect.Parameter] = {}

@@ -15,6 +15,8 @@ import pytest
 from ego_policies.external.channel import Channel, words_of
 from ego_policies.external.messages import Introduction, hello, read_action, read_trajectory, step_message
 from ego_policies.external.policy import ExternalPolicy
+from harness.benchmarking.lineup import _system
+from harness.benchmarking.runner import anchored
 from harness.checks import check_policy
 from harness.checks.policy import log_view
 from harness.errors import NoAnswerError, PolicyError
@@ -66,6 +68,7 @@ def test_a_program_drives_and_its_answers_are_timed(tmp_path):
 FAILURES = {
     "dies": ("print('bad luck', file=sys.stderr); sys.exit(3)", r"exit code 3 before it answered step 10.*bad luck"),
     "is killed": ("import os; os.kill(os.getpid(), 9)", r"died of SIGKILL before it answered step 10"),
+    "is killed oddly": ("import os; os.kill(os.getpid(), 40)", r"died of signal 40 before it answered step 10"),
     "is late": ("time.sleep(60)", r"no answer to step 10 within 0\.5 s.*\?timeout="),
     "prints": ("print('thinking', flush=True)", r"answered step 10 with 'thinking'.*standard error"),
     "no object": ("answer = [0, 0]", r"with '\[0, 0\]'\. Expected one object of JSON"),
@@ -102,8 +105,9 @@ def test_who_has_become_another_is_refused(tmp_path):
     policy = begun(program(tmp_path))
     policy.close()
     program(tmp_path, observation="cat")
-    with pytest.raises(PolicyError, match="something else of itself"):
-        policy.reset(SCENE, np.random.default_rng(0))
+    for _ in range(2):
+        with pytest.raises(PolicyError, match="something else of itself"):
+            policy.reset(SCENE, np.random.default_rng(0))
 
 
 def test_an_answer_that_nobody_asked_for_is_found(tmp_path):
@@ -159,6 +163,20 @@ def test_words_of_a_command(tmp_path):
     path.touch()
     assert words_of(str(path)) == [str(path)]
     assert words_of(f"run '{path}' -v") == ["run", str(path), "-v"]
+    # Longer than the name of any file may be.
+    assert words_of("run " + "x" * 300) == ["run", "x" * 300]
+    policy = ExternalPolicy(f"{program(tmp_path)} {'x' * 300}")
+    assert [file.name for file in policy.files][-1] == "program.py"
+
+
+def test_a_command_may_be_longer_than_the_name_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    program(tmp_path)
+    spec = f"external:python program.py {'x' * 300}"
+    assert anchored(spec) == spec
+    for text in (spec, f"{spec}?timeout=2"):
+        assert len(_system(text).digest) == 64
 
 
 def test_what_a_step_says():
