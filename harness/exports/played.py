@@ -65,7 +65,7 @@ def later_part(scene: Scenario, first: int) -> Scenario:
 
     Args:
         scene: The whole scene.
-        first: Step that becomes step 0; at least `CURRENT_STEP` + 2 steps follow it.
+        first: Step that becomes step 0.
 
     Raises:
         ScenarioError: No vehicle is there from the new beginning to the new current step, so that none can be the ego.
@@ -73,7 +73,8 @@ def later_part(scene: Scenario, first: int) -> Scenario:
     valid = scene.valid[:, first:]
     here = np.flatnonzero(valid.any(1))
     able = np.flatnonzero(valid[:, : CURRENT_STEP + 2].all(1) & (scene.kinds == Kind.VEHICLE))
-    if not len(able):
+    # A scene ends with the last one who is there, which may be earlier.
+    if valid.shape[1] < CURRENT_STEP + 2 or not len(able):
         raise ScenarioError(
             f"scene {scene.id}: no vehicle is there from step {first} to step {first + CURRENT_STEP + 1}, so that none "
             "can be the ego of what is exported. Expected traffic that goes on; use another warm-up or a higher inflow."

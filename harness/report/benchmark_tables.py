@@ -227,6 +227,7 @@ def _preamble(config: BenchmarkConfig) -> list[str]:
         f"Data `{Path(config.data).name}`, split `{config.split}`, seeds {', '.join(map(str, config.seed))}, traffic "
         f"`{config.traffic}`, intensity {config.intensity:g}. Numbers with 95 % intervals over scenes; N counts scenes "
         "that did not fail, and failures are in no rate."
+        + (f" Only scenes with `{config.where}` take part." if config.where is not None else "")
         + (" Scenes unfit for attacks are left out: `left_out.json` says which and why." if config.fit_only else "")
         + (f" {VULNERABLE_NOTE}" if config.opponent != "vehicle" else ""),
         "",

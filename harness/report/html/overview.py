@@ -30,7 +30,7 @@ EPISODE_TITLES: Final = {
 PLOTTED: Final = ("success", "kinematic", "behavioural", "reward")
 """Columns that the plot of success against realism is made of."""
 SECONDS: Final = Column("seconds_per_scene", kind="number", digits=2)
-FACTS: Final = ("data", "split", "scenes", "seed", "traffic", "intensity", "sut", "adversary", "executor")
+FACTS: Final = ("data", "split", "where", "scenes", "seed", "traffic", "intensity", "sut", "adversary", "executor")
 
 
 def load(folder: Path) -> tuple[JsonDict, JsonDict, JsonDict]:
@@ -67,7 +67,7 @@ def context(run: Json, lineup: Json, summary: Json) -> JsonDict:
         "coverage": part,
         "systems": systems,
         "adversaries": adversaries,
-        "config": {name: _plain(config[name]) for name in FACTS if name in config},
+        "config": {name: _plain(config[name]) for name in FACTS if config.get(name) is not None},
         "seeds": list(config.get("seed", [])),
         "provenance": _provenance(run),
         "matrix": _matrix(cells, systems, adversaries),

@@ -108,6 +108,9 @@ def test_scenes_without_road_edges_are_in_no_rate_of_crossings_and_are_named(tmp
     for text in (page, latex(cells, CONFIG), terminal(cells, CONFIG)[0].caption):
         assert note in text
     assert "25.0 [4.6, 69.9] (n = 4)" in page
+    assert "take part" not in page
+    chosen = markdown(cells, [], replace(CONFIG, where="type=cut-in and speed>10"))
+    assert " Only scenes with `type=cut-in and speed>10` take part." in chosen
     assert [item["without_road_edges"] for item in summary(cells, [], CONFIG)["cells"]] == [0, 0, 2]
     (line,) = [row for row in csv.DictReader(io.StringIO(csv_table(cells, CONFIG))) if row["adversary"] == "sage@0.5"]
     assert line["crosses_edge_n"] == "4"

@@ -23,6 +23,7 @@ from harness.report.html import write_report
 from harness.report.html.choice import Shown
 from harness.report.html.encoding import ANGLE, CENTIMETRE, POSE_UNITS, pack, pack_track, safe_json, unpack
 from harness.report.html.episodes import OUTCOMES
+from harness.report.html.overview import context, load
 from harness.report.html.page import fitting
 from tests.sources import ListSource
 from tests.unit.report.runs import ADVERSARIES, EVIL, SYSTEMS, finished_run, scenes
@@ -101,6 +102,13 @@ def test_json_cannot_end_its_element():
     text = safe_json({"name": EVIL})
     assert not set("<>&\u2028\u2029") & set(text)
     assert json.loads(text)["name"] == EVIL
+
+
+def test_the_page_says_which_scenes_were_chosen(run):
+    about, lineup, summary = load(run.folder)
+    assert "where" not in context(about, lineup, summary)["config"]
+    about = {**about, "config": {**about["config"], "where": "speed>10"}}
+    assert context(about, lineup, summary)["config"]["where"] == "speed>10"
 
 
 def test_every_episode_is_listed_with_its_outcome(page: Page, run):

@@ -224,3 +224,6 @@ def test_the_ego_of_a_later_part_stays_longest(scene, episode):
     assert later_part(replace(played, valid=there, ego=0), 100).ego == 0
     with pytest.raises(ScenarioError, match="none can be the ego"):
         later_part(replace(played, valid=np.zeros_like(there)), 100)
+    for beyond in (played.num_steps - 11, played.num_steps, 10_000):
+        with pytest.raises(ScenarioError, match="none can be the ego"):
+            later_part(played, beyond)
