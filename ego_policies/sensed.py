@@ -57,8 +57,7 @@ class SensedPolicy:
 
         Args:
             policy: The system under test.
-            noise: Standard deviation of the noise on each number of the observation, in its own unit. A policy that
-                wants no observation has none.
+            noise: Standard deviation of the noise on each number of the observation, in its own unit.
             position: Standard deviation of the noise on others' x and y, m.
             heading: Standard deviation of the noise on their heading, rad.
             velocity: Standard deviation of the noise on vx and vy, m/s.
@@ -67,7 +66,7 @@ class SensedPolicy:
             observe: Makes the observation out of the `EgoView`, in the place of a preset.
 
         Raises:
-            ConfigError: An option cannot work, or the policy follows its log.
+            ConfigError: An option cannot work, or would do nothing: the policy follows its log, or sees nothing of it.
         """
         given = {"noise": noise, "position": position, "heading": heading, "velocity": velocity, "latency": latency}
         for label, value in {**given, "drop": drop}.items():
@@ -84,6 +83,7 @@ class SensedPolicy:
             raise ConfigError(
                 f"policy {policy.name!r}: observe is {observe!r:.60}, expected a function of the EgoView."
             )
+        _check_seen(policy, noise, max(position, heading, velocity), observe)
         self._policy, self._noise, self._latency, self._drop = policy, float(noise), float(latency), float(drop)
         self._others = float(position), float(heading), float(velocity)
         self._observe = observe
@@ -172,6 +172,22 @@ class SensedPolicy:
                 f"expected {wanted}."
             )
         return found
+
+
+def _check_seen(policy: Any, noise: float, others: float, observe: object) -> None:
+    """Refuse noise on what a policy does not see: its name would tell of noise that there is not."""
+    if observe is not None:
+        return
+    if noise and policy.observation == "none":
+        raise ConfigError(
+            f"policy {policy.name!r} wants no observation, so that noise does nothing. Expected position, heading or "
+            "velocity, which are noise on the true states that it reads."
+        )
+    if others and not policy.privileged:
+        raise ConfigError(
+            f"policy {policy.name!r} is not privileged and reads no true states, so that position, heading and "
+            "velocity do nothing. Expected noise, which is on its observation."
+        )
 
 
 def _copied(view: EgoView) -> EgoView:

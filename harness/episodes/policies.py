@@ -111,7 +111,7 @@ def _load(spec: str, *, observation: str | None = None, name: str | None = None)
 def _from_name(spec: Spec, options: dict[str, Any]) -> EgoPolicy:
     """A registered policy, with its file where it needs one."""
     name, path = spec.name, spec.file
-    if spec.text == f"{name}:":
+    if spec.text == f"{name}:" or name in ("tracked", "sensed"):
         _needs_file(name)
     target = resolve("policy", spec)
     parameters = inspect.signature(target).parameters

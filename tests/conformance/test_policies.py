@@ -82,7 +82,7 @@ OPTIONS = {
     "onnx": onnx_graph,
     "external": lambda folder: {"path": f"{sys.executable} {ROOT / 'examples' / 'external_planner.py'}"},
     "tracked": lambda folder: {"planner": Ahead()},
-    "sensed": lambda folder: {"policy": IDMPolicy(), "latency": 0.3, "position": 0.5, "drop": 0.2, "noise": 0.1},
+    "sensed": lambda folder: {"policy": IDMPolicy(), "latency": 0.3, "position": 0.5, "drop": 0.2},
     "callable": lambda folder: {"function": lambda observation: np.tanh(observation[:2])},
 }
 

@@ -98,7 +98,7 @@ def test_who_wants_no_observation_draws_the_same_in_every_simulator():
 
     def places(numbers):
         notes = Blind()
-        policy = SensedPolicy(notes, position=0.5, drop=0.3, noise=0.1)
+        policy = SensedPolicy(notes, position=0.5, drop=0.3)
         policy.reset(SCENE, np.random.default_rng(0))
         for step in range(10, 20):
             policy.act(np.zeros(numbers, np.float32), log_view(SCENE, step))
@@ -154,6 +154,9 @@ def test_options_behind_any_name():
         ("idm?observe=speeds", "as module:name"),
         ("idm?latency=1&speed=2", "no option 'speed'"),
         ("sensed", "wraps another one"),
+        ("tracked?planner=x", "wraps another one"),
+        ("idm?noise=0.1", "noise does nothing"),
+        (f"{here}:nothing?position=0.5", "reads no true states"),
         ("replay?drop=0.5", "senses nothing"),
     ):
         with pytest.raises(ConfigError, match=message):
