@@ -19,8 +19,8 @@ def main(config: BenchmarkConfig, session: Session) -> int:
     if config.dry_run:
         say_cost(config, session)
         return 0
-    cells, folder, verdict, coverage = run_benchmark(config, session)
-    for table in terminal(cells, config, coverage):
+    cells, folder, verdict, completeness = run_benchmark(config, session)
+    for table in terminal(cells, config, completeness):
         session.console.print(table.rich(compact=True))
     if repeated := protocol_of(config.protocol).names():
         session.say(f"repeats of the published code: {', '.join(repeated)}")

@@ -11,7 +11,7 @@ from harness.files import JsonDict
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class Completeness:
     """How much of a run there is. Only scenes with every episode of every system count in tables.
 
     Attributes:
@@ -56,12 +56,12 @@ def work_of(lineup: Lineup, seeds: tuple[int, ...]) -> list[Unit]:
     return units(lineup.scenes, tuple(item.label for item in lineup.systems), lineup.adversaries, seeds)
 
 
-def covered(lineup: Lineup, seeds: tuple[int, ...], folder: Path) -> tuple[Coverage, Lineup]:
+def completed(lineup: Lineup, seeds: tuple[int, ...], folder: Path) -> tuple[Completeness, Lineup]:
     """How much of a run there is, and who took part in the scenes that are complete."""
     work = work_of(lineup, seeds)
     missing = {unit: len(unit.missing(folder)) for unit in work}
     partial = {unit.scenario_id for unit, count in missing.items() if count}
     whole = tuple(scene for scene in lineup.scenes if scene not in partial)
     planned = sum(len(unit.keys) for unit in work)
-    found = Coverage(len(whole), len(lineup.scenes), planned - sum(missing.values()), planned)
+    found = Completeness(len(whole), len(lineup.scenes), planned - sum(missing.values()), planned)
     return found, replace(lineup, scenes=whole)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from harness.benchmarking.budget import Coverage, covered
+from harness.benchmarking.budget import Completeness, completed
 from harness.benchmarking.certificates.files import FILE as CERTIFICATE
 from harness.benchmarking.certificates.making import carried, certify, check_can_be_made, kept
 from harness.benchmarking.certificates.statements import statement
@@ -60,13 +60,13 @@ class Benchmarked(NamedTuple):
         cells: Its numbers.
         folder: Its run folder.
         verdict: What the gate found.
-        coverage: How much of it there is.
+        completeness: How much of it there is.
     """
 
     cells: list[Cell]
     folder: Path
     verdict: GateVerdict
-    coverage: Coverage
+    completeness: Completeness
 
 
 def run_benchmark(config: BenchmarkConfig, session: Session) -> Benchmarked:
@@ -94,11 +94,12 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> Benchmarked:
             run_all(
                 config, lineup, folder, lambda done, total: progress.update(task, completed=done, total=total), until
             )
-        coverage, lineup = covered(lineup, config.seed, folder)
+        completeness, lineup = completed(lineup, config.seed, folder)
         if not lineup.scenes:
             raise RunError(
-                f"the budget of {config.budget} ended the run before one scene was complete: {coverage.episodes} of "
-                f"{coverage.of_episodes} episodes have been run. Go on with --resume {folder}."
+                f"the budget of {config.budget} ended the run before one scene was complete: "
+                f"{completeness.episodes} of {completeness.of_episodes} episodes have been run. Go on with --resume "
+                f"{folder}."
             )
         episodes = len(lineup.scenes) * len(lineup.systems) * (1 + len(config.attackers))
         cells = summarise(folder, config, lineup, partial(session.track, description="summarising", total=episodes))
@@ -106,21 +107,21 @@ def run_benchmark(config: BenchmarkConfig, session: Session) -> Benchmarked:
         stated = statement(config, lineup, known)
         if stated["line"]:
             session.say(stated["line"])
-        write_all(folder, cells, compare(cells), config, stated, coverage)
+        write_all(folder, cells, compare(cells), config, stated, completeness)
         # Scenes are looked up by their ids: none need be filtered again.
         scenes = config.open_all(cache_scenes=0)
         write_text(folder / TAGS, rates_by_tag(cells, _tags(scenes, lineup)).csv())
         if config.freeze is not None:
             freeze(config.freeze, config, lineup, folder, session)
         if config.json is not None:
-            about = {"certificate": stated["checks"], "coverage": coverage.as_object()}
+            about = {"certificate": stated["checks"], "completeness": completeness.as_object()}
             write_json(config.json, [as_object(cell, config) | about for cell in cells])
         shown = choose(cells, lineup.scenes, config.playback)
         write_report(folder, scenes, shown, partial(session.track, description="report"))
-        verdict = pass_through(gate, config, lineup, folder, cells)
-        if coverage.line:
-            session.warn(f"{coverage.line} Go on with --resume {folder}.")
-        return Benchmarked(cells, folder, verdict, coverage)
+        verdict = pass_through(gate, config, lineup, folder, cells, completeness)
+        if completeness.line:
+            session.warn(f"{completeness.line} Go on with --resume {folder}.")
+        return Benchmarked(cells, folder, verdict, completeness)
 
 
 def _tags(source: ScenarioSource, lineup: Lineup) -> list[SceneTags]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from harness.benchmarking.budget import Coverage
+from harness.benchmarking.budget import Completeness
 from harness.benchmarking.columns import COLUMNS, SAGE_COLUMNS, TABLES, undisturbed_note
 from harness.benchmarking.comparison import Comparison
 from harness.benchmarking.config import BenchmarkConfig
@@ -67,7 +67,7 @@ def write_all(
     comparisons: Sequence[Comparison],
     config: BenchmarkConfig,
     stated: Json | None = None,
-    coverage: Coverage | None = None,
+    completeness: Completeness | None = None,
 ) -> None:
     """Write `benchmark.md`, `benchmark.csv`, `comparisons.csv`, `benchmark.tex` and `summary.json`.
 
@@ -75,16 +75,16 @@ def write_all(
         folder: Run folder.
         cells, comparisons, config: What was found.
         stated: What there is to say of the traffic, by `harness.benchmarking.certificates.statements`.
-        coverage: How much of the run there is; None: all.
+        completeness: How much of the run there is; None: all.
 
     Raises:
         RunError: The folder cannot be written.
     """
-    write_text(folder / "benchmark.md", markdown(cells, comparisons, config, stated, coverage))
+    write_text(folder / "benchmark.md", markdown(cells, comparisons, config, stated, completeness))
     write_text(folder / "benchmark.csv", csv_table(cells, config))
     write_text(folder / "comparisons.csv", csv_text(asdict(item) for item in comparisons))
-    write_text(folder / "benchmark.tex", latex(cells, config, coverage))
-    write_json(folder / "summary.json", summary(cells, comparisons, config, stated, coverage))
+    write_text(folder / "benchmark.tex", latex(cells, config, completeness))
+    write_json(folder / "summary.json", summary(cells, comparisons, config, stated, completeness))
 
 
 def summary(
@@ -92,13 +92,13 @@ def summary(
     comparisons: Sequence[Comparison],
     config: BenchmarkConfig,
     stated: Json | None = None,
-    coverage: Coverage | None = None,
+    completeness: Completeness | None = None,
 ) -> dict[str, object]:
     """Everything as one JSON object: `about`, `cells` (one per adversary and system), `comparisons`, `certificate`."""
     return {
         "about": {
             "config": asdict(config),
-            "coverage": None if coverage is None else coverage.as_object(),
+            "completeness": None if completeness is None else completeness.as_object(),
             "protocol": config.protocol,
             "deviations": protocol_of(config.protocol).describe(),
             "columns": [
@@ -119,12 +119,12 @@ def summary(
     }
 
 
-def terminal(cells: Sequence[Cell], config: BenchmarkConfig, coverage: Coverage | None = None) -> list[Table]:
+def terminal(cells: Sequence[Cell], config: BenchmarkConfig, completeness: Completeness | None = None) -> list[Table]:
     """SAGE's table for every system, short enough for 80 characters: intervals of the success rate only.
 
     The last one has the legend of all.
     """
-    part = "" if coverage is None else coverage.title
+    part = "" if completeness is None else completeness.title
     tables = [
         Table(
             TERMINAL_COLUMNS, _rows(own, config), f"{system.title}, {config.protocol}{part}", notes(own), legend=False
@@ -139,12 +139,12 @@ def markdown(
     comparisons: Sequence[Comparison],
     config: BenchmarkConfig,
     stated: Json | None = None,
-    coverage: Coverage | None = None,
+    completeness: Completeness | None = None,
 ) -> str:
     """Every table of every system, the paired tests, failures, and what the protocol repeats."""
     lines = [f"# Benchmark, protocol `{config.protocol}`", "", *_preamble(config), *certificate_lines(stated)]
-    if coverage is not None and coverage.line:
-        lines[2:2] = [f"**{coverage.line}**", ""]
+    if completeness is not None and completeness.line:
+        lines[2:2] = [f"**{completeness.line}**", ""]
     failed = Column("failures", "failed", "number")
     for system, own in by_system(cells):
         lines += [f"## Against {system.title}", ""]
@@ -169,9 +169,9 @@ def csv_table(cells: Sequence[Cell], config: BenchmarkConfig) -> str:
     return Table(CSV_COLUMNS, _rows(cells, config), count="n").csv()
 
 
-def latex(cells: Sequence[Cell], config: BenchmarkConfig, coverage: Coverage | None = None) -> str:
+def latex(cells: Sequence[Cell], config: BenchmarkConfig, completeness: Completeness | None = None) -> str:
     """SAGE's table for every system (packages booktabs and graphicx); intervals in small print."""
-    part = "" if coverage is None or coverage.complete else f" of {coverage.of_scenes} planned"
+    part = "" if completeness is None or completeness.complete else f" of {completeness.of_scenes} planned"
     parts = [f"% protocol: {config.protocol}"]
     for system, own in by_system(cells):
         scenes = max((cell.scenes for cell in own), default=0)

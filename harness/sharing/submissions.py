@@ -133,7 +133,7 @@ def compose(run: Path, sut: str, header: Json) -> JsonDict:
         raise RunError(f"{run} is no finished run of benchmark. Run `gauntlet benchmark` first, or go on with it.")
     summary, lineup = (read_json(run / name) for name in ("summary.json", "lineup.json"))
     with reading(run, "the record of a benchmark. Run it anew", RunError):
-        if not (summary.get("about", {}).get("coverage") or {"complete": True})["complete"]:
+        if not (summary.get("about", {}).get("completeness") or {"complete": True})["complete"]:
             raise ConfigError(f"{run} is not complete: its budget ended it. Go on with it: benchmark --resume {run}.")
         labels = list(dict.fromkeys(cell["sut"] for cell in summary["cells"]))
         if sut not in labels:

@@ -13,7 +13,7 @@ import torch
 
 from harness.commands.runs import provenance
 from harness.drawing.simulated import draw_simulated
-from harness.errors import RunError, reading
+from harness.errors import RunError, ScenarioError, reading
 from harness.exports.library import library
 from harness.exports.openscenario import write_openscenario
 from harness.exports.played import later_part, played_scene
@@ -64,7 +64,11 @@ def _export(config: SimulateConfig, scenario: Scenario, simulated: SimulatedScen
         episode = as_episode(scenario, simulated, number, model, config.seed)
         played = played_scene(scenario, episode, f"{scenario.id}-{model}-{number}")
         if first := round(config.warm_up / scenario.dt):
-            played = later_part(played, first)
+            try:
+                played = later_part(played, first)
+            except ScenarioError as error:
+                _LOG.warning("roll-out %d is not exported: %s", number, error)
+                continue
         if config.export:
             write_folder([played], place / "scenes")
         if config.export_openscenario:

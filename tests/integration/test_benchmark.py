@@ -221,11 +221,11 @@ def test_a_budget_ends_a_run_which_then_goes_on(
     # Without a budget of its own, a run that is gone on with has none.
     benchmark.main(["--resume", str(out), *adversaries, "--executor", "serial"])
     assert cells(out) == cells(serial)
-    assert json.loads((out / "summary.json").read_text())["about"]["coverage"]["complete"] is True
+    assert json.loads((out / "summary.json").read_text())["about"]["completeness"]["complete"] is True
     one = EpisodeStore(out)
     one.remove(CellKey(CROSSING, "idm", "rule"))
     benchmark.main(["--resume", str(out), *adversaries, "--executor", "serial", "--budget", "0.001s"])
-    about = json.loads((out / "summary.json").read_text())["about"]["coverage"]
+    about = json.loads((out / "summary.json").read_text())["about"]["completeness"]
     assert about == {"scenes": 2, "of_scenes": 3, "episodes": 17, "of_episodes": 18, "complete": False}
     assert cells(out)["none", "idm"]["n"] == 2, "a scene counts for all or for none"
     assert "17 of 18 episodes" in (out / "report.html").read_text()

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, get_args
 
+from harness.benchmarking.budget import Completeness
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.gate.conditions import Condition, ConditionFound, judged
 from harness.benchmarking.gate.junit import library, write_junit
@@ -79,16 +80,18 @@ class GateVerdict:
         findings: What was found of every condition, in every place.
         changed: Episodes that are otherwise than expected.
         found: Every episode.
+        unfinished: What is said of a run that is not complete. It closes the gate, which has not seen the rest.
     """
 
     findings: tuple[ConditionFound, ...] = ()
     changed: Mapping[EpisodePlace, Change] = field(default_factory=dict)
     found: Mapping[EpisodePlace, JudgedEpisode] = field(default_factory=dict)
+    unfinished: str = ""
 
     @property
     def closed(self) -> bool:
-        """Whether any condition closes it."""
-        return any(finding.closes for finding in self.findings)
+        """Whether any condition closes it, or the run is not complete."""
+        return bool(self.unfinished) or any(finding.closes for finding in self.findings)
 
     def lines(self) -> Iterator[str]:
         """What is said of it."""
@@ -103,14 +106,29 @@ class GateVerdict:
                 if len(places) > _SHOWN:
                     yield f"  … and {len(places) - _SHOWN} more in {FILE}"
         yield from (finding.said for finding in self.findings)
-        if self.findings:
+        if self.unfinished:
+            yield f"{self.unfinished} A part of a run opens no gate: go on with it."
+        if self.findings or self.unfinished:
             yield "gate: closed (exit code 1)" if self.closed else "gate: open"
 
 
 def pass_through(
-    gate: Gate, config: BenchmarkConfig, lineup: Lineup, folder: Path, cells: Sequence[Cell]
+    gate: Gate,
+    config: BenchmarkConfig,
+    lineup: Lineup,
+    folder: Path,
+    cells: Sequence[Cell],
+    completeness: Completeness | None = None,
 ) -> GateVerdict:
-    """Judge a finished run, and write what was asked for: `gate.json`, the JUnit file, the expected results.
+    """Judge a run, and write what was asked for: `gate.json`, the JUnit file, the expected results.
+
+    Args:
+        gate: What is asked for.
+        config: Of the run.
+        lineup: Who took part in the scenes that are complete.
+        folder: Of the run.
+        cells: Its numbers.
+        completeness: How much of the run there is; None for all. A part of a run closes the gate.
 
     Raises:
         GauntletError: A record is damaged, or a file cannot be written.
@@ -120,7 +138,7 @@ def pass_through(
     found = dict(episodes(folder, config, lineup))
     changed = changes(gate.expected.outcomes, found) if gate.expected is not None else {}
     findings = judged(gate.conditions, cells, _counts(found, {} if gate.accepts else changed))
-    verdict = GateVerdict(tuple(findings), changed, found)
+    verdict = GateVerdict(tuple(findings), changed, found, completeness.line if completeness is not None else "")
     write_json(folder / FILE, _as_object(verdict))
     if config.junit is not None:
         write_junit(config.junit, found, changed, findings, compared=gate.expected is not None)
@@ -143,6 +161,7 @@ def _counts(found: Mapping[EpisodePlace, JudgedEpisode], changed: Mapping[Episod
 def _as_object(verdict: GateVerdict) -> dict[str, object]:
     return {
         "closed": verdict.closed,
+        "unfinished": verdict.unfinished,
         "conditions": [asdict(finding) for finding in verdict.findings],
         "changes": [{**place._asdict(), "change": change} for place, change in verdict.changed.items()],
         "outcomes": dict(Counter(one.outcome for one in verdict.found.values())),

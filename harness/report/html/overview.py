@@ -57,14 +57,14 @@ def context(run: Json, lineup: Json, summary: Json) -> JsonDict:
     protocol = str(lineup["protocol"])
     systems = [str(item["label"]) for item in lineup["systems"]]
     adversaries = [UNDISTURBED, *map(str, lineup["adversaries"])]
-    part = _part(summary["about"].get("coverage"))
+    part = _part(summary["about"].get("completeness"))
     return {
         "protocol": protocol,
         "corrected": protocol == "corrected",
         "deviations": summary["about"]["deviations"],
         "data": Path(str(config.get("data", ""))).name,
         "scenes": len(lineup["scenes"]) if part is None else part["scenes"],
-        "coverage": part,
+        "completeness": part,
         "systems": systems,
         "adversaries": adversaries,
         "config": {name: _plain(config[name]) for name in FACTS if config.get(name) is not None},
@@ -86,11 +86,11 @@ def context(run: Json, lineup: Json, summary: Json) -> JsonDict:
     }
 
 
-def _part(coverage: object) -> JsonDict | None:
+def _part(completeness: object) -> JsonDict | None:
     """How much of the run there is, where it is not all."""
-    if not isinstance(coverage, dict) or coverage.get("complete", True):
+    if not isinstance(completeness, dict) or completeness.get("complete", True):
         return None
-    return {name: int(coverage[name]) for name in ("scenes", "of_scenes", "episodes", "of_episodes")}
+    return {name: int(completeness[name]) for name in ("scenes", "of_scenes", "episodes", "of_episodes")}
 
 
 def plot_cells(summary: Json) -> list[JsonDict]:

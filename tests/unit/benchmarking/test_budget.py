@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.benchmarking.budget import Coverage, covered, work_of
+from harness.benchmarking.budget import Completeness, completed, work_of
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.estimate import Cost, _spread, _told, measured
 from harness.benchmarking.summary import summarise
@@ -20,7 +20,7 @@ from harness.report.benchmark_tables import latex, markdown, summary, terminal
 from tests.unit.benchmarking.examples import an_episode
 from tests.unit.benchmarking.test_summary import CONFIG, LINEUP, SCENES, fill
 
-PART = Coverage(2, 6, 9, 18)
+PART = Completeness(2, 6, 9, 18)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90.0), ("10m", 600.0), ("1.5h", 5400.0)])
@@ -42,13 +42,13 @@ def test_what_needs_a_whole_run_takes_no_budget(options, tmp_path):
 
 def test_only_complete_scenes_count(tmp_path):
     fill(tmp_path)
-    whole, lineup = covered(LINEUP, (0,), tmp_path)
+    whole, lineup = completed(LINEUP, (0,), tmp_path)
     assert (whole.complete, whole.line, whole.title, lineup) == (True, "", "", LINEUP)
     store = EpisodeStore(tmp_path)
     store.remove(CellKey(SCENES[4], "rule_expert", "cat"))
     for adversary in ("none", "cat", "sage@0.5"):
         store.remove(CellKey(SCENES[5], "rule_expert", adversary))
-    part, lineup = covered(LINEUP, (0,), tmp_path)
+    part, lineup = completed(LINEUP, (0,), tmp_path)
     assert part.as_object() == {
         "scenes": 4, "of_scenes": 6, "episodes": 14, "of_episodes": 18, "complete": False
     }  # fmt: skip
@@ -64,8 +64,8 @@ def test_tables_say_what_is_missing(tmp_path):
     assert PART.line in markdown(cells, [], CONFIG, None, PART)
     assert "2 of 6 scenes" in terminal(cells, CONFIG, PART)[0].title
     assert "scenes of 6 planned" in latex(cells, CONFIG, PART)
-    assert summary(cells, [], CONFIG, None, PART)["about"]["coverage"]["of_episodes"] == 18
-    whole = Coverage(2, 2, 6, 6)
+    assert summary(cells, [], CONFIG, None, PART)["about"]["completeness"]["of_episodes"] == 18
+    whole = Completeness(2, 2, 6, 6)
     assert markdown(cells, [], CONFIG, None, whole) == markdown(cells, [], CONFIG)
     assert latex(cells, CONFIG, whole) == latex(cells, CONFIG)
 

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from harness.benchmarking.budget import Completeness
 from harness.benchmarking.config import BenchmarkConfig
 from harness.benchmarking.gate.conditions import Condition, ConditionFound, judged
 from harness.benchmarking.gate.junit import write_junit
@@ -235,6 +236,15 @@ def test_a_run_is_compared_with_what_was_expected(tmp_path: Path) -> None:
     assert stored["closed"] is True
     assert stored["outcomes"] == {"pass": 6, "fail": 2}
     assert (tmp_path / "j.xml").exists()
+    # A part of a run opens no gate, whatever there is of it.
+    gate, config = gated(first, fail_if=("errors > 99",))
+    assert not pass_through(gate, config, LINEUP, first, filled(first), Completeness(4, 4, 8, 8)).closed
+    part = pass_through(gate, config, LINEUP, first, filled(first), Completeness(4, 5, 8, 10))
+    assert part.closed
+    assert list(part.lines())[-2:] == [
+        f"{Completeness(4, 5, 8, 10).line} A part of a run opens no gate: go on with it.",
+        "gate: closed (exit code 1)",
+    ]
     # Accepting it opens the gate, also for the next run.
     gate, config = gated(second, expected=file, update_expected=True, fail_if=("regressions > 0",))
     verdict = pass_through(gate, config, LINEUP, second, cells)

@@ -209,7 +209,7 @@ def test_a_submission_is_made_of_a_run(tmp_path):
         "smart:smart.safetensors?temperature=0.9",
     )
     assert "/home" not in json.dumps(found)
-    (tmp_path / "summary.json").write_text(json.dumps({"cells": cells, "about": {"coverage": {"complete": False}}}))
+    (tmp_path / "summary.json").write_text(json.dumps({"cells": cells, "about": {"completeness": {"complete": False}}}))
     with pytest.raises(ConfigError, match="its budget ended it"):
         compose(tmp_path, "mine", {})
 

@@ -198,6 +198,16 @@ def test_the_command_simulates_half_a_minute(tmp_path, monkeypatch, capsys):
     assert {later.num_steps for later in ScenarioStore(run / "straight_road" / "scenes")} == {111}
 
 
+def test_a_roll_out_that_nobody_is_left_of_is_not_exported(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(SimulateConfig, "open", lambda *_, **__: ListSource([straight_road()]))
+    run = tmp_path / "run"
+    options = ["--traffic", "idm-flow?inflow=0", "--seconds", "61", "--rollouts", "1", "--gifs", "0", "--export"]
+    main([*options, "--warm-up", "59", "--out", str(run)])
+    assert "roll-out 0 is not exported" in caplog.text
+    assert (run / "straight_road" / "summary.json").exists()
+    assert not (run / "straight_road" / "scenes").exists()
+
+
 def test_a_later_part_has_an_ego_of_its_own(scene, episode):
     played = played_scene(scene, episode, "played")
     later = later_part(played, 100)
