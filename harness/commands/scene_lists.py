@@ -52,7 +52,7 @@ def say_coverage(config: CoverageConfig, session: Session) -> None:
     note_left_out(session.say, [source], None)
     tags = [facts.tags for facts in scene_facts(source)]
     own = set(source.ids)
-    data = open_scenes(config.data, "all", cache_scenes=0, opponent=config.attacker)
+    data = open_scenes(config.data, "all", cache_scenes=0, fit_only=config.fit_only, opponent=config.attacker)
     others = [index for index, name in enumerate(data.ids) if name not in own]
     pool, names = [facts.tags for facts in scene_facts(data, others)], [data.ids[index] for index in others]
     session.console.print(values_table(tags).rich())

@@ -94,6 +94,15 @@ def test_the_command_prints_tables_and_writes_pairs(folder, tmp_path, capsys):
         command.main(["coverage", str(folder), "--additions", "-1"])
 
 
+def test_unfit_scenes_are_no_additions(folder, tmp_path):
+    write_folder([crossing(scene_id="b", ego_speed=0.0)], folder)
+    found = []
+    for chosen in ([], ["--fit-only"]):
+        command.main(["coverage", str(folder), "--scenes", "#0", "--csv", str(tmp_path / "c.csv"), *chosen])
+        found.append("sd_b" in (tmp_path / "c.csv").read_text())
+    assert found == [True, False]
+
+
 def test_the_list_shows_and_filters_tags(folder, tmp_path, capsys):
     command.main(["list", str(folder), "--where", "type=crossing or type=pedestrian", "--csv", str(tmp_path / "t.csv")])
     rows = list(csv.DictReader((tmp_path / "t.csv").open()))
