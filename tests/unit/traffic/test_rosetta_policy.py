@@ -17,6 +17,7 @@ from harness.traffic.open.network import UNKNOWN_MOTION
 from harness.traffic.open.rollout import OpenRollout
 from harness.traffic.rollouts import PolicySimulator
 from harness.traffic.rosetta.decoding import RosettaOptions, Spawned
+from harness.traffic.rosetta.model import SHIPPED
 from harness.traffic.rosetta.policy import RosettaTraffic
 from harness.traffic.slots import Slots
 from harness.traffic.tokens.layout import grid_cells
@@ -238,8 +239,9 @@ def test_names_and_options(weights):
     made = make_traffic(f"rosetta:{weights}?type_temperature=0.5&snap=false")
     assert made.options == RosettaOptions(type_temperature=0.5, snap=False)
     assert made.path == weights
+    assert make_traffic("rosetta").path == SHIPPED
     with pytest.raises(WeightsError, match="train_traffic --stage rosetta"):
-        make_traffic("rosetta")
+        make_traffic("rosetta:none.safetensors")
     with pytest.raises(ConfigError, match="'colour' is no option"):
         make_traffic(f"rosetta:{weights}?colour=1")
     with pytest.raises(ConfigError, match="reserve >= 1"):
