@@ -124,10 +124,10 @@ def pass_through(
 
     Args:
         gate: What is asked for.
-        config: Of the run.
+        config: How the benchmark was configured.
         lineup: Who took part in the scenes that are complete.
-        folder: Of the run.
-        cells: Its numbers.
+        folder: Run folder.
+        cells: Numbers of its tables.
         completeness: How much of the run there is; None for all. A part of a run closes the gate.
 
     Raises:
