@@ -30,6 +30,7 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "changelog.md": "CHANGELOG.md",
     "conduct.md": "CODE_OF_CONDUCT.md",
     "traffic_weights.md": "harness/traffic/model/weights/README.md",
+    "rosetta_weights.md": "harness/traffic/rosetta/weights/README.md",
 }
 """Pages that are made of files beside `docs/`."""
 NOTEBOOKS: Final = "notebooks"

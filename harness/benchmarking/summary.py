@@ -48,7 +48,7 @@ class Cell:
         columns: Values by name.
         seconds: Median seconds per scene: `episode` (planning, simulation), `planning` alone, `scoring`.
         outcomes: Per score, [S, R] over scenes and seeds, NaN where undefined: what paired tests need.
-        played: [S][R] kinds of encounter as they were played, empty where there was none.
+        played: Kinds of encounter as they were played, of S scenes with R episodes each; empty where there was none.
     """
 
     system: SystemInfo
