@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import subprocess
 import sys
@@ -194,6 +195,13 @@ def test_links_lead_to_pages():
     assert docs_site.relinked(module, "data.md") == (
         "[a](reference/api/harness.metrics.md#harness.metrics.fault) [b](index.md#c)"
     )
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_pages_that_are_linked_are_on_the_site(page):
+    found = re.findall(r"\]\(([^)#\s]+\.md)(?:#[^)]*)?\)", page.read_text())
+    inside = [os.path.relpath(page.parent / target, ROOT) for target in found if "://" not in target]
+    assert [target for target in inside if docs_site.on_site(target) is None or not (ROOT / target).exists()] == []
 
 
 def test_formulas_are_typeset_and_code_is_not():
