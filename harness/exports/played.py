@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import ScenarioError
 from harness.interfaces import HEADING, VX, Episode
@@ -50,7 +51,7 @@ def played_scene(scenario: Scenario, episode: Episode, name: str) -> Scenario:
         velocity=np.where(valid[..., None], states[..., VX:], 0.0),
         size=size,
         valid=valid,
-        lights={key: _lasting(light, scenario.num_steps, steps) for key, light in scenario.lights.items()},
+        lights=_picked(scenario.lights, scenario.num_steps, np.minimum(np.arange(steps), scenario.num_steps - 1)),
         metadata={**scenario.metadata, "ts": np.arange(steps) * scenario.dt},
         source="",
     )
@@ -59,9 +60,9 @@ def played_scene(scenario: Scenario, episode: Episode, name: str) -> Scenario:
 def later_part(scene: Scenario, first: int) -> Scenario:
     """The same scene from step `first` on, around somebody who is there then.
 
-    The ego stays who it is where it is there at the scene's new current step. Elsewhere the vehicle becomes the ego
-    that is there for longest from the beginning on; of equal ones, that with the longest path. Nobody is the opponent.
-    Whoever is never there any more is left out.
+    The ego stays who it is where it is there from the new beginning to the step after the new current one. Elsewhere
+    the vehicle that stays longest of those that are becomes the ego; of equal ones, that with the longest path. Nobody
+    is the opponent. Whoever is never there any more is left out.
 
     Args:
         scene: The whole scene.
@@ -83,7 +84,7 @@ def later_part(scene: Scenario, first: int) -> Scenario:
     moves[~(valid[able, 1:] & valid[able, :-1])] = 0.0
     stay = np.where(valid[able].all(1), valid.shape[1], valid[able].argmin(1))
     best = able[np.lexsort((moves.sum(1), stay))[-1]]
-    ego = scene.ego if valid[scene.ego, CURRENT_STEP] else int(best)
+    ego = scene.ego if scene.ego in able else int(best)
     return replace(
         scene,
         agent_ids=tuple(scene.agent_ids[agent] for agent in here),
@@ -92,26 +93,17 @@ def later_part(scene: Scenario, first: int) -> Scenario:
         ego=int(np.searchsorted(here, ego)),
         opponent=None,
         objects_of_interest=(),
-        lights={key: _later(light, scene.num_steps, first) for key, light in scene.lights.items()},
+        lights=_picked(scene.lights, scene.num_steps, np.arange(first, scene.num_steps)),
         metadata={**scene.metadata, "ts": np.arange(scene.num_steps - first) * scene.dt},
     )
 
 
-def _later(value: Any, rows: int, first: int) -> Any:
-    """A part of a light with every series of `rows` steps from step `first` on."""
+def _picked(value: Any, rows: int, steps: NDArray[np.intp]) -> Any:
+    """A part of a light: of every series of `rows` steps those that are named, in their order."""
     if isinstance(value, Mapping):
-        return {key: _later(item, rows, first) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple) and len(value) == rows and not isinstance(value, str):
-        return value[first:]
-    return value
-
-
-def _lasting(value: Any, rows: int, steps: int) -> Any:
-    """A part of a light with every series of `rows` steps cut to `steps`, or prolonged by its last row."""
-    if isinstance(value, Mapping):
-        return {key: _lasting(item, rows, steps) for key, item in value.items()}
+        return {key: _picked(item, rows, steps) for key, item in value.items()}
     if isinstance(value, np.ndarray) and value.ndim and len(value) == rows:
-        return value[np.minimum(np.arange(steps), rows - 1)]
+        return value[steps]
     if isinstance(value, list | tuple) and len(value) == rows:
-        return [value[min(step, rows - 1)] for step in range(steps)]
+        return [value[step] for step in steps]
     return value

@@ -232,6 +232,11 @@ def test_the_ego_of_a_later_part_stays_longest(scene, episode):
     there = there.copy()
     there[0, 100:120] = True
     assert later_part(replace(played, valid=there, ego=0), 100).ego == 0
+    there = there.copy()
+    there[0, 100] = False  # It has no past in the new scene.
+    late = later_part(replace(played, valid=there, ego=0, lights={"a": {"state": np.float64(1.0)}}), 100)
+    assert late.agent_ids[late.ego] == played.agent_ids[-1]
+    assert late.lights["a"]["state"] == 1.0
     with pytest.raises(ScenarioError, match="none can be the ego"):
         later_part(replace(played, valid=np.zeros_like(there)), 100)
     for beyond in (played.num_steps - 11, played.num_steps, 10_000):
